@@ -1,0 +1,47 @@
+"""The event log: append, read, follow; aggregates in and out; personal data under keys."""
+
+from shared.event_log.errors import (
+    AggregateNotFound,
+    EventLogError,
+    LogCorrupt,
+    LogOverloaded,
+    LogUnavailable,
+    SealBroken,
+    SideRowConflict,
+    VersionConflict,
+)
+from shared.event_log.in_memory import InMemoryEventLog, UniqueKeys
+from shared.event_log.key_stores import InMemoryDataKeys, PostgresDataKeys
+from shared.event_log.keys import DataKey, DataKeys, MasterKeys
+from shared.event_log.mapping import make_mapper
+from shared.event_log.postgres import PostgresEventLog
+from shared.event_log.schema import SCHEMA
+from shared.event_log.store import AggregateStore
+from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow
+
+__all__ = [
+    "SCHEMA",
+    "AggregateNotFound",
+    "AggregateStore",
+    "DataKey",
+    "DataKeys",
+    "EventLog",
+    "EventLogError",
+    "InMemoryDataKeys",
+    "InMemoryEventLog",
+    "LogCorrupt",
+    "LogOverloaded",
+    "LogUnavailable",
+    "MasterKeys",
+    "Metadata",
+    "NewEvent",
+    "PostgresDataKeys",
+    "PostgresEventLog",
+    "RecordedEvent",
+    "SealBroken",
+    "SideRow",
+    "SideRowConflict",
+    "UniqueKeys",
+    "VersionConflict",
+    "make_mapper",
+]

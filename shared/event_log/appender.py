@@ -1,0 +1,132 @@
+"""Writes commands to the log: many at once, one round trip (decision A2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import asyncpg
+import structlog
+
+from shared.event_log.commands import Command, CommandQueue
+from shared.event_log.connection import HeldConnection, is_transient
+from shared.event_log.errors import LogUnavailable, SideRowConflict, VersionConflict
+from shared.event_log.side_rows import join_rows
+
+APPEND = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+FIND_OWN = """
+SELECT notification_id FROM stored_events
+WHERE originator_id = $1 AND originator_version = $2 AND event_id = $3
+"""
+GIVE_UP_SECONDS = 10.0
+"""How long a command is tried again while the database cannot be reached."""
+
+STREAM_CONSTRAINTS = frozenset({"stored_events_pkey", "stored_events_gap"})
+
+_log = structlog.get_logger()
+
+
+class Appender:
+    """The one task of a process that writes to its log; those of other processes queue at the log's lock."""
+
+    def __init__(self, connection: HeldConnection, queue: CommandQueue) -> None:
+        self._connection = connection
+        self._queue = queue
+
+    async def run(self) -> None:
+        """Write batch after batch until the queue is closed and empty."""
+        while batch := await self._queue.next_batch():
+            try:
+                await self._write(batch)
+            except Exception as error:  # nobody is left waiting, and the next batch may fare better
+                for command in batch:
+                    command.fail(error)
+
+    async def _write(self, commands: Sequence[Command]) -> None:
+        """Write commands and answer them; when that fails, halve, so that only the failing ones fail."""
+        try:
+            position = await self._insist(APPEND, *_arguments(commands))
+        except LogUnavailable:
+            raise
+        except Exception as error:
+            if len(commands) == 1:
+                await self._refuse(commands[0], error)
+            else:
+                half = len(commands) // 2
+                await self._write(commands[:half])
+                await self._write(commands[half:])
+        else:
+            _answer(commands, position)
+
+    async def _refuse(self, command: Command, error: Exception) -> None:
+        """Tell a failed command why, or that it succeeded already and only its answer was lost."""
+        if not isinstance(error, asyncpg.UniqueViolationError):
+            command.fail(error)
+            return
+        position = await self._own_position(command)
+        if position is not None:
+            command.succeed(position)
+        elif error.constraint_name in STREAM_CONSTRAINTS:
+            command.fail(VersionConflict(str(error)))
+        else:
+            command.fail(SideRowConflict(error.constraint_name or ""))
+
+    async def _own_position(self, command: Command) -> int | None:
+        if not command.events:
+            return None
+        last = command.events[-1]
+        found: int | None = await self._insist(
+            FIND_OWN, last.originator_id, last.originator_version, last.event_id
+        )
+        return found
+
+    async def _insist(self, statement: str, *arguments: Any) -> Any:
+        """Run a statement; while the database is away try again with growing pauses, at most so long.
+
+        Trying again is safe: what was written after all shows as a conflict with our own event ids.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GIVE_UP_SECONDS
+        pause = 0.02
+        while True:
+            try:
+                connection = await self._connection.get()
+                return await connection.fetchval(statement, *arguments, timeout=GIVE_UP_SECONDS)
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                await self._connection.drop()
+                _log.warning("event_log.append_again", reason=type(error).__name__)
+                if loop.time() + pause > deadline:
+                    raise LogUnavailable(type(error).__name__) from error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+
+def _answer(commands: Sequence[Command], last_position: int) -> None:
+    position = last_position - sum(len(command.events) for command in commands)
+    for command in commands:
+        position += len(command.events)
+        command.succeed(position)
+
+
+def _arguments(commands: Sequence[Command]) -> tuple[Any, ...]:
+    """Turn a batch into the parameters of `append_events`: a column each."""
+    events = list(chain.from_iterable(command.events for command in commands))
+    metadata = [event.metadata for event in events]
+    continued = [first for command in commands for first in command.continued]
+    return (
+        [event.originator_id for event in events],
+        [event.originator_version for event in events],
+        [event.topic for event in events],
+        [event.state for event in events],
+        [event.event_id for event in events],
+        [each.caused_by for each in metadata],
+        [each.correlation_id for each in metadata],
+        [each.causation_id for each in metadata],
+        [first.originator_id for first in continued],
+        [first.originator_version for first in continued],
+        join_rows(chain.from_iterable(command.side_rows for command in commands)),
+    )

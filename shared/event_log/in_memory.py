@@ -1,0 +1,115 @@
+"""The event log without a database: for tests and for trying things out. It passes the same suite."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from shared.event_log.doorbell import Doorbell
+from shared.event_log.errors import SideRowConflict, VersionConflict
+from shared.event_log.following import tail, wait_beyond
+from shared.event_log.types import NewEvent, RecordedEvent, SideRow
+
+UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]
+"""The unique keys of side tables: name of the constraint -> (table, its columns)."""
+
+DATA_KEYS: UniqueKeys = {"data_keys_pkey": ("data_keys", ("subject_id",))}
+
+
+class InMemoryEventLog:
+    """An `EventLog` in a list. `unique_keys` names the keys of the side tables, as the schema would."""
+
+    def __init__(self, unique_keys: UniqueKeys | None = None) -> None:
+        self.log_id = uuid4()
+        self._unique_keys = {**DATA_KEYS, **(unique_keys or {})}
+        self._events: list[RecordedEvent] = []
+        self._streams: dict[UUID, list[RecordedEvent]] = {}
+        self._rows: dict[str, list[Mapping[str, Any]]] = {}
+        self._doorbell = Doorbell()
+
+    def rows(self, table: str) -> list[Mapping[str, Any]]:
+        """The side rows of a table: the list itself, so that a fake may take rows away."""
+        return self._rows.setdefault(table, [])
+
+    async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
+        """See `EventLog.append`. Yields once first, so that commands run at once do interleave."""
+        await asyncio.sleep(0)
+        self._check_versions(events)
+        accepted = self._accept(side_rows)
+        for row in accepted:
+            self.rows(row.table).append(dict(row.values))
+        for event in events:
+            self._record(event)
+        if events:
+            self._doorbell.ring()
+        return len(self._events)
+
+    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+        """See `EventLog.stream`."""
+        events = self._streams.get(originator_id, [])
+        return [event for event in events if event.originator_version > after_version]
+
+    async def read(self, after: int, limit: int) -> list[RecordedEvent]:
+        """See `EventLog.read`."""
+        return self._events[max(after, 0) : max(after, 0) + limit]
+
+    async def position(self) -> int:
+        """See `EventLog.position`."""
+        return len(self._events)
+
+    def tail(self, after: int, *, batch: int = 500) -> AsyncIterator[list[RecordedEvent]]:
+        """See `EventLog.tail`."""
+        return tail(self, self._doorbell, after, batch)
+
+    async def wait_beyond(self, position: int, timeout: float) -> bool:
+        """See `EventLog.wait_beyond`."""
+        return await wait_beyond(self, self._doorbell, position, timeout)
+
+    def _check_versions(self, events: Sequence[NewEvent]) -> None:
+        last = {stream: events[-1].originator_version for stream, events in self._streams.items()}
+        for event in events:
+            before = last.get(event.originator_id)
+            fits = (
+                event.originator_version in (0, 1)
+                if before is None
+                else event.originator_version == before + 1
+            )
+            if not fits:
+                raise VersionConflict(event.originator_id, event.originator_version)
+            last[event.originator_id] = event.originator_version
+
+    def _accept(self, side_rows: Iterable[SideRow]) -> list[SideRow]:
+        accepted: list[SideRow] = []
+        for row in side_rows:
+            constraint = self._taken(row, accepted)
+            if constraint is None:
+                accepted.append(row)
+            elif not row.or_ignore:
+                raise SideRowConflict(constraint)
+        return accepted
+
+    def _taken(self, row: SideRow, accepted: Sequence[SideRow]) -> str | None:
+        present = [*self.rows(row.table), *(other.values for other in accepted if other.table == row.table)]
+        for constraint, (table, columns) in self._unique_keys.items():
+            if table == row.table:
+                key = [row.values.get(column) for column in columns]
+                if any([other.get(column) for column in columns] == key for other in present):
+                    return constraint
+        return None
+
+    def _record(self, event: NewEvent) -> None:
+        recorded = RecordedEvent(
+            position=len(self._events) + 1,
+            originator_id=event.originator_id,
+            originator_version=event.originator_version,
+            topic=event.topic,
+            state=event.state,
+            event_id=event.event_id,
+            recorded_at=datetime.now(UTC),
+            metadata=event.metadata,
+        )
+        self._events.append(recorded)
+        self._streams.setdefault(event.originator_id, []).append(recorded)

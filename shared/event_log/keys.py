@@ -1,0 +1,107 @@
+"""Personal data is sealed under a key per person; without that key it is gone (R19, decision A8)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, cast
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.event_log.errors import SealBroken
+from shared.event_log.mapping import make_transcoder
+from shared.event_log.types import SideRow
+from shared.key_files import KEY_BYTES, read_key_file
+
+NONCE_BYTES = 12
+MASTER_ID_BYTES = 4
+_TRANSCODER = make_transcoder()
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """The key of one person.
+
+    AES-256-GCM; sealed data is nonce + ciphertext + tag, tied to the subject's id.
+    """
+
+    subject_id: UUID
+    secret: bytes = field(repr=False)
+
+    def seal(self, data: Mapping[str, Any]) -> bytes:
+        """Seal a mapping of values that events may hold (dates and the like included)."""
+        return _encrypt(self.secret, _TRANSCODER.encode(dict(data)), self.subject_id)
+
+    def open(self, sealed: bytes) -> dict[str, Any]:
+        """Open what `seal` made; SealBroken when it is another's or was changed."""
+        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self.secret, sealed, self.subject_id)))
+
+
+class DataKeys(Protocol):
+    """The keys of all persons that a service knows."""
+
+    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+        """Make a new key; it exists from the moment that its row was written along with an append."""
+
+    async def get(self, subject_id: UUID) -> DataKey | None:
+        """Find a person's key; None when it was erased, or there never was one."""
+
+    async def erase(self, subject_id: UUID) -> bool:
+        """Destroy a person's key, and with it all that was sealed under it; say whether there was one."""
+
+
+class MasterKeys:
+    """The keys that wrap the data keys.
+
+    The first one wraps; all of them unwrap, so that one can be replaced.
+    """
+
+    def __init__(self, newest_first: Sequence[bytes]) -> None:
+        self._newest = _master_id(newest_first[0])
+        self._by_id = {_master_id(key): key for key in newest_first}
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> MasterKeys:
+        """Read them from a key file."""
+        return cls(read_key_file(path))
+
+    def wrap(self, key: DataKey) -> bytes:
+        """Encrypt a data key under the newest master key, whose id goes in front."""
+        return self._newest + _encrypt(self._by_id[self._newest], key.secret, key.subject_id)
+
+    def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
+        """Decrypt a data key; SealBroken when its master key is not among ours."""
+        master = self._by_id.get(wrapped[:MASTER_ID_BYTES])
+        if master is None:
+            raise SealBroken("wrapped by a master key that is not in the key file")
+        return DataKey(subject_id, _decrypt(master, wrapped[MASTER_ID_BYTES:], subject_id))
+
+    def is_newest(self, wrapped: bytes) -> bool:
+        """Say whether this key is wrapped by the newest master key."""
+        return wrapped[:MASTER_ID_BYTES] == self._newest
+
+    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+        """Make a person's key and the row that keeps it."""
+        key = DataKey(subject_id, os.urandom(KEY_BYTES))
+        return key, SideRow("data_keys", {"subject_id": subject_id, "wrapped": self.wrap(key)})
+
+
+def _master_id(key: bytes) -> bytes:
+    return hashlib.sha256(b"master key id" + key).digest()[:MASTER_ID_BYTES]
+
+
+def _encrypt(secret: bytes, plain: bytes, subject_id: UUID) -> bytes:
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + AESGCM(secret).encrypt(nonce, plain, subject_id.bytes)
+
+
+def _decrypt(secret: bytes, sealed: bytes, subject_id: UUID) -> bytes:
+    try:
+        return AESGCM(secret).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject_id.bytes)
+    except (InvalidTag, ValueError) as error:
+        raise SealBroken("another key, another subject, or it was changed") from error

@@ -1,0 +1,83 @@
+"""The event log in PostgreSQL (decisions A1, A2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Self
+from uuid import UUID
+
+import asyncpg
+
+from shared.event_log.appender import GIVE_UP_SECONDS, Appender
+from shared.event_log.commands import Command, CommandQueue
+from shared.event_log.connection import HeldConnection
+from shared.event_log.doorbell import Doorbell
+from shared.event_log.following import tail, wait_beyond
+from shared.event_log.listener import Listener
+from shared.event_log.reading import Reader
+from shared.event_log.side_rows import write_rows
+from shared.event_log.types import NewEvent, RecordedEvent, SideRow
+
+
+class PostgresEventLog:
+    """An `EventLog`, as an async context manager: `async with PostgresEventLog(pool) as log`.
+
+    Leaving it writes what was asked for before, then gives back the two connections that it holds; close
+    the pool only after that.
+    """
+
+    log_id: UUID
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._reader = Reader(pool)
+        self._doorbell = Doorbell()
+        self._queue = CommandQueue()
+        self._writing = HeldConnection(pool, GIVE_UP_SECONDS)
+        self._appender = Appender(self._writing, self._queue)
+        self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._doorbell)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self.log_id = await self._reader.log_id()
+        self._tasks = [
+            asyncio.create_task(self._appender.run(), name="event log appender"),
+            asyncio.create_task(self._listener.run(), name="event log listener"),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        appending, listening = self._tasks
+        self._queue.close()
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        await appending
+        await self._writing.give_back()
+
+    async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
+        """See `EventLog.append`. When its caller is cancelled, what is being written may be written."""
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._queue.put(Command(events, write_rows(side_rows), answer))
+        return await answer
+
+    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+        """See `EventLog.stream`."""
+        return await self._reader.stream(originator_id, after_version=after_version)
+
+    async def read(self, after: int, limit: int) -> list[RecordedEvent]:
+        """See `EventLog.read`."""
+        return await self._reader.read(after, limit)
+
+    async def position(self) -> int:
+        """See `EventLog.position`."""
+        return await self._reader.position()
+
+    def tail(self, after: int, *, batch: int = 500) -> AsyncIterator[list[RecordedEvent]]:
+        """See `EventLog.tail`."""
+        return tail(self._reader, self._doorbell, after, batch)
+
+    async def wait_beyond(self, position: int, timeout: float) -> bool:
+        """See `EventLog.wait_beyond`."""
+        return await wait_beyond(self._reader, self._doorbell, position, timeout)

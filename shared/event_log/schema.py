@@ -1,0 +1,112 @@
+"""The tables of an event log and the one function that writes it (decisions A1, A2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# The columns that the `eventsourcing` library knows have its names and types: its tools read this log.
+TABLES = """
+CREATE TABLE stored_events (
+    originator_id uuid NOT NULL,
+    originator_version bigint NOT NULL,
+    notification_id bigint NOT NULL,
+    event_id uuid NOT NULL,
+    correlation_id uuid NOT NULL,
+    causation_id uuid,
+    recorded_at timestamptz NOT NULL,
+    topic text NOT NULL,
+    caused_by text NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (originator_id, originator_version)
+);
+CREATE UNIQUE INDEX stored_events_notification_id_idx ON stored_events (notification_id);
+
+CREATE TABLE event_log_identity (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    log_id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO event_log_identity DEFAULT VALUES;
+
+CREATE TABLE data_keys (
+    subject_id uuid PRIMARY KEY,
+    wrapped bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+"""
+
+# Everything between taking the lock and the commit happens in this one call: no client can hold the lock
+# while it thinks, or while it is stopped. Under the lock the maximum is the truth, so numbers have no gaps,
+# and commits come in the order of their numbers, so a reader that saw N has seen everything before N.
+APPEND = """
+CREATE FUNCTION append_events(
+    originator_ids uuid[], originator_versions bigint[], topics text[], states bytea[], event_ids uuid[],
+    caused_bys text[], correlation_ids uuid[], causation_ids uuid[],
+    continued_ids uuid[], continued_versions bigint[], side_rows jsonb
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    base bigint;
+    total bigint := cardinality(originator_ids);
+    side jsonb;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('event log'), 1);
+    SELECT coalesce(max(notification_id), 0) INTO base FROM stored_events;
+
+    -- The primary key refuses a version that is taken; this refuses one whose predecessor is missing.
+    -- Only a stream's first event may stand alone, as version 1, or as version 0 when 1 is not there.
+    IF cardinality(continued_ids) > 0 AND EXISTS (
+        SELECT FROM unnest(continued_ids, continued_versions) AS continued (id, version)
+        WHERE (continued.version = 0) = EXISTS (
+            SELECT FROM stored_events
+            WHERE originator_id = continued.id
+            AND originator_version = CASE continued.version WHEN 0 THEN 1 ELSE continued.version - 1 END
+        )
+    ) THEN
+        RAISE unique_violation USING
+            MESSAGE = 'an event does not follow the last one of its stream', CONSTRAINT = 'stored_events_gap';
+    END IF;
+
+    INSERT INTO stored_events (
+        notification_id, recorded_at, originator_id, originator_version, topic, state, event_id,
+        caused_by, correlation_id, causation_id
+    )
+    SELECT base + place, clock_timestamp(), originator_id, originator_version, topic, state, event_id,
+        caused_by, correlation_id, causation_id
+    FROM unnest(
+        originator_ids, originator_versions, topics, states, event_ids,
+        caused_bys, correlation_ids, causation_ids
+    ) WITH ORDINALITY AS new (
+        originator_id, originator_version, topic, state, event_id,
+        caused_by, correlation_id, causation_id, place
+    );
+
+    IF side_rows IS NOT NULL THEN
+        FOR side IN SELECT * FROM jsonb_array_elements(side_rows) LOOP
+            PERFORM append_side_rows(side);
+        END LOOP;
+    END IF;
+
+    IF total > 0 THEN
+        PERFORM pg_notify('event_log', (base + total)::text);
+    END IF;
+    RETURN base + total;
+END $$;
+
+CREATE FUNCTION append_side_rows(side jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    -- Named columns only, so that the others get their defaults instead of null.
+    named text := (
+        SELECT string_agg(quote_ident(name), ', ') FROM jsonb_array_elements_text(side -> 'columns') AS name
+    );
+BEGIN
+    EXECUTE format(
+        'INSERT INTO %1$I (%2$s) SELECT %2$s FROM jsonb_populate_recordset(null::%1$I, $1)%3$s',
+        side ->> 'table', named,
+        CASE WHEN (side ->> 'or_ignore')::boolean THEN ' ON CONFLICT DO NOTHING' ELSE '' END
+    ) USING side -> 'rows';
+END $$;
+"""
+
+SCHEMA: Sequence[tuple[str, str]] = (
+    ("event_log_0001_tables", TABLES),
+    ("event_log_0002_append", APPEND),
+)

@@ -1,0 +1,46 @@
+"""The guest libraries, from one TOML file that both services read.
+
+[organisations.1001]
+name = "Biblionet Drenthe"
+isils = ["NL-070297"]
+strips = true                  # free strips at registration (R8); true when left out
+branches = { 9453 = "Roden" }
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class OrganisationSetting(BaseModel):
+    """A guest library: its name, the ISILs that are its own (R11), its branches (code -> name)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    isils: frozenset[str] = frozenset()
+    branches: Mapping[str, str] = Field(default_factory=dict)
+    strips: bool = True
+
+
+class OrganisationsWrong(Exception):
+    """The file of organisations cannot be understood."""
+
+
+_READER = TypeAdapter(dict[str, OrganisationSetting])
+
+
+def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
+    """Organisation code -> setting; raises `OrganisationsWrong`, saying where and what, or `OSError`."""
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        return _READER.validate_python(content.get("organisations", {}))
+    except tomllib.TOMLDecodeError as error:
+        raise OrganisationsWrong(f"{path}: {error}") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise OrganisationsWrong(f"{path}: organisations.{where}: {fault['msg']}") from error

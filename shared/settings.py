@@ -1,0 +1,122 @@
+"""Settings from the environment, the same way in both services.
+
+A service's settings class sets `env_prefix`. With `RUN_DIR` set, `$RUN_DIR/<service>.env` is read as well, so
+that commands work beside a running local stack; the real environment wins.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+
+class ServiceSettings(BaseSettings):
+    """What both services need. Addresses that may hold a password are secrets: they never show in a repr."""
+
+    model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
+
+    database_url: SecretStr
+    amqp_url: SecretStr | None = None  # none: the feed is the transport
+    oidc_issuer: str
+    oidc_jwks: str | None = None  # address or file; none: discovery at the issuer
+    service_token_file: Path | None = None  # bearer token for calling the other service
+    master_key_file: Path
+    person_ref_key_file: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments (tests), the environment, the local stack's file."""
+        return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=cls.env_file())
+
+    @classmethod
+    def prefix(cls) -> str:
+        """`REGISTRATION_` or `IDENTITY_`."""
+        return cls.model_config.get("env_prefix", "")
+
+    @classmethod
+    def env_file(cls) -> Path | None:
+        """The local stack's file of this service, when `RUN_DIR` is set."""
+        run_dir = os.environ.get("RUN_DIR")
+        return Path(run_dir) / f"{cls.prefix().rstrip('_').lower()}.env" if run_dir else None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read them all; raises `SettingsWrong`, whose text says which one and what to do."""
+        try:
+            return cls.model_validate({})
+        except ValidationError as error:
+            raise SettingsWrong(_complaint(cls.prefix(), error)) from None
+
+
+class SettingsWrong(Exception):
+    """A setting is missing or cannot be understood."""
+
+
+def _complaint(prefix: str, error: ValidationError) -> str:
+    faults = [
+        f"{prefix}{str(fault['loc'][0]).upper()} "
+        + ("is not set" if fault["type"] == "missing" else f"is wrong: {fault['msg']}")
+        for fault in error.errors(include_input=False, include_url=False)
+    ]
+    return (
+        "; ".join(faults) + ". Set it in the environment, or RUN_DIR to the folder of a running local stack."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SettingShown:
+    """One setting for an operator's eyes: secrets masked, and where the value came from."""
+
+    name: str
+    value: str
+    source: str  # "environment", a file's path, "default" or "not set"
+
+
+def shown(kind: type[ServiceSettings]) -> list[SettingShown]:
+    """Every setting of a service with its source, whether or not they are all right."""
+    path = kind.env_file()
+    in_file = dotenv_values(path) if path and path.is_file() else {}
+    return [_one(kind, name, in_file, str(path)) for name in kind.model_fields]
+
+
+def _one(
+    kind: type[ServiceSettings], field: str, in_file: Mapping[str, str | None], path: str
+) -> SettingShown:
+    name = f"{kind.prefix()}{field.upper()}"
+    for values, source in ((os.environ, "environment"), (in_file, path)):
+        if value := values.get(name):
+            return SettingShown(name, masked(value), source)
+    default = kind.model_fields[field]
+    if default.is_required() or default.default is None:
+        return SettingShown(name, "", "not set")
+    return SettingShown(name, str(default.default), "default")
+
+
+def masked(value: str) -> str:
+    """The value with a password inside an address covered."""
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        return "***"
+    return value.replace(f":{password}@", ":***@") if password else value

@@ -1,0 +1,83 @@
+"""The `eventsourcing` library's PostgreSQL application reads what our log wrote (A1)."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from eventsourcing.application import Application
+from eventsourcing.persistence import JSONTranscoder, StoredEvent
+
+from shared.event_log import AggregateStore, make_mapper
+from shared.event_log.mapping import BytesAsBase64, DateAsISO
+from tests.support.event_log import METADATA, in_postgres
+from tests.support.guestlike import Reader
+from tests.support.servers import Databases
+
+NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)
+
+
+class LibraryApplication(Application[UUID]):
+    name = "stored"  # its table is named after it: stored_events
+
+    def register_transcodings(self, transcoder: JSONTranscoder) -> None:
+        super().register_transcodings(transcoder)
+        transcoder.register(DateAsISO())
+        transcoder.register(BytesAsBase64())
+
+
+@pytest.fixture
+def read_only_role(databases: Databases, database: str) -> Iterator[str]:
+    """A role that can read the log's table and do nothing else."""
+    role = "watcher"
+    server = databases.server
+    name = urlsplit(database).path[1:]
+    server.sql(f"CREATE ROLE {role} LOGIN PASSWORD '{server.password(role)}'")
+    server.sql(f'GRANT CONNECT ON DATABASE "{name}" TO {role}')
+    server.sql(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    yield role
+    server.sql(f"DROP OWNED BY {role}", name)
+    server.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def library_application(database: str, role: str, password: str) -> LibraryApplication:
+    address = urlsplit(database)
+    return LibraryApplication(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": address.path[1:],
+            "POSTGRES_HOST": str(address.hostname),
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": role,
+            "POSTGRES_PASSWORD": password,
+            "CREATE_TABLE": "n",
+        }
+    )
+
+
+async def test_the_library_reads_our_log_with_a_role_that_may_only_read(
+    databases: Databases, database: str, read_only_role: str
+) -> None:
+    reader = Reader.enrol(sealed=b"\x00sealed", on=date(2025, 9, 11), now=NOW)
+    reader.renew(until=date(2026, 9, 11), by=uuid4(), now=NOW)
+    async with in_postgres(database) as under_test:
+        await AggregateStore(under_test.log, make_mapper()).save(reader, metadata=METADATA)
+        ours = await under_test.log.read(0, 10)
+    with psycopg.connect(database) as connection:
+        connection.execute(f"GRANT SELECT ON stored_events TO {read_only_role}")
+
+    with library_application(
+        database, read_only_role, databases.server.password(read_only_role)
+    ) as application:
+        theirs = application.recorder.select_notifications(start=None, limit=10)
+        loaded: Reader = application.repository.get(reader.id)
+
+        assert [(each.id, each.originator_version, each.topic, each.state) for each in theirs] == [
+            (each.position, each.originator_version, each.topic, each.state) for each in ours
+        ]
+        assert application.recorder.max_notification_id() == 2
+        assert loaded == reader
+        with pytest.raises(Exception, match=r"permission denied|read-only"):
+            application.recorder.insert_events([StoredEvent(uuid4(), 1, "t", b"{}")])

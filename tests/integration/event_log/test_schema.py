@@ -1,0 +1,66 @@
+"""The schema: made once, by whoever comes first; and what the tables are for."""
+
+import asyncio
+import os
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from shared.event_log import SCHEMA, LogCorrupt, MasterKeys, PostgresDataKeys, PostgresEventLog, SealBroken
+from shared.postgres import migrate, open_pool
+from tests.support.event_log import in_postgres, new_event
+from tests.support.servers import Databases
+
+
+async def test_many_migrate_at_once_and_each_script_runs_once(database: str) -> None:
+    done = await asyncio.gather(*(migrate(database, SCHEMA) for _ in range(5)))
+
+    assert sorted(name for names in done for name in names) == sorted(name for name, _ in SCHEMA)
+    assert await migrate(database, SCHEMA) == []
+
+
+async def test_a_script_that_fails_leaves_nothing_and_can_be_tried_again(database: str) -> None:
+    with pytest.raises(asyncpg.PostgresSyntaxError):
+        await migrate(
+            database, [("one", "CREATE TABLE one ()"), ("two", "CREATE TABLE two (); CREATE nonsense")]
+        )
+
+    assert await migrate(database, [("one", "-"), ("two", "CREATE TABLE two ()")]) == ["two"]
+
+
+async def test_a_log_keeps_its_id_and_no_two_have_the_same(databases: Databases) -> None:
+    one, other = databases(), databases()
+    async with in_postgres(one) as first, in_postgres(one) as again, in_postgres(other) as different:
+        assert first.log.log_id == again.log.log_id
+        assert first.log.log_id != different.log.log_id
+
+
+async def test_a_lost_position_is_noticed_and_not_skipped(database: str) -> None:
+    async with in_postgres(database) as under_test:
+        for _ in range(3):
+            await under_test.log.append([new_event(uuid4(), 1)])
+        connection = await asyncpg.connect(database)
+        await connection.execute("DELETE FROM stored_events WHERE notification_id = 2")
+        await connection.close()
+
+        with pytest.raises(LogCorrupt):
+            await under_test.log.read(0, 10)
+
+
+async def test_all_keys_are_wrapped_anew_when_the_master_key_is_replaced(database: str) -> None:
+    await migrate(database, SCHEMA)
+    old, new = os.urandom(32), os.urandom(32)
+    async with await open_pool(database, min_size=3, max_size=4) as pool, PostgresEventLog(pool) as log:
+        before = PostgresDataKeys(pool, MasterKeys([old]))
+        minted = [before.mint(uuid4()) for _ in range(3)]
+        await log.append([], [row for _, row in minted])
+
+        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 3
+        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 0
+
+        after = PostgresDataKeys(pool, MasterKeys([new]))
+        for key, _ in minted:
+            assert await after.get(key.subject_id) == key
+            with pytest.raises(SealBroken):
+                await before.get(key.subject_id)

@@ -1,0 +1,120 @@
+"""Sealed personal data opens with its own key and for its own subject only (A8)."""
+
+import base64
+import os
+from datetime import date
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from shared.event_log import DataKey, MasterKeys, SealBroken
+from shared.key_files import MalformedKeyFile, read_key_file
+from shared.person_ref import person_ref
+
+GUEST = UUID(int=1)
+DETAILS = {"name": "J. Jansen", "birth_date": date(1980, 2, 29)}
+
+
+@pytest.fixture
+def key() -> DataKey:
+    return DataKey(GUEST, os.urandom(32))
+
+
+def test_it_opens_with_its_key(key: DataKey) -> None:
+    assert key.open(key.seal(DETAILS)) == DETAILS
+
+
+def test_the_same_data_never_looks_the_same(key: DataKey) -> None:
+    assert key.seal(DETAILS) != key.seal(DETAILS)
+
+
+def test_another_key_does_not_open_it(key: DataKey) -> None:
+    with pytest.raises(SealBroken):
+        DataKey(GUEST, os.urandom(32)).open(key.seal(DETAILS))
+
+
+def test_the_same_key_for_another_subject_does_not_open_it(key: DataKey) -> None:
+    """The subject's id is the AAD: what was sealed for one guest cannot be passed off as another's."""
+    with pytest.raises(SealBroken):
+        DataKey(uuid4(), key.secret).open(key.seal(DETAILS))
+
+
+@pytest.mark.parametrize("place", [0, 12, -1])
+def test_changed_data_does_not_open(key: DataKey, place: int) -> None:
+    sealed = bytearray(key.seal(DETAILS))
+    sealed[place] ^= 1
+
+    with pytest.raises(SealBroken):
+        key.open(bytes(sealed))
+
+
+def test_nothing_at_all_does_not_open(key: DataKey) -> None:
+    with pytest.raises(SealBroken):
+        key.open(b"")
+
+
+def test_a_key_does_not_show_in_a_log(key: DataKey) -> None:
+    assert repr(key.secret) not in repr(key)
+
+
+def test_a_master_key_can_be_replaced() -> None:
+    old, new = os.urandom(32), os.urandom(32)
+    key, row = MasterKeys([old]).mint(GUEST)
+    wrapped = row.values["wrapped"]
+    assert isinstance(wrapped, bytes)
+
+    both = MasterKeys([new, old])
+
+    assert both.unwrap(GUEST, wrapped) == key
+    assert not both.is_newest(wrapped)
+    assert both.is_newest(both.wrap(key))
+    assert MasterKeys([new]).unwrap(GUEST, both.wrap(key)) == key
+    with pytest.raises(SealBroken, match="master key"):
+        MasterKeys([new]).unwrap(GUEST, wrapped)
+
+
+def test_a_wrapped_key_belongs_to_its_subject() -> None:
+    master = MasterKeys([os.urandom(32)])
+    key, _ = master.mint(GUEST)
+
+    with pytest.raises(SealBroken):
+        master.unwrap(uuid4(), master.wrap(key))
+
+
+def test_a_key_file_has_the_newest_key_first(tmp_path: Path) -> None:
+    new, old = os.urandom(32), os.urandom(32)
+    path = tmp_path / "master.keys"
+    path.write_bytes(base64.b64encode(new) + b"\n\n" + base64.b64encode(old) + b"\n")
+    key, row = MasterKeys([new]).mint(GUEST)
+
+    assert read_key_file(path) == [new, old]
+    assert isinstance(row.values["wrapped"], bytes)
+    assert MasterKeys.from_file(path).unwrap(GUEST, row.values["wrapped"]) == key
+
+
+@pytest.mark.parametrize("text", ["", "not base64!", base64.b64encode(b"short").decode()])
+def test_a_malformed_key_file_is_named_and_never_shown(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "master.keys"
+    path.write_text(text)
+
+    with pytest.raises(MalformedKeyFile, match=r"master\.keys") as refused:
+        read_key_file(path)
+    assert not text or text not in str(refused.value)
+
+
+def test_a_person_ref_is_the_same_for_the_same_card_only() -> None:
+    key = b"k" * 32
+    ref = person_ref(key, "NL-070288", "0990139305")
+
+    assert ref == person_ref(key, "NL-070288", "0990139305")
+    assert len(ref) == 64
+    assert int(ref, 16)
+    others = [
+        person_ref(key, "NL-070288", "990139305"),
+        person_ref(key, "NL-070297", "0990139305"),
+        person_ref(key, "NL-0702880", "990139305"),
+        person_ref(b"l" * 32, "NL-070288", "0990139305"),
+    ]
+    assert ref not in others
+    assert len(set(others)) == 4
