@@ -1,0 +1,125 @@
+"""The message that travels between the services: CloudEvents 1.0, structured JSON (contract.md, Messages)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared.messaging.errors import MalformedMessage
+
+TYPE_PREFIX = "nl.landelijklenen."
+CONTENT_TYPE = "application/cloudevents+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of one guest, as the other service sees it. Nothing in it is personal.
+
+    `type` is short ("guest-registered.v1"), `subject` the guest, `stream_version` counts 1, 2, 3 … without
+    gaps within the guest, `position` is the place in the sender's log, `source` names that log
+    (`/registration/<log-id>`).
+    """
+
+    id: UUID
+    source: str
+    type: str
+    subject: UUID
+    time: datetime
+    stream_version: int
+    position: int
+    correlation_id: UUID
+    causation_id: UUID | None
+    data: dict[str, Any]
+    erased: bool = False
+
+    def to_cloudevent(self) -> dict[str, Any]:
+        """The structured JSON form. Attributes that have no value are left out, as CloudEvents asks."""
+        cloudevent: dict[str, Any] = {
+            "specversion": "1.0",
+            "id": str(self.id),
+            "source": self.source,
+            "type": TYPE_PREFIX + self.type,
+            "subject": str(self.subject),
+            "time": self.time.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+            "datacontenttype": "application/json",
+            "streamversion": self.stream_version,
+            "position": self.position,
+            "correlationid": str(self.correlation_id),
+        }
+        if self.causation_id is not None:
+            cloudevent["causationid"] = str(self.causation_id)
+        if self.erased:
+            cloudevent["erased"] = True
+        cloudevent["data"] = self.data
+        return cloudevent
+
+    @classmethod
+    def from_cloudevent(cls, cloudevent: object) -> "Message":
+        """Reads the structured JSON form; unknown attributes are ignored. Raises MalformedMessage."""
+        if not isinstance(cloudevent, Mapping):
+            raise MalformedMessage("not a JSON object")
+        try:
+            return cls._read(cloudevent)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MalformedMessage(f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _read(cls, cloudevent: Mapping[str, Any]) -> "Message":
+        if cloudevent["specversion"] != "1.0":
+            raise MalformedMessage("specversion is not 1.0")
+        if not cloudevent["type"].startswith(TYPE_PREFIX):
+            raise MalformedMessage("type is not one of ours")
+        causation = cloudevent.get("causationid")
+        return cls(
+            id=UUID(cloudevent["id"]),
+            source=_text(cloudevent["source"]),
+            type=cloudevent["type"].removeprefix(TYPE_PREFIX),
+            subject=UUID(cloudevent["subject"]),
+            time=_instant(cloudevent["time"]),
+            stream_version=_counted(cloudevent["streamversion"]),
+            position=_counted(cloudevent["position"]),
+            correlation_id=UUID(cloudevent["correlationid"]),
+            causation_id=None if causation is None else UUID(causation),
+            data=_members(cloudevent.get("data", {})),
+            erased=cloudevent.get("erased", False) is True,
+        )
+
+    def to_json(self) -> bytes:
+        """The CloudEvent as UTF-8 JSON, as it goes over the wire."""
+        return orjson.dumps(self.to_cloudevent())
+
+    @classmethod
+    def from_json(cls, body: bytes) -> "Message":
+        """The reverse of `to_json`. Raises MalformedMessage."""
+        try:
+            return cls.from_cloudevent(orjson.loads(body))
+        except orjson.JSONDecodeError as error:
+            raise MalformedMessage("not JSON") from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise MalformedMessage("an attribute that must be text is not")
+    return value
+
+
+def _instant(value: str) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise MalformedMessage("time has no zone")
+    return instant.astimezone(UTC)
+
+
+def _counted(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise MalformedMessage("streamversion and position count from 1")
+    return value
+
+
+def _members(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedMessage("data is not an object")
+    return value

@@ -1,0 +1,76 @@
+"""The tables of the messaging, in each service's own database."""
+
+from collections.abc import Sequence
+
+SCHEMA: Sequence[tuple[str, str]] = [
+    (
+        "messaging-0001",
+        """
+        -- What was applied of each guest: a row for each version, inserted in the append of its effect.
+        -- The key makes an effect happen once; event_id is null for a version that was passed over unseen.
+        CREATE TABLE inbox (
+            guest_id uuid NOT NULL,
+            stream_version bigint NOT NULL,
+            event_id uuid,
+            discarded boolean NOT NULL DEFAULT false,
+            PRIMARY KEY (guest_id, stream_version)
+        );
+
+        -- Guests whose next message cannot be applied: waiting (tried by itself) or parked (for an operator).
+        CREATE TABLE held_guests (
+            guest_id uuid PRIMARY KEY,
+            state text NOT NULL CHECK (state IN ('waiting', 'parked', 'diverged')),
+            reason text NOT NULL,
+            in_the_way uuid, -- the event that could not be applied; null when what is missing is unknown
+            since timestamptz NOT NULL DEFAULT clock_timestamp(),
+            attempts integer NOT NULL DEFAULT 1,
+            next_try timestamptz NOT NULL
+        );
+
+        -- Their messages. The foreign key guards against a lost one: nothing can be added behind a guest who
+        -- was let go, and no guest can be let go with something behind.
+        CREATE TABLE held_messages (
+            guest_id uuid NOT NULL REFERENCES held_guests,
+            stream_version bigint NOT NULL,
+            event_id uuid NOT NULL,
+            message jsonb NOT NULL,
+            held_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (guest_id, stream_version, event_id)
+        );
+
+        -- What an operator passed over, by whom and why.
+        CREATE TABLE discarded_messages (
+            guest_id uuid NOT NULL,
+            stream_version bigint NOT NULL,
+            event_id uuid NOT NULL,
+            message jsonb NOT NULL,
+            reason text NOT NULL,
+            discarded_by text NOT NULL,
+            discarded_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+
+        -- What came in and is no message of ours, so that no guest can be told; kept for an operator to see.
+        CREATE TABLE unreadable_messages (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            body bytea NOT NULL,
+            reason text NOT NULL,
+            received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+
+        -- Who leads a task, until when; the epoch rises with each new leader.
+        CREATE TABLE leases (
+            name text PRIMARY KEY,
+            holder text NOT NULL,
+            epoch bigint NOT NULL,
+            expires_at timestamptz NOT NULL
+        );
+
+        -- How far a task has come in a log.
+        CREATE TABLE checkpoints (
+            name text PRIMARY KEY,
+            position bigint NOT NULL,
+            epoch bigint NOT NULL
+        );
+        """,
+    ),
+]

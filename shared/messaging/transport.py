@@ -1,0 +1,46 @@
+"""What a service's worker does to send its own messages and to receive the other service's."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import asyncpg
+
+from shared.event_log import EventLog
+from shared.messaging.consumer import Consumer
+from shared.messaging.feed import Feed, ToMessage
+from shared.messaging.inbox import Inbox
+from shared.messaging.leases import Leases
+from shared.messaging.rabbitmq import publishing
+from shared.messaging.relay import Relay
+from shared.messaging.sweep import Sweep
+
+Tasks = dict[str, Callable[[], Awaitable[None]]]
+"""What must keep running, by name; each can be started again after a failure."""
+
+SWEEP_EVERY = 30.0
+LONG_POLL = 25.0
+
+
+def over_feed(pool: asyncpg.Pool, feed: Feed, inbox: Inbox) -> Tasks:
+    """The feed as the transport: the other's feed is followed by long-polling; nothing need be sent."""
+    sweep = Sweep(feed, inbox, Leases(pool), interval=0, wait=LONG_POLL)
+    return {"sweep": sweep.run, "retry": inbox.keep_retrying}
+
+
+def over_rabbitmq(
+    url: str,
+    pool: asyncpg.Pool,
+    feed: Feed,
+    inbox: Inbox,
+    *,
+    log: EventLog,
+    to_message: ToMessage,
+    service: str,
+    other: str,
+) -> Tasks:
+    """RabbitMQ as the transport, and a sweep of the other's feed behind it. All of these must run."""
+    leases = Leases(pool)
+    relay = Relay(log, to_message, partial(publishing, url, service), leases)
+    consumer = Consumer(url, inbox, source=other, consumer=service)
+    sweep = Sweep(feed, inbox, leases, interval=SWEEP_EVERY, wait=0)
+    return {"relay": relay.run, "consumer": consumer.run, "sweep": sweep.run, "retry": inbox.keep_retrying}

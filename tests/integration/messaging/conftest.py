@@ -1,0 +1,20 @@
+"""A sender and a receiver for each test."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.support.messaging import Receiver, Sender, receiving
+
+
+@pytest.fixture
+def sender() -> Sender:
+    """A service to which things happen."""
+    return Sender()
+
+
+@pytest.fixture
+async def receiver(database: str, sender: Sender) -> AsyncIterator[Receiver]:
+    """A service that applies them, on a database of its own."""
+    async with receiving(database, sender) as receiver:
+        yield receiver

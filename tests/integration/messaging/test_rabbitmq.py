@@ -1,0 +1,209 @@
+"""From one service's log to the other's inbox over a real RabbitMQ (A3, A4)."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from uuid import UUID, uuid4
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+
+from shared.messaging.consumer import Consumer
+from shared.messaging.envelope import Message
+from shared.messaging.errors import BrokerUnavailable, Unroutable
+from shared.messaging.leases import Leases
+from shared.messaging.rabbitmq import declare_events, declare_queues, open_channel, publishing
+from shared.messaging.relay import TASK, Relay
+from shared.messaging.unreadable import kept
+from tests.support.eventually import eventually
+from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running, to_message
+
+
+def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
+    """The sender's relay; its leases lie in the receiver's database, for want of one of its own."""
+    connect = partial(publishing, amqp_url, "registration")
+    return Relay(sender.log, to_message, connect, Leases(receiver.pool))
+
+
+def consumer_of(receiver: Receiver, amqp_url: str) -> Consumer:
+    """Identity's consumer of registration's events."""
+    return Consumer(amqp_url, receiver.inbox, source="registration", consumer="identity", queues=4)
+
+
+@asynccontextmanager
+async def the_pair(sender: Sender, receiver: Receiver, amqp_url: str) -> AsyncIterator[None]:
+    """Relay and consumer, at work."""
+    relay, consumer = relay_of(sender, receiver, amqp_url), consumer_of(receiver, amqp_url)
+    async with running(relay.run(), consumer.run(), receiver.inbox.keep_retrying()):
+        yield
+
+
+async def test_what_happens_here_has_its_effect_there(
+    sender: Sender, receiver: Receiver, amqp_url: str
+) -> None:
+    guests = [uuid4() for _ in range(50)]
+    for guest in guests:
+        await sender.happens(guest, "registered")
+        await sender.happens(uuid4(), SECRET_TOPIC)
+    async with the_pair(sender, receiver, amqp_url):
+        for guest in guests[:10]:
+            await sender.happens(guest, "expired")
+        await eventually(lambda: receiver.all_through(guests[10:], 1))
+        await eventually(lambda: receiver.all_through(guests[:10], 2))
+        await eventually(lambda: _checkpoint_is(receiver, 110))
+
+
+async def test_a4_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender: Sender) -> None:
+    guests = [uuid4() for _ in range(80)]
+    types = ("registered", "expired", "reregistered")
+    found: dict[UUID, set[int]] = defaultdict(set)
+    versions: dict[UUID, list[int]] = defaultdict(list)
+    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration") as publisher:
+        queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
+        messages = [message for guest in guests for message in await sender.happens(guest, *types)]
+        await asyncio.gather(*(publisher.publish(message) for message in messages))
+        for number, queue in enumerate(queues):
+            for delivery in await _delivered(queue):
+                message = Message.from_json(delivery.body)
+                found[message.subject].add(number)
+                versions[message.subject].append(message.stream_version)
+    assert all(len(where) == 1 for where in found.values())
+    assert set.union(*found.values()) == {0, 1, 2, 3}
+    assert dict(versions) == {guest: [1, 2, 3] for guest in guests}
+
+
+async def test_a4_the_topology_is_as_described_and_declaring_it_twice_changes_nothing(amqp_url: str) -> None:
+    for _ in range(2):
+        async with open_channel(amqp_url) as channel:
+            queues = await declare_queues(channel, source="registration", consumer="identity", queues=3)
+            assert [queue.name for queue in queues] == [f"identity.guests.{number}" for number in range(3)]
+    with pytest.raises(BrokerUnavailable, match="PRECONDITION_FAILED"):
+        async with open_channel(amqp_url) as channel:
+            await channel.declare_queue("identity.guests.0", durable=True)
+
+
+async def test_a4_messages_are_persistent_and_carry_their_type_as_routing_key(
+    amqp_url: str, sender: Sender
+) -> None:
+    (message,) = await sender.happens(uuid4(), "registered")
+    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration") as publisher:
+        queues = await declare_queues(channel, source="registration", consumer="identity", queues=1)
+        await publisher.publish(message)
+        (delivery,) = await eventually(partial(_delivered, queues[0]))
+    assert Message.from_json(delivery.body) == message
+    assert delivery.routing_key == "nl.landelijklenen.registered"
+    assert delivery.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
+    assert delivery.message_id == str(message.id)
+    assert delivery.headers == {"guest-id": str(message.subject)}
+
+
+async def test_a3_what_no_queue_takes_is_not_confirmed(amqp_url: str, sender: Sender) -> None:
+    (message,) = await sender.happens(uuid4(), "registered")
+    async with publishing(amqp_url, "registration") as publisher:
+        with pytest.raises(Unroutable):
+            await publisher.publish(message)
+
+
+async def test_a3_the_relay_waits_for_a_queue_and_publishes_then(
+    sender: Sender, receiver: Receiver, amqp_url: str
+) -> None:
+    guest = uuid4()
+    await sender.happens(guest, "registered", "expired")
+    relay = relay_of(sender, receiver, amqp_url)
+    async with running(relay.run()):
+        async with open_channel(amqp_url) as channel:
+            await declare_events(channel, "registration")
+        await asyncio.sleep(0.5)
+        assert await Leases(receiver.pool).checkpoint(TASK) == 0
+        async with running(consumer_of(receiver, amqp_url).run()):
+            await eventually(lambda: receiver.all_through([guest], 2))
+            await eventually(lambda: _checkpoint_is(receiver, 2))
+
+
+async def test_a3_no_broker_is_waited_for() -> None:
+    with pytest.raises(BrokerUnavailable):
+        async with publishing("amqp://127.0.0.1:1/", "registration"):
+            pass
+
+
+async def test_a4_what_cannot_be_handled_holds_up_nobody(
+    sender: Sender, receiver: Receiver, amqp_url: str
+) -> None:
+    guests = [uuid4() for _ in range(20)]
+    receiver.refuses["bad"] = ValueError("cannot be")
+    for guest in guests:
+        await sender.happens(guest, "registered", *(["bad"] if guest in guests[::4] else []), "expired")
+    async with the_pair(sender, receiver, amqp_url):
+        well = [guest for guest in guests if guest not in guests[::4]]
+        await eventually(lambda: receiver.all_through(well, 2))
+        await eventually(lambda: _are_held(receiver, 5))
+        await eventually(lambda: _queues_are_empty(amqp_url))
+        receiver.refuses.clear()
+        for guest in guests[::4]:
+            assert await receiver.inbox.retry_parked(guest)
+    for guest in guests[::4]:
+        assert await receiver.effects(guest) == [1, 2, 3]
+
+
+async def test_a4_what_is_no_message_is_kept_and_holds_up_nobody(
+    sender: Sender, receiver: Receiver, amqp_url: str
+) -> None:
+    guest = uuid4()
+    async with running(consumer_of(receiver, amqp_url).run()):
+        await eventually(lambda: _queues_are_empty(amqp_url))
+        async with open_channel(amqp_url) as channel:
+            exchange = await declare_events(channel, "registration")
+            await exchange.publish(aio_pika.Message(b"{nonsense", headers={"guest-id": "1"}), "a.type")
+        async with publishing(amqp_url, "registration") as publisher:
+            for message in await sender.happens(guest, "registered"):
+                await publisher.publish(message)
+        await eventually(lambda: receiver.all_through([guest], 1))
+        (unreadable,) = await eventually(lambda: kept(receiver.pool))
+    assert (unreadable.body, unreadable.reason) == (b"{nonsense", "not JSON")
+
+
+async def test_a4_two_workers_share_one_queue_without_harm(
+    sender: Sender, receiver: Receiver, amqp_url: str
+) -> None:
+    """Single active consumer: one has the queue; when it stops, the other goes on where it was."""
+    guests = [uuid4() for _ in range(40)]
+    other = consumer_of(receiver.another_process(), amqp_url)
+    async with running(other.run()), running(relay_of(sender, receiver, amqp_url).run()):
+        async with running(consumer_of(receiver, amqp_url).run()):
+            for guest in guests:
+                await sender.happens(guest, "registered")
+            await eventually(lambda: receiver.all_through(guests, 1))
+            for guest in guests:
+                await sender.happens(guest, "expired", "reregistered")
+        await eventually(lambda: receiver.all_through(guests, 3))
+
+
+async def _delivered(queue: AbstractQueue) -> list[AbstractIncomingMessage]:
+    """All that is in a queue now, in the order of delivery."""
+    delivered: list[AbstractIncomingMessage] = []
+    count = (await queue.declare()).message_count or 0
+
+    async def take(delivery: AbstractIncomingMessage) -> None:
+        delivered.append(delivery)
+
+    tag = await queue.consume(take, no_ack=False)
+    await eventually(lambda: len(delivered) >= count)
+    await queue.cancel(tag)
+    return delivered
+
+
+async def _checkpoint_is(receiver: Receiver, position: int) -> bool:
+    return await Leases(receiver.pool).checkpoint(TASK) == position
+
+
+async def _are_held(receiver: Receiver, count: int) -> bool:
+    return len(await receiver.inbox.held.overview()) == count
+
+
+async def _queues_are_empty(amqp_url: str) -> bool:
+    async with open_channel(amqp_url) as channel:
+        queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
+        return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0

@@ -1,0 +1,119 @@
+"""The envelope: CloudEvents 1.0 there and back (contract.md, Messages)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.messaging.envelope import Message
+from shared.messaging.errors import MalformedMessage
+
+MESSAGE = Message(
+    id=UUID(int=1),
+    source="/registration/log",
+    type="guest-registered.v1",
+    subject=UUID(int=2),
+    time=datetime(2025, 9, 11, 10, 0, 0, 123456, UTC),
+    stream_version=3,
+    position=40,
+    correlation_id=UUID(int=5),
+    causation_id=None,
+    data={"organisation": "1001", "term": {"end": None}},
+)
+
+messages = st.builds(
+    Message,
+    id=st.uuids(),
+    source=st.text(min_size=1),
+    type=st.text(),
+    subject=st.uuids(),
+    time=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    stream_version=st.integers(1, 2**53),
+    position=st.integers(1, 2**53),
+    correlation_id=st.uuids(),
+    causation_id=st.none() | st.uuids(),
+    data=st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()),
+    erased=st.booleans(),
+)
+
+
+def test_the_structured_form_of_contract() -> None:
+    assert MESSAGE.to_cloudevent() == {
+        "specversion": "1.0",
+        "id": "00000000-0000-0000-0000-000000000001",
+        "source": "/registration/log",
+        "type": "nl.landelijklenen.guest-registered.v1",
+        "subject": "00000000-0000-0000-0000-000000000002",
+        "time": "2025-09-11T10:00:00.123456Z",
+        "datacontenttype": "application/json",
+        "streamversion": 3,
+        "position": 40,
+        "correlationid": "00000000-0000-0000-0000-000000000005",
+        "data": {"organisation": "1001", "term": {"end": None}},
+    }
+
+
+def test_cause_and_erasure_are_told_when_there_are_any() -> None:
+    told = replace(MESSAGE, causation_id=UUID(int=9), erased=True).to_cloudevent()
+    assert (told["causationid"], told["erased"]) == (str(UUID(int=9)), True)
+
+
+def test_times_are_told_in_utc() -> None:
+    amsterdam = MESSAGE.time.astimezone(timezone(timedelta(hours=2)))
+    assert replace(MESSAGE, time=amsterdam).to_cloudevent()["time"] == "2025-09-11T10:00:00.123456Z"
+
+
+@given(message=messages)
+def test_there_and_back(message: Message) -> None:
+    assert Message.from_cloudevent(message.to_cloudevent()) == message
+    assert Message.from_json(message.to_json()) == message
+
+
+def test_what_is_not_known_is_ignored() -> None:
+    assert Message.from_cloudevent({**MESSAGE.to_cloudevent(), "traceparent": "00-1-2-01"}) == MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("specversion", "0.3"),
+        ("id", "1"),
+        ("id", None),
+        ("source", ""),
+        ("type", "org.elsewhere.thing.v1"),
+        ("type", 3),
+        ("subject", "a guest"),
+        ("time", "yesterday"),
+        ("time", "2025-09-11T10:00:00"),
+        ("streamversion", 0),
+        ("streamversion", "1"),
+        ("streamversion", True),
+        ("position", -1),
+        ("correlationid", None),
+        ("causationid", "because"),
+        ("data", []),
+    ],
+)
+def test_what_is_no_message_of_ours_is_malformed(attribute: str, value: Any) -> None:
+    with pytest.raises(MalformedMessage):
+        Message.from_cloudevent({**MESSAGE.to_cloudevent(), attribute: value})
+
+
+@pytest.mark.parametrize(
+    "attribute", ["specversion", "id", "source", "type", "subject", "time", "streamversion"]
+)
+def test_nothing_that_is_needed_may_be_missing(attribute: str) -> None:
+    cloudevent = MESSAGE.to_cloudevent()
+    del cloudevent[attribute]
+    with pytest.raises(MalformedMessage):
+        Message.from_cloudevent(cloudevent)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff\xfe", str(uuid4()).encode()])
+def test_bodies_that_are_no_json_object_are_malformed(body: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        Message.from_json(body)
