@@ -1,0 +1,126 @@
+"""The checks of `doctor` that both services share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.cli.doctor import Step
+from shared.settings import ServiceSettings
+
+Schema = Sequence[tuple[str, str]]
+
+
+def database(settings: ServiceSettings, schema: Schema, service: str) -> list[Step]:
+    """Can it be reached, and is its schema up to date?"""
+    prefix = type(settings).prefix()
+
+    async def connects() -> str:
+        import asyncpg  # noqa: PLC0415
+
+        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+        try:
+            return f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
+        finally:
+            await connection.close()
+
+    async def is_up_to_date() -> str:
+        import asyncpg  # noqa: PLC0415
+
+        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+        try:
+            known = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+        finally:
+            await connection.close()
+        if missing := [name for name, _ in schema if name not in known]:
+            raise LookupError(f"missing {', '.join(missing)}")
+        return f"{len(schema)} scripts applied"
+
+    return [
+        Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
+        Step("schema", is_up_to_date, f"run `{service} migrate`"),
+    ]
+
+
+def files(settings: ServiceSettings) -> list[Step]:
+    """Keys and token: there, readable, of the right form?"""
+    prefix = type(settings).prefix()
+
+    async def master_keys() -> str:
+        return _keys(settings.master_key_file)
+
+    async def person_ref_key() -> str:
+        return _keys(settings.person_ref_key_file)
+
+    async def service_token() -> str:
+        if settings.service_token_file is None:
+            raise LookupError("not set")
+        return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
+
+    return [
+        Step("master keys", master_keys, f"make {prefix}MASTER_KEY_FILE: a line of 32 bytes in base64"),
+        Step("person_ref key", person_ref_key, f"give both services one {prefix}PERSON_REF_KEY_FILE"),
+        Step(
+            "service token", service_token, f"put a token for the other service in {prefix}SERVICE_TOKEN_FILE"
+        ),
+    ]
+
+
+def _keys(path: Path) -> str:
+    from shared.key_files import read_key_file  # noqa: PLC0415
+
+    return f"{len(read_key_file(path))} key(s) in {path}"
+
+
+def organisations(path: Path, prefix: str) -> Step:
+    """Can the file of guest libraries be understood?"""
+
+    async def reads() -> str:
+        from shared.organisations import read_organisations  # noqa: PLC0415
+
+        return ", ".join(read_organisations(path)) or "none"
+
+    return Step("organisations", reads, f"correct {prefix}ORGANISATIONS")
+
+
+def sign_in(settings: ServiceSettings) -> Step:
+    """Are the issuer's public keys there?"""
+
+    async def keys() -> str:
+        import httpx  # noqa: PLC0415
+
+        from shared.web.token_keys import keys_of  # noqa: PLC0415
+
+        async with httpx.AsyncClient() as http:
+            await keys_of(settings.oidc_issuer, settings.oidc_jwks, http).ready()
+        return settings.oidc_jwks or settings.oidc_issuer
+
+    prefix = type(settings).prefix()
+    return Step("sign-in keys", keys, f"correct {prefix}OIDC_ISSUER or {prefix}OIDC_JWKS")
+
+
+def broker(settings: ServiceSettings) -> Step:
+    """Can RabbitMQ be reached, when it is the transport?"""
+
+    async def connects() -> str:
+        if settings.amqp_url is None:
+            return "none: the feed is the transport"
+        import aio_pika  # noqa: PLC0415
+
+        connection = await aio_pika.connect(settings.amqp_url.get_secret_value(), timeout=3)
+        await connection.close()
+        return "connected"
+
+    return Step("broker", connects, f"start RabbitMQ, or correct {type(settings).prefix()}AMQP_URL")
+
+
+def other_service(name: str, url: str) -> Step:
+    """Does the other service answer? This one goes on without it, but cannot ask it anything."""
+
+    async def answers() -> str:
+        import httpx  # noqa: PLC0415
+
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(url.rstrip("/") + "/health/live", timeout=3)
+        answer.raise_for_status()
+        return url
+
+    return Step(name, answers, f"start {name}, or correct its address", vital=False)

@@ -1,0 +1,142 @@
+"""The `Idempotency-Key` of a POST: sent again, it is answered again, and nothing is done twice (contract.md).
+
+The row of a key is inserted in the append's own transaction, so that it exists exactly when the effect does.
+Refusals therefore leave no row. Answers are not kept: they are rendered anew from the resource.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from fastapi import Header, Request
+
+from shared.event_log import SideRow
+from shared.web.problems import Problem
+
+KEPT = "24 hours"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a POST did: to which resource, and the log's position after it."""
+
+    resource_id: UUID
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One POST that carries a key: who sends it where, under which key, and what it says."""
+
+    subject: str
+    route: str
+    key: str
+    body: bytes
+
+
+Rows = Callable[[UUID], Sequence[SideRow]]
+"""Given the resource's id, the rows that belong into the append."""
+
+
+class IdempotencyKeys:
+    """The keys of one service. `secret` hashes bodies: a plain hash of a card number can be guessed."""
+
+    def __init__(self, pool: asyncpg.Pool, secret: bytes) -> None:
+        self._pool = pool
+        self._secret = hmac.digest(secret, b"idempotency keys", hashlib.sha256)
+
+    async def once(self, attempt: Attempt | None, command: Callable[[Rows], Awaitable[Done]]) -> Done:
+        """Run `command`, or answer what it did before; raises `key_reused` when the body was another.
+
+        Without an attempt (no key was sent) the command simply runs.
+        """
+        if attempt is None:
+            return await command(lambda _resource_id: ())
+        if (before := await self._find(attempt)) is not None:
+            return before
+        try:
+            return await command(lambda resource_id: (self._row(attempt, resource_id),))
+        except Exception:
+            # Whatever the refusal is, it may be only the echo of a twin that won meanwhile (R10).
+            if (winner := await self._find(attempt)) is not None:
+                return winner
+            raise
+
+    async def forget_old(self) -> int:
+        """Drop the keys that have been kept long enough; answers how many."""
+        status = await self._pool.execute(
+            f"DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEPT}'"  # noqa: S608
+        )
+        return int(status.rpartition(" ")[2])
+
+    async def _find(self, attempt: Attempt) -> Done | None:
+        row = await self._pool.fetchrow(
+            "SELECT body_hash, resource_id, position FROM idempotency_keys"
+            " WHERE subject = $1 AND route = $2 AND key = $3",
+            attempt.subject,
+            attempt.route,
+            attempt.key,
+        )
+        if row is None:
+            return None
+        if not hmac.compare_digest(row["body_hash"], self._hash(attempt)):
+            raise key_reused()
+        return Done(row["resource_id"], row["position"])
+
+    def _row(self, attempt: Attempt, resource_id: UUID) -> SideRow:
+        values = {
+            "subject": attempt.subject,
+            "route": attempt.route,
+            "key": attempt.key,
+            "body_hash": self._hash(attempt),
+            "resource_id": resource_id,
+        }
+        return SideRow("idempotency_keys", values)
+
+    def _hash(self, attempt: Attempt) -> bytes:
+        return hmac.digest(self._secret, attempt.body, hashlib.sha256)
+
+
+def key_reused() -> Problem:
+    """The key was used for another request."""
+    return Problem(
+        422,
+        "idempotency-key-reused",
+        "Deze Idempotency-Key is al voor een andere aanvraag gebruikt.",
+        "This Idempotency-Key was used for another request.",
+    )
+
+
+async def attempt_of(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x20-\x7e]+$",
+            description="A repeated request is answered the same, and nothing is done twice (kept 24 h).",
+        ),
+    ] = None,
+) -> Attempt | None:
+    """A FastAPI dependency, after the one that signs in. The same JSON in another layout is the same body."""
+    if idempotency_key is None:
+        return None
+    route = f"{request.method} {request.url.path}"
+    return Attempt(request.state.principal.subject, route, idempotency_key, _canonical(await request.body()))
+
+
+def _canonical(body: bytes) -> bytes:
+    if not body:
+        return b""
+    try:
+        read: Any = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body  # it is refused as malformed anyway
+    return orjson.dumps(read, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,110 @@
+"""The one place where exceptions become problems: each service's own, the log's, the framework's.
+
+An exception that nobody mapped is answered by `RequestContext` (operations.py) as 500 `internal-error`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import cast
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConflict
+from shared.web.problems import Problem, ProblemKind, ProblemKinds, response
+from shared.web.token_keys import KeysUnavailable
+
+_NO_DATABASE = ProblemKind(
+    503, "database-unavailable", "De opslag is even niet bereikbaar. Probeer het zo opnieuw.", retry_after=2
+)
+_OVERLOADED = ProblemKind(
+    503, "overloaded", "Het is nu te druk. Er is niets opgeslagen; probeer het zo opnieuw.", retry_after=1
+)
+SHARED_KINDS: ProblemKinds = {
+    LogOverloaded: _OVERLOADED,
+    LogUnavailable: _NO_DATABASE,
+    # A use case decides again by itself; this comes out only when it was overtaken time and again.
+    VersionConflict: _OVERLOADED,
+    KeysUnavailable: ProblemKind(
+        503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
+    ),
+}
+# Reads go to the pool without the log in between; these say that the server is gone, restarting or full.
+_DATABASE_GONE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+)
+
+
+def install(app: FastAPI, kinds: ProblemKinds) -> None:
+    """Answer every refusal of `app` as a problem; `kinds` maps the service's own exception classes."""
+    for exception, kind in {**SHARED_KINDS, **kinds}.items():
+        app.add_exception_handler(exception, _handler_of(kind))
+    for gone in _DATABASE_GONE:
+        app.add_exception_handler(gone, _database_gone)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _malformed_request)
+    app.add_exception_handler(HTTPException, _http_exception)
+
+
+def _handler_of(kind: ProblemKind) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        return response(kind.of(error), request)
+
+    return answer
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    return response(cast("Problem", error), request)
+
+
+async def _database_gone(request: Request, _error: Exception) -> JSONResponse:
+    return response(_NO_DATABASE.of(LogUnavailable()), request)
+
+
+async def _malformed_request(request: Request, error: Exception) -> JSONResponse:
+    """Name the fields, never repeat what was in them: it may be personal, or a card number."""
+    faults = [
+        {
+            "field": ".".join(str(part) for part in fault["loc"]),
+            "message": fault["msg"],
+            "kind": fault["type"],
+        }
+        for fault in cast("RequestValidationError", error).errors()
+    ]
+    return response(malformed_request(faults), request)
+
+
+def malformed_request(faults: Sequence[dict[str, str]]) -> Problem:
+    """422 `malformed-request`; each fault has a `field`, a `message` and a `kind`."""
+    names = ", ".join(dict.fromkeys(fault["field"] for fault in faults))
+    return Problem(
+        422,
+        "malformed-request",
+        f"De aanvraag klopt niet: {names}.",
+        f"The request is malformed: {names}.",
+        extra={"errors": list(faults)},
+    )
+
+
+_DUTCH = {
+    404: "Deze pagina bestaat niet.",
+    405: "Deze methode is hier niet toegestaan.",
+    413: "De aanvraag is te groot.",
+}
+
+
+async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+    """What the framework itself refuses: no such path, no such method, too large."""
+    known = cast("HTTPException", error)
+    status = HTTPStatus(known.status_code)
+    code = status.phrase.lower().replace(" ", "-")
+    dutch = _DUTCH.get(status, "De aanvraag kan niet worden verwerkt.")
+    return response(Problem(status.value, code, dutch, f"{status.phrase}.", headers=known.headers), request)
