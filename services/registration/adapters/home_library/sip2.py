@@ -1,0 +1,156 @@
+"""The wire of SIP2 (3M Standard Interchange Protocol 2.00): frames, checksums, fields and dates.
+
+A message is a two-digit code, a fixed part, then fields `XXvalue|`, then optionally `AY` with a sequence
+digit and `AZ` with a checksum; it ends in CR.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from registration.adapters.home_library.failures import BadChecksum, GarbledReply
+
+LONGEST_FRAME = 16_384
+"""Bytes. Real replies have some hundreds; what has no end after this many is not SIP2."""
+
+_TRAILER = re.compile(rb"(?:AY([0-9]))?AZ([0-9A-Fa-f]{4})\Z")
+_FIELD_CODE = re.compile(r"[A-Z][A-Z0-9]")
+_UNSAFE = re.compile(r"[|\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DATE = re.compile(r"([0-9]{8})(?:(....)([0-9]{6}))?")
+_UTC = "   Z"
+_LOCAL_ZONES = {"    ", "0000"}
+_AMSTERDAM = ZoneInfo("Europe/Amsterdam")
+
+
+class UnsafeValue(ValueError):
+    """A value holds the field separator or a control character: it never reaches the wire."""
+
+
+def field(code: str, value: str) -> str:
+    """One variable field. Raises UnsafeValue for a value that could end the field or the message."""
+    if not is_safe(value):
+        raise UnsafeValue(code)
+    return f"{code}{value}|"
+
+
+def is_safe(value: str) -> bool:
+    """Whether a value may stand in a field: no `|`, no control characters."""
+    return _UNSAFE.search(value) is None
+
+
+def without_controls(value: str) -> str:
+    """A received value on one line: some systems put line ends into addresses and messages."""
+    return _UNSAFE.sub(" ", value)
+
+
+def checksum(data: bytes) -> bytes:
+    """Two's complement of the byte sum in four hex digits; `data` runs up to and including `AZ`."""
+    return b"%04X" % (-sum(data) & 0xFFFF)
+
+
+def frame(body: str, encoding: str, sequence: int | None = None) -> bytes:
+    """The bytes of one message; with a sequence digit it carries a checksum too."""
+    data = body.encode(encoding)
+    if sequence is not None:
+        data += b"AY%dAZ" % sequence
+        data += checksum(data)
+    return data + b"\r"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message without its trailer: its sequence digit if it had one, whether a checksum proved it whole."""
+
+    text: str
+    sequence: int | None = None
+    checked: bool = False
+
+
+def open_frame(data: bytes, encoding: str, *, checksum_needed: bool = False) -> Message:
+    """Checks the checksum and decodes. Raises BadChecksum, GarbledReply.
+
+    `checksum_needed`: the other side sends checksums, so a message without one has lost its tail.
+    """
+    trailer = _TRAILER.search(data)
+    if trailer is None:
+        if checksum_needed:
+            raise BadChecksum
+        return Message(_decoded(data, encoding))
+    if checksum(data[: trailer.start(2)]) != trailer[2].upper():
+        raise BadChecksum
+    sequence = None if trailer[1] is None else int(trailer[1])
+    return Message(_decoded(data[: trailer.start()], encoding), sequence, checked=True)
+
+
+def _decoded(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        raise GarbledReply from None
+
+
+class FrameReader:
+    """Cuts what arrives into frames, wherever the network cut it: half a reply, or several at once."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> None:
+        """Takes in what was read. Raises GarbledReply when a frame finds no end."""
+        self._buffer += data
+        if len(self._buffer) > LONGEST_FRAME and b"\r" not in self._buffer:
+            raise GarbledReply
+
+    def next(self) -> bytes | None:
+        """The next whole frame without its CR; None while it is incomplete."""
+        while (end := self._buffer.find(b"\r")) >= 0:
+            data = bytes(self._buffer[:end]).strip(b"\n\x00")
+            del self._buffer[: end + 1]
+            if data:
+                return data
+        return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits here but line ends."""
+        return not self._buffer.strip(b"\r\n\x00")
+
+
+def fields(text: str, start: int) -> Iterator[tuple[str, str]]:
+    """The variable fields from offset `start`, in the order of the wire. Raises GarbledReply.
+
+    A trailer that could not be taken off (a damaged checksum) shows up here as a field, and is refused.
+    """
+    for part in text[start:].split("|"):
+        code, value = part[:2], part[2:]
+        if not part.strip():
+            continue
+        if _FIELD_CODE.fullmatch(code) is None:
+            raise GarbledReply
+        if code in {"AY", "AZ"}:
+            raise BadChecksum
+        yield code, value
+
+
+def timestamp(moment: datetime) -> str:
+    """The 18 characters of a date and time: local time, so four spaces for the zone."""
+    return moment.strftime("%Y%m%d    %H%M%S")
+
+
+def parse_date(text: str) -> date | None:
+    """The day in Europe/Amsterdam of `YYYYMMDD`, alone or with zone and time. None: it cannot be read."""
+    found = _DATE.fullmatch(text.rstrip(" "))
+    if found is None:
+        return None
+    day, zone, clock = found.groups()
+    try:
+        moment = datetime.strptime(day + (clock or "000000"), "%Y%m%d%H%M%S")  # noqa: DTZ007 - zone follows
+    except ValueError:
+        return None
+    if zone is None or zone in _LOCAL_ZONES:
+        return moment.date()
+    if zone == _UTC:
+        return moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(_AMSTERDAM).date()
+    return None

@@ -1,0 +1,97 @@
+"""The SIP2 messages that we exchange: 93/94 login, 99/98 status, 63/64 patron information, 96 resend."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from registration.adapters.home_library.failures import GarbledReply, LoginRefused, OffLine
+from registration.adapters.home_library.sip2 import field, fields, timestamp, without_controls
+
+LOGIN, LOGIN_REPLY = "93", "94"
+STATUS, STATUS_REPLY = "99", "98"
+PATRON, PATRON_REPLY = "63", "64"
+RESEND = "96"
+
+_DUTCH = "005"
+_NO_SUMMARY = " " * 10
+_STATUS_FIXED = 36
+_PATRON_FIXED = 61
+_PATRON_LAYOUT = re.compile(
+    r"64(?P<status>.{14})(?P<language>[0-9 ]{3})(?P<date>[0-9]{8}.{4}[0-9]{6})"
+    r"(?P<counts>(?:[0-9]{4}| {4}){6})"
+)
+_SINGLE_FIELDS = ("AA", "AE", "BL")
+"""A reply that gives one of these twice, and differently, does not say whom or what it is about."""
+
+
+def login_request(username: str, password: str, location: str) -> str:
+    """93: log in, user id and password as they are (algorithm 0)."""
+    return f"{LOGIN}00{field('CN', username)}{field('CO', password)}{field('CP', location)}"
+
+
+def read_login_reply(text: str) -> None:
+    """94: raises LoginRefused when it says 0, GarbledReply when it says neither 0 nor 1."""
+    if text == f"{LOGIN_REPLY}0":
+        raise LoginRefused
+    if text != f"{LOGIN_REPLY}1":
+        raise GarbledReply
+
+
+def status_request() -> str:
+    """99: we are fine (0), print 30 columns, speak version 2.00."""
+    return f"{STATUS}00302.00"
+
+
+def read_status_reply(text: str) -> None:
+    """98: raises OffLine when the library's system is not on line, GarbledReply when it cannot be read."""
+    if len(text) < _STATUS_FIXED or text[2] not in "YN":
+        raise GarbledReply
+    for _ in fields(text, _STATUS_FIXED):
+        pass
+    if text[2] == "N":
+        raise OffLine
+
+
+def patron_request(card_number: str, institution: str, moment: datetime) -> str:
+    """63: who is the patron with this card. Neither terminal nor patron password (AC, AD) is known to us."""
+    return (
+        f"{PATRON}{_DUTCH}{timestamp(moment)}{_NO_SUMMARY}"
+        f"{field('AO', institution)}{field('AA', card_number)}{field('AC', '')}{field('AD', '')}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PatronReply:
+    """64 as it was sent: the 14 status characters and the fields, the first of each code.
+
+    `conflicting` names the fields that came again with another value. `in_step` tells whether the reply
+    carried the sequence number of the request, which proves that it answers this one.
+    """
+
+    status: str
+    fields: Mapping[str, str]
+    conflicting: frozenset[str] = frozenset()
+    in_step: bool = False
+
+    def value(self, code: str) -> str:
+        """A field on one line, without surrounding spaces; empty when it is absent."""
+        return without_controls(self.fields.get(code, "")).strip(" ")
+
+
+def read_patron_reply(text: str, *, in_step: bool = False) -> PatronReply:
+    """64. The whole fixed part must fit: a reply that lost a character would shift its flags.
+
+    Raises GarbledReply.
+    """
+    layout = _PATRON_LAYOUT.match(text)
+    if layout is None:
+        raise GarbledReply
+    first: dict[str, str] = {}
+    conflicting = set()
+    for code, value in fields(text, _PATRON_FIXED):
+        if first.setdefault(code, value) != value:
+            conflicting.add(code)
+    if conflicting.intersection(_SINGLE_FIELDS):
+        raise GarbledReply
+    return PatronReply(layout["status"], first, frozenset(conflicting), in_step)

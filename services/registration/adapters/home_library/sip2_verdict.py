@@ -1,0 +1,88 @@
+"""From a patron information response to a verdict (R4)."""
+
+from datetime import date
+
+from registration.adapters.home_library.failures import GarbledReply
+from registration.adapters.home_library.library import Library
+from registration.adapters.home_library.sip2 import parse_date
+from registration.adapters.home_library.sip2_messages import PatronReply
+from registration.domain.card import canonical_card_number
+from registration.domain.errors import MalformedCardNumber
+from registration.domain.verdict import (
+    UNREADABLE,
+    EndsOn,
+    NotFound,
+    PatronDetails,
+    Reason,
+    Refused,
+    Valid,
+)
+
+REFUSING_FLAGS = {
+    0: Reason.BLOCKED,  # charge privileges denied
+    4: Reason.CARD_LOST,
+    5: Reason.TOO_MANY_CHARGED,
+    6: Reason.OVERDUE,
+    9: Reason.TOO_MANY_LOST,
+    10: Reason.FINES,
+    11: Reason.FEES,
+    12: Reason.RECALL_OVERDUE,
+    13: Reason.BILLED,
+}
+"""Positions in the patron status, any non-space is true. Others (renewal, recall, hold ...) refuse nobody."""
+
+
+def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
+    """What the reply says on `today` in Europe/Amsterdam. Raises GarbledReply when it does not say.
+
+    An end is only ever concluded from an end date in the past: flags and a bare `BL N` are blocks.
+    """
+    validity = reply.value("BL")
+    name = reply.value("AE")
+    if validity == "N" and not name:
+        return NotFound()
+    if validity not in {"Y", "N"} or not name:
+        raise GarbledReply
+    card_number = _card_number(reply)
+    details = _details(reply, name, library)
+    ends_on = _end_date(reply, library.expiry_field)
+    reasons = [reason for position, reason in REFUSING_FLAGS.items() if reply.status[position] != " "]
+    if validity == "Y" and not reasons:
+        return Valid(details, ends_on, card_number, _is_guest(reply, library))
+    ended = isinstance(ends_on, date) and ends_on < today
+    if ended:
+        reasons.insert(0, Reason.EXPIRED)
+    return Refused(tuple(reasons) or (Reason.BLOCKED,), ended, details, ends_on, card_number)
+
+
+def _card_number(reply: PatronReply) -> str:
+    """The number under which the library knows the patron now; it may differ from the one asked (R10)."""
+    try:
+        return canonical_card_number(reply.value("AA"))
+    except MalformedCardNumber:
+        raise GarbledReply from None
+
+
+def _end_date(reply: PatronReply, code: str | None) -> EndsOn:
+    """The last day of the subscription; None when the library does not tell (R12)."""
+    if code is None or not reply.value(code):
+        return None
+    if code in reply.conflicting:
+        return UNREADABLE
+    return parse_date(reply.value(code)) or UNREADABLE
+
+
+def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
+    birth_date = reply.value(library.birth_date_field) if library.birth_date_field else ""
+    return PatronDetails(
+        name=name,
+        birth_date=parse_date(birth_date),
+        address=reply.value("BD") or None,
+        email=reply.value("BE") or None,
+    )
+
+
+def _is_guest(reply: PatronReply, library: Library) -> bool:
+    """R11: whether the subscription at home is itself a guest subscription."""
+    code = library.patron_type_field
+    return code is not None and reply.value(code) in library.guest_patron_types

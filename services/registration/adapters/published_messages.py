@@ -1,0 +1,109 @@
+"""What registration tells the world of its guests (contract.md, Messages). Nothing personal is among it.
+
+Every event of a guest is published, so that versions have no gaps; with empty data where there is nothing to
+share. A type and version once published stays readable for ever: a change of its data is a new version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from registration.domain import events
+from registration.domain.guest import Guest
+from shared.event_log import AggregateStore, RecordedEvent
+from shared.messaging.envelope import Message
+from shared.messaging.feed import ToMessage
+
+Data = dict[str, Any]
+
+
+def published_messages(store: AggregateStore) -> ToMessage:
+    """Make the function that turns a recorded event into its message; None for other streams' events."""
+
+    def to_message(recorded: RecordedEvent) -> Message | None:
+        kind = MESSAGE_TYPES.get(recorded.topic)
+        if kind is None:
+            return None
+        share = SHARED_DATA.get(recorded.topic)
+        return Message(
+            id=recorded.event_id,
+            source=f"/registration/{store.log.log_id}",
+            type=kind,
+            subject=recorded.originator_id,
+            time=recorded.recorded_at,
+            stream_version=recorded.originator_version,
+            position=recorded.position,
+            correlation_id=recorded.metadata.correlation_id,
+            causation_id=recorded.metadata.causation_id,
+            data={} if share is None else share(store.event(recorded)),
+        )
+
+    return to_message
+
+
+def _guest_registered(event: events.GuestRegistered) -> Data:
+    return {
+        "organisation": event.organisation,
+        "branch": event.branch,
+        "person_ref": event.person_ref,
+        "term": _provisional(event.term_begin, event.term_end),
+        "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
+    }
+
+
+def _guest_reregistered(event: events.GuestReregistered) -> Data:
+    chosen = {"choice": event.login_account_choice, "account_id": event.login_account_id}
+    return {
+        "term": _provisional(event.term_begin, event.term_end),
+        "login_account": chosen if event.login_account_id else None,
+    }
+
+
+def _link_requested(event: events.LoginAccountLinkRequested) -> Data:
+    return {"login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id}}
+
+
+def _expired(event: events.SubscriptionExpired) -> Data:
+    return {"on": event.on.isoformat(), "reason": event.reason}
+
+
+def _confirmed(event: events.TermConfirmed) -> Data:
+    return {"end": event.end.isoformat() if event.end else None}
+
+
+def _reason(event: events.GuestSuspended | events.LoginAccountUnlinked | events.GuestDeregistered) -> Data:
+    return {"reason": event.reason}
+
+
+def _provisional(begin: date, end: date) -> Data:
+    return {"begin": begin.isoformat(), "end": end.isoformat(), "provisional": True}
+
+
+SHARED_DATA: dict[str, Callable[[Any], Data]] = {
+    events.GuestRegistered.TOPIC: _guest_registered,
+    events.GuestReregistered.TOPIC: _guest_reregistered,
+    events.SubscriptionExpired.TOPIC: _expired,
+    events.TermConfirmed.TOPIC: _confirmed,
+    events.GuestSuspended.TOPIC: _reason,
+    events.LoginAccountLinkRequested.TOPIC: _link_requested,
+    events.LoginAccountUnlinked.TOPIC: _reason,
+    events.GuestDeregistered.TOPIC: _reason,
+}
+
+# By hand, although they follow the topics: the outside world holds on to them.
+MESSAGE_TYPES = {
+    Guest.Created.TOPIC: "guest-registered.v1",
+    Guest.Reregistered.TOPIC: "guest-reregistered.v1",
+    Guest.SubscriptionExpired.TOPIC: "subscription-expired.v1",
+    Guest.TermConfirmed.TOPIC: "term-confirmed.v1",
+    Guest.Suspended.TOPIC: "guest-suspended.v1",
+    Guest.Reinstated.TOPIC: "guest-reinstated.v1",
+    Guest.LendingStripsGranted.TOPIC: "lending-strips-granted.v1",
+    Guest.LoginAccountLinkRequested.TOPIC: "login-account-link-requested.v1",
+    Guest.LoginAccountLinkConfirmed.TOPIC: "login-account-link-confirmed.v1",
+    Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",
+    Guest.LoginAccountUnlinked.TOPIC: "login-account-unlinked.v1",
+    Guest.Deregistered.TOPIC: "guest-deregistered.v1",
+}

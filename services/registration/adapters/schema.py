@@ -1,0 +1,40 @@
+"""Registration's own tables, beside those of the event log and of messaging."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# Both are written in the append's own transaction, so they never lag. The primary key of `registrations` is
+# rule R10: one guest per person per library. A card number that was replaced is a second row of one guest.
+REGISTRATIONS = """
+CREATE TABLE registrations (
+    organisation text NOT NULL,
+    person_ref text NOT NULL,
+    guest_id uuid NOT NULL,
+    PRIMARY KEY (organisation, person_ref)
+);
+CREATE INDEX registrations_guest_id_idx ON registrations (guest_id);
+
+CREATE TABLE registration_accounts (
+    organisation text NOT NULL,
+    account_id text NOT NULL,
+    guest_id uuid NOT NULL,
+    PRIMARY KEY (organisation, account_id, guest_id)
+);
+"""
+
+# State of the runs, not events (R12): what home said last, and whether the term had to be kept without it.
+TERM_CHECKS = """
+CREATE TABLE term_checks (
+    guest_id uuid PRIMARY KEY,
+    verdict text NOT NULL,
+    checked_at timestamptz NOT NULL,
+    stale boolean NOT NULL,
+    reasons text[] NOT NULL
+);
+"""
+
+SCHEMA: Sequence[tuple[str, str]] = (
+    ("registration_0001_registrations", REGISTRATIONS),
+    ("registration_0002_term_checks", TERM_CHECKS),
+)

@@ -1,0 +1,45 @@
+"""The HTTP app of registration, put together from its resources."""
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+
+from registration.api import feed, guests, home_libraries, login_accounts, subscriptions
+from registration.api.dependencies import FEED
+from registration.api.problems import KINDS
+from registration.application.ports import Registration
+from shared.messaging.feed import LogFeed
+from shared.messaging.feed_api import feed_router
+from shared.web.idempotency import IdempotencyKeys
+from shared.web.openapi import documented
+from shared.web.operations import Check, make_app
+from shared.web.security import TokenVerifier
+
+DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opnieuw inschrijven."
+
+
+def registration_app(
+    *,
+    registration: Registration,
+    idempotency_keys: IdempotencyKeys,
+    own_feed: LogFeed,
+    verifier: TokenVerifier,
+    checks: Mapping[str, Check],
+    stopping: asyncio.Event | None = None,
+) -> FastAPI:
+    """The app. Set `stopping` when the server is told to stop: long polls then end at once."""
+    app = make_app(
+        title="Landelijk Lenen: registration",
+        description=DESCRIPTION,
+        kinds=KINDS,
+        verifier=verifier,
+        checks=checks,
+    )
+    app.state.registration = registration
+    app.state.idempotency_keys = idempotency_keys
+    app.state.feed = own_feed
+    for resource in (home_libraries, guests, login_accounts, subscriptions, feed):
+        app.include_router(resource.router)
+    app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
+    return app

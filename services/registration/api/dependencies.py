@@ -1,0 +1,54 @@
+"""What routes are given: the collaborators of the use cases, and the clerk who is calling."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from registration.application.ports import Context, Registration, SideRows, no_side_rows
+from shared.event_log import Metadata
+from shared.web.idempotency import Attempt, IdempotencyKeys, attempt_of
+from shared.web.problems import Problem, correlation_id
+from shared.web.security import Principal, requires
+
+COUNTER = requires("counter")
+FEED = requires("feed")
+
+
+@dataclass(frozen=True, slots=True)
+class Clerk:
+    """Somebody at the counter of an organisation: sees and changes its guests only (R20)."""
+
+    organisation: str
+    metadata: Metadata
+
+    def context(self, side_rows: SideRows = no_side_rows) -> Context:
+        """For whom a use case works."""
+        return Context(self.organisation, self.metadata, side_rows)
+
+
+async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNTER)]) -> Clerk:
+    if principal.organisation is None:
+        raise Problem(
+            403,
+            "no-organisation",
+            "Uw aanmelding zegt niet bij welke instantie u werkt.",
+            "The token has no claim `organisation`.",
+        )
+    return Clerk(principal.organisation, Metadata(principal.subject, correlation_id(request)))
+
+
+def _registration(request: Request) -> Registration:
+    found: Registration = request.app.state.registration
+    return found
+
+
+def _keys(request: Request) -> IdempotencyKeys:
+    found: IdempotencyKeys = request.app.state.idempotency_keys
+    return found
+
+
+TheClerk = Annotated[Clerk, Depends(_clerk)]
+TheRegistration = Annotated[Registration, Depends(_registration)]
+TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]
+TheAttempt = Annotated[Attempt | None, Depends(attempt_of)]

@@ -1,0 +1,96 @@
+"""The feed for other services: what is committed, and what identity must know to keep its promise (A6)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+
+from registration.api.dependencies import FEED, TheRegistration
+from registration.api.problems import KINDS
+from registration.api.requests import ONE_LINE
+from registration.application.list_registrations import RegistrationsQuery, list_registrations
+from registration.application.new_account import new_account
+from registration.domain import errors
+from shared.messaging.feed import LogFeed
+from shared.messaging.feed_api import items
+from shared.web.openapi import answers, documented
+from shared.web.problems import Problem, ProblemKind
+
+router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(FEED)])
+
+_NO_NEW_ACCOUNT = ProblemKind(
+    404, "no-new-account", "Voor deze gastlener is geen nieuw inlogaccount gevraagd."
+)
+
+Reference = Annotated[str | None, Query(min_length=1, max_length=200, pattern=ONE_LINE)]
+
+
+class RegistrationJson(BaseModel):
+    """A guest with all of its messages (CloudEvents), from the first version on."""
+
+    guest_id: UUID
+    messages: Sequence[dict[str, Any]]
+
+
+class RegistrationsJson(BaseModel):
+    """All registrations that answer the question."""
+
+    registrations: list[RegistrationJson]
+
+
+class NewAccountJson(BaseModel):
+    """Under which username and e-mail address a new login account is to be opened."""
+
+    account_id: str
+    home_isil: str
+    username: str
+    email: str
+
+
+@router.get(
+    "/registrations",
+    summary="A person's or an account's registrations at an organisation",
+    responses=documented(KINDS),
+)
+async def registrations(
+    request: Request,
+    organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
+    registration: TheRegistration,
+    account_id: Reference = None,
+    person_ref: Reference = None,
+) -> RegistrationsJson:
+    """From committed state, never from a lagging view; an account, or a person, or both."""
+    if account_id is None and person_ref is None:
+        missing = {
+            "loc": ("query", "account_id"),
+            "msg": "account_id or person_ref is needed",
+            "type": "missing",
+        }
+        raise RequestValidationError([missing])
+    feed: LogFeed = request.app.state.feed
+    query = RegistrationsQuery(organisation, account_id, person_ref)
+    found = await list_registrations(query, registration, feed)
+    return RegistrationsJson(
+        registrations=[
+            RegistrationJson(guest_id=guest.guest_id, messages=items(list(guest.messages))) for guest in found
+        ]
+    )
+
+
+@router.get(
+    "/guests/{guest_id}/new-account",
+    summary="The wishes for a login account that does not exist yet",
+    responses={**documented(KINDS), **answers([KINDS[errors.GuestNotFound], _NO_NEW_ACCOUNT])},
+)
+async def wishes(
+    guest_id: UUID, registration: TheRegistration, account_id: Reference = None
+) -> NewAccountJson:
+    """The last ones, or those that belong to `account_id`; gone after erasure."""
+    found = await new_account(guest_id, account_id, registration)
+    if found is None:
+        english = "No new login account was asked for this guest, or it was erased."
+        raise Problem(404, _NO_NEW_ACCOUNT.code, _NO_NEW_ACCOUNT.detail_nl, english)
+    return NewAccountJson.model_validate(found, from_attributes=True)

@@ -1,0 +1,100 @@
+"""Guests: registered, shown, asked about at home, registered again, deregistered."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+
+from registration.api.dependencies import COUNTER, TheClerk, TheRegistration
+from registration.api.guest_view import GuestJson, guest_json
+from registration.api.problems import KINDS
+from registration.api.requests import BecauseOf, NewGuest, Reregistration
+from registration.api.write import TheWrite
+from registration.application.check_terms import check_term
+from registration.application.deregister_guest import deregister_guest
+from registration.application.register_guest import register_guest
+from registration.application.reregister_guest import ReregisterGuest, reregister_guest
+from registration.application.show_guest import show_guest
+from registration.domain import errors
+from shared.web.openapi import documented
+
+router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Register a member of another library as a guest",
+    responses=documented(
+        KINDS,
+        errors.MalformedCardNumber,
+        errors.MalformedIsil,
+        errors.UnknownSubscription,
+        errors.UnknownBranch,
+        errors.UnknownOrganisation,
+        errors.HomePatronNotFound,
+        errors.UnknownHomeLibrary,
+        errors.AmbiguousHomeLibrary,
+        errors.HomeLibraryUnknownForCard,
+        errors.GuestRefused,
+        errors.AlreadyRegistered,
+        errors.ChainedGuest,
+        errors.OwnLibrary,
+        errors.HomeLibraryUnavailable,
+    ),
+)
+async def register(body: NewGuest, write: TheWrite, registration: TheRegistration) -> GuestJson:
+    """Asks the home library first; when that refuses or does not answer, nothing is written (R4)."""
+    return await write(lambda context: register_guest(body.command(), context, registration))
+
+
+@router.get("/{guest_id}", summary="One guest", responses=documented(KINDS, errors.GuestNotFound))
+async def show(guest_id: UUID, clerk: TheClerk, registration: TheRegistration) -> GuestJson:
+    """Read from the guest's stream: an acknowledged guest is always found."""
+    return guest_json(await show_guest(guest_id, clerk.organisation, registration))
+
+
+@router.post(
+    "/{guest_id}/home-check",
+    summary="Ask the home library again, now",
+    responses=documented(KINDS, errors.GuestNotFound),
+)
+async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegistration) -> GuestJson:
+    """Does what the answer asks for (R12); without an answer the term is kept, and shown as stale."""
+    return await write(lambda context: check_term(guest_id, context, registration))
+
+
+@router.post(
+    "/{guest_id}/reregistration",
+    summary="Register an expired guest again",
+    responses=documented(
+        KINDS,
+        errors.WrongPatronType,
+        errors.GuestNotFound,
+        errors.HomePatronNotFound,
+        errors.NotExpired,
+        errors.NoLongerRegistered,
+        errors.AlreadyLinked,
+        errors.ChainedGuest,
+        errors.GuestRefused,
+        errors.HomeLibraryUnavailable,
+    ),
+)
+async def reregister(
+    guest_id: UUID, body: Reregistration, write: TheWrite, registration: TheRegistration
+) -> GuestJson:
+    """The same guest and the same login link, after a fresh check at home (R14)."""
+    chosen = body.login_account.chosen() if body.login_account else None
+    command = ReregisterGuest(guest_id, body.patron_type, chosen)
+    return await write(lambda context: reregister_guest(command, context, registration))
+
+
+@router.post(
+    "/{guest_id}/deregistration",
+    summary="Take back a registration that was a mistake",
+    responses=documented(KINDS, errors.GuestNotFound, errors.NoLongerRegistered),
+)
+async def deregister(
+    guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration
+) -> GuestJson:
+    """With a reason, which stays visible (R21); the card may be registered afresh."""
+    return await write(lambda context: deregister_guest(guest_id, body.reason, context, registration))

@@ -1,0 +1,73 @@
+"""Login accounts: found by username, linked to a guest, taken off again (R17, R21)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel
+
+from registration.api.dependencies import COUNTER, TheRegistration
+from registration.api.guest_view import GuestJson
+from registration.api.problems import KINDS
+from registration.api.requests import ONE_LINE, BecauseOf, LinkChoice
+from registration.api.write import TheWrite
+from registration.application.find_login_account import find_login_account
+from registration.application.request_account_link import request_account_link
+from registration.application.unlink_login_account import unlink_login_account
+from registration.domain import errors
+from shared.web.openapi import documented
+
+router = APIRouter(tags=["login accounts"], dependencies=[Depends(COUNTER)])
+
+
+class AccountJson(BaseModel):
+    """A login account, for the clerk to compare with the person at the counter."""
+
+    account_id: str
+    username: str
+    email: str
+
+
+class FoundJson(BaseModel):
+    """The one account with this username, or null."""
+
+    account: AccountJson | None
+
+
+@router.get(
+    "/v1/login-accounts",
+    summary="Find a login account by its username",
+    responses=documented(KINDS, errors.MalformedIsil, errors.LoginAccountsUnavailable),
+)
+async def find(
+    username: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE, examples=["jan.jansen"])],
+    home_isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
+    registration: TheRegistration,
+) -> FoundJson:
+    """Exactly one hit at that home library, or none; e-mail addresses never decide (I1)."""
+    found = await find_login_account(username, home_isil, registration)
+    return FoundJson.model_validate({"account": found}, from_attributes=True)
+
+
+@router.post(
+    "/v1/guests/{guest_id}/login-account",
+    status_code=202,
+    summary="Link a login account",
+    responses=documented(KINDS, errors.GuestNotFound, errors.AlreadyLinked, errors.NoLongerRegistered),
+)
+async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: TheRegistration) -> GuestJson:
+    """The link is pending until identity has answered."""
+    return await write(lambda context: request_account_link(guest_id, body.chosen(), context, registration))
+
+
+@router.delete(
+    "/v1/guests/{guest_id}/login-account",
+    status_code=202,
+    summary="Take a wrong login account off",
+    responses=documented(KINDS, errors.GuestNotFound, errors.NotLinked),
+)
+async def unlink(
+    guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration
+) -> GuestJson:
+    """With a reason, which stays visible (R21)."""
+    return await write(lambda context: unlink_login_account(guest_id, body.reason, context, registration))

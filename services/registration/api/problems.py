@@ -1,0 +1,96 @@
+"""How each broken rule is told to the outside world; in English by the errors' docstrings (A10)."""
+
+from collections.abc import Mapping
+
+from registration.domain import errors
+from shared.web.problems import ProblemKind, ProblemKinds
+
+# R4: to the letter.
+REFUSED = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
+
+
+def _candidates(error: errors.AmbiguousHomeLibrary) -> Mapping[str, object]:
+    return {
+        "candidates": [
+            {"isil": found.isil, "name": found.name, "organisation": found.organisation}
+            for found in error.candidates
+        ]
+    }
+
+
+def _reasons(error: errors.GuestRefused) -> Mapping[str, object]:
+    return {"reasons": [str(reason) for reason in error.reasons]}
+
+
+def _guest_id(error: errors.AlreadyRegistered) -> Mapping[str, object]:
+    return {"guest_id": str(error.guest_id)}
+
+
+KINDS: ProblemKinds = {
+    errors.MalformedCardNumber: ProblemKind(
+        422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
+    ),
+    errors.MalformedIsil: ProblemKind(
+        422, "malformed-isil", "Dit is geen ISIL-code: die bestaat uit NL- en 6 cijfers, soms 10."
+    ),
+    errors.WrongPatronType: ProblemKind(422, "wrong-patron-type", "Verander dit niet!"),
+    errors.UnknownSubscription: ProblemKind(
+        422, "unknown-subscription", "Dit abonnement wordt niet aangeboden."
+    ),
+    errors.UnknownBranch: ProblemKind(
+        422, "unknown-branch", "Uw instantie heeft geen vestiging met dit nummer."
+    ),
+    errors.UnknownOrganisation: ProblemKind(
+        403, "unknown-organisation", "Uw instantie is hier niet bekend; een beheerder kan haar toevoegen."
+    ),
+    errors.GuestNotFound: ProblemKind(404, "guest-not-found", "Deze gastlener bestaat niet."),
+    errors.HomePatronNotFound: ProblemKind(
+        404, "home-patron-not-found", "De thuisbibliotheek kent deze pas niet."
+    ),
+    errors.UnknownHomeLibrary: ProblemKind(
+        404, "unknown-home-library", "Er is geen thuisbibliotheek met deze ISIL-code bekend."
+    ),
+    errors.AmbiguousHomeLibrary: ProblemKind(
+        409,
+        "ambiguous-home-library",
+        "Deze pas kan van meer dan één bibliotheek zijn: kies de thuisbibliotheek.",
+        _candidates,
+    ),
+    errors.HomeLibraryUnknownForCard: ProblemKind(
+        409,
+        "home-library-unknown-for-card",
+        "De thuisbibliotheek blijkt niet uit de pas: vul de ISIL-code in.",
+    ),
+    errors.GuestRefused: ProblemKind(409, "guest-refused", REFUSED, _reasons),
+    errors.AlreadyRegistered: ProblemKind(
+        409, "already-registered", "Deze persoon is hier al als gastlener ingeschreven.", _guest_id
+    ),
+    errors.ChainedGuest: ProblemKind(
+        409, "chained-guest", "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement."
+    ),
+    errors.OwnLibrary: ProblemKind(409, "own-library", "Deze pas is van uw eigen bibliotheek."),
+    errors.NotExpired: ProblemKind(
+        409,
+        "not-expired",
+        "Alleen een gastlener wiens abonnement is verlopen, kan opnieuw worden ingeschreven.",
+    ),
+    errors.AlreadyLinked: ProblemKind(
+        409, "already-linked", "Aan deze gastlener is al een inlogaccount gekoppeld: ontkoppel dat eerst."
+    ),
+    errors.NotLinked: ProblemKind(409, "not-linked", "Aan deze gastlener is geen inlogaccount gekoppeld."),
+    errors.NoLongerRegistered: ProblemKind(
+        409, "no-longer-registered", "Deze gastlener is uitgeschreven: schrijf de pas opnieuw in."
+    ),
+    errors.HomeLibraryUnavailable: ProblemKind(
+        503,
+        "home-library-unavailable",
+        "De thuisbibliotheek antwoordt nu niet. Er is niets opgeslagen; probeer het zo opnieuw.",
+        retry_after=5,
+    ),
+    errors.LoginAccountsUnavailable: ProblemKind(
+        503,
+        "login-accounts-unavailable",
+        "Inlogaccounts kunnen nu niet worden opgezocht. Probeer het zo opnieuw.",
+        retry_after=5,
+    ),
+}

@@ -1,0 +1,74 @@
+"""Ask home again about a guest's term (R12, R13): for one guest here, for all of them each night."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from registration.application.guests import decided, load_guest, save_guest
+from registration.application.home import current_isil
+from registration.application.index_rows import new_number_rows
+from registration.application.personal_data import open_personal_data
+from registration.application.ports import Context, Registration, TermCheck, Written, day_of
+from registration.domain.errors import UnknownHomeLibrary
+from registration.domain.guest import Guest
+from registration.domain.term_check import Status, leaves_stale, refusal_reasons
+from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
+
+VERDICTS = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
+
+
+async def check_term(guest_id: UUID, context: Context, registration: Registration) -> Written:
+    """Ask the home library of one guest and do what R12 says with the answer.
+
+    Never fails for want of an answer: then the term is kept and marked stale. How it went is told by
+    `show_guest` (home, term.stale). Raises GuestNotFound (R20).
+    """
+    guest = await load_guest(guest_id, context.organisation, registration)
+    if guest.state.status is Status.DEREGISTERED:
+        return await save_guest(guest, context, registration)
+    asked_at = registration.clock.now()
+    verdict = await _ask(guest, registration)
+    answer = _Answer(verdict, asked_at)
+    written = await decided(lambda: _carry_out(guest_id, answer, context, registration))
+    await registration.term_checks.record(guest_id, _outcome(answer))
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What home said, and the moment before which it cannot have known better."""
+
+    verdict: Verdict
+    asked_at: datetime
+
+
+async def _ask(guest: Guest, registration: Registration) -> Verdict:
+    person = await open_personal_data(guest, registration)
+    if person is None:
+        return NotFound()
+    try:
+        home = current_isil(guest.state.home_isil, registration)
+        return await registration.home_libraries.ask(str(home), person.card.number)
+    except UnknownHomeLibrary:
+        return Unavailable("not in the settings")
+
+
+async def _carry_out(
+    guest_id: UUID, answer: _Answer, context: Context, registration: Registration
+) -> Written:
+    guest = await load_guest(guest_id, context.organisation, registration)
+    if guest.state.home_agreed_at > answer.asked_at:
+        return await save_guest(guest, context, registration)  # re-registered meanwhile, on a later answer
+    now = registration.clock.now()
+    guest.check_term(answer.verdict, today=day_of(now), now=now)
+    answered = answer.verdict.canonical_card_number if isinstance(answer.verdict, Valid) else None
+    return await save_guest(guest, context, registration, *new_number_rows(guest, answered, registration))
+
+
+def _outcome(answer: _Answer) -> TermCheck:
+    """R13: "valid" tells the clerk that re-registration would succeed, "refused" why it would not."""
+    reasons = refusal_reasons(answer.verdict, day_of(answer.asked_at))
+    told = "refused" if reasons else VERDICTS[type(answer.verdict)]
+    return TermCheck(told, answer.asked_at, leaves_stale(answer.verdict), reasons)

@@ -1,0 +1,24 @@
+"""Take back a registration that was a mistake (R21)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from registration.application.guests import change_guest
+from registration.application.ports import Context, Registration, Written, day_of
+from registration.domain.guest import Guest
+
+
+async def deregister_guest(
+    guest_id: UUID, reason: str, context: Context, registration: Registration
+) -> Written:
+    """Deregister, with the reason; the card may be registered afresh (R21).
+
+    Raises GuestNotFound, NoLongerRegistered.
+    """
+
+    def deregister(guest: Guest) -> None:
+        now = registration.clock.now()
+        guest.deregister(reason, today=day_of(now), now=now)
+
+    return await change_guest(guest_id, deregister, context, registration)

@@ -1,0 +1,58 @@
+"""How every use case gets at a guest, and how it decides again when another command was first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+from registration.application.ports import REGISTRATION_TAKEN, Context, Registration, Written
+from registration.domain.errors import GuestNotFound
+from registration.domain.guest import Guest
+from shared.event_log import LogOverloaded, SideRow, SideRowConflict, VersionConflict
+
+ATTEMPTS = 5
+T = TypeVar("T")
+
+
+async def load_guest(guest_id: UUID, organisation: str, registration: Registration) -> Guest:
+    """Load a guest of this organisation. Another's does not exist for it: GuestNotFound (R20)."""
+    guest = await registration.store.find(Guest, guest_id)
+    if guest is None or guest.state.organisation != organisation:
+        raise GuestNotFound
+    return guest
+
+
+async def save_guest(
+    guest: Guest, context: Context, registration: Registration, *side_rows: SideRow
+) -> Written:
+    """Save what happened, with the command's own rows and these."""
+    rows = (*context.side_rows(guest.id), *side_rows)
+    position = await registration.store.save(guest, metadata=context.metadata, side_rows=rows)
+    return Written(guest.id, position)
+
+
+async def decided(decide: Callable[[], Awaitable[T]]) -> T:
+    """Load, decide and save; and again from what is there now, when another command was first."""
+    for _ in range(ATTEMPTS):
+        try:
+            return await decide()
+        except VersionConflict:
+            continue
+        except SideRowConflict as conflict:
+            if conflict.constraint != REGISTRATION_TAKEN:
+                raise
+    raise LogOverloaded
+
+
+async def change_guest(
+    guest_id: UUID, change: Callable[[Guest], None], context: Context, registration: Registration
+) -> Written:
+    """Load a guest, change it and save it."""
+
+    async def attempt() -> Written:
+        guest = await load_guest(guest_id, context.organisation, registration)
+        change(guest)
+        return await save_guest(guest, context, registration)
+
+    return await decided(attempt)

@@ -1,0 +1,152 @@
+"""Register a member of another library as a guest: the counter's main job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from registration.application.guests import decided, save_guest
+from registration.application.home import current_isil, home_isil, membership_of, refs_of
+from registration.application.index_rows import account_rows, person_row
+from registration.application.personal_data import Card, key_for, seal_card, seal_details, seal_wish
+from registration.application.ports import Context, Organisation, Registration, Written, day_of
+from registration.domain.admission import Admission
+from registration.domain.card import canonical_card_number
+from registration.domain.errors import AlreadyRegistered, OwnLibrary, UnknownBranch, UnknownOrganisation
+from registration.domain.guest import Guest
+from registration.domain.isil import Isil
+from registration.domain.login_link import LoginAccountChoice
+from registration.domain.subscriptions import picked
+from registration.domain.term_check import Status
+from registration.domain.verdict import Valid
+from shared.event_log import DataKey
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterGuest:
+    """What the clerk filled in. `home_isil` None: find it from the card (R2).
+
+    `subscription_code` None: the one on offer, as long as there is one (R7).
+    """
+
+    card_number: str
+    home_isil: str | None
+    branch: str
+    card_has_chip: bool
+    identity_document_checked: bool
+    login_account: LoginAccountChoice
+    subscription_code: str | None = None
+
+
+async def register_guest(command: RegisterGuest, context: Context, registration: Registration) -> Written:
+    """Register, once per person per library (R10), after a fresh answer from home (R4).
+
+    Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
+    UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
+    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable. Then nothing was written.
+    """
+    organisation = _organisation(command, context, registration)
+    scanned = canonical_card_number(command.card_number)
+    picked(command.subscription_code)
+    home = await home_isil(command.home_isil, scanned, registration)
+    _not_our_own(home, organisation, registration)
+    await _not_registered_yet(organisation, refs_of(home, scanned, registration), registration)
+    membership = await membership_of(home, scanned, registration)
+    candidate = _Candidate(command, organisation, home, scanned, membership)
+    return await decided(lambda: _admit(candidate, context, registration))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """Somebody whom home vouches for."""
+
+    command: RegisterGuest
+    organisation: Organisation
+    home: Isil
+    scanned: str
+    membership: Valid
+
+    @property
+    def card(self) -> Card:
+        """R10: the number that home answers with is canonical, the scanned one an alias."""
+        return Card.answered(self.membership.canonical_card_number, self.scanned)
+
+
+async def _admit(candidate: _Candidate, context: Context, registration: Registration) -> Written:
+    organisation = candidate.organisation
+    known = await _known(candidate, registration)
+    guest_id = next((guest_id for guest_id in known.values() if guest_id), None)
+    guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
+    key, key_rows = await key_for(guest_id, registration)
+    admission = _admission(candidate, key, next(iter(known)))
+    guest = _registered(guest, admission, key.subject_id, registration)
+    if organisation.grants_strips:
+        guest.grant_strips(now=registration.clock.now())
+    rows = [person_row(organisation.code, ref, guest.id) for ref, owner in known.items() if owner is None]
+    accounts = account_rows(organisation.code, admission.wish.account_id, guest.id)
+    return await save_guest(guest, context, registration, *key_rows, *rows, *accounts)
+
+
+async def _known(candidate: _Candidate, registration: Registration) -> dict[str, UUID | None]:
+    """Map the person's references, the canonical one first, to the guest that each finds."""
+    card = candidate.card
+    code = candidate.organisation.code
+    refs = [
+        ref
+        for number in (card.number, *card.aliases)
+        for ref in refs_of(candidate.home, number, registration)
+    ]
+    return {ref: await registration.registrations.guest_of(code, ref) for ref in refs}
+
+
+def _registered(
+    guest: Guest | None, admission: Admission, guest_id: UUID, registration: Registration
+) -> Guest:
+    now = registration.clock.now()
+    if guest is None:
+        return Guest.register(guest_id, admission, today=day_of(now), now=now)
+    guest.register_afresh(admission, today=day_of(now), now=now)
+    return guest
+
+
+def _admission(candidate: _Candidate, key: DataKey, person_ref: str) -> Admission:
+    command = candidate.command
+    return Admission(
+        organisation=candidate.organisation.code,
+        branch=command.branch,
+        home_isil=str(candidate.home),
+        person_ref=person_ref,
+        card_has_chip=command.card_has_chip,
+        identity_document_checked=command.identity_document_checked,
+        subscription_code=picked(command.subscription_code).code,
+        sealed_card=seal_card(candidate.card, key),
+        sealed_details=seal_details(candidate.membership.details, key),
+        wish=seal_wish(command.login_account, key),
+    )
+
+
+def _organisation(command: RegisterGuest, context: Context, registration: Registration) -> Organisation:
+    organisation = registration.organisations.get(context.organisation)
+    if organisation is None:
+        raise UnknownOrganisation
+    if command.branch not in organisation.branches:
+        raise UnknownBranch
+    return organisation
+
+
+def _not_our_own(home: Isil, organisation: Organisation, registration: Registration) -> None:
+    """R11: nobody is a guest at their own library."""
+    if any(home.same_library(current_isil(own, registration)) for own in organisation.isils):
+        raise OwnLibrary
+
+
+async def _not_registered_yet(
+    organisation: Organisation, refs: Sequence[str], registration: Registration
+) -> None:
+    """R10, told before home is asked: the clerk needs the guest, also when home is silent or says no."""
+    for ref in refs:
+        guest_id = await registration.registrations.guest_of(organisation.code, ref)
+        guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
+        if guest is not None and guest.state.status is not Status.DEREGISTERED:
+            raise AlreadyRegistered(guest.id)

@@ -1,0 +1,70 @@
+"""Register an expired guest again (R14)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from registration.application.guests import decided, load_guest, save_guest
+from registration.application.home import current_isil, membership_of
+from registration.application.index_rows import account_rows, new_number_rows
+from registration.application.personal_data import (
+    Card,
+    PersonalData,
+    key_for,
+    open_personal_data,
+    seal_card,
+    seal_details,
+    seal_wish,
+)
+from registration.application.ports import Context, Registration, Written, day_of
+from registration.domain.admission import Renewal
+from registration.domain.errors import HomePatronNotFound
+from registration.domain.guest import Guest
+from registration.domain.login_link import LoginAccountChoice
+
+
+@dataclass(frozen=True, slots=True)
+class ReregisterGuest:
+    """`login_account` None: the link stays as it is."""
+
+    guest_id: UUID
+    patron_type: str
+    login_account: LoginAccountChoice | None = None
+
+
+async def reregister_guest(command: ReregisterGuest, context: Context, registration: Registration) -> Written:
+    """Re-register after a fresh check at home: same guest, no new strips.
+
+    Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, AlreadyLinked, ChainedGuest,
+    GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable. Then nothing was written.
+    """
+    guest = await load_guest(command.guest_id, context.organisation, registration)
+    guest.may_reregister(command.patron_type)
+    person = await _agreed_at_home(guest, registration)
+    return await decided(lambda: _renew(command, person, context, registration))
+
+
+async def _agreed_at_home(guest: Guest, registration: Registration) -> PersonalData:
+    known = await open_personal_data(guest, registration)
+    if known is None:
+        raise HomePatronNotFound  # erased: nobody knows any more whom to ask about
+    home = current_isil(guest.state.home_isil, registration)
+    membership = await membership_of(home, known.card.number, registration)
+    card = Card.answered(membership.canonical_card_number, known.card.number, *known.card.aliases)
+    return PersonalData(card, membership.details)
+
+
+async def _renew(
+    command: ReregisterGuest, person: PersonalData, context: Context, registration: Registration
+) -> Written:
+    guest = await load_guest(command.guest_id, context.organisation, registration)
+    key, key_rows = await key_for(guest.id, registration)
+    choice = command.login_account
+    wish = None if choice is None else seal_wish(choice, key)
+    renewal = Renewal(seal_card(person.card, key), seal_details(person.details, key), wish)
+    now = registration.clock.now()
+    guest.reregister(command.patron_type, renewal, today=day_of(now), now=now)
+    accounts = account_rows(context.organisation, wish.account_id if wish else None, guest.id)
+    numbers = new_number_rows(guest, person.card.number, registration)
+    return await save_guest(guest, context, registration, *key_rows, *numbers, *accounts)

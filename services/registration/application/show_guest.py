@@ -1,0 +1,109 @@
+"""Show a guest, from the stream: an acknowledged guest is always there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from registration.application.guests import load_guest
+from registration.application.personal_data import PersonalData, open_personal_data
+from registration.application.ports import Registration, TermCheck, day_of
+from registration.domain.contributions import Row
+from registration.domain.display import display
+from registration.domain.guest import Guest
+from registration.domain.login_link import LoginLink
+from registration.domain.verdict import PatronDetails
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAnswer:
+    """What home said last: "valid", "refused", "not_found" or "unavailable", and when."""
+
+    verdict: str
+    checked_at: datetime
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TermView:
+    """The term as shown; `stale`: home did not answer, so the term was kept as it was (R12)."""
+
+    begin: date
+    end: date | None
+    provisional: bool
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuestView:
+    """A guest as the clerk sees it. `details` and `card_number` are None once personal data is erased.
+
+    From `header` to `reregistration_preview`: the words of the screen, see `domain.display.Display`.
+    """
+
+    guest_id: UUID
+    version: int
+    status: Literal["valid", "expired", "suspended", "deregistered"]
+    organisation: str
+    branch: str
+    card_number: str | None
+    aliases: Sequence[str]
+    home_isil: str
+    home: HomeAnswer
+    details: PatronDetails | None
+    header: str
+    expires_on: date | None
+    expiry_line: str | None
+    card_notice: str | None
+    reregistration_preview: str | None
+    term: TermView
+    contributions: Sequence[Row]
+    lending_strips: int
+    self_service: bool
+    login_link: LoginLink
+
+
+async def show_guest(guest_id: UUID, organisation: str, registration: Registration) -> GuestView:
+    """Show one guest of this organisation. Raises GuestNotFound (R20)."""
+    guest = await load_guest(guest_id, organisation, registration)
+    person = await open_personal_data(guest, registration)
+    check = await registration.term_checks.last(guest_id)
+    return _view(guest, person, _current(check, guest), day_of(registration.clock.now()))
+
+
+def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
+    """Give the last answer from home: a registration since the last check was an answer too."""
+    agreed_at = guest.state.home_agreed_at
+    if check is None or check.checked_at < agreed_at:
+        return TermCheck("valid", agreed_at)
+    return check
+
+
+def _view(guest: Guest, person: PersonalData | None, check: TermCheck, today: date) -> GuestView:
+    state = guest.state
+    term, words = state.term, display(state, today)
+    return GuestView(
+        guest_id=guest.id,
+        version=guest.version,
+        status=state.status.value,
+        organisation=state.organisation,
+        branch=state.branch,
+        card_number=person.card.number if person else None,
+        aliases=person.card.aliases if person else (),
+        home_isil=state.home_isil,
+        home=HomeAnswer(check.verdict, check.checked_at, check.reasons),
+        details=person.details if person else None,
+        header=words.header,
+        expires_on=words.expires_on,
+        expiry_line=words.expiry_line,
+        card_notice=words.card_notice,
+        reregistration_preview=words.reregistration_preview,
+        term=TermView(term.begin, term.end, term.provisional, check.stale),
+        contributions=state.contributions.rows,
+        lending_strips=state.lending_strips,
+        self_service=state.card_has_chip,
+        login_link=state.link,
+    )

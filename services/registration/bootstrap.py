@@ -1,0 +1,187 @@
+"""The one place where registration's real collaborators are built; tests replace any of them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+import httpx
+from dotenv import dotenv_values
+from fastapi import FastAPI
+
+from registration.adapters.card_prefixes import PostgresCardPrefixes
+from registration.adapters.database import SCHEMA
+from registration.adapters.home_library.directory import Directory, load_directory
+from registration.adapters.home_library.home_libraries import home_libraries
+from registration.adapters.identity_api import IdentityApi
+from registration.adapters.published_messages import published_messages
+from registration.adapters.registrations import PostgresRegistrations
+from registration.adapters.term_checks import PostgresTermChecks
+from registration.api.app import registration_app
+from registration.application.ports import (
+    Clock,
+    HomeLibraries,
+    LoginAccounts,
+    Organisation,
+    Registration,
+    SystemClock,
+)
+from registration.application.receive_link_answer import receive_link_answer
+from registration.settings import Settings
+from shared.event_log import (
+    AggregateStore,
+    EventLog,
+    MasterKeys,
+    PostgresDataKeys,
+    PostgresEventLog,
+    make_mapper,
+)
+from shared.key_files import read_key_file
+from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
+from shared.messaging.inbox import Inbox
+from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.organisations import read_organisations
+from shared.postgres import open_pool
+from shared.service_token import ServiceToken
+from shared.supervision import Task, every
+from shared.web.idempotency import IdempotencyKeys
+from shared.web.security import TokenVerifier
+from shared.web.token_keys import JwksKeys, keys_of
+
+CONNECTIONS = (4, 16)  # the event log keeps two for itself
+FORGET_KEYS_EVERY = 600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Replacements:
+    """Collaborators that a test brings along instead of the real ones."""
+
+    home_libraries: HomeLibraries | None = None
+    login_accounts: LoginAccounts | None = None
+    identity_feed: Feed | None = None
+    clock: Clock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Registration, running."""
+
+    settings: Settings
+    pool: asyncpg.Pool
+    log: EventLog
+    to_message: ToMessage
+    registration: Registration
+    own_feed: LogFeed
+    identity_feed: Feed
+    inbox: Inbox
+    idempotency_keys: IdempotencyKeys
+    token_keys: JwksKeys
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
+    """Build everything, and let go of it in the opposite order."""
+    directory = load_directory(settings.home_libraries, environment())
+    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
+    token = ServiceToken(settings.service_token_file)
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(httpx.AsyncClient())
+        pool = await opened.enter_async_context(await _pool(settings))
+        log = await opened.enter_async_context(PostgresEventLog(pool))
+        store = AggregateStore(log, make_mapper())
+        to_message = published_messages(store)
+        registration = Registration(
+            store=store,
+            data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
+            home_libraries=replaced.home_libraries or _home_libraries(directory, opened),
+            card_prefixes=PostgresCardPrefixes(pool),
+            login_accounts=replaced.login_accounts or IdentityApi(settings.identity_url, http, token),
+            registrations=PostgresRegistrations(pool),
+            term_checks=PostgresTermChecks(pool),
+            organisations=_organisations(settings),
+            isil_aliases=directory.aliases,
+            person_ref_key=person_ref_key,
+            clock=replaced.clock or SystemClock(),
+        )
+        identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
+        yield Service(
+            settings=settings,
+            pool=pool,
+            log=log,
+            to_message=to_message,
+            registration=registration,
+            own_feed=LogFeed(log, to_message),
+            identity_feed=identity_feed,
+            inbox=Inbox(pool, identity_feed, partial(receive_link_answer, registration=registration)),
+            idempotency_keys=IdempotencyKeys(pool, person_ref_key),
+            token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+        )
+
+
+def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
+    """The HTTP app on top of it."""
+    return registration_app(
+        registration=service.registration,
+        idempotency_keys=service.idempotency_keys,
+        own_feed=service.own_feed,
+        verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
+        checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
+        stopping=stopping,
+    )
+
+
+def worker_tasks(service: Service) -> Mapping[str, Task]:
+    """What the worker keeps running."""
+    forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
+    return {**_transport(service), "idempotency keys": forget}
+
+
+def _transport(service: Service) -> Mapping[str, Task]:
+    amqp_url = service.settings.amqp_url
+    if amqp_url is None:
+        return over_feed(service.pool, service.identity_feed, service.inbox)
+    return over_rabbitmq(
+        amqp_url.get_secret_value(),
+        service.pool,
+        service.identity_feed,
+        service.inbox,
+        log=service.log,
+        to_message=service.to_message,
+        service="registration",
+        other="identity",
+    )
+
+
+async def _pool(settings: Settings) -> asyncpg.Pool:
+    least, most = CONNECTIONS
+    return await open_pool(settings.database_url.get_secret_value(), min_size=least, max_size=most)
+
+
+async def _schema_is_there(pool: asyncpg.Pool) -> None:
+    names = [name for name, _ in SCHEMA]
+    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
+    if known != len(names):
+        raise RuntimeError("run `registration migrate`")
+
+
+def _home_libraries(directory: Directory, opened: AsyncExitStack) -> HomeLibraries:
+    libraries = home_libraries(directory)
+    opened.push_async_callback(libraries.close)
+    return libraries
+
+
+def _organisations(settings: Settings) -> Mapping[str, Organisation]:
+    return {
+        code: Organisation(code, found.name, found.isils, found.branches, found.strips)
+        for code, found in read_organisations(settings.organisations).items()
+    }
+
+
+def environment() -> Mapping[str, str]:
+    """Where the credentials of home libraries are found: beside the settings."""
+    file = Settings.env_file()
+    in_file = dotenv_values(file) if file and file.is_file() else {}
+    return {**{name: value for name, value in in_file.items() if value}, **os.environ}

@@ -1,0 +1,174 @@
+"""The guest: a member of another library who may borrow here. State and command give events or an error.
+
+Moments (`now`) are in UTC, days (`today`) in Europe/Amsterdam; both are passed in.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from registration.domain import events
+from registration.domain.admission import Admission, Renewal
+from registration.domain.errors import (
+    AlreadyLinked,
+    AlreadyRegistered,
+    NoLongerRegistered,
+    NotExpired,
+    NotLinked,
+    WrongPatronType,
+)
+from registration.domain.guest_state import GuestState, state_after
+from registration.domain.login_link import LinkState, LinkWish
+from registration.domain.term_check import Confirm, Decision, Expire, Reinstate, Status, Suspend, decide
+from registration.domain.verdict import Verdict
+
+REREGISTRATION_PATRON_TYPE = "04"
+FREE_STRIPS = 125
+STRIPS_RECEIPT_CODE = "780"
+
+
+class Guest(Aggregate):
+    """One person's registration at one library, through its whole history."""
+
+    TOPIC = events.GUEST_TOPIC
+
+    Event = events.GuestEvent
+    Created = events.GuestRegistered
+    LendingStripsGranted = events.LendingStripsGranted
+    TermConfirmed = events.TermConfirmed
+    SubscriptionExpired = events.SubscriptionExpired
+    Suspended = events.GuestSuspended
+    Reinstated = events.GuestReinstated
+    Reregistered = events.GuestReregistered
+    LoginAccountLinkRequested = events.LoginAccountLinkRequested
+    LoginAccountLinkConfirmed = events.LoginAccountLinkConfirmed
+    LoginAccountLinkRefused = events.LoginAccountLinkRefused
+    LoginAccountUnlinked = events.LoginAccountUnlinked
+    Deregistered = events.GuestDeregistered
+
+    @classmethod
+    def register(cls, guest_id: UUID, admission: Admission, *, today: date, now: datetime) -> Guest:
+        """Register somebody who was never a guest here (R6, R7, R9, R17)."""
+        return cls._create(events.GuestRegistered, id=guest_id, timestamp=now, **admission.fields(today))
+
+    def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:
+        """Register somebody whose registration was taken back (R21). Raises AlreadyRegistered (R10)."""
+        if self.state.status is not Status.DEREGISTERED:
+            raise AlreadyRegistered(self.id)
+        self.trigger_event(
+            events.GuestRegistered,
+            timestamp=now,
+            originator_topic=events.GUEST_TOPIC,
+            **admission.fields(self._day(today)),
+        )
+
+    def grant_strips(self, *, now: datetime) -> None:
+        """Grant the free strips, once per guest (R8)."""
+        if self.state.lending_strips == 0:
+            self.trigger_event(
+                events.LendingStripsGranted,
+                timestamp=now,
+                strips=FREE_STRIPS,
+                receipt_code=STRIPS_RECEIPT_CODE,
+                price="0.00",
+            )
+
+    def check_term(self, verdict: Verdict, *, today: date, now: datetime) -> None:
+        """Do what an answer from home means (R12)."""
+        for decision in decide(verdict, self.state.status, self.state.term, today):
+            self._carry_out(decision, today, now)
+
+    def may_reregister(self, patron_type: str) -> None:
+        """Check what can be checked before home is asked. Raises WrongPatronType, NotExpired (R14)."""
+        if patron_type != REREGISTRATION_PATRON_TYPE:
+            raise WrongPatronType
+        self._must_be_registered()
+        if self.state.status is not Status.EXPIRED:
+            raise NotExpired
+
+    def reregister(self, patron_type: str, renewal: Renewal, *, today: date, now: datetime) -> None:
+        """Register an expired guest again (R14): no new strips, and the link stays unless it is wished."""
+        self.may_reregister(patron_type)
+        wish = self._new_wish(renewal.wish)
+        self.trigger_event(
+            events.GuestReregistered,
+            timestamp=now,
+            patron_type=patron_type,
+            **renewal.fields(self._day(today), wish),
+        )
+
+    def request_link(self, wish: LinkWish, *, now: datetime) -> None:
+        """Ask for a login account (R17). Raises AlreadyLinked, NoLongerRegistered."""
+        self._must_be_registered()
+        if self.state.link.is_tied:
+            raise AlreadyLinked
+        if wish.account_id is not None:
+            self.trigger_event(events.LoginAccountLinkRequested, timestamp=now, **wish.fields())
+
+    def confirm_link(self, account_id: str, *, too_late: bool, now: datetime) -> None:
+        """Hear that the account is linked. An answer about another account than the one asked for is old."""
+        link = self.state.link
+        outcome = LinkState.TOO_LATE if too_late else LinkState.LINKED
+        if link.account_id == account_id and link.state is not outcome:
+            self.trigger_event(
+                events.LoginAccountLinkConfirmed, timestamp=now, account_id=account_id, too_late=too_late
+            )
+
+    def refuse_link(self, account_id: str | None, reason: str, *, now: datetime) -> None:
+        """Hear that the account is not linked; None stands for the account asked for."""
+        link = self.state.link
+        if link.state is LinkState.PENDING and account_id in {None, link.account_id}:
+            self.trigger_event(
+                events.LoginAccountLinkRefused, timestamp=now, account_id=link.account_id, reason=reason
+            )
+
+    def unlink(self, reason: str, *, now: datetime) -> None:
+        """Take the login account off, with a reason (R21). Raises NotLinked."""
+        if self.state.link.account_id is None:
+            raise NotLinked
+        self.trigger_event(
+            events.LoginAccountUnlinked,
+            timestamp=now,
+            account_id=self.state.link.account_id,
+            reason=reason,
+        )
+
+    def deregister(self, reason: str, *, today: date, now: datetime) -> None:
+        """Take the registration back, with a reason (R21). Raises NoLongerRegistered."""
+        self._must_be_registered()
+        self.trigger_event(events.GuestDeregistered, timestamp=now, on=self._day(today), reason=reason)
+
+    def follow(self, event: events.GuestEvent) -> None:
+        """Let the state follow an event, as it happens or as it is read."""
+        self.state: GuestState = state_after(getattr(self, "state", None), event)
+
+    def _carry_out(self, decision: Decision, today: date, now: datetime) -> None:
+        match decision:
+            case Confirm(end):
+                self.trigger_event(events.TermConfirmed, timestamp=now, end=end)
+            case Expire(reason):
+                on = self._day(today)
+                self.trigger_event(events.SubscriptionExpired, timestamp=now, on=on, reason=reason)
+            case Suspend(reason):
+                self.trigger_event(events.GuestSuspended, timestamp=now, reason=reason)
+            case Reinstate():
+                self.trigger_event(events.GuestReinstated, timestamp=now)
+
+    def _new_wish(self, wish: LinkWish | None) -> LinkWish | None:
+        link = self.state.link
+        if wish is None or wish.account_id is None:
+            return None
+        if link.is_tied and link.account_id != wish.account_id:
+            raise AlreadyLinked
+        return None if link.is_tied else wish
+
+    def _must_be_registered(self) -> None:
+        if self.state.status is Status.DEREGISTERED:
+            raise NoLongerRegistered
+
+    def _day(self, today: date) -> date:
+        # Days never run backwards within a guest, whatever a machine's clock does: rows would overlap.
+        return max(today, self.state.changed_on)

@@ -1,0 +1,130 @@
+"""What is known of a guest after its events: a pure fold, for the aggregate and for anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+
+from registration.domain.contributions import Contributions, contributions_after
+from registration.domain.events import (
+    GuestDeregistered,
+    GuestEvent,
+    GuestRegistered,
+    GuestReinstated,
+    GuestReregistered,
+    GuestSuspended,
+    LendingStripsGranted,
+    LoginAccountLinkRequested,
+    Sealed,
+    SubscriptionExpired,
+    TermConfirmed,
+)
+from registration.domain.login_link import LoginLink, link_after
+from registration.domain.term import Term
+from registration.domain.term_check import Status
+
+
+@dataclass(frozen=True, slots=True)
+class GuestState:
+    """A guest now.
+
+    `changed_on` is the last day on which rows were closed or opened, `home_agreed_at` the last moment at
+    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them.
+    """
+
+    organisation: str
+    branch: str
+    home_isil: str
+    person_ref: str
+    card_has_chip: bool
+    subscription_code: str
+    term: Term
+    sealed_card: Sealed
+    sealed_details: Sealed
+    changed_on: date
+    home_agreed_at: datetime
+    status: Status = Status.VALID
+    reason: str | None = None
+    lending_strips: int = 0
+    contributions: Contributions = field(default_factory=Contributions)
+    link: LoginLink = field(default_factory=LoginLink)
+    new_accounts: Mapping[str, Sealed] = field(default_factory=dict)
+
+
+def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
+    """Let the state follow one event; the first is a GuestRegistered."""
+    if isinstance(event, GuestRegistered):
+        after = _registered(before, event)
+    elif before is not None:
+        after = _changed(before, event)
+    else:
+        msg = f"a guest begins with GuestRegistered, not with {type(event).__name__}"
+        raise ValueError(msg)
+    return replace(
+        after,
+        contributions=contributions_after(after.contributions, event),
+        link=link_after(after.link, event),
+        new_accounts=_new_accounts(after.new_accounts, event),
+    )
+
+
+def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState:
+    fresh = GuestState(
+        organisation=event.organisation,
+        branch=event.branch,
+        home_isil=event.home_isil,
+        person_ref=event.person_ref,
+        card_has_chip=event.card_has_chip,
+        subscription_code=event.subscription_code,
+        term=Term(event.term_begin, event.term_end, provisional=True),
+        sealed_card=event.sealed_card,
+        sealed_details=event.sealed_details,
+        changed_on=event.term_begin,
+        home_agreed_at=event.timestamp,
+    )
+    if before is None:
+        return fresh
+    return replace(  # a card registered afresh (R21) keeps its past
+        fresh,
+        lending_strips=before.lending_strips,
+        contributions=before.contributions,
+        new_accounts=before.new_accounts,
+    )
+
+
+def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
+    match event:
+        case LendingStripsGranted():
+            return replace(before, lending_strips=before.lending_strips + event.strips)
+        case TermConfirmed():
+            return replace(before, term=replace(before.term, end=event.end, provisional=False))
+        case SubscriptionExpired():
+            return replace(before, status=Status.EXPIRED, reason=event.reason, changed_on=event.on)
+        case GuestSuspended():
+            return replace(before, status=Status.SUSPENDED, reason=event.reason)
+        case GuestReinstated():
+            return replace(before, status=Status.VALID, reason=None)
+        case GuestReregistered():
+            return replace(
+                before,
+                status=Status.VALID,
+                reason=None,
+                term=Term(event.term_begin, event.term_end, provisional=True),
+                sealed_card=event.sealed_card,
+                sealed_details=event.sealed_details,
+                changed_on=event.term_begin,
+                home_agreed_at=event.timestamp,
+            )
+        case GuestDeregistered():
+            return replace(before, status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
+        case _:
+            return before
+
+
+def _new_accounts(before: Mapping[str, Sealed], event: GuestEvent) -> Mapping[str, Sealed]:
+    match event:
+        case GuestRegistered() | GuestReregistered() | LoginAccountLinkRequested():
+            if event.login_account_id and event.sealed_new_account:
+                return {**before, event.login_account_id: event.sealed_new_account}
+    return before

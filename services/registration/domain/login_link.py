@@ -1,0 +1,107 @@
+"""The tie between a guest and a login account, as registration knows it (R17, R21)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from registration.domain.events import (
+    GuestDeregistered,
+    GuestEvent,
+    GuestRegistered,
+    GuestReregistered,
+    LoginAccountLinkConfirmed,
+    LoginAccountLinkRefused,
+    LoginAccountLinkRequested,
+    LoginAccountUnlinked,
+    Sealed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingAccount:
+    """`Bestaand inlogaccount gebruiken`."""
+
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewLoginAccount:
+    """`Nieuw inlogaccount genereren`. Username and e-mail are personal."""
+
+    username: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoAccount:
+    """`Gebruik inlogaccount: Nee`."""
+
+
+LoginAccountChoice = ExistingAccount | NewLoginAccount | NoAccount
+
+
+@dataclass(frozen=True, slots=True)
+class LinkWish:
+    """A choice as events keep it: "existing", "new" or "none"; the account's id; what was sealed for it."""
+
+    choice: str | None
+    account_id: str | None = None
+    sealed_new_account: Sealed | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Give the fields of an event that carries a choice."""
+        return {
+            "login_account_choice": self.choice,
+            "login_account_id": self.account_id,
+            "sealed_new_account": self.sealed_new_account,
+        }
+
+
+NO_ACCOUNT = LinkWish("none")
+
+
+class LinkState(StrEnum):
+    """What became of the link."""
+
+    NONE = "none"
+    PENDING = "pending"
+    LINKED = "linked"
+    REFUSED = "refused"
+    TOO_LATE = "too_late"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLink:
+    """The link now. `reason` says why identity refused."""
+
+    state: LinkState = LinkState.NONE
+    account_id: str | None = None
+    reason: str | None = None
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether an account is tied to the guest, in time or too late."""
+        return self.state in {LinkState.LINKED, LinkState.TOO_LATE}
+
+
+def link_after(before: LoginLink, event: GuestEvent) -> LoginLink:
+    """Let the link follow one event."""
+    match event:
+        case GuestRegistered() | LoginAccountLinkRequested():
+            return _asked(event.login_account_id)
+        case GuestReregistered() if event.login_account_id:
+            return _asked(event.login_account_id)
+        case LoginAccountLinkConfirmed():
+            return LoginLink(LinkState.TOO_LATE if event.too_late else LinkState.LINKED, event.account_id)
+        case LoginAccountLinkRefused():
+            return replace(before, state=LinkState.REFUSED, reason=event.reason)
+        case LoginAccountUnlinked() | GuestDeregistered():
+            return LoginLink()
+        case _:
+            return before
+
+
+def _asked(account_id: str | None) -> LoginLink:
+    return LoginLink() if account_id is None else LoginLink(LinkState.PENDING, account_id)

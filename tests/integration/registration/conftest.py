@@ -1,0 +1,45 @@
+"""Two counters over one database, each with a pool and a log of its own, as two processes have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import pytest
+
+from registration.adapters.database import SCHEMA
+from registration.adapters.registrations import PostgresRegistrations
+from registration.adapters.term_checks import PostgresTermChecks
+from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
+from shared.postgres import migrate, open_pool
+from tests.support.registration import Desk, desk_over
+
+
+@pytest.fixture
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to a fresh database with registration's schema."""
+    await migrate(database, SCHEMA)
+    async with await open_pool(database, min_size=1, max_size=4) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def desks(pool: asyncpg.Pool, database: str) -> AsyncIterator[tuple[Desk, Desk]]:
+    """Two counters."""
+    master_keys = MasterKeys([os.urandom(32)])
+    async with AsyncExitStack() as opened:
+        made = []
+        for _ in range(2):
+            own = await opened.enter_async_context(await open_pool(database, min_size=3, max_size=6))
+            log = await opened.enter_async_context(PostgresEventLog(own))
+            data_keys = PostgresDataKeys(own, master_keys)
+            made.append(desk_over(log, data_keys, PostgresRegistrations(own), PostgresTermChecks(own)))
+        yield made[0], made[1]
+
+
+@pytest.fixture
+def desk(desks: tuple[Desk, Desk]) -> Desk:
+    """One of them."""
+    return desks[0]

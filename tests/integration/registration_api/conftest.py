@@ -1,0 +1,37 @@
+"""A counter over a fresh database, and callers of it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.registration_service import Counter, open_counter
+
+
+@pytest.fixture
+async def counter(database: str, tmp_path: Path) -> AsyncIterator[Counter]:
+    """Registration, running."""
+    async with open_counter(database, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def clerk(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+    """A clerk of organisation 1001."""
+    async with counter.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def other_clerk(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+    """A clerk of organisation 2002."""
+    async with counter.client(organisation="2002", sub="k.bakker") as client:
+        yield client
+
+
+@pytest.fixture
+async def identity(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+    """The identity service, reading the feed."""
+    async with counter.client(scope="feed", organisation=None, sub="identity") as client:
+        yield client

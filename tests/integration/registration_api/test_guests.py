@@ -1,0 +1,200 @@
+"""Guests over HTTP: what the contract promises when all is well."""
+
+from datetime import date, timedelta
+
+import httpx
+
+from registration.domain.verdict import Reason, Refused, Valid
+from tests.support.registration import on_day
+from tests.support.registration_service import CARD, HOME, JAN, TODAY, Counter, registering
+
+
+async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: httpx.AsyncClient) -> None:
+    answer = await clerk.post("/v1/guests", json=registering())
+
+    assert answer.status_code == 201
+    guest = answer.json()
+    assert guest["home"].pop("checked_at").startswith("2025-09-11")
+    assert isinstance(guest.pop("guest_id"), str)
+    assert isinstance(guest.pop("version"), int)
+    assert guest == {
+        "status": "valid",
+        "organisation": "1001",
+        "branch": "9453",
+        "card_number": CARD,
+        "aliases": [],
+        "home_isil": HOME,
+        "home": {"verdict": "valid", "reasons": []},
+        "details": {
+            "name": "J. Jansen",
+            "birth_date": "1980-02-03",
+            "address": "Brink 1, Groningen",
+            "email": "jan@example.org",
+        },
+        "header": "Normaal December 2025",
+        "expires_on": "2025-12-31",
+        "expiry_line": "Vervalt 31-12-2025",
+        "card_notice": None,
+        "reregistration_preview": None,
+        "term": {"begin": "2025-09-11", "end": "2025-12-11", "provisional": True, "stale": False},
+        "contributions": [
+            {
+                "organisation": "1001",
+                "branch": "9453",
+                "begin": "2025-09-11",
+                "end": "2025-12-11",
+                "subscription": "346-gastleen abonnement",
+                "status": "Normaal",
+                "cost": "0.00",
+                "sector": "BIEB",
+            }
+        ],
+        "lending_strips": 125,
+        "self_service": True,
+        "login_link": {"state": "none", "account_id": None, "reason": None},
+    }
+
+
+async def test_every_write_answers_the_position_of_its_last_event(
+    counter: Counter, clerk: httpx.AsyncClient
+) -> None:
+    answer = await clerk.post("/v1/guests", json=registering())
+    assert int(answer.headers["Event-Position"]) == await counter.service.log.position() > 0
+
+    path = f"/v1/guests/{answer.json()['guest_id']}"
+    linked = await clerk.post(f"{path}/login-account", json={"choice": "existing", "account_id": "acc-jan"})
+    assert int(linked.headers["Event-Position"]) == await counter.service.log.position()
+    assert int(linked.headers["Event-Position"]) > int(answer.headers["Event-Position"])
+
+
+async def test_an_acknowledged_guest_is_read_at_once_and_as_it_was_answered(clerk: httpx.AsyncClient) -> None:
+    registered = await clerk.post("/v1/guests", json=registering())
+    read = await clerk.get(f"/v1/guests/{registered.json()['guest_id']}")
+    assert (read.status_code, read.json()) == (200, registered.json())
+
+
+async def test_r20_events_name_the_clerk_and_the_request(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    correlation = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
+    answer = await clerk.post("/v1/guests", json=registering(), headers={"X-Correlation-ID": correlation})
+
+    assert answer.headers["X-Correlation-ID"] == correlation
+    for event in await counter.service.log.read(0, 100):
+        assert (event.metadata.caused_by, str(event.metadata.correlation_id)) == ("m.visser", correlation)
+
+
+async def test_r2_the_home_library_is_found_from_the_card(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    card = "1844700015"
+    counter.member(card, "NL-083424")
+
+    found = await clerk.get("/v1/home-libraries", params={"card_number": card})
+    assert (found.status_code, found.json()["match"]) == (200, "one")
+    assert [each["isil"] for each in found.json()["candidates"]] == ["NL-083424"]
+    assert set(found.json()["candidates"][0]) == {"isil", "name", "organisation"}
+
+    guest = await clerk.post("/v1/guests", json=registering(card, home_isil=None))
+    assert (guest.status_code, guest.json()["home_isil"]) == (201, "NL-083424")
+
+
+async def test_r2_an_ambiguous_card_and_an_unknown_one(clerk: httpx.AsyncClient) -> None:
+    ambiguous = (await clerk.get("/v1/home-libraries", params={"card_number": "6450800012"})).json()
+    assert ambiguous["match"] == "ambiguous"
+    assert [each["isil"] for each in ambiguous["candidates"]] == ["NL-070297", "NL-083390"]
+    assert (await clerk.get("/v1/home-libraries", params={"card_number": CARD})).json() == {
+        "match": "none",
+        "candidates": [],
+    }
+
+
+async def test_r4_the_verdict_of_the_home_library(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    valid = await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")
+    assert (valid.status_code, valid.json()) == (
+        200,
+        {
+            "verdict": "valid",
+            "reasons": [],
+            "details": {
+                "name": "J. Jansen",
+                "birth_date": "1980-02-03",
+                "address": "Brink 1, Groningen",
+                "email": "jan@example.org",
+            },
+            "ends_on": "2026-12-31",
+            "canonical_card_number": CARD,
+        },
+    )
+    counter.home.answers(HOME, CARD, Refused((Reason.FINES,), because_ended=False))
+    refused = (await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")).json()
+    assert (refused["verdict"], refused["reasons"], refused["details"]) == ("refused", ["fines"], None)
+
+
+async def test_r7_the_one_subscription_on_offer(clerk: httpx.AsyncClient) -> None:
+    assert (await clerk.get("/v1/subscriptions")).json() == {
+        "subscriptions": [
+            {
+                "code": "346",
+                "name": "gastleen abonnement",
+                "tariff_code": "0346",
+                "tariff_months": 12,
+                "cost": "0.00",
+                "sector": "BIEB",
+            }
+        ]
+    }
+
+
+async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
+    counter: Counter, clerk: httpx.AsyncClient
+) -> None:
+    path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
+    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+
+    expired = await clerk.post(f"{path}/home-check")
+    assert expired.status_code == 200
+    assert (expired.json()["status"], expired.json()["home"]["verdict"]) == ("expired", "refused")
+    assert expired.json()["header"] == "Ongeldig  Opgezegd, reden overig"
+    assert expired.json()["card_notice"] == "Pas niet geldig!"
+
+    counter.clock.moment = on_day(TODAY + timedelta(days=4))
+    counter.member()
+    chance = await clerk.post(f"{path}/home-check")
+    assert (chance.json()["status"], chance.json()["home"]["verdict"]) == ("expired", "valid")
+
+    again = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"})
+    assert (again.status_code, again.json()["status"], again.json()["lending_strips"]) == (200, "valid", 125)
+    rows = [(row["begin"], row["end"], row["status"]) for row in again.json()["contributions"]]
+    assert rows == [
+        ("2025-09-15", "2025-12-15", "Normaal"),
+        ("2025-09-11", "2025-09-14", "Ongeldig"),
+        ("2025-09-11", "2025-09-10", "Normaal"),
+    ]
+
+
+async def test_r12_a_silent_home_library_leaves_the_term_as_it_is_and_stale(
+    counter: Counter, clerk: httpx.AsyncClient
+) -> None:
+    path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
+    counter.home.goes_down(HOME)
+    async with counter.nothing_written():
+        checked = await clerk.post(f"{path}/home-check")
+    assert (checked.status_code, checked.json()["home"]["verdict"]) == (200, "unavailable")
+    assert (checked.json()["status"], checked.json()["term"]["stale"]) == ("valid", True)
+
+
+async def test_r10_a_replaced_number_becomes_an_alias(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    counter.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), CARD))
+    guest = (await clerk.post("/v1/guests", json=registering("0990139362"))).json()
+    assert (guest["card_number"], guest["aliases"]) == (CARD, ["0990139362"])
+
+    other = await clerk.post("/v1/guests", json=registering())
+    assert (other.json()["code"], other.json()["guest_id"]) == ("already-registered", guest["guest_id"])
+
+
+async def test_r21_deregistered_and_registered_afresh_as_the_same_guest(clerk: httpx.AsyncClient) -> None:
+    first = (await clerk.post("/v1/guests", json=registering())).json()
+    path = f"/v1/guests/{first['guest_id']}/deregistration"
+    gone = await clerk.post(path, json={"reason": "verkeerde pas"})
+    assert (gone.status_code, gone.json()["status"]) == (200, "deregistered")
+
+    again = await clerk.post("/v1/guests", json=registering())
+    assert (again.status_code, again.json()["guest_id"]) == (201, first["guest_id"])
+    assert again.json()["status"] == "valid"

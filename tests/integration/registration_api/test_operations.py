@@ -1,0 +1,107 @@
+"""What operators and browsers see of the service."""
+
+import httpx
+import pytest
+
+from shared.event_log import LogUnavailable
+from tests.support.registration_service import Counter, registering
+
+
+async def test_live_and_ready(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    assert (await clerk.get("/health/live")).json() == {"status": "live"}
+    ready = await clerk.get("/health/ready")
+    assert (ready.status_code, ready.json()) == (
+        200,
+        {"status": "ready", "checks": {"database": "ok", "token_keys": "ok"}},
+    )
+    await counter.service.pool.execute("DELETE FROM schema_migrations")
+    not_ready = await clerk.get("/health/ready")
+    assert (not_ready.status_code, not_ready.json()["checks"]["database"]) == (503, "RuntimeError")
+
+
+async def test_every_answer_carries_security_headers_and_its_id(clerk: httpx.AsyncClient) -> None:
+    for path in ("/v1/subscriptions", "/nowhere", "/v1/guests/x", "/health/live"):
+        headers = (await clerk.get(path)).headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert len(headers["X-Correlation-ID"]) == 36
+        assert "server" not in headers
+
+
+async def test_a_correlation_id_that_is_no_uuid_is_replaced(clerk: httpx.AsyncClient) -> None:
+    answer = await clerk.get("/health/live", headers={"X-Correlation-ID": "x\tinjected"})
+    assert "injected" not in answer.headers["X-Correlation-ID"]
+
+
+async def test_unknown_pages_and_methods_are_problems(clerk: httpx.AsyncClient) -> None:
+    nowhere = await clerk.get("/v1/nowhere")
+    wrong = await clerk.put("/v1/guests", json=registering())
+    assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not-found")
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method-not-allowed")
+    assert "POST" in wrong.headers["Allow"]
+
+
+async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words(
+    counter: Counter,
+    clerk: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("0990139305 J. Jansen")
+
+    monkeypatch.setattr(counter.home, "ask", broken)
+    async with counter.nothing_written():
+        answer = await clerk.post("/v1/guests", json=registering())
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    logged = capsys.readouterr().out
+    assert "unexpected_error" in logged
+    assert "KeyError" in logged
+    for text in (logged, answer.text):
+        assert "0990139305" not in text
+        assert "Jansen" not in text
+    assert "Traceback" not in answer.text
+
+
+async def test_the_log_holds_no_card_number_query_or_body(
+    clerk: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await clerk.post("/v1/guests", json=registering())
+    await clerk.get("/v1/home-patrons/NL-070288/0990139305")
+    await clerk.get("/v1/login-accounts", params={"username": "jan.jansen", "home_isil": "NL-070288"})
+    logged = capsys.readouterr().out
+    assert logged.count("action=request") + logged.count("request ") >= 3
+    for personal in ("0990139305", "jan.jansen", "Jansen", "1980", "username="):
+        assert personal not in logged
+
+
+async def test_metrics_count_requests_by_route_and_never_by_path(clerk: httpx.AsyncClient) -> None:
+    await clerk.get("/v1/home-patrons/NL-070288/0990139305")
+    metrics = (await clerk.get("/metrics")).text
+    assert 'http_requests_total{method="GET",route="/v1/home-patrons/{isil}/{card_number:scanned}"' in metrics
+    assert "0990139305" not in metrics
+
+
+async def test_a_log_that_cannot_be_reached_is_503_and_not_an_error(
+    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object) -> int:
+        raise LogUnavailable
+
+    monkeypatch.setattr(counter.service.log, "append", gone)
+    answer = await clerk.post("/v1/guests", json=registering())
+    assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
+    assert "Retry-After" in answer.headers
+
+
+async def test_the_documentation_is_there(clerk: httpx.AsyncClient) -> None:
+    assert "swagger" in (await clerk.get("/docs")).text
+    paths = (await clerk.get("/openapi.json")).json()["paths"]
+    register = paths["/v1/guests"]["post"]
+    examples = register["responses"]["409"]["content"]["application/problem+json"]["examples"]
+    assert examples["guest-refused"]["value"]["detail"].startswith("Gastlener kan niet worden ingeschreven")
+    assert "/v1/home-patrons/{isil}/{card_number}" in paths

@@ -1,0 +1,96 @@
+"""The directory of home libraries: what is right is read, a mistake names its key and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.local.home_libraries_toml import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
+from registration.adapters.home_library.directory import DirectoryMistake, load_directory, read_directory
+
+ENVIRONMENT = {"HOME_USER": "gast", "HOME_PASSWORD": "geheim"}
+LIBRARY = """
+[libraries.NL-070288]
+host = "sip.example"
+port = 6001
+username_env = "HOME_USER"
+password_env = "HOME_PASSWORD"
+aliases = ["nl-070299"]
+"""
+
+
+def test_a_library_is_read_with_its_credentials_and_aliases() -> None:
+    directory = read_directory(LIBRARY, ENVIRONMENT)
+    library = directory.libraries["NL-070288"]
+    assert (library.host, library.port, library.encoding) == ("sip.example", 6001, "cp850")
+    assert directory.credentials["NL-070288"].password == "geheim"
+    assert directory.aliases == {"NL-070299": "NL-070288"}
+
+
+def test_credentials_do_not_show() -> None:
+    assert "geheim" not in repr(read_directory(LIBRARY, ENVIRONMENT))
+
+
+def test_r12_a_library_without_expiry_field_is_one_that_knows_no_end() -> None:
+    assert read_directory(LIBRARY, ENVIRONMENT).libraries["NL-070288"].expiry_field is None
+
+
+def test_the_local_stack_has_a_directory() -> None:
+    directory = read_directory(home_libraries_toml(6001), HOME_LIBRARY_ENVIRONMENT)
+    assert {"NL-070288", "NL-083424", "NL-999999"} == directory.libraries.keys()
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are aliases, answer_seconds"),
+        ("port = 0", "libraries.NL-070288.port: Input should be greater than or equal to 1"),
+        ('port = "x"', "libraries.NL-070288.port: Input should be a valid integer"),
+        ('encoding = "latin-1"', "libraries.NL-070288.encoding: Input should be 'cp850' or 'utf-8'"),
+        ('expiry_field = "pa"', "libraries.NL-070288.expiry_field: String should match pattern"),
+        ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2'"),
+        ("answer_seconds = 0", "libraries.NL-070288.answer_seconds: Input should be greater than 0"),
+        ('institution = "a|b"', "libraries.NL-070288.institution: must not hold | or control characters"),
+        ('guest_patron_types = ["G"]', "libraries.NL-070288: guest_patron_types needs patron_type_field"),
+        ('aliases = ["NL-1"]', "libraries.NL-070288.aliases.0: must be an ISIL, NL- and six digits"),
+        ('username_env = "NOWHERE"', "libraries.NL-070288.username_env: the environment has no NOWHERE"),
+    ],
+)
+def test_a_mistake_names_the_key_and_what_is_allowed(line: str, told: str) -> None:
+    key = line.split(" =", maxsplit=1)[0]
+    kept = "\n".join(known for known in LIBRARY.splitlines() if not known.startswith(f"{key} ="))
+    with pytest.raises(DirectoryMistake) as mistake:
+        read_directory(f"{kept}\n{line}\n", ENVIRONMENT)
+    assert told in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "libraries: Field required"),
+        ("[libraries\n", "at line 1"),
+        ("[libraries.L-070288]\nhost='a'\nport=1", "libraries.L-070288: must be an ISIL"),
+        ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: Field required"),
+        ("[libraries.NL-070288]\nhost='a'\nport=1\nusername_env='A'", "give both or neither"),
+        (LIBRARY + "[libraries.NL-070299]\nhost='a'\nport=1", "NL-070299 is a library of its own"),
+        (LIBRARY + "[libraries.NL-0702880001]\nhost='a'\nport=1", "two tables are about one library"),
+        (LIBRARY + "[libraries.NL-1]\nhost='a'\nport=1", "libraries.NL-1: must be an ISIL"),
+        (
+            LIBRARY + "[libraries.NL-000001]\nhost='a'\nport=1\naliases=['NL-070299']",
+            "libraries.NL-000001.aliases: NL-070299 merged into NL-070288 already",
+        ),
+    ],
+)
+def test_a_mistake_in_the_whole_is_told(text: str, told: str) -> None:
+    with pytest.raises(DirectoryMistake) as mistake:
+        read_directory(text, ENVIRONMENT)
+    assert told in str(mistake.value)
+
+
+def test_a_credential_that_could_break_a_message_is_refused() -> None:
+    with pytest.raises(DirectoryMistake, match="HOME_USER must not hold"):
+        read_directory(LIBRARY, ENVIRONMENT | {"HOME_USER": "a|COb"})
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DirectoryMistake, match=r"libraries\.toml: No such file"):
+        load_directory(tmp_path / "libraries.toml", {})

@@ -1,0 +1,112 @@
+"""Before there is a guest: R2's library of the card, R4's answer from home, R17's login account."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from registration.application.ask_home_patron import ask_home_patron
+from registration.application.find_login_account import find_login_account
+from registration.application.look_up_home_library import HomeLibraryMatch, look_up_home_library
+from registration.application.ports import FoundAccount
+from registration.domain.errors import (
+    Candidate,
+    HomeLibraryUnavailable,
+    HomePatronNotFound,
+    MalformedCardNumber,
+    MalformedIsil,
+    RuleBroken,
+    UnknownHomeLibrary,
+)
+from registration.domain.verdict import Reason, Refused, Unavailable, Valid
+from tests.support.registration import CARD, GRONINGEN, JAN, Desk, make_desk, member
+
+FRYSLAN = Candidate("NL-083424", "Fryslân", "F")
+ZEELAND = Candidate("NL-083390", "Zeeland", "MZ1")
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return make_desk()
+
+
+async def test_r2_both_readings_are_looked_up(desk: Desk) -> None:
+    desk.prefixes.by_prefix = {"8447": [FRYSLAN]}
+    for card in ("1844700015", "8447000150"):
+        match = await look_up_home_library(card, desk.registration)
+        assert match == HomeLibraryMatch("one", (FRYSLAN,))
+
+
+async def test_r2_different_readings_or_a_shared_prefix_are_ambiguous(desk: Desk) -> None:
+    desk.prefixes.by_prefix = {"4508": [FRYSLAN], "6450": [ZEELAND], "9990": [FRYSLAN, ZEELAND]}
+    for card in ("6450800012", "0999000000"):
+        match = await look_up_home_library(card, desk.registration)
+        assert match.match == "ambiguous"
+        assert set(match.candidates) == {FRYSLAN, ZEELAND}
+
+
+async def test_r2_the_same_library_by_both_readings_is_one(desk: Desk) -> None:
+    desk.prefixes.by_prefix = {"4508": [FRYSLAN], "6450": [FRYSLAN]}
+    assert (await look_up_home_library("6450800012", desk.registration)).match == "one"
+
+
+async def test_r2_no_library_is_none(desk: Desk) -> None:
+    assert await look_up_home_library(CARD, desk.registration) == HomeLibraryMatch("none", ())
+    with pytest.raises(MalformedCardNumber):
+        await look_up_home_library("09|0", desk.registration)
+
+
+async def test_r4_valid_and_refused_are_answers(desk: Desk) -> None:
+    assert await ask_home_patron(GRONINGEN, CARD, desk.registration) == member()
+    refused = Refused((Reason.FINES,), because_ended=False, details=JAN)
+    desk.says(refused)
+    assert await ask_home_patron(GRONINGEN, CARD, desk.registration) == refused
+
+
+async def test_r4_valid_until_yesterday_is_refused_as_expired(desk: Desk) -> None:
+    desk.says(member(ends_on=date(2025, 9, 10)))
+    answer = await ask_home_patron(GRONINGEN, CARD, desk.registration)
+    assert isinstance(answer, Refused)
+    assert (answer.reasons, answer.ends_on, answer.details) == ((Reason.EXPIRED,), date(2025, 9, 10), JAN)
+    desk.says(member(ends_on=date(2025, 9, 11)))
+    assert isinstance(await ask_home_patron(GRONINGEN, CARD, desk.registration), Valid)
+
+
+async def test_r4_a_guest_subscription_at_home_is_shown_as_it_is(desk: Desk) -> None:
+    chained = replace(member(), is_guest_subscription=True)
+    desk.says(chained)
+    assert await ask_home_patron(GRONINGEN, CARD, desk.registration) == chained
+
+
+@pytest.mark.parametrize(
+    ("isil", "card", "error"),
+    [
+        (GRONINGEN, "0990139999", HomePatronNotFound),
+        (GRONINGEN, "0990139370", HomeLibraryUnavailable),
+        (GRONINGEN, "0990|", MalformedCardNumber),
+        ("L-070288", CARD, MalformedIsil),
+        ("NL-000000", CARD, UnknownHomeLibrary),
+    ],
+)
+async def test_r4_no_answer_is_an_error_of_its_own(
+    desk: Desk, isil: str, card: str, error: type[RuleBroken]
+) -> None:
+    desk.says(Unavailable("closed"), card="0990139370")
+    with pytest.raises(error):
+        await ask_home_patron(isil, card, desk.registration)
+
+
+async def test_r3_a_merged_library_is_asked_under_its_new_isil(desk: Desk) -> None:
+    assert await ask_home_patron("NL-070299", CARD, desk.registration) == member()
+    assert desk.home.asked == [(GRONINGEN, CARD)]
+
+
+async def test_r17_a_login_account_is_found_by_username_at_the_home_library(desk: Desk) -> None:
+    found = FoundAccount("acc-jan", "jan.jansen", "jan@example.org")
+    desk.accounts.by_name["jan.jansen", GRONINGEN] = found
+    assert await find_login_account("jan.jansen", "nl-070288", desk.registration) == found
+    assert await find_login_account("jan.jansen", "NL-083424", desk.registration) is None
+    with pytest.raises(MalformedIsil):
+        await find_login_account("jan.jansen", "L-070288", desk.registration)
