@@ -1,0 +1,90 @@
+"""The identity provider's directory of accounts, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+from urllib.parse import quote
+
+import httpx
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from identity.application.ports import AccountDetails, DirectoryUnavailable
+from identity.domain.errors import MalformedCardNumber, MalformedIsil
+from identity.domain.home_card import HomeCard
+
+Json = TypeVar("Json", bound=BaseModel)
+TIMEOUT = httpx.Timeout(2.0, connect=1.0)
+
+
+class _AccountJson(BaseModel):
+    account_id: str
+    username: str
+    email: str
+    home_isil: str
+    home_card_number: str
+
+
+class _FoundJson(BaseModel):
+    account: _AccountJson | None
+
+
+class HttpAccountDirectory:
+    """`GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`."""
+
+    def __init__(self, base_url: str, http: httpx.AsyncClient) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+
+    async def by_id(self, account_id: str) -> AccountDetails | None:
+        """See `AccountDirectory.by_id`."""
+        response = await self._get(f"/accounts/{quote(account_id, safe='')}", {})
+        if response.status_code == 404:
+            return None
+        found = _details(_read(_AccountJson, response))
+        if found.account_id != account_id:
+            raise DirectoryUnavailable("it answered with another account")
+        return found
+
+    async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
+        """See `AccountDirectory.by_username`."""
+        response = await self._get("/accounts", {"username": username, "home_isil": home_isil})
+        found = _read(_FoundJson, response).account
+        return None if found is None else _details(found)
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> httpx.Response:
+        try:
+            return await self._http.get(self._base_url + path, params=query, timeout=TIMEOUT)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise DirectoryUnavailable(type(error).__name__) from error
+
+
+class NoAccountDirectory:
+    """An installation that imports its accounts and has no directory behind them."""
+
+    async def by_id(self, account_id: str) -> AccountDetails | None:  # noqa: ARG002
+        """See `AccountDirectory.by_id`."""
+        return None
+
+    async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:  # noqa: ARG002
+        """See `AccountDirectory.by_username`."""
+        return None
+
+
+def _read(kind: type[Json], response: httpx.Response) -> Json:
+    if response.status_code != 200:
+        raise DirectoryUnavailable(f"it answered {response.status_code}")
+    try:
+        return kind.model_validate(orjson.loads(response.content))
+    except (ValidationError, orjson.JSONDecodeError) as error:
+        raise DirectoryUnavailable("the answer cannot be read") from error
+
+
+def _details(found: _AccountJson) -> AccountDetails:
+    """A card that cannot be one would give a reference that finds nobody: that is no answer to decide on."""
+    try:
+        card = HomeCard.read(found.home_isil, found.home_card_number)
+    except (MalformedIsil, MalformedCardNumber) as error:
+        raise DirectoryUnavailable("the account's home card cannot be one") from error
+    return AccountDetails(found.account_id, found.username, found.email, card.isil, card.card_number)

@@ -1,0 +1,103 @@
+"""Registration, the account directory and the index of usernames, without network or database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from identity.application.ports import (
+    AccountDetails,
+    DirectoryUnavailable,
+    NewAccount,
+    RegisteredGuest,
+    RegistrationUnavailable,
+)
+from identity.domain.home_card import isil_base
+from shared.event_log import InMemoryEventLog, UniqueKeys
+from shared.messaging.envelope import Message
+
+UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}
+"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS)`."""
+
+
+@dataclass
+class InMemoryRegistration:
+    """What registration has committed. `unplugged`: it cannot be asked. `asked` counts the questions."""
+
+    messages: dict[UUID, list[Message]] = field(default_factory=dict)
+    by_account: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    by_person: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
+    new_accounts: dict[tuple[UUID, str], NewAccount] = field(default_factory=dict)
+    unplugged: bool = False
+    asked: int = 0
+
+    async def registrations(
+        self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
+    ) -> Sequence[RegisteredGuest]:
+        """See `RegistrationFeed.registrations`."""
+        self._ask()
+        found = [
+            *([] if person_ref is None else self.by_person.get((organisation, person_ref), [])),
+            *([] if account_id is None else self.by_account.get((organisation, account_id), [])),
+        ]
+        return [RegisteredGuest(guest, tuple(self.messages[guest])) for guest in dict.fromkeys(found)]
+
+    async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
+        """See `RegistrationFeed.new_account`."""
+        self._ask()
+        return self.new_accounts.get((guest_id, account_id))
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.unplugged:
+            raise RegistrationUnavailable("unplugged")
+
+
+@dataclass
+class InMemoryAccountDirectory:
+    """The accounts in a list. `unplugged`: it cannot be asked."""
+
+    accounts: list[AccountDetails] = field(default_factory=list)
+    unplugged: bool = False
+    asked: int = 0
+
+    async def by_id(self, account_id: str) -> AccountDetails | None:
+        """See `AccountDirectory.by_id`."""
+        self._ask()
+        return next((each for each in self.accounts if each.account_id == account_id), None)
+
+    async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
+        """See `AccountDirectory.by_username`."""
+        self._ask()
+        wanted = (username.casefold(), isil_base(home_isil))
+        found = (
+            each for each in self.accounts if (each.username.casefold(), isil_base(each.home_isil)) == wanted
+        )
+        return next(found, None)
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.unplugged:
+            raise DirectoryUnavailable("unplugged")
+
+
+class InMemoryUsernames:
+    """The side rows of an in-memory log; make that log with `UNIQUE_KEYS`."""
+
+    def __init__(self, log: InMemoryEventLog) -> None:
+        self._rows = log.rows("usernames")
+
+    async def account_of(self, username_key: str) -> str | None:
+        """See `Usernames.account_of`."""
+        return next((row["account_id"] for row in self._rows if row["username_key"] == username_key), None)
+
+    async def holders(
+        self, username_keys: Collection[str], account_ids: Collection[str]
+    ) -> Mapping[str, str]:
+        """See `Usernames.holders`."""
+        return {
+            row["username_key"]: row["account_id"]
+            for row in self._rows
+            if row["username_key"] in username_keys or row["account_id"] in account_ids
+        }

@@ -1,0 +1,48 @@
+"""The HTTP app of identity, put together from its resources."""
+
+import asyncio
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+
+from identity.api import actors, login_accounts, logins
+from identity.api.dependencies import FEED
+from identity.api.problems import KINDS
+from identity.application.ports import ApplyNow, Identity
+from shared.messaging.feed import LogFeed
+from shared.messaging.feed_api import feed_router
+from shared.web.idempotency import IdempotencyKeys
+from shared.web.operations import Check, make_app
+from shared.web.security import TokenVerifier
+
+DESCRIPTION = "Inloggen bij een gastbibliotheek: wie is het, en is het account op tijd gekoppeld."
+
+
+def identity_app(
+    *,
+    identity: Identity,
+    apply_now: ApplyNow,
+    idempotency_keys: IdempotencyKeys,
+    own_feed: LogFeed,
+    verifier: TokenVerifier,
+    checks: Mapping[str, Check],
+    stopping: asyncio.Event | None = None,
+) -> FastAPI:
+    """The app. `apply_now` is the inbox's own, for the login barrier (A6).
+
+    Set `stopping` when the server is told to stop: long polls then end at once.
+    """
+    app = make_app(
+        title="Landelijk Lenen: identity",
+        description=DESCRIPTION,
+        kinds=KINDS,
+        verifier=verifier,
+        checks=checks,
+    )
+    app.state.identity = identity
+    app.state.apply_now = apply_now
+    app.state.idempotency_keys = idempotency_keys
+    for resource in (logins, login_accounts, actors):
+        app.include_router(resource.router)
+    app.include_router(feed_router(own_feed, FEED, stopping))
+    return app

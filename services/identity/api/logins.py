@@ -1,0 +1,99 @@
+"""Logins: who is it that logs in (I4)."""
+
+from datetime import date
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel
+
+from identity.api.dependencies import LOGIN, TheAttempt, TheBarrier, TheIdentity, TheKeys, TheMetadata
+from identity.api.problems import KINDS
+from identity.api.requests import Login
+from identity.application.log_in import LoggedIn, log_in, logged_in_before
+from identity.application.ports import Context, DirectoryUnavailable, RegistrationUnavailable
+from identity.domain import errors
+from shared.web.idempotency import Done, Rows
+from shared.web.openapi import documented
+
+router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
+
+
+class GuestJson(BaseModel):
+    """The registration at this organisation: status, and last day of the term (null: open-ended)."""
+
+    guest_id: UUID
+    status: Literal["valid", "expired", "suspended"]
+    ends_on: date | None
+
+
+class LoginAnswerJson(BaseModel):
+    """Who it is. `new_actor`: nobody that this organisation knows. `first_login`: the first one there."""
+
+    outcome: Literal["recognised", "new_actor"]
+    actor_id: UUID
+    first_login: bool
+    guest: GuestJson | None
+
+
+class _NothingWritten(Exception):
+    """Not a first login: there was nothing to write, and so nothing that a key could be kept with."""
+
+    def __init__(self, answer: LoggedIn) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@router.post(
+    "/v1/logins",
+    summary="Somebody logs in at an organisation's catalogue",
+    responses=documented(
+        KINDS, errors.LinkRequired, errors.AccountNotFound, RegistrationUnavailable, DirectoryUnavailable
+    ),
+)
+async def login(
+    *,
+    body: Login,
+    metadata: TheMetadata,
+    attempt: TheAttempt,
+    keys: TheKeys,
+    identity: TheIdentity,
+    apply_now: TheBarrier,
+    response: Response,
+) -> LoginAnswerJson:
+    """Recognised or rightly a new actor; never a new actor on a guess (I4, I5)."""
+    written: list[LoggedIn] = []
+
+    async def run(rows: Rows) -> Done:
+        answer = await log_in(body.command(), Context(metadata, rows), identity, apply_now)
+        if answer.position is None:
+            raise _NothingWritten(answer)
+        written.append(answer)
+        return Done(answer.account_stream, answer.position)
+
+    try:
+        done = await keys.once(attempt, run)
+    except _NothingWritten as nothing:
+        return _json(nothing.answer)
+    response.headers["Event-Position"] = str(done.position)
+    return _json(
+        written[0] if written else await logged_in_before(done.resource_id, body.organisation, identity)
+    )
+
+
+def _json(answer: LoggedIn) -> LoginAnswerJson:
+    guest = answer.guest
+    return LoginAnswerJson(
+        outcome="new_actor" if answer.new_actor else "recognised",
+        actor_id=answer.actor_id,
+        first_login=answer.first_login,
+        guest=None
+        if guest is None
+        else GuestJson.model_validate(
+            {
+                "guest_id": guest.guest_id,
+                "status": guest.standing.status.value,
+                "ends_on": guest.standing.ends_on,
+            }
+        ),
+    )

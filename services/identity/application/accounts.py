@@ -1,0 +1,105 @@
+"""Login accounts at hand: loaded from our own stream, or made on first need and not yet written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from eventsourcing.domain import Aggregate
+
+from identity.application.ports import AccountDetails, Identity
+from identity.application.usernames import username_key
+from identity.domain.account_history import login_account_stream
+from identity.domain.actor import Actor
+from identity.domain.home_card import isil_base
+from identity.domain.login_account import LoginAccount
+from shared.event_log import SideRow
+from shared.person_ref import person_ref
+
+
+@dataclass(frozen=True, slots=True)
+class AccountAtHand:
+    """An account, with what must be written along when it is new: its actor, key and username."""
+
+    account: LoginAccount
+    actor: Actor | None = None
+    side_rows: tuple[SideRow, ...] = ()
+
+    @property
+    def aggregates(self) -> Sequence[Aggregate]:
+        """All that has to be saved together; the account last, so that the position is that of its stream."""
+        return [self.account] if self.actor is None else [self.actor, self.account]
+
+
+async def own_account(account_id: str, identity: Identity) -> AccountAtHand | None:
+    """The account from our own store: one indexed read."""
+    account = await identity.store.find(LoginAccount, login_account_stream(account_id))
+    return None if account is None else AccountAtHand(account)
+
+
+async def account_on_first_need(account_id: str, identity: Identity) -> AccountAtHand | None:
+    """The account from our own store, else from the directory. Raises DirectoryUnavailable.
+
+    A directory's account is known by its id, so it is opened also when its username is held here (I1).
+    """
+    if known := await own_account(account_id, identity):
+        return known
+    listed = await identity.directory.by_id(account_id)
+    if listed is None:
+        return None
+    reference = person_of(listed, identity)
+    return new_account(listed, identity, person=reference, username_must_be_free=False)
+
+
+def person_of(details: AccountDetails, identity: Identity) -> str:
+    """The reference of the person whose home card this is."""
+    card = details.home_card_number or ""
+    return person_ref(identity.person_ref_key, isil_base(details.home_isil), card)
+
+
+def new_account(
+    details: AccountDetails, identity: Identity, *, person: str, username_must_be_free: bool
+) -> AccountAtHand:
+    """Open an account with an actor of its own and what is personal sealed (A8)."""
+    now = identity.clock.now()
+    key, key_row = identity.data_keys.mint(login_account_stream(details.account_id))
+    actor = Actor.open(uuid4(), account_id=details.account_id, organisation=None, now=now)
+    account = LoginAccount.open(
+        details.account_id,
+        actor_id=actor.id,
+        home_isil=details.home_isil,
+        person_ref=person,
+        details=key.seal(
+            {
+                "username": details.username,
+                "email": details.email,
+                "home_card_number": details.home_card_number,
+            }
+        ),
+        now=now,
+    )
+    username_row = SideRow(
+        "usernames",
+        {
+            "username_key": username_key(details.username, details.home_isil, identity),
+            "account_id": details.account_id,
+        },
+        or_ignore=not username_must_be_free,
+    )
+    return AccountAtHand(account, actor, (key_row, username_row))
+
+
+async def details_of(account: LoginAccount, identity: Identity) -> AccountDetails | None:
+    """What is sealed, opened; None when it was erased."""
+    key = await identity.data_keys.get(account.id)
+    if key is None:
+        return None
+    opened = key.open(account.details)
+    return AccountDetails(
+        account_id=account.account_id,
+        username=opened["username"],
+        email=opened["email"],
+        home_isil=account.home_isil,
+        home_card_number=opened["home_card_number"],
+    )

@@ -1,0 +1,89 @@
+"""Link a guest to the login account that registration asks for: existing, new or none (I2, I3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from identity.application.accounts import AccountAtHand, account_on_first_need, new_account, own_account
+from identity.application.ports import AccountDetails, Identity
+from identity.application.release_guest import release_guest
+from identity.application.usernames import plain_username, username_taken
+from identity.domain.errors import (
+    AccountInUse,
+    AccountNotFound,
+    IdentityError,
+    MalformedUsername,
+    RefusalReason,
+    UsernameTaken,
+)
+from identity.domain.guest_link import GuestLink, Linked
+
+REASONS: Mapping[type[IdentityError], RefusalReason] = {
+    AccountNotFound: RefusalReason.UNKNOWN_ACCOUNT,
+    AccountInUse: RefusalReason.ACCOUNT_IN_USE,
+    UsernameTaken: RefusalReason.USERNAME_TAKEN,
+    MalformedUsername: RefusalReason.MALFORMED_USERNAME,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedAccount:
+    """The account that registration asks for. `new`: registration minted its id, it is to be opened."""
+
+    account_id: str
+    new: bool
+
+
+def requested_account(login_account: Mapping[str, Any] | None) -> RequestedAccount | None:
+    """Read a message's `login_account`; None: no account is asked for, what there is stays."""
+    if login_account is None or login_account["choice"] == "none":
+        return None
+    return RequestedAccount(login_account["account_id"], new=login_account["choice"] == "new")
+
+
+async def link_guest(
+    link: GuestLink, asked: RequestedAccount | None, identity: Identity, now: datetime
+) -> Sequence[AccountAtHand]:
+    """Link, or refuse with the reason; each request gets an answer of its own. What is to be saved along.
+
+    Asking for another account lets go of the former one, also when the other is refused then: what
+    registration asked last is what holds. Raises RegistrationUnavailable, DirectoryUnavailable.
+    """
+    if asked is None:
+        return []
+    replaced = isinstance(link.answer, Linked) and not link.concerns(asked.account_id)
+    changed = [*await release_guest(link, identity, now)] if replaced else []
+    try:
+        at_hand = await _account(link, asked, identity)
+        linked = at_hand.account.link(link.id, link.organisation, link.standing, now)
+    except tuple(REASONS) as refusal:
+        link.refuse(asked.account_id, REASONS[type(refusal)], now)
+        return changed
+    link.confirm(linked, now)
+    return [*changed, at_hand]
+
+
+async def _account(link: GuestLink, asked: RequestedAccount, identity: Identity) -> AccountAtHand:
+    if asked.new:
+        return await _opened(link, asked.account_id, identity)
+    at_hand = await account_on_first_need(asked.account_id, identity)
+    if at_hand is None:
+        raise AccountNotFound
+    return at_hand
+
+
+async def _opened(link: GuestLink, account_id: str, identity: Identity) -> AccountAtHand:
+    """The account that registration wants opened, under the id that it minted."""
+    if known := await own_account(account_id, identity):
+        return known
+    wanted = await identity.registration.new_account(link.id, account_id)
+    if wanted is None:
+        raise AccountNotFound
+    username = plain_username(wanted.username)
+    if await username_taken(username, wanted.home_isil, account_id, identity):
+        raise UsernameTaken
+    details = AccountDetails(account_id, username, wanted.email, wanted.home_isil, None)
+    return new_account(details, identity, person=link.person_ref, username_must_be_free=True)

@@ -1,0 +1,69 @@
+"""Open a login account by hand, at an operator's request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from identity.application.accounts import new_account, own_account, person_of
+from identity.application.ports import AccountDetails, Context, Identity
+from identity.application.saving import decided_again, save
+from identity.application.usernames import plain_username, username_taken
+from identity.domain.errors import AccountIdTaken, UsernameTaken
+from identity.domain.home_card import HomeCard
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLoginAccount:
+    """What the account is to be. `account_id` None: one is minted."""
+
+    account_id: str | None
+    username: str
+    email: str
+    home_isil: str
+    home_card_number: str
+
+    def details(self) -> AccountDetails:
+        """Checked and trimmed. Raises MalformedIsil, MalformedCardNumber, MalformedUsername."""
+        card = HomeCard.read(self.home_isil, self.home_card_number)
+        return AccountDetails(
+            account_id=self.account_id or f"acc-{uuid4().hex}",
+            username=plain_username(self.username),
+            email=self.email.strip(),
+            home_isil=card.isil,
+            home_card_number=card.card_number,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The stream of the account that was opened, and the log's position after it."""
+
+    account_stream: UUID
+    position: int
+
+
+async def open_login_account(command: OpenLoginAccount, context: Context, identity: Identity) -> Opened:
+    """Open an account with an actor of its own.
+
+    Raises MalformedIsil, MalformedCardNumber, MalformedUsername, UsernameTaken, AccountIdTaken,
+    DirectoryUnavailable; then nothing was written.
+    """
+    details = command.details()
+    return await decided_again(lambda: _open(details, context, identity))
+
+
+async def _open(details: AccountDetails, context: Context, identity: Identity) -> Opened:
+    account_id = details.account_id
+    if await username_taken(details.username, details.home_isil, account_id, identity):
+        raise UsernameTaken
+    if await own_account(account_id, identity) is not None:
+        raise AccountIdTaken
+    at_hand = new_account(details, identity, person=person_of(details, identity), username_must_be_free=True)
+    position = await save(
+        identity,
+        *at_hand.aggregates,
+        metadata=context.metadata,
+        side_rows=[*context.side_rows(at_hand.account.id), *at_hand.side_rows],
+    )
+    return Opened(at_hand.account.id, position)

@@ -1,0 +1,170 @@
+"""The one place where identity's real collaborators are built; tests replace any of them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import asyncpg
+import httpx
+from fastapi import FastAPI
+
+from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
+from identity.adapters.database import SCHEMA
+from identity.adapters.published_messages import published_messages
+from identity.adapters.registration_api import RegistrationApi
+from identity.adapters.usernames import PostgresUsernames
+from identity.api.app import identity_app
+from identity.application.ports import (
+    AccountDirectory,
+    Clock,
+    Identity,
+    Organisations,
+    RegistrationFeed,
+    SystemClock,
+)
+from identity.application.receive_guest_event import receive_guest_event
+from identity.settings import Settings
+from shared.event_log import (
+    AggregateStore,
+    EventLog,
+    MasterKeys,
+    PostgresDataKeys,
+    PostgresEventLog,
+    make_mapper,
+)
+from shared.key_files import read_key_file
+from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
+from shared.messaging.inbox import Inbox
+from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.organisations import read_organisations
+from shared.postgres import open_pool
+from shared.service_token import ServiceToken
+from shared.supervision import Task, every
+from shared.web.idempotency import IdempotencyKeys
+from shared.web.security import TokenVerifier
+from shared.web.token_keys import JwksKeys, keys_of
+
+CONNECTIONS = (4, 16)  # the event log keeps two for itself
+FORGET_KEYS_EVERY = 600.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Replacements:
+    """Collaborators that a test brings along instead of the real ones."""
+
+    registration: RegistrationFeed | None = None
+    registration_feed: Feed | None = None
+    directory: AccountDirectory | None = None
+    clock: Clock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Identity, running."""
+
+    settings: Settings
+    pool: asyncpg.Pool
+    log: EventLog
+    to_message: ToMessage
+    identity: Identity
+    own_feed: LogFeed
+    registration_feed: Feed
+    inbox: Inbox
+    idempotency_keys: IdempotencyKeys
+    token_keys: JwksKeys
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
+    """Build everything, and let go of it in the opposite order."""
+    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
+    token = ServiceToken(settings.service_token_file)
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(httpx.AsyncClient())
+        pool = await opened.enter_async_context(await _pool(settings))
+        log = await opened.enter_async_context(PostgresEventLog(pool))
+        store = AggregateStore(log, make_mapper())
+        to_message = published_messages(store)
+        identity = Identity(
+            store=store,
+            data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
+            registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
+            directory=replaced.directory or _directory(settings, http),
+            usernames=PostgresUsernames(pool),
+            organisations=_organisations(settings),
+            person_ref_key=person_ref_key,
+            clock=replaced.clock or SystemClock(),
+        )
+        registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
+        yield Service(
+            settings=settings,
+            pool=pool,
+            log=log,
+            to_message=to_message,
+            identity=identity,
+            own_feed=LogFeed(log, to_message),
+            registration_feed=registration_feed,
+            inbox=Inbox(pool, registration_feed, partial(receive_guest_event, identity=identity)),
+            idempotency_keys=IdempotencyKeys(pool, person_ref_key),
+            token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+        )
+
+
+def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
+    """The HTTP app on top of it."""
+    return identity_app(
+        identity=service.identity,
+        apply_now=service.inbox.apply_now,
+        idempotency_keys=service.idempotency_keys,
+        own_feed=service.own_feed,
+        verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
+        checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
+        stopping=stopping,
+    )
+
+
+def worker_tasks(service: Service) -> Mapping[str, Task]:
+    """What the worker keeps running."""
+    forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
+    return {**_transport(service), "idempotency keys": forget}
+
+
+def _transport(service: Service) -> Mapping[str, Task]:
+    amqp_url = service.settings.amqp_url
+    if amqp_url is None:
+        return over_feed(service.pool, service.registration_feed, service.inbox)
+    return over_rabbitmq(
+        amqp_url.get_secret_value(),
+        service.pool,
+        service.registration_feed,
+        service.inbox,
+        log=service.log,
+        to_message=service.to_message,
+        service="identity",
+        other="registration",
+    )
+
+
+async def _pool(settings: Settings) -> asyncpg.Pool:
+    least, most = CONNECTIONS
+    return await open_pool(settings.database_url.get_secret_value(), min_size=least, max_size=most)
+
+
+async def _schema_is_there(pool: asyncpg.Pool) -> None:
+    names = [name for name, _ in SCHEMA]
+    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
+    if known != len(names):
+        raise RuntimeError("run `identity migrate`")
+
+
+def _directory(settings: Settings, http: httpx.AsyncClient) -> AccountDirectory:
+    if settings.account_directory_url is None:
+        return NoAccountDirectory()
+    return HttpAccountDirectory(settings.account_directory_url, http)
+
+
+def _organisations(settings: Settings) -> Organisations:
+    found = read_organisations(settings.organisations)
+    return Organisations({code: organisation.isils for code, organisation in found.items()})

@@ -1,0 +1,148 @@
+"""The command `identity`. What is heavy is imported by the command that needs it."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from identity.settings import Settings
+from shared.cli import commands, dependencies
+from shared.cli.doctor import Step, diagnose
+from shared.cli.output import show_json
+from shared.cli.running import Failed, in_loop, run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Logins at guest libraries: the identity service.\n\nExample: identity doctor",
+)
+accounts = typer.Typer(no_args_is_help=True, help="Login accounts.")
+app.add_typer(accounts, name="accounts")
+
+Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def main() -> None:
+    """The entry point."""
+    run(app, "identity")
+
+
+def _settings() -> Settings:
+    from shared.observability.logging import configure_logging  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    configure_logging("identity", settings.log_level)
+    return settings
+
+
+@app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
+def serve() -> None:
+    """The HTTP service, until SIGTERM."""
+    in_loop(_serve(_settings()))
+
+
+@app.command(epilog="Example: identity work")
+def work() -> None:
+    """Relay, consumers and regular tasks, until SIGTERM."""
+    from identity.worker import work as working  # noqa: PLC0415
+
+    in_loop(working(_settings()))
+
+
+@app.command(epilog="Example: identity migrate")
+def migrate(as_json: Json = False) -> None:
+    """Bring the database's schema up to date; running it again changes nothing."""
+    from identity.adapters.database import SCHEMA  # noqa: PLC0415
+
+    commands.migrate(_settings(), SCHEMA, as_json=as_json)
+
+
+@app.command(epilog="Example: identity doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Show every setting with its source, check every dependency, and say what to do."""
+    if not diagnose(Settings, _steps, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@accounts.command("import", epilog="Example: identity accounts import accounts.csv")
+def import_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="CSV: account_id,username,email,home_isil,home_card_number"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Take over the login accounts in FILE; with one mistake in it nothing is changed."""
+    done = in_loop(_import(_settings(), file))
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['opened']} accounts opened, {done['known']} known already.")
+
+
+async def _serve(settings: Settings) -> None:
+    from identity.bootstrap import http_app, open_service  # noqa: PLC0415
+    from shared.stopping import stop_signals  # noqa: PLC0415
+    from shared.web.server import serve as serving  # noqa: PLC0415
+
+    with stop_signals() as stopping:
+        async with open_service(settings) as service:
+            await serving(http_app(service, stopping), settings.host, settings.port, stopping)
+
+
+async def _import(settings: Settings, file: Path) -> dict[str, int]:
+    from identity.adapters.account_file import read_account_file  # noqa: PLC0415
+    from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
+    from identity.application.ports import Context  # noqa: PLC0415
+    from identity.bootstrap import open_service  # noqa: PLC0415
+    from identity.domain.errors import UsernameTaken  # noqa: PLC0415
+    from shared.cli.progress import progress_bar  # noqa: PLC0415
+    from shared.event_log import Metadata  # noqa: PLC0415
+
+    async with open_service(settings) as service:
+        with progress_bar("checking") as progress:
+            checked = await check_accounts(read_account_file(file), service.identity, progress)
+        if checked.mistakes:
+            told = "; ".join(f"line {each.number}: {each.text}" for each in checked.mistakes)
+            raise Failed(f"{file}: {told}. Nothing was changed.")
+        context = Context(Metadata("operator", uuid4()))
+        try:
+            with progress_bar("importing", checked.lines) as progress:
+                done = await import_accounts(read_account_file(file), context, service.identity, progress)
+        except UsernameTaken:
+            raise Failed("A username was taken while importing: run it again to see which.") from None
+    return {"opened": done.opened, "known": done.known}
+
+
+def _steps(settings: Settings) -> list[Step]:
+    from identity.adapters.database import SCHEMA  # noqa: PLC0415
+
+    return [
+        *dependencies.database(settings, SCHEMA, "identity"),
+        *dependencies.files(settings),
+        dependencies.organisations(settings.organisations, Settings.prefix()),
+        dependencies.sign_in(settings),
+        dependencies.broker(settings),
+        Step(
+            "account directory",
+            lambda: _directory_answers(settings),
+            "correct IDENTITY_ACCOUNT_DIRECTORY_URL, or start the directory",
+            vital=False,
+        ),
+        dependencies.other_service("registration", settings.registration_url),
+    ]
+
+
+async def _directory_answers(settings: Settings) -> str:
+    import httpx  # noqa: PLC0415
+
+    from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+
+    if settings.account_directory_url is None:
+        return "none: only accounts that were imported or opened here"
+    async with httpx.AsyncClient() as http:
+        await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
+    return settings.account_directory_url

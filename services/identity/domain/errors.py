@@ -1,0 +1,54 @@
+"""What identity refuses. Each docstring is the English sentence that a caller reads (A10)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RefusalReason(StrEnum):
+    """Why a link was refused, as registration is told."""
+
+    UNKNOWN_ACCOUNT = "unknown-account"
+    ACCOUNT_IN_USE = "account-in-use"
+    USERNAME_TAKEN = "username-taken"
+    MALFORMED_USERNAME = "malformed-username"
+
+
+class IdentityError(Exception):
+    """Identity refused this."""
+
+
+class AccountInUse(IdentityError):
+    """This login account is tied to another guest of the same organisation (I3)."""
+
+
+class LinkRequired(IdentityError):
+    """This person is registered here without a link to this login account: go to the counter first."""
+
+
+class AccountNotFound(IdentityError):
+    """There is no such login account."""
+
+
+class ActorNotFound(IdentityError):
+    """There is no such actor."""
+
+
+class UsernameTaken(IdentityError):
+    """This username is taken at this home library."""
+
+
+class AccountIdTaken(IdentityError):
+    """There is a login account with this id already."""
+
+
+class MalformedIsil(IdentityError):
+    """This is not an ISIL: it has the form NL-123456, with four more digits for a location."""
+
+
+class MalformedCardNumber(IdentityError):
+    """This is not a card number: 1 to 20 letters and digits."""
+
+
+class MalformedUsername(IdentityError):
+    """This is not a username: 1 to 200 characters, none of them a control character."""

@@ -1,0 +1,194 @@
+"""A login account: its links, its first login per organisation, its actor.
+
+One stream holds both the links and the first logins, so that a link and a login at the same moment cannot
+both win: the second one meets a version conflict and decides again (A6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from identity.domain.account_history import FirstLogin, GuestOfAccount, login_account_stream
+from identity.domain.errors import AccountInUse
+from identity.domain.guest_link import Linked
+from identity.domain.standing import Standing, Status
+
+
+class LoginAccount(Aggregate):
+    """A login account, with an actor of its own from the start. `details` are sealed (A8)."""
+
+    TOPIC = "identity.login-account"
+
+    class Event(Aggregate.Event):
+        """What happened to an account."""
+
+    class Opened(Event, Aggregate.Created):
+        """The account is known here."""
+
+        TOPIC = "identity.login-account-opened"
+        account_id: str
+        actor_id: UUID
+        home_isil: str
+        person_ref: str
+        details: bytes
+
+    Created = Opened  # the name under which the library looks for a first event
+
+    class GuestLinked(Event):
+        """A guest was linked to this account."""
+
+        TOPIC = "identity.login-account-guest-linked"
+        guest_id: UUID
+        organisation: str
+        status: str
+        ends_on: date | None
+        actor_id: UUID
+        too_late: bool
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Take over the guest."""
+            standing = Standing(Status(self.status), self.ends_on)
+            aggregate.guests[self.guest_id] = GuestOfAccount(
+                self.guest_id, self.organisation, standing, self.actor_id, self.too_late
+            )
+
+    class GuestStandingChanged(Event):
+        """What a recognised login reports of the guest has changed (I7)."""
+
+        TOPIC = "identity.login-account-guest-standing-changed"
+        guest_id: UUID
+        status: str
+        ends_on: date | None
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Take over the standing."""
+            standing = Standing(Status(self.status), self.ends_on)
+            aggregate.guests[self.guest_id] = replace(aggregate.guests[self.guest_id], standing=standing)
+
+    class GuestReleased(Event):
+        """The guest is not linked to this account any more."""
+
+        TOPIC = "identity.login-account-guest-released"
+        guest_id: UUID
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Forget the guest."""
+            del aggregate.guests[self.guest_id]
+
+    class FirstLoginRecorded(Event):
+        """Somebody logged in at this organisation for the first time."""
+
+        TOPIC = "identity.login-account-first-login-recorded"
+        organisation: str
+        actor_id: UUID
+        new_actor: bool
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Remember it, for ever."""
+            aggregate.first_logins[self.organisation] = FirstLogin(
+                self.organisation, self.actor_id, self.new_actor, self.timestamp
+            )
+
+    def __init__(
+        self, account_id: str, actor_id: UUID, home_isil: str, person_ref: str, details: bytes
+    ) -> None:
+        self.account_id = account_id
+        self.actor_id = actor_id
+        self.home_isil = home_isil
+        self.person_ref = person_ref
+        self.details = details
+        self.guests: dict[UUID, GuestOfAccount] = {}
+        self.first_logins: dict[str, FirstLogin] = {}
+
+    @classmethod
+    def open(
+        cls,
+        account_id: str,
+        *,
+        actor_id: UUID,
+        home_isil: str,
+        person_ref: str,
+        details: bytes,
+        now: datetime,
+    ) -> LoginAccount:
+        """Open an account; `details` are sealed under the key of its stream."""
+        return cls._create(
+            cls.Opened,
+            id=login_account_stream(account_id),
+            account_id=account_id,
+            actor_id=actor_id,
+            home_isil=home_isil,
+            person_ref=person_ref,
+            details=details,
+            timestamp=now,
+        )
+
+    def guest_at(self, organisation: str) -> GuestOfAccount | None:
+        """The one guest of this account at an organisation (I3)."""
+        return next((guest for guest in self.guests.values() if guest.organisation == organisation), None)
+
+    def own_actor_at(self, organisation: str) -> UUID | None:
+        """The actor that an earlier first login made there, because nobody was registered (I4.2)."""
+        first = self.first_logins.get(organisation)
+        return first.actor_id if first is not None and first.new_actor else None
+
+    def link(self, guest_id: UUID, organisation: str, standing: Standing, now: datetime) -> Linked:
+        """Link a guest; the same pair again is no event (I3). Raises AccountInUse.
+
+        After a first login that made its own actor the link is too late and keeps that actor (I6).
+        """
+        present = self.guest_at(organisation)
+        if present is not None and present.guest_id != guest_id:
+            raise AccountInUse
+        if present is None:
+            own_actor = self.own_actor_at(organisation)
+            self.trigger_event(
+                self.GuestLinked,
+                guest_id=guest_id,
+                organisation=organisation,
+                status=standing.status.value,
+                ends_on=standing.ends_on,
+                actor_id=own_actor or self.actor_id,
+                too_late=own_actor is not None,
+                timestamp=now,
+            )
+        else:
+            self.change_standing(guest_id, standing, now)
+        guest = self.guests[guest_id]
+        return Linked(self.account_id, guest.actor_id, guest.too_late)
+
+    def change_standing(self, guest_id: UUID, standing: Standing, now: datetime) -> None:
+        """Report this of the guest from now on (I7); the same again, or of no guest of ours, is no event."""
+        guest = self.guests.get(guest_id)
+        if guest is not None and guest.standing != standing:
+            self.trigger_event(
+                self.GuestStandingChanged,
+                guest_id=guest_id,
+                status=standing.status.value,
+                ends_on=standing.ends_on,
+                timestamp=now,
+            )
+
+    def release(self, guest_id: UUID, now: datetime) -> None:
+        """Let go of a guest (I3); first logins stay, for they happened."""
+        if guest_id in self.guests:
+            self.trigger_event(self.GuestReleased, guest_id=guest_id, timestamp=now)
+
+    def record_first_login(
+        self, organisation: str, actor_id: UUID, *, new_actor: bool, now: datetime
+    ) -> bool:
+        """Remember the first login at an organisation; whether this was it."""
+        if organisation in self.first_logins:
+            return False
+        self.trigger_event(
+            self.FirstLoginRecorded,
+            organisation=organisation,
+            actor_id=actor_id,
+            new_actor=new_actor,
+            timestamp=now,
+        )
+        return True

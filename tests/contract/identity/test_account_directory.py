@@ -1,0 +1,118 @@
+"""The account directory over HTTP and the one in memory answer alike (I1)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
+from identity.adapters.in_memory import InMemoryAccountDirectory
+from identity.application.ports import AccountDetails, AccountDirectory, DirectoryUnavailable
+
+JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "0990139305")
+ODD = AccountDetails("auth0|a/b?c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
+
+
+def served(request: httpx.Request) -> httpx.Response:
+    """A directory that speaks the protocol."""
+    known = [
+        {
+            "account_id": each.account_id,
+            "username": each.username,
+            "email": each.email,
+            "home_isil": each.home_isil,
+            "home_card_number": each.home_card_number,
+        }
+        for each in (JAN, ODD)
+    ]
+    asked: dict[str, Any] = dict(request.url.params)
+    if asked:
+        found = [
+            each
+            for each in known
+            if each["username"] == asked["username"].lower() and each["home_isil"] == asked["home_isil"]
+        ]
+        return httpx.Response(200, json={"account": found[0] if found else None})
+    for each in known:
+        if httpx.URL(f"http://directory/accounts/{quote(str(each['account_id']), safe='')}") == request.url:
+            return httpx.Response(200, json=each)
+    return httpx.Response(404, json={})
+
+
+@pytest.fixture(params=["http", "in memory"])
+async def directory(request: pytest.FixtureRequest) -> AsyncIterator[AccountDirectory]:
+    if request.param == "in memory":
+        yield InMemoryAccountDirectory([JAN, ODD])
+        return
+    async with httpx.AsyncClient(transport=httpx.MockTransport(served)) as http:
+        yield HttpAccountDirectory("http://directory/", http)
+
+
+async def test_an_account_is_known_by_its_id(directory: AccountDirectory) -> None:
+    assert await directory.by_id("acc-jan") == JAN
+    assert await directory.by_id("acc-nobody") is None
+
+
+async def test_an_id_may_hold_any_character(directory: AccountDirectory) -> None:
+    assert await directory.by_id(ODD.account_id) == ODD
+
+
+async def test_a_username_finds_one_or_none(directory: AccountDirectory) -> None:
+    assert await directory.by_username("Jan.Jansen", "NL-070288") == JAN
+    assert await directory.by_username("jan", "NL-070288") is None
+    assert await directory.by_username("jan.jansen", "NL-083424") is None
+
+
+async def test_no_directory_knows_nobody() -> None:
+    assert await NoAccountDirectory().by_id("acc-jan") is None
+    assert await NoAccountDirectory().by_username("jan.jansen", "NL-070288") is None
+
+
+async def test_the_one_in_memory_can_be_unplugged() -> None:
+    unplugged = InMemoryAccountDirectory([JAN], unplugged=True)
+    with pytest.raises(DirectoryUnavailable):
+        await unplugged.by_id("acc-jan")
+
+
+def breaks(_request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("too late")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        breaks,
+        lambda _: httpx.Response(500, json={}),
+        lambda _: httpx.Response(200, text="<html>"),
+        lambda _: httpx.Response(200, json={"account": {"account_id": "acc-jan"}}),
+        lambda _: httpx.Response(
+            200,
+            json={
+                "account_id": "acc-other",
+                "username": "u",
+                "email": "e",
+                "home_isil": "NL-070288",
+                "home_card_number": "1",
+            },
+        ),
+        lambda _: httpx.Response(
+            200,
+            json={
+                "account_id": "acc-jan",
+                "username": "u",
+                "email": "e",
+                "home_isil": "elsewhere",
+                "home_card_number": "1",
+            },
+        ),
+        lambda _: httpx.Response(302, headers={"Location": "http://elsewhere/"}),
+    ],
+)
+async def test_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        with pytest.raises(DirectoryUnavailable):
+            await HttpAccountDirectory("http://directory", http).by_id("acc-jan")

@@ -1,0 +1,111 @@
+"""The command `identity`, as an operator uses it: exit codes, one line on stderr, nothing half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from identity.cli import app
+from shared.cli.running import exit_code
+from tests.support.identity import PERSON_REF_KEY
+from tests.support.identity_service import settings_in
+from tests.support.tokens import Signer
+
+HEADING = "account_id,username,email,home_isil,home_card_number"
+JAN = "acc-jan,jan,jan@example.org,NL-070288,0990139305"
+
+
+@pytest.fixture
+def configured(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The settings of an installation with an empty database."""
+    settings = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"), PERSON_REF_KEY)
+    for name in type(settings).model_fields:
+        monkeypatch.delenv(f"IDENTITY_{name.upper()}", raising=False)
+    monkeypatch.delenv("RUN_DIR", raising=False)
+    for name, value in settings.model_dump().items():
+        if value is not None and name != "amqp_url":
+            secret = getattr(value, "get_secret_value", None)
+            monkeypatch.setenv(f"IDENTITY_{name.upper()}", str(secret() if secret else value))
+    return database
+
+
+def identity(*arguments: str) -> int:
+    return exit_code(app, "identity", list(arguments))
+
+
+def events_in(database: str) -> int:
+    async def count() -> int:
+        connection = await asyncpg.connect(database)
+        try:
+            return int(await connection.fetchval("SELECT count(*) FROM stored_events"))
+        finally:
+            await connection.close()
+
+    return asyncio.run(count())
+
+
+@pytest.mark.usefixtures("configured")
+def test_migrate_import_and_doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert identity("migrate", "--json") == 0
+    assert "identity_0001_usernames" in json.loads(capsys.readouterr().out)["ran"]
+    assert identity("migrate") == 0
+
+    file = tmp_path / "accounts.csv"
+    file.write_text(f"{HEADING}\n{JAN}\n", "utf-8")
+    capsys.readouterr()
+    assert identity("accounts", "import", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"opened": 1, "known": 0}
+    assert identity("accounts", "import", str(file)) == 0
+    assert capsys.readouterr().out == "0 accounts opened, 1 known already.\n"
+
+    assert identity("doctor", "--json") == 0  # registration is down: a warning only
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"]
+    assert {check["step"] for check in told["checks"] if not check["ok"]} == {"registration"}
+
+
+def test_an_import_with_a_mistake_changes_nothing_and_names_the_line(
+    configured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert identity("migrate") == 0
+    file = tmp_path / "accounts.csv"
+    file.write_text(f"{HEADING}\n{JAN}\nacc-x,x,x@example.org,L-070288,1\nacc-y\n", "utf-8")
+    capsys.readouterr()
+    assert identity("accounts", "import", str(file)) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert "line 3" in captured.err
+    assert "line 4" in captured.err
+    assert "Nothing was changed" in captured.err
+    assert events_in(configured) == 0
+
+
+@pytest.mark.usefixtures("configured")
+def test_without_its_schema_a_command_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "accounts.csv"
+    file.write_text(f"{HEADING}\n{JAN}\n", "utf-8")
+    assert identity("accounts", "import", str(file)) == 1
+    assert "identity migrate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["accounts", "import"], ["nonsense"], ["accounts", "import", "/no/file"]]
+)
+def test_misuse_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert identity(*arguments) == 2
+    assert capsys.readouterr().err.startswith("identity: ")
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["serve"], ["work"], ["migrate"], ["doctor"], ["accounts", "import"]]
+)
+def test_every_command_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert identity(*command, "--help") == 0
+    assert "Example: " in capsys.readouterr().out

@@ -1,0 +1,210 @@
+"""Login accounts and actors over HTTP: found, shown, opened, refused with nothing written."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.support.identity import HOME_ISIL
+from tests.support.identity_service import LoginDesk, login
+
+ACCOUNT = {
+    "account_id": "acc-els",
+    "username": "Els.Bakker",
+    "email": "els@example.org",
+    "home_isil": HOME_ISIL,
+    "home_card_number": "0990139305",
+}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in ACCOUNT.items() if key != name}
+
+
+async def test_an_account_is_opened_shown_and_found(desk: LoginDesk, operator: httpx.AsyncClient) -> None:
+    opened = await operator.post("/v1/login-accounts", json=ACCOUNT)
+    assert opened.status_code == 201
+    assert int(opened.headers["Event-Position"]) == len(await desk.topics())
+    body = opened.json()
+    assert {**ACCOUNT, "links": [], "logins": [], "actor_id": body["actor_id"]} == body
+    assert (await operator.get("/v1/login-accounts/acc-els")).json() == body
+    found = await operator.get(
+        "/v1/login-accounts", params={"username": "els.bakker", "home_isil": HOME_ISIL}
+    )
+    assert found.json() == {
+        "account": {name: ACCOUNT[name] for name in ("account_id", "username", "email", "home_isil")}
+    }
+    actor = (await operator.get(f"/v1/actors/{body['actor_id']}")).json()
+    assert (actor["account_id"], actor["organisation"]) == ("acc-els", None)
+
+
+async def test_without_an_id_one_is_minted(operator: httpx.AsyncClient) -> None:
+    opened = (await operator.post("/v1/login-accounts", json=without("account_id"))).json()
+    assert opened["account_id"].startswith("acc-")
+    shown = await operator.get(f"/v1/login-accounts/{opened['account_id']}")
+    assert shown.json() == opened
+
+
+@pytest.mark.parametrize(
+    ("username", "home_isil", "account_id"),
+    [
+        ("jan", HOME_ISIL, "acc-jan"),
+        ("JAN ", f"{HOME_ISIL}0001", "acc-jan"),
+        ("ja", HOME_ISIL, None),
+        ("j%", HOME_ISIL, None),
+        ("jan", "NL-083424", None),
+        ("jan@example.org", HOME_ISIL, None),
+    ],
+)
+async def test_i1_a_username_finds_exactly_one_account_or_none(
+    operator: httpx.AsyncClient, username: str, home_isil: str, account_id: str | None
+) -> None:
+    found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": home_isil})
+    account = found.json()["account"]
+    assert (account and account["account_id"]) == account_id
+
+
+async def test_i1_two_accounts_may_share_an_e_mail_address(operator: httpx.AsyncClient) -> None:
+    for name in ("ouder", "kind2"):
+        body = {**ACCOUNT, "account_id": f"acc-{name}", "username": name}
+        assert (await operator.post("/v1/login-accounts", json=body)).status_code == 201
+
+
+async def test_an_account_of_the_directory_is_shown_before_it_is_needed_here(
+    desk: LoginDesk, operator: httpx.AsyncClient
+) -> None:
+    async with desk.nothing_written():
+        shown = (await operator.get("/v1/login-accounts/acc-jan")).json()
+    assert (shown["username"], shown["actor_id"], shown["links"], shown["logins"]) == ("jan", None, [], [])
+
+
+REFUSALS: list[tuple[int, str, dict[str, Any]]] = [
+    (409, "username-taken", ACCOUNT),
+    (409, "username-taken", {**ACCOUNT, "account_id": "acc-other"}),
+    (409, "username-taken", {**ACCOUNT, "account_id": "acc-other", "username": " ELS.bakker"}),
+    (409, "username-taken", {**ACCOUNT, "account_id": "acc-other", "username": "jan"}),
+    (409, "account-id-taken", {**ACCOUNT, "username": "els2"}),
+    (422, "malformed-isil", {**ACCOUNT, "home_isil": "L-070288"}),
+    (422, "malformed-card-number", {**ACCOUNT, "home_card_number": "0990|"}),
+    (422, "malformed-username", {**ACCOUNT, "username": "  "}),
+    (422, "malformed-username", {**ACCOUNT, "username": "a\tb"}),
+    (422, "malformed-username", {**ACCOUNT, "username": "x" * 201}),
+    (422, "malformed-request", {**ACCOUNT, "email": "nobody"}),
+    (422, "malformed-request", {**ACCOUNT, "account_id": "a\nb"}),
+    (422, "malformed-request", {**ACCOUNT, "age": 3}),
+    (422, "malformed-request", without("email")),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "body"), REFUSALS, ids=lambda value: str(value)[:40])
+async def test_a_refused_account_writes_nothing(
+    desk: LoginDesk, operator: httpx.AsyncClient, status: int, code: str, body: dict[str, Any]
+) -> None:
+    assert (await operator.post("/v1/login-accounts", json=ACCOUNT)).status_code == 201
+    async with desk.nothing_written():
+        answer = await operator.post("/v1/login-accounts", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_an_account_cannot_be_opened_while_the_directory_is_down(
+    desk: LoginDesk, operator: httpx.AsyncClient
+) -> None:
+    desk.directory.unplugged = True
+    async with desk.nothing_written():
+        answer = await operator.post("/v1/login-accounts", json=ACCOUNT)
+    assert (answer.status_code, answer.json()["code"]) == (503, "account-directory-unavailable")
+
+
+async def test_of_one_username_at_once_one_account_is_opened(
+    desk: LoginDesk, operator: httpx.AsyncClient
+) -> None:
+    bodies = [{**ACCOUNT, "account_id": f"acc-{number}"} for number in range(6)]
+    answers = await asyncio.gather(*(operator.post("/v1/login-accounts", json=body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
+    assert (await desk.topics()).count("identity.login-account-opened") == 1
+
+
+async def test_an_account_sent_again_under_its_key_is_answered_again(
+    desk: LoginDesk, operator: httpx.AsyncClient
+) -> None:
+    body, key = without("account_id"), {"Idempotency-Key": "one"}
+    first = await operator.post("/v1/login-accounts", json=body, headers=key)
+    async with desk.nothing_written():
+        second = await operator.post("/v1/login-accounts", json=body, headers=key)
+    assert (second.status_code, second.json()) == (201, first.json())
+    async with desk.nothing_written():
+        other = await operator.post("/v1/login-accounts", json=ACCOUNT, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/login-accounts/acc-nobody", "account-not-found"),
+        (f"/v1/actors/{uuid4()}", "actor-not-found"),
+        ("/v1/nothing", "not-found"),
+    ],
+)
+async def test_what_does_not_exist_is_not_found(operator: httpx.AsyncClient, path: str, code: str) -> None:
+    answer = await operator.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, code)
+
+
+async def test_nothing_personal_stands_readable_in_the_database(
+    desk: LoginDesk, operator: httpx.AsyncClient, wisecat: httpx.AsyncClient
+) -> None:
+    await operator.post("/v1/login-accounts", json=ACCOUNT)
+    await wisecat.post("/v1/logins", json=login("els"))
+    tables = ("stored_events", "usernames", "data_keys", "idempotency_keys")
+    for table in tables:
+        rows = await desk.service.pool.fetch(f"SELECT t::text FROM {table} t")  # noqa: S608
+        states = await desk.service.pool.fetch("SELECT convert_from(state, 'UTF8') FROM stored_events")
+        text = " ".join(str(row[0]).casefold() for row in [*rows, *states])
+        assert not [word for word in ("els.bakker", "els@example.org", "0990139305") if word in text]
+
+
+ROUTES: list[tuple[str, str, str]] = [
+    ("POST", "/v1/logins", "login"),
+    ("GET", "/v1/login-accounts", "accounts"),
+    ("POST", "/v1/login-accounts", "accounts"),
+    ("GET", "/v1/login-accounts/acc-jan", "accounts"),
+    ("GET", f"/v1/actors/{uuid4()}", "accounts"),
+    ("GET", "/v1/feed", "feed"),
+    ("GET", f"/v1/feed/guests/{uuid4()}", "feed"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
+async def test_every_route_has_a_scope(desk: LoginDesk, method: str, path: str, scope: str) -> None:
+    others = {"login", "accounts", "feed", "counter", "operator"} - {scope}
+    async with (
+        desk.client(" ".join(others)) as wrong,
+        desk.client(token="nonsense") as nobody,
+        desk.client(scope) as right,
+        desk.nothing_written(),
+    ):
+        assert (await wrong.request(method, path)).status_code == 403
+        assert (await nobody.request(method, path)).status_code == 401
+        assert (await right.request(method, path)).status_code not in {401, 403, 500}
+
+
+def test_no_route_was_forgotten(desk: LoginDesk) -> None:
+    described = desk.app.openapi()["paths"]
+    known: set[Callable[..., Any] | str] = {
+        "/v1/logins",
+        "/v1/login-accounts",
+        "/v1/login-accounts/{account_id}",
+        "/v1/actors/{actor_id}",
+        "/v1/feed",
+        "/v1/feed/guests/{guest_id}",
+    }
+    assert set(described) == known
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
+async def test_operators_see_how_it_is(desk: LoginDesk, path: str) -> None:
+    async with desk.client(token="nonsense") as anybody:
+        assert (await anybody.get(path)).status_code == 200

@@ -1,0 +1,150 @@
+"""A login account and a guest's link: given these events, when this command, then these events."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from identity.domain.errors import AccountInUse, RefusalReason
+from identity.domain.guest_link import GuestLink, Linked
+from identity.domain.login import Recognised, recognised_without_asking
+from identity.domain.login_account import LoginAccount
+from identity.domain.standing import Standing, Status
+
+NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)
+HOME_ACTOR, OTHER_ACTOR = UUID(int=1), UUID(int=2)
+GUEST, OTHER_GUEST = UUID(int=11), UUID(int=12)
+VALID = Standing(Status.VALID, date(2025, 12, 11))
+EXPIRED = Standing(Status.EXPIRED, date(2025, 12, 11))
+
+
+@pytest.fixture
+def account() -> LoginAccount:
+    """Given an account that was opened."""
+    opened = LoginAccount.open(
+        "acc-jan", actor_id=HOME_ACTOR, home_isil="NL-070288", person_ref="ab", details=b"", now=NOW
+    )
+    opened.collect_events()
+    return opened
+
+
+def events(aggregate: Any) -> list[str]:
+    """Then these events."""
+    return [type(event).__name__ for event in aggregate.collect_events()]
+
+
+def test_i1_an_account_is_known_by_its_id_alone(account: LoginAccount) -> None:
+    again = LoginAccount.open(
+        "acc-jan", actor_id=uuid4(), home_isil="NL-070297", person_ref="cd", details=b"", now=NOW
+    )
+    assert again.id == account.id
+
+
+def test_i2_a_link_ties_the_guest_to_the_accounts_actor(account: LoginAccount) -> None:
+    assert account.link(GUEST, "1001", VALID, NOW) == Linked("acc-jan", HOME_ACTOR, too_late=False)
+    assert events(account) == ["GuestLinked"]
+
+
+def test_i3_the_same_pair_again_is_no_event(account: LoginAccount) -> None:
+    first = account.link(GUEST, "1001", VALID, NOW)
+    assert account.link(GUEST, "1001", VALID, NOW) == first
+    assert events(account) == ["GuestLinked"]
+
+
+def test_i3_another_guest_of_the_same_organisation_is_refused(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    with pytest.raises(AccountInUse):
+        account.link(OTHER_GUEST, "1001", VALID, NOW)
+    account.link(OTHER_GUEST, "2002", VALID, NOW)
+    assert events(account) == ["GuestLinked", "GuestLinked"]
+
+
+def test_i3_a_released_account_is_free_for_another_guest(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    account.release(GUEST, NOW)
+    account.release(GUEST, NOW)
+    account.link(OTHER_GUEST, "1001", VALID, NOW)
+    assert events(account) == ["GuestLinked", "GuestReleased", "GuestLinked"]
+
+
+def test_i4_only_the_first_login_of_an_organisation_is_an_event(account: LoginAccount) -> None:
+    assert account.record_first_login("1001", HOME_ACTOR, new_actor=False, now=NOW)
+    assert not account.record_first_login("1001", OTHER_ACTOR, new_actor=True, now=NOW)
+    assert account.record_first_login("2002", OTHER_ACTOR, new_actor=True, now=NOW)
+    assert events(account) == ["FirstLoginRecorded", "FirstLoginRecorded"]
+
+
+def test_i4_the_order_of_what_the_account_knows_by_itself(account: LoginAccount) -> None:
+    def decided(at_home: bool = False) -> Recognised | None:
+        return recognised_without_asking(account, "1001", at_home=at_home)
+
+    assert decided() is None
+    assert decided(at_home=True) == Recognised(HOME_ACTOR, None)
+    account.record_first_login("1001", OTHER_ACTOR, new_actor=True, now=NOW)
+    assert decided(at_home=True) == Recognised(OTHER_ACTOR, None)
+    account.link(GUEST, "1001", VALID, NOW)
+    assert decided(at_home=True) == Recognised(OTHER_ACTOR, account.guest_at("1001"))
+
+
+def test_i4_a_first_login_through_a_link_makes_no_actor_of_its_own(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    account.record_first_login("1001", HOME_ACTOR, new_actor=False, now=NOW)
+    account.release(GUEST, NOW)
+    assert recognised_without_asking(account, "1001", at_home=False) is None
+
+
+def test_i6_after_a_login_that_made_its_own_actor_the_link_keeps_that_actor(account: LoginAccount) -> None:
+    account.record_first_login("1001", OTHER_ACTOR, new_actor=True, now=NOW)
+    assert account.link(GUEST, "1001", VALID, NOW) == Linked("acc-jan", OTHER_ACTOR, too_late=True)
+    assert account.link(OTHER_GUEST, "2002", VALID, NOW) == Linked("acc-jan", HOME_ACTOR, too_late=False)
+
+
+def test_i7_a_standing_is_taken_over_once_and_the_link_stays(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    account.change_standing(GUEST, EXPIRED, NOW)
+    account.change_standing(GUEST, EXPIRED, NOW)
+    account.change_standing(OTHER_GUEST, EXPIRED, NOW)
+    assert events(account) == ["GuestLinked", "GuestStandingChanged"]
+    guest = account.guest_at("1001")
+    assert guest is not None
+    assert guest.standing == EXPIRED
+
+
+def test_i7_block_and_expiry_are_different_states() -> None:
+    assert VALID.suspended().reinstated() == VALID
+    assert EXPIRED.suspended() == EXPIRED
+    assert VALID.suspended().expired().reinstated() == EXPIRED
+    assert EXPIRED.reinstated() == EXPIRED
+
+
+@pytest.fixture
+def link() -> GuestLink:
+    """Given a guest that was noted."""
+    noted = GuestLink.note(GUEST, organisation="1001", person_ref="ab", ends_on=date(2025, 12, 11), now=NOW)
+    noted.collect_events()
+    return noted
+
+
+def test_i3_every_request_gets_an_answer_of_its_own(link: GuestLink) -> None:
+    linked = Linked("acc-jan", HOME_ACTOR, too_late=False)
+    link.refuse("acc-jan", RefusalReason.UNKNOWN_ACCOUNT, NOW)
+    link.refuse("acc-jan", RefusalReason.UNKNOWN_ACCOUNT, NOW)
+    link.confirm(linked, NOW)
+    link.confirm(linked, NOW)
+    assert events(link) == ["LoginAccountLinkRefused"] * 2 + ["LoginAccountLinked"] * 2
+
+
+def test_i3_letting_go_is_an_event_only_when_there_is_something_to_let_go(link: GuestLink) -> None:
+    link.release(NOW)
+    link.refuse("acc-jan", RefusalReason.UNKNOWN_ACCOUNT, NOW)
+    link.release(NOW)
+    assert events(link) == ["LoginAccountLinkRefused", "LoginAccountReleased"]
+
+
+def test_i7_the_same_standing_again_is_no_event(link: GuestLink) -> None:
+    link.change_standing(VALID, NOW)
+    link.change_standing(EXPIRED, NOW)
+    assert events(link) == ["StandingChanged"]
