@@ -1,0 +1,80 @@
+"""Keys and tokens of the local stack: made on its first start, kept in its folder, good here only."""
+
+import base64
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+ISSUER = "http://127.0.0.1/landelijk-lenen-local"  # a name only: nobody is asked, the keys are in a file
+LIFETIME = 30 * 24 * 3600  # seconds; each start makes fresh ones
+
+TOKENS: dict[str, dict[str, str]] = {
+    "counter": {"sub": "m.visser", "scope": "counter", "organisation": "1001"},
+    "counter_other": {"sub": "k.bakker", "scope": "counter", "organisation": "2002"},
+    "operator": {"sub": "beheer", "scope": "operator accounts", "organisation": "1001"},
+    "wisecat": {"sub": "wisecat", "scope": "login"},
+    "feed": {"sub": "feed-reader", "scope": "feed"},
+}
+SERVICE_TOKENS: dict[str, dict[str, str]] = {
+    "registration": {"sub": "registration", "scope": "feed accounts"},
+    "identity": {"sub": "identity", "scope": "feed"},
+}
+
+
+class Credentials:
+    """What signs, seals and identifies in one stack, below `run_dir/keys` (mode 0700)."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._folder = run_dir / "keys"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.person_ref_key = self._secret("person_ref.key")
+        self.jwks = self._folder / "jwks.json"
+        self._signing_key = self._issuer_key()
+        write_privately(self.jwks, json.dumps({"keys": [self._signing_key.as_dict(private=False)]}))
+        for service, claims in SERVICE_TOKENS.items():
+            write_privately(self.service_token(service), self._token(claims))
+
+    def master_key(self, service: str) -> Path:
+        """The file with the master key of one service: neither could open what the other sealed."""
+        return self._secret(f"{service}-master.key")
+
+    def service_token(self, service: str) -> Path:
+        """The file with the token by which a service calls the other."""
+        return self._folder / f"{service}.token"
+
+    def tokens(self) -> dict[str, str]:
+        """Fresh tokens for people and programs, by the names in `stack.json`."""
+        return {name: self._token(claims) for name, claims in TOKENS.items()}
+
+    def _secret(self, name: str) -> Path:
+        path = self._folder / name
+        if not path.exists():
+            write_privately(path, base64.b64encode(secrets.token_bytes(32)).decode())
+        return path
+
+    def _issuer_key(self) -> OKPKey:
+        path = self._folder / "issuer.json"
+        if not path.exists():
+            key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "Ed25519"}, auto_kid=True)
+            write_privately(path, json.dumps(key.as_dict(private=True)))
+        return OKPKey.import_key(json.loads(path.read_text(encoding="utf-8")))
+
+    def _token(self, claims: dict[str, str]) -> str:
+        now = int(time.time())
+        everything: dict[str, Any] = {"iss": ISSUER, "iat": now, "exp": now + LIFETIME} | claims
+        header = {"alg": "Ed25519", "kid": self._signing_key.kid}
+        return jwt.encode(header, everything, self._signing_key, algorithms=["Ed25519"])
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text, encoding="utf-8")
+    os.replace(fresh, path)

@@ -1,0 +1,37 @@
+"""Ports of 127.0.0.1 that nobody uses."""
+
+import random
+import socket
+
+LOOPBACK = "127.0.0.1"
+# Below the range from which the kernel takes the ports of outgoing connections: between our look and the
+# server's bind no connection of somebody else can take it.
+_FIRST, _LAST = 15_000, 31_999
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 on which nothing listens."""
+    for _ in range(200):
+        port = random.randint(_FIRST, _LAST)  # noqa: S311 (a port is no secret)
+        if is_free(port):
+            return port
+    raise RuntimeError("no free port found on 127.0.0.1: is something using them all?")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=0.5):
+            return True
+    except OSError:
+        return False

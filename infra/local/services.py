@@ -1,0 +1,93 @@
+"""The five processes of the product in the local stack, and the schema that they need first."""
+
+import os
+import sys
+from collections.abc import Sequence
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from infra.local.configuration import Addresses
+from infra.local.ports import LOOPBACK, answers
+from infra.local.processes import Program
+from infra.local.supervisor import Child, StartFailed
+
+NAMES = ("registration_api", "registration_worker", "identity_api", "identity_worker", "home_library")
+
+
+def home_library(run_dir: Path, at: Addresses) -> Child:
+    """The demo home library: SIP2, and the account directory beside it."""
+    ports = ["--sip-port", str(at.home_library_port), "--http-port", str(at.account_directory_port)]
+    command = [sys.executable, "-m", "infra.local.home_library", *ports, "--run-dir", str(run_dir)]
+    return Child(
+        _program("home_library", command, run_dir),
+        is_ready=lambda: answers(at.home_library_port) and answers(at.account_directory_port),
+    )
+
+
+def apis(run_dir: Path, at: Addresses) -> list[Child]:
+    return [
+        _api("registration", run_dir, at.registration_port),
+        _api("identity", run_dir, at.identity_port),
+    ]
+
+
+def workers(run_dir: Path) -> list[Child]:
+    return [_worker(service, run_dir) for service in ("registration", "identity")]
+
+
+def migrate(run_dir: Path) -> None:
+    """Bring both schemas up to date, side by side; raises StartFailed."""
+    programs = [
+        _program(f"{service}_migrate", [_command(service), "migrate"], run_dir)
+        for service in ("registration", "identity")
+    ]
+    for program in programs:
+        program.spawn()
+    for program in programs:
+        if program.process is None or program.process.wait(timeout=60) != 0:
+            raise StartFailed(f"{program.name} failed; {program.log} ends:\n{program.last_words()}")
+
+
+def _api(service: str, run_dir: Path, port: int) -> Child:
+    program = _program(f"{service}_api", [_command(service), "serve"], run_dir)
+    return Child(program, is_ready=lambda: program.running and _says_ready(port))
+
+
+def _worker(service: str, run_dir: Path) -> Child:
+    program = _program(f"{service}_worker", [_command(service), "work"], run_dir)
+    return Child(program, is_ready=lambda: program.running)
+
+
+def _program(name: str, command: Sequence[str], run_dir: Path) -> Program:
+    logs = run_dir / "logs"
+    logs.mkdir(exist_ok=True)
+    return Program(name, command, logs / f"{name}.log", environment=_environment(run_dir))
+
+
+def _environment(run_dir: Path) -> dict[str, str]:
+    """Ours, without what `$RUN_DIR/<service>.env` settles: the real environment would win from it."""
+    settled = {
+        line.partition("=")[0]
+        for service in ("registration", "identity")
+        for line in (run_dir / f"{service}.env").read_text(encoding="utf-8").splitlines()
+    } | {"REGISTRATION_AMQP_URL", "IDENTITY_AMQP_URL"}
+    inherited = {name: value for name, value in os.environ.items() if name not in settled}
+    return inherited | {"RUN_DIR": str(run_dir), "PYTHONUNBUFFERED": "1"}
+
+
+def _command(service: str) -> str:
+    return str(Path(sys.executable).parent / service)
+
+
+def _says_ready(port: int) -> bool:
+    if not answers(port):
+        return False
+    connection = HTTPConnection(LOOPBACK, port, timeout=2)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,151 @@
+"""The whole product on this machine: servers, services, workers, a home library; all in one folder."""
+
+import fcntl
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from infra.local import services
+from infra.local.configuration import Addresses, write_settings
+from infra.local.credentials import Credentials, write_privately
+from infra.local.databases import databases_of, own_databases
+from infra.local.ports import free_port, is_free
+from infra.local.postgres import Postgres
+from infra.local.processes import stop_all
+from infra.local.rabbitmq import RabbitMQ
+from infra.local.supervisor import Child, StartFailed, Supervisor
+from infra.local.transport import Transport, choose_transport
+
+
+class Stack:
+    """Starts everything side by side, keeps it running while `tick` is called, stops it all.
+
+    `environment`: RUN_DIR, TRANSPORT, AMQP_URL, DATABASE_URL, REGISTRATION_PORT, IDENTITY_PORT.
+    """
+
+    def __init__(self, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self.run_dir = Path(environment.get("RUN_DIR") or ".run").resolve()
+        self.transport = Transport("feed", None, "not chosen yet")
+        self._environment = environment
+        self._say = say
+        self._supervisor = Supervisor(say, restarted=self._describe)
+        self._postgres: Postgres | None = None
+        self._rabbitmq: RabbitMQ | None = None
+        self._lock: IO[str] | None = None
+        self._description: dict[str, Any] = {}
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What stands in `stack.json`."""
+        return self._description | {"pids": self._pids()}
+
+    def start(self) -> None:
+        """Return when everything is of use and `stack.json` is written; raises StartFailed and the like."""
+        self.transport = choose_transport(self._environment)
+        self._take_folder()
+        ports = {
+            service: self._port_of(service, standard)
+            for service, standard in (("registration", 8001), ("identity", 8002))
+        }
+        self._spawn_servers()
+        databases = self._databases()
+        credentials = Credentials(self.run_dir)
+        addresses = Addresses(
+            registration_port=ports["registration"],
+            identity_port=ports["identity"],
+            registration_database=databases["registration"],
+            identity_database=databases["identity"],
+            amqp=self._amqp_url(),
+            home_library_port=free_port(),
+            account_directory_port=free_port(),
+        )
+        write_settings(self.run_dir, credentials, addresses)
+        self._start_services(addresses)
+        self._description = {
+            "registration_url": f"http://127.0.0.1:{ports['registration']}",
+            "identity_url": f"http://127.0.0.1:{ports['identity']}",
+            "transport": self.transport.name,
+            "tokens": credentials.tokens(),
+            "database_urls": databases,
+            "amqp_url": addresses.amqp,
+        }
+        self._describe()
+
+    def tick(self) -> None:
+        """Start again what died."""
+        self._supervisor.tick()
+
+    def stop(self) -> None:
+        """Stop everything within 10 s: what uses servers first. Nothing of it is left afterwards."""
+        (self.run_dir / "stack.json").unlink(missing_ok=True)
+        programs = [child.program for child in self._supervisor.children]
+        stop_all([program for program in programs if program.name in services.NAMES], grace=3.5)
+        servers = [self._postgres.program] if self._postgres else []
+        stop_all([*servers, *([self._rabbitmq.node] if self._rabbitmq else [])], grace=3.5)
+        if self._rabbitmq:
+            stop_all([self._rabbitmq.epmd], grace=1)
+        if self._lock:
+            self._lock.close()
+
+    def _take_folder(self) -> None:
+        self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (self.run_dir / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartFailed(
+                f"a local stack is running in {self.run_dir}: stop it, or give this one its own RUN_DIR"
+            ) from None
+        (self.run_dir / "stack.json").unlink(missing_ok=True)
+
+    def _port_of(self, service: str, standard: int) -> int:
+        name = f"{service.upper()}_PORT"
+        port = int(self._environment.get(name) or standard)
+        if port and not is_free(port):
+            raise StartFailed(f"port {port} is in use: set {name} to another one, or to 0 for any free port")
+        return port or free_port()
+
+    def _spawn_servers(self) -> None:
+        """The slowest first: RabbitMQ starts while all else is made ready."""
+        if self.transport.name == "amqp" and self.transport.url is None:
+            self._rabbitmq = RabbitMQ(self.run_dir / "rabbitmq")
+            self._rabbitmq.spawn()
+        if not self._environment.get("DATABASE_URL"):
+            self._postgres = Postgres(self.run_dir / "postgres")
+            self._postgres.start()
+            self._supervisor.adopt(Child(self._postgres.program, self._postgres.is_ready))
+
+    def _databases(self) -> dict[str, str]:
+        if self._postgres:
+            return own_databases(self._postgres)
+        return databases_of(self._environment["DATABASE_URL"], self.run_dir)
+
+    def _amqp_url(self) -> str | None:
+        return self._rabbitmq.url() if self._rabbitmq else self.transport.url
+
+    def _start_services(self, at: Addresses) -> None:
+        home_library = services.home_library(self.run_dir, at)
+        self._supervisor.start(home_library)
+        services.migrate(self.run_dir)
+        apis = services.apis(self.run_dir, at)
+        self._supervisor.start(*apis)
+        self._wait_for_rabbitmq()
+        workers = services.workers(self.run_dir)
+        self._supervisor.start(*workers)
+        self._supervisor.wait_until_ready([home_library, *apis, *workers], timeout=60)
+
+    def _wait_for_rabbitmq(self) -> None:
+        if self._rabbitmq is None:
+            return
+        self._rabbitmq.wait_until_ready()
+        self._supervisor.adopt(Child(self._rabbitmq.epmd, lambda: True))
+        self._supervisor.adopt(Child(self._rabbitmq.node, self._rabbitmq.is_ready))
+
+    def _describe(self) -> None:
+        if self._description:
+            write_privately(self.run_dir / "stack.json", json.dumps(self.description, indent=2) + "\n")
+
+    def _pids(self) -> dict[str, int]:
+        programs = [child.program for child in self._supervisor.children]
+        return {program.name: program.pid for program in programs if program.name in services.NAMES}

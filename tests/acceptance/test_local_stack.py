@@ -1,0 +1,219 @@
+"""The local stack from outside: what it writes, what dies is started again, what stops is gone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.local.processes import alive
+from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, registration_of
+
+UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds
+GONE_WITHIN = 10.0
+
+
+@pytest.fixture(params=["feed", "amqp"])
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
+    running = RunningStack(tmp_path / "run", request.param)
+    yield running
+    running.kill_if_running()
+
+
+def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None:
+    began = time.monotonic()
+    stack.start()
+    assert time.monotonic() - began < UP_WITHIN[stack.transport]
+    description = stack.description
+    assert set(description) == {
+        *("registration_url", "identity_url", "transport", "tokens", "database_urls", "amqp_url", "pids")
+    }
+    assert set(description["tokens"]) == {"counter", "counter_other", "operator", "wisecat", "feed"}
+    assert set(description["database_urls"]) == {"registration", "identity"}
+    assert set(description["pids"]) == set(PROCESSES)
+    assert description["transport"] == stack.transport
+    assert bool(description["amqp_url"]) == (stack.transport == "amqp")
+    assert (stack.run_dir / "stack.json").stat().st_mode & 0o777 == 0o600
+    for service in ("registration", "identity"):
+        assert httpx.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
+        assert (stack.run_dir / f"{service}.env").stat().st_mode & 0o777 == 0o600
+        assert _doctor(service, stack.run_dir) == 0
+
+
+def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -> None:
+    stack.start()
+    for name in PROCESSES:
+        before = stack.description
+        stack.kill(name)
+        began = time.monotonic()
+        while stack.pid(name) == before["pids"][name]:
+            assert time.monotonic() - began < 1.0, "0.5 s, and as much for a busy machine"
+            time.sleep(0.01)
+        after = stack.description
+        assert {k: v for k, v in after.items() if k != "pids"} == {
+            k: v for k, v in before.items() if k != "pids"
+        }
+        assert f"{name} is started again as process {after['pids'][name]}" in stack.output.read_text()
+    _until_ready(stack)
+
+
+def test_servers_that_are_killed_come_back_with_their_data(stack: RunningStack) -> None:
+    stack.start()
+    guest = _register(stack, load_card(1))
+    servers = [
+        p for p in stack.family() if p.name() in ("postgres", "beam.smp") and p.ppid() == stack.own_pid
+    ]
+    assert len(servers) == (2 if stack.transport == "amqp" else 1)
+    for server in servers:
+        server.kill()
+    _until_ready(stack, within=30)
+    assert _guest(stack, guest) == guest
+
+
+@pytest.mark.parametrize("suspended", [None, "registration_api", "identity_worker", "postgres", "beam.smp"])
+def test_stops_within_ten_seconds_and_leaves_no_process(stack: RunningStack, suspended: str | None) -> None:
+    stack.start()
+    family = stack.family()
+    assert len(family) > len(PROCESSES)
+    for process in family:
+        if process.pid == stack.description["pids"].get(suspended) or process.name() == suspended:
+            process.suspend()
+    began = time.monotonic()
+    assert stack.stop() == 0
+    assert time.monotonic() - began < GONE_WITHIN
+    assert not alive(family)
+
+
+def test_finds_its_data_when_started_again_also_after_it_was_killed(stack: RunningStack) -> None:
+    stack.start()
+    guest = _register(stack, load_card(2))
+    assert stack.stop() == 0
+    stack.start()
+    assert _guest(stack, guest) == guest
+    family = stack.family()
+    os.kill(stack.own_pid, signal.SIGKILL)
+    began = time.monotonic()
+    while alive(family):
+        assert time.monotonic() - began < 5
+        time.sleep(0.02)
+    stack.start()
+    assert _guest(stack, guest) == guest
+    assert stack.stop() == 0
+
+
+def test_two_live_side_by_side(tmp_path: Path) -> None:
+    stacks = [RunningStack(tmp_path / transport, transport) for transport in ("feed", "amqp")]
+    try:
+        for stack in stacks:
+            stack.start()
+        guests = [_register(stack, load_card(3)) for stack in stacks]
+        assert guests[0] != guests[1]
+        assert stacks[0].stop() == 0
+        assert _guest(stacks[1], guests[1]) == guests[1]
+    finally:
+        for stack in stacks:
+            stack.kill_if_running()
+
+
+def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    stack = RunningStack(tmp_path, "feed")
+    stack.start()
+    try:
+        before = stack.description
+        second = _run(tmp_path, "--no-story")
+        assert second.returncode == 1
+        assert "RUN_DIR" in second.stderr
+        assert stack.description == before
+    finally:
+        stack.kill_if_running()
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = _run(tmp_path, "--no-story", REGISTRATION_PORT=port)
+    assert (refused.returncode, f"port {port} is in use" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("transport", ["feed", "amqp"])
+def test_the_story_comes_out_right_and_can_be_told_again(tmp_path: Path, transport: str) -> None:
+    for _ in range(2):
+        told = _run(tmp_path, "--exit", TRANSPORT=transport)
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told.stdout
+        assert "Ongeldig  Opgezegd, reden overig" in told.stdout
+        assert "Pas niet geldig!" in told.stdout
+
+
+def test_a_story_that_comes_out_wrong_fails_and_says_what_was_expected(tmp_path: Path) -> None:
+    """The refused card of the story is made valid: what the story expects of it does not come."""
+    assert _run(tmp_path, "--exit").returncode == 0
+    patrons = json.loads((tmp_path / "home_library.json").read_text())
+    patrons["0990139339"]["status"] = "valid"
+    (tmp_path / "home_library.json").write_text(json.dumps(patrons))
+    told = _run(tmp_path, "--exit")
+    assert told.returncode == 1
+    assert "expected (409, 'guest-refused')" in told.stdout
+
+
+def _run(run_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "AMQP_URL")}
+    ours = {"RUN_DIR": str(run_dir), "TRANSPORT": "feed", "REGISTRATION_PORT": "0", "IDENTITY_PORT": "0"}
+    command = [sys.executable, "-m", "infra.local", *arguments]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=inherited | ours | settings,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def _doctor(service: str, run_dir: Path) -> int:
+    command = [str(Path(sys.executable).parent / service), "doctor"]
+    return subprocess.run(command, env=os.environ | {"RUN_DIR": str(run_dir)}, check=False).returncode
+
+
+def _register(stack: RunningStack, card: str) -> str:
+    """The id of the new guest."""
+    with _counter(stack) as counter:
+        response = counter.post("/v1/guests", json=registration_of(card))
+    assert response.status_code == 201, response.text
+    return str(response.json()["guest_id"])
+
+
+def _guest(stack: RunningStack, guest_id: str) -> str:
+    """The id of a guest that is there."""
+    with _counter(stack) as counter:
+        return str(counter.get(f"/v1/guests/{guest_id}").raise_for_status().json()["guest_id"])
+
+
+def _counter(stack: RunningStack) -> httpx.Client:
+    description = stack.description
+    token = {"Authorization": f"Bearer {description['tokens']['counter']}"}
+    return httpx.Client(base_url=description["registration_url"], headers=token, timeout=20)
+
+
+def _until_ready(stack: RunningStack, within: float = 15.0) -> None:
+    deadline = time.monotonic() + within
+    for service in ("registration", "identity"):
+        while True:
+            try:
+                if httpx.get(f"{stack.description[f'{service}_url']}/health/ready").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, stack.output.read_text()
+            time.sleep(0.05)
