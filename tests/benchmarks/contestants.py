@@ -1,0 +1,155 @@
+"""Who saves guests: our log, the `eventsourcing` library's application, a bare INSERT, a COPY."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import asyncpg
+from eventsourcing.application import Application
+from eventsourcing.persistence import JSONTranscoder
+
+from registration.domain.guest import Guest
+from shared.event_log import SCHEMA, AggregateStore, PostgresEventLog, make_mapper
+from shared.event_log.mapping import BytesAsBase64, DateAsISO
+from shared.postgres import migrate, open_pool
+from tests.benchmarks.guests import METADATA
+
+T = TypeVar("T")
+
+COLUMNS = (
+    *("notification_id", "originator_id", "originator_version", "topic", "state"),
+    *("event_id", "recorded_at", "caused_by", "correlation_id", "causation_id"),
+)
+ROW = "($%s, $%s, $%s, $%s, $%s, $%s, now(), $%s, $%s, NULL)"
+
+
+async def share_out(items: Sequence[T], writers: int, write: Callable[[T], Awaitable[Any]]) -> float:
+    """Let so many writers write all items, each its next when it is done with one; answer the seconds."""
+    waiting = iter(items)
+
+    async def writer() -> None:
+        for item in waiting:
+            await write(item)
+
+    gc.collect()
+    gc.freeze()  # what was prepared is not what a service would have in memory
+    started = time.perf_counter()
+    await asyncio.gather(*(writer() for _ in range(writers)))
+    return time.perf_counter() - started
+
+
+@asynccontextmanager
+async def our_log(url: str) -> AsyncIterator[tuple[AggregateStore, asyncpg.Pool]]:
+    """Our event log, as the services open it."""
+    await migrate(url, SCHEMA)
+    async with await open_pool(url, min_size=3, max_size=10) as pool, PostgresEventLog(pool) as log:
+        yield AggregateStore(log, make_mapper()), pool
+
+
+class LibraryApplication(Application[UUID]):
+    """The library's own application over PostgreSQL, without encryption or compression of its own."""
+
+    name = "stored"
+
+    def register_transcodings(self, transcoder: JSONTranscoder) -> None:
+        super().register_transcodings(transcoder)
+        transcoder.register(DateAsISO())
+        transcoder.register(BytesAsBase64())
+
+    def save_all(self, guests: Sequence[Guest], threads: int) -> float:
+        """Save guests in so many threads; answer the seconds."""
+        gc.collect()
+        gc.freeze()
+        with ThreadPoolExecutor(threads) as executor:
+            list(executor.map(self.repository_warm, range(threads)))
+            started = time.perf_counter()
+            for _ in executor.map(self.save, guests):
+                pass
+            return time.perf_counter() - started
+
+    def repository_warm(self, _thread: int) -> None:
+        """Have a connection open before the clock starts."""
+        self.recorder.max_notification_id()
+
+
+@contextmanager
+def library(url: str, threads: int) -> Iterator[LibraryApplication]:
+    """The library's application, with a connection for every thread."""
+    address = urlsplit(url)
+    with LibraryApplication(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "POSTGRES_DBNAME": address.path[1:],
+            "POSTGRES_HOST": str(address.hostname),
+            "POSTGRES_PORT": str(address.port),
+            "POSTGRES_USER": str(address.username),
+            "POSTGRES_PASSWORD": str(address.password),
+            "POSTGRES_POOL_SIZE": str(threads),
+        }
+    ) as application:
+        yield application
+
+
+class BareTable:
+    """Our table without our function: what PostgreSQL does by itself."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+        self._mapper = make_mapper()
+        self._position = 0
+
+    def rows(self, guests: Iterable[Guest]) -> list[tuple[Any, ...]]:
+        """Map guests to rows of the table."""
+        rows = []
+        for event in (event for guest in guests for event in guest.collect_events()):
+            stored = self._mapper.to_stored_event(event)
+            self._position += 1
+            rows.append(
+                (
+                    *(
+                        self._position,
+                        stored.originator_id,
+                        stored.originator_version,
+                        stored.topic,
+                        stored.state,
+                    ),
+                    *(uuid4(), event.timestamp, METADATA.caused_by, METADATA.correlation_id, None),
+                )
+            )
+        return rows
+
+    async def insert(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert the rows of one guest: one statement, one transaction."""
+        values = [value for row in rows for value in (*row[:6], *row[7:9])]
+        await self._connection.execute(_insert_of(len(rows)), *values)
+
+    async def copy(self, guests: Sequence[Guest]) -> None:
+        """Map guests and COPY them, all in one transaction."""
+        await self._connection.copy_records_to_table(
+            "stored_events", records=self.rows(guests), columns=COLUMNS
+        )
+
+
+@asynccontextmanager
+async def bare_table(url: str) -> AsyncIterator[BareTable]:
+    """An empty log to write into by hand."""
+    await migrate(url, SCHEMA)
+    connection = await asyncpg.connect(url)
+    try:
+        yield BareTable(connection)
+    finally:
+        await connection.close()
+
+
+def _insert_of(rows: int) -> str:
+    places = iter(range(1, 8 * rows + 1))
+    values = ", ".join(ROW % tuple(next(places) for _ in range(8)) for _ in range(rows))
+    return f"INSERT INTO stored_events ({', '.join(COLUMNS)}) VALUES {values}"  # noqa: S608 - constants

@@ -1,0 +1,49 @@
+"""Guests as the counter registers them: real aggregates, with personal data really sealed."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+from registration.application.personal_data import Card, seal_card, seal_details
+from registration.domain.admission import Admission
+from registration.domain.guest import Guest
+from registration.domain.login_link import LinkWish
+from registration.domain.verdict import PatronDetails
+from shared.event_log import DataKey, MasterKeys, Metadata, SideRow
+from shared.person_ref import person_ref
+
+MASTER_KEYS = MasterKeys([b"m" * 32])
+PERSON_REF_KEY = b"p" * 32
+METADATA = Metadata("clerk-7", uuid4())
+EVENTS_PER_GUEST = 2
+"""GuestRegistered and LendingStripsGranted."""
+
+NOW = datetime(2025, 9, 11, 10, tzinfo=UTC)
+TODAY = date(2025, 9, 11)
+DETAILS = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, 9301 JK Roden", "jan.jansen@example.org")
+
+
+def registered(key: DataKey, card_number: str) -> Guest:
+    """Register somebody new, with strips: seals the details under the key, and makes two events."""
+    admission = Admission(
+        organisation="1001",
+        branch="9453",
+        home_isil="NL-070288",
+        person_ref=person_ref(PERSON_REF_KEY, "NL-070288", card_number),
+        card_has_chip=True,
+        identity_document_checked=True,
+        subscription_code="346",
+        sealed_card=seal_card(Card(card_number), key),
+        sealed_details=seal_details(DETAILS, key),
+        wish=LinkWish("existing", f"acc-{card_number}"),
+    )
+    guest = Guest.register(key.subject_id, admission, today=TODAY, now=NOW)
+    guest.grant_strips(now=NOW)
+    return guest
+
+
+def prepare(count: int) -> list[Guest]:
+    """Make guests that wait to be saved."""
+    keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.mint(uuid4()) for _ in range(count)]
+    return [registered(key, f"0991{number:06}") for number, (key, _) in enumerate(keys)]

@@ -1,0 +1,132 @@
+"""Saving prepared aggregates, mapping included (A2).
+
+Ours at 1, 16, 64 and 256 writers, beside the library's PostgreSQL application at its best number of threads,
+beside COPY, and, for one writer, beside a bare INSERT. All write to the same server, in turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import asyncpg
+
+from infra.local.postgres import Postgres
+from shared.event_log import AggregateStore
+from tests.benchmarks.contestants import BareTable, bare_table, library, our_log, share_out
+from tests.benchmarks.guests import EVENTS_PER_GUEST, METADATA, prepare
+from tests.benchmarks.results import Result
+
+ROUNDS = 5
+GUESTS_OF_WRITERS = {1: 500, 16: 4000, 64: 8000, 256: 12000}
+THREADS = (1, 8, 16)
+GUESTS_OF_LIBRARY = 300
+GUESTS_OF_COPY = 8000
+GUESTS_ONE_BY_ONE = 400
+TARGETS = {64: 30.0, 256: 50.0}
+TARGET_OF_ONE = 1.3
+
+
+@dataclass
+class Rates:
+    """Events per second of each contestant, one figure per round; and seconds of single saves."""
+
+    ours: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    library: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    copy: list[float] = field(default_factory=list)
+    save_seconds: list[float] = field(default_factory=list)
+    insert_seconds: list[float] = field(default_factory=list)
+
+    def best_of_library(self) -> tuple[int, float]:
+        """Give the number of threads at which the library is fastest, and its rate there."""
+        return max(
+            ((threads, median(rates)) for threads, rates in self.library.items()), key=lambda it: it[1]
+        )
+
+
+async def measure(server: Postgres) -> Sequence[Result]:
+    """Measure all contestants in turns."""
+    rates = Rates()
+    urls = {name: server.create_database(name, "bench") for name in ("ours", "library", "bare")}
+    async with our_log(urls["ours"]) as (store, pool), bare_table(urls["bare"]) as bare:
+        for _ in range(ROUNDS):
+            await _our_turn(server, store, rates)
+            await asyncio.to_thread(_turn_of_library, server, urls["library"], rates)
+            await _turn_of_copy(server, bare, rates)
+            await _one_by_one(server, store, bare, rates)
+        await check_that_all_are_there(pool, _saved())
+    return _results(rates)
+
+
+async def check_that_all_are_there(pool: asyncpg.Pool, acknowledged: int) -> None:
+    """Every acknowledged event is there, at positions without gaps."""
+    count = await pool.fetchval("SELECT count(*) FROM stored_events")
+    maximum = await pool.fetchval("SELECT max(notification_id) FROM stored_events")
+    if not count == maximum == acknowledged:
+        raise AssertionError(f"acknowledged {acknowledged}, but there are {count}, up to position {maximum}")
+
+
+async def _our_turn(server: Postgres, store: AggregateStore, rates: Rates) -> None:
+    for writers, count in GUESTS_OF_WRITERS.items():
+        guests = prepare(count)
+        await _settle(server)
+        seconds = await share_out(guests, writers, lambda guest: store.save(guest, metadata=METADATA))
+        rates.ours[writers].append(count * EVENTS_PER_GUEST / seconds)
+
+
+def _turn_of_library(server: Postgres, url: str, rates: Rates) -> None:
+    for threads in THREADS:
+        guests = prepare(GUESTS_OF_LIBRARY)
+        server.sql("CHECKPOINT")
+        with library(url, threads) as application:
+            seconds = application.save_all(guests, threads)
+        rates.library[threads].append(GUESTS_OF_LIBRARY * EVENTS_PER_GUEST / seconds)
+
+
+async def _turn_of_copy(server: Postgres, bare: BareTable, rates: Rates) -> None:
+    guests = prepare(GUESTS_OF_COPY)
+    await _settle(server)
+    seconds = await share_out([guests], 1, bare.copy)
+    rates.copy.append(GUESTS_OF_COPY * EVENTS_PER_GUEST / seconds)
+
+
+async def _one_by_one(server: Postgres, store: AggregateStore, bare: BareTable, rates: Rates) -> None:
+    """One of ours, one bare INSERT, and so on, so that both meet the same moments of the machine."""
+    guests, others = prepare(GUESTS_ONE_BY_ONE), prepare(GUESTS_ONE_BY_ONE)
+    await _settle(server)
+    for guest, other in zip(guests, others, strict=True):
+        rows = bare.rows([other])
+        started = time.perf_counter()
+        await store.save(guest, metadata=METADATA)
+        between = time.perf_counter()
+        await bare.insert(rows)
+        ended = time.perf_counter()
+        rates.save_seconds.append(between - started)
+        rates.insert_seconds.append(ended - between)
+
+
+async def _settle(server: Postgres) -> None:
+    """Nobody pays for what another wrote before."""
+    await asyncio.to_thread(server.sql, "CHECKPOINT")
+
+
+def _saved() -> int:
+    return ROUNDS * (sum(GUESTS_OF_WRITERS.values()) + GUESTS_ONE_BY_ONE) * EVENTS_PER_GUEST
+
+
+def _results(rates: Rates) -> Sequence[Result]:
+    threads, best = rates.best_of_library()
+    library_name = f"library, best of {'/'.join(map(str, THREADS))} threads ({threads})"
+    copy = median(rates.copy)
+    results = []
+    for writers, ours in rates.ours.items():
+        name, rate = f"save aggregates, {writers} writers", median(ours)
+        results.append(Result(name, "events/s", rate, best, library_name, "higher", TARGETS.get(writers)))
+        results.append(Result(name, "events/s", rate, copy, "COPY", "higher"))
+    save, insert = (median(each) * 1000 for each in (rates.save_seconds, rates.insert_seconds))
+    one = Result("save an aggregate, 1 writer", "ms", save, insert, "bare INSERT", "lower", TARGET_OF_ONE)
+    return [*results, one]

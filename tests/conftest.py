@@ -1,0 +1,55 @@
+"""The servers that tests ask for by name: real ones, started once, each test with a database of its own."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from infra.local.postgres import Postgres
+from infra.local.rabbitmq import RabbitMQ
+from tests.support.servers import Databases, install_rabbitmq
+
+_vhosts = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """Our own PostgreSQL server, durable as in production (fsync, full_page_writes, synchronous_commit)."""
+    server = Postgres(Path(tmp_path_factory.mktemp("postgres")))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Makes fresh databases: `databases()`, or `databases(owner="identity")` for a role of its own."""
+    made = Databases(postgres)
+    yield made
+    made.drop_all()
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """The address of a fresh, empty database."""
+    return databases()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RabbitMQ]:
+    """Our own RabbitMQ node, of the installed server (installed now where apt-get can)."""
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        install_rabbitmq(say=print)
+    node = RabbitMQ(Path(tmp_path_factory.mktemp("rabbitmq")))
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """The address of a fresh virtual host: no exchange or queue of another test."""
+    name = f"test_{next(_vhosts)}"
+    yield rabbitmq.create_vhost(name)
+    rabbitmq.delete_vhost(name)

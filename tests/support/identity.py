@@ -1,0 +1,238 @@
+"""Identity without servers, and a registration that says what the tests want to have happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from identity.adapters.in_memory import (
+    UNIQUE_KEYS,
+    InMemoryAccountDirectory,
+    InMemoryRegistration,
+    InMemoryUsernames,
+)
+from identity.adapters.published_messages import published_messages
+from identity.application.accounts import own_account
+from identity.application.log_in import LoggedIn, LogIn, log_in
+from identity.application.ports import AccountDetails, Context, Identity, NewAccount, Organisations
+from identity.application.receive_guest_event import receive_guest_event
+from identity.domain.guest_link import GuestLink
+from identity.domain.home_card import isil_base
+from identity.domain.login_account import LoginAccount
+from shared.event_log import (
+    AggregateStore,
+    InMemoryDataKeys,
+    InMemoryEventLog,
+    Metadata,
+    SideRow,
+    SideRowConflict,
+    VersionConflict,
+    make_mapper,
+)
+from shared.messaging.envelope import Message
+from shared.messaging.errors import CannotApply
+from shared.messaging.feed import LogFeed
+from shared.person_ref import person_ref
+
+GUEST_ORGANISATION = "1001"
+HOME_ORGANISATION = "2002"
+HOME_ISIL = "NL-070288"
+ORGANISATIONS = Organisations(
+    {GUEST_ORGANISATION: frozenset({"NL-070297"}), HOME_ORGANISATION: frozenset({HOME_ISIL})}
+)
+PERSON_REF_KEY = bytes(range(32))
+ENDS_ON = date(2025, 12, 11)
+INBOX_KEY = {"inbox_pkey": ("inbox", ("guest_id", "stream_version"))}
+SIDE_TABLES = {**UNIQUE_KEYS, **INBOX_KEY}
+WISECAT = Metadata("wisecat", UUID(int=3))
+
+
+class FixedClock:
+    """A clock that stands still."""
+
+    def __init__(self, at: datetime = datetime(2025, 9, 11, 12, tzinfo=UTC)) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+
+def account_details(name: str, card: str | None = None, home_isil: str = HOME_ISIL) -> AccountDetails:
+    """An account `acc-<name>` whose home card is its name's, unless said otherwise."""
+    return AccountDetails(f"acc-{name}", name, f"{name}@example.org", home_isil, card or card_of(name))
+
+
+def card_of(name: str) -> str:
+    """A card number for everybody."""
+    return name.encode().hex()[:20]
+
+
+def person(name: str) -> str:
+    """The reference of the person with the card of this name."""
+    return person_ref(PERSON_REF_KEY, isil_base(HOME_ISIL), card_of(name))
+
+
+@dataclass
+class Counter:
+    """Registration as its messages tell it: commits at once, delivers when the test says so."""
+
+    feed: InMemoryRegistration
+
+    def registers(
+        self, name: str, choice: dict[str, Any] | None = None, organisation: str = GUEST_ORGANISATION
+    ) -> UUID:
+        """A person becomes a guest; without a choice no account is asked for."""
+        guest_id = uuid4()
+        self.feed.messages[guest_id] = []
+        self.feed.by_person.setdefault((organisation, person(name)), []).append(guest_id)
+        self._organisations[guest_id] = organisation
+        self._people[guest_id] = name
+        self.registers_afresh(guest_id, choice)
+        return guest_id
+
+    _organisations: dict[UUID, str] = field(default_factory=dict)
+    _people: dict[UUID, str] = field(default_factory=dict)
+
+    def registers_afresh(self, guest_id: UUID, choice: dict[str, Any] | None = None) -> Message:
+        """The guest's registration, the first or one after a deregistration."""
+        return self.happens(
+            guest_id,
+            "guest-registered.v1",
+            organisation=self._organisations[guest_id],
+            branch="9453",
+            person_ref=person(self._people[guest_id]),
+            term={"begin": "2025-09-11", "end": ENDS_ON.isoformat(), "provisional": True},
+            login_account=choice or {"choice": "none", "account_id": None},
+        )
+
+    def asks_link(self, guest_id: UUID, choice: dict[str, Any]) -> Message:
+        """A clerk asks for an account."""
+        return self.happens(guest_id, "login-account-link-requested.v1", login_account=choice)
+
+    def happens(self, guest_id: UUID, kind: str, **data: Any) -> Message:
+        """Something happens to the guest, and is committed."""
+        messages = self.feed.messages[guest_id]
+        message = Message(
+            id=uuid4(),
+            source="/registration/tests",
+            type=kind,
+            subject=guest_id,
+            time=datetime(2025, 9, 11, tzinfo=UTC),
+            stream_version=len(messages) + 1,
+            position=1 + sum(len(each) for each in self.feed.messages.values()),
+            correlation_id=uuid4(),
+            causation_id=None,
+            data=data,
+        )
+        messages.append(message)
+        self._index(guest_id, data.get("login_account"))
+        return message
+
+    def _index(self, guest_id: UUID, choice: dict[str, Any] | None) -> None:
+        if choice and choice["account_id"]:
+            asked = self.feed.by_account.setdefault((self._organisations[guest_id], choice["account_id"]), [])
+            if guest_id not in asked:
+                asked.append(guest_id)
+
+    def wants_new_account(self, guest_id: UUID, account_id: str, username: str) -> None:
+        """What registration keeps sealed for a choice `new`."""
+        self.feed.new_accounts[guest_id, account_id] = NewAccount(
+            account_id, username, f"{username}@example.org", HOME_ISIL
+        )
+
+
+def existing(name: str) -> dict[str, Any]:
+    """The choice of an existing account."""
+    return {"choice": "existing", "account_id": f"acc-{name}"}
+
+
+def new(account_id: str) -> dict[str, Any]:
+    """The choice of a new account, with the id that registration minted."""
+    return {"choice": "new", "account_id": account_id}
+
+
+class House:
+    """All of identity in memory: the real use cases, fakes around them."""
+
+    def __init__(self, *accounts: AccountDetails, log: InMemoryEventLog | None = None) -> None:
+        self.log = log or InMemoryEventLog(SIDE_TABLES)
+        self.store = AggregateStore(self.log, make_mapper())
+        self.directory = InMemoryAccountDirectory(list(accounts))
+        self.registration = InMemoryRegistration()
+        self.counter = Counter(self.registration)
+        self.identity = Identity(
+            store=self.store,
+            data_keys=InMemoryDataKeys(self.log),
+            registration=self.registration,
+            directory=self.directory,
+            usernames=InMemoryUsernames(self.log),
+            organisations=ORGANISATIONS,
+            person_ref_key=PERSON_REF_KEY,
+            clock=FixedClock(),
+        )
+
+    async def deliver(self, message: Message) -> None:
+        """One message, applied by the real handler; known ones are dropped, as the inbox does."""
+        row = SideRow(
+            "inbox",
+            {"guest_id": message.subject, "stream_version": message.stream_version, "event_id": message.id},
+        )
+        while True:
+            try:
+                return await receive_guest_event(message, row, identity=self.identity)
+            except VersionConflict:
+                continue
+            except SideRowConflict as conflict:
+                if conflict.constraint != "inbox_pkey":
+                    raise
+                return None
+
+    async def receive(self, message: Message) -> None:
+        """One message in any order, as `Inbox.receive` promises it: known dropped, gaps filled first."""
+        known = self.version_of(message.subject)
+        if message.stream_version > known:
+            committed = self.registration.messages[message.subject]
+            await self.apply_now(message.subject, committed[known : message.stream_version])
+
+    def version_of(self, guest_id: UUID) -> int:
+        """How far the inbox is with this guest."""
+        return sum(1 for row in self.log.rows("inbox") if row["guest_id"] == guest_id)
+
+    async def apply_now(self, guest_id: UUID, messages: Sequence[Message]) -> None:
+        """The barrier, as `Inbox.apply_now` promises it."""
+        try:
+            for message in messages:
+                if message.stream_version > self.version_of(guest_id):
+                    await self.deliver(message)
+        except Exception as error:
+            raise CannotApply(str(error)) from error
+
+    async def deliver_all(self, guest_id: UUID) -> None:
+        """Everything that registration has committed of this guest."""
+        await self.apply_now(guest_id, self.registration.messages[guest_id])
+
+    async def logs_in(self, name: str, organisation: str = GUEST_ORGANISATION) -> LoggedIn:
+        """A login with the account `acc-<name>`."""
+        return await log_in(
+            LogIn(f"acc-{name}", organisation), Context(WISECAT), self.identity, self.apply_now
+        )
+
+    async def link(self, guest_id: UUID) -> GuestLink:
+        return await self.store.load(GuestLink, guest_id)
+
+    async def account(self, name: str) -> LoginAccount:
+        found = await own_account(f"acc-{name}", self.identity)
+        assert found is not None
+        return found.account
+
+    async def published(self, guest_id: UUID) -> list[tuple[str, dict[str, Any]]]:
+        """What identity tells registration of a guest: types and data, in order."""
+        feed = LogFeed(self.log, published_messages(self.store))
+        return [(each.type, each.data) for each in await feed.of_guest(guest_id, after_version=0)]
+
+    async def topics(self) -> list[str]:
+        """Every event that was written, in order."""
+        return [event.topic for event in await self.log.read(0, 10_000)]

@@ -1,0 +1,161 @@
+"""The whole of identity over a real database, reached over HTTP; registration is mostly a fake."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+
+from identity.adapters.database import SCHEMA
+from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
+from identity.application.ports import RegistrationFeed
+from identity.bootstrap import Replacements, Service, http_app, open_service
+from identity.domain.guest_link import GuestLink
+from identity.settings import Settings
+from shared.messaging.envelope import Message
+from shared.messaging.errors import FeedUnavailable
+from shared.messaging.feed import Feed, FeedPage
+from shared.postgres import migrate
+from tests.support.identity import PERSON_REF_KEY, Counter, account_details
+from tests.support.tokens import ISSUER, Signer
+
+ORGANISATIONS = """
+[organisations.1001]
+name = "Biblionet Drenthe"
+isils = ["NL-070297"]
+
+[organisations.2002]
+name = "Thuisbibliotheek"
+isils = ["NL-070288"]
+"""
+WRITTEN_TABLES = ("stored_events", "usernames", "data_keys", "idempotency_keys", "inbox")
+
+
+class FeedOfCounter:
+    """Registration's feed, over what the fake has committed."""
+
+    def __init__(self, registration: InMemoryRegistration) -> None:
+        self._registration = registration
+
+    async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
+        """The messages beyond a position."""
+        self._ask()
+        every = [each for messages in self._registration.messages.values() for each in messages]
+        page = sorted((each for each in every if each.position > position), key=lambda each: each.position)
+        return FeedPage(page[:limit], page[:limit][-1].position if page else position)
+
+    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
+        """One guest's messages."""
+        self._ask()
+        return self._registration.messages[guest_id][after_version:]
+
+    def _ask(self) -> None:
+        if self._registration.unplugged:
+            raise FeedUnavailable("unplugged")
+
+
+@dataclass
+class LoginDesk:
+    """Identity, running, with what a test turns and looks at."""
+
+    service: Service
+    app: FastAPI
+    signer: Signer
+    registration: InMemoryRegistration
+    counter: Counter
+    directory: InMemoryAccountDirectory
+
+    def client(
+        self, scope: str = "login", sub: str = "wisecat", token: str | None = None
+    ) -> httpx.AsyncClient:
+        """A caller with this scope, or with this token."""
+        signed = token or self.signer.token(scope=scope, organisation=None, sub=sub)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app),
+            base_url="http://identity",
+            headers={"Authorization": f"Bearer {signed}"},
+        )
+
+    async def written(self) -> dict[str, int]:
+        """How much there is of everything that a write leaves behind."""
+        return {
+            table: await self.service.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+            for table in WRITTEN_TABLES
+        }
+
+    @asynccontextmanager
+    async def nothing_written(self) -> AsyncIterator[None]:
+        """Whatever happens inside leaves no trace in the database."""
+        before = await self.written()
+        yield
+        assert await self.written() == before
+
+    async def topics(self) -> list[str]:
+        """Every event, in order."""
+        return [event.topic for event in await self.service.log.read(0, 10_000)]
+
+    async def link(self, guest_id: UUID) -> GuestLink:
+        """What became of a guest's link."""
+        return await self.service.identity.store.load(GuestLink, guest_id)
+
+    async def deliver_all(self, guest_id: UUID) -> None:
+        """The queue brings all that registration has committed of a guest."""
+        for message in list(self.registration.messages[guest_id]):
+            await self.service.inbox.receive(message)
+
+
+def login(name: str, organisation: str = "1001") -> dict[str, Any]:
+    """The body of a login with the account `acc-<name>`."""
+    return {"account_id": f"acc-{name}", "organisation": organisation}
+
+
+def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: bytes) -> Settings:
+    """Identity's settings, with every file that they name."""
+    (folder / "identity.key").write_text(base64.b64encode(bytes(32)).decode() + "\n", "ascii")
+    (folder / "shared.key").write_text(base64.b64encode(person_ref_key).decode() + "\n", "ascii")
+    (folder / "identity-organisations.toml").write_text(ORGANISATIONS, "utf-8")
+    (folder / "identity.token").write_text(signer.token("feed", None, "identity"), "ascii")
+    return Settings.model_validate(
+        {
+            "database_url": database,
+            "oidc_issuer": ISSUER,
+            "oidc_jwks": str(signer.jwks),
+            "service_token_file": folder / "identity.token",
+            "master_key_file": folder / "identity.key",
+            "person_ref_key_file": folder / "shared.key",
+            "registration_url": "http://127.0.0.1:9",
+            "organisations": folder / "identity-organisations.toml",
+        }
+    )
+
+
+@asynccontextmanager
+async def open_desk(
+    database: str,
+    folder: Path,
+    *,
+    registration: RegistrationFeed | None = None,
+    feed: Feed | None = None,
+    signer: Signer | None = None,
+    person_ref_key: bytes = PERSON_REF_KEY,
+) -> AsyncIterator[LoginDesk]:
+    """Identity over a database of its own; the directory knows jan, kind and piet."""
+    signer = signer or Signer(folder / "jwks.json")
+    fake = InMemoryRegistration()
+    directory = InMemoryAccountDirectory([account_details(name) for name in ("jan", "kind", "piet")])
+    await migrate(database, SCHEMA)
+    replaced = Replacements(
+        registration=registration or fake,
+        registration_feed=feed or FeedOfCounter(fake),
+        directory=directory,
+    )
+    settings = settings_in(folder, database, signer, person_ref_key)
+    async with open_service(settings, replaced) as service:
+        yield LoginDesk(service, http_app(service), signer, fake, Counter(fake), directory)

@@ -1,0 +1,147 @@
+"""A service that sends and one that receives, small enough to see through, for the tests of messaging."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import orjson
+
+from shared.event_log import (
+    SCHEMA,
+    EventLog,
+    InMemoryEventLog,
+    Metadata,
+    NewEvent,
+    PostgresEventLog,
+    RecordedEvent,
+    SideRow,
+)
+from shared.messaging import SCHEMA as MESSAGING_SCHEMA
+from shared.messaging.envelope import Message
+from shared.messaging.errors import FeedUnavailable
+from shared.messaging.feed import FeedPage, LogFeed
+from shared.messaging.inbox import Inbox
+from shared.postgres import migrate, open_pool
+
+METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=7))
+SECRET_TOPIC = "secret"
+SOURCE = "/sender/log"
+
+
+def to_message(event: RecordedEvent) -> Message | None:
+    """The sender publishes every event but those of the secret topic."""
+    if event.topic == SECRET_TOPIC:
+        return None
+    return Message(
+        id=event.event_id,
+        source=SOURCE,
+        type=event.topic,
+        subject=event.originator_id,
+        time=event.recorded_at,
+        stream_version=event.originator_version,
+        position=event.position,
+        correlation_id=event.metadata.correlation_id,
+        causation_id=event.metadata.causation_id,
+        data=orjson.loads(event.state),
+    )
+
+
+@dataclass
+class Sender:
+    """A log whose events are messages, with its feed, which can be unplugged."""
+
+    log: EventLog = field(default_factory=InMemoryEventLog)
+    unplugged: bool = False
+    asked: int = 0
+
+    async def happens(self, guest: UUID, *types: str) -> list[Message]:
+        """These things happen to the guest; answers their messages."""
+        before = len(await self.log.stream(guest))
+        events = [
+            NewEvent(guest, before + number, what, b"{}", uuid4(), METADATA)
+            for number, what in enumerate(types, start=1)
+        ]
+        await self.log.append(events)
+        return await LogFeed(self.log, to_message).of_guest(guest, after_version=before)
+
+    async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
+        """The feed, unless it is unplugged."""
+        self._ask()
+        return await LogFeed(self.log, to_message).after(position, limit=limit, wait=wait)
+
+    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
+        """The feed of one guest, unless it is unplugged."""
+        self._ask()
+        return await LogFeed(self.log, to_message).of_guest(guest_id, after_version=after_version)
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.unplugged:
+            raise FeedUnavailable("unplugged")
+
+
+class Receiver:
+    """A service that writes down every message it applies, in a stream of the guest, with the inbox row."""
+
+    def __init__(self, pool: asyncpg.Pool, log: EventLog, sender: Sender) -> None:
+        self.pool = pool
+        self.log = log
+        self.sender = sender
+        self.refuses: dict[str, Exception] = {}
+        self.calls = 0
+        self.inbox = Inbox(pool, sender, self.handle)
+
+    def another_process(self) -> "Receiver":
+        """A second receiver on the same database, which shares nothing else."""
+        other = Receiver(self.pool, self.log, self.sender)
+        other.refuses = self.refuses
+        return other
+
+    async def handle(self, message: Message, inbox_row: SideRow) -> None:
+        """Load, decide, save: the guest's stream here gets an event that names the message's version."""
+        self.calls += 1
+        if message.type in self.refuses:
+            raise self.refuses[message.type]
+        known = await self.log.stream(message.subject)
+        state = str(message.stream_version).encode()
+        event = NewEvent(message.subject, len(known) + 1, message.type, state, uuid4(), METADATA)
+        await self.log.append([event], [inbox_row])
+
+    async def effects(self, guest: UUID) -> list[int]:
+        """The versions that had their effect, in the order in which they had it."""
+        return [int(event.state) for event in await self.log.stream(guest)]
+
+    async def all_through(self, guests: Sequence[UUID], count: int) -> bool:
+        """Whether each of these guests has had this many effects; the order and number must be right."""
+        for guest in guests:
+            effects = await self.effects(guest)
+            assert effects == list(range(1, len(effects) + 1)), f"{guest}: {effects}"
+            if len(effects) < count:
+                return False
+        return True
+
+
+@asynccontextmanager
+async def receiving(database: str, sender: Sender) -> AsyncIterator[Receiver]:
+    """A receiver on a fresh database."""
+    await migrate(database, [*SCHEMA, *MESSAGING_SCHEMA])
+    async with await open_pool(database, min_size=4, max_size=12) as pool, PostgresEventLog(pool) as log:
+        yield Receiver(pool, log, sender)
+
+
+@asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs these in the background; what they raise fails the test."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended

@@ -1,0 +1,166 @@
+"""A counter: the use cases as in production, with home libraries that say what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid4
+
+from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
+from registration.adapters.in_memory import (
+    UNIQUE_KEYS,
+    InMemoryRegistrations,
+    InMemoryTermChecks,
+    SetClock,
+)
+from registration.adapters.published_messages import published_messages
+from registration.application.ports import (
+    Context,
+    FoundAccount,
+    Organisation,
+    Registration,
+    Registrations,
+    TermChecks,
+)
+from registration.application.register_guest import RegisterGuest, register_guest
+from registration.application.show_guest import GuestView, show_guest
+from registration.domain.errors import Candidate
+from registration.domain.login_link import LoginAccountChoice, NoAccount
+from registration.domain.verdict import PatronDetails, Valid, Verdict
+from shared.event_log import (
+    AggregateStore,
+    DataKeys,
+    EventLog,
+    InMemoryDataKeys,
+    InMemoryEventLog,
+    Metadata,
+    make_mapper,
+)
+from shared.messaging.feed import LogFeed
+
+CARD = "0990139305"
+GRONINGEN = "NL-070288"
+DRENTHE = Organisation("1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"9453": "Roden"})
+OTHER = Organisation(
+    "2002", "Andere bibliotheek", frozenset({"NL-070111"}), {"1": "Centrum"}, grants_strips=False
+)
+JAN = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, Groningen", "jan@example.org")
+
+
+class WatchedHomeLibraries(InMemoryHomeLibraries):
+    """Home libraries in memory that remember what they were asked."""
+
+    def __init__(self) -> None:
+        super().__init__([GRONINGEN, "NL-083424"])
+        self.asked: list[tuple[str, str]] = []
+
+    async def ask(self, isil: str, card_number: str) -> Verdict:
+        self.asked.append((isil, card_number))
+        return await super().ask(isil, card_number)
+
+
+class ListedPrefixes:
+    """A table of card prefixes in a dictionary."""
+
+    def __init__(self) -> None:
+        self.by_prefix: dict[str, list[Candidate]] = {}
+
+    async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
+        return [candidate for prefix in prefixes for candidate in self.by_prefix.get(prefix, [])]
+
+
+class ListedAccounts:
+    """Login accounts in a dictionary."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[tuple[str, str], FoundAccount] = {}
+
+    async def find(self, username: str, home_isil: str) -> FoundAccount | None:
+        return self.by_name.get((username, home_isil))
+
+
+@dataclass
+class Desk:
+    """A registration with its fakes at hand, and short ways to use it."""
+
+    registration: Registration
+    log: EventLog
+    home: WatchedHomeLibraries
+    prefixes: ListedPrefixes
+    accounts: ListedAccounts
+    clock: SetClock
+    feed: LogFeed
+    correlation_id: UUID = field(default_factory=uuid4)
+
+    def context(self, organisation: str = "1001") -> Context:
+        return Context(organisation, Metadata("clerk", self.correlation_id))
+
+    def says(self, verdict: Verdict, card: str = CARD) -> None:
+        """What home answers about a card from now on."""
+        self.home.answers(GRONINGEN, card, verdict)
+
+    async def register(
+        self, card: str = CARD, account: LoginAccountChoice | None = None, organisation: str = "1001"
+    ) -> UUID:
+        """Register a card at the first branch of an organisation."""
+        branch = next(iter(self.registration.organisations[organisation].branches))
+        command = registering(card, account, branch=branch)
+        return (await register_guest(command, self.context(organisation), self.registration)).guest_id
+
+    async def show(self, guest_id: UUID, organisation: str = "1001") -> GuestView:
+        return await show_guest(guest_id, organisation, self.registration)
+
+    async def topics(self) -> list[str]:
+        """What has happened so far, in all streams."""
+        return [event.topic.removeprefix("registration.") for event in await self.log.read(0, 10_000)]
+
+
+def registering(
+    card: str = CARD,
+    account: LoginAccountChoice | None = None,
+    *,
+    home_isil: str | None = GRONINGEN,
+    branch: str = "9453",
+    chip: bool = True,
+) -> RegisterGuest:
+    return RegisterGuest(card, home_isil, branch, chip, True, account or NoAccount(), "346")
+
+
+def member(card: str = CARD, ends_on: date | None = None) -> Valid:
+    return Valid(JAN, ends_on, card)
+
+
+def on_day(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 10, tzinfo=UTC)
+
+
+def make_desk() -> Desk:
+    """A fresh counter in memory, on 11 September 2025, with the seed's member at home."""
+    log = InMemoryEventLog(UNIQUE_KEYS)
+    return desk_over(log, InMemoryDataKeys(log), InMemoryRegistrations(log), InMemoryTermChecks())
+
+
+def desk_over(
+    log: EventLog, data_keys: DataKeys, registrations: Registrations, term_checks: TermChecks
+) -> Desk:
+    """The same over any log."""
+    store = AggregateStore(log, make_mapper())
+    home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
+    clock = SetClock(on_day(date(2025, 9, 11)))
+    registration = Registration(
+        store=store,
+        data_keys=data_keys,
+        home_libraries=home,
+        card_prefixes=prefixes,
+        login_accounts=accounts,
+        registrations=registrations,
+        term_checks=term_checks,
+        organisations={"1001": DRENTHE, "2002": OTHER},
+        isil_aliases={"NL-070299": GRONINGEN},
+        person_ref_key=b"0" * 32,
+        clock=clock,
+    )
+    desk = Desk(registration, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store)))
+    desk.says(member())
+    return desk

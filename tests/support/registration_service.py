@@ -1,0 +1,152 @@
+"""The whole of registration over a real database, reached over HTTP; only the outside world is a fake."""
+
+import base64
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from registration.adapters.database import SCHEMA
+from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
+from registration.adapters.in_memory import SetClock
+from registration.application.ports import FoundAccount
+from registration.bootstrap import Replacements, Service, http_app, open_service
+from registration.domain.errors import LoginAccountsUnavailable
+from registration.domain.verdict import PatronDetails, Valid
+from registration.settings import Settings
+from shared.postgres import migrate
+from tests.support.registration import on_day
+from tests.support.tokens import ISSUER, Signer
+
+CARD = "0990139305"
+HOME = "NL-070288"
+FRYSLAN = "NL-083424"
+TODAY = date(2025, 9, 11)
+JAN = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, Groningen", "jan@example.org")
+
+ORGANISATIONS = """
+[organisations.1001]
+name = "Biblionet Drenthe"
+isils = ["NL-070297"]
+branches = { 9453 = "Roden" }
+
+[organisations.2002]
+name = "Andere bibliotheek"
+isils = ["NL-083559"]
+branches = { 9453 = "Delft" }
+strips = false
+"""
+WRITTEN_TABLES = (
+    "stored_events",
+    "registrations",
+    "registration_accounts",
+    "data_keys",
+    "idempotency_keys",
+    "inbox",
+)
+
+
+class Accounts:
+    """Login accounts by username, or nobody there."""
+
+    def __init__(self) -> None:
+        self.known = {"jan.jansen": FoundAccount("acc-jan", "jan.jansen", "jan@example.org")}
+        self.down = False
+
+    async def find(self, username: str, home_isil: str) -> FoundAccount | None:
+        if self.down:
+            raise LoginAccountsUnavailable
+        return self.known.get(username) if home_isil == HOME else None
+
+
+@dataclass
+class Counter:
+    """Registration, running, with what a test turns and looks at."""
+
+    service: Service
+    app: FastAPI
+    signer: Signer
+    home: InMemoryHomeLibraries
+    accounts: Accounts
+    clock: SetClock
+
+    def client(self, token: str | None = None, **claims: Any) -> httpx.AsyncClient:
+        """A caller with this token, or with a token of these claims."""
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app),
+            base_url="http://registration",
+            headers={"Authorization": f"Bearer {token or self.signer.token(**claims)}"},
+        )
+
+    async def written(self) -> dict[str, int]:
+        """How much there is of everything that a write leaves behind."""
+        return {
+            table: await self.service.pool.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608
+            for table in WRITTEN_TABLES
+        }
+
+    @asynccontextmanager
+    async def nothing_written(self) -> AsyncIterator[None]:
+        """Whatever happens inside leaves no trace in the database."""
+        before = await self.written()
+        yield
+        assert await self.written() == before
+
+    def member(self, card: str = CARD, isil: str = HOME, ends_on: date | None = date(2026, 12, 31)) -> None:
+        """From now on this card is a member's."""
+        self.home.answers(isil, card, Valid(JAN, ends_on, card))
+
+
+def registering(card: str = CARD, **more: Any) -> dict[str, Any]:
+    """The body of a registration."""
+    return {
+        "card_number": card,
+        "home_isil": HOME,
+        "branch": "9453",
+        "subscription_code": "346",
+        "card_has_chip": True,
+        "identity_document_checked": True,
+        "login_account": {"choice": "none"},
+        **more,
+    }
+
+
+def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
+    """Registration's settings, with every file that they name."""
+    for name in ("master.key", "person_ref.key"):
+        (folder / name).write_text(base64.b64encode(os.urandom(32)).decode() + "\n", "ascii")
+    (folder / "organisations.toml").write_text(ORGANISATIONS, "utf-8")
+    (folder / "home_libraries.toml").write_text("[libraries]\n", "utf-8")
+    (folder / "service.token").write_text(signer.token("feed accounts", None, "registration"), "ascii")
+    return Settings.model_validate(
+        {
+            "database_url": database,
+            "oidc_issuer": ISSUER,
+            "oidc_jwks": str(signer.jwks),
+            "service_token_file": folder / "service.token",
+            "master_key_file": folder / "master.key",
+            "person_ref_key_file": folder / "person_ref.key",
+            "identity_url": "http://127.0.0.1:9",
+            "home_libraries": folder / "home_libraries.toml",
+            "organisations": folder / "organisations.toml",
+        }
+    )
+
+
+@asynccontextmanager
+async def open_counter(database: str, folder: Path) -> AsyncIterator[Counter]:
+    """A counter on 11 September 2025, over a database that has its schema; the seed's member is at home."""
+    signer = Signer(folder / "jwks.json")
+    home, accounts, clock = InMemoryHomeLibraries([HOME, FRYSLAN]), Accounts(), SetClock(on_day(TODAY))
+    await migrate(database, SCHEMA)
+    replaced = Replacements(home_libraries=home, login_accounts=accounts, clock=clock)
+    async with open_service(settings_in(folder, database, signer), replaced) as service:
+        counter = Counter(service, http_app(service), signer, home, accounts, clock)
+        counter.member()
+        yield counter
