@@ -42,8 +42,16 @@ async def _keep_running(name: str, task: Task) -> None:
         try:
             await task()
             log.error("task_ended", task=name)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_stopping(error):
+                raise
             log.error("task_failed", task=name, error=type(error).__name__, reason=str(error))
         FAILURES.labels(name).inc()
         pause = FIRST_PAUSE if time.monotonic() - began > STEADY_AFTER else min(2 * pause, LONGEST_PAUSE)
         await asyncio.sleep(pause)
+
+
+def _is_stopping(error: BaseException) -> bool:
+    """Whether somebody cancelled us: a library that cancels its own work must not end a task unnoticed."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -1,16 +1,28 @@
 """The servers that tests ask for by name: real ones, started once, each test with a database of its own."""
 
+import logging
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+import structlog
 
 from infra.local.postgres import Postgres
 from infra.local.rabbitmq import RabbitMQ
 from tests.support.servers import Databases, install_rabbitmq
 
 _vhosts = count(1)
+
+
+@pytest.fixture(autouse=True)
+def as_quiet_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sets up logging; the next test has its own again."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

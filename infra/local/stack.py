@@ -78,6 +78,8 @@ class Stack:
 
     def stop(self) -> None:
         """Stop everything within 10 s: what uses servers first. Nothing of it is left afterwards."""
+        if self._lock is None:
+            return  # the folder is another stack's, and so is what runs there
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         programs = [child.program for child in self._supervisor.children]
         stop_all([program for program in programs if program.name in services.NAMES], grace=3.5)
@@ -85,18 +87,19 @@ class Stack:
         stop_all([*servers, *([self._rabbitmq.node] if self._rabbitmq else [])], grace=3.5)
         if self._rabbitmq:
             stop_all([self._rabbitmq.epmd], grace=1)
-        if self._lock:
-            self._lock.close()
+        self._lock.close()
 
     def _take_folder(self) -> None:
         self.run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (self.run_dir / "lock").open("w")
+        lock = (self.run_dir / "lock").open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            lock.close()
             raise StartFailed(
                 f"a local stack is running in {self.run_dir}: stop it, or give this one its own RUN_DIR"
             ) from None
+        self._lock = lock
         (self.run_dir / "stack.json").unlink(missing_ok=True)
 
     def _port_of(self, service: str, standard: int) -> int:

@@ -63,10 +63,9 @@ class Relay:
             try:
                 async with self._connect() as publisher:
                     await self._publish_on(lease, publisher)
-            except* TryAgain as errors:
+            except TryAgain as error:
                 metrics.publish_failures.inc()
-                logger.warning("relay.waiting", reason=str(errors.exceptions[0]), position=self._confirmed)
-            _heed_cancellation()
+                logger.warning("relay.waiting", reason=str(error), position=self._confirmed)
             pause = FIRST_PAUSE if self._confirmed > before else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 
@@ -74,10 +73,9 @@ class Relay:
         sent: Sent = asyncio.Queue(PIPELINE)
         under_way = UnderWay()
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._send(publisher, sent, under_way))
-                group.create_task(self._follow_confirms(lease, sent))
-                group.create_task(self._measure())
+            await _until_one_fails(
+                self._send(publisher, sent, under_way), self._follow_confirms(lease, sent), self._measure()
+            )
         finally:
             await under_way.end()
 
@@ -113,10 +111,19 @@ async def _one_by_one(batches: AsyncIterator[list[RecordedEvent]]) -> AsyncItera
             yield event
 
 
-def _heed_cancellation() -> None:
-    """A task group (of Python 3.11) that fails while it is cancelled tells the failure only."""
-    if (task := asyncio.current_task()) and task.cancelling():
-        raise asyncio.CancelledError
+async def _until_one_fails(*endless: Coroutine[Any, Any, None]) -> None:
+    """Runs them side by side and raises what the first one fails with; then none of them runs any more.
+
+    Not a task group: one that fails while it is cancelled hides the cancellation behind the failure.
+    """
+    tasks = [asyncio.ensure_future(each) for each in endless]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await next(task for task in tasks if task.done())
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class UnderWay:

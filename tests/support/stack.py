@@ -40,6 +40,8 @@ class RunningStack:
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
         }
+        if self._process is not None:
+            self._process.wait(timeout=20)  # it was stopped or killed before
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         with self.output.open("ab") as output:

@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from shared.event_log import LogUnavailable
+from shared.observability.logging import configure_logging
 from tests.support.registration_service import Counter, registering
 
 
@@ -50,6 +51,8 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    configure_logging("registration")
+
     async def broken(*_: object) -> None:
         raise KeyError("0990139305 J. Jansen")
 
@@ -58,8 +61,8 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
         answer = await clerk.post("/v1/guests", json=registering())
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    logged = capsys.readouterr().out
-    assert "unexpected_error" in logged
+    logged = capsys.readouterr().err
+    assert '"action": "unexpected_error"' in logged
     assert "KeyError" in logged
     for text in (logged, answer.text):
         assert "0990139305" not in text
@@ -70,11 +73,12 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
 async def test_the_log_holds_no_card_number_query_or_body(
     clerk: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    configure_logging("registration")
     await clerk.post("/v1/guests", json=registering())
     await clerk.get("/v1/home-patrons/NL-070288/0990139305")
     await clerk.get("/v1/login-accounts", params={"username": "jan.jansen", "home_isil": "NL-070288"})
-    logged = capsys.readouterr().out
-    assert logged.count("action=request") + logged.count("request ") >= 3
+    logged = capsys.readouterr().err
+    assert logged.count('"action": "request"') == 3
     for personal in ("0990139305", "jan.jansen", "Jansen", "1980", "username="):
         assert personal not in logged
 
