@@ -1,7 +1,8 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
@@ -10,7 +11,12 @@ from identity.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
 from shared.cli.output import show_json
+from shared.cli.projections import ServiceViews, projection_commands
 from shared.cli.running import Failed, in_loop, run
+
+if TYPE_CHECKING:
+    from shared.projections import View
+    from shared.projections.building import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +25,25 @@ app = typer.Typer(
 )
 accounts = typer.Typer(no_args_is_help=True, help="Login accounts.")
 app.add_typer(accounts, name="accounts")
+
+
+def _views() -> ServiceViews:
+    """Told late: what folds events is imported only by who needs it."""
+
+    def views() -> "Sequence[View]":
+        from identity.read_models.views import VIEWS  # noqa: PLC0415
+
+        return VIEWS
+
+    def source() -> "Source":
+        from identity.bootstrap import view_source  # noqa: PLC0415
+
+        return view_source(_settings())
+
+    return ServiceViews(views, source)
+
+
+app.add_typer(projection_commands("identity", _views()), name="projections")
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 

@@ -30,6 +30,7 @@ from registration.application.ports import (
     SystemClock,
 )
 from registration.application.receive_link_answer import receive_link_answer
+from registration.read_models.views import VIEWS
 from registration.settings import Settings
 from shared.event_log import (
     AggregateStore,
@@ -42,9 +43,12 @@ from shared.event_log import (
 from shared.key_files import read_key_file
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
+from shared.messaging.leases import Leases
 from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.organisations import read_organisations
 from shared.postgres import open_pool
+from shared.projections import LiveView
+from shared.projections.building import Source
 from shared.service_token import ServiceToken
 from shared.supervision import Task, every
 from shared.web.idempotency import IdempotencyKeys
@@ -136,7 +140,20 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """What the worker keeps running."""
     forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
-    return {**_transport(service), "idempotency keys": forget}
+    return {**_transport(service), **_views(service), "idempotency keys": forget}
+
+
+def view_source(settings: Settings) -> Source:
+    """From where views are built and checked."""
+    return Source(settings.database_url.get_secret_value(), MasterKeys.from_file(settings.master_key_file))
+
+
+def _views(service: Service) -> Mapping[str, Task]:
+    source, leases = view_source(service.settings), Leases(service.pool)
+    return {
+        f"view {view.name}": LiveView(service.pool, service.log, source.folder(view), leases).run
+        for view in VIEWS
+    }
 
 
 def _transport(service: Service) -> Mapping[str, Task]:

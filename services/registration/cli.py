@@ -1,8 +1,9 @@
 """The command `registration`. What is heavy is imported by the command that needs it."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
 import typer
@@ -11,7 +12,12 @@ from registration.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
 from shared.cli.output import show_json, show_pairs
+from shared.cli.projections import ServiceViews, projection_commands
 from shared.cli.running import Failed, in_loop, run
+
+if TYPE_CHECKING:
+    from shared.projections import View
+    from shared.projections.building import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +28,25 @@ isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes (R2)."
 guests = typer.Typer(no_args_is_help=True, help="Single guests.")
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
+
+
+def _views() -> ServiceViews:
+    """Told late: what folds events is imported only by who needs it."""
+
+    def views() -> "Sequence[View]":
+        from registration.read_models.views import VIEWS  # noqa: PLC0415
+
+        return VIEWS
+
+    def source() -> "Source":
+        from registration.bootstrap import view_source  # noqa: PLC0415
+
+        return view_source(_settings())
+
+    return ServiceViews(views, source)
+
+
+app.add_typer(projection_commands("registration", _views()), name="projections")
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 

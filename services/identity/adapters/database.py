@@ -1,9 +1,10 @@
-"""Every table of identity's database: the log's, messaging's, those of the web, its own."""
+"""Every table of identity's database: the log's, messaging's, of the web, of the views, its own."""
 
 from collections.abc import Sequence
 
 from identity.adapters import schema
-from shared import event_log, messaging
+from identity.read_models.views import VIEWS
+from shared import event_log, messaging, projections
 from shared.web import idempotency_schema
 
 SCHEMA: Sequence[tuple[str, str]] = (
@@ -11,4 +12,6 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *messaging.SCHEMA,
     *idempotency_schema.SCHEMA,
     *schema.SCHEMA,
+    *projections.SCHEMA,
+    *(view.schema() for view in VIEWS),
 )

@@ -1,9 +1,10 @@
-"""Every table of registration's database: the log's, messaging's, those of the web, its own."""
+"""Every table of registration's database: the log's, messaging's, of the web, of the views, its own."""
 
 from collections.abc import Sequence
 
 from registration.adapters import card_prefixes, schema
-from shared import event_log, messaging
+from registration.read_models.views import VIEWS
+from shared import event_log, messaging, projections
 from shared.web import idempotency_schema
 
 SCHEMA: Sequence[tuple[str, str]] = (
@@ -12,4 +13,6 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *idempotency_schema.SCHEMA,
     *schema.SCHEMA,
     *card_prefixes.SCHEMA,
+    *projections.SCHEMA,
+    *(view.schema() for view in VIEWS),
 )

@@ -1,0 +1,139 @@
+"""The guest directory: finds guests by the beginnings of words (name, card number) or by birth date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+import asyncpg
+
+from registration.domain.display import display
+from registration.read_models.guest_events import GUEST_TOPICS, guest_after
+from registration.read_models.search_terms import words_of
+from shared.event_log import DataKey
+from shared.projections import Happened, Rows, View, ViewTable
+
+
+def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
+    """The guest and its words; nothing at all once the person was erased (R19)."""
+    if key is None:
+        return [], []
+    state = guest_after(events)
+    guest_id = events[0].event.originator_id
+    card, details = key.open(state.sealed_card), key.open(state.sealed_details)
+    numbers = [card["number"], *card["aliases"]]
+    name_words, born = words_of(details["name"]), details["birth_date"]
+    words = {*name_words, *(number.lower() for number in numbers), *([born.isoformat()] if born else [])}
+    shown = display(state, state.changed_on)
+    guest = (
+        *(guest_id, state.organisation, state.branch, state.status.value, card["number"], card["aliases"]),
+        *(details["name"], " ".join(reversed(name_words)), born, state.home_isil),
+        *(shown.header, shown.expires_on, state.link.state.value),
+    )
+    return [guest], [(guest_id, state.organisation, word) for word in sorted(words)]
+
+
+# C: what begins with a word is then one range of the index.
+VIEW = View(
+    name="guest_directory",
+    about="finds guests by name, card number, alias, birth date and status",
+    topics=GUEST_TOPICS,
+    tables=(
+        ViewTable(
+            name="guest_directory",
+            columns="""
+                organisation text NOT NULL, branch text NOT NULL, status text NOT NULL,
+                card_number text NOT NULL, aliases text[] NOT NULL, name text NOT NULL,
+                sorted_by text COLLATE "C" NOT NULL, birth_date date, home_isil text NOT NULL,
+                header text NOT NULL, expires_on date, login_link text NOT NULL
+            """,
+            indexes=("(organisation, sorted_by, stream_id)", "(organisation, status, sorted_by, stream_id)"),
+        ),
+        ViewTable(
+            name="guest_words",
+            columns='organisation text NOT NULL, word text COLLATE "C" NOT NULL',
+            key="stream_id, word",
+            indexes=("(organisation, word, stream_id)",),
+        ),
+    ),
+    fold=fold,
+    opens_seals=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGuest:
+    """A guest as a search shows it."""
+
+    guest_id: UUID
+    branch: str
+    status: str
+    card_number: str
+    aliases: Sequence[str]
+    name: str
+    birth_date: date | None
+    home_isil: str
+    header: str
+    expires_on: date | None
+    login_link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for. `after`: the last guest of the page before; `words`: from `asked_for`."""
+
+    organisation: str
+    words: Sequence[str] = ()
+    status: str | None = None
+    after: UUID | None = None
+    limit: int = 50
+
+
+SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
+    guest.birth_date, guest.home_isil, guest.header, guest.expires_on, guest.login_link"""
+
+# By name. The cursor is a guest, since a name in an address would be personal data there.
+ALL = f"""
+SELECT {SHOWN} FROM guest_directory guest
+WHERE organisation = $1 AND ($2::text IS NULL OR status = $2)
+AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
+    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
+ORDER BY sorted_by, stream_id LIMIT $4
+"""  # noqa: S608 - constants only
+
+# In the order of the index on words, so that a page costs the same however many begin like this. A guest with
+# two such words (Jan Jansen) is found by the first of them.
+BY_WORDS = f"""
+SELECT {SHOWN} FROM guest_words found JOIN guest_directory guest USING (stream_id)
+WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
+AND ($2::text IS NULL OR guest.status = $2)
+AND ($3::uuid IS NULL OR (found.word, found.stream_id) > (
+    (SELECT min(word) FROM guest_words WHERE stream_id = $3 AND word BETWEEN $5 AND $5 || chr(1114111)), $3))
+AND NOT EXISTS (
+    SELECT FROM guest_words earlier WHERE earlier.stream_id = found.stream_id
+    AND earlier.word BETWEEN $5 AND $5 || chr(1114111) AND earlier.word < found.word)
+AND NOT EXISTS (
+    SELECT FROM unnest($6::text[]) AS other (word) WHERE NOT EXISTS (
+        SELECT FROM guest_words has WHERE has.stream_id = found.stream_id
+        AND has.word BETWEEN other.word AND other.word || chr(1114111)))
+ORDER BY found.word, found.stream_id LIMIT $4
+"""  # noqa: S608 - constants only
+
+
+class GuestDirectory:
+    """Reads the view."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def find(self, search: Search) -> list[FoundGuest]:
+        """One page, of guests who have all of the words."""
+        parameters = (search.organisation, search.status, search.after, search.limit)
+        if not search.words:
+            rows = await self._pool.fetch(ALL, *parameters)
+        else:
+            longest, *others = sorted(search.words, key=len, reverse=True)
+            rows = await self._pool.fetch(BY_WORDS, *parameters, longest, others)
+        return [FoundGuest(*row) for row in rows]

@@ -1,0 +1,41 @@
+"""Guests whose home library is asked about their term each night (R12)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from registration.domain.isil import Isil
+from registration.domain.term_check import Status
+from registration.read_models.guest_events import GUEST_TOPICS, guest_after
+from shared.event_log import DataKey
+from shared.projections import Happened, Rows, View, ViewTable
+
+
+def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+    """A check changes neither an expired nor a deregistered guest, so these are not due."""
+    state = guest_after(events)
+    if state.status not in {Status.VALID, Status.SUSPENDED}:
+        return [[]]
+    row = (
+        *(events[0].event.originator_id, state.organisation, Isil(state.home_isil).base, state.status.value),
+        *(state.term.begin, state.term.end, state.term.provisional),
+    )
+    return [[row]]
+
+
+VIEW = View(
+    name="terms_due",
+    about="guests to ask about at home each night, by home library",
+    topics=GUEST_TOPICS,
+    tables=(
+        ViewTable(
+            name="terms_due",
+            columns="""
+                organisation text NOT NULL, home_isil text NOT NULL, status text NOT NULL,
+                begins_on date NOT NULL, ends_on date, provisional boolean NOT NULL
+            """,
+            indexes=("(home_isil, stream_id)",),
+        ),
+    ),
+    fold=fold,
+)

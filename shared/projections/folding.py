@@ -1,0 +1,108 @@
+"""From recorded events to the rows of a view: whole streams, read in the order of their key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from uuid import UUID
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from eventsourcing.persistence import Mapper, StoredEvent
+
+from shared.event_log import DataKey, MasterKeys
+from shared.projections.errors import FoldFailed
+from shared.projections.view import Happened, Row, View
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+Stream = tuple[UUID, Sequence[asyncpg.Record]]
+
+CHUNK = 4000  # events that are in memory at a time, beside the rest of one stream
+
+COLUMNS = "originator_id, originator_version, notification_id, topic, state, recorded_at, caused_by"
+# In the order of the primary key a stream's events are together, so that one stream is in memory at a time,
+# however long the log is.
+RANGE = f"""
+SELECT {COLUMNS} FROM stored_events
+WHERE originator_id BETWEEN $1 AND $2 AND notification_id <= $3 AND topic = ANY ($4)
+ORDER BY originator_id, originator_version
+"""  # noqa: S608 - constants only
+SOME = f"""
+SELECT {COLUMNS} FROM stored_events
+WHERE originator_id = ANY ($1) AND notification_id <= $2 AND topic = ANY ($3)
+ORDER BY originator_id, originator_version
+"""  # noqa: S608 - constants only
+KEYS = "SELECT subject_id, wrapped FROM data_keys WHERE subject_id = ANY ($1)"
+
+
+class Folder:
+    """Folds streams into the rows of one view."""
+
+    def __init__(self, view: View, mapper: Mapper[UUID], master_keys: MasterKeys) -> None:
+        self.view = view
+        self._mapper = mapper
+        self._master_keys = master_keys
+        self._topics = list(view.topics)
+
+    async def some(self, connection: Connection, streams: Collection[UUID], upto: int) -> list[list[Row]]:
+        """Give the rows of these streams as of a position, for each table of the view."""
+        records = await connection.fetch(SOME, list(streams), upto, self._topics)
+        return await self._rows(connection, list(_streams(records)))
+
+    async def range(
+        self, connection: Connection, first: UUID, last: UUID, upto: int
+    ) -> AsyncIterator[tuple[int, list[list[Row]]]]:
+        """Yield (events, rows) of all streams between two ids, chunk by chunk; within a transaction."""
+        rest: Sequence[asyncpg.Record] = ()
+        cursor = await connection.cursor(RANGE, first, last, upto, self._topics)
+        while fetched := await cursor.fetch(CHUNK):
+            *whole, (_, rest) = _streams([*rest, *fetched])
+            yield sum(len(records) for _, records in whole), await self._rows(connection, whole)
+        if rest:
+            yield len(rest), await self._rows(connection, list(_streams(rest)))
+
+    async def _rows(self, connection: Connection, streams: Sequence[Stream]) -> list[list[Row]]:
+        keys = await self._keys(connection, [stream for stream, _ in streams])
+        rows: list[list[Row]] = [[] for _ in self.view.tables]
+        for stream, records in streams:
+            for table, more in zip(rows, self._fold(records, keys.get(stream)), strict=True):
+                table.extend(more)
+        return rows
+
+    async def _keys(self, connection: Connection, streams: Sequence[UUID]) -> dict[UUID, DataKey]:
+        if not self.view.opens_seals:
+            return {}
+        found = await connection.fetch(KEYS, streams)
+        return {each: self._master_keys.unwrap(each, wrapped) for each, wrapped in found}
+
+    def _fold(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> Sequence[Sequence[Row]]:
+        try:
+            return self.view.fold([self._happened(record) for record in records], key)
+        except Exception as error:
+            guilty = self._first_that_fails(records, key)
+            raise FoldFailed(
+                self.view.name,
+                guilty["originator_id"],
+                guilty["notification_id"],
+                guilty["topic"],
+                f"{type(error).__name__}: {error}",
+            ) from error
+
+    def _first_that_fails(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> asyncpg.Record:
+        """A fold sees a stream at a time: which event it is that it fails on shows with ever more of them."""
+        for count, record in enumerate(records, start=1):
+            try:
+                self.view.fold([self._happened(each) for each in records[:count]], key)
+            except Exception:
+                return record
+        return records[-1]
+
+    def _happened(self, record: asyncpg.Record) -> Happened:
+        stream, version, position, topic, state, recorded_at, caused_by = record
+        event = self._mapper.to_domain_event(StoredEvent(stream, version, topic, state))
+        return Happened(event, position, version, recorded_at, caused_by)
+
+
+def _streams(records: Iterable[asyncpg.Record]) -> Iterable[Stream]:
+    return ((stream, list(events)) for stream, events in groupby(records, key=itemgetter(0)))

@@ -1,0 +1,72 @@
+"""A view: tables that follow from a log, one stream at a time (A7).
+
+The rows of a stream are a function of the stream's events and of nothing else. So the same fold serves the
+live view, a rebuild in any number of parts, and a check; and folding a stream again is always safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from shared.event_log import DataKey
+
+
+class Happened(NamedTuple):
+    """One event of a stream: the domain's event, and who caused it when."""
+
+    event: Any
+    position: int
+    version: int
+    recorded_at: datetime
+    caused_by: str
+
+
+Row = tuple[Any, ...]
+Rows = Sequence[Sequence[Row]]
+"""For each table of the view its rows, the id of the stream first."""
+
+Fold = Callable[[Sequence[Happened], DataKey | None], Rows]
+"""All events of one stream -> its rows. The key is given to views that open seals, until it was erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTable:
+    """One table of a view, in SQL. The column `stream_id uuid` comes first and is not among `columns`.
+
+    `key`: the primary key, which begins with stream_id; `indexes`: what goes behind `CREATE INDEX ON …`.
+    """
+
+    name: str
+    columns: str
+    key: str = "stream_id"
+    indexes: tuple[str, ...] = ()
+
+    def creation(self, name: str) -> str:
+        """Create it under a name, still without key and indexes: so it is filled fastest."""
+        return f"CREATE TABLE {name} (stream_id uuid NOT NULL, {self.columns})"
+
+    def completion(self, name: str) -> str:
+        """Add key and indexes to the table of that name."""
+        keys = [f"ALTER TABLE {name} ADD PRIMARY KEY ({self.key})"]
+        return ";".join([*keys, *(f"CREATE INDEX ON {name} {index}" for index in self.indexes)])
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A read model. `topics`: the events that its fold is given; `opens_seals`: it shows personal data."""
+
+    name: str
+    about: str
+    topics: frozenset[str]
+    tables: tuple[ViewTable, ...]
+    fold: Fold
+    opens_seals: bool = False
+
+    def schema(self) -> tuple[str, str]:
+        """Its migration: the empty tables, and a checkpoint at the beginning of the log."""
+        statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
+        checkpoint = f"INSERT INTO projections (name) VALUES ('{self.name}')"  # noqa: S608 - a constant
+        return f"view_{self.name}", ";".join([*statements, checkpoint])

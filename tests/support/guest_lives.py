@@ -1,0 +1,193 @@
+"""A log full of realistic lives: registered, confirmed, expired, registered again, blocked, taken back.
+
+Real aggregates and really sealed data, written by COPY: the same bytes as through the use cases, only faster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from registration.application.personal_data import Card, seal_card, seal_details
+from registration.domain.admission import Admission, Renewal
+from registration.domain.guest import Guest
+from registration.domain.login_link import LinkWish
+from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
+from shared.event_log import DataKey, MasterKeys, make_mapper
+from shared.person_ref import person_ref
+
+WINDOW = 500  # guests whose events stand among each other in the log
+PERSON_REF_KEY = b"p" * 32
+FIRST_NAMES = (
+    "Anna",
+    "Bram",
+    "Cor",
+    "Daan",
+    "Elise",
+    "Fatima",
+    "Geert",
+    "Hülya",
+    "Ida",
+    "Jan",
+    "Karin",
+    "Lotte",
+)
+INFIXES = ("", "", "", "de", "van", "van den", "ter")
+SURNAMES = (
+    "Jansen",
+    "Vries",
+    "Bakker",
+    "Visser",
+    "Smit",
+    "Mulder",
+    "Bos",
+    "Peters",
+    "Hendriks",
+    "Brûlé",
+    "Yılmaz",
+)
+STREETS = ("Brink", "Dorpsstraat", "Kerklaan", "Oosterweg", "Singel")
+BRANCHES = {"1001": ("9453", "9454", "9455"), "2002": ("9453",)}
+EVENT_COLUMNS = (
+    *("originator_id", "originator_version", "notification_id", "event_id", "correlation_id", "causation_id"),
+    *("recorded_at", "topic", "caused_by", "state"),
+)
+
+
+class Lives:
+    """Makes up guests, the same ones for the same seed; `master_keys` wrap their keys."""
+
+    def __init__(self, seed: int, master_keys: MasterKeys) -> None:
+        self._random = random.Random(seed)
+        self._master_keys = master_keys
+        self._mapper = make_mapper()
+
+    def one(self, number: int) -> tuple[Guest, str, bytes]:
+        """A guest with all that happened to it, its organisation, and its wrapped key."""
+        key, row = self._master_keys.mint(UUID(int=self._random.getrandbits(128), version=4))
+        organisation = "1001" if self._random.random() < 0.8 else "2002"
+        began = datetime(2023, 1, 1, 9, tzinfo=UTC) + timedelta(minutes=self._random.randrange(1_300_000))
+        guest = self._registered(number, organisation, key, began)
+        self._live_on(guest, key, began)
+        return guest, organisation, row.values["wrapped"]  # type: ignore[return-value]
+
+    def _registered(self, number: int, organisation: str, key: DataKey, now: datetime) -> Guest:
+        card = f"09{number:08d}"
+        admission = Admission(
+            organisation=organisation,
+            branch=self._random.choice(BRANCHES[organisation]),
+            home_isil="NL-070288",
+            person_ref=person_ref(PERSON_REF_KEY, "NL-070288", card),
+            card_has_chip=self._random.random() < 0.7,
+            identity_document_checked=True,
+            subscription_code="346",
+            sealed_card=seal_card(Card(card), key),
+            sealed_details=seal_details(self._details(), key),
+            wish=LinkWish("existing", f"acc-{number:08d}"),
+        )
+        guest = Guest.register(key.subject_id, admission, today=now.date(), now=now)
+        guest.grant_strips(now=now)
+        guest.confirm_link(f"acc-{number:08d}", too_late=False, now=now)
+        return guest
+
+    def _live_on(self, guest: Guest, key: DataKey, now: datetime) -> None:
+        details = self._details()
+        for chance, what in ((0.9, "confirmed"), (0.4, "expired"), (0.7, "renewed"), (0.1, "blocked")):
+            now += timedelta(days=self._random.randrange(1, 120), hours=self._random.randrange(8))
+            if self._random.random() > chance:
+                continue
+            if what == "renewed":
+                if guest.state.status.value == "expired":
+                    renewal = Renewal(guest.state.sealed_card, seal_details(details, key))
+                    guest.reregister("04", renewal, today=now.date(), now=now)
+            else:
+                guest.check_term(self._verdict(what, details, now.date()), today=now.date(), now=now)
+        if self._random.random() < 0.02:
+            guest.deregister("verkeerde pas", today=now.date(), now=now)
+
+    def _verdict(self, what: str, details: PatronDetails, today: date) -> Valid | Refused:
+        if what == "confirmed":
+            return Valid(details, today + timedelta(days=self._random.randrange(100, 700)), "0")
+        return Refused(
+            (Reason.EXPIRED if what == "expired" else Reason.FINES,), because_ended=what == "expired"
+        )
+
+    def _details(self) -> PatronDetails:
+        pick = self._random.choice
+        name = " ".join(filter(None, (pick(FIRST_NAMES), pick(INFIXES), pick(SURNAMES))))
+        born = date(1940, 1, 1) + timedelta(days=self._random.randrange(28_000))
+        return PatronDetails(
+            name, born, f"{pick(STREETS)} {self._random.randrange(200)}, Roden", "a@example.org"
+        )
+
+    def rows(
+        self, first: int, count: int
+    ) -> tuple[list[list[Any]], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        """Events (still without positions, in order of time), data keys and index rows of so many guests."""
+        events: list[tuple[datetime, list[Any]]] = []
+        keys, index = [], []
+        for number in range(first, first + count):
+            guest, organisation, wrapped = self.one(number)
+            keys.append((guest.id, wrapped))
+            index.append((organisation, guest.state.person_ref, guest.id))
+            events += [(event.timestamp, self._row(event)) for event in guest.collect_events()]
+        events.sort(key=lambda each: each[0])
+        return [row for _, row in events], keys, index
+
+    def _row(self, event: Any) -> list[Any]:
+        stored = self._mapper.to_stored_event(event)
+        return [
+            *(stored.originator_id, stored.originator_version, 0, uuid4(), uuid4(), None),
+            *(event.timestamp, stored.topic, "k.bakker", stored.state),
+        ]
+
+
+def _window(arguments: tuple[int, int, MasterKeys]) -> Any:
+    first, count, master_keys = arguments
+    return Lives(first, master_keys).rows(first, count)
+
+
+def _windows(guests: int, first: int, master_keys: MasterKeys) -> Iterator[tuple[int, int, MasterKeys]]:
+    for start in range(first, first + guests, WINDOW):
+        yield start, min(WINDOW, first + guests - start), master_keys
+
+
+async def fill_log(url: str, guests: int, master_keys: MasterKeys, first: int = 0) -> int:
+    """Add so many guests to the log of a database that has its schema; the log's position afterwards.
+
+    Only for a log that nobody else writes to meanwhile.
+    """
+    connection = await asyncpg.connect(url)
+    loop = asyncio.get_running_loop()
+    try:
+        position = int(
+            await connection.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
+        )
+        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
+            windows = list(_windows(guests, first, master_keys))
+            for start in range(0, len(windows), 8):
+                made = [loop.run_in_executor(processes, _window, each) for each in windows[start : start + 8]]
+                for events, keys, index in await asyncio.gather(*made):
+                    for row in events:
+                        position += 1
+                        row[2] = position
+                    await _copy(connection, events, keys, index)
+    finally:
+        await connection.close()
+    return position
+
+
+async def _copy(connection: asyncpg.Connection, events: Any, keys: Any, index: Any) -> None:
+    async with connection.transaction():
+        await connection.copy_records_to_table("stored_events", records=events, columns=EVENT_COLUMNS)
+        await connection.copy_records_to_table("data_keys", records=keys, columns=("subject_id", "wrapped"))
+        await connection.copy_records_to_table("registrations", records=index)
