@@ -30,6 +30,8 @@ from registration.application.ports import (
     SystemClock,
 )
 from registration.application.receive_link_answer import receive_link_answer
+from registration.read_models.guest_directory import GuestDirectory
+from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
 from registration.settings import Settings
 from shared.event_log import (
@@ -131,6 +133,8 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         registration=service.registration,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
+        directory=GuestDirectory(service.pool),
+        history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
         stopping=stopping,

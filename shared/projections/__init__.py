@@ -1,6 +1,6 @@
 """Read models: views that follow from the log, live, rebuilt beside themselves, and checked (A7)."""
 
-from shared.projections.errors import FoldFailed, RebuildRunning
+from shared.projections.errors import FoldFailed, RebuildRunning, ViewBehind
 from shared.projections.folding import Folder
 from shared.projections.live import LiveView
 from shared.projections.schema import SCHEMA
@@ -16,5 +16,6 @@ __all__ = [
     "Row",
     "Rows",
     "View",
+    "ViewBehind",
     "ViewTable",
 ]

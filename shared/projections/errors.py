@@ -21,3 +21,7 @@ class FoldFailed(Exception):
 
 class RebuildRunning(Exception):
     """Another process rebuilds or verifies this view now: wait until it is done, or stop it."""
+
+
+class ViewBehind(Exception):
+    """The view has not taken in yet what you wait for: try again."""

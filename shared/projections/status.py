@@ -9,9 +9,13 @@ from datetime import datetime
 
 import asyncpg
 
+from shared.projections.errors import ViewBehind
 from shared.projections.view import View
 
+MOST_SECONDS = 2.0
 LOOK_EVERY = 0.02  # seconds
+
+POSITION = "SELECT position FROM projections WHERE name = $1"
 
 STATUS = """
 SELECT projections.name, position, head - position AS lag, moved_at, rebuilt_at, failure,
@@ -45,14 +49,11 @@ async def status_of(pool: asyncpg.Pool | asyncpg.Connection, views: Sequence[Vie
     return [ViewStatus(**row) for row in await pool.fetch(STATUS, [view.name for view in views])]
 
 
-async def wait_until_at(pool: asyncpg.Pool, view: View, position: int, timeout: float) -> bool:
-    """Wait at most `timeout` seconds until the view has taken in a position; say whether it has."""
+async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
+    """Wait until the view has taken in a position. Raises ViewBehind after MOST_SECONDS."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while True:
-        reached = await pool.fetchval("SELECT position FROM projections WHERE name = $1", view.name)
-        if reached >= position:
-            return True
+    deadline = loop.time() + MOST_SECONDS
+    while await pool.fetchval(POSITION, view.name) < position:
         if loop.time() > deadline:
-            return False
+            raise ViewBehind
         await asyncio.sleep(LOOK_EVERY)

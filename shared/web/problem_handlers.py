@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConflict
+from shared.projections import ViewBehind
 from shared.web.problems import Problem, ProblemKind, ProblemKinds, response
 from shared.web.token_keys import KeysUnavailable
 
@@ -28,6 +29,9 @@ SHARED_KINDS: ProblemKinds = {
     LogUnavailable: _NO_DATABASE,
     # A use case decides again by itself; this comes out only when it was overtaken time and again.
     VersionConflict: _OVERLOADED,
+    ViewBehind: ProblemKind(
+        503, "view-behind", "Het overzicht is nog niet bijgewerkt. Probeer het zo opnieuw.", retry_after=1
+    ),
     KeysUnavailable: ProblemKind(
         503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
     ),

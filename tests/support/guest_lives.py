@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from registration.application.personal_data import Card, seal_card, seal_details
 from registration.domain.admission import Admission, Renewal
@@ -177,17 +178,20 @@ async def fill_log(url: str, guests: int, master_keys: MasterKeys, first: int = 
             for start in range(0, len(windows), 8):
                 made = [loop.run_in_executor(processes, _window, each) for each in windows[start : start + 8]]
                 for events, keys, index in await asyncio.gather(*made):
-                    for row in events:
-                        position += 1
-                        row[2] = position
-                    await _copy(connection, events, keys, index)
+                    position = await write(connection, position, events, keys, index)
     finally:
         await connection.close()
     return position
 
 
-async def _copy(connection: asyncpg.Connection, events: Any, keys: Any, index: Any) -> None:
+async def write(
+    connection: asyncpg.Connection | PoolConnectionProxy, position: int, events: Any, keys: Any, index: Any
+) -> int:
+    """Append by COPY behind a position, with the side rows; the position afterwards."""
+    for number, row in enumerate(events, start=position + 1):
+        row[2] = number
     async with connection.transaction():
         await connection.copy_records_to_table("stored_events", records=events, columns=EVENT_COLUMNS)
         await connection.copy_records_to_table("data_keys", records=keys, columns=("subject_id", "wrapped"))
         await connection.copy_records_to_table("registrations", records=index)
+    return position + len(events)

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from registration.api import feed, guests, home_libraries, login_accounts, subscriptions
+from registration.api import feed, guests, home_libraries, login_accounts, search, subscriptions
 from registration.api.dependencies import FEED
 from registration.api.problems import KINDS
 from registration.application.ports import Registration
+from registration.read_models.guest_directory import GuestDirectory
+from registration.read_models.history import GuestHistory
 from shared.messaging.feed import LogFeed
 from shared.messaging.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
@@ -24,6 +26,8 @@ def registration_app(
     registration: Registration,
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
+    directory: GuestDirectory,
+    history: GuestHistory,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
     stopping: asyncio.Event | None = None,
@@ -39,7 +43,9 @@ def registration_app(
     app.state.registration = registration
     app.state.idempotency_keys = idempotency_keys
     app.state.feed = own_feed
-    for resource in (home_libraries, guests, login_accounts, subscriptions, feed):
+    app.state.directory = directory
+    app.state.history = history
+    for resource in (home_libraries, guests, search, login_accounts, subscriptions, feed):
         app.include_router(resource.router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
     return app

@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from registration.application.ports import Context, Registration, SideRows, no_side_rows
+from registration.read_models.guest_directory import GuestDirectory
+from registration.read_models.history import GuestHistory
 from shared.event_log import Metadata
 from shared.web.idempotency import Attempt, IdempotencyKeys, attempt_of
 from shared.web.problems import Problem, correlation_id
@@ -48,7 +50,19 @@ def _keys(request: Request) -> IdempotencyKeys:
     return found
 
 
+def _directory(request: Request) -> GuestDirectory:
+    found: GuestDirectory = request.app.state.directory
+    return found
+
+
+def _history(request: Request) -> GuestHistory:
+    found: GuestHistory = request.app.state.history
+    return found
+
+
 TheClerk = Annotated[Clerk, Depends(_clerk)]
 TheRegistration = Annotated[Registration, Depends(_registration)]
 TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]
+TheDirectory = Annotated[GuestDirectory, Depends(_directory)]
+TheHistory = Annotated[GuestHistory, Depends(_history)]
 TheAttempt = Annotated[Attempt | None, Depends(attempt_of)]

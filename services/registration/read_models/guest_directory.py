@@ -14,6 +14,7 @@ from registration.read_models.guest_events import GUEST_TOPICS, guest_after
 from registration.read_models.search_terms import words_of
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections.status import wait_until_at
 
 
 def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
@@ -128,8 +129,12 @@ class GuestDirectory:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def find(self, search: Search) -> list[FoundGuest]:
-        """One page, of guests who have all of the words."""
+    async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
+        """One page, of guests who have all of the words; waits for the view to reach a position.
+
+        Raises ViewBehind.
+        """
+        await wait_until_at(self._pool, VIEW, after_position)
         parameters = (search.organisation, search.status, search.after, search.limit)
         if not search.words:
             rows = await self._pool.fetch(ALL, *parameters)

@@ -15,6 +15,7 @@ from registration.domain.events import GuestEvent
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections.status import wait_until_at
 
 NOT_TOLD = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
 
@@ -83,7 +84,8 @@ class GuestHistory:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def of(self, guest_id: UUID) -> list[HistoryLine]:
-        """All that happened to a guest, oldest first."""
+    async def of(self, guest_id: UUID, after_position: int) -> list[HistoryLine]:
+        """All that happened to a guest up to a position at least, oldest first. Raises ViewBehind."""
+        await wait_until_at(self._pool, VIEW, after_position)
         rows = await self._pool.fetch(OF_GUEST, guest_id)
         return [HistoryLine(**{**row, "details": orjson.loads(row["details"])}) for row in rows]

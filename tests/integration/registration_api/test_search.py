@@ -1,0 +1,191 @@
+"""Finding guests, and who did what when: answered from the read models, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+
+from registration.bootstrap import worker_tasks
+from registration.domain.verdict import PatronDetails, Refused, Valid
+from registration.domain.verdict import Reason as Because
+from tests.support.messaging import running
+from tests.support.registration_service import HOME, JAN, Counter, registering
+
+PEOPLE = {
+    "0990000001": ("Anna Jansen", date(1980, 2, 3)),
+    "0990000002": ("Jan Jansen", date(1980, 2, 3)),
+    "0990000003": ("Élise van den Brûlé-Jansen", date(1975, 12, 31)),
+    "0990000004": ("Bram de Vries", date(2001, 1, 1)),
+    "0990000005": ("Jantine Smit", date(1999, 9, 9)),
+}
+
+
+@pytest.fixture(autouse=True)
+async def live_views(counter: Counter) -> AsyncIterator[None]:
+    """The views follow the log, as in the worker."""
+    tasks = worker_tasks(counter.service)
+    async with running(*(run() for name, run in tasks.items() if name.startswith("view "))):  # type: ignore[arg-type]
+        yield
+
+
+@pytest.fixture
+async def position(counter: Counter, clerk: httpx.AsyncClient) -> str:
+    """Where the log stands when all of them are registered."""
+    for card, (name, born) in PEOPLE.items():
+        counter.home.answers(
+            HOME, card, Valid(PatronDetails(name, born, None, None), date(2026, 12, 31), card)
+        )
+        registered = await clerk.post("/v1/guests", json=registering(card))
+        assert registered.status_code == 201
+    return registered.headers["Event-Position"]
+
+
+async def found(clerk: httpx.AsyncClient, **query: Any) -> list[str]:
+    answer = await clerk.get("/v1/guests", params=query)
+    assert answer.status_code == 200, answer.text
+    return [guest["name"] for guest in answer.json()["guests"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("jansen", {"Anna Jansen", "Jan Jansen", "Élise van den Brûlé-Jansen"}),
+        ("jan", {"Anna Jansen", "Jan Jansen", "Élise van den Brûlé-Jansen", "Jantine Smit"}),
+        ("JAN jansen", {"Jan Jansen", "Anna Jansen", "Élise van den Brûlé-Jansen"}),
+        ("brule el", {"Élise van den Brûlé-Jansen"}),
+        ("03-02-1980", {"Anna Jansen", "Jan Jansen"}),
+        ("anna 1980-02-03", {"Anna Jansen"}),
+        ("0990000004", {"Bram de Vries"}),
+        ("099000000", {name for name, _ in PEOPLE.values()}),
+        ("", {name for name, _ in PEOPLE.values()}),
+        ("nobody", set()),
+        ("jansen nobody", set()),
+        ("_%", {name for name, _ in PEOPLE.values()}),
+    ],
+)
+async def test_guests_are_found_by_beginnings_of_words(
+    clerk: httpx.AsyncClient, position: str, query: str, names: set[str]
+) -> None:
+    listed = await found(clerk, query=query, after_position=position)
+    assert set(listed) == names
+    assert len(listed) == len(names)
+
+
+@pytest.mark.parametrize("query", ["", "jan", "0990"])
+async def test_pages_follow_each_other_without_gap_or_repetition(
+    clerk: httpx.AsyncClient, position: str, query: str
+) -> None:
+    whole = await found(clerk, query=query, after_position=position)
+    paged: list[str] = []
+    parameters: dict[str, str | int] = {"query": query, "limit": 2}
+    while True:
+        page = (await clerk.get("/v1/guests", params=parameters)).json()
+        paged += [guest["name"] for guest in page["guests"]]
+        if page["next_cursor"] is None:
+            break
+        parameters["cursor"] = page["next_cursor"]
+    assert paged == whole
+
+
+async def test_by_status_and_as_the_guest_itself_shows(
+    counter: Counter, clerk: httpx.AsyncClient, position: str
+) -> None:
+    (guest,) = (await clerk.get("/v1/guests", params={"query": "bram", "after_position": position})).json()[
+        "guests"
+    ]
+    counter.home.answers(HOME, "0990000004", Refused((Because.EXPIRED,), because_ended=True))
+    checked = await clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
+    after = checked.headers["Event-Position"]
+    assert await found(clerk, status="expired", after_position=after) == ["Bram de Vries"]
+    assert await found(clerk, status="expired", query="jan") == []
+    assert "Bram de Vries" not in await found(clerk, status="valid")
+    (shown,) = (await clerk.get("/v1/guests", params={"query": "bram"})).json()["guests"]
+    guest = checked.json()
+    for name in (
+        "guest_id",
+        "branch",
+        "status",
+        "card_number",
+        "aliases",
+        "home_isil",
+        "header",
+        "expires_on",
+    ):
+        assert shown[name] == guest[name]
+
+
+async def test_an_alias_finds_the_guest(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    counter.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), "0990139305"))
+    registered = await clerk.post("/v1/guests", json=registering("0990139362"))
+    position = registered.headers["Event-Position"]
+    for card in ("0990139362", "0990139305"):
+        (guest,) = (await clerk.get("/v1/guests", params={"query": card, "after_position": position})).json()[
+            "guests"
+        ]
+        assert guest["guest_id"] == registered.json()["guest_id"]
+
+
+async def test_r20_guests_of_another_organisation_are_not_found(
+    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, position: str
+) -> None:
+    (guest, *_) = (await clerk.get("/v1/guests", params={"after_position": position})).json()["guests"]
+    for query in ("", "jansen", "0990000001"):
+        assert await found(other_clerk, query=query, after_position=position) == []
+    history = await other_clerk.get(f"/v1/guests/{guest['guest_id']}/history")
+    assert (history.status_code, history.json()["code"]) == (404, "guest-not-found")
+
+
+async def test_who_waits_for_what_is_not_there_yet_is_told_to_come_back(
+    clerk: httpx.AsyncClient, position: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.projections.status.MOST_SECONDS", 0.1)
+    for path in ("/v1/guests", f"/v1/guests/{await some_guest(clerk)}/history"):
+        answer = await clerk.get(path, params={"after_position": int(position) + 1})
+        assert (answer.status_code, answer.json()["code"]) == (503, "view-behind")
+        assert answer.headers["Retry-After"] == "1"
+
+
+async def some_guest(clerk: httpx.AsyncClient) -> str:
+    (guest, *_) = (await clerk.get("/v1/guests")).json()["guests"]
+    return str(guest["guest_id"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 201},
+        {"cursor": "x"},
+        {"status": "dead"},
+        {"after_position": -1},
+        {"query": "a\rb"},
+    ],
+)
+async def test_a_malformed_search_is_refused(clerk: httpx.AsyncClient, query: dict[str, Any]) -> None:
+    answer = await clerk.get("/v1/guests", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
+
+
+async def test_r20_r21_the_history_says_who_did_what_when(counter: Counter, clerk: httpx.AsyncClient) -> None:
+    guest = (await clerk.post("/v1/guests", json=registering())).json()
+    async with counter.client(sub="j.smit") as colleague:
+        taken_back = await colleague.post(
+            f"/v1/guests/{guest['guest_id']}/deregistration", json={"reason": "verkeerde pas"}
+        )
+    answer = await clerk.get(
+        f"/v1/guests/{guest['guest_id']}/history",
+        params={"after_position": taken_back.headers["Event-Position"]},
+    )
+    lines = answer.json()["history"]
+    assert [(line["version"], line["what"], line["by"]) for line in lines] == [
+        (1, "guest-registered", "m.visser"),
+        (2, "lending-strips-granted", "m.visser"),
+        (3, "guest-deregistered", "j.smit"),
+    ]
+    assert lines[2]["details"]["reason"] == "verkeerde pas"
+    for personal in ("Jansen", "0990139305", "jan@example.org", "1980", "person_ref", "sealed"):
+        assert personal not in answer.text
