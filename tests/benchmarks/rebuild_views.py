@@ -1,0 +1,98 @@
+"""Rebuilding a view, beside the library's `ProjectionRunner` on the same log and the same view (A7).
+
+The runner goes event by event; it is given the beginning of the log, and must come to the same rows there.
+The memory of a rebuild is measured on a short and on a long log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from statistics import median
+from time import perf_counter
+
+import asyncpg
+
+from infra.local.postgres import Postgres
+from registration.adapters.database import SCHEMA
+from registration.read_models.terms_due import VIEW
+from registration.read_models.views import VIEWS
+from shared.postgres import migrate
+from shared.projections.building import Source
+from shared.projections.rebuild import rebuild
+from shared.projections.tables import bring_up
+from tests.benchmarks.guests import MASTER_KEYS
+from tests.benchmarks.library_projection import LibraryRunner
+from tests.benchmarks.memory import peak_of_rebuild
+from tests.benchmarks.results import Result
+from tests.support.guest_lives import fill_log
+
+ROUNDS = 3
+GUESTS = int(os.environ.get("BENCH_GUESTS", "100000"))
+GUESTS_OF_SHORT_LOG = GUESTS // 10
+EVENTS_OF_LIBRARY = 2500
+TARGET = 60.0
+MOST_MEMORY = 1.3
+
+
+async def measure(server: Postgres) -> Sequence[Result]:
+    """Measure ours and theirs in turns, each view once, and memory at the end."""
+    url = server.create_database("views", "bench")
+    await migrate(url, SCHEMA)
+    await fill_log(url, GUESTS_OF_SHORT_LOG, MASTER_KEYS)
+    short = await peak_of_rebuild(url, "guest_directory")
+    await fill_log(url, GUESTS - GUESTS_OF_SHORT_LOG, MASTER_KEYS, first=GUESTS_OF_SHORT_LOG)
+    server.sql("VACUUM ANALYZE stored_events", "views")
+    source, ours, theirs = Source(url, MASTER_KEYS), list[float](), list[float]()
+    for turn in range(ROUNDS):
+        done = await rebuild(source, VIEW, _nothing)
+        ours.append(done.events / done.seconds)
+        theirs.append(await asyncio.to_thread(_turn_of_library, url, turn))
+    await _check_that_rows_are_the_same(url, source)
+    name = "library's ProjectionRunner"
+    results = [
+        Result("rebuild terms_due", "events/s", median(ours), median(theirs), name, "higher", TARGET),
+    ]
+    for view in VIEWS:
+        if view is not VIEW:
+            done = await rebuild(source, view, _nothing)
+            name, rate = f"rebuild {view.name}", done.events / done.seconds
+            results.append(Result(name, "events/s", rate, median(ours), "terms_due", "higher"))
+    long = await peak_of_rebuild(url, "guest_directory")
+    what = f"memory at {done.events:,} events"
+    return [*results, Result(what, "MiB", long, short, "a tenth of them", "lower", MOST_MEMORY)]
+
+
+def _nothing(_more: int) -> None:
+    """Nobody watches."""
+
+
+def _turn_of_library(url: str, turn: int) -> float:
+    with LibraryRunner(url, f"library_{turn}") as runner:
+        started = perf_counter()
+        runner.wait(EVENTS_OF_LIBRARY, timeout=120)
+        return EVENTS_OF_LIBRARY / (perf_counter() - started)
+
+
+OF_LIBRARY = """
+SELECT stream_id, organisation, home_isil, status, begins_on, ends_on, provisional FROM library_0
+WHERE status IN ('valid', 'suspended')
+"""
+
+
+async def _check_that_rows_are_the_same(url: str, source: Source) -> None:
+    """Two ways to one view: what differs would be measured for nothing."""
+    connection = await asyncpg.connect(url)
+    try:
+        (table,) = VIEW.tables
+        await connection.execute(f"{table.creation('terms_due_then')};{table.completion('terms_due_then')}")
+        upto = await connection.fetchval("SELECT max(notification_id) FROM library_0_tracking")
+        await bring_up(connection, source.folder(VIEW), "_then", 0, upto)
+        if differing := await connection.fetchval(
+            f"SELECT count(*) FROM (({OF_LIBRARY} EXCEPT TABLE terms_due_then)"  # noqa: S608 - constants only
+            f" UNION ALL (TABLE terms_due_then EXCEPT {OF_LIBRARY})) AS differing"
+        ):
+            raise AssertionError(f"{differing} rows differ between ours and the library's")
+    finally:
+        await connection.close()

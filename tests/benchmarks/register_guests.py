@@ -1,0 +1,152 @@
+"""The whole use case at 64 writers: create, seal, save with its key and index rows (A2, A8).
+
+Beside the library's PostgreSQL application that creates, seals and saves such guests, without side rows. And
+the use case as the counter calls it, with its questions about who is registered already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from statistics import median
+from time import perf_counter
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from infra.local.postgres import Postgres
+from registration.adapters.database import SCHEMA
+from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
+from registration.adapters.in_memory import SetClock
+from registration.adapters.registrations import PostgresRegistrations
+from registration.adapters.term_checks import PostgresTermChecks
+from registration.application.index_rows import account_rows, person_row
+from registration.application.ports import Context, Organisation, Registration
+from registration.application.register_guest import RegisterGuest, register_guest
+from registration.domain.guest import Guest
+from registration.domain.login_link import ExistingAccount
+from registration.domain.verdict import Valid
+from shared.event_log import AggregateStore, DataKey, PostgresDataKeys
+from shared.postgres import migrate
+from tests.benchmarks.contestants import library, our_log, share_out
+from tests.benchmarks.guests import (
+    DETAILS,
+    EVENTS_PER_GUEST,
+    MASTER_KEYS,
+    METADATA,
+    NOW,
+    PERSON_REF_KEY,
+    registered,
+)
+from tests.benchmarks.results import Result
+from tests.benchmarks.save_aggregates import check_that_all_are_there
+from tests.support.registration import ListedAccounts, ListedPrefixes
+
+ROUNDS = 5
+WRITERS = 64
+GUESTS = 6000
+GUESTS_OF_LIBRARY = 300
+THREADS = (1, 8, 16)
+TARGET = 15.0
+HOME = "NL-070288"
+
+
+class _Numbers:
+    """Card numbers that nobody had before."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def take(self, count: int) -> list[str]:
+        first, self._next = self._next, self._next + count
+        return [f"08{number:08d}" for number in range(first, self._next)]
+
+
+async def measure(server: Postgres) -> Sequence[Result]:
+    """Measure all contestants in turns."""
+    urls = {name: server.create_database(name, "bench") for name in ("counter", "registers")}
+    await migrate(urls["counter"], SCHEMA)
+    numbers, ours, asked = _Numbers(), list[float](), list[float]()
+    theirs: dict[int, list[float]] = {threads: [] for threads in THREADS}
+    async with our_log(urls["counter"]) as (store, pool):
+        counter = _counter(store, pool)
+        for _ in range(ROUNDS):
+            ours.append(await share_out(numbers.take(GUESTS), WRITERS, lambda card: _register(card, store)))
+            cards = numbers.take(GUESTS)
+            _are_members(counter, cards)
+            asked.append(await share_out(cards, WRITERS, lambda card: _at_the_counter(card, counter)))
+            for threads in THREADS:
+                theirs[threads].append(_turn_of_library(urls["registers"], numbers, threads))
+        await check_that_all_are_there(pool, 2 * ROUNDS * GUESTS * EVENTS_PER_GUEST)
+    threads = min(THREADS, key=lambda each: median(theirs[each]))
+    library_rate = GUESTS_OF_LIBRARY * EVENTS_PER_GUEST / median(theirs[threads])
+    name = f"library, best of {'/'.join(map(str, THREADS))} threads ({threads})"
+    return [
+        Result(
+            "create, seal and save, 64 writers", "events/s", _rate(ours), library_rate, name, "higher", TARGET
+        ),
+        Result("the same with its questions", "events/s", _rate(asked), library_rate, name, "higher"),
+    ]
+
+
+def _rate(seconds: Sequence[float]) -> float:
+    return GUESTS * EVENTS_PER_GUEST / median(seconds)
+
+
+async def _register(card: str, store: AggregateStore) -> None:
+    key, key_row = MASTER_KEYS.mint(uuid4())
+    guest = registered(key, card)
+    rows = (
+        key_row,
+        person_row("1001", guest.state.person_ref, guest.id),
+        *account_rows("1001", guest.state.link.account_id, guest.id),
+    )
+    await store.save(guest, metadata=METADATA, side_rows=rows)
+
+
+def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Registration:
+    organisation = Organisation("1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"9453": "Roden"})
+    return Registration(
+        store=store,
+        data_keys=PostgresDataKeys(pool, MASTER_KEYS),
+        home_libraries=InMemoryHomeLibraries([HOME]),
+        card_prefixes=ListedPrefixes(),
+        login_accounts=ListedAccounts(),
+        registrations=PostgresRegistrations(pool),
+        term_checks=PostgresTermChecks(pool),
+        organisations={"1001": organisation},
+        isil_aliases={},
+        person_ref_key=PERSON_REF_KEY,
+        clock=SetClock(NOW),
+    )
+
+
+def _are_members(counter: Registration, cards: Sequence[str]) -> None:
+    home = counter.home_libraries
+    if not isinstance(home, InMemoryHomeLibraries):
+        raise TypeError("the home library of a benchmark answers from memory")
+    for card in cards:
+        home.answers(HOME, card, Valid(DETAILS, date(2026, 12, 31), card))
+
+
+async def _at_the_counter(card: str, counter: Registration) -> None:
+    command = RegisterGuest(card, HOME, "9453", True, True, ExistingAccount(f"acc-{card}"))
+    await register_guest(command, Context("1001", METADATA), counter)
+
+
+def _turn_of_library(url: str, numbers: _Numbers, threads: int) -> float:
+    cards = numbers.take(GUESTS_OF_LIBRARY)
+    with library(url, threads) as application, ThreadPoolExecutor(threads) as executor:
+        list(executor.map(application.repository_warm, range(threads)))
+
+        def register(card: str) -> UUID:
+            key: DataKey
+            key, _ = MASTER_KEYS.mint(uuid4())
+            guest: Guest = registered(key, card)
+            application.save(guest)
+            return guest.id
+
+        started = perf_counter()
+        list(executor.map(register, cards))
+        return perf_counter() - started
