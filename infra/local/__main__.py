@@ -32,6 +32,9 @@ example: RUN_DIR=/tmp/demo TRANSPORT=feed python -m infra.local --exit
 """
 
 
+NARROWEST = 96  # characters: what a contribution row takes
+
+
 class _Stopped(BaseException):
     """Somebody asked us to stop."""
 
@@ -39,7 +42,7 @@ class _Stopped(BaseException):
 def main() -> int:
     """0: stopped in good order, with --exit after a story that came out right; 1: it did not, or no start."""
     arguments = _arguments()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=max(NARROWEST, Console().width))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, _stop)
     stack = Stack(os.environ, say=lambda line: console.print(line, style="dim", markup=False))

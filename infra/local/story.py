@@ -79,9 +79,10 @@ class Story:
                 "provisional": True,
                 "stale": False,
             },
+            told=f"{dutch_date(self._today.isoformat())} → {dutch_date(end.isoformat())}",
         )
         script.expect("strips added (code 780)", guest["lending_strips"], 125)
-        script.expect("self-service (the card has a chip)", guest["self_service"], True)
+        script.expect("self-service", guest["self_service"], True, told="yes, the card has a chip")
         return card, guest
 
     async def _scan_and_register(
@@ -128,7 +129,7 @@ class Story:
         script.scene("The first login in the guest library's Wisecat+")
         outcome = await self._log_in(login, guest["login_link"]["account_id"], GUEST_ORGANISATION)
         script.expect("outcome", outcome["outcome"], "recognised")
-        script.expect("a first login", outcome["first_login"], True)
+        script.expect("a first login", outcome["first_login"], True, told="yes")
         script.expect("as the actor from home, nobody split in two", outcome["actor_id"], actor)
         script.expect("as this guest", outcome["guest"]["guest_id"], guest["guest_id"])
         script.says("system", "identity tells registration")
@@ -156,7 +157,8 @@ class Story:
             },
         )
         problem = response.json()
-        script.expect("answer", (response.status_code, problem.get("code")), (409, "guest-refused"))
+        answer = (response.status_code, problem.get("code"))
+        script.expect("answer", answer, (409, "guest-refused"), told="409 guest-refused")
         script.shows(problem["detail"], style="bold red")
         script.expect("to the letter", problem["detail"], REFUSAL)
 
@@ -179,7 +181,8 @@ class Story:
         script.says("clerk", "Inschrijven, with klanttype 05")
         path = f"/v1/guests/{guest_id}/reregistration"
         refused = await counter.post(path, json={"patron_type": "05"})
-        script.expect("answer", (refused.status_code, refused.json().get("code")), (422, "wrong-patron-type"))
+        answer = (refused.status_code, refused.json().get("code"))
+        script.expect("answer", answer, (422, "wrong-patron-type"), told="422 wrong-patron-type")
         script.shows(refused.json()["detail"], style="red")
         script.says("clerk", "Inschrijven, with klanttype 04")
         guest = await self._post(counter, path, {"patron_type": "04"})
@@ -191,12 +194,13 @@ class Story:
         script.expect("the login link stayed", guest["login_link"]["state"], "linked")
         script.contributions(guest["contributions"], rows_after_reregistration(self._today))
         script.expect(
-            "every row",
+            "every row, otherwise",
             {
                 (row["organisation"], row["branch"], row["subscription"], row["cost"], row["sector"])
                 for row in guest["contributions"]
             },
             {("1001", "9453", "346-gastleen abonnement", "0.00", "BIEB")},
+            told="1001 / 9453, 346-gastleen abonnement, 0,00, BIEB",
         )
 
     async def _login_afterwards(self, login: httpx.AsyncClient, guest: Answer, actor: str) -> None:
@@ -207,7 +211,7 @@ class Story:
         self._script.says("patron", f"logs in as {account} at organisation {GUEST_ORGANISATION}")
         outcome = await until(lambda: self._valid_again(login, account))
         script.expect("outcome", outcome["outcome"], "recognised")
-        script.expect("no first login any more", outcome["first_login"], False)
+        script.expect("a first login", outcome["first_login"], False, told="no, that was before")
         script.expect("the same actor", outcome["actor_id"], actor)
         script.expect("ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat())
 

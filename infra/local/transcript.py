@@ -33,23 +33,24 @@ class Transcript:
         """What stands on the screen."""
         self._console.print(Text(f"              │ {what}", style=style))
 
-    def expect(self, what: str, got: object, expected: object) -> None:
-        """Check one outcome and show it; raises CameOutWrong."""
+    def expect(self, what: str, got: object, expected: object, told: str | None = None) -> None:
+        """Check one outcome and show it, in other words when `told`; raises CameOutWrong."""
         if got != expected:
             raise CameOutWrong(f"{what}: expected {expected!r}, got {got!r}")
         self.checked += 1
-        self._console.print(f"  [green]✓[/] {escape(what)}: [bold]{escape(str(got))}[/]")
+        words = str(got) if told is None else told
+        self._console.print(f"  [green]✓[/] {escape(what)}: [bold]{escape(words)}[/]")
 
     def contributions(
         self, rows: Sequence[Mapping[str, Any]], expected: Sequence[tuple[str, str, str]]
     ) -> None:
         """Show the contribution rows as the counter does, and check begin, end and status of each (R15)."""
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for heading in ("", "Instantie", "Begin", "Eind", "Abonnement", "Status", "Kosten", "Sector"):
-            table.add_column(heading)
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for heading in ("   ", "Instantie", "Begin", "Eind", "Abonnement", "Status", "Kosten", "Sector"):
+            table.add_column(heading, no_wrap=True)
         for row in rows:
             table.add_row(
-                "           ",
+                "   ",
                 f"{row['organisation']} / {row['branch']}",
                 dutch_date(row["begin"]),
                 dutch_date(row["end"]),
@@ -63,6 +64,7 @@ class Transcript:
             "contribution rows, newest first",
             [(row["begin"], row["end"], row["status"]) for row in rows],
             list(expected),
+            told="to the letter",
         )
 
 
