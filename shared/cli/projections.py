@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.projections.building import Source
     from shared.projections.rebuild import Rebuilt
     from shared.projections.status import ViewStatus
-    from shared.projections.verify import Verified
+    from shared.projections.verify import Difference, Verified
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Name = Annotated[str, typer.Argument(help="The view's name; `all` for every one.")]
@@ -164,10 +164,15 @@ def _show_verified(done: Verified) -> None:
     if not done.differences:
         typer.echo(f"{done.view}: {done.rows:,} rows are as the log says up to position {done.position:,}")
         return
-    rows = [
-        (each.table, _text(each.key), _text(each.in_view), _text(each.in_log)) for each in done.differences
-    ]
+    rows = [(each.table, _text(each.key), *map(_text, _only_what_differs(each))) for each in done.differences]
     show_table(("table", "row", "in the view", "from the log"), rows, title=f"{done.view} differs")
+
+
+def _only_what_differs(found: Difference) -> tuple[Any, Any]:
+    if found.in_view is None or found.in_log is None:
+        return found.in_view, found.in_log
+    columns = [name for name, value in found.in_view.items() if found.in_log.get(name) != value]
+    return {name: found.in_view[name] for name in columns}, {name: found.in_log[name] for name in columns}
 
 
 def _text(values: Any) -> str:

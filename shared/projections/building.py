@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -22,6 +22,7 @@ from shared.projections.tables import copy_rows, head_of
 from shared.projections.view import View
 
 COUNT = "SELECT count(*) FROM stored_events WHERE topic = ANY ($1)"
+SMALL_LOG = 20_000  # events
 PARTS = 64  # a power of two; more than cores, so that all are busy to the end and progress is smooth
 Progress = Callable[[int], None]
 """Told how many more events are folded."""
@@ -72,7 +73,8 @@ class _Part:
     source: Source
     view: View
     suffix: str
-    number: int
+    first: UUID
+    last: UUID
     upto: int
 
 
@@ -96,20 +98,34 @@ async def build(
 
 
 async def _fill(source: Source, view: View, suffix: str, upto: int, progress: Progress) -> int:
-    """Processes, not threads: folding is Python's own work, and one interpreter does one thing at a time."""
+    """Processes, not threads: folding is Python's own work, and one interpreter does one thing at a time.
+
+    Starting them takes longer than a small log.
+    """
+    if upto <= SMALL_LOG:
+        events = await _copy_part(_Part(source, view, suffix, UUID(int=0), UUID(int=2**128 - 1), upto))
+        progress(events)
+        return events
     loop = asyncio.get_running_loop()
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit connections and the event loop
     processes = ProcessPoolExecutor(os.cpu_count(), spawn, initializer=_become_a_part)
     try:
         parts = [
-            loop.run_in_executor(processes, _fold_part, _Part(source, view, suffix, number, upto))
-            for number in range(PARTS)
+            loop.run_in_executor(processes, _fold_part, _Part(source, view, suffix, first, last, upto))
+            for first, last in _ranges()
         ]
         for folded in asyncio.as_completed(parts):
             progress(await folded)
         return sum(part.result() for part in parts)
     finally:
         processes.shutdown(wait=False, cancel_futures=True)
+
+
+def _ranges() -> Iterator[tuple[UUID, UUID]]:
+    """Ids are spread evenly, so equal ranges of them have about as many streams."""
+    width = 2**128 // PARTS
+    for number in range(PARTS):
+        yield UUID(int=number * width), UUID(int=(number + 1) * width - 1)
 
 
 def _become_a_part() -> None:
@@ -131,14 +147,12 @@ def _fold_part(part: _Part) -> int:
 
 
 async def _copy_part(part: _Part) -> int:
-    width = 2**128 // PARTS
-    first, last = UUID(int=part.number * width), UUID(int=(part.number + 1) * width - 1)
     folder = part.source.folder(part.view)
     folded = 0
     connection = await part.source.connect(part.view)
     try:
         async with connection.transaction():
-            async for events, rows in folder.range(connection, first, last, part.upto):
+            async for events, rows in folder.range(connection, part.first, part.last, part.upto):
                 await copy_rows(connection, part.view, part.suffix, rows)
                 folded += events
     finally:

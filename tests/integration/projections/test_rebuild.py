@@ -25,10 +25,19 @@ from tests.support.messaging import running
 KILLS = 10
 
 
+@pytest.fixture(params=["in this process", "in parallel parts"])
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is folded right here, and one that is shared out."""
+    if request.param == "in parallel parts":
+        monkeypatch.setattr("shared.projections.building.SMALL_LOG", 0)
+        monkeypatch.setattr("shared.projections.building.PARTS", 4)
+
+
 def nothing(_more: int) -> None:
     """Nobody watches the progress."""
 
 
+@pytest.mark.usefixtures("size")
 async def test_a7_a_rebuilt_view_equals_the_live_one_row_for_row(views: Views, view: View) -> None:
     await views.caught_up(view)
     live = await views.rows(view)
@@ -129,6 +138,7 @@ async def is_building(views: Views, process: asyncio.subprocess.Process) -> bool
     return process.returncode is not None or bool(await views.tables_beside())
 
 
+@pytest.mark.usefixtures("size")
 async def test_a7_a_fold_that_fails_stops_the_rebuild_and_names_the_event(views: Views) -> None:
     await views.caught_up(CONTRIBUTIONS)
     before = await views.rows(CONTRIBUTIONS)
