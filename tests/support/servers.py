@@ -1,10 +1,13 @@
 """The real servers that tests run against, each with its own data folder and free ports."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 from infra.local.postgres import Postgres
 from infra.local.rabbitmq import server_script
@@ -39,6 +42,12 @@ def install_rabbitmq(say: Callable[[str], None]) -> None:
 
     `RUNLEVEL=1` keeps the package from starting a broker of the machine's own.
     """
+    with (Path(tempfile.gettempdir()) / "landelijk-lenen-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes; apt-get takes one at a time
+        _install_rabbitmq(say)
+
+
+def _install_rabbitmq(say: Callable[[str], None]) -> None:
     if server_script() is not None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return  # nothing to do, or nothing that we may do: the node's start then says what to install
     say("no rabbitmq-server is installed: installing it with apt-get (the tests need a real broker)")
