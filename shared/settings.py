@@ -5,6 +5,7 @@ that commands work beside a running local stack; the real environment wins.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+_PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
 class ServiceSettings(BaseSettings):
@@ -114,9 +117,10 @@ def _one(
 
 
 def masked(value: str) -> str:
-    """The value with a password inside an address covered."""
+    """The value with a password inside an address covered, before the host or in the query."""
     try:
         password = urlsplit(value).password
     except ValueError:
         return "***"
-    return value.replace(f":{password}@", ":***@") if password else value
+    covered = value.replace(f":{password}@", ":***@") if password else value
+    return _PASSWORD_IN_QUERY.sub("***", covered)

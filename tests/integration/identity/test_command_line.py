@@ -11,6 +11,7 @@ import pytest
 
 from identity.cli import app
 from shared.cli.running import exit_code
+from tests.support.command_line import put_into_environment
 from tests.support.identity import PERSON_REF_KEY
 from tests.support.identity_service import settings_in
 from tests.support.tokens import Signer
@@ -23,13 +24,7 @@ JAN = "acc-jan,jan,jan@example.org,NL-070288,0990139305"
 def configured(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The settings of an installation with an empty database."""
     settings = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"), PERSON_REF_KEY)
-    for name in type(settings).model_fields:
-        monkeypatch.delenv(f"IDENTITY_{name.upper()}", raising=False)
-    monkeypatch.delenv("RUN_DIR", raising=False)
-    for name, value in settings.model_dump().items():
-        if value is not None and name != "amqp_url":
-            secret = getattr(value, "get_secret_value", None)
-            monkeypatch.setenv(f"IDENTITY_{name.upper()}", str(secret() if secret else value))
+    put_into_environment(settings, monkeypatch)
     return database
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,9 +13,13 @@ import pytest
 from registration.adapters.database import SCHEMA
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
+from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
 from shared.postgres import migrate, open_pool
+from tests.support.command_line import put_into_environment
 from tests.support.registration import Desk, desk_over
+from tests.support.registration_service import settings_in
+from tests.support.tokens import Signer
 
 
 @pytest.fixture
@@ -43,3 +48,11 @@ async def desks(pool: asyncpg.Pool, database: str) -> AsyncIterator[tuple[Desk, 
 def desk(desks: tuple[Desk, Desk]) -> Desk:
     """One of them."""
     return desks[0]
+
+
+@pytest.fixture
+def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of an installation with an empty database."""
+    made = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"))
+    put_into_environment(made, monkeypatch)
+    return made

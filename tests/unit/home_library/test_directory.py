@@ -48,6 +48,8 @@ def test_the_local_stack_has_a_directory() -> None:
         ('encoding = "latin-1"', "libraries.NL-070288.encoding: Input should be 'cp850' or 'utf-8'"),
         ('expiry_field = "pa"', "libraries.NL-070288.expiry_field: String should match pattern"),
         ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2'"),
+        ('host = "sip..example"', "libraries.NL-070288.host: must be a host name or an address"),
+        ('location = "€"', "libraries.NL-070288: location and institution must be text that cp850 can write"),
         ("answer_seconds = 0", "libraries.NL-070288.answer_seconds: Input should be greater than 0"),
         ('institution = "a|b"', "libraries.NL-070288.institution: must not hold | or control characters"),
         ('guest_patron_types = ["G"]', "libraries.NL-070288: guest_patron_types needs patron_type_field"),
@@ -89,6 +91,11 @@ def test_a_mistake_in_the_whole_is_told(text: str, told: str) -> None:
 def test_a_credential_that_could_break_a_message_is_refused() -> None:
     with pytest.raises(DirectoryMistake, match="HOME_USER must not hold"):
         read_directory(LIBRARY, ENVIRONMENT | {"HOME_USER": "a|COb"})
+
+
+def test_a_credential_that_the_encoding_cannot_write_is_refused() -> None:
+    with pytest.raises(DirectoryMistake, match="HOME_PASSWORD must be text that cp850 can write"):
+        read_directory(LIBRARY, ENVIRONMENT | {"HOME_PASSWORD": "€"})
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registration.adapters.home_library.library import IsilBase, Library
-from registration.adapters.home_library.sip2 import is_safe
+from registration.adapters.home_library.sip2 import is_safe, is_writable
 
 
 class _File(BaseModel):
@@ -77,18 +77,20 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
     for isil, library in libraries.items():
         if library.username_env is not None and library.password_env is not None:
             credentials[isil] = Credentials(
-                _secret(isil, "username_env", library.username_env, environment),
-                _secret(isil, "password_env", library.password_env, environment),
+                _secret(isil, library.encoding, "username_env", library.username_env, environment),
+                _secret(isil, library.encoding, "password_env", library.password_env, environment),
             )
     return Directory(libraries, credentials, _aliases(libraries))
 
 
-def _secret(isil: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
+def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
         raise DirectoryMistake(f"libraries.{isil}.{key}: the environment has no {variable}")
     if not is_safe(value):
         raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
+    if not is_writable(value, encoding):
+        raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
     return value
 
 

@@ -26,6 +26,10 @@ class TimedOut(NoAnswer):
     """timed out"""
 
 
+class NotLetIn(NoAnswer):
+    """closed the connection before it let us in"""
+
+
 class ClosedWithoutAnswer(NoAnswer):
     """closed the connection without an answer"""
 

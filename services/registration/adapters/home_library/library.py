@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from registration.adapters.home_library.sip2 import is_safe
+from registration.adapters.home_library.sip2 import is_safe, is_writable
 from registration.domain.errors import MalformedIsil
 from registration.domain.isil import Isil
 
@@ -24,7 +24,16 @@ def _safe(text: str) -> str:
     return text
 
 
+def _host_name(text: str) -> str:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError("must be a host name or an address") from None
+    return text
+
+
 SafeText = Annotated[str, AfterValidator(_safe)]
+HostName = Annotated[str, Field(min_length=1), AfterValidator(_safe), AfterValidator(_host_name)]
 IsilBase = Annotated[str, AfterValidator(_known_isil)]
 FieldCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]$")]
 
@@ -36,7 +45,7 @@ class Library(BaseModel):
 
     name: str = ""
     protocol: Literal["sip2"] = "sip2"
-    host: str = Field(min_length=1)
+    host: HostName
     port: int = Field(ge=1, le=65535)
     username_env: str | None = None
     password_env: str | None = None
@@ -59,4 +68,6 @@ class Library(BaseModel):
             raise ValueError("username_env and password_env go together: give both or neither")
         if self.guest_patron_types and self.patron_type_field is None:
             raise ValueError("guest_patron_types needs patron_type_field: the field that tells the type")
+        if not is_writable(self.location + self.institution, self.encoding):
+            raise ValueError(f"location and institution must be text that {self.encoding} can write")
         return self

@@ -40,6 +40,15 @@ def is_safe(value: str) -> bool:
     return _UNSAFE.search(value) is None
 
 
+def is_writable(value: str, encoding: str) -> bool:
+    """Whether a value can be sent in this encoding: CP850 has no euro sign, for one."""
+    try:
+        value.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def without_controls(value: str) -> str:
     """A received value on one line: some systems put line ends into addresses and messages."""
     return _UNSAFE.sub(" ", value)

@@ -9,7 +9,9 @@ from registration.adapters.home_library.directory import Credentials
 from registration.adapters.home_library.failures import (
     BadChecksum,
     CannotConnect,
+    ClosedWithoutAnswer,
     GarbledReply,
+    NotLetIn,
     OutOfStep,
     TimedOut,
 )
@@ -108,5 +110,7 @@ async def connect(library: Library, credentials: Credentials | None) -> Sip2Conn
             raise TimedOut from None
         if isinstance(failure, OSError):
             raise CannotConnect from None
+        if isinstance(failure, ClosedWithoutAnswer):
+            raise NotLetIn from None  # no card was asked about yet: the library itself is not well
         raise
     return connection

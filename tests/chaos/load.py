@@ -1,0 +1,90 @@
+"""A load of guests who register and log in; what was answered is kept, to be compared with what is there."""
+
+import asyncio
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.support.eventually import eventually
+from tests.support.stack import load_card, registration_of
+
+ORGANISATION = "1001"
+Login = dict[str, Any]
+PATIENCE = 30.0  # seconds, for an answer to what is asked again and again
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """One guest, as the answers told: the registration, then logins that began after it."""
+
+    card: str
+    key: str
+    guest_id: str
+    logins: tuple[Login, ...]
+
+    @property
+    def account_id(self) -> str:
+        return f"acc-{self.card}"
+
+
+class Load:
+    """Clients that ask again, with the same Idempotency-Key, until they are answered."""
+
+    def __init__(self, counter: httpx.AsyncClient, wisecat: httpx.AsyncClient) -> None:
+        self.guests: list[Acknowledged] = []
+        self.lost = 0
+        self._counter = counter
+        self._wisecat = wisecat
+        self._numbers = count(1)
+
+    async def client(self, stopping: asyncio.Event) -> None:
+        """One guest after the other; none is left half-way.
+
+        Every other guest logs in at once, twice at the same moment; the others leave the link to workers.
+        """
+        for number in self._numbers:
+            card, key = load_card(number), str(uuid4())
+            guest_id = await self.register(card, key)
+            logins = await asyncio.gather(*(self.log_in(card) for _ in range(2 * (number % 2))))
+            self.guests.append(Acknowledged(card, key, guest_id, tuple(logins)))
+            if stopping.is_set():
+                return
+
+    async def goes_on(self, guests: int = 10) -> None:
+        """Wait for so many more guests."""
+        before = len(self.guests)
+        await eventually(lambda: len(self.guests) >= before + guests, within=PATIENCE)
+
+    async def register(self, card: str, key: str) -> str:
+        """The id of the guest."""
+        answer = await self._answered(self._counter, "/v1/guests", registration_of(card), key)
+        return str(answer["guest_id"])
+
+    async def log_in(self, card: str) -> Login:
+        """What the catalogue is told."""
+        body = {"account_id": f"acc-{card}", "organisation": ORGANISATION}
+        return await self._answered(self._wisecat, "/v1/logins", body, str(uuid4()))
+
+    async def _answered(
+        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
+    ) -> dict[str, Any]:
+        response = await eventually(lambda: self._asked(client, path, body, key), PATIENCE, every=0.05)
+        assert response is not None
+        assert response.is_success, f"{path}: {response.status_code} {response.text}"
+        return dict(response.json())
+
+    async def _asked(
+        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
+    ) -> httpx.Response | None:
+        """None: not answered. After a 503 nothing was written; after a lost answer nobody knows."""
+        try:
+            response = await client.post(path, json=body, headers={"Idempotency-Key": key})
+        except httpx.ConnectError:
+            return None
+        except httpx.TransportError:
+            self.lost += 1
+            return None
+        return None if response.status_code == 503 else response

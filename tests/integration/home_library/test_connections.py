@@ -1,0 +1,147 @@
+"""Few connections, kept and shared; a library that keeps failing is left alone, and tried again (A9)."""
+
+import asyncio
+
+from infra.local.ports import free_port
+from registration.adapters.home_library.directory import Directory
+from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries, home_libraries
+from registration.domain.verdict import Unavailable, Valid, Verdict
+from tests.integration.home_library.conftest import ISIL, Open
+from tests.integration.home_library.test_replies import text_of
+from tests.support.eventually import eventually
+from tests.support.sip2_host import Sip2Host, checked, hang_up, plain, silence, sip2_host, with_checksum
+from tests.unit.home_library.reading import CARD, TODAY, library
+
+VALID = text_of("valid")
+LEFT_ALONE = Unavailable("left alone for a moment after repeated failures")
+
+
+def about_whom_it_was_asked(question: bytes) -> list[bytes]:
+    """Every card is a member's."""
+    card = question.split(b"|AA")[1].split(b"|")[0]
+    return [with_checksum(VALID.replace(CARD.encode(), card), question)]
+
+
+async def test_a9_a_connection_is_kept_and_used_again(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"63"] = about_whom_it_was_asked
+    for number in range(25):
+        assert _card(await libraries.ask(ISIL, f"{number:010}")) == f"{number:010}"
+    assert len(host.received) == 1
+
+
+async def test_a9_many_at_once_share_a_few_connections_and_each_gets_its_own_answer(
+    host: Sip2Host, open_libraries: Open
+) -> None:
+    libraries = open_libraries(connections=3, answer_seconds=5)
+    host.usually[b"63"] = about_whom_it_was_asked
+    cards = [f"{number:010}" for number in range(60)]
+    verdicts = await asyncio.gather(*(libraries.ask(ISIL, card) for card in cards))
+    assert [_card(verdict) for verdict in verdicts] == cards
+    assert len(host.received) == 3
+
+
+async def test_a9_a_connection_that_the_library_closed_meanwhile_is_not_used(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"63"] = about_whom_it_was_asked
+    await libraries.ask(ISIL, CARD)
+    host.hang_up()
+    await eventually(lambda: host.open_connections == 0)
+    assert _card(await libraries.ask(ISIL, CARD)) == CARD
+    assert len(host.questions()) == 2
+
+
+async def test_a9_who_gives_up_waiting_leaves_no_answer_behind_for_the_next(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.says(b"63", silence)
+    host.usually[b"63"] = about_whom_it_was_asked
+    asked = asyncio.create_task(libraries.ask(ISIL, CARD))
+    await eventually(host.questions)
+    asked.cancel()
+    assert _card(await libraries.ask(ISIL, "0990139313")) == "0990139313"
+    assert len(host.received) == 2
+
+
+async def test_r10_a_replaced_card_is_believed_only_when_the_answer_is_surely_to_this_question(
+    host: Sip2Host, open_libraries: Open
+) -> None:
+    """Without sequence numbers another number may be a late answer: it is asked again on a new connection."""
+    replaced = text_of("valid_replaced_card")
+    host.usually = {b"93": plain(b"941"), b"99": host.usually[b"99"], b"63": plain(replaced)}
+    host.usually[b"99"] = plain(b"98YNNNYN03000320250911    1015302.00|")
+    assert _card(await open_libraries(checksums=False).ask(ISIL, CARD)) == "0990139362"
+    assert [len(messages) for messages in host.received] == [3, 3]
+
+
+async def test_r10_with_its_sequence_number_a_replaced_card_is_believed_at_once(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"63"] = checked(text_of("valid_replaced_card"))
+    assert _card(await libraries.ask(ISIL, CARD)) == "0990139362"
+    assert len(host.questions()) == 1
+
+
+async def test_a9_a_library_that_refuses_connections_is_left_alone_and_comes_back() -> None:
+    port = free_port()
+    libraries = home_libraries(Directory({ISIL: library(port=port)}, {}, {}), lambda: TODAY)
+    for _ in range(5):
+        assert await libraries.ask(ISIL, CARD) == Unavailable("cannot connect")
+    host = Sip2Host()
+    host.usually[b"63"] = about_whom_it_was_asked
+    async with sip2_host(host, port):
+        assert await libraries.ask(ISIL, CARD) == LEFT_ALONE
+        assert host.received == []
+        await eventually(lambda: _answers(libraries), within=4)
+        for _ in range(3):
+            assert _card(await libraries.ask(ISIL, CARD)) == CARD
+        await libraries.close()
+
+
+async def test_a9_one_that_hangs_up_on_the_way_in_is_left_alone_too(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"93"] = hang_up
+    for _ in range(5):
+        assert isinstance(await libraries.ask(ISIL, CARD), Unavailable)
+    assert await libraries.ask(ISIL, CARD) == LEFT_ALONE
+    assert len(host.received) == 5
+
+
+async def test_a9_hanging_up_over_one_card_keeps_nobody_else_waiting(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.says(b"63", *([hang_up] * 12))
+    for _ in range(6):
+        assert isinstance(await libraries.ask(ISIL, "0990139370"), Unavailable)
+    host.usually[b"63"] = about_whom_it_was_asked
+    assert _card(await libraries.ask(ISIL, CARD)) == CARD
+
+
+async def test_a9_no_library_slows_another(host: Sip2Host) -> None:
+    host.usually[b"63"] = about_whom_it_was_asked
+    async with sip2_host(Sip2Host()) as other:
+        other.usually[b"99"] = silence
+        directory = Directory(
+            {ISIL: library(port=host.port), "NL-083424": library(port=other.port, connect_seconds=20)}, {}, {}
+        )
+        libraries = home_libraries(directory, lambda: TODAY)
+        waiting = [asyncio.create_task(libraries.ask("NL-083424", CARD)) for _ in range(20)]
+        await eventually(lambda: other.received)
+        assert _card(await libraries.ask(ISIL, CARD)) == CARD
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await libraries.close()
+
+
+def _card(verdict: Verdict) -> str | None:
+    assert isinstance(verdict, Valid), verdict
+    return verdict.canonical_card_number
+
+
+async def _answers(libraries: DirectoryHomeLibraries) -> bool:
+    return isinstance(await libraries.ask(ISIL, CARD), Valid)
