@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from registration.api import feed, guests, home_libraries, login_accounts, subscriptions
+from registration.api import feed, guests, home_libraries, login_accounts, personal_data, subscriptions
 from registration.api.dependencies import FEED
 from registration.api.problems import KINDS
 from registration.application.ports import Registration
@@ -39,7 +39,7 @@ def registration_app(
     app.state.registration = registration
     app.state.idempotency_keys = idempotency_keys
     app.state.feed = own_feed
-    for resource in (home_libraries, guests, login_accounts, subscriptions, feed):
+    for resource in (home_libraries, guests, login_accounts, subscriptions, personal_data, feed):
         app.include_router(resource.router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
     return app

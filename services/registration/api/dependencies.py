@@ -13,6 +13,7 @@ from shared.web.security import Principal, requires
 
 COUNTER = requires("counter")
 FEED = requires("feed")
+OPERATOR = requires("operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNT
     return Clerk(principal.organisation, Metadata(principal.subject, correlation_id(request)))
 
 
+def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:
+    """Who causes what an operator does now, at whichever organisation."""
+    return Metadata(principal.subject, correlation_id(request))
+
+
 def _registration(request: Request) -> Registration:
     found: Registration = request.app.state.registration
     return found
@@ -48,6 +54,7 @@ def _keys(request: Request) -> IdempotencyKeys:
     return found
 
 
+TheOperator = Annotated[Metadata, Depends(_operator)]
 TheClerk = Annotated[Clerk, Depends(_clerk)]
 TheRegistration = Annotated[Registration, Depends(_registration)]
 TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]
