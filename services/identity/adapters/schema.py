@@ -19,7 +19,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     (
         "identity_0002_erasures",
         """
-        -- The account's stream: a username is free again once the account was erased (I9).
+        -- The stream of the account: once that was erased, its username is free again (I9).
         ALTER TABLE usernames ADD COLUMN subject_id uuid;
         UPDATE usernames SET subject_id = opened.originator_id FROM stored_events AS opened
          WHERE opened.topic = 'identity.login-account-opened'

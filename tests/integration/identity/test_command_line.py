@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from identity.cli import app
 from shared.cli.running import exit_code
+from shared.event_log import ErasureLedger
+from tests.support.command_line import give_settings
 from tests.support.identity import PERSON_REF_KEY
 from tests.support.identity_service import settings_in
 from tests.support.tokens import Signer
@@ -23,13 +26,7 @@ JAN = "acc-jan,jan,jan@example.org,NL-070288,0990139305"
 def configured(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The settings of an installation with an empty database."""
     settings = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"), PERSON_REF_KEY)
-    for name in type(settings).model_fields:
-        monkeypatch.delenv(f"IDENTITY_{name.upper()}", raising=False)
-    monkeypatch.delenv("RUN_DIR", raising=False)
-    for name, value in settings.model_dump().items():
-        if value is not None and name != "amqp_url":
-            secret = getattr(value, "get_secret_value", None)
-            monkeypatch.setenv(f"IDENTITY_{name.upper()}", str(secret() if secret else value))
+    give_settings(settings, monkeypatch)
     return database
 
 
@@ -86,6 +83,21 @@ def test_an_import_with_a_mistake_changes_nothing_and_names_the_line(
 
 
 @pytest.mark.usefixtures("configured")
+def test_r19_the_ledger_is_applied_as_often_as_one_likes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert identity("migrate") == 0
+    asyncio.run(ErasureLedger(tmp_path / "ledger" / "identity.jsonl").note([uuid4(), uuid4()]))
+    capsys.readouterr()
+    for count in (2, 0):
+        assert identity("erasures", "apply", "--json") == 0
+        assert json.loads(capsys.readouterr().out) == {"erased": count}
+    monkeypatch.delenv("IDENTITY_ERASURE_LEDGER")
+    assert identity("erasures", "apply") == 1
+    assert "IDENTITY_ERASURE_LEDGER is not set" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configured")
 def test_without_its_schema_a_command_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,7 +116,8 @@ def test_misuse_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["work"], ["migrate"], ["doctor"], ["accounts", "import"]]
+    "command",
+    [[], ["serve"], ["work"], ["migrate"], ["doctor"], ["accounts", "import"], ["erasures", "apply"]],
 )
 def test_every_command_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert identity(*command, "--help") == 0

@@ -20,7 +20,7 @@ from registration.application.show_personal_data import show_personal_data
 from registration.domain.errors import GuestErased, GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
-from registration.domain.verdict import PatronDetails, Reason, Refused
+from registration.domain.verdict import PatronDetails, Reason, Refused, Verdict
 from shared.event_log import ErasureLedger, InMemoryEventLog, Metadata, SideRow
 from shared.messaging.envelope import Message
 from tests.support.registration import CARD, JAN, Desk, make_desk, member, on_day
@@ -124,7 +124,7 @@ class AskedMeanwhile:
     def __init__(self, desk: Desk, guest_id: UUID, card: str = CARD) -> None:
         self._desk, self._guest_id, self._card = desk, guest_id, card
 
-    async def ask(self, isil: str, card_number: str) -> object:
+    async def ask(self, isil: str, card_number: str) -> Verdict:
         await erase(self._desk, self._guest_id)
         return member(self._card)
 
