@@ -23,12 +23,15 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION skip_rows_of_erased() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Volatile, so that it sees what was committed while its statement waited.
+CREATE FUNCTION is_erased(subject uuid) RETURNS boolean VOLATILE LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM erasures WHERE subject_id = (to_jsonb(NEW) ->> TG_ARGV[0])::uuid) THEN
-        RETURN NULL;
-    END IF;
-    RETURN NEW;
+    RETURN EXISTS (SELECT FROM erasures WHERE subject_id = subject);
+END $$;
+
+CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN NULL;
 END $$;
 
 CREATE FUNCTION rows_die_with_subject(held_in text, subject_column text) RETURNS void LANGUAGE plpgsql AS $$
@@ -40,7 +43,7 @@ BEGIN
     );
     EXECUTE format(
         'CREATE TRIGGER skip_erased BEFORE INSERT ON %I FOR EACH ROW '
-        'EXECUTE FUNCTION skip_rows_of_erased(%L)',
+        'WHEN (is_erased(NEW.%I)) EXECUTE FUNCTION drop_row()',
         held_in, subject_column
     );
 END $$;

@@ -129,6 +129,7 @@ async def test_r19_home_is_not_asked_about_an_erased_guest(desk: Desk) -> None:
     asked, position = len(desk.home.asked), await desk.log.position()
     await check_term(guest_id, desk.context(), desk.registration)
     assert (len(desk.home.asked), await desk.log.position()) == (asked, position)
+    assert await desk.registration.term_checks.last(guest_id) is None
 
 
 async def test_r19_who_was_erased_while_home_was_asked_is_not_registered_again(desk: Desk) -> None:
