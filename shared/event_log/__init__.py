@@ -1,6 +1,6 @@
 """The event log: append, read, follow; aggregates in and out; personal data under keys."""
 
-from shared.event_log.erasures import ErasureLedger, brought_back, erase_again, erased_by, erasure_row
+from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
 from shared.event_log.errors import (
     AggregateNotFound,
     EventLogError,
@@ -47,7 +47,6 @@ __all__ = [
     "UniqueKeys",
     "VersionConflict",
     "brought_back",
-    "erase_again",
     "erased_by",
     "erasure_row",
     "make_mapper",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ import structlog
 from shared.event_log.types import EventLog, SideRow
 
 ERASURES = "erasures"
-AT_ONCE = 500
 
 _log = structlog.get_logger()
 
@@ -58,20 +58,14 @@ class ErasureLedger:
 
 
 async def brought_back(log: EventLog, ledger: ErasureLedger) -> Sequence[UUID]:
-    """Find whom the ledger knows as erased and this log, restored from a backup, does not."""
-    subjects = await ledger.subjects()
-    missing: list[UUID] = []
-    for start in range(0, len(subjects), AT_ONCE):
-        some = subjects[start : start + AT_ONCE]
-        erased = await log.erased(some)
-        missing += [subject for subject in some if subject not in erased]
-    return missing
+    """Find whom the ledger knows as erased and this log, restored from a backup, does not.
 
-
-async def erase_again(log: EventLog, subject_ids: Sequence[UUID]) -> None:
-    """Destroy the keys and rows of these subjects, without an event: that comes, or came, another way."""
-    for start in range(0, len(subject_ids), AT_ONCE):
-        await log.append([], [erasure_row(each) for each in subject_ids[start : start + AT_ONCE]])
+    The other way round as well: an erasure whose process died before it was noted is noted now.
+    """
+    noted = dict.fromkeys(await ledger.subjects())
+    erased = dict.fromkeys(await log.erasures())
+    await ledger.note([subject for subject in erased if subject not in noted])
+    return [subject for subject in noted if subject not in erased]
 
 
 def _append(path: Path, subject_ids: Collection[UUID]) -> None:
@@ -84,7 +78,9 @@ def _append(path: Path, subject_ids: Collection[UUID]) -> None:
     # In one write at the end of the file: several processes may keep one ledger.
     ledger = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(ledger, _after_a_torn_line(ledger) + lines)
+        whole = _after_a_torn_line(ledger) + lines
+        if os.write(ledger, whole) < len(whole):
+            raise OSError(errno.ENOSPC, "the ledger of erasures was written in part only", str(path))
         os.fsync(ledger)
     finally:
         os.close(ledger)

@@ -71,6 +71,10 @@ class InMemoryEventLog:
         """See `EventLog.erased`."""
         return {row["subject_id"] for row in self.rows(ERASURES)}.intersection(subject_ids)
 
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return [row["subject_id"] for row in self.rows(ERASURES)]
+
     async def position(self) -> int:
         """See `EventLog.position`."""
         return len(self._events)

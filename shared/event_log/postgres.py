@@ -74,6 +74,10 @@ class PostgresEventLog:
         """See `EventLog.erased`."""
         return await self._reader.erased(subject_ids)
 
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return await self._reader.erasures()
+
     async def position(self) -> int:
         """See `EventLog.position`."""
         return await self._reader.position()

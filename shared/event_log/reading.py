@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ BEYOND = f"""
 SELECT {COLUMNS} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
 """  # noqa: S608 - constants only
 ERASED = "SELECT subject_id FROM erasures WHERE subject_id = ANY ($1)"
+ERASURES = "SELECT subject_id FROM erasures ORDER BY erased_at, subject_id"
 POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 LOG_ID = "SELECT log_id FROM event_log_identity"
 
@@ -46,6 +47,10 @@ class Reader:
     async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
         """See `EventLog.erased`."""
         return {row["subject_id"] for row in await self._rows(ERASED, list(subject_ids))}
+
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return [row["subject_id"] for row in await self._rows(ERASURES)]
 
     async def position(self) -> int:
         """See `EventLog.position`."""

@@ -81,6 +81,9 @@ class EventLog(Protocol):
     async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
         """Find those of these subjects whose personal data was destroyed (R19)."""
 
+    async def erasures(self) -> Sequence[UUID]:
+        """List all subjects that were ever erased, oldest first."""
+
     async def position(self) -> int:
         """Answer the position of the last event; 0 when there is none."""
 

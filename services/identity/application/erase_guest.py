@@ -14,7 +14,7 @@ from identity.application.release_guest import release_guest
 from identity.application.saving import decided_again, save
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
-from shared.event_log import Metadata, brought_back, erasure_row
+from shared.event_log import Metadata, brought_back, erased_by, erasure_row
 
 
 async def erase_guest(link: GuestLink, identity: Identity, now: datetime) -> Sequence[AccountAtHand]:
@@ -53,10 +53,12 @@ async def _erase_again(subject_id: UUID, metadata: Metadata, identity: Identity)
     changed = [] if link is None else await erase_guest(link, identity, now)
     if account is not None and not account.erased:
         changed = [_erased(AccountAtHand(account), now)]
+    rows = [erasure_row(subject_id), *(row for each in changed for row in each.side_rows)]
     await save(
         identity,
         *([] if link is None else [link]),
         *(each.account for each in changed),
         metadata=metadata,
-        side_rows=[erasure_row(subject_id), *(row for each in changed for row in each.side_rows)],
+        side_rows=rows,
     )
+    await identity.erasure_ledger.note(erased_by(rows))

@@ -8,7 +8,7 @@ from registration.application.guests import decided
 from registration.application.ports import Registration, Written, day_of
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
-from shared.event_log import Metadata, brought_back, erase_again, erasure_row
+from shared.event_log import Metadata, brought_back, erasure_row
 
 
 async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: Registration) -> Written:
@@ -39,5 +39,5 @@ async def apply_erasures(metadata: Metadata, registration: Registration) -> int:
         try:
             await erase_personal_data(subject_id, metadata, registration)
         except GuestNotFound:  # registered after the backup: only a key may have come from elsewhere
-            await erase_again(registration.store.log, [subject_id])
+            await registration.store.log.append([], [erasure_row(subject_id)])
     return len(subjects)

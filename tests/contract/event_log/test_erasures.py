@@ -26,6 +26,8 @@ async def test_r19_rows_of_the_subject_go_with_its_event_and_others_stay(under_t
     assert position == 1
     assert await under_test.log.erased([erased, other]) == {erased}
     assert await under_test.log.erased([]) == set()
+    await under_test.log.append([], [erasure_row(other)])
+    assert await under_test.log.erasures() == [erased, other]
 
 
 async def test_r19_when_the_event_is_refused_nothing_goes(under_test: LogUnderTest) -> None:

@@ -1,13 +1,14 @@
 """The ledger of erasures: what is written there stays, whatever happens in the middle of a line (R19)."""
 
 import asyncio
+import os
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
-from shared.event_log import ErasureLedger, InMemoryEventLog, brought_back, erase_again, erasure_row
+from shared.event_log import ErasureLedger, InMemoryEventLog, brought_back, erasure_row
 
 
 @pytest.fixture
@@ -66,5 +67,30 @@ async def test_r19_only_those_whom_the_log_does_not_know_as_erased_were_brought_
     await log.append([], [erasure_row(known)])
     await ledger.note([known, *many])
     assert await brought_back(log, ledger) == many
-    await erase_again(log, many)
+    await log.append([], [erasure_row(subject) for subject in many])
     assert await brought_back(log, ledger) == []
+
+
+async def test_r19_an_erasure_whose_process_died_before_it_was_noted_is_noted_later(path: Path) -> None:
+    log, ledger = InMemoryEventLog(), ErasureLedger(path)
+    noted, not_noted = uuid4(), uuid4()
+    await log.append([], [erasure_row(noted), erasure_row(not_noted)])
+    await ledger.note([noted])
+    assert await brought_back(log, ledger) == []
+    assert await ledger.subjects() == [noted, not_noted]
+    before = path.stat().st_size  # noqa: ASYNC240
+    assert await brought_back(log, ledger) == []
+    assert path.stat().st_size == before  # noqa: ASYNC240
+
+
+async def test_r19_a_disk_that_takes_half_a_line_is_told_of(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = uuid4(), uuid4()
+    ledger, write = ErasureLedger(path), os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, data: write(file, data[:20]))
+        with pytest.raises(OSError, match="in part"):
+            await ledger.note([first])
+    await ledger.note([first, second])
+    assert await ledger.subjects() == [first, second]
