@@ -36,6 +36,7 @@ class ServiceSettings(BaseSettings):
     service_token_file: Path | None = None  # bearer token for calling the other service
     master_key_file: Path
     person_ref_key_file: Path
+    erasure_ledger: Path | None = None  # file of erasures, away from the backups (R19); none: none is kept
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "INFO"

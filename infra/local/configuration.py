@@ -60,6 +60,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "ORGANISATIONS": str(organisations),
     }
     for service, settings in (("registration", registration), ("identity", identity)):
+        settings["ERASURE_LEDGER"] = str(run_dir / "ledger" / f"{service}.jsonl")
         write_privately(run_dir / f"{service}.env", _lines(service, settings))
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -16,6 +17,7 @@ from identity.adapters.published_messages import published_messages
 from identity.adapters.registration_api import RegistrationApi
 from identity.adapters.usernames import PostgresUsernames
 from identity.api.app import identity_app
+from identity.application.erase_guest import apply_erasures
 from identity.application.ports import (
     AccountDirectory,
     Clock,
@@ -29,8 +31,10 @@ from identity.read_models.views import VIEWS
 from identity.settings import Settings
 from shared.event_log import (
     AggregateStore,
+    ErasureLedger,
     EventLog,
     MasterKeys,
+    Metadata,
     PostgresDataKeys,
     PostgresEventLog,
     make_mapper,
@@ -52,6 +56,7 @@ from shared.web.token_keys import JwksKeys, keys_of
 
 CONNECTIONS = (4, 16)  # the event log keeps two for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
+APPLY_ERASURES_EVERY = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             organisations=_organisations(settings),
             person_ref_key=person_ref_key,
             clock=replaced.clock or SystemClock(),
+            erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
@@ -132,7 +138,18 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """What the worker keeps running."""
     forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
-    return {**_transport(service), **_views(service), "idempotency keys": forget}
+    erase = partial(every, APPLY_ERASURES_EVERY, partial(erase_again, service))
+    return {
+        **_transport(service),
+        **_views(service),
+        "idempotency keys": forget,
+        "erasures": erase,
+    }
+
+
+async def erase_again(service: Service) -> int:
+    """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
+    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.identity)
 
 
 def view_source(settings: Settings) -> Source:

@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 accounts = typer.Typer(no_args_is_help=True, help="Login accounts.")
 app.add_typer(accounts, name="accounts")
+erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19, I9).")
+app.add_typer(erasures, name="erasures")
 
 
 def _views() -> ServiceViews:
@@ -106,6 +108,14 @@ def import_file(
         show_json(done)
     else:
         typer.echo(f"{done['opened']} accounts opened, {done['known']} known already.")
+
+
+@erasures.command("apply", epilog="Example: identity erasures apply")
+def apply(as_json: Json = False) -> None:
+    """Destroy again what a restored backup brought back, by IDENTITY_ERASURE_LEDGER; safe to repeat."""
+    from identity.bootstrap import erase_again, open_service  # noqa: PLC0415
+
+    commands.apply_erasures(_settings(), open_service, erase_again, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

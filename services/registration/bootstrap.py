@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -21,6 +22,7 @@ from registration.adapters.published_messages import published_messages
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
 from registration.api.app import registration_app
+from registration.application.erase_personal_data import apply_erasures
 from registration.application.ports import (
     Clock,
     HomeLibraries,
@@ -36,8 +38,10 @@ from registration.read_models.views import VIEWS
 from registration.settings import Settings
 from shared.event_log import (
     AggregateStore,
+    ErasureLedger,
     EventLog,
     MasterKeys,
+    Metadata,
     PostgresDataKeys,
     PostgresEventLog,
     make_mapper,
@@ -59,6 +63,7 @@ from shared.web.token_keys import JwksKeys, keys_of
 
 CONNECTIONS = (4, 16)  # the event log keeps two for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
+APPLY_ERASURES_EVERY = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             isil_aliases=directory.aliases,
             person_ref_key=person_ref_key,
             clock=replaced.clock or SystemClock(),
+            erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         yield Service(
@@ -144,7 +150,18 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """What the worker keeps running."""
     forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
-    return {**_transport(service), **_views(service), "idempotency keys": forget}
+    erase = partial(every, APPLY_ERASURES_EVERY, partial(erase_again, service))
+    return {
+        **_transport(service),
+        **_views(service),
+        "idempotency keys": forget,
+        "erasures": erase,
+    }
+
+
+async def erase_again(service: Service) -> int:
+    """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
+    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.registration)
 
 
 def view_source(settings: Settings) -> Source:

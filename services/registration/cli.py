@@ -28,6 +28,8 @@ isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes (R2)."
 guests = typer.Typer(no_args_is_help=True, help="Single guests.")
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
+erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19).")
+app.add_typer(erasures, name="erasures")
 
 
 def _views() -> ServiceViews:
@@ -114,6 +116,43 @@ def check(guest_id: UUID, as_json: Json = False) -> None:
     """Ask one guest's home library again about the term (R12)."""
     outcome = in_loop(_check(_settings(), guest_id))
     show_json(outcome) if as_json else show_pairs(outcome)
+
+
+@guests.command("show", epilog="Example: registration guests show 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+def show(
+    guest_id: UUID,
+    personal_data: Annotated[
+        bool, typer.Option("--personal-data", help="All that is held about the person (R19).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one guest of any organisation, with everything that happened to it."""
+    from registration.guest_commands import print_guest, read_guest  # noqa: PLC0415
+
+    held = in_loop(read_guest(_settings(), guest_id))
+    print_guest(held, personal_data=personal_data, as_json=as_json)
+
+
+@guests.command("erase", epilog="Example: registration guests erase 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+def erase(
+    guest_id: UUID,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy all that is personal of one guest, for good (R19)."""
+    from registration.guest_commands import confirm_erasure, erase_guest  # noqa: PLC0415
+
+    confirm_erasure(guest_id, yes=yes)
+    in_loop(erase_guest(_settings(), guest_id))
+    show_json({"guest_id": guest_id, "erased": True}) if as_json else typer.echo("Erased.")
+
+
+@erasures.command("apply", epilog="Example: registration erasures apply")
+def apply(as_json: Json = False) -> None:
+    """Destroy again what a restored backup brought back, by REGISTRATION_ERASURE_LEDGER; safe to repeat."""
+    from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
+
+    commands.apply_erasures(_settings(), open_service, erase_again, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The checks of `doctor` that both services share."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,13 +56,26 @@ def files(settings: ServiceSettings) -> list[Step]:
             raise LookupError("not set")
         return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
 
+    async def erasure_ledger() -> str:
+        return _ledger(settings.erasure_ledger)
+
     return [
         Step("master keys", master_keys, f"make {prefix}MASTER_KEY_FILE: a line of 32 bytes in base64"),
         Step("person_ref key", person_ref_key, f"give both services one {prefix}PERSON_REF_KEY_FILE"),
         Step(
             "service token", service_token, f"put a token for the other service in {prefix}SERVICE_TOKEN_FILE"
         ),
+        Step("erasure ledger", erasure_ledger, f"make the folder of {prefix}ERASURE_LEDGER writable"),
     ]
+
+
+def _ledger(path: Path | None) -> str:
+    if path is None:
+        return "none: a restored backup brings back what was erased"
+    folder = next(each for each in path.parents if each.exists())
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise PermissionError(f"{path} cannot be written")
+    return str(path)
 
 
 def _keys(path: Path) -> str:

@@ -1,5 +1,6 @@
 """The event log: append, read, follow; aggregates in and out; personal data under keys."""
 
+from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
 from shared.event_log.errors import (
     AggregateNotFound,
     EventLogError,
@@ -10,7 +11,7 @@ from shared.event_log.errors import (
     SideRowConflict,
     VersionConflict,
 )
-from shared.event_log.in_memory import InMemoryEventLog, UniqueKeys
+from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.event_log.key_stores import InMemoryDataKeys, PostgresDataKeys
 from shared.event_log.keys import DataKey, DataKeys, MasterKeys
 from shared.event_log.mapping import make_mapper
@@ -25,6 +26,7 @@ __all__ = [
     "AggregateStore",
     "DataKey",
     "DataKeys",
+    "ErasureLedger",
     "EventLog",
     "EventLogError",
     "InMemoryDataKeys",
@@ -41,7 +43,11 @@ __all__ = [
     "SealBroken",
     "SideRow",
     "SideRowConflict",
+    "SubjectColumns",
     "UniqueKeys",
     "VersionConflict",
+    "brought_back",
+    "erased_by",
+    "erasure_row",
     "make_mapper",
 ]

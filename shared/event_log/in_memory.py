@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from shared.event_log.doorbell import Doorbell
+from shared.event_log.erasures import ERASURES
 from shared.event_log.errors import SideRowConflict, VersionConflict
 from shared.event_log.following import tail, wait_beyond
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
@@ -16,15 +17,25 @@ from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]
 """The unique keys of side tables: name of the constraint -> (table, its columns)."""
 
-DATA_KEYS: UniqueKeys = {"data_keys_pkey": ("data_keys", ("subject_id",))}
+SubjectColumns = Mapping[str, str]
+"""The side tables whose rows die with their subject (R19): table -> the column that names the subject."""
+
+OWN_KEYS: UniqueKeys = {
+    "data_keys_pkey": ("data_keys", ("subject_id",)),
+    "erasures_pkey": (ERASURES, ("subject_id",)),
+}
+OWN_SUBJECTS: SubjectColumns = {"data_keys": "subject_id"}
 
 
 class InMemoryEventLog:
-    """An `EventLog` in a list. `unique_keys` names the keys of the side tables, as the schema would."""
+    """An `EventLog` in a list. It is told of the side tables what the schema would say."""
 
-    def __init__(self, unique_keys: UniqueKeys | None = None) -> None:
+    def __init__(
+        self, unique_keys: UniqueKeys | None = None, subject_columns: SubjectColumns | None = None
+    ) -> None:
         self.log_id = uuid4()
-        self._unique_keys = {**DATA_KEYS, **(unique_keys or {})}
+        self._unique_keys = {**OWN_KEYS, **(unique_keys or {})}
+        self._subject_columns = {**OWN_SUBJECTS, **(subject_columns or {})}
         self._events: list[RecordedEvent] = []
         self._streams: dict[UUID, list[RecordedEvent]] = {}
         self._rows: dict[str, list[Mapping[str, Any]]] = {}
@@ -40,7 +51,7 @@ class InMemoryEventLog:
         self._check_versions(events)
         accepted = self._accept(side_rows)
         for row in accepted:
-            self.rows(row.table).append(dict(row.values))
+            self._write(row)
         for event in events:
             self._record(event)
         if events:
@@ -55,6 +66,14 @@ class InMemoryEventLog:
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
         return self._events[max(after, 0) : max(after, 0) + limit]
+
+    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
+        """See `EventLog.erased`."""
+        return {row["subject_id"] for row in self.rows(ERASURES)}.intersection(subject_ids)
+
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return [row["subject_id"] for row in self.rows(ERASURES)]
 
     async def position(self) -> int:
         """See `EventLog.position`."""
@@ -99,6 +118,18 @@ class InMemoryEventLog:
                 if any([other.get(column) for column in columns] == key for other in present):
                     return constraint
         return None
+
+    def _write(self, row: SideRow) -> None:
+        """A row, unless its subject was erased; the row of an erasure takes the others away."""
+        subject = row.values.get(self._subject_columns.get(row.table, ""))
+        if any(erasure["subject_id"] == subject for erasure in self.rows(ERASURES)):
+            return
+        self.rows(row.table).append(dict(row.values))
+        if row.table == ERASURES:
+            for table, column in self._subject_columns.items():
+                self.rows(table)[:] = [
+                    kept for kept in self.rows(table) if kept[column] != row.values["subject_id"]
+                ]
 
     def _record(self, event: NewEvent) -> None:
         recorded = RecordedEvent(

@@ -29,11 +29,6 @@ class PostgresDataKeys:
         wrapped = await self._pool.fetchval("SELECT wrapped FROM data_keys WHERE subject_id = $1", subject_id)
         return None if wrapped is None else self._master_keys.unwrap(subject_id, wrapped)
 
-    async def erase(self, subject_id: UUID) -> bool:
-        """See `DataKeys.erase`."""
-        status = await self._pool.execute("DELETE FROM data_keys WHERE subject_id = $1", subject_id)
-        return bool(status == "DELETE 1")
-
     async def rewrap(self) -> int:
         """Wrap every key under the newest master key, so that older ones can be dropped; answer how many."""
         rewrapped = 0
@@ -68,10 +63,3 @@ class InMemoryDataKeys:
             if row["subject_id"] == subject_id:
                 return self._master_keys.unwrap(subject_id, row["wrapped"])
         return None
-
-    async def erase(self, subject_id: UUID) -> bool:
-        """See `DataKeys.erase`."""
-        kept = [row for row in self._rows if row["subject_id"] != subject_id]
-        found = len(kept) < len(self._rows)
-        self._rows[:] = kept
-        return found

@@ -43,16 +43,13 @@ class DataKey:
 
 
 class DataKeys(Protocol):
-    """The keys of all persons that a service knows."""
+    """The keys of all persons that a service knows; one is destroyed by the row of an erasure (R19)."""
 
     def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """Make a new key; it exists from the moment that its row was written along with an append."""
 
     async def get(self, subject_id: UUID) -> DataKey | None:
         """Find a person's key; None when it was erased, or there never was one."""
-
-    async def erase(self, subject_id: UUID) -> bool:
-        """Destroy a person's key, and with it all that was sealed under it; say whether there was one."""
 
 
 class MasterKeys:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Self
 from uuid import UUID
 
@@ -69,6 +69,14 @@ class PostgresEventLog:
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
         return await self._reader.read(after, limit)
+
+    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
+        """See `EventLog.erased`."""
+        return await self._reader.erased(subject_ids)
+
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return await self._reader.erasures()
 
     async def position(self) -> int:
         """See `EventLog.position`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,8 @@ WHERE originator_id = $1 AND originator_version > $2 ORDER BY originator_version
 BEYOND = f"""
 SELECT {COLUMNS} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
 """  # noqa: S608 - constants only
+ERASED = "SELECT subject_id FROM erasures WHERE subject_id = ANY ($1)"
+ERASURES = "SELECT subject_id FROM erasures ORDER BY erased_at, subject_id"
 POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 LOG_ID = "SELECT log_id FROM event_log_identity"
 
@@ -40,6 +43,14 @@ class Reader:
         if events and events[-1].position != max(after, 0) + len(events):
             raise LogCorrupt(f"a position is missing between {after} and {events[-1].position}")
         return events
+
+    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
+        """See `EventLog.erased`."""
+        return {row["subject_id"] for row in await self._rows(ERASED, list(subject_ids))}
+
+    async def erasures(self) -> Sequence[UUID]:
+        """See `EventLog.erasures`."""
+        return [row["subject_id"] for row in await self._rows(ERASURES)]
 
     async def position(self) -> int:
         """See `EventLog.position`."""

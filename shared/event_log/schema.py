@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shared.event_log import erasure_schema
+
 # The columns that the `eventsourcing` library knows have its names and types: its tools read this log.
 TABLES = """
 CREATE TABLE stored_events (
@@ -109,4 +111,5 @@ END $$;
 SCHEMA: Sequence[tuple[str, str]] = (
     ("event_log_0001_tables", TABLES),
     ("event_log_0002_append", APPEND),
+    *erasure_schema.SCHEMA,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -77,6 +77,12 @@ class EventLog(Protocol):
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """Read at most `limit` events beyond position `after`, in order and without gaps."""
+
+    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
+        """Find those of these subjects whose personal data was destroyed (R19)."""
+
+    async def erasures(self) -> Sequence[UUID]:
+        """List all subjects that were ever erased, oldest first."""
 
     async def position(self) -> int:
         """Answer the position of the last event; 0 when there is none."""

@@ -1,8 +1,8 @@
 """The feed: the second way to a service's messages, in order, from what was committed (contract.md, HTTP)."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -15,6 +15,16 @@ from shared.messaging.errors import FeedUnavailable, MalformedMessage
 
 ToMessage = Callable[[RecordedEvent], Message | None]
 """How a service publishes one of its recorded events; None for what stays inside (another stream's event)."""
+
+
+async def to_messages(
+    recorded: Sequence[RecordedEvent], to_message: ToMessage, log: EventLog
+) -> list[Message | None]:
+    """These events as messages; those of erased guests say so (R19), after one question for all of them."""
+    erased = await log.erased({event.originator_id for event in recorded})
+    made = map(to_message, recorded)
+    return [replace(each, erased=True) if each and each.subject in erased else each for each in made]
+
 
 # On top of the seconds that the feed was asked to wait: the time in which an answer must come.
 ANSWER_WITHIN = 10.0
@@ -71,7 +81,7 @@ class LogFeed:
     async def _messages(self, recorded: list[RecordedEvent]) -> list[Message]:
         messages: list[Message] = []
         for start in range(0, len(recorded), AT_A_TIME):
-            made = map(self._to_message, recorded[start : start + AT_A_TIME])
+            made = await to_messages(recorded[start : start + AT_A_TIME], self._to_message, self._log)
             messages += [message for message in made if message is not None]
             await asyncio.sleep(0)  # a whole page takes long enough to make a login wait
         return messages

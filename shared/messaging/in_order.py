@@ -46,7 +46,7 @@ class InOrder:
         known = [message for message in messages if message.stream_version <= last]
         fresh = _by_version(message for message in messages if message.stream_version > last)
         await self._drop(known)
-        if fresh and not _follows(last, fresh):
+        if fresh and (not _follows(last, fresh) or _some_were_erased(fresh)):
             fresh = await self._fill_gaps(guest_id, last, fresh)
         for version in sorted(fresh):
             await self._apply(fresh[version])
@@ -113,6 +113,11 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
         if by_version.setdefault(message.stream_version, message).id != message.id:
             raise Stuck(message) from Diverged()
     return by_version
+
+
+def _some_were_erased(messages: dict[int, Message]) -> bool:
+    """Some came before the guest was erased, and some after: the feed tells all as they are now (R19)."""
+    return len({message.erased for message in messages.values()}) > 1
 
 
 def _follows(last: int, messages: dict[int, Message]) -> bool:

@@ -56,6 +56,8 @@ class Inbox:
             standing = await self._standings.of(message)
             while standing.is_held:
                 if await self.held.queue_behind(message):
+                    if message.erased:  # whatever is in the way is harmless now, and need not wait (R19)
+                        await self._retry_in_turn(message.subject)
                     return
                 standing = await self._standings.of(message)
             if standing.is_known:
@@ -122,12 +124,15 @@ class Inbox:
 
     async def _retry(self, guest_id: UUID) -> bool:
         async with self._turn(guest_id):
-            while messages := await self.held.messages(guest_id):
-                if not await self._catch_up_or_hold(guest_id, messages):
-                    return False
-                if await self.held.let_go(guest_id):
-                    return True
-            return await self.held.let_go(guest_id)
+            return await self._retry_in_turn(guest_id)
+
+    async def _retry_in_turn(self, guest_id: UUID) -> bool:
+        while messages := await self.held.messages(guest_id):
+            if not await self._catch_up_or_hold(guest_id, messages):
+                return False
+            if await self.held.let_go(guest_id):
+                return True
+        return await self.held.let_go(guest_id)
 
     async def _catch_up_or_hold(
         self, guest_id: UUID, messages: Sequence[Message], last: int | None = None

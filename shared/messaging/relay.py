@@ -1,17 +1,17 @@
 """The relay: the log is the outbox; everything in it that is published reaches the broker, in order (A3)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import structlog
 
-from shared.event_log import EventLog, RecordedEvent
+from shared.event_log import EventLog, LogUnavailable
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import LeaseLost, TryAgain
-from shared.messaging.feed import ToMessage
+from shared.messaging.feed import ToMessage, to_messages
 from shared.messaging.leases import Lease, Leases, lead
 
 TASK = "relay"
@@ -63,7 +63,7 @@ class Relay:
             try:
                 async with self._connect() as publisher:
                     await self._publish_on(lease, publisher)
-            except TryAgain as error:
+            except (TryAgain, LogUnavailable) as error:
                 metrics.publish_failures.inc()
                 logger.warning("relay.waiting", reason=str(error), position=self._confirmed)
             pause = FIRST_PAUSE if self._confirmed > before else min(2 * pause, LONGEST_PAUSE)
@@ -80,10 +80,11 @@ class Relay:
             await under_way.end()
 
     async def _send(self, publisher: Publisher, sent: Sent, under_way: "UnderWay") -> None:
-        async for event in _one_by_one(self._log.tail(self._confirmed)):
-            message = self._to_message(event)
-            confirmed = None if message is None else under_way.start(publisher.publish(message))
-            await sent.put((event.position, confirmed))
+        async for events in self._log.tail(self._confirmed):
+            messages = await to_messages(events, self._to_message, self._log)
+            for event, message in zip(events, messages, strict=True):
+                confirmed = None if message is None else under_way.start(publisher.publish(message))
+                await sent.put((event.position, confirmed))
 
     async def _follow_confirms(self, lease: Lease, sent: Sent) -> None:
         """Moves the checkpoint over what is confirmed without a gap; not for each when many are under way."""
@@ -103,12 +104,6 @@ class Relay:
         while True:
             metrics.relay_lag.set(await self._log.position() - self._confirmed)
             await asyncio.sleep(MEASURE_EVERY)
-
-
-async def _one_by_one(batches: AsyncIterator[list[RecordedEvent]]) -> AsyncIterator[RecordedEvent]:
-    async for batch in batches:
-        for event in batch:
-            yield event
 
 
 async def _until_one_fails(*endless: Coroutine[Any, Any, None]) -> None:

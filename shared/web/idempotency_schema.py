@@ -33,4 +33,12 @@ SCHEMA: Sequence[tuple[str, str]] = (
             FOR EACH ROW EXECUTE FUNCTION idempotency_position();
         """,
     ),
+    # The hash of a body is the hash of somebody's particulars (R19).
+    (
+        "idempotency_0002_erasures",
+        """
+        CREATE INDEX idempotency_keys_resource_id_idx ON idempotency_keys (resource_id);
+        SELECT rows_die_with_subject('idempotency_keys', 'resource_id');
+        """,
+    ),
 )

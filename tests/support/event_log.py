@@ -21,7 +21,8 @@ CARDS_SCHEMA = (
             organisation text, number text, note text DEFAULT 'none', by uuid, seal bytea, extra jsonb,
             on_day date, at_time timestamptz, count bigint, chip boolean,
             PRIMARY KEY (organisation, number)
-        )
+        );
+        SELECT rows_die_with_subject('cards', 'by')
         """,
     ),
 )
@@ -46,7 +47,7 @@ def new_event(
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[LogUnderTest]:
     """A log in memory that knows the key of `cards`."""
-    log = InMemoryEventLog(CARDS_KEY)
+    log = InMemoryEventLog(CARDS_KEY, {"cards": "by"})
 
     async def rows(table: str) -> list[dict[str, Any]]:
         return [dict(row) for row in log.rows(table)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from identity.adapters.in_memory import (
+    SUBJECT_COLUMNS,
     UNIQUE_KEYS,
     InMemoryAccountDirectory,
     InMemoryRegistration,
@@ -131,6 +132,18 @@ class Counter:
         self._index(guest_id, data.get("login_account"))
         return message
 
+    def erases(self, guest_id: UUID) -> Message:
+        """Personal data is destroyed: the guest's messages say so from now on, and nothing finds it."""
+        erased = self.happens(guest_id, "personal-data-erased.v1")
+        messages = self.feed.messages[guest_id]
+        messages[:] = [replace(message, erased=True) for message in messages]
+        for index in (self.feed.by_account, self.feed.by_person):
+            for guests in index.values():
+                guests[:] = [guest for guest in guests if guest != guest_id]
+        for wish in [wish for wish in self.feed.new_accounts if wish[0] == guest_id]:
+            del self.feed.new_accounts[wish]
+        return replace(erased, erased=True)
+
     def _index(self, guest_id: UUID, choice: dict[str, Any] | None) -> None:
         if choice and choice["account_id"]:
             asked = self.feed.by_account.setdefault((self._organisations[guest_id], choice["account_id"]), [])
@@ -158,7 +171,7 @@ class House:
     """All of identity in memory: the real use cases, fakes around them."""
 
     def __init__(self, *accounts: AccountDetails, log: InMemoryEventLog | None = None) -> None:
-        self.log = log or InMemoryEventLog(SIDE_TABLES)
+        self.log = log or InMemoryEventLog(SIDE_TABLES, SUBJECT_COLUMNS)
         self.store = AggregateStore(self.log, make_mapper())
         self.directory = InMemoryAccountDirectory(list(accounts))
         self.registration = InMemoryRegistration()

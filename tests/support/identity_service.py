@@ -132,6 +132,7 @@ def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: byt
             "person_ref_key_file": folder / "shared.key",
             "registration_url": "http://127.0.0.1:9",
             "organisations": folder / "identity-organisations.toml",
+            "erasure_ledger": folder / "ledger" / "identity.jsonl",
         }
     )
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
 from registration.adapters.in_memory import (
+    SUBJECT_COLUMNS,
     UNIQUE_KEYS,
     InMemoryRegistrations,
     InMemoryTermChecks,
@@ -137,7 +138,7 @@ def on_day(day: date) -> datetime:
 
 def make_desk() -> Desk:
     """A fresh counter in memory, on 11 September 2025, with the seed's member at home."""
-    log = InMemoryEventLog(UNIQUE_KEYS)
+    log = InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)
     return desk_over(log, InMemoryDataKeys(log), InMemoryRegistrations(log), InMemoryTermChecks())
 
 

@@ -135,6 +135,7 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
             "identity_url": "http://127.0.0.1:9",
             "home_libraries": folder / "home_libraries.toml",
             "organisations": folder / "organisations.toml",
+            "erasure_ledger": folder / "ledger" / "registration.jsonl",
         }
     )
 

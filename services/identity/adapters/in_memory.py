@@ -14,11 +14,14 @@ from identity.application.ports import (
     RegistrationUnavailable,
 )
 from identity.domain.home_card import isil_base
-from shared.event_log import InMemoryEventLog, UniqueKeys
+from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.messaging.envelope import Message
 
 UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}
-"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS)`."""
+"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
+
+SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id"}
+"""Whose rows die with an erased account (R19, I9)."""
 
 
 @dataclass

@@ -16,4 +16,17 @@ SCHEMA: Sequence[tuple[str, str]] = (
         CREATE INDEX usernames_account_id_idx ON usernames (account_id);
         """,
     ),
+    (
+        "identity_0002_erasures",
+        """
+        -- The stream of the account: once that was erased, its username is free again (I9).
+        ALTER TABLE usernames ADD COLUMN subject_id uuid;
+        UPDATE usernames SET subject_id = opened.originator_id FROM stored_events AS opened
+         WHERE opened.topic = 'identity.login-account-opened'
+           AND convert_from(opened.state, 'UTF8')::jsonb ->> 'account_id' = usernames.account_id;
+        ALTER TABLE usernames ALTER COLUMN subject_id SET NOT NULL;
+        CREATE INDEX usernames_subject_id_idx ON usernames (subject_id);
+        SELECT rows_die_with_subject('usernames', 'subject_id');
+        """,
+    ),
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from eventsourcing.domain import Aggregate
 
 from identity.application.ports import AccountDetails, Identity
 from identity.application.usernames import username_key
-from identity.domain.account_history import login_account_stream
+from identity.domain.account_history import login_account_stream, stream_after
 from identity.domain.actor import Actor
 from identity.domain.home_card import isil_base
 from identity.domain.login_account import LoginAccount
@@ -33,9 +33,19 @@ class AccountAtHand:
 
 
 async def own_account(account_id: str, identity: Identity) -> AccountAtHand | None:
-    """The account from our own store: one indexed read."""
-    account = await identity.store.find(LoginAccount, login_account_stream(account_id))
+    """The account from our own store: one indexed read, and one more for each time that it was erased."""
+    _, account = await _last(account_id, identity)
     return None if account is None else AccountAtHand(account)
+
+
+async def _last(account_id: str, identity: Identity) -> tuple[UUID, LoginAccount | None]:
+    """The stream of the account as it is now, after all erasures (I9), and what is in it."""
+    stream = login_account_stream(account_id)
+    account = await identity.store.find(LoginAccount, stream)
+    while account is not None and account.erased:
+        stream = stream_after(stream)
+        account = await identity.store.find(LoginAccount, stream)
+    return stream, account
 
 
 async def account_on_first_need(account_id: str, identity: Identity) -> AccountAtHand | None:
@@ -49,7 +59,7 @@ async def account_on_first_need(account_id: str, identity: Identity) -> AccountA
     if listed is None:
         return None
     reference = person_of(listed, identity)
-    return new_account(listed, identity, person=reference, username_must_be_free=False)
+    return await new_account(listed, identity, person=reference, username_must_be_free=False)
 
 
 def person_of(details: AccountDetails, identity: Identity) -> str:
@@ -58,15 +68,17 @@ def person_of(details: AccountDetails, identity: Identity) -> str:
     return person_ref(identity.person_ref_key, isil_base(details.home_isil), card)
 
 
-def new_account(
+async def new_account(
     details: AccountDetails, identity: Identity, *, person: str, username_must_be_free: bool
 ) -> AccountAtHand:
     """Open an account with an actor of its own and what is personal sealed (A8)."""
     now = identity.clock.now()
-    key, key_row = identity.data_keys.mint(login_account_stream(details.account_id))
+    stream, _ = await _last(details.account_id, identity)
+    key, key_row = identity.data_keys.mint(stream)
     actor = Actor.open(uuid4(), account_id=details.account_id, organisation=None, now=now)
     account = LoginAccount.open(
         details.account_id,
+        stream=stream,
         actor_id=actor.id,
         home_isil=details.home_isil,
         person_ref=person,
@@ -84,6 +96,7 @@ def new_account(
         {
             "username_key": username_key(details.username, details.home_isil, identity),
             "account_id": details.account_id,
+            "subject_id": stream,
         },
         or_ignore=not username_must_be_free,
     )

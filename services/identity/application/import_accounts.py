@@ -122,7 +122,7 @@ async def _import(details: AccountDetails, context: Context, identity: Identity)
     if await own_account(details.account_id, identity) is not None:
         return False
     person = person_of(details, identity)
-    at_hand = new_account(details, identity, person=person, username_must_be_free=True)
+    at_hand = await new_account(details, identity, person=person, username_must_be_free=True)
     try:
         await save(identity, *at_hand.aggregates, metadata=context.metadata, side_rows=at_hand.side_rows)
     except VersionConflict:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from identity.application.accounts import AccountAtHand, account_on_first_need, new_account, own_account
-from identity.application.ports import AccountDetails, Identity
+from identity.application.ports import AccountDetails, BeingErased, Identity
 from identity.application.release_guest import release_guest
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import (
@@ -50,7 +51,7 @@ async def link_guest(
     """Link, or refuse with the reason; each request gets an answer of its own. What is to be saved along.
 
     Asking for another account lets go of the former one, also when the other is refused then: what
-    registration asked last is what holds. Raises RegistrationUnavailable, DirectoryUnavailable.
+    registration asked last is what holds. Raises RegistrationUnavailable, DirectoryUnavailable, BeingErased.
     """
     if asked is None:
         return []
@@ -60,10 +61,19 @@ async def link_guest(
         at_hand = await _account(link, asked, identity)
         linked = at_hand.account.link(link.id, link.organisation, link.standing, now)
     except tuple(REASONS) as refusal:
+        if isinstance(refusal, AccountInUse):
+            await _is_there(refusal.guest_id, link, asked, identity)
         link.refuse(asked.account_id, REASONS[type(refusal)], now)
         return changed
     link.confirm(linked, now)
     return [*changed, at_hand]
+
+
+async def _is_there(guest_id: UUID, link: GuestLink, asked: RequestedAccount, identity: Identity) -> None:
+    """Whoever has the account may be erased, and registered anew: this news can come before that (I9)."""
+    known = await identity.registration.registrations(link.organisation, account_id=asked.account_id)
+    if all(guest.guest_id != guest_id for guest in known):
+        raise BeingErased
 
 
 async def _account(link: GuestLink, asked: RequestedAccount, identity: Identity) -> AccountAtHand:
@@ -86,4 +96,4 @@ async def _opened(link: GuestLink, account_id: str, identity: Identity) -> Accou
     if await username_taken(username, wanted.home_isil, account_id, identity):
         raise UsernameTaken
     details = AccountDetails(account_id, username, wanted.email, wanted.home_isil, None)
-    return new_account(details, identity, person=link.person_ref, username_must_be_free=True)
+    return await new_account(details, identity, person=link.person_ref, username_must_be_free=True)

@@ -59,7 +59,8 @@ async def _open(details: AccountDetails, context: Context, identity: Identity) -
         raise UsernameTaken
     if await own_account(account_id, identity) is not None:
         raise AccountIdTaken
-    at_hand = new_account(details, identity, person=person_of(details, identity), username_must_be_free=True)
+    person = person_of(details, identity)
+    at_hand = await new_account(details, identity, person=person, username_must_be_free=True)
     position = await save(
         identity,
         *at_hand.aggregates,

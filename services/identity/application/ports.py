@@ -13,7 +13,7 @@ from typing import Protocol
 from uuid import UUID
 
 from identity.domain.home_card import isil_base
-from shared.event_log import AggregateStore, DataKeys, Metadata, SideRow
+from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
 from shared.messaging.envelope import Message
 from shared.messaging.errors import TryAgain
 
@@ -42,6 +42,10 @@ class Context:
 
 class RegistrationUnavailable(TryAgain):
     """Registration cannot be asked now, so this login cannot be decided: try again."""
+
+
+class BeingErased(TryAgain):
+    """The guest who has this account was erased at registration; here that is still to be heard."""
 
 
 class DirectoryUnavailable(TryAgain):
@@ -138,6 +142,9 @@ class Organisations:
         return isil_base(home_isil) in own
 
 
+NO_LEDGER = ErasureLedger()
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The collaborators of the use cases."""
@@ -150,3 +157,4 @@ class Identity:
     organisations: Organisations
     person_ref_key: bytes
     clock: Clock
+    erasure_ledger: ErasureLedger = NO_LEDGER

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 
 from identity.application.accounts import AccountAtHand, own_account
+from identity.application.erase_guest import erase_guest
 from identity.application.link_guest import link_guest, requested_account
 from identity.application.ports import Identity
 from identity.application.release_guest import release_guest
 from identity.application.saving import save
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.standing import Standing
-from shared.event_log import Metadata, SideRow
+from shared.event_log import Metadata, SideRow, erased_by, erasure_row
 from shared.messaging.envelope import Message
 
 Changed = Sequence[AccountAtHand]
@@ -21,8 +22,9 @@ Changed = Sequence[AccountAtHand]
 async def receive_guest_event(message: Message, inbox_row: SideRow, *, identity: Identity) -> None:
     """Apply one message of registration: the handler of identity's inbox.
 
-    Guest, account, actor and inbox row go in one append, the row also when nothing changes here. Raises
-    VersionConflict (call it again), RegistrationUnavailable and DirectoryUnavailable (wait).
+    Guest, account, actor and inbox row go in one append, the row also when nothing changes here; so do the
+    rows of an erasure, which then goes into the ledger. Raises VersionConflict (call it again) and TryAgain
+    (wait).
     """
     now = identity.clock.now()
     link = await identity.store.find(GuestLink, message.subject)
@@ -32,16 +34,21 @@ async def receive_guest_event(message: Message, inbox_row: SideRow, *, identity:
     elif message.type == REGISTERED and not message.erased:
         link = _noted(message, now)
         changed = await link_guest(link, requested_account(message.data["login_account"]), identity, now)
+    rows = [row for at_hand in changed for row in at_hand.side_rows]
+    if message.type == ERASED:
+        rows.append(erasure_row(message.subject))
     await save(
         identity,
         *([] if link is None else [link]),
         *(aggregate for at_hand in changed for aggregate in at_hand.aggregates),
         metadata=Metadata("identity", message.correlation_id, message.id),
-        side_rows=[inbox_row, *(row for at_hand in changed for row in at_hand.side_rows)],
+        side_rows=[inbox_row, *rows],
     )
+    await identity.erasure_ledger.note(erased_by(rows))
 
 
 REGISTERED = "guest-registered.v1"
+ERASED = "personal-data-erased.v1"
 
 
 def _noted(message: Message, now: datetime) -> GuestLink:
@@ -56,6 +63,10 @@ def _noted(message: Message, now: datetime) -> GuestLink:
 
 async def _apply(message: Message, link: GuestLink, identity: Identity, now: datetime) -> Changed:
     """The effect on a guest that is known. An erased message only still lets go; other types have none."""
+    if link.erased:
+        return []
+    if message.type == ERASED:
+        return await erase_guest(link, identity, now)
     if message.type in ("login-account-unlinked.v1", "guest-deregistered.v1"):
         changed = await release_guest(link, identity, now)
         if message.type == "guest-deregistered.v1":

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from identity.application.accounts import AccountAtHand
+from identity.application.accounts import AccountAtHand, own_account
 from identity.application.ports import Identity
-from identity.domain.account_history import login_account_stream
 from identity.domain.guest_link import GuestLink, Linked
-from identity.domain.login_account import LoginAccount
 
 
 async def release_guest(link: GuestLink, identity: Identity, now: datetime) -> Sequence[AccountAtHand]:
@@ -18,6 +16,8 @@ async def release_guest(link: GuestLink, identity: Identity, now: datetime) -> S
     link.release(now)
     if not isinstance(former, Linked):
         return []
-    account = await identity.store.load(LoginAccount, login_account_stream(former.account_id))
-    account.release(link.id, now)
-    return [AccountAtHand(account)]
+    at_hand = await own_account(former.account_id, identity)
+    if at_hand is None:
+        return []
+    at_hand.account.release(link.id, now)
+    return [at_hand]

@@ -16,6 +16,11 @@ def login_account_stream(account_id: str) -> UUID:
     return uuid5(_ACCOUNTS, account_id)
 
 
+def stream_after(erased: UUID) -> UUID:
+    """The stream in which an account begins anew once this one was erased (I9): its key never comes back."""
+    return uuid5(erased, "after the erasure")
+
+
 @dataclass(frozen=True, slots=True)
 class GuestOfAccount:
     """A guest that the account is linked to, with the actor under which logins there go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from uuid import UUID
 
 
 class RefusalReason(StrEnum):
@@ -20,6 +21,10 @@ class IdentityError(Exception):
 
 class AccountInUse(IdentityError):
     """This login account is tied to another guest of the same organisation (I3)."""
+
+    def __init__(self, guest_id: UUID) -> None:
+        super().__init__()
+        self.guest_id = guest_id
 
 
 class LinkRequired(IdentityError):

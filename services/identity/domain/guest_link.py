@@ -71,7 +71,7 @@ class GuestLink(Aggregate):
 
         def apply(self, aggregate: GuestLink) -> None:
             """Take over the link."""
-            aggregate.answer = Linked(self.account_id, self.actor_id, too_late=False)
+            aggregate.linked(Linked(self.account_id, self.actor_id, too_late=False))
 
     class LoginAccountLinkedTooLate(Event):
         """The guest is linked, but a login had made `actor_id` before (I6)."""
@@ -82,7 +82,7 @@ class GuestLink(Aggregate):
 
         def apply(self, aggregate: GuestLink) -> None:
             """Take over the link."""
-            aggregate.answer = Linked(self.account_id, self.actor_id, too_late=True)
+            aggregate.linked(Linked(self.account_id, self.actor_id, too_late=True))
 
     class LoginAccountLinkRefused(Event):
         """The guest cannot be linked to the account that was asked for (I2, I3)."""
@@ -110,6 +110,7 @@ class GuestLink(Aggregate):
         self.person_ref = person_ref
         self.standing = Standing(Status(status), ends_on)
         self.answer: Linked | Refused | None = None
+        self.accounts: list[str] = []  # every one that was ever linked
 
     @classmethod
     def note(
@@ -129,11 +130,22 @@ class GuestLink(Aggregate):
     @property
     def registered(self) -> bool:
         """Whether the registration still counts (R21)."""
-        return self.standing.status != Status.DEREGISTERED
+        return self.standing.status not in {Status.DEREGISTERED, Status.ERASED}
+
+    @property
+    def erased(self) -> bool:
+        """Whether the guest's personal data was destroyed (I9): only this stub is left."""
+        return self.standing.status == Status.ERASED
 
     def concerns(self, account_id: str) -> bool:
         """Whether this account is the one that was last asked for."""
         return self.answer is not None and self.answer.account_id == account_id
+
+    def linked(self, answer: Linked) -> None:
+        """Take over a link, and remember whose account the guest had."""
+        self.answer = answer
+        if answer.account_id not in self.accounts:
+            self.accounts.append(answer.account_id)
 
     def change_standing(self, standing: Standing, now: datetime) -> None:
         """Take over what registration told (I7); the same again is no event."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
-from identity.domain.account_history import FirstLogin, GuestOfAccount, login_account_stream
+from identity.domain.account_history import FirstLogin, GuestOfAccount
 from identity.domain.errors import AccountInUse
 from identity.domain.guest_link import Linked
 from identity.domain.standing import Standing, Status
@@ -93,6 +93,16 @@ class LoginAccount(Aggregate):
                 self.organisation, self.actor_id, self.new_actor, self.timestamp
             )
 
+    class Erased(Event):
+        """What was personal of the account was destroyed (I9); nothing happens to it any more."""
+
+        TOPIC = "identity.login-account-erased"
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Forget what is sealed: nobody can open it."""
+            aggregate.erased = True
+            aggregate.details = b""
+
     def __init__(
         self, account_id: str, actor_id: UUID, home_isil: str, person_ref: str, details: bytes
     ) -> None:
@@ -103,22 +113,24 @@ class LoginAccount(Aggregate):
         self.details = details
         self.guests: dict[UUID, GuestOfAccount] = {}
         self.first_logins: dict[str, FirstLogin] = {}
+        self.erased = False
 
     @classmethod
     def open(
         cls,
         account_id: str,
         *,
+        stream: UUID,
         actor_id: UUID,
         home_isil: str,
         person_ref: str,
         details: bytes,
         now: datetime,
     ) -> LoginAccount:
-        """Open an account; `details` are sealed under the key of its stream."""
+        """Open an account in this stream, under whose key `details` are sealed."""
         return cls._create(
             cls.Opened,
-            id=login_account_stream(account_id),
+            id=stream,
             account_id=account_id,
             actor_id=actor_id,
             home_isil=home_isil,
@@ -143,7 +155,7 @@ class LoginAccount(Aggregate):
         """
         present = self.guest_at(organisation)
         if present is not None and present.guest_id != guest_id:
-            raise AccountInUse
+            raise AccountInUse(present.guest_id)
         if present is None:
             own_actor = self.own_actor_at(organisation)
             self.trigger_event(
@@ -177,6 +189,13 @@ class LoginAccount(Aggregate):
         """Let go of a guest (I3); first logins stay, for they happened."""
         if guest_id in self.guests:
             self.trigger_event(self.GuestReleased, guest_id=guest_id, timestamp=now)
+
+    def erase(self, now: datetime) -> bool:
+        """Destroy the account, unless a guest still uses it (I9); whether it was."""
+        if self.guests:
+            return False
+        self.trigger_event(self.Erased, timestamp=now)
+        return True
 
     def record_first_login(
         self, organisation: str, actor_id: UUID, *, new_actor: bool, now: datetime

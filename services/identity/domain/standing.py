@@ -14,6 +14,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
     SUSPENDED = "suspended"
     DEREGISTERED = "deregistered"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,7 @@ class Standing:
     def deregistered(self) -> Standing:
         """The registration was a mistake (R21)."""
         return replace(self, status=Status.DEREGISTERED)
+
+    def erased(self) -> Standing:
+        """The personal data was destroyed (R19); when the term would have ended is nobody's business now."""
+        return Standing(Status.ERASED, None)

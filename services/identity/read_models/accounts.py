@@ -25,8 +25,10 @@ def account_after(events: Sequence[Happened]) -> LoginAccount:
 
 
 def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
-    """One row for each account."""
+    """One row for each account; none once it was erased (I9)."""
     account = account_after(events)
+    if account.erased:
+        return [[]]
     row = (
         *(account.id, account.account_id, account.actor_id, account.home_isil, events[0].recorded_at),
         *(len(account.guests), len(account.first_logins)),

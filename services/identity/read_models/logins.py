@@ -10,8 +10,10 @@ from shared.projections import Happened, Rows, View, ViewTable
 
 
 def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
-    """One row for each organisation that the account logged in at."""
+    """One row for each organisation that the account logged in at; none once it was erased (I9)."""
     account = account_after(events)
+    if account.erased:
+        return [[]]
     return [
         [
             (account.id, login.organisation, account.account_id, login.actor_id, login.new_actor, login.at)

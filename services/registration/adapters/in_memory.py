@@ -7,13 +7,16 @@ from datetime import datetime
 from uuid import UUID
 
 from registration.application.ports import TermCheck
-from shared.event_log import InMemoryEventLog, UniqueKeys
+from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
 
 UNIQUE_KEYS: UniqueKeys = {
     "registrations_pkey": ("registrations", ("organisation", "person_ref")),
     "registration_accounts_pkey": ("registration_accounts", ("organisation", "account_id", "guest_id")),
 }
-"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS)`."""
+"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
+
+SUBJECT_COLUMNS: SubjectColumns = {"registrations": "guest_id", "registration_accounts": "guest_id"}
+"""Whose rows die with an erased guest (R19)."""
 
 
 class InMemoryRegistrations:

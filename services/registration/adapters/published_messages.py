@@ -106,4 +106,5 @@ MESSAGE_TYPES = {
     Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",
     Guest.LoginAccountUnlinked.TOPIC: "login-account-unlinked.v1",
     Guest.Deregistered.TOPIC: "guest-deregistered.v1",
+    Guest.PersonalDataErased.TOPIC: "personal-data-erased.v1",
 }

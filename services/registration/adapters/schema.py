@@ -34,7 +34,16 @@ CREATE TABLE term_checks (
 );
 """
 
+# What finds a guest, or tells of one, goes with the guest's personal data (R19).
+ERASURES = """
+SELECT rows_die_with_subject('registrations', 'guest_id');
+CREATE INDEX registration_accounts_guest_id_idx ON registration_accounts (guest_id);
+SELECT rows_die_with_subject('registration_accounts', 'guest_id');
+SELECT rows_die_with_subject('term_checks', 'guest_id');
+"""
+
 SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0001_registrations", REGISTRATIONS),
     ("registration_0002_term_checks", TERM_CHECKS),
+    ("registration_0003_erasures", ERASURES),
 )

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI
 
-from registration.api import feed, guests, home_libraries, login_accounts, search, subscriptions
+from registration.api import (
+    feed,
+    guests,
+    home_libraries,
+    login_accounts,
+    personal_data,
+    search,
+    subscriptions,
+)
 from registration.api.dependencies import FEED
 from registration.api.problems import KINDS
 from registration.application.ports import Registration
@@ -45,7 +53,7 @@ def registration_app(
     app.state.feed = own_feed
     app.state.directory = directory
     app.state.history = history
-    for resource in (home_libraries, guests, search, login_accounts, subscriptions, feed):
+    for resource in (home_libraries, guests, search, login_accounts, subscriptions, personal_data, feed):
         app.include_router(resource.router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
     return app

@@ -15,6 +15,7 @@ from shared.web.security import Principal, requires
 
 COUNTER = requires("counter")
 FEED = requires("feed")
+OPERATOR = requires("operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNT
     return Clerk(principal.organisation, Metadata(principal.subject, correlation_id(request)))
 
 
+def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:
+    """Who causes what an operator does now, at whichever organisation."""
+    return Metadata(principal.subject, correlation_id(request))
+
+
 def _registration(request: Request) -> Registration:
     found: Registration = request.app.state.registration
     return found
@@ -60,6 +66,7 @@ def _history(request: Request) -> GuestHistory:
     return found
 
 
+TheOperator = Annotated[Metadata, Depends(_operator)]
 TheClerk = Annotated[Clerk, Depends(_clerk)]
 TheRegistration = Annotated[Registration, Depends(_registration)]
 TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]

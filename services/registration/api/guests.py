@@ -73,6 +73,7 @@ async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegist
         errors.HomePatronNotFound,
         errors.NotExpired,
         errors.NoLongerRegistered,
+        errors.GuestErased,
         errors.AlreadyLinked,
         errors.ChainedGuest,
         errors.GuestRefused,
@@ -91,7 +92,7 @@ async def reregister(
 @router.post(
     "/{guest_id}/deregistration",
     summary="Take back a registration that was a mistake",
-    responses=documented(KINDS, errors.GuestNotFound, errors.NoLongerRegistered),
+    responses=documented(KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestErased),
 )
 async def deregister(
     guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration

@@ -53,7 +53,9 @@ async def find(
     "/v1/guests/{guest_id}/login-account",
     status_code=202,
     summary="Link a login account",
-    responses=documented(KINDS, errors.GuestNotFound, errors.AlreadyLinked, errors.NoLongerRegistered),
+    responses=documented(
+        KINDS, errors.GuestNotFound, errors.AlreadyLinked, errors.NoLongerRegistered, errors.GuestErased
+    ),
 )
 async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: TheRegistration) -> GuestJson:
     """The link is pending until identity has answered."""
@@ -64,7 +66,7 @@ async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: 
     "/v1/guests/{guest_id}/login-account",
     status_code=202,
     summary="Take a wrong login account off",
-    responses=documented(KINDS, errors.GuestNotFound, errors.NotLinked),
+    responses=documented(KINDS, errors.GuestNotFound, errors.NotLinked, errors.GuestErased),
 )
 async def unlink(
     guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration

@@ -81,6 +81,11 @@ KINDS: ProblemKinds = {
     errors.NoLongerRegistered: ProblemKind(
         409, "no-longer-registered", "Deze gastlener is uitgeschreven: schrijf de pas opnieuw in."
     ),
+    errors.GuestErased: ProblemKind(
+        409,
+        "guest-erased",
+        "De persoonsgegevens van deze gastlener zijn gewist: er kan niets meer worden gewijzigd.",
+    ),
     errors.HomeLibraryUnavailable: ProblemKind(
         503,
         "home-library-unavailable",

@@ -18,6 +18,8 @@ from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, V
 
 VERDICTS = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
 
+NOT_ASKED_ABOUT = frozenset({Status.DEREGISTERED, Status.ERASED})
+
 
 async def check_term(guest_id: UUID, context: Context, registration: Registration) -> Written:
     """Ask the home library of one guest and do what R12 says with the answer.
@@ -26,7 +28,7 @@ async def check_term(guest_id: UUID, context: Context, registration: Registratio
     `show_guest` (home, term.stale). Raises GuestNotFound (R20).
     """
     guest = await load_guest(guest_id, context.organisation, registration)
-    if guest.state.status is Status.DEREGISTERED:
+    if guest.state.status in NOT_ASKED_ABOUT:
         return await save_guest(guest, context, registration)
     asked_at = registration.clock.now()
     verdict = await _ask(guest, registration)

@@ -14,7 +14,7 @@ async def deregister_guest(
 ) -> Written:
     """Deregister, with the reason; the card may be registered afresh (R21).
 
-    Raises GuestNotFound, NoLongerRegistered.
+    Raises GuestNotFound, NoLongerRegistered, GuestErased.
     """
 
     def deregister(guest: Guest) -> None:

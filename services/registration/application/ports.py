@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from registration.domain.errors import Candidate
 from registration.domain.verdict import Verdict
-from shared.event_log import AggregateStore, DataKeys, Metadata, SideRow
+from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
 
 REGISTRATION_TAKEN = "registrations_pkey"
 """The unique key on (organisation, person_ref): one guest per person per library (R10)."""
@@ -147,6 +147,9 @@ def day_of(moment: datetime) -> date:
     return moment.astimezone(AMSTERDAM).date()
 
 
+NO_LEDGER = ErasureLedger()
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """The collaborators of the use cases.
@@ -166,3 +169,4 @@ class Registration:
     isil_aliases: Mapping[str, str]
     person_ref_key: bytes
     clock: Clock
+    erasure_ledger: ErasureLedger = NO_LEDGER

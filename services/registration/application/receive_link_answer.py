@@ -15,14 +15,17 @@ async def receive_link_answer(message: Message, inbox_row: SideRow, *, registrat
     """Apply one message of identity: the handler of registration's inbox.
 
     The inbox row is written also when the message changes nothing here. Raises VersionConflict (call it
-    again) and GuestNotFound (identity speaks of a guest who was never registered here).
+    again) and GuestNotFound (identity speaks of a guest who was never registered here). Of an erased guest
+    there is nothing left to hear.
     """
     guest = await registration.store.find(Guest, message.subject)
-    if guest is None:
+    if guest is None and not message.erased:
         raise GuestNotFound
-    _apply(message, guest, registration)
+    if guest is not None:
+        _apply(message, guest, registration)
     metadata = Metadata(IDENTITY, message.correlation_id, causation_id=message.id)
-    await registration.store.save(guest, metadata=metadata, side_rows=[inbox_row])
+    changed = [] if guest is None else [guest]
+    await registration.store.save(*changed, metadata=metadata, side_rows=[inbox_row])
 
 
 def _apply(message: Message, guest: Guest, registration: Registration) -> None:

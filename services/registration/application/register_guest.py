@@ -20,7 +20,7 @@ from registration.domain.login_link import LoginAccountChoice
 from registration.domain.subscriptions import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
-from shared.event_log import DataKey
+from shared.event_log import DataKey, VersionConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ async def _admit(candidate: _Candidate, context: Context, registration: Registra
     known = await _known(candidate, registration)
     guest_id = next((guest_id for guest_id in known.values() if guest_id), None)
     guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
+    if guest is not None and guest.state.status is Status.ERASED:
+        raise VersionConflict(guest.id)  # erased since the index was read: it finds nobody now (R19)
     key, key_rows = await key_for(guest_id, registration)
     admission = _admission(candidate, key, next(iter(known)))
     guest = _registered(guest, admission, key.subject_id, registration)
@@ -148,5 +150,5 @@ async def _not_registered_yet(
     for ref in refs:
         guest_id = await registration.registrations.guest_of(organisation.code, ref)
         guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
-        if guest is not None and guest.state.status is not Status.DEREGISTERED:
+        if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
             raise AlreadyRegistered(guest.id)

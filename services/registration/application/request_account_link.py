@@ -16,7 +16,7 @@ async def request_account_link(
 ) -> Written:
     """Ask for a link; it is pending until identity answers.
 
-    Raises GuestNotFound, AlreadyLinked, NoLongerRegistered.
+    Raises GuestNotFound, AlreadyLinked, NoLongerRegistered, GuestErased.
     """
 
     async def attempt() -> Written:

@@ -19,7 +19,7 @@ from registration.application.personal_data import (
 )
 from registration.application.ports import Context, Registration, Written, day_of
 from registration.domain.admission import Renewal
-from registration.domain.errors import HomePatronNotFound
+from registration.domain.errors import GuestErased
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginAccountChoice
 
@@ -36,8 +36,9 @@ class ReregisterGuest:
 async def reregister_guest(command: ReregisterGuest, context: Context, registration: Registration) -> Written:
     """Re-register after a fresh check at home: same guest, no new strips.
 
-    Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, AlreadyLinked, ChainedGuest,
-    GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable. Then nothing was written.
+    Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, GuestErased, AlreadyLinked,
+    ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable. Then nothing
+    was written.
     """
     guest = await load_guest(command.guest_id, context.organisation, registration)
     guest.may_reregister(command.patron_type)
@@ -48,7 +49,7 @@ async def reregister_guest(command: ReregisterGuest, context: Context, registrat
 async def _agreed_at_home(guest: Guest, registration: Registration) -> PersonalData:
     known = await open_personal_data(guest, registration)
     if known is None:
-        raise HomePatronNotFound  # erased: nobody knows any more whom to ask about
+        raise GuestErased  # just now: nobody knows any more whom to ask about
     home = current_isil(guest.state.home_isil, registration)
     membership = await membership_of(home, known.card.number, registration)
     card = Card.answered(membership.canonical_card_number, known.card.number, *known.card.aliases)

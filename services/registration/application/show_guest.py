@@ -46,7 +46,7 @@ class GuestView:
 
     guest_id: UUID
     version: int
-    status: Literal["valid", "expired", "suspended", "deregistered"]
+    status: Literal["valid", "expired", "suspended", "deregistered", "erased"]
     organisation: str
     branch: str
     card_number: str | None

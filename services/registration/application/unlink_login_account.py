@@ -12,7 +12,7 @@ from registration.domain.guest import Guest
 async def unlink_login_account(
     guest_id: UUID, reason: str, context: Context, registration: Registration
 ) -> Written:
-    """Unlink, with the reason. Raises GuestNotFound, NotLinked."""
+    """Unlink, with the reason. Raises GuestNotFound, NotLinked, GuestErased."""
 
     def unlink(guest: Guest) -> None:
         guest.unlink(reason, now=registration.clock.now())

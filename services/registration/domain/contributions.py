@@ -14,6 +14,7 @@ from registration.domain.events import (
     GuestEvent,
     GuestRegistered,
     GuestReregistered,
+    PersonalDataErased,
     SubscriptionExpired,
     TermConfirmed,
 )
@@ -63,7 +64,7 @@ def contributions_after(before: Contributions, event: GuestEvent) -> Contributio
             return _opened(before, replace(before.current, begin=event.on, status=RowStatus.INVALID))
         case TermConfirmed() if before.current:
             return replace(before, current=replace(before.current, end=event.end))
-        case GuestDeregistered():
+        case GuestDeregistered() | PersonalDataErased():
             return _closed(before, event.on)
         case _:
             return before

@@ -43,6 +43,8 @@ def display(state: GuestState, today: date) -> Display:
             )
         case Status.DEREGISTERED:
             return Display(header="Uitgeschreven", card_notice=CARD_NOT_VALID)
+        case Status.ERASED:
+            return Display(header="Persoonsgegevens gewist", card_notice=CARD_NOT_VALID)
 
 
 def _running(state: GuestState, header: str) -> Display:

@@ -155,6 +155,13 @@ class NoLongerRegistered(RuleBroken):
     """
 
 
+class GuestErased(RuleBroken):
+    """The personal data of this guest was destroyed: nothing can be changed any more.
+
+    R19.
+    """
+
+
 class AlreadyLinked(RuleBroken):
     """The guest has a login account already: unlink that first.
 

@@ -150,3 +150,11 @@ class GuestDeregistered(GuestEvent):
 
     on: date
     reason: str
+
+
+class PersonalDataErased(GuestEvent):
+    """All that was personal of the guest was destroyed: earlier events are read, and never opened (R19)."""
+
+    TOPIC = "registration.personal-data-erased"
+
+    on: date

@@ -15,6 +15,7 @@ from registration.domain.admission import Admission, Renewal
 from registration.domain.errors import (
     AlreadyLinked,
     AlreadyRegistered,
+    GuestErased,
     NoLongerRegistered,
     NotExpired,
     NotLinked,
@@ -48,6 +49,7 @@ class Guest(Aggregate):
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
     LoginAccountUnlinked = events.LoginAccountUnlinked
     Deregistered = events.GuestDeregistered
+    PersonalDataErased = events.PersonalDataErased
 
     @classmethod
     def register(cls, guest_id: UUID, admission: Admission, *, today: date, now: datetime) -> Guest:
@@ -55,7 +57,11 @@ class Guest(Aggregate):
         return cls._create(events.GuestRegistered, id=guest_id, timestamp=now, **admission.fields(today))
 
     def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:
-        """Register somebody whose registration was taken back (R21). Raises AlreadyRegistered (R10)."""
+        """Register somebody whose registration was taken back (R21).
+
+        Raises AlreadyRegistered (R10), GuestErased.
+        """
+        self._must_not_be_erased()
         if self.state.status is not Status.DEREGISTERED:
             raise AlreadyRegistered(self.id)
         self.trigger_event(
@@ -82,7 +88,10 @@ class Guest(Aggregate):
             self._carry_out(decision, today, now)
 
     def may_reregister(self, patron_type: str) -> None:
-        """Check what can be checked before home is asked. Raises WrongPatronType, NotExpired (R14)."""
+        """Check what can be checked before home is asked (R14).
+
+        Raises WrongPatronType, NotExpired, NoLongerRegistered, GuestErased.
+        """
         if patron_type != REREGISTRATION_PATRON_TYPE:
             raise WrongPatronType
         self._must_be_registered()
@@ -101,7 +110,7 @@ class Guest(Aggregate):
         )
 
     def request_link(self, wish: LinkWish, *, now: datetime) -> None:
-        """Ask for a login account (R17). Raises AlreadyLinked, NoLongerRegistered."""
+        """Ask for a login account (R17). Raises AlreadyLinked, NoLongerRegistered, GuestErased."""
         self._must_be_registered()
         if self.state.link.is_tied:
             raise AlreadyLinked
@@ -126,7 +135,8 @@ class Guest(Aggregate):
             )
 
     def unlink(self, reason: str, *, now: datetime) -> None:
-        """Take the login account off, with a reason (R21). Raises NotLinked."""
+        """Take the login account off, with a reason (R21). Raises NotLinked, GuestErased."""
+        self._must_not_be_erased()
         if self.state.link.account_id is None:
             raise NotLinked
         self.trigger_event(
@@ -137,9 +147,14 @@ class Guest(Aggregate):
         )
 
     def deregister(self, reason: str, *, today: date, now: datetime) -> None:
-        """Take the registration back, with a reason (R21). Raises NoLongerRegistered."""
+        """Take the registration back, with a reason (R21). Raises NoLongerRegistered, GuestErased."""
         self._must_be_registered()
         self.trigger_event(events.GuestDeregistered, timestamp=now, on=self._day(today), reason=reason)
+
+    def erase_personal_data(self, *, today: date, now: datetime) -> None:
+        """Leave nothing of the person (R19); a second time is no event."""
+        if self.state.status is not Status.ERASED:
+            self.trigger_event(events.PersonalDataErased, timestamp=now, on=self._day(today))
 
     def follow(self, event: events.GuestEvent) -> None:
         """Let the state follow an event, as it happens or as it is read."""
@@ -165,7 +180,12 @@ class Guest(Aggregate):
             raise AlreadyLinked
         return None if link.is_tied else wish
 
+    def _must_not_be_erased(self) -> None:
+        if self.state.status is Status.ERASED:
+            raise GuestErased
+
     def _must_be_registered(self) -> None:
+        self._must_not_be_erased()
         if self.state.status is Status.DEREGISTERED:
             raise NoLongerRegistered
 

@@ -16,6 +16,7 @@ from registration.domain.events import (
     GuestSuspended,
     LendingStripsGranted,
     LoginAccountLinkRequested,
+    PersonalDataErased,
     Sealed,
     SubscriptionExpired,
     TermConfirmed,
@@ -30,7 +31,8 @@ class GuestState:
     """A guest now.
 
     `changed_on` is the last day on which rows were closed or opened, `home_agreed_at` the last moment at
-    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them.
+    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them. Once
+    erased nothing sealed is left, and `person_ref` finds nobody any more (R19).
     """
 
     organisation: str
@@ -118,6 +120,15 @@ def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0
             )
         case GuestDeregistered():
             return replace(before, status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
+        case PersonalDataErased():
+            return replace(
+                before,
+                status=Status.ERASED,
+                reason=None,
+                sealed_card=Sealed(b""),
+                sealed_details=Sealed(b""),
+                changed_on=event.on,
+            )
         case _:
             return before
 
@@ -127,4 +138,6 @@ def _new_accounts(before: Mapping[str, Sealed], event: GuestEvent) -> Mapping[st
         case GuestRegistered() | GuestReregistered() | LoginAccountLinkRequested():
             if event.login_account_id and event.sealed_new_account:
                 return {**before, event.login_account_id: event.sealed_new_account}
+        case PersonalDataErased():
+            return {}
     return before

@@ -15,6 +15,7 @@ from registration.domain.events import (
     LoginAccountLinkRefused,
     LoginAccountLinkRequested,
     LoginAccountUnlinked,
+    PersonalDataErased,
     Sealed,
 )
 
@@ -97,7 +98,7 @@ def link_after(before: LoginLink, event: GuestEvent) -> LoginLink:
             return LoginLink(LinkState.TOO_LATE if event.too_late else LinkState.LINKED, event.account_id)
         case LoginAccountLinkRefused():
             return replace(before, state=LinkState.REFUSED, reason=event.reason)
-        case LoginAccountUnlinked() | GuestDeregistered():
+        case LoginAccountUnlinked() | GuestDeregistered() | PersonalDataErased():
             return LoginLink()
         case _:
             return before

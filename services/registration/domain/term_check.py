@@ -23,6 +23,7 @@ class Status(StrEnum):
     EXPIRED = "expired"
     SUSPENDED = "suspended"
     DEREGISTERED = "deregistered"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ Decision = Confirm | Expire | Suspend | Reinstate
 
 
 def decide(verdict: Verdict, status: Status, term: Term, today: date) -> tuple[Decision, ...]:
-    """Decide what happens to a guest (R12). Nothing revives one that is expired or deregistered."""
+    """Decide what happens to a guest (R12). Nothing revives one that is expired, deregistered or erased."""
     if status not in {Status.VALID, Status.SUSPENDED}:
         return ()
     match verdict:

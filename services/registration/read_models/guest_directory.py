@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from registration.domain.display import display
+from registration.domain.term_check import Status
 from registration.read_models.guest_events import GUEST_TOPICS, guest_after
 from registration.read_models.search_terms import words_of
 from shared.event_log import DataKey
@@ -19,9 +20,9 @@ from shared.projections.status import wait_until_at
 
 def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
     """The guest and its words; nothing at all once the person was erased (R19)."""
-    if key is None:
-        return [], []
     state = guest_after(events)
+    if key is None or state.status is Status.ERASED:
+        return [], []
     guest_id = events[0].event.originator_id
     card, details = key.open(state.sealed_card), key.open(state.sealed_details)
     numbers = [card["number"], *card["aliases"]]

@@ -1,112 +1,12 @@
-"""Both services, each over a database of its own, speaking HTTP to each other in one process.
+"""Both services together: what one commits, the other hears of or asks about (I2 to I6, R21)."""
 
-Nothing is delivered unless a test says so: `sweep` brings one service what the other has published since.
-"""
-
-from __future__ import annotations
-
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 
-from identity.adapters.registration_api import RegistrationApi
-from identity.application.ports import AccountDetails
 from identity.domain.errors import RefusalReason
-from shared.messaging.feed import Feed, HttpFeed
-from shared.messaging.inbox import Inbox
-from tests.support.identity_service import LoginDesk, login, open_desk
-from tests.support.registration_service import CARD, HOME, Counter, open_counter, registering
-from tests.support.servers import Databases
-
-JAN = AccountDetails("acc-jan", "jan.jansen", "jan@example.org", HOME, CARD)
-OTHER_CARD = "0990139313"
-PIET = AccountDetails("acc-piet", "piet", "piet@example.org", HOME, OTHER_CARD)
-
-
-@dataclass
-class Pair:
-    """The two services and their callers. `reachable`: whether identity can reach registration."""
-
-    registration: Counter
-    identity: LoginDesk
-    clerk: httpx.AsyncClient
-    wisecat: httpx.AsyncClient
-    switch: Switch
-    swept: dict[str, int]
-
-    async def registers(self, choice: dict[str, Any], card: str = CARD) -> dict[str, Any]:
-        answer = await self.clerk.post("/v1/guests", json=registering(card, login_account=choice))
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
-
-    async def sweep(self) -> None:
-        """Each hears all that the other has published, until there is nothing new."""
-        quiet = False
-        while not quiet:
-            quiet = not (await self._hears("identity") + await self._hears("registration"))
-
-    async def _hears(self, who: str) -> int:
-        inbox: Inbox = getattr(self, who).service.inbox
-        feed: Feed = (
-            self.identity.service.registration_feed if who == "identity" else self.identity.service.own_feed
-        )
-        page = await feed.after(self.swept[who], limit=500, wait=0)
-        for message in page.messages:
-            await inbox.receive(message)
-        new, self.swept[who] = page.position - self.swept[who], page.position
-        return new
-
-    async def link_of(self, guest: dict[str, Any]) -> dict[str, Any]:
-        await self.sweep()
-        shown = await self.clerk.get(f"/v1/guests/{guest['guest_id']}")
-        return dict(shown.json()["login_link"])
-
-    async def logs_in(self, account: AccountDetails = JAN) -> httpx.Response:
-        return await self.wisecat.post("/v1/logins", json={**login(""), "account_id": account.account_id})
-
-
-class Switch(httpx.ASGITransport):
-    """The network between identity and registration."""
-
-    reachable = True
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if not self.reachable:
-            raise httpx.ConnectError("nobody there")
-        return await super().handle_async_request(request)
-
-
-@pytest.fixture
-async def pair(databases: Databases, tmp_path: Path) -> AsyncIterator[Pair]:
-    async with open_counter(databases(), tmp_path) as counter:
-        (tmp_path / "identity").mkdir()
-        switch = Switch(counter.app)
-        token = counter.signer.token("feed", None, "identity")
-        async with (
-            httpx.AsyncClient(transport=switch) as http,
-            open_desk(
-                databases(),
-                tmp_path / "identity",
-                registration=RegistrationApi("http://registration", http, lambda: token),
-                feed=HttpFeed("http://registration", http, lambda: token),
-                signer=counter.signer,
-                person_ref_key=counter.service.registration.person_ref_key,
-            ) as desk,
-            counter.client() as clerk,
-            desk.client() as wisecat,
-        ):
-            counter.member(OTHER_CARD)
-            desk.directory.accounts[:] = [JAN, PIET]
-            yield Pair(counter, desk, clerk, wisecat, switch, {"identity": 0, "registration": 0})
-
-
-def existing(account: AccountDetails) -> dict[str, Any]:
-    return {"choice": "existing", "account_id": account.account_id}
+from tests.support.both_services import JAN, OTHER_CARD, PIET, Pair, existing
 
 
 async def test_i5_registered_and_logged_in_at_once_is_recognised_and_both_sides_agree(pair: Pair) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from identity.cli import app
 from shared.cli.running import exit_code
+from shared.event_log import ErasureLedger
 from tests.support.command_line import put_into_environment
 from tests.support.identity import PERSON_REF_KEY
 from tests.support.identity_service import settings_in
@@ -81,6 +83,21 @@ def test_an_import_with_a_mistake_changes_nothing_and_names_the_line(
 
 
 @pytest.mark.usefixtures("configured")
+def test_r19_the_ledger_is_applied_as_often_as_one_likes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert identity("migrate") == 0
+    asyncio.run(ErasureLedger(tmp_path / "ledger" / "identity.jsonl").note([uuid4(), uuid4()]))
+    capsys.readouterr()
+    for count in (2, 0):
+        assert identity("erasures", "apply", "--json") == 0
+        assert json.loads(capsys.readouterr().out) == {"erased": count}
+    monkeypatch.delenv("IDENTITY_ERASURE_LEDGER")
+    assert identity("erasures", "apply") == 1
+    assert "IDENTITY_ERASURE_LEDGER is not set" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configured")
 def test_without_its_schema_a_command_says_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +116,8 @@ def test_misuse_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["work"], ["migrate"], ["doctor"], ["accounts", "import"]]
+    "command",
+    [[], ["serve"], ["work"], ["migrate"], ["doctor"], ["accounts", "import"], ["erasures", "apply"]],
 )
 def test_every_command_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert identity(*command, "--help") == 0

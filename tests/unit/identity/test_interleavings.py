@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from identity.adapters.in_memory import SUBJECT_COLUMNS
 from identity.application.log_in import LoggedIn
 from identity.application.ports import AccountDetails, NewAccount, RegisteredGuest
 from identity.domain.errors import AccountNotFound, LinkRequired
@@ -58,7 +59,7 @@ class PausingLog(InMemoryEventLog):
     """A log that others may overtake before every read and write."""
 
     def __init__(self, interleaver: Interleaver) -> None:
-        super().__init__(SIDE_TABLES)
+        super().__init__(SIDE_TABLES, SUBJECT_COLUMNS)
         self._interleaver = interleaver
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
@@ -108,7 +109,7 @@ class World:
     logins: list[tuple[str, LoggedIn]] = field(default_factory=list)
 
     @classmethod
-    def of(cls, interleaver: Interleaver) -> World:
+    def of(cls, interleaver: Interleaver) -> Self:
         house = House(*(account_details(name) for name in PEOPLE), log=PausingLog(interleaver))
         slow: Any = Pausing(house, interleaver)
         house.identity = replace(house.identity, registration=slow, directory=slow)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
+from identity.domain.account_history import login_account_stream, stream_after
 from identity.domain.errors import AccountInUse, RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login import Recognised, recognised_without_asking
@@ -25,7 +26,13 @@ EXPIRED = Standing(Status.EXPIRED, date(2025, 12, 11))
 def account() -> LoginAccount:
     """Given an account that was opened."""
     opened = LoginAccount.open(
-        "acc-jan", actor_id=HOME_ACTOR, home_isil="NL-070288", person_ref="ab", details=b"", now=NOW
+        "acc-jan",
+        stream=login_account_stream("acc-jan"),
+        actor_id=HOME_ACTOR,
+        home_isil="NL-070288",
+        person_ref="ab",
+        details=b"sealed",
+        now=NOW,
     )
     opened.collect_events()
     return opened
@@ -36,11 +43,30 @@ def events(aggregate: Any) -> list[str]:
     return [type(event).__name__ for event in aggregate.collect_events()]
 
 
-def test_i1_an_account_is_known_by_its_id_alone(account: LoginAccount) -> None:
-    again = LoginAccount.open(
-        "acc-jan", actor_id=uuid4(), home_isil="NL-070297", person_ref="cd", details=b"", now=NOW
-    )
-    assert again.id == account.id
+def test_i1_an_account_is_known_by_its_id_alone() -> None:
+    assert login_account_stream("acc-jan") == login_account_stream("acc-jan")
+    assert login_account_stream("acc-jan") != login_account_stream("acc-piet")
+
+
+def test_i9_an_erased_account_never_begins_in_a_stream_that_was_there(account: LoginAccount) -> None:
+    second = stream_after(account.id)
+    assert len({account.id, second, stream_after(second), login_account_stream("acc-piet")}) == 4
+    assert second == stream_after(account.id)
+
+
+def test_i9_an_account_without_a_guest_is_erased(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    account.release(GUEST, NOW)
+    assert account.erase(NOW)
+    assert events(account) == ["GuestLinked", "GuestReleased", "Erased"]
+    assert (account.erased, account.details) == (True, b"")
+
+
+def test_i9_an_account_that_a_guest_uses_stays(account: LoginAccount) -> None:
+    account.link(GUEST, "1001", VALID, NOW)
+    assert not account.erase(NOW)
+    assert events(account) == ["GuestLinked"]
+    assert (account.erased, account.details) == (False, b"sealed")
 
 
 def test_i2_a_link_ties_the_guest_to_the_accounts_actor(account: LoginAccount) -> None:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from identity.adapters.published_messages import PUBLISHED, published_messages
+from identity.domain.account_history import login_account_stream
 from identity.domain.actor import Actor
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
@@ -45,8 +46,15 @@ async def published() -> list[Message]:
     store = AggregateStore(log, make_mapper())
     actor = Actor.open(uuid4(), account_id="acc-jan", organisation=None, now=NOW)
     account = LoginAccount.open(
-        "acc-jan", actor_id=actor.id, home_isil="NL-070288", person_ref="ab", details=b"sealed", now=NOW
+        "acc-jan",
+        stream=login_account_stream("acc-jan"),
+        actor_id=actor.id,
+        home_isil="NL-070288",
+        person_ref="ab",
+        details=b"sealed",
+        now=NOW,
     )
+    account.erase(NOW)
     await store.save(actor, account, whole_life(), metadata=META)
     to_message = published_messages(store)
     messages = [to_message(recorded) for recorded in await log.read(0, 100)]

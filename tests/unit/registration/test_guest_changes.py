@@ -40,6 +40,7 @@ from registration.domain.verdict import (
     Unavailable,
     Verdict,
 )
+from shared.event_log import erasure_row
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member, on_day
 
 SEPT_15 = date(2025, 9, 15)
@@ -274,7 +275,7 @@ async def test_r17_identity_gets_the_wishes_for_a_new_account_by_its_id(desk: De
 
 async def test_r19_the_wishes_are_gone_with_the_key(desk: Desk) -> None:
     guest_id = await desk.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
-    assert await desk.registration.data_keys.erase(guest_id)
+    await desk.log.append([], [erasure_row(guest_id)])
     assert await new_account(guest_id, None, desk.registration) is None
     guest = await desk.show(guest_id)
     assert (guest.card_number, guest.details, guest.header) == (None, None, "Normaal December 2025")

@@ -54,6 +54,7 @@ def whole_life() -> Guest:
     guest.unlink("account van moeder", now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
+    guest.erase_personal_data(today=SEPT_15, now=now)
     return guest
 
 

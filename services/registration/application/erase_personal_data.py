@@ -1,0 +1,43 @@
+"""Destroy all that is personal of a guest (R19); the history stays, and can be replayed."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from registration.application.guests import decided
+from registration.application.ports import Registration, Written, day_of
+from registration.domain.errors import GuestNotFound
+from registration.domain.guest import Guest
+from shared.event_log import Metadata, brought_back, erasure_row
+
+
+async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: Registration) -> Written:
+    """Destroy the guest's key and every row that finds the guest, in one append with the event.
+
+    An operator may, at every organisation. Done before, it changes nothing, and goes into the ledger once
+    more: whoever got no answer asks again. Raises GuestNotFound; OSError when the ledger cannot be written.
+    """
+
+    async def attempt() -> Written:
+        guest = await registration.store.find(Guest, guest_id)
+        if guest is None:
+            raise GuestNotFound
+        now = registration.clock.now()
+        guest.erase_personal_data(today=day_of(now), now=now)
+        row = erasure_row(guest_id)
+        return Written(guest_id, await registration.store.save(guest, metadata=metadata, side_rows=[row]))
+
+    written = await decided(attempt)
+    await registration.erasure_ledger.note([guest_id])
+    return written
+
+
+async def apply_erasures(metadata: Metadata, registration: Registration) -> int:
+    """Erase whomever the ledger knows as erased and a restored backup brought back; answer how many."""
+    subjects = await brought_back(registration.store.log, registration.erasure_ledger)
+    for subject_id in subjects:
+        try:
+            await erase_personal_data(subject_id, metadata, registration)
+        except GuestNotFound:  # registered after the backup: only a key may have come from elsewhere
+            await registration.store.log.append([], [erasure_row(subject_id)])
+    return len(subjects)

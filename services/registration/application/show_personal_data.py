@@ -1,0 +1,63 @@
+"""Show all that is held about a guest's person, for whoever asks what that is (R19)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from registration.application.ports import Registration
+from registration.application.show_guest import GuestView, show_guest
+from registration.domain.errors import GuestNotFound
+from registration.domain.guest import Guest
+from shared.event_log import DataKey, RecordedEvent
+
+SEALED = "sealed_"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """One event: what happened, when, who caused it, why, and the personal data that it carries, opened."""
+
+    what: str
+    at: datetime
+    by: str
+    reason: str | None
+    personal_data: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldData:
+    """The guest as it is now, and all that ever happened to it."""
+
+    guest: GuestView
+    history: Sequence[HeldEvent]
+
+
+async def show_personal_data(guest_id: UUID, registration: Registration) -> HeldData:
+    """Open all that is sealed, also what newer particulars replaced; nothing once erased.
+
+    An operator sees the guests of every organisation. Raises GuestNotFound.
+    """
+    guest = await registration.store.find(Guest, guest_id)
+    if guest is None:
+        raise GuestNotFound
+    view = await show_guest(guest_id, guest.state.organisation, registration)
+    key = await registration.data_keys.get(guest_id)
+    recorded = await registration.store.log.stream(guest_id)
+    return HeldData(view, [_held(each, key, registration) for each in recorded])
+
+
+def _held(recorded: RecordedEvent, key: DataKey | None, registration: Registration) -> HeldEvent:
+    event = registration.store.event(recorded)
+    values = vars(event)
+    opened = {
+        name.removeprefix(SEALED): key.open(value)
+        for name, value in values.items()
+        if key is not None and name.startswith(SEALED) and value is not None
+    }
+    what = recorded.topic.removeprefix("registration.")
+    caused_by = recorded.metadata.caused_by
+    return HeldEvent(what, recorded.recorded_at, caused_by, values.get("reason"), opened)
