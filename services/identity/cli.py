@@ -1,7 +1,9 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
@@ -9,8 +11,15 @@ import typer
 from identity.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
+from shared.cli.operated import OperatedService
 from shared.cli.output import show_json
+from shared.cli.parked import parked_commands
 from shared.cli.running import Failed, in_loop, run
+
+if TYPE_CHECKING:
+    from shared.event_log.transfer import TransferredTable
+    from shared.messaging.inbox import Inbox
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +43,25 @@ def _settings() -> Settings:
     settings = Settings.from_environment()
     configure_logging("identity", settings.log_level)
     return settings
+
+
+def _transferred_tables() -> "Sequence[TransferredTable]":
+    from identity.adapters.database import TRANSFERRED_TABLES  # noqa: PLC0415
+
+    return TRANSFERRED_TABLES
+
+
+@asynccontextmanager
+async def _inbox() -> "AsyncIterator[Inbox]":
+    from identity.bootstrap import open_service  # noqa: PLC0415
+
+    async with open_service(_settings()) as service:
+        yield service.inbox
+
+
+operated = OperatedService("identity", _settings, _transferred_tables, _inbox)
+app.add_typer(events_commands(operated), name="events")
+app.add_typer(parked_commands(operated), name="parked")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")

@@ -1,8 +1,10 @@
 """The command `registration`. What is heavy is imported by the command that needs it."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
 import typer
@@ -10,8 +12,15 @@ import typer
 from registration.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
+from shared.cli.operated import OperatedService
 from shared.cli.output import show_json, show_pairs
+from shared.cli.parked import parked_commands
 from shared.cli.running import Failed, in_loop, run
+
+if TYPE_CHECKING:
+    from shared.event_log.transfer import TransferredTable
+    from shared.messaging.inbox import Inbox
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,6 +46,25 @@ def _settings() -> Settings:
     settings = Settings.from_environment()
     configure_logging("registration", settings.log_level)
     return settings
+
+
+def _transferred_tables() -> "Sequence[TransferredTable]":
+    from registration.adapters.database import TRANSFERRED_TABLES  # noqa: PLC0415
+
+    return TRANSFERRED_TABLES
+
+
+@asynccontextmanager
+async def _inbox() -> "AsyncIterator[Inbox]":
+    from registration.bootstrap import open_service  # noqa: PLC0415
+
+    async with open_service(_settings()) as service:
+        yield service.inbox
+
+
+operated = OperatedService("registration", _settings, _transferred_tables, _inbox)
+app.add_typer(events_commands(operated), name="events")
+app.add_typer(parked_commands(operated), name="parked")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")

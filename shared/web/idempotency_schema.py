@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from shared.event_log.transfer.tables import TransferredTable
+
 # The position is known only inside the append, which inserts side rows after its events: hence the trigger.
 SCHEMA: Sequence[tuple[str, str]] = (
     (
@@ -33,4 +35,8 @@ SCHEMA: Sequence[tuple[str, str]] = (
             FOR EACH ROW EXECUTE FUNCTION idempotency_position();
         """,
     ),
+)
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("idempotency_keys", 'subject COLLATE "C", route COLLATE "C", key COLLATE "C"'),
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from identity.adapters import schema
 from shared import event_log, messaging
+from shared.event_log.transfer.tables import DATA_KEYS, TransferredTable
 from shared.web import idempotency_schema
 
 SCHEMA: Sequence[tuple[str, str]] = (
@@ -11,4 +12,12 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *messaging.SCHEMA,
     *idempotency_schema.SCHEMA,
     *schema.SCHEMA,
+)
+
+# In this order they are taken over; views and leases are made anew wherever the log is.
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    DATA_KEYS,
+    *messaging.TRANSFERRED_TABLES,
+    *idempotency_schema.TRANSFERRED_TABLES,
+    *schema.TRANSFERRED_TABLES,
 )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from registration.adapters import card_prefixes, schema
 from shared import event_log, messaging
+from shared.event_log.transfer.tables import DATA_KEYS, TransferredTable
 from shared.web import idempotency_schema
 
 SCHEMA: Sequence[tuple[str, str]] = (
@@ -12,4 +13,13 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *idempotency_schema.SCHEMA,
     *schema.SCHEMA,
     *card_prefixes.SCHEMA,
+)
+
+# In this order they are taken over; views and leases are made anew wherever the log is.
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    DATA_KEYS,
+    *messaging.TRANSFERRED_TABLES,
+    *idempotency_schema.TRANSFERRED_TABLES,
+    *schema.TRANSFERRED_TABLES,
+    *card_prefixes.TRANSFERRED_TABLES,
 )

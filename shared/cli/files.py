@@ -1,0 +1,45 @@
+"""Files that commands write and read; `-` is standard output and input."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from shared.cli.running import Failed
+
+STANDARD = Path("-")
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when all of it is written; for its owner's eyes only (0600)."""
+    if path == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    if path.exists() and not path.is_file():
+        raise Failed(f"{path} is no ordinary file: name another one, or - for standard output.")
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
+    ) as partial:
+        try:
+            yield partial
+            partial.flush()
+            os.fsync(partial.fileno())
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink()
+            raise
+
+
+@contextmanager
+def file_to_read(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read, or standard input."""
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as file:
+        yield file
