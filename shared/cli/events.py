@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from shared.cli.event_file import read_log, write_log
-from shared.cli.files import STANDARD
+from shared.cli.files import STANDARD, not_a_folder, to_be_read
 from shared.cli.operated import OperatedService, database_of
 from shared.cli.output import show_json, show_table
 from shared.cli.running import Failed, in_loop
@@ -75,7 +75,7 @@ def show_stream(
 
 def export_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(dir_okay=False, allow_dash=True, help="- is standard output.")],
+    file: Annotated[Path, typer.Argument(callback=not_a_folder, help="- is standard output.")],
     decrypt: Annotated[
         bool,
         typer.Option("--decrypt", help="With personal data, for reading only; needs an operator's token."),
@@ -90,9 +90,7 @@ def export_file(
 
 def import_file(
     context: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, allow_dash=True, help="- is standard input.")
-    ],
+    file: Annotated[Path, typer.Argument(callback=to_be_read, help="- is standard input.")],
     as_json: Json = False,
 ) -> None:
     """Take over FILE into an empty log, all of it or nothing. Stop the service first, start it after."""

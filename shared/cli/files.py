@@ -8,9 +8,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import typer
+
 from shared.cli.running import Failed
 
 STANDARD = Path("-")
+
+
+# Typer's own checks of a path take `-` for a file of that name.
+def not_a_folder(path: Path) -> Path:
+    """Check an argument that names a file to write; a folder is misuse."""
+    if path != STANDARD and path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder")
+    return path
+
+
+def to_be_read(path: Path) -> Path:
+    """Check an argument that names a file to read; that there is none is misuse."""
+    if path != STANDARD and not path.exists():
+        raise typer.BadParameter(f"{path} does not exist")
+    return not_a_folder(path)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ async def imported(connection: Connection, file: bytes | IO[bytes], terms: Terms
 async def is_empty(connection: Connection) -> bool:
     """Whether nothing was written anywhere."""
     counts = [await connection.fetchval(f"SELECT count(*) FROM {name}") for name in ALL_TABLES]  # noqa: S608
-    return sum(counts) == 0
+    return not any(counts)
 
 
 def resealed(lines: Sequence[bytes], key: bytes = SEALING_KEY) -> bytes:

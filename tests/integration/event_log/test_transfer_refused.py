@@ -1,4 +1,4 @@
-"""A file that is not the whole, unchanged export of this log is refused by its line, and nothing is written."""
+"""A file that is not the whole, unchanged export of this log is refused by its line; nothing is written."""
 
 from __future__ import annotations
 
