@@ -53,6 +53,12 @@ class Installation(ABC):
     name: str
     commands: typer.Typer
     settings: Any
+    guest_id: UUID
+    """A guest of `live`, of whom `heard` messages of the other service were applied."""
+    heard: int
+    harmless: str
+    """A message that can be applied to that guest, and one that cannot when its data is empty."""
+    faulty: str
 
     def __init__(self, database: str, folder: Path, environment: pytest.MonkeyPatch) -> None:
         self.signer = Signer(folder / "jwks.json")
@@ -118,7 +124,9 @@ class RegistrationInstallation(Installation):
 
     name = "registration"
     commands = registration_commands
-    answered: dict[str, Any]
+    heard = 0
+    harmless = "guest-noted.v1"
+    faulty = "login-account-linked.v1"
 
     def _settings(self, database: str) -> Any:
         return registration_service.settings_in(self.folder, database, self.signer)
@@ -163,6 +171,9 @@ class IdentityInstallation(Installation):
 
     name = "identity"
     commands = identity_commands
+    heard = 2
+    harmless = "guest-reinstated.v1"
+    faulty = "term-confirmed.v1"
 
     def _settings(self, database: str) -> Any:
         return identity_service.settings_in(self.folder, database, self.signer, PERSON_REF_KEY)
