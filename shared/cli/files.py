@@ -34,8 +34,7 @@ def to_be_read(path: Path) -> Path:
 def complete_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name only when all of it is written; for its owner's eyes only (0600)."""
     if path == STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield from _standard_output()
         return
     if path.exists() and not path.is_file():
         raise Failed(f"{path} is no ordinary file: name another one, or - for standard output.")
@@ -50,6 +49,16 @@ def complete_file(path: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             Path(partial.name).unlink()
             raise
+
+
+def _standard_output() -> Iterator[IO[bytes]]:
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python itself would try to write the rest at its end, and complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failed("Standard output was closed before all of it was written.") from None
 
 
 @contextmanager

@@ -59,11 +59,11 @@ def show_guest(context: typer.Context, guest_id: Guest, as_json: Json = False) -
 def retry(context: typer.Context, guest_id: Guest, as_json: Json = False) -> None:
     """Play the guest's messages in order, now; exit code 1 when the guest is not through."""
     after = in_loop(retried(context.obj, guest_id))
+    if as_json:
+        show_json({"guest_id": guest_id, "through": after is None, "held": after})
     if after is not None:
         raise Failed(_still_held(context.obj, after))
-    if as_json:
-        show_json({"guest_id": guest_id, "through": True})
-    else:
+    if not as_json:
         typer.echo(f"Guest {guest_id} is through.")
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,17 @@ def test_through_a_pipe(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(file)))
     assert installed.run("events", "import", "-") == 0
     assert installed.answers() == before
+
+
+def test_a_pipe_that_is_closed_is_one_line(installed: Installation) -> None:
+    installed.live()
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [str(Path(sys.executable).with_name(installed.name)), "events", "export", "-"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr == f"{installed.name}: Standard output was closed before all of it was written.\n"
 
 
 def test_a_refused_file_is_one_line_and_changes_nothing(

@@ -154,7 +154,7 @@ def test_i8_show_has_the_messages_in_line_in_order(stuck: Installation, capsys: 
 
 def test_i8_retry_plays_all_in_order(parked: Installation, capsys: Captured) -> None:
     done = read(parked, capsys, "retry", str(parked.guest_id))
-    assert done == {"guest_id": str(parked.guest_id), "through": True}
+    assert done == {"guest_id": str(parked.guest_id), "through": True, "held": None}
     assert applied(parked) == [(1, False), (2, False)]
     assert read(parked, capsys, "list")["guests"] == []
     assert "parked list" in refused(parked, capsys, "retry", str(parked.guest_id))
@@ -166,6 +166,9 @@ def test_i8_retry_that_is_not_through_fails_and_says_why(stuck: Installation, ca
     assert "KeyError" in error
     assert applied(stuck) == []
     assert read(stuck, capsys, "list")["guests"][0]["attempts"] == 2
+    assert stuck.run("parked", "retry", str(stuck.guest_id), "--json") == 1
+    done = json.loads(capsys.readouterr().out)
+    assert (done["through"], done["held"]["attempts"]) == (False, 3)
 
 
 def test_i8_discard_passes_over_one_message_and_keeps_who_and_why(
