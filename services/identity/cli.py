@@ -1,22 +1,20 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import uuid4
 
 import typer
 
+from identity.operated import OPERATED, settings_of_command
 from identity.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
 from shared.cli.output import show_json
-from shared.cli.projections import ServiceViews, projection_commands
+from shared.cli.parked import parked_commands
+from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
-
-if TYPE_CHECKING:
-    from shared.projections import View
-    from shared.projections.building import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,24 +27,6 @@ erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destro
 app.add_typer(erasures, name="erasures")
 
 
-def _views() -> ServiceViews:
-    """Told late: what folds events is imported only by who needs it."""
-
-    def views() -> "Sequence[View]":
-        from identity.read_models.views import VIEWS  # noqa: PLC0415
-
-        return VIEWS
-
-    def source() -> "Source":
-        from identity.bootstrap import view_source  # noqa: PLC0415
-
-        return view_source(_settings())
-
-    return ServiceViews(views, source)
-
-
-app.add_typer(projection_commands("identity", _views()), name="projections")
-
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
@@ -55,18 +35,15 @@ def main() -> None:
     run(app, "identity")
 
 
-def _settings() -> Settings:
-    from shared.observability.logging import configure_logging  # noqa: PLC0415
-
-    settings = Settings.from_environment()
-    configure_logging("identity", settings.log_level)
-    return settings
+app.add_typer(events_commands(OPERATED), name="events")
+app.add_typer(parked_commands(OPERATED), name="parked")
+app.add_typer(projection_commands(OPERATED), name="projections")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
 def serve() -> None:
     """The HTTP service, until SIGTERM."""
-    in_loop(_serve(_settings()))
+    in_loop(_serve(settings_of_command()))
 
 
 @app.command(epilog="Example: identity work")
@@ -74,7 +51,7 @@ def work() -> None:
     """Relay, consumers and regular tasks, until SIGTERM."""
     from identity.worker import work as working  # noqa: PLC0415
 
-    in_loop(working(_settings()))
+    in_loop(working(settings_of_command()))
 
 
 @app.command(epilog="Example: identity migrate")
@@ -82,7 +59,7 @@ def migrate(as_json: Json = False) -> None:
     """Bring the database's schema up to date; running it again changes nothing."""
     from identity.adapters.database import SCHEMA  # noqa: PLC0415
 
-    commands.migrate(_settings(), SCHEMA, as_json=as_json)
+    commands.migrate(settings_of_command(), SCHEMA, as_json=as_json)
 
 
 @app.command(epilog="Example: identity doctor --json")
@@ -103,7 +80,7 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Take over the login accounts in FILE; with one mistake in it nothing is changed."""
-    done = in_loop(_import(_settings(), file))
+    done = in_loop(_import(settings_of_command(), file))
     if as_json:
         show_json(done)
     else:
@@ -115,7 +92,7 @@ def apply(as_json: Json = False) -> None:
     """Destroy again what a restored backup brought back, by IDENTITY_ERASURE_LEDGER; safe to repeat."""
     from identity.bootstrap import erase_again, open_service  # noqa: PLC0415
 
-    commands.apply_erasures(_settings(), open_service, erase_again, as_json=as_json)
+    commands.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

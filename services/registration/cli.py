@@ -1,23 +1,21 @@
 """The command `registration`. What is heavy is imported by the command that needs it."""
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
 
+from registration.operated import OPERATED, settings_of_command
 from registration.settings import Settings
 from shared.cli import commands, dependencies
 from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
 from shared.cli.output import show_json, show_pairs
-from shared.cli.projections import ServiceViews, projection_commands
+from shared.cli.parked import parked_commands
+from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
-
-if TYPE_CHECKING:
-    from shared.projections import View
-    from shared.projections.building import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,24 +30,6 @@ erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destro
 app.add_typer(erasures, name="erasures")
 
 
-def _views() -> ServiceViews:
-    """Told late: what folds events is imported only by who needs it."""
-
-    def views() -> "Sequence[View]":
-        from registration.read_models.views import VIEWS  # noqa: PLC0415
-
-        return VIEWS
-
-    def source() -> "Source":
-        from registration.bootstrap import view_source  # noqa: PLC0415
-
-        return view_source(_settings())
-
-    return ServiceViews(views, source)
-
-
-app.add_typer(projection_commands("registration", _views()), name="projections")
-
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
@@ -58,18 +38,15 @@ def main() -> None:
     run(app, "registration")
 
 
-def _settings() -> Settings:
-    from shared.observability.logging import configure_logging  # noqa: PLC0415
-
-    settings = Settings.from_environment()
-    configure_logging("registration", settings.log_level)
-    return settings
+app.add_typer(events_commands(OPERATED), name="events")
+app.add_typer(parked_commands(OPERATED), name="parked")
+app.add_typer(projection_commands(OPERATED), name="projections")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
 def serve() -> None:
     """The HTTP service, until SIGTERM."""
-    in_loop(_serve(_settings()))
+    in_loop(_serve(settings_of_command()))
 
 
 @app.command(epilog="Example: registration work")
@@ -77,7 +54,7 @@ def work() -> None:
     """Relay, consumers and regular tasks, until SIGTERM."""
     from registration.worker import work as working  # noqa: PLC0415
 
-    in_loop(working(_settings()))
+    in_loop(working(settings_of_command()))
 
 
 @app.command(epilog="Example: registration migrate")
@@ -85,7 +62,7 @@ def migrate(as_json: Json = False) -> None:
     """Bring the database's schema up to date; running it again changes nothing."""
     from registration.adapters.database import SCHEMA  # noqa: PLC0415
 
-    commands.migrate(_settings(), SCHEMA, as_json=as_json)
+    commands.migrate(settings_of_command(), SCHEMA, as_json=as_json)
 
 
 @app.command(epilog="Example: registration doctor --json")
@@ -103,7 +80,7 @@ def import_prefixes(
     from registration.adapters.card_prefix_file import PrefixFileMistake  # noqa: PLC0415
     from registration.adapters.card_prefixes import import_file  # noqa: PLC0415
 
-    settings = _settings()
+    settings = settings_of_command()
     try:
         count = in_loop(import_file(settings.database_url.get_secret_value(), file))
     except PrefixFileMistake as mistake:
@@ -114,7 +91,7 @@ def import_prefixes(
 @guests.command("check", epilog="Example: registration guests check 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
 def check(guest_id: UUID, as_json: Json = False) -> None:
     """Ask one guest's home library again about the term (R12)."""
-    outcome = in_loop(_check(_settings(), guest_id))
+    outcome = in_loop(_check(settings_of_command(), guest_id))
     show_json(outcome) if as_json else show_pairs(outcome)
 
 
@@ -129,7 +106,7 @@ def show(
     """Show one guest of any organisation, with everything that happened to it."""
     from registration.guest_commands import print_guest, read_guest  # noqa: PLC0415
 
-    held = in_loop(read_guest(_settings(), guest_id))
+    held = in_loop(read_guest(settings_of_command(), guest_id))
     print_guest(held, personal_data=personal_data, as_json=as_json)
 
 
@@ -143,7 +120,7 @@ def erase(
     from registration.guest_commands import confirm_erasure, erase_guest  # noqa: PLC0415
 
     confirm_erasure(guest_id, yes=yes)
-    in_loop(erase_guest(_settings(), guest_id))
+    in_loop(erase_guest(settings_of_command(), guest_id))
     show_json({"guest_id": guest_id, "erased": True}) if as_json else typer.echo("Erased.")
 
 
@@ -152,7 +129,7 @@ def apply(as_json: Json = False) -> None:
     """Destroy again what a restored backup brought back, by REGISTRATION_ERASURE_LEDGER; safe to repeat."""
     from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
 
-    commands.apply_erasures(_settings(), open_service, erase_again, as_json=as_json)
+    commands.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

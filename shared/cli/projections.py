@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shared.cli.operated import OperatedService
 from shared.cli.output import show_json, show_table
 from shared.cli.progress import progress_bar
 from shared.cli.running import Failed, in_loop
@@ -23,25 +24,9 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Name = Annotated[str, typer.Argument(help="The view's name; `all` for every one.")]
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceViews:
-    """A service's views, and from where they are built; read only when a command needs them."""
-
-    views: Callable[[], Sequence[View]]
-    source: Callable[[], Source]
-
-    def named(self, name: str) -> Sequence[View]:
-        """The view of this name, or all. Raises Failed, which lists them."""
-        views = self.views()
-        found = views if name == "all" else [view for view in views if view.name == name]
-        if not found:
-            known = ", ".join(view.name for view in views)
-            raise Failed(f"There is no view {name}: name one of {known}, or all.")
-        return found
-
-
-def projection_commands(service: str, of: ServiceViews) -> typer.Typer:
+def projection_commands(of: OperatedService) -> typer.Typer:
     """The group of commands for one service."""
+    service = of.name
     app = typer.Typer(no_args_is_help=True, help="Read models: how far they are, rebuilding, checking.")
 
     @app.command("list", epilog=f"Example: {service} projections list")
@@ -87,13 +72,24 @@ def of_example(service: str) -> str:
     return "guest_directory" if service == "registration" else "links"
 
 
-def _each(of: ServiceViews, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]) -> list[Any]:
+def _named(of: OperatedService, name: str) -> Sequence[View]:
+    views = of.views()
+    found = views if name == "all" else [view for view in views if view.name == name]
+    if not found:
+        known = ", ".join(view.name for view in views)
+        raise Failed(f"There is no view {name}: name one of {known}, or all.")
+    return found
+
+
+def _each(
+    of: OperatedService, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]
+) -> list[Any]:
     from shared.projections import FoldFailed, RebuildRunning  # noqa: PLC0415
 
     done = []
     try:
-        for view in of.named(name):
-            done.append(in_loop(do(of.source(), view)))
+        for view in _named(of, name):
+            done.append(in_loop(do(of.view_source(), view)))
             if not as_json:
                 show(done[-1])
     except (FoldFailed, RebuildRunning) as failure:
@@ -108,23 +104,23 @@ def _each(of: ServiceViews, name: str, do: Any, *, as_json: bool, show: Callable
 async def _rebuild(source: Source, view: View) -> Rebuilt:
     from shared.projections.rebuild import rebuild  # noqa: PLC0415
 
-    with progress_bar(f"rebuilding {view.name}", await source.events_of(view)) as progress:
+    with progress_bar(f"rebuilding {view.name}", await source.events_of(view), unit="events") as progress:
         return await rebuild(source, view, progress)
 
 
 async def _verify(source: Source, view: View) -> Verified:
     from shared.projections.verify import verify  # noqa: PLC0415
 
-    with progress_bar(f"verifying {view.name}", await source.events_of(view)) as progress:
+    with progress_bar(f"verifying {view.name}", await source.events_of(view), unit="events") as progress:
         return await verify(source, view, progress)
 
 
-async def _status(of: ServiceViews) -> tuple[list[ViewStatus], dict[str, int]]:
+async def _status(of: OperatedService) -> tuple[list[ViewStatus], dict[str, int]]:
     import asyncpg  # noqa: PLC0415
 
     from shared.projections.status import status_of  # noqa: PLC0415
 
-    connection = await asyncpg.connect(of.source().url)
+    connection = await asyncpg.connect(of.view_source().url)
     try:
         held = await connection.fetch("SELECT state, count(*) AS guests FROM held_guests GROUP BY state")
         found = {str(row["state"]): int(row["guests"]) for row in held}

@@ -35,11 +35,11 @@ class Reader:
 
     async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""
-        return [_event(row) for row in await self._rows(STREAM, originator_id, after_version)]
+        return [recorded_event(row) for row in await self._rows(STREAM, originator_id, after_version)]
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`. LogCorrupt when a position is missing: then something was skipped."""
-        events = [_event(row) for row in await self._rows(BEYOND, after, limit)]
+        events = [recorded_event(row) for row in await self._rows(BEYOND, after, limit)]
         if events and events[-1].position != max(after, 0) + len(events):
             raise LogCorrupt(f"a position is missing between {after} and {events[-1].position}")
         return events
@@ -69,7 +69,8 @@ class Reader:
             raise
 
 
-def _event(row: asyncpg.Record) -> RecordedEvent:
+def recorded_event(row: asyncpg.Record) -> RecordedEvent:
+    """Make the event of a row with all of `COLUMNS`."""
     position, stream, version, topic, state, event_id, recorded_at, caused_by, correlation, causation = row
     metadata = Metadata(caused_by, correlation, causation)
     return RecordedEvent(position, stream, version, topic, state, event_id, recorded_at, metadata)

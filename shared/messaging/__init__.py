@@ -2,6 +2,14 @@
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, FeedUnavailable, MalformedMessage, TryAgain
-from shared.messaging.schema import SCHEMA
+from shared.messaging.schema import SCHEMA, TRANSFERRED_TABLES
 
-__all__ = ["SCHEMA", "CannotApply", "FeedUnavailable", "MalformedMessage", "Message", "TryAgain"]
+__all__ = [
+    "SCHEMA",
+    "TRANSFERRED_TABLES",
+    "CannotApply",
+    "FeedUnavailable",
+    "MalformedMessage",
+    "Message",
+    "TryAgain",
+]

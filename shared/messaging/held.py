@@ -28,7 +28,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeldGuest:
-    """One guest who is held. `messages` counts those in line; `next_try` matters to the waiting only."""
+    """One guest who is held. `messages` counts those in line; `next_try` matters to the waiting only.
+
+    `message_type` and `message_version` are of the message in the way.
+    """
 
     guest_id: UUID
     state: State
@@ -37,6 +40,8 @@ class HeldGuest:
     attempts: int
     next_try: datetime
     messages: int
+    message_type: str | None
+    message_version: int | None
 
 
 class HeldGuests:
@@ -153,8 +158,12 @@ ON CONFLICT DO NOTHING
 
 _LIST = """
 SELECT guest_id, state, reason, since, attempts, next_try,
-       (SELECT count(*) FROM held_messages WHERE held_messages.guest_id = held_guests.guest_id) AS messages
-  FROM held_guests
+       (SELECT count(*) FROM held_messages WHERE held_messages.guest_id = held_guests.guest_id) AS messages,
+       message_type, message_version
+  FROM held_guests LEFT JOIN LATERAL (
+       SELECT message ->> 'type' AS message_type, stream_version AS message_version FROM held_messages
+        WHERE held_messages.guest_id = held_guests.guest_id
+        ORDER BY event_id = in_the_way DESC NULLS LAST, stream_version, held_at LIMIT 1) AS first ON true
 """
 
 # Applied under the very same id, or passed over unseen. A known version with another id stays.

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from shared.event_log.transfer.tables import TransferredTable
+
 SCHEMA: Sequence[tuple[str, str]] = [
     (
         "messaging-0001",
@@ -74,3 +76,16 @@ SCHEMA: Sequence[tuple[str, str]] = [
         """,
     ),
 ]
+
+# How far relay and sweep have come travels with the log, so that nothing is published or read anew. An epoch
+# is of the leases, which do not travel: a higher one than theirs would keep every new leader from writing.
+_CHECKPOINTS = "SELECT name, position, 0 AS epoch FROM checkpoints WHERE name IN ('relay', 'sweep')"
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("inbox", "guest_id, stream_version"),
+    TransferredTable("held_guests", "guest_id"),
+    TransferredTable("held_messages", "guest_id, stream_version, event_id"),
+    TransferredTable("discarded_messages", "discarded_at, guest_id, stream_version, event_id"),
+    TransferredTable("unreadable_messages", "id", numbered_by="id"),
+    TransferredTable("checkpoints", 'name COLLATE "C"', rows=_CHECKPOINTS),
+)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from shared.event_log.transfer.tables import TransferredTable
+
 # The position is known only inside the append, which inserts side rows after its events: hence the trigger.
 SCHEMA: Sequence[tuple[str, str]] = (
     (
@@ -41,4 +43,8 @@ SCHEMA: Sequence[tuple[str, str]] = (
         SELECT rows_die_with_subject('idempotency_keys', 'resource_id');
         """,
     ),
+)
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("idempotency_keys", 'subject COLLATE "C", route COLLATE "C", key COLLATE "C"'),
 )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from shared.event_log.transfer.tables import TransferredTable
+
 SCHEMA: Sequence[tuple[str, str]] = (
     (
         "identity_0001_usernames",
@@ -30,3 +32,5 @@ SCHEMA: Sequence[tuple[str, str]] = (
         """,
     ),
 )
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (TransferredTable("usernames", 'username_key COLLATE "C"'),)

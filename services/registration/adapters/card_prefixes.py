@@ -8,6 +8,7 @@ import asyncpg
 
 from registration.adapters.card_prefix_file import LibraryPrefixes, packaged_prefixes, read_prefix_file
 from registration.domain.errors import Candidate
+from shared.event_log.transfer.tables import TransferredTable
 
 # No constraint on the prefix alone: several libraries may share one (the red ones), and the clerk chooses.
 CARD_PREFIXES = """
@@ -48,6 +49,9 @@ def _rows(libraries: Iterable[LibraryPrefixes]) -> Iterator[_Row]:
 
 SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0003_card_prefixes", CARD_PREFIXES + _first_content(packaged_prefixes())),
+)
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("card_prefixes", 'prefix COLLATE "C", isil COLLATE "C"', is_filled_at_first=True),
 )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shared.event_log.transfer.tables import TransferredTable
+
 # Both are written in the append's own transaction, so they never lag. The primary key of `registrations` is
 # rule R10: one guest per person per library. A card number that was replaced is a second row of one guest.
 REGISTRATIONS = """
@@ -46,4 +48,10 @@ SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0001_registrations", REGISTRATIONS),
     ("registration_0002_term_checks", TERM_CHECKS),
     ("registration_0003_erasures", ERASURES),
+)
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("registrations", 'organisation COLLATE "C", person_ref COLLATE "C"'),
+    TransferredTable("registration_accounts", 'organisation COLLATE "C", account_id COLLATE "C", guest_id'),
+    TransferredTable("term_checks", "guest_id"),
 )

@@ -1,0 +1,54 @@
+"""What is stored of an event, for the eyes of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.event_log.mapping import make_transcoder
+from shared.event_log.types import RecordedEvent
+
+SEALED = "sealed"
+_TRANSCODER = make_transcoder()
+
+Open = Callable[[bytes], object]
+"""What to show of bytes: in events they are sealed personal data."""
+
+
+def keep_sealed(_sealed: bytes) -> object:
+    """Show that something is there, and no more."""
+    return SEALED
+
+
+def readable_state(state: bytes, opened: Open = keep_sealed) -> dict[str, Any]:
+    """Read the stored fields as plain values, without the type names that stand beside them."""
+    fields: dict[str, Any] = _plain(_TRANSCODER.decode(state), opened)
+    return fields
+
+
+def readable_event(event: RecordedEvent) -> dict[str, Any]:
+    """Give an event with who, when and why; sealed fields stay sealed."""
+    return {
+        "position": event.position,
+        "stream": event.originator_id,
+        "version": event.originator_version,
+        "topic": event.topic,
+        "event_id": event.event_id,
+        "recorded_at": event.recorded_at,
+        "caused_by": event.metadata.caused_by,
+        "correlation": event.metadata.correlation_id,
+        "causation": event.metadata.causation_id,
+        "fields": readable_state(event.state),
+    }
+
+
+def _plain(value: Any, opened: Open) -> Any:
+    match value:
+        case bytes():
+            return _plain(opened(value), keep_sealed)
+        case dict():
+            return {name: _plain(each, opened) for name, each in value.items()}
+        case list():
+            return [_plain(each, opened) for each in value]
+        case _:
+            return value

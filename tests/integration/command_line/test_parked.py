@@ -1,0 +1,242 @@
+"""`parked list|show|retry|discard` of both services, as an operator uses them (I8)."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from shared.messaging.envelope import Message
+from shared.messaging.held import HeldGuests, State
+from shared.messaging.unreadable import keep
+from shared.postgres import open_pool
+from tests.support.installation import Installation
+
+Captured = pytest.CaptureFixture[str]
+T = TypeVar("T")
+REASON = "ValueError: what an older release could not do"
+UNKNOWN = "00000000-0000-0000-0000-000000000001"
+
+
+def in_database(installed: Installation, work: Callable[[asyncpg.Pool], Awaitable[T]]) -> T:
+    """Do something in the service's database."""
+
+    async def do() -> T:
+        url = installed.settings.database_url.get_secret_value()
+        async with await open_pool(url, min_size=1, max_size=2) as pool:
+            return await work(pool)
+
+    return asyncio.run(do())
+
+
+def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | None = None) -> Message:
+    """A message that comes so many behind the last one that was heard."""
+    return Message(
+        id=uuid4(),
+        source="/other/tests",
+        type=kind,
+        subject=guest_id or installed.guest_id,
+        time=datetime(2025, 9, 11, tzinfo=UTC),
+        stream_version=installed.heard + beyond,
+        position=beyond,
+        correlation_id=uuid4(),
+        causation_id=None,
+        data={},
+    )
+
+
+def hold(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
+    """Hold a guest, with the first message in the way."""
+    in_database(installed, lambda pool: HeldGuests(pool).hold(state, REASON, messages, messages[0].id))
+
+
+def applied(installed: Installation) -> list[tuple[int, bool]]:
+    """The versions behind the last one heard that the inbox is past, and whether each was discarded."""
+
+    async def rows(pool: asyncpg.Pool) -> list[tuple[int, bool]]:
+        found = await pool.fetch(
+            "SELECT stream_version, discarded FROM inbox"
+            " WHERE guest_id = $1 AND stream_version > $2 ORDER BY stream_version",
+            installed.guest_id,
+            installed.heard,
+        )
+        return [(row["stream_version"] - installed.heard, row["discarded"]) for row in found]
+
+    return in_database(installed, rows)
+
+
+@pytest.fixture
+def parked(installed: Installation) -> Installation:
+    """A service with one parked guest: a message in the way that can be applied by now, and one in line."""
+    installed.live()
+    hold(installed, [message(installed, 1, installed.harmless), message(installed, 2, installed.harmless)])
+    return installed
+
+
+@pytest.fixture
+def stuck(installed: Installation) -> Installation:
+    """A service with one parked guest: a message in the way that is faulty for ever, and one in line."""
+    installed.live()
+    hold(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.harmless)])
+    return installed
+
+
+def told(installed: Installation, capsys: Captured, *arguments: str) -> str:
+    """What a command that succeeds writes to standard output; it writes nothing else."""
+    capsys.readouterr()
+    assert installed.run("parked", *arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refused(installed: Installation, capsys: Captured, *arguments: str, code: int = 1) -> str:
+    """The one line on standard error of a command that fails."""
+    capsys.readouterr()
+    assert installed.run("parked", *arguments) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+    assert captured.err.startswith(f"{installed.name}: ")
+    return captured.err
+
+
+def read(installed: Installation, capsys: Captured, *arguments: str) -> Any:
+    """What a command says to scripts."""
+    return json.loads(told(installed, capsys, *arguments, "--json"))
+
+
+def test_i8_list_names_the_guest_what_is_in_the_way_and_why(stuck: Installation, capsys: Captured) -> None:
+    [guest] = read(stuck, capsys, "list")["guests"]
+    assert guest["guest_id"] == str(stuck.guest_id)
+    assert (guest["state"], guest["reason"], guest["attempts"]) == ("parked", REASON, 1)
+    assert (guest["message"], guest["version"], guest["messages"]) == (stuck.faulty, stuck.heard + 1, 2)
+    assert datetime.fromisoformat(guest["since"]).tzinfo is not None
+    table = told(stuck, capsys, "list")
+    for text in (str(stuck.guest_id), "parked", stuck.faulty, REASON):
+        assert text in table
+
+
+def test_what_is_in_the_way_need_not_be_the_oldest_in_line(installed: Installation, capsys: Captured) -> None:
+    installed.live()
+    first, second = message(installed, 1, installed.harmless), message(installed, 2, installed.faulty)
+    hold(installed, [second, first])
+    [guest] = read(installed, capsys, "list")["guests"]
+    assert (guest["message"], guest["version"]) == (installed.faulty, installed.heard + 2)
+
+
+def test_list_also_names_what_was_no_message(installed: Installation, capsys: Captured) -> None:
+    assert read(installed, capsys, "list") == {"guests": [], "unreadable": []}
+    assert "no message of ours" not in told(installed, capsys, "list")
+    in_database(installed, lambda pool: keep(pool, b"\xffnonsense", "not JSON"))
+    [unreadable] = read(installed, capsys, "list")["unreadable"]
+    assert (unreadable["bytes"], unreadable["reason"]) == (9, "not JSON")
+    table = told(installed, capsys, "list")
+    assert "no message of ours" in table
+    assert "not JSON" in table
+
+
+def test_i8_show_has_the_messages_in_line_in_order(stuck: Installation, capsys: Captured) -> None:
+    shown = read(stuck, capsys, "show", str(stuck.guest_id))
+    assert shown["state"] == "parked"
+    line = [(each["version"] - stuck.heard, each["type"]) for each in shown["in_line"]]
+    assert line == [(1, stuck.faulty), (2, stuck.harmless)]
+    text = told(stuck, capsys, "show", str(stuck.guest_id))
+    for word in (REASON, stuck.faulty, stuck.harmless):
+        assert word in text
+
+
+def test_i8_retry_plays_all_in_order(parked: Installation, capsys: Captured) -> None:
+    done = read(parked, capsys, "retry", str(parked.guest_id))
+    assert done == {"guest_id": str(parked.guest_id), "through": True, "held": None}
+    assert applied(parked) == [(1, False), (2, False)]
+    assert read(parked, capsys, "list")["guests"] == []
+    assert "parked list" in refused(parked, capsys, "retry", str(parked.guest_id))
+
+
+def test_i8_retry_that_is_not_through_fails_and_says_why(stuck: Installation, capsys: Captured) -> None:
+    error = refused(stuck, capsys, "retry", str(stuck.guest_id))
+    assert "still parked" in error
+    assert "KeyError" in error
+    assert applied(stuck) == []
+    assert read(stuck, capsys, "list")["guests"][0]["attempts"] == 2
+    assert stuck.run("parked", "retry", str(stuck.guest_id), "--json") == 1
+    done = json.loads(capsys.readouterr().out)
+    assert (done["through"], done["held"]["attempts"]) == (False, 3)
+
+
+def test_i8_discard_passes_over_one_message_and_keeps_who_and_why(
+    stuck: Installation, capsys: Captured
+) -> None:
+    command = ("discard", str(stuck.guest_id), "--reason", "sent by a test", "--by", "anna")
+    done = read(stuck, capsys, *command)
+    assert (done["through"], done["held"]) == (True, None)
+    assert (done["discarded"]["message"], done["discarded"]["version"]) == (stuck.faulty, stuck.heard + 1)
+    assert applied(stuck) == [(1, True), (2, False)]
+    row = in_database(stuck, lambda pool: pool.fetchrow("SELECT * FROM discarded_messages"))
+    assert row is not None
+    assert (row["reason"], row["discarded_by"]) == ("sent by a test", "anna")
+
+
+def test_i8_discard_says_when_the_next_one_is_in_the_way(installed: Installation, capsys: Captured) -> None:
+    installed.live()
+    hold(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.faulty)])
+    text = told(installed, capsys, "discard", str(installed.guest_id), "--reason", "sent by a test")
+    assert f"Discarded {installed.faulty}, version {installed.heard + 1}." in text
+    assert "still parked" in text
+    assert applied(installed) == [(1, True)]
+
+
+def test_discard_is_by_whoever_is_logged_in_here(stuck: Installation, capsys: Captured) -> None:
+    told(stuck, capsys, "discard", str(stuck.guest_id), "--reason", "sent by a test")
+    by = in_database(stuck, lambda pool: pool.fetchval("SELECT discarded_by FROM discarded_messages"))
+    assert by == getpass.getuser()
+
+
+def test_discard_by_nobody_is_refused(
+    stuck: Installation, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    error = refused(stuck, capsys, "discard", str(stuck.guest_id), "--reason", "sent by a test")
+    assert "--by" in error
+    assert applied(stuck) == []
+
+
+def test_i8_a_waiting_guest_is_not_discarded(installed: Installation, capsys: Captured) -> None:
+    installed.live()
+    hold(installed, [message(installed, 3, installed.harmless)], State.WAITING)
+    error = refused(installed, capsys, "discard", str(installed.guest_id), "--reason", "impatience")
+    assert "only waiting" in error
+    assert applied(installed) == []
+    # Retried at once, the other service still does not answer.
+    assert "still waiting" in refused(installed, capsys, "retry", str(installed.guest_id))
+
+
+@pytest.mark.parametrize("command", [["show"], ["retry"], ["discard", "--reason", "x"]], ids=" ".join)
+def test_a_guest_who_is_not_held_is_told_apart(
+    installed: Installation, command: list[str], capsys: Captured
+) -> None:
+    assert "parked list" in refused(installed, capsys, *command, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show"], ["retry", "nonsense"], ["discard", UNKNOWN], ["discard", UNKNOWN, "--reason", " "]],
+    ids=" ".join,
+)
+def test_misuse_is_2(installed: Installation, arguments: list[str], capsys: Captured) -> None:
+    refused(installed, capsys, *arguments, code=2)
+
+
+@pytest.mark.parametrize("command", ["list", "show", "retry", "discard"])
+def test_every_command_has_an_example(installed: Installation, command: str, capsys: Captured) -> None:
+    assert f"Example: {installed.name} parked {command}" in told(installed, capsys, command, "--help")
