@@ -38,6 +38,8 @@ def complete_file(path: Path) -> Iterator[IO[bytes]]:
         return
     if path.exists() and not path.is_file():
         raise Failed(f"{path} is no ordinary file: name another one, or - for standard output.")
+    if not path.parent.is_dir():
+        raise Failed(f"There is no folder {path.parent}: make it, or name another file.")
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
     ) as partial:

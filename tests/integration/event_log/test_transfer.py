@@ -24,6 +24,8 @@ from shared.event_log import MasterKeys
 from shared.event_log.connection import Connection
 from shared.event_log.mapping import make_transcoder
 from shared.event_log.transfer import LogNotEmpty, Opener, export_log, import_log
+from shared.messaging.leases import Leases
+from shared.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.servers import Databases
 from tests.support.transfer import (
@@ -182,7 +184,7 @@ async def test_everything_beside_the_log_goes_along(here: Connection, there: Con
 
 
 async def test_checkpoints_go_along_but_not_a_leaders_epoch_nor_that_of_a_view(
-    here: Connection, there: Connection
+    here: Connection, there: Connection, two: tuple[str, str]
 ) -> None:
     """With its old epoch a checkpoint could be moved by no leader of the new database."""
     await here.execute("INSERT INTO checkpoints VALUES ('relay', 7, 12), ('sweep', 9, 3), ('guests', 5, 1)")
@@ -191,6 +193,11 @@ async def test_checkpoints_go_along_but_not_a_leaders_epoch_nor_that_of_a_view(
         ("relay", 7, 0),
         ("sweep", 9, 0),
     ]
+    async with await open_pool(two[1], min_size=1, max_size=1) as pool:
+        leases = Leases(pool)
+        lease = await leases.take("relay")
+        assert lease is not None
+        assert await leases.move_checkpoint(lease, 8)
 
 
 async def test_a_log_that_is_not_empty_takes_nothing(here: Connection, there: Connection) -> None:
