@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
     """Open a pool; close it after all that uses it (`async with await open_pool(...)`).
 
-    An event log keeps two of its connections for itself.
+    An event log keeps three of its connections for itself.
     """
     return await asyncpg.create_pool(
         url,

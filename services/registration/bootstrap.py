@@ -61,7 +61,7 @@ from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import TokenVerifier
 from shared.web.token_keys import JwksKeys, keys_of
 
-CONNECTIONS = (4, 16)  # the event log keeps two for itself
+CONNECTIONS = (4, 16)  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
 APPLY_ERASURES_EVERY = 3600.0
 

@@ -29,7 +29,11 @@ _log = structlog.get_logger()
 
 
 class Appender:
-    """The one task of a process that writes to its log; those of other processes queue at the log's lock."""
+    """A task that writes batches of a queue to the log, each on its own connection.
+
+    A process has two: while the database writes the batch of one, the other's callers are answered, and what
+    they do next is prepared. All of them, in whatever process, queue at the log's lock.
+    """
 
     def __init__(self, connection: HeldConnection, queue: CommandQueue) -> None:
         self._connection = connection
@@ -43,6 +47,8 @@ class Appender:
             except Exception as error:  # nobody is left waiting, and the next batch may fare better
                 for command in batch:
                     command.fail(error)
+            finally:
+                self._queue.written(batch)
 
     async def _write(self, commands: Sequence[Command]) -> None:
         """Write commands and answer them; when that fails, halve, so that only the failing ones fail."""

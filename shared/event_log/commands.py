@@ -14,8 +14,8 @@ from shared.event_log.types import NewEvent
 WAITING_COMMANDS = 4096
 """More than this many, and the answer is "overloaded": better said at once than after a time-out."""
 
-BATCH_COMMANDS = 128
-"""Small enough that the next batch is prepared here while the database writes this one."""
+BATCH_EVENTS = 128
+"""About so many in one call: what waits behind it must not wait long."""
 
 
 class Command:
@@ -65,6 +65,7 @@ class CommandQueue:
     def __init__(self, limit: int = WAITING_COMMANDS) -> None:
         self._limit = limit
         self._waiting: deque[Command] = deque()
+        self._being_written: set[UUID] = set()
         self._something = asyncio.Event()
         self._closed = False
 
@@ -83,11 +84,23 @@ class CommandQueue:
         self._something.set()
 
     async def next_batch(self) -> list[Command]:
-        """Wait for commands and take a batch; an empty one means: closed, and nothing is left."""
-        while not self._waiting and not self._closed:
+        """Wait for commands and take a batch; an empty one means: closed, and nothing is left.
+
+        Any number may take batches at once. Each says `written` when its batch is done with.
+        """
+        while True:
+            if batch := self._take():
+                return batch
+            if self._closed and not self._waiting:
+                return []
             self._something.clear()
             await self._something.wait()
-        return self._take()
+
+    def written(self, batch: Sequence[Command]) -> None:
+        """Let those go on that wait for a stream of this batch."""
+        for command in batch:
+            self._being_written -= command.streams
+        self._something.set()
 
     def _take(self) -> list[Command]:
         """Take from the front; of one stream only one command, and never one that another waits before.
@@ -96,12 +109,24 @@ class CommandQueue:
         """
         batch: list[Command] = []
         later: list[Command] = []
-        streams: set[UUID] = set()
-        while self._waiting and len(batch) + len(later) < BATCH_COMMANDS:
+        streams = set(self._being_written)
+        looked_at = events = 0
+        most = self._most()
+        while self._waiting and looked_at < most and events < BATCH_EVENTS:
             command = self._waiting.popleft()
+            looked_at += 1
             if command.answer.done():  # its caller went away before anything was written
                 continue
-            (batch if streams.isdisjoint(command.streams) else later).append(command)
+            if streams.isdisjoint(command.streams):
+                batch.append(command)
+                events += len(command.events)
+                self._being_written |= command.streams
+            else:
+                later.append(command)
             streams |= command.streams
         self._waiting.extendleft(reversed(later))
         return batch
+
+    def _most(self) -> int:
+        """Half of what waits, while nothing is being written: so that the other half is under way as well."""
+        return BATCH_EVENTS if self._being_written else (len(self._waiting) + 1) // 2

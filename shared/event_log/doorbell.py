@@ -11,9 +11,12 @@ class Doorbell:
 
     def __init__(self) -> None:
         self._ring = asyncio.Event()
+        self.awaited = asyncio.Event()
+        """Set as soon as somebody wants to hear it: before, nobody need listen for what makes it ring."""
 
     def next_ring(self) -> asyncio.Event:
         """Give the event that the next ring will set."""
+        self.awaited.set()
         return self._ring
 
     def ring(self) -> None:

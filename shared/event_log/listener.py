@@ -23,8 +23,9 @@ class Listener:
         self._doorbell = doorbell
 
     async def run(self) -> None:
-        """Listen, on a new connection when one is lost, until cancelled."""
+        """Listen from the first time that somebody waits, on a new connection when one is lost."""
         try:
+            await self._doorbell.awaited.wait()
             while True:
                 await self._listen_until_lost()
                 self._doorbell.ring()

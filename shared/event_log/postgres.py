@@ -20,11 +20,13 @@ from shared.event_log.reading import Reader
 from shared.event_log.side_rows import write_rows
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 
+APPENDERS = 2
+
 
 class PostgresEventLog:
     """An `EventLog`, as an async context manager: `async with PostgresEventLog(pool) as log`.
 
-    Leaving it writes what was asked for before, then gives back the two connections that it holds; close
+    Leaving it writes what was asked for before, then gives back the three connections that it holds; close
     the pool only after that.
     """
 
@@ -34,27 +36,26 @@ class PostgresEventLog:
         self._reader = Reader(pool)
         self._doorbell = Doorbell()
         self._queue = CommandQueue()
-        self._writing = HeldConnection(pool, GIVE_UP_SECONDS)
-        self._appender = Appender(self._writing, self._queue)
+        self._writing = [HeldConnection(pool, GIVE_UP_SECONDS) for _ in range(APPENDERS)]
         self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._doorbell)
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         self.log_id = await self._reader.log_id()
-        self._tasks = [
-            asyncio.create_task(self._appender.run(), name="event log appender"),
-            asyncio.create_task(self._listener.run(), name="event log listener"),
+        self._listening = asyncio.create_task(self._listener.run(), name="event log listener")
+        self._appending = [
+            asyncio.create_task(Appender(connection, self._queue).run(), name="event log appender")
+            for connection in self._writing
         ]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        appending, listening = self._tasks
         self._queue.close()
-        listening.cancel()
+        self._listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await listening
-        await appending
-        await self._writing.give_back()
+            await self._listening
+        await asyncio.gather(*self._appending)
+        for connection in self._writing:
+            await connection.give_back()
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
         """See `EventLog.append`. When its caller is cancelled, what is being written may be written."""

@@ -24,8 +24,8 @@ TODAY = date(2025, 9, 11)
 DETAILS = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, 9301 JK Roden", "jan.jansen@example.org")
 
 
-def registered(key: DataKey, card_number: str) -> Guest:
-    """Register somebody new, with strips: seals the details under the key, and makes two events."""
+def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
+    """Register somebody new, details sealed under the key: two events, or one at a library without strips."""
     admission = Admission(
         organisation="1001",
         branch="9453",
@@ -39,11 +39,12 @@ def registered(key: DataKey, card_number: str) -> Guest:
         wish=LinkWish("existing", f"acc-{card_number}"),
     )
     guest = Guest.register(key.subject_id, admission, today=TODAY, now=NOW)
-    guest.grant_strips(now=NOW)
+    if strips:
+        guest.grant_strips(now=NOW)
     return guest
 
 
-def prepare(count: int) -> list[Guest]:
+def prepare(count: int, *, strips: bool) -> list[Guest]:
     """Make guests that wait to be saved."""
     keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.mint(uuid4()) for _ in range(count)]
-    return [registered(key, f"0991{number:06}") for number, (key, _) in enumerate(keys)]
+    return [registered(key, f"0991{number:06}", strips=strips) for number, (key, _) in enumerate(keys)]

@@ -63,12 +63,11 @@ def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
     else:
         msg = f"a guest begins with GuestRegistered, not with {type(event).__name__}"
         raise ValueError(msg)
-    return replace(
-        after,
-        contributions=contributions_after(after.contributions, event),
-        link=link_after(after.link, event),
-        new_accounts=_new_accounts(after.new_accounts, event),
-    )
+    contributions = contributions_after(after.contributions, event)
+    link, accounts = link_after(after.link, event), _new_accounts(after.new_accounts, event)
+    if contributions is after.contributions and link is after.link and accounts is after.new_accounts:
+        return after  # most events change none of them, and replays go through millions
+    return replace(after, contributions=contributions, link=link, new_accounts=accounts)
 
 
 def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState:
