@@ -100,7 +100,8 @@ class CommandQueue:
         """Let those go on that wait for a stream of this batch."""
         for command in batch:
             self._being_written -= command.streams
-        self._something.set()
+        if self._waiting or self._closed:
+            self._something.set()
 
     def _take(self) -> list[Command]:
         """Take from the front; of one stream only one command, and never one that another waits before.

@@ -55,16 +55,20 @@ BEGIN
 
     -- The primary key refuses a version that is taken; this refuses one whose predecessor is missing.
     -- Only a stream's first event may stand alone, as version 1, or as version 0 when 1 is not there.
-    IF cardinality(continued_ids) > 0 AND EXISTS (
-        SELECT FROM unnest(continued_ids, continued_versions) AS continued (id, version)
-        WHERE (continued.version = 0) = EXISTS (
-            SELECT FROM stored_events
-            WHERE originator_id = continued.id
-            AND originator_version = CASE continued.version WHEN 0 THEN 1 ELSE continued.version - 1 END
-        )
-    ) THEN
-        RAISE unique_violation USING
-            MESSAGE = 'an event does not follow the last one of its stream', CONSTRAINT = 'stored_events_gap';
+    -- (Two IFs: a condition with a query in it costs a tenth of a save, also when it is not run.)
+    IF cardinality(continued_ids) > 0 THEN
+        IF EXISTS (
+            SELECT FROM unnest(continued_ids, continued_versions) AS continued (id, version)
+            WHERE (continued.version = 0) = EXISTS (
+                SELECT FROM stored_events
+                WHERE originator_id = continued.id
+                AND originator_version = CASE continued.version WHEN 0 THEN 1 ELSE continued.version - 1 END
+            )
+        ) THEN
+            RAISE unique_violation USING
+                MESSAGE = 'an event does not follow the last one of its stream',
+                CONSTRAINT = 'stored_events_gap';
+        END IF;
     END IF;
 
     INSERT INTO stored_events (

@@ -1,8 +1,8 @@
 """The whole use case at 64 writers: create, seal, save with the key that it is sealed under (A2, A8).
 
 Beside the library's PostgreSQL application that creates, seals and saves such guests, and keeps no key. Then
-with what the library has nothing like: the rows of the registration index, the questions of the counter before. As
-in `save_aggregates` a save is of one event: guests of a library without strips.
+with what the library has nothing like: the index of registrations, the questions of the counter before. As in
+`save_aggregates` a save is of one event: guests of a library without strips.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Saving prepared aggregates, mapping included (A2).
 
 Ours at 1, 16, 64 and 256 writers, beside the library's PostgreSQL application at its best number of threads,
-beside COPY, and, for one writer, beside a bare INSERT; mapping is in all of them. All write to the same server in
-turns. A save of two events costs the library little more than one of one, since it is the commit that it waits
-for; so what a save costs shows in saves of one event.
+beside COPY, and, for one writer, beside a bare INSERT; mapping is in all of them. All write to the same
+server in turns. A save of two events costs the library little more than one of one, since it is the commit
+that it waits for; so what a save costs shows in saves of one event.
 """
 
 from __future__ import annotations
