@@ -1,0 +1,188 @@
+"""What operators do with a running stack: move both logs to fresh databases, and forget a person for good."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from infra.local.postgres import Postgres
+from infra.local.psql import binary
+from tests.support.eventually import eventually
+from tests.support.stack import ROOT, RunningStack, load_card, registration_of
+
+PERSONAL = ("0990139305", "Jan Jansen", "Brink 3", "jan.jansen@", "1968-04-17")
+SERVICES = ("registration", "identity")
+
+
+@pytest.fixture(params=["amqp", "feed"])
+def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
+    running = RunningStack(tmp_path / "run", request.param)
+    running.start()
+    yield running
+    running.kill_if_running()
+
+
+async def test_r19_of_an_erased_person_nothing_is_left_in_dumps_queues_logs_and_exports(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    async with (
+        stack.client("registration", "counter") as counter,
+        stack.client("registration", "operator") as operator,
+        stack.client("identity", "wisecat") as wisecat,
+    ):
+        body = registration_of("0990139305", login_account={"choice": "existing", "account_id": "acc-jan"})
+        guest = (await counter.post("/v1/guests", json=body)).json()
+        login = {"account_id": "acc-jan", "organisation": "1001"}
+        assert (await wisecat.post("/v1/logins", json=login)).json()["outcome"] == "recognised"
+        await eventually(partial(found, counter, "jansen", 1))
+        assert any(each in everything(stack, tmp_path / "before") for each in PERSONAL)
+
+        erased = await operator.delete(f"/v1/guests/{guest['guest_id']}/personal-data")
+        assert erased.status_code == 204
+        position = erased.headers["Event-Position"]
+        await eventually(partial(found, counter, "jansen", 0, after_position=position))
+        await eventually(lambda: not personal_in(everything(stack, tmp_path / "after")), within=20)
+        for service in SERVICES:
+            assert run(stack, service, "projections", "rebuild", "all") == 0
+        assert personal_in(everything(stack, tmp_path / "rebuilt")) == []
+        again = (await counter.get(f"/v1/guests/{guest['guest_id']}")).json()
+        assert (again["status"], again["details"], again["card_number"]) == ("erased", None, None)
+    assert stack.stop() == 0
+
+
+async def found(counter: httpx.AsyncClient, query: str, how_many: int, **more: Any) -> bool:
+    answer = await counter.get("/v1/guests", params={"query": query, **more})
+    return len(answer.json()["guests"]) == how_many
+
+
+def personal_in(text: str) -> list[str]:
+    return [each for each in PERSONAL if each in text]
+
+
+def everything(stack: RunningStack, folder: Path) -> str:
+    """Dumps and exports of both services, all logs, and what the broker has on disk, as text.
+
+    The home library's own file is not ours, and the account directory is another system.
+    """
+    folder.mkdir(exist_ok=True)
+    files = [*(stack.run_dir / "logs").rglob("*"), *(stack.run_dir / "rabbitmq").rglob("*")]
+    for service in SERVICES:
+        files += [folder / f"{service}.sql", folder / f"{service}.jsonl"]
+        dump(stack.description["database_urls"][service], files[-2])
+        assert run(stack, service, "events", "export", str(files[-1])) == 0
+    return "\n".join(each.read_bytes().decode("latin-1") for each in files if each.is_file())
+
+
+def dump(url: str, file: Path) -> None:
+    command = [binary("pg_dump"), "--dbname", url, "--file", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def run(stack: RunningStack, service: str, *arguments: str, **settings: str) -> int:
+    """One command of a service, beside the running stack."""
+    command = [str(Path(sys.executable).parent / service), *arguments]
+    environment = os.environ | {"RUN_DIR": str(stack.run_dir)} | settings
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False).returncode
+
+
+async def test_both_logs_move_to_fresh_databases_and_both_services_answer_as_before(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    guests = []
+    async with stack.client("registration", "counter") as counter:
+        for number in range(5):
+            answer = await counter.post("/v1/guests", json=registration_of(load_card(number)))
+            guests.append(answer.json()["guest_id"])
+        for guest_id in guests:
+            await eventually(partial(linked, counter, guest_id))
+    before = answers(stack, guests)
+    for service in SERVICES:
+        assert run(stack, service, "events", "export", str(tmp_path / f"{service}.jsonl")) == 0
+
+    await asyncio.to_thread(move_to_fresh_databases, stack, tmp_path)
+    for service in SERVICES:
+        assert run(stack, service, "projections", "rebuild", "all") == 0
+        assert run(stack, service, "projections", "verify", "all") == 0
+    assert answers(stack, guests) == before
+    with client(stack, "registration", "counter") as counter:  # and life goes on
+        known = counter.post("/v1/guests", json=registration_of(load_card(0)))
+        assert (known.status_code, known.json()["guest_id"]) == (409, guests[0])
+        assert counter.post("/v1/guests", json=registration_of(load_card(77))).status_code == 201
+    assert stack.stop() == 0
+
+
+async def linked(counter: httpx.AsyncClient, guest_id: str) -> bool:
+    return bool((await counter.get(f"/v1/guests/{guest_id}")).json()["login_link"]["state"] == "linked")
+
+
+def client(stack: RunningStack, service: str, token: str) -> httpx.Client:
+    description = stack.description
+    bearer = {"Authorization": f"Bearer {description['tokens'][token]}"}
+    return httpx.Client(base_url=description[f"{service}_url"], headers=bearer, timeout=20)
+
+
+def answers(stack: RunningStack, guests: list[str]) -> dict[str, Any]:
+    """What both services say, by question."""
+    questions = [
+        *(("registration", "counter", f"/v1/guests/{guest}") for guest in guests),
+        *(("registration", "counter", f"/v1/guests/{guest}/history") for guest in guests),
+        ("registration", "counter", "/v1/guests"),
+        ("registration", "counter", "/v1/guests?query=boer"),
+        ("registration", "feed", "/v1/feed?limit=1000"),
+        ("identity", "feed", "/v1/feed?limit=1000"),
+        *(("identity", "operator", f"/v1/login-accounts/acc-{load_card(number)}") for number in range(5)),
+    ]
+    told = {}
+    for service, token, path in questions:
+        with client(stack, service, token) as asking:
+            answer = asking.get(path)
+            told[f"{service} {path}"] = (answer.status_code, answer.json())
+    assert {status for status, _ in told.values()} == {200}
+    return told
+
+
+def move_to_fresh_databases(stack: RunningStack, tmp_path: Path) -> None:
+    """As an operator would: stop, empty databases, migrate, import, start."""
+    urls = stack.description["database_urls"]
+    assert stack.stop() == 0
+    with closing(DatabasesOf(stack.run_dir)) as databases:
+        for service in SERVICES:
+            databases.make_anew(service)
+            at = {f"{service.upper()}_DATABASE_URL": databases.address(urls[service])}
+            assert run(stack, service, "migrate", **at) == 0
+            assert run(stack, service, "events", "import", str(tmp_path / f"{service}.jsonl"), **at) == 0
+    stack.start()
+
+
+class DatabasesOf:
+    """The PostgreSQL of a stack that is stopped, run alone."""
+
+    def __init__(self, run_dir: Path) -> None:
+
+        self._server = Postgres(run_dir / "postgres")
+        self._server.start()
+
+    def make_anew(self, service: str) -> None:
+        self._server.drop_database(service)
+        self._server.create_database(service, service)
+
+    def address(self, url: str) -> str:
+        """The same database at the port that the server has now."""
+        parts = urlsplit(url)
+        port = urlsplit(self._server.url("postgres")).port
+        location = f"{parts.username}:{parts.password}@{parts.hostname}:{port}"
+        return parts._replace(netloc=location).geturl()
+
+    def close(self) -> None:
+        self._server.stop()
