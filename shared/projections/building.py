@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from uuid import UUID
 
@@ -32,8 +32,8 @@ Progress = Callable[[int], None]
 class Source:
     """Where a view is built from and to: the address of the database, and the keys that unwrap data keys."""
 
-    url: str
-    master_keys: MasterKeys
+    url: str = field(repr=False)  # it holds a password
+    master_keys: MasterKeys = field(repr=False)
 
     def folder(self, view: View) -> Folder:
         """What folds that view's streams."""

@@ -12,16 +12,12 @@ import orjson
 from shared.projections.building import Progress, Source, build
 from shared.projections.folding import Folder
 from shared.projections.rebuild import alone
-from shared.projections.tables import fold_again
+from shared.projections.tables import TOUCHED, fold_again
 from shared.projections.view import View, ViewTable
 
 CHECK = "__checked"
 MOST_NAMED = 100
 
-TOUCHED = """
-SELECT DISTINCT originator_id FROM stored_events
-WHERE notification_id > $1 AND notification_id <= $2 AND topic = ANY ($3)
-"""
 # The order of rows means nothing, so it must not matter: a sum, wide enough never to overflow.
 CHECKSUM = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {} t"
 
