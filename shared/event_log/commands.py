@@ -66,7 +66,7 @@ class CommandQueue:
         self._limit = limit
         self._waiting: deque[Command] = deque()
         self._being_written: set[UUID] = set()
-        self._something = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     def put(self, command: Command) -> None:
@@ -76,12 +76,12 @@ class CommandQueue:
         if len(self._waiting) >= self._limit:
             raise LogOverloaded(f"{self._limit} commands are waiting")
         self._waiting.append(command)
-        self._something.set()
+        self._wake(1)
 
     def close(self) -> None:
         """Take no new commands; those that wait are still written."""
         self._closed = True
-        self._something.set()
+        self._wake(len(self._idle))
 
     async def next_batch(self) -> list[Command]:
         """Wait for commands and take a batch; an empty one means: closed, and nothing is left.
@@ -93,15 +93,23 @@ class CommandQueue:
                 return batch
             if self._closed and not self._waiting:
                 return []
-            self._something.clear()
-            await self._something.wait()
+            idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
 
     def written(self, batch: Sequence[Command]) -> None:
         """Let those go on that wait for a stream of this batch."""
         for command in batch:
             self._being_written -= command.streams
         if self._waiting or self._closed:
-            self._something.set()
+            self._wake(len(self._idle))
+
+    def _wake(self, how_many: int) -> None:
+        """Wake so many of those who found nothing; one more command is work for one of them."""
+        for _ in range(min(how_many, len(self._idle))):
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(None)
 
     def _take(self) -> list[Command]:
         """Take from the front; of one stream only one command, and never one that another waits before.
@@ -115,9 +123,9 @@ class CommandQueue:
         most = self._most()
         while self._waiting and looked_at < most and events < BATCH_EVENTS:
             command = self._waiting.popleft()
-            looked_at += 1
             if command.answer.done():  # its caller went away before anything was written
                 continue
+            looked_at += 1
             if streams.isdisjoint(command.streams):
                 batch.append(command)
                 events += len(command.events)
