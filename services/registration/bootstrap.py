@@ -55,6 +55,7 @@ from shared.organisations import read_organisations
 from shared.postgres import open_pool
 from shared.projections import LiveView
 from shared.projections.building import Source
+from shared.projections.status import measure_views
 from shared.service_token import ServiceToken
 from shared.supervision import Task, every
 from shared.web.idempotency import IdempotencyKeys
@@ -143,6 +144,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
+        measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
         stopping=stopping,
     )
 

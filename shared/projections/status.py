@@ -10,6 +10,7 @@ from datetime import datetime
 import asyncpg
 
 from shared.projections.errors import ViewBehind
+from shared.projections.live import view_failed, view_lag
 from shared.projections.view import View
 
 MOST_SECONDS = 2.0
@@ -47,6 +48,13 @@ class ViewStatus:
 async def status_of(pool: asyncpg.Pool | asyncpg.Connection, views: Sequence[View]) -> list[ViewStatus]:
     """All of these views, by name."""
     return [ViewStatus(**row) for row in await pool.fetch(STATUS, [view.name for view in views])]
+
+
+async def measure_views(pool: asyncpg.Pool, views: Sequence[View]) -> None:
+    """Bring the gauges of these views up to date, in whatever process they are followed."""
+    for status in await status_of(pool, views):
+        view_lag.labels(status.name).set(status.lag)
+        view_failed.labels(status.name).set(status.failure is not None)
 
 
 async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:

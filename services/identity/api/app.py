@@ -1,7 +1,7 @@
 """The HTTP app of identity, put together from its resources."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
@@ -26,6 +26,7 @@ def identity_app(
     own_feed: LogFeed,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
+    measures: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """The app. `apply_now` is the inbox's own, for the login barrier (A6).
@@ -38,6 +39,7 @@ def identity_app(
         kinds=KINDS,
         verifier=verifier,
         checks=checks,
+        measures=measures,
     )
     app.state.identity = identity
     app.state.apply_now = apply_now

@@ -1,7 +1,7 @@
 """The HTTP app of registration, put together from its resources."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
@@ -38,6 +38,7 @@ def registration_app(
     history: GuestHistory,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
+    measures: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """The app. Set `stopping` when the server is told to stop: long polls then end at once."""
@@ -47,6 +48,7 @@ def registration_app(
         kinds=KINDS,
         verifier=verifier,
         checks=checks,
+        measures=measures,
     )
     app.state.registration = registration
     app.state.idempotency_keys = idempotency_keys

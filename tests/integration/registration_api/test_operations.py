@@ -90,6 +90,22 @@ async def test_metrics_count_requests_by_route_and_never_by_path(clerk: httpx.As
     assert "0990139305" not in metrics
 
 
+async def test_metrics_show_held_guests_and_views_that_stand_still(
+    counter: Counter, clerk: httpx.AsyncClient
+) -> None:
+    """Whoever holds and follows them: that is the worker, which serves no HTTP."""
+    await clerk.post("/v1/guests", json=registering())
+    await counter.service.pool.execute(
+        "INSERT INTO held_guests (guest_id, state, reason, next_try)"
+        " VALUES (gen_random_uuid(), 'parked', 'KeyError', now())"
+    )
+    await counter.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
+    metrics = (await clerk.get("/metrics")).text
+    assert 'messages_held_guests{state="parked"} 1.0' in metrics
+    assert 'view_failed{view="history"} 1.0' in metrics
+    assert 'view_lag_events{view="contributions"} 2.0' in metrics
+
+
 async def test_a_log_that_cannot_be_reached_is_503_and_not_an_error(
     counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
