@@ -11,7 +11,8 @@ from uuid import UUID
 import asyncpg
 
 from shared.event_log.appender import GIVE_UP_SECONDS, Appender
-from shared.event_log.commands import Command, CommandQueue
+from shared.event_log.command_queue import CommandQueue
+from shared.event_log.commands import Command
 from shared.event_log.connection import HeldConnection
 from shared.event_log.doorbell import Doorbell
 from shared.event_log.following import tail, wait_beyond
@@ -60,8 +61,7 @@ class PostgresEventLog:
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
         """See `EventLog.append`. When its caller is cancelled, what is being written may be written."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.put(Command(events, write_rows(side_rows), answer))
-        return await answer
+        return await self._queue.submit(Command(events, write_rows(side_rows), answer))
 
     async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""

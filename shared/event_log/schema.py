@@ -71,19 +71,29 @@ BEGIN
         END IF;
     END IF;
 
-    INSERT INTO stored_events (
-        notification_id, recorded_at, originator_id, originator_version, topic, state, event_id,
-        caused_by, correlation_id, causation_id
-    )
-    SELECT base + place, clock_timestamp(), originator_id, originator_version, topic, state, event_id,
-        caused_by, correlation_id, causation_id
-    FROM unnest(
-        originator_ids, originator_versions, topics, states, event_ids,
-        caused_bys, correlation_ids, causation_ids
-    ) WITH ORDINALITY AS new (
-        originator_id, originator_version, topic, state, event_id,
-        caused_by, correlation_id, causation_id, place
-    );
+    IF total = 1 THEN  -- a tenth of a save cheaper than the general way
+        INSERT INTO stored_events (
+            notification_id, recorded_at, originator_id, originator_version, topic, state, event_id,
+            caused_by, correlation_id, causation_id
+        ) VALUES (
+            base + 1, clock_timestamp(), originator_ids[1], originator_versions[1], topics[1], states[1],
+            event_ids[1], caused_bys[1], correlation_ids[1], causation_ids[1]
+        );
+    ELSE
+        INSERT INTO stored_events (
+            notification_id, recorded_at, originator_id, originator_version, topic, state, event_id,
+            caused_by, correlation_id, causation_id
+        )
+        SELECT base + place, clock_timestamp(), originator_id, originator_version, topic, state, event_id,
+            caused_by, correlation_id, causation_id
+        FROM unnest(
+            originator_ids, originator_versions, topics, states, event_ids,
+            caused_bys, correlation_ids, causation_ids
+        ) WITH ORDINALITY AS new (
+            originator_id, originator_version, topic, state, event_id,
+            caused_by, correlation_id, causation_id, place
+        );
+    END IF;
 
     IF side_rows IS NOT NULL THEN
         FOR side IN SELECT * FROM jsonb_array_elements(side_rows) LOOP

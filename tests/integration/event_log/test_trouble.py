@@ -19,7 +19,7 @@ from shared.event_log import (
     SideRowConflict,
     VersionConflict,
     appender,
-    commands,
+    command_queue,
 )
 from shared.event_log.postgres import APPENDERS
 from shared.postgres import migrate, open_pool
@@ -243,8 +243,8 @@ async def test_too_much_at_once_is_refused_at_once(
             return None
 
     await outsider.execute(LOCK)
-    under_way = APPENDERS * commands.BATCH_EVENTS
-    too_many = commands.WAITING_COMMANDS + under_way + 100
+    under_way = APPENDERS * command_queue.BATCH_EVENTS
+    too_many = command_queue.WAITING_COMMANDS + under_way + 100
     appending = [asyncio.create_task(append()) for _ in range(too_many)]
     refused, waiting = await asyncio.wait(appending, timeout=0.5)
 
