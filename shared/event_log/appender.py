@@ -148,14 +148,5 @@ def _statement(commands: Sequence[Command]) -> tuple[Any, ...]:
 
 
 def _row(event: NewEvent) -> tuple[Any, ...]:
-    metadata = event.metadata
-    return (
-        event.originator_id,
-        event.originator_version,
-        event.topic,
-        event.state,
-        event.event_id,
-        metadata.caused_by,
-        metadata.correlation_id,
-        metadata.causation_id,
-    )
+    *named, metadata = event
+    return *named, metadata.caused_by, metadata.correlation_id, metadata.causation_id

@@ -6,7 +6,9 @@ The form is the one of the `eventsourcing` library's own JSON transcoder, writte
 from __future__ import annotations
 
 import base64
-from datetime import date
+import binascii
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +49,7 @@ class BytesAsBase64(Transcoding):
 
     def encode(self, obj: bytes) -> str:
         """Write the bytes."""
-        return base64.b64encode(obj).decode("ascii")
+        return binascii.b2a_base64(obj, newline=False).decode("ascii")
 
     def decode(self, data: str) -> bytes:
         """Read the bytes."""
@@ -60,19 +62,24 @@ class ReadableTranscoder(Transcoder):
     def __init__(self, *transcodings: Transcoding) -> None:
         self._by_type: dict[type, Transcoding] = {each.type: each for each in transcodings}
         self._by_name: dict[str, Transcoding] = {each.name: each for each in transcodings}
-        # What orjson either writes as it is or asks us about; a UUID it would write without its name.
-        self._direct = (ATOMS | self._by_type.keys()) - {UUID}
+        self._tags = {each.type: _tag_of(each) for each in transcodings}
 
     def encode(self, obj: Any) -> bytes:
         """Write `obj` as JSON in UTF-8."""
-        if type(obj) is dict and self._direct.issuperset(map(type, obj.values())):
-            return orjson.dumps(obj, default=self._tag, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        return orjson.dumps(self._tagged(obj))
+        return orjson.dumps(self._flat(obj) or self._tagged(obj))
 
-    def _tag(self, value: Any) -> dict[str, Any]:
-        """The short way of flat events, which most are: asked for each value that is no atom."""
-        transcoding = self._by_type[type(value)]
-        return {"_type_": transcoding.name, "_data_": transcoding.encode(value)}
+    def _flat(self, obj: Any) -> dict[str, Any] | None:
+        """The short way of flat events, which most are; None for what is nested or of a derived type."""
+        if type(obj) is not dict:
+            return None
+        tags = self._tags
+        try:
+            return {
+                key: value if (kind := type(value)) in ATOMS else tags[kind](value)
+                for key, value in obj.items()
+            }
+        except KeyError:
+            return None
 
     def decode(self, data: bytes) -> Any:
         """Read what `encode` wrote."""
@@ -113,6 +120,14 @@ class ReadableTranscoder(Transcoder):
         except KeyError:
             msg = f"nothing here reads {name!r}"
             raise TranscodingNotRegisteredError(msg) from None
+
+
+def _tag_of(transcoding: Transcoding) -> Callable[[Any], dict[str, Any]]:
+    """Give what puts a type's name beside its value. Days and moments orjson writes itself, as ISO 8601."""
+    name, encode = transcoding.name, transcoding.encode
+    if transcoding.type in {date, datetime}:
+        return lambda value: {"_type_": name, "_data_": value}
+    return lambda value: {"_type_": name, "_data_": encode(value)}
 
 
 def make_transcoder() -> ReadableTranscoder:
