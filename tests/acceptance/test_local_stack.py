@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -76,13 +76,16 @@ def test_servers_that_are_killed_come_back_with_their_data(stack: RunningStack) 
     assert _guest(stack, guest) == guest
 
 
-@pytest.mark.parametrize("suspended", [None, "registration_api", "identity_worker", "postgres", "beam.smp"])
-def test_stops_within_ten_seconds_and_leaves_no_process(stack: RunningStack, suspended: str | None) -> None:
+@pytest.mark.parametrize("suspended", [(), ("registration_api", "identity_worker", "postgres", "beam.smp")])
+def test_stops_within_ten_seconds_and_leaves_no_process(
+    stack: RunningStack, suspended: Sequence[str]
+) -> None:
     stack.start()
     family = stack.family()
     assert len(family) > len(PROCESSES)
+    pids = [stack.description["pids"].get(name) for name in suspended]
     for process in family:
-        if process.pid == stack.description["pids"].get(suspended) or process.name() == suspended:
+        if process.pid in pids or process.name() in suspended:
             process.suspend()
     began = time.monotonic()
     assert stack.stop() == 0
@@ -145,25 +148,28 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert (refused.returncode, f"port {port} is in use" in refused.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("transport", ["feed", "amqp"])
-def test_the_story_comes_out_right_and_can_be_told_again(tmp_path: Path, transport: str) -> None:
+def test_the_story_comes_out_right(tmp_path: Path) -> None:
+    _tell_the_story(tmp_path, TRANSPORT="amqp")
+
+
+def test_the_story_can_be_told_again_and_fails_when_it_comes_out_wrong(tmp_path: Path) -> None:
+    """In the end the refused card of the story is made valid: what the story expects of it does not come."""
     for _ in range(2):
-        told = _run(tmp_path, "--exit", TRANSPORT=transport)
-        assert told.returncode == 0, told.stdout + told.stderr
-        assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told.stdout
-        assert "Ongeldig  Opgezegd, reden overig" in told.stdout
-        assert "Pas niet geldig!" in told.stdout
-
-
-def test_a_story_that_comes_out_wrong_fails_and_says_what_was_expected(tmp_path: Path) -> None:
-    """The refused card of the story is made valid: what the story expects of it does not come."""
-    assert _run(tmp_path, "--exit").returncode == 0
+        _tell_the_story(tmp_path)
     patrons = json.loads((tmp_path / "home_library.json").read_text())
     patrons["0990139339"]["status"] = "valid"
     (tmp_path / "home_library.json").write_text(json.dumps(patrons))
     told = _run(tmp_path, "--exit")
     assert told.returncode == 1
     assert "expected (409, 'guest-refused')" in told.stdout
+
+
+def _tell_the_story(run_dir: Path, **settings: str) -> None:
+    told = _run(run_dir, "--exit", **settings)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told.stdout
+    assert "Ongeldig  Opgezegd, reden overig" in told.stdout
+    assert "Pas niet geldig!" in told.stdout
 
 
 def _run(run_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

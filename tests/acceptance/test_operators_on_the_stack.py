@@ -25,9 +25,10 @@ PERSONAL = ("0990139305", "Jan Jansen", "Brink 3", "jan.jansen@", "1968-04-17")
 SERVICES = ("registration", "identity")
 
 
-@pytest.fixture(params=["amqp", "feed"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
-    running = RunningStack(tmp_path / "run", request.param)
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[RunningStack]:
+    """With a broker, which keeps messages on disk as well."""
+    running = RunningStack(tmp_path / "run", "amqp")
     running.start()
     yield running
     running.kill_if_running()

@@ -1,20 +1,23 @@
 """The real servers that tests run against, each with its own data folder and free ports."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 from infra.local.postgres import Postgres
+from infra.local.psql import PostgresError
 from infra.local.rabbitmq import server_script
 
 
 class Databases:
-    """Makes fresh, empty databases, each closed to all but its owner; drops them when the test ends."""
+    """Makes fresh, empty databases, each closed to all but its owner; drops them while the next test runs."""
 
     _numbers = count(1)
 
@@ -33,7 +36,12 @@ class Databases:
         return self.server.url(url.rpartition("/")[2])
 
     def drop_all(self) -> None:
+        """A drop waits for a checkpoint, the next test need not: those who drop end with the server."""
         for name in self._made:
+            threading.Thread(target=self._drop, args=(name,), daemon=True).start()
+
+    def _drop(self, name: str) -> None:
+        with contextlib.suppress(PostgresError):  # the server has been stopped meanwhile
             self.server.drop_database(name)
 
 
