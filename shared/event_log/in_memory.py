@@ -63,6 +63,10 @@ class InMemoryEventLog:
         events = self._streams.get(originator_id, [])
         return [event for event in events if event.originator_version > after_version]
 
+    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
+        """See `EventLog.streams`."""
+        return [event for stream in set(originator_ids) for event in self._streams.get(stream, [])]
+
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
         return self._events[max(after, 0) : max(after, 0) + limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from uuid import UUID
 
 import asyncpg
@@ -28,6 +29,13 @@ class PostgresDataKeys:
         """See `DataKeys.get`."""
         wrapped = await self._pool.fetchval("SELECT wrapped FROM data_keys WHERE subject_id = $1", subject_id)
         return None if wrapped is None else self._master_keys.unwrap(subject_id, wrapped)
+
+    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
+        """See `DataKeys.get_all`."""
+        rows = await self._pool.fetch(
+            "SELECT subject_id, wrapped FROM data_keys WHERE subject_id = ANY ($1)", list(subject_ids)
+        )
+        return {subject: self._master_keys.unwrap(subject, wrapped) for subject, wrapped in rows}
 
     async def rewrap(self) -> int:
         """Wrap every key under the newest master key, so that older ones can be dropped; answer how many."""
@@ -63,3 +71,8 @@ class InMemoryDataKeys:
             if row["subject_id"] == subject_id:
                 return self._master_keys.unwrap(subject_id, row["wrapped"])
         return None
+
+    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
+        """See `DataKeys.get_all`."""
+        found = {subject_id: await self.get(subject_id) for subject_id in subject_ids}
+        return {subject_id: key for subject_id, key in found.items() if key is not None}

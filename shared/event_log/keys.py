@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -50,6 +50,9 @@ class DataKeys(Protocol):
 
     async def get(self, subject_id: UUID) -> DataKey | None:
         """Find a person's key; None when it was erased, or there never was one."""
+
+    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
+        """Find the keys of those of these persons who have one."""
 
 
 class MasterKeys:

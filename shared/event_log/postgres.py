@@ -67,6 +67,10 @@ class PostgresEventLog:
         """See `EventLog.stream`."""
         return await self._reader.stream(originator_id, after_version=after_version)
 
+    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
+        """See `EventLog.streams`."""
+        return await self._reader.streams(originator_ids)
+
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
         return await self._reader.read(after, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from os import urandom
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -37,6 +37,14 @@ class AggregateStore:
         for recorded in await self.log.stream(id):
             aggregate = cast("Any", self.event(recorded)).mutate(aggregate)
         return aggregate if isinstance(aggregate, kind) else None
+
+    async def find_all(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
+        """Load those of these aggregates that there are, in one read."""
+        found: dict[UUID, Any] = {}
+        for recorded in await self.log.streams(ids):
+            stream = recorded.originator_id
+            found[stream] = cast("Any", self.event(recorded)).mutate(found.get(stream))
+        return {id: each for id, each in found.items() if isinstance(each, kind)}  # noqa: A001
 
     async def save(
         self, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow] = ()

@@ -74,6 +74,9 @@ class EventLog(Protocol):
     async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """Read the events of one stream with a version beyond `after_version`, in order."""
 
+    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
+        """Read all events of these streams, each stream's in order."""
+
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """Read at most `limit` events beyond position `after`, in order and without gaps."""
 

@@ -31,19 +31,24 @@ async def check_term(guest_id: UUID, context: Context, registration: Registratio
     if guest.state.status in NOT_ASKED_ABOUT:
         return await save_guest(guest, context, registration)
     asked_at = registration.clock.now()
-    verdict = await _ask(guest, registration)
-    answer = _Answer(verdict, asked_at)
-    written = await decided(lambda: _carry_out(guest_id, answer, context, registration))
-    await registration.term_checks.record(guest_id, _outcome(answer))
+    answer = Answer(await _ask(guest, registration), asked_at)
+    written = await carry_out(guest_id, answer, context, registration)
+    await registration.term_checks.record(guest_id, answer.outcome())
     return written
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     """What home said, and the moment before which it cannot have known better."""
 
     verdict: Verdict
     asked_at: datetime
+
+    def outcome(self) -> TermCheck:
+        """R13: "valid" tells the clerk that re-registration would succeed, "refused" why it would not."""
+        reasons = refusal_reasons(self.verdict, day_of(self.asked_at))
+        told = "refused" if reasons else VERDICTS[type(self.verdict)]
+        return TermCheck(told, self.asked_at, leaves_stale(self.verdict), reasons)
 
 
 async def _ask(guest: Guest, registration: Registration) -> Verdict:
@@ -57,9 +62,12 @@ async def _ask(guest: Guest, registration: Registration) -> Verdict:
         return Unavailable("not in the settings")
 
 
-async def _carry_out(
-    guest_id: UUID, answer: _Answer, context: Context, registration: Registration
-) -> Written:
+async def carry_out(guest_id: UUID, answer: Answer, context: Context, registration: Registration) -> Written:
+    """Do what an answer means for a guest as it is now (R12). Raises GuestNotFound (R20)."""
+    return await decided(lambda: _attempt(guest_id, answer, context, registration))
+
+
+async def _attempt(guest_id: UUID, answer: Answer, context: Context, registration: Registration) -> Written:
     guest = await load_guest(guest_id, context.organisation, registration)
     if guest.state.home_agreed_at > answer.asked_at:
         return await save_guest(guest, context, registration)  # re-registered meanwhile, on a later answer
@@ -67,10 +75,3 @@ async def _carry_out(
     guest.check_term(answer.verdict, today=day_of(now), now=now)
     answered = answer.verdict.canonical_card_number if isinstance(answer.verdict, Valid) else None
     return await save_guest(guest, context, registration, *new_number_rows(guest, answered, registration))
-
-
-def _outcome(answer: _Answer) -> TermCheck:
-    """R13: "valid" tells the clerk that re-registration would succeed, "refused" why it would not."""
-    reasons = refusal_reasons(answer.verdict, day_of(answer.asked_at))
-    told = "refused" if reasons else VERDICTS[type(answer.verdict)]
-    return TermCheck(told, answer.asked_at, leaves_stale(answer.verdict), reasons)

@@ -89,6 +89,9 @@ class HomeLibraries(Protocol):
     async def ask(self, isil: str, card_number: str) -> Verdict:
         """Ask the library of this ISIL about a card (R4). Raises UnknownHomeLibrary, nothing else."""
 
+    def connections(self, isil: str) -> int:
+        """Say how many questions this library takes at once. Raises UnknownHomeLibrary."""
+
 
 class CardPrefixes(Protocol):
     """The table of card prefixes (R2)."""

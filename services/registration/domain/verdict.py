@@ -85,10 +85,12 @@ class NotFound:
 class Unavailable:
     """No answer that can be trusted. Never reported as blocked, never a reason to end anything.
 
-    `reason` is a short constant for logs and operators, such as "timed out"; never personal data.
+    `reason` is a short constant for logs and operators, such as "timed out"; never personal data. `asked` is
+    false when the library is left alone for a while, so that nothing went out to it.
     """
 
     reason: str
+    asked: bool = True
 
 
 Verdict = Valid | Refused | NotFound | Unavailable

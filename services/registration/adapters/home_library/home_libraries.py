@@ -23,7 +23,11 @@ _log = structlog.get_logger(__name__)
 
 
 class HomeLibrary(Protocol):
-    """One home library, whatever it speaks."""
+    """One home library, whatever it speaks. `connections`: how many questions it takes at once."""
+
+    @property
+    def connections(self) -> int:
+        """See above."""
 
     async def ask(self, card_number: str) -> Valid | Refused | NotFound:
         """Its verdict on a card. Raises NoAnswer."""
@@ -65,6 +69,13 @@ class DirectoryHomeLibraries:
         )
         return verdict
 
+    def connections(self, isil: str) -> int:
+        """See `ports.HomeLibraries.connections`."""
+        base = Isil.parse(isil).surviving(self._aliases).base
+        if (guarded := self._guarded.get(base)) is None:
+            raise UnknownHomeLibrary
+        return guarded.library.connections
+
     async def close(self) -> None:
         """Let go of all connections."""
         for guarded in self._guarded.values():
@@ -73,7 +84,7 @@ class DirectoryHomeLibraries:
 
 async def _ask(guarded: _Guarded, card_number: str) -> Verdict:
     if not guarded.breaker.lets_through():
-        return Unavailable("left alone for a moment after repeated failures")
+        return Unavailable("left alone for a moment after repeated failures", asked=False)
     try:
         verdict = await guarded.library.ask(card_number)
     except ClosedWithoutAnswer as failure:

@@ -29,6 +29,12 @@ class InMemoryHomeLibraries:
             return Unavailable("cannot connect")
         return self._verdicts[base].get(card_number, NotFound())
 
+    def connections(self, isil: str) -> int:
+        """See `HomeLibraries.connections`."""
+        if self._base(isil) not in self._verdicts:
+            raise UnknownHomeLibrary
+        return 4
+
     def answers(self, isil: str, card_number: str, verdict: Verdict) -> None:
         """From now on this is what the library says about this card."""
         self._verdicts[self._base(isil)][canonical_card_number(card_number)] = verdict

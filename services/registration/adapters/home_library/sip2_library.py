@@ -24,6 +24,11 @@ class Sip2Library:
         self._free = asyncio.Semaphore(library.connections)
         self._idle: list[Sip2Connection] = []
 
+    @property
+    def connections(self) -> int:
+        """How many questions it takes at once."""
+        return self._library.connections
+
     async def ask(self, card_number: str) -> Valid | Refused | NotFound:
         """The library's verdict on a card. Raises NoAnswer.
 
