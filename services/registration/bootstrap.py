@@ -18,6 +18,7 @@ from registration.adapters.database import SCHEMA
 from registration.adapters.home_library.directory import Directory, load_directory
 from registration.adapters.home_library.home_libraries import home_libraries
 from registration.adapters.identity_api import IdentityApi
+from registration.adapters.nights import PostgresNights
 from registration.adapters.published_messages import published_messages
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
@@ -32,6 +33,7 @@ from registration.application.ports import (
     SystemClock,
 )
 from registration.application.receive_link_answer import receive_link_answer
+from registration.application.run_nights import run_when_it_is_night
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -65,6 +67,7 @@ from shared.web.token_keys import JwksKeys, keys_of
 CONNECTIONS = (4, 16)  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
 APPLY_ERASURES_EVERY = 3600.0
+LOOK_AT_THE_CLOCK_EVERY = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Service:
     log: EventLog
     to_message: ToMessage
     registration: Registration
+    nights: PostgresNights
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
@@ -126,6 +130,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             log=log,
             to_message=to_message,
             registration=registration,
+            nights=PostgresNights(pool),
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
             inbox=Inbox(pool, identity_feed, partial(receive_link_answer, registration=registration)),
@@ -156,6 +161,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     return {
         **_transport(service),
         **_views(service),
+        "nightly check": _nights(service),
         "idempotency keys": forget,
         "erasures": erase,
     }
@@ -164,6 +170,17 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
 async def erase_again(service: Service) -> int:
     """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.registration)
+
+
+def _nights(service: Service) -> Task:
+    look = partial(
+        run_when_it_is_night,
+        service.settings.nightly_at,
+        service.nights,
+        Leases(service.pool),
+        service.registration,
+    )
+    return partial(every, LOOK_AT_THE_CLOCK_EVERY, look)
 
 
 def view_source(settings: Settings) -> Source:

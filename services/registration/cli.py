@@ -88,6 +88,21 @@ def import_prefixes(
     show_json({"prefixes": count}) if as_json else typer.echo(f"{count} prefixes imported.")
 
 
+@app.command(epilog="Example: registration nightly --json")
+def nightly(
+    last: Annotated[bool, typer.Option("--last", help="Only show how the last one went.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask all home libraries about terms, now; again on the same day it asks only who is left (R12)."""
+    from registration.nightly_commands import read_last, run_now, show_night  # noqa: PLC0415
+
+    settings = settings_of_command()
+    report = in_loop(read_last(settings) if last else run_now(settings))
+    show_night(report, as_json=as_json)
+    if not last and not report.is_complete:
+        raise typer.Exit(1)
+
+
 @guests.command("check", epilog="Example: registration guests check 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
 def check(guest_id: UUID, as_json: Json = False) -> None:
     """Ask one guest's home library again about the term (R12)."""

@@ -1,5 +1,6 @@
 """Registration's settings: `REGISTRATION_…` in the environment."""
 
+from datetime import time
 from pathlib import Path
 
 from pydantic_settings import SettingsConfigDict
@@ -16,4 +17,5 @@ class Settings(ServiceSettings):
     home_libraries: Path  # TOML: how each home library is reached
     organisations: Path  # TOML: the guest libraries
     service_token_file: Path
+    nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
     port: int = 8001

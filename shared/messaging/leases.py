@@ -111,7 +111,14 @@ async def lead(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None
         await asyncio.sleep(RENEW_EVERY)
 
 
-async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> None:
+async def once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> bool:
+    """Does `work` one time, as leader of the task; whether it was free, and the work came to its end."""
+    lease = await leases.take(name)
+    return lease is not None and await _work_while_leading(leases, lease, work)
+
+
+async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> bool:
+    """Whether the work came to its end."""
     logger.info("task.leading", task=lease.name, epoch=lease.epoch)
     metrics.leading.labels(lease.name).set(1)
     working = asyncio.ensure_future(work(lease))
@@ -121,6 +128,7 @@ async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Leas
         for ended in (working, renewing):
             if ended.done():
                 ended.result()
+        return working.done()
     finally:
         metrics.leading.labels(lease.name).set(0)
         working.cancel()

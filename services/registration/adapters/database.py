@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, schema
+from registration.adapters import card_prefixes, nights, schema
 from registration.read_models.views import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.transfer.tables import DATA_KEYS, ERASURES, TransferredTable
@@ -14,6 +14,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *idempotency_schema.SCHEMA,
     *schema.SCHEMA,
     *card_prefixes.SCHEMA,
+    *nights.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
 )
@@ -26,4 +27,5 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *idempotency_schema.TRANSFERRED_TABLES,
     *schema.TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,
+    *nights.TRANSFERRED_TABLES,
 )

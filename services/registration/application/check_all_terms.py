@@ -1,0 +1,175 @@
+"""Ask all home libraries about all guests, each night (R12)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from registration.application.check_terms import Answer, carry_out
+from registration.application.home import current_isil
+from registration.application.index_rows import new_number_rows
+from registration.application.nights import DueGuest, Nights
+from registration.application.ports import Context, Registration, day_of
+from registration.domain.errors import UnknownHomeLibrary
+from registration.domain.guest import Guest
+from registration.domain.night import Night
+from registration.domain.term_check import Status, decide
+from registration.domain.term_tally import Tally
+from registration.domain.verdict import Unavailable, Valid
+from shared.event_log import Metadata
+
+PAGE = 100
+"""Guests of a library whose answers are recorded together: after a kill so many may be asked twice."""
+
+TRY_AGAIN_AFTER = 3.0
+"""Seconds after all others are done: a library that failed gets a second chance in the same run."""
+
+BEFORE_ALL = UUID(int=0)
+ASKED_ABOUT = frozenset({Status.VALID, Status.SUSPENDED})
+
+
+CHANGES_AT_ONCE = 200
+"""Guests whose term changes are written together; the counter's own writes must still fit beside them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NightRun:
+    """One run. `told` hears how many more guests are dealt with.
+
+    `problems` say, by library, why guests are left; of those in `left_alone` nothing more is asked.
+    """
+
+    night: Night
+    metadata: Metadata
+    nights: Nights
+    registration: Registration
+    told: Callable[[int], None]
+    problems: dict[str, str] = field(default_factory=dict)
+    left_alone: set[str] = field(default_factory=set)
+    changing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
+
+
+async def check_all_terms(
+    night: Night,
+    metadata: Metadata,
+    nights: Nights,
+    registration: Registration,
+    told: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Ask about every guest who is due and was not answered for tonight; run again, it goes on where it was.
+
+    All libraries at once, each as many questions at a time as it takes, so that none waits for another. One
+    that stops answering is left alone, and asked again when the others are done. How it went: `nights.last`.
+    """
+    run = NightRun(night, metadata, nights, registration, told)
+    await nights.begin(night, registration.clock.now())
+    isils = _by_library(await nights.due(night), registration)
+    await _ask_libraries(isils, run)
+    if again := {library: isils[library] for library in isils if library in run.problems}:
+        await asyncio.sleep(TRY_AGAIN_AFTER)
+        run.problems.clear()
+        run.left_alone.clear()
+        await _ask_libraries(again, run)
+    problems = {isil: why for library, why in run.problems.items() for isil in isils[library]}
+    await nights.end(night, registration.clock.now(), problems)
+
+
+def _by_library(due: Mapping[str, int], registration: Registration) -> dict[str, list[str]]:
+    """Group the libraries under which guests registered by the one that answers for them now (R3)."""
+    isils: dict[str, list[str]] = {}
+    for isil in due:
+        isils.setdefault(current_isil(isil, registration).base, []).append(isil)
+    return isils
+
+
+async def _ask_libraries(isils: Mapping[str, Sequence[str]], run: NightRun) -> None:
+    async with asyncio.TaskGroup() as libraries:
+        for library, merged in isils.items():
+            libraries.create_task(_ask_library(library, merged, run))
+
+
+async def _ask_library(library: str, isils: Sequence[str], run: NightRun) -> None:
+    try:
+        connections = run.registration.home_libraries.connections(library)
+    except UnknownHomeLibrary:
+        run.problems[library] = "not in the settings"
+        return
+    for isil in isils:
+        after = BEFORE_ALL
+        while library not in run.left_alone:
+            page = await run.nights.page(run.night, isil, after, PAGE)
+            if not page:
+                break
+            await _check_page(library, isil, page, connections, run)
+            after = page[-1].guest_id
+
+
+async def _check_page(
+    library: str, isil: str, page: Sequence[DueGuest], connections: int, run: NightRun
+) -> None:
+    guests, cards = await _cards(page, run.registration)
+    to_ask, answers = iter(cards.items()), dict[UUID, Answer]()
+
+    async def keep_asking() -> None:
+        for guest_id, card_number in to_ask:
+            asked_at = run.registration.clock.now()
+            verdict = await run.registration.home_libraries.ask(library, card_number)
+            if isinstance(verdict, Unavailable):
+                if not verdict.asked:
+                    run.left_alone.add(library)
+                    run.problems.setdefault(library, verdict.reason)
+                    return
+                run.problems[library] = verdict.reason
+            answers[guest_id] = Answer(verdict, asked_at)
+
+    await asyncio.gather(*(keep_asking() for _ in range(connections)))
+    failed_before = {each.guest_id for each in page if each.failed_before}
+    tally = Tally()
+    async with asyncio.TaskGroup() as changes:
+        for guest_id, answer in answers.items():
+            guest = guests[guest_id]
+            decisions = decide(
+                answer.verdict, guest.state.status, guest.state.term, day_of(run.registration.clock.now())
+            )
+            tally.count(answer.verdict, decisions, failed_before=guest_id in failed_before)
+            if decisions or _new_number(guest, answer, run.registration):
+                changes.create_task(_change(guest, answer, run))
+    if answers:
+        checks = {guest_id: answer.outcome() for guest_id, answer in answers.items()}
+        await run.nights.record(run.night, isil, checks, tally)
+        run.told(len(checks))
+
+
+async def _cards(
+    page: Sequence[DueGuest], registration: Registration
+) -> tuple[Mapping[UUID, Guest], Mapping[UUID, str]]:
+    """Load the guests, and open the card numbers of those who are to be asked about.
+
+    The list of the due may lag: it is the guest's own stream that says who is erased or expired meanwhile.
+    """
+    ids = [each.guest_id for each in page]
+    guests = await registration.store.find_all(Guest, ids)
+    keys = await registration.data_keys.get_all(ids)
+    cards = {
+        guest_id: str(keys[guest_id].open(guest.state.sealed_card)["number"])
+        for guest_id, guest in guests.items()
+        if guest.state.status in ASKED_ABOUT and guest_id in keys
+    }
+    return guests, cards
+
+
+def _new_number(guest: Guest, answer: Answer, registration: Registration) -> bool:
+    """Say whether home gave out another number since (R10)."""
+    verdict = answer.verdict
+    return isinstance(verdict, Valid) and bool(
+        new_number_rows(guest, verdict.canonical_card_number, registration)
+    )
+
+
+async def _change(guest: Guest, answer: Answer, run: NightRun) -> None:
+    """Decide again on the guest as it is by now, and save it; the counter may have been first."""
+    async with run.changing:
+        context = Context(guest.state.organisation, run.metadata)
+        await carry_out(guest.id, answer, context, run.registration)
