@@ -34,6 +34,8 @@ from registration.application.ports import (
 )
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
+from registration.counter_ui.app import CounterUi, add_counter_ui
+from registration.counter_ui.sign_in import SignIn
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -140,8 +142,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
 
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
-    """The HTTP app on top of it."""
-    return registration_app(
+    """The HTTP app on top of it, with the counter's pages when staff can sign in."""
+    app = registration_app(
         registration=service.registration,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
@@ -152,6 +154,22 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
         stopping=stopping,
     )
+    if service.settings.oidc_client_id:
+        add_counter_ui(app, _counter_ui(service.settings, service.settings.oidc_client_id))
+    return app
+
+
+def _counter_ui(settings: Settings, client_id: str) -> CounterUi:
+    if settings.session_key_file is None or settings.counter_url is None:
+        raise LookupError("the settings do not say how the counter's pages are reached")
+    secret = settings.oidc_client_secret_file
+    sign_in = SignIn(
+        issuer=settings.oidc_issuer,
+        client_id=client_id,
+        client_secret=secret.read_text("utf-8").strip() if secret else None,
+        address=settings.counter_url,
+    )
+    return CounterUi(sign_in, session_key=read_key_file(settings.session_key_file)[0])
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:

@@ -47,6 +47,17 @@ _DATABASE_GONE = (
 )
 
 
+def known_problem(error: Exception, kinds: ProblemKinds) -> Problem | None:
+    """An exception that is somebody's to tell of, as a problem; None for what nobody expected."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, _DATABASE_GONE):
+        return _NO_DATABASE.of(LogUnavailable())
+    everything = {**SHARED_KINDS, **kinds}
+    found = next((everything[kind] for kind in type(error).__mro__ if kind in everything), None)
+    return found.of(error) if found else None
+
+
 def install(app: FastAPI, kinds: ProblemKinds) -> None:
     """Answer every refusal of `app` as a problem; `kinds` maps the service's own exception classes."""
     for exception, kind in {**SHARED_KINDS, **kinds}.items():
