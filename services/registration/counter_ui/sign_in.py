@@ -54,6 +54,7 @@ class SignIn:
                 "scope": "openid profile",
                 "code_challenge_method": "S256",
                 "timeout": SECONDS,
+                "verify": httpx.create_ssl_context(),  # made once: it takes longer than the whole sign-in
                 "token_endpoint_auth_method": "client_secret_basic" if client_secret else "none",
             },
         )
