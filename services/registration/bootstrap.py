@@ -36,6 +36,7 @@ from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
 from registration.counter_ui.app import CounterUi, add_counter_ui
 from registration.counter_ui.sign_in import SignIn
+from registration.read_models.desk_overview import DeskOverviews
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -155,11 +156,12 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
-        add_counter_ui(app, _counter_ui(service.settings, service.settings.oidc_client_id))
+        add_counter_ui(app, _counter_ui(service, service.settings.oidc_client_id))
     return app
 
 
-def _counter_ui(settings: Settings, client_id: str) -> CounterUi:
+def _counter_ui(service: Service, client_id: str) -> CounterUi:
+    settings = service.settings
     if settings.session_key_file is None or settings.counter_url is None:
         raise LookupError("the settings do not say how the counter's pages are reached")
     secret = settings.oidc_client_secret_file
@@ -169,7 +171,11 @@ def _counter_ui(settings: Settings, client_id: str) -> CounterUi:
         client_secret=secret.read_text("utf-8").strip() if secret else None,
         address=settings.counter_url,
     )
-    return CounterUi(sign_in, session_key=read_key_file(settings.session_key_file)[0])
+    return CounterUi(
+        sign_in,
+        session_key=read_key_file(settings.session_key_file)[0],
+        desk_overviews=DeskOverviews(service.pool),
+    )
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:

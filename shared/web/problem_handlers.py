@@ -66,7 +66,7 @@ def install(app: FastAPI, kinds: ProblemKinds) -> None:
         app.add_exception_handler(gone, _database_gone)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _malformed_request)
-    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(HTTPException, http_exception)
 
 
 def _handler_of(kind: ProblemKind) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
@@ -116,7 +116,7 @@ _DUTCH = {
 }
 
 
-async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+async def http_exception(request: Request, error: Exception) -> JSONResponse:
     """What the framework itself refuses: no such path, no such method, too large."""
     known = cast("HTTPException", error)
     status = HTTPStatus(known.status_code)

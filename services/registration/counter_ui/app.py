@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import Response
@@ -11,9 +12,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from registration.counter_ui import choices, desk, sign_in_pages
+from registration.counter_ui.pages import no_such_page
 from registration.counter_ui.rendering import STATIC
 from registration.counter_ui.session import WORKING_DAY
 from registration.counter_ui.sign_in import SignIn
+from registration.read_models.desk_overview import DeskOverviews
 
 ROUTERS: tuple[APIRouter, ...] = (sign_in_pages.router, choices.router, desk.router)
 FOR_EVER = "public, max-age=31536000, immutable"
@@ -25,11 +28,13 @@ class CounterUi:
 
     sign_in: SignIn
     session_key: bytes
+    desk_overviews: DeskOverviews
 
 
 def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
     """Add pages, static files and the session."""
     app.state.sign_in = ui.sign_in
+    app.state.desk_overviews = ui.desk_overviews
     # Inside RequestContext, which stays outermost: it knows each request's id and catches everything.
     app.user_middleware.append(
         Middleware(
@@ -41,6 +46,7 @@ def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
             https_only=ui.sign_in.is_secure,
         )
     )
+    app.add_exception_handler(HTTPException, no_such_page)
     app.mount("/static", _Static(STATIC))
     for router in ROUTERS:
         app.include_router(router)

@@ -16,6 +16,7 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
         "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
         "Try again. If it goes on, report the reference below to your administrator.",
     ),
+    "no-such-page": ("Ga naar de balie en zoek vandaar verder.", "Go to the counter, and look from there."),
     "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
 }
 OTHERWISE = ("Ga terug en probeer het opnieuw.", "Go back and try again.")

@@ -14,7 +14,7 @@ from registration.api.problems import KINDS
 from registration.counter_ui.next_steps import next_step
 from registration.counter_ui.rendering import page, sayer, sentence_of
 from registration.counter_ui.session import SignInNeeded, check_csrf
-from shared.web.problem_handlers import known_problem
+from shared.web.problem_handlers import http_exception, known_problem
 from shared.web.problems import Problem, correlation_id
 from shared.web.request_context import internal_error, log_unexpected
 
@@ -68,10 +68,19 @@ def problem_page(request: Request, problem: Problem) -> Response:
     )
 
 
+async def no_such_page(request: Request, error: Exception) -> Response:
+    """What the framework refuses, such as an address that is no page; programs get their problem."""
+    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/v1/"):
+        return await http_exception(request, error)
+    return problem_page(request, _problem(error))
+
+
 def _problem(error: Exception) -> Problem:
     known = problem_of(error)
     if known is not None:
         return known
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return Problem(404, "no-such-page", "Deze pagina bestaat niet.", "There is no such page.")
     if isinstance(error, RequestValidationError | HTTPException):
         return Problem(
             getattr(error, "status_code", 422),

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from registration.api.dependencies import Clerk, TheRegistration
+from registration.api.dependencies import Clerk
 from registration.application.ports import Organisation, Registration
 from shared.event_log import Metadata
 from shared.web.problems import Problem, correlation_id
@@ -116,16 +116,17 @@ TheStaff = Annotated[Staff, Depends(_staff)]
 
 
 async def _counter_clerk(request: Request, staff: TheStaff) -> Clerk:
-    _needs(staff, "counter")
+    needs(staff, "counter")
     return Clerk(staff.organisation, Metadata(staff.subject, correlation_id(request)))
 
 
 async def _operator_staff(staff: TheStaff) -> Staff:
-    _needs(staff, "operator")
+    needs(staff, "operator")
     return staff
 
 
-def _needs(staff: Staff, scope: str) -> None:
+def needs(staff: Staff, scope: str) -> None:
+    """Raises Problem (403) without this scope."""
     if scope not in staff.scopes:
         raise Problem(
             403,
@@ -137,5 +138,3 @@ def _needs(staff: Staff, scope: str) -> None:
 
 TheCounterClerk = Annotated[Clerk, Depends(_counter_clerk)]
 TheOperatorStaff = Annotated[Staff, Depends(_operator_staff)]
-
-__all__ = ["TheCounterClerk", "TheOperatorStaff", "TheRegistration", "TheStaff"]
