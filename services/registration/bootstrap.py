@@ -35,6 +35,7 @@ from registration.application.ports import (
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
 from registration.counter_ui.app import CounterUi, add_counter_ui
+from registration.counter_ui.operations import Operations
 from registration.counter_ui.sign_in import SignIn
 from registration.read_models.desk_overview import DeskOverviews
 from registration.read_models.guest_directory import GuestDirectory
@@ -59,6 +60,7 @@ from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.organisations import read_organisations
 from shared.postgres import open_pool
 from shared.projections import LiveView
+from shared.projections.background import BackgroundRebuilds
 from shared.projections.building import Source
 from shared.projections.status import measure_views
 from shared.service_token import ServiceToken
@@ -98,6 +100,7 @@ class Service:
     inbox: Inbox
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
+    rebuilds: BackgroundRebuilds
 
 
 @asynccontextmanager
@@ -127,6 +130,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
+        rebuilds = BackgroundRebuilds(view_source(settings))
+        opened.push_async_callback(rebuilds.close)
         yield Service(
             settings=settings,
             pool=pool,
@@ -139,6 +144,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             inbox=Inbox(pool, identity_feed, partial(receive_link_answer, registration=registration)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+            rebuilds=rebuilds,
         )
 
 
@@ -156,11 +162,12 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
-        add_counter_ui(app, _counter_ui(service, service.settings.oidc_client_id))
+        ui = _counter_ui(service, service.settings.oidc_client_id, stopping or asyncio.Event())
+        add_counter_ui(app, ui)
     return app
 
 
-def _counter_ui(service: Service, client_id: str) -> CounterUi:
+def _counter_ui(service: Service, client_id: str, stopping: asyncio.Event) -> CounterUi:
     settings = service.settings
     if settings.session_key_file is None or settings.counter_url is None:
         raise LookupError("the settings do not say how the counter's pages are reached")
@@ -175,6 +182,15 @@ def _counter_ui(service: Service, client_id: str) -> CounterUi:
         sign_in,
         session_key=read_key_file(settings.session_key_file)[0],
         desk_overviews=DeskOverviews(service.pool),
+        operations=Operations(
+            pool=service.pool,
+            inbox=service.inbox,
+            identity_feed=service.identity_feed,
+            with_broker=settings.amqp_url is not None,
+            all_views=VIEWS,
+            rebuilds=service.rebuilds,
+            stopping=stopping,
+        ),
     )
 
 

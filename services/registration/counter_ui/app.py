@@ -11,14 +11,21 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from registration.counter_ui import choices, desk, sign_in_pages
+from registration.counter_ui import choices, desk, operators, rebuild_pages, sign_in_pages
+from registration.counter_ui.operations import Operations
 from registration.counter_ui.pages import no_such_page
 from registration.counter_ui.rendering import STATIC
 from registration.counter_ui.session import WORKING_DAY
 from registration.counter_ui.sign_in import SignIn
 from registration.read_models.desk_overview import DeskOverviews
 
-ROUTERS: tuple[APIRouter, ...] = (sign_in_pages.router, choices.router, desk.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    sign_in_pages.router,
+    choices.router,
+    desk.router,
+    operators.router,
+    rebuild_pages.router,
+)
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -29,12 +36,14 @@ class CounterUi:
     sign_in: SignIn
     session_key: bytes
     desk_overviews: DeskOverviews
+    operations: Operations
 
 
 def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
     """Add pages, static files and the session."""
     app.state.sign_in = ui.sign_in
     app.state.desk_overviews = ui.desk_overviews
+    app.state.operations = ui.operations
     # Inside RequestContext, which stays outermost: it knows each request's id and catches everything.
     app.user_middleware.append(
         Middleware(

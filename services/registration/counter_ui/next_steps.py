@@ -16,6 +16,12 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
         "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
         "Try again. If it goes on, report the reference below to your administrator.",
     ),
+    "not-held": ("Ga terug naar beheer.", "Go back to the operators' page."),
+    "only-waiting": (
+        "Wacht, of kies op de beheerpagina Opnieuw proberen.",
+        "Wait, or choose Try again on the operators' page.",
+    ),
+    "rebuild-running": ("Wacht tot dat klaar is.", "Wait until that is done."),
     "no-such-page": ("Ga naar de balie en zoek vandaar verder.", "Go to the counter, and look from there."),
     "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
 }

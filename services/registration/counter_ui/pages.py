@@ -39,10 +39,13 @@ class Page(APIRoute):
         return answer_with_a_page
 
 
-def pages(prefix: str = "") -> APIRouter:
-    """A router for pages."""
+def pages(prefix: str = "", *dependencies: Any) -> APIRouter:
+    """A router for pages; `dependencies` are of all of them, after the check of forms."""
     return APIRouter(
-        prefix=prefix, route_class=Page, dependencies=[Depends(check_csrf)], include_in_schema=False
+        prefix=prefix,
+        route_class=Page,
+        dependencies=[Depends(check_csrf), *dependencies],
+        include_in_schema=False,
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from registration.application.ports import AMSTERDAM
 from registration.counter_ui.session import csrf_token, staff_of
 from shared.web.problems import Problem, wants_english
 
@@ -92,6 +94,11 @@ def _here(request: Request) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
+def _moment(moment: datetime | None) -> str:
+    """As on the clock at the counter; empty for none."""
+    return moment.astimezone(AMSTERDAM).strftime("%d-%m-%Y %H:%M") if moment else ""
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -102,4 +109,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["day"] = lambda day: day.strftime("%d-%m-%Y") if day else ""
+    environment.filters["moment"] = _moment
     return environment

@@ -120,7 +120,8 @@ async def _counter_clerk(request: Request, staff: TheStaff) -> Clerk:
     return Clerk(staff.organisation, Metadata(staff.subject, correlation_id(request)))
 
 
-async def _operator_staff(staff: TheStaff) -> Staff:
+async def operator_staff(staff: TheStaff) -> Staff:
+    """A dependency of the operators' pages."""
     needs(staff, "operator")
     return staff
 
@@ -137,4 +138,4 @@ def needs(staff: Staff, scope: str) -> None:
 
 
 TheCounterClerk = Annotated[Clerk, Depends(_counter_clerk)]
-TheOperatorStaff = Annotated[Staff, Depends(_operator_staff)]
+TheOperatorStaff = Annotated[Staff, Depends(operator_staff)]
