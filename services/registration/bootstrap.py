@@ -34,10 +34,8 @@ from registration.application.ports import (
 )
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
-from registration.counter_ui.app import CounterUi, add_counter_ui
-from registration.counter_ui.operations import Operations
-from registration.counter_ui.sign_in import SignIn
-from registration.read_models.desk_overview import DeskOverviews
+from registration.bootstrap_pages import counter_ui_of
+from registration.counter_ui.app import add_counter_ui
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -162,36 +160,16 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
-        ui = _counter_ui(service, service.settings.oidc_client_id, stopping or asyncio.Event())
-        add_counter_ui(app, ui)
-    return app
-
-
-def _counter_ui(service: Service, client_id: str, stopping: asyncio.Event) -> CounterUi:
-    settings = service.settings
-    if settings.session_key_file is None or settings.counter_url is None:
-        raise LookupError("the settings do not say how the counter's pages are reached")
-    secret = settings.oidc_client_secret_file
-    sign_in = SignIn(
-        issuer=settings.oidc_issuer,
-        client_id=client_id,
-        client_secret=secret.read_text("utf-8").strip() if secret else None,
-        address=settings.counter_url,
-    )
-    return CounterUi(
-        sign_in,
-        session_key=read_key_file(settings.session_key_file)[0],
-        desk_overviews=DeskOverviews(service.pool),
-        operations=Operations(
+        ui = counter_ui_of(
+            service.settings,
             pool=service.pool,
             inbox=service.inbox,
             identity_feed=service.identity_feed,
-            with_broker=settings.amqp_url is not None,
-            all_views=VIEWS,
             rebuilds=service.rebuilds,
-            stopping=stopping,
-        ),
-    )
+            stopping=stopping or asyncio.Event(),
+        )
+        add_counter_ui(app, ui)
+    return app
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:

@@ -67,10 +67,10 @@ async def search(
     """By beginnings of names, a card number or a date of birth; guests of the own organisation (R20)."""
     words = asked_for(query)
     if not words:
-        return page(request, "search.html", query=query, guests=None, more=None)
+        return page(request, "search.html", here="/zoeken", query=query, guests=None, more=None)
     found = await directory.find(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE + 1))
     shown, more = _page_of(found)
-    return page(request, "search.html", query=query, guests=shown, more=more)
+    return page(request, "search.html", here="/zoeken", query=query, guests=shown, more=more)
 
 
 def _overviews(request: Request) -> DeskOverviews:

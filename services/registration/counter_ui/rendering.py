@@ -29,27 +29,23 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
     """The template `name` with this context. Everything that is put into it is escaped.
 
     Templates know beside it: `say(dutch, english)`, `staff`, `organisation`, `csrf_token`, `new_key()` for
-    the idempotency key of a form, `static(file)`, `notices`, `language`, `here`.
+    the idempotency key of a form, `static(file)`, `notices`, `language`, and `here`: the path to which the
+    language switch comes back (after a POST the scan page, unless the context says otherwise).
     """
-    staff = staff_of(request)
+    staff, say = staff_of(request), sayer(request)
     organisations = request.app.state.registration.organisations
-    html = (
-        _templates()
-        .get_template(name)
-        .render(
-            request=request,
-            say=sayer(request),
-            language=language_of(request),
-            here=_here(request),
-            staff=staff,
-            organisation=organisations.get(staff.organisation) if staff else None,
-            csrf_token=csrf_token(request),
-            notices=[sayer(request)(*texts) for texts in request.session.pop("notices", ())],
-            new_key=lambda: str(uuid4()),
-            static=static_address,
-            **context,
-        )
-    )
+    known = {
+        "say": say,
+        "language": language_of(request),
+        "here": _here(request),
+        "staff": staff,
+        "organisation": organisations.get(staff.organisation) if staff else None,
+        "csrf_token": csrf_token(request),
+        "notices": [say(*texts) for texts in request.session.pop("notices", ())],
+        "new_key": lambda: str(uuid4()),
+        "static": static_address,
+    }
+    html = _templates().get_template(name).render(known | context)
     headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
     return HTMLResponse(html, status_code, headers)
 
@@ -62,9 +58,9 @@ def language_of(request: Request) -> str:
 
 def sayer(request: Request) -> Say:
     """The function that picks the text in the session's language."""
-    return (
-        (lambda _dutch, english: english) if language_of(request) == "en" else (lambda dutch, _english: dutch)
-    )
+    if language_of(request) == "en":
+        return lambda _dutch, english: english
+    return lambda dutch, _english: dutch
 
 
 def sentence_of(request: Request, problem: Problem) -> str:

@@ -59,6 +59,10 @@ class SignIn:
             },
         )
 
+    async def ready(self) -> None:
+        """Raises Problem when the service does not answer, or is another than the settings say."""
+        await self._metadata()
+
     async def begin(self, request: Request) -> Response:
         """Send the browser to the sign-in service; state, nonce and verifier stay in the session."""
         await self._metadata()

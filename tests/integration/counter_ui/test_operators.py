@@ -97,7 +97,7 @@ async def test_i8_what_is_in_the_way_is_passed_over_with_a_reason_only(
     assert await is_held(site, guest_id)
     await post(operator, f"{path}/overslaan", path, reason="gestuurd door een test")
     assert not await is_held(site, guest_id)
-    discarded = await pool.fetchrow(
+    [discarded] = await pool.fetch(
         "SELECT reason, discarded_by FROM discarded_messages WHERE guest_id = $1", guest_id
     )
     assert tuple(discarded) == ("gestuurd door een test", "f.deboer")
