@@ -8,6 +8,7 @@ import httpx
 from authlib.deprecate import AuthlibDeprecationWarning
 from authlib.integrations.base_client.errors import OAuthError
 from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
 
 from shared.web.problems import Problem
@@ -64,7 +65,12 @@ class SignIn:
         await self._metadata()
 
     async def begin(self, request: Request) -> Response:
-        """Send the browser to the sign-in service; state, nonce and verifier stay in the session."""
+        """Send the browser to the sign-in service; state, nonce and verifier stay in the session.
+
+        On this machine the counter answers to other names too (localhost), but cookies are of one name.
+        """
+        if not self.is_secure and request.headers.get("host") != urlsplit(self._callback).netloc:
+            return RedirectResponse(self._callback.removesuffix(CALLBACK) + "/aanmelden", 303)
         await self._metadata()
         answer: Response = await self._client.authorize_redirect(request, self._callback)
         return answer

@@ -144,3 +144,20 @@ async def test_programs_still_get_problems(site: Site) -> None:
     async with site.visitor() as program:
         answer = await program.get("/v1/nothing", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_a_body_that_no_form_has_is_refused_before_it_fills_the_memory(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"query="
+        for _ in range(2000):
+            yield b"a" * 1024
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    for body in (b"query=" + b"a" * 300_000, endless()):
+        answer = await clerk.post("/zoeken", content=body, headers=headers)
+        assert answer.status_code == 413
+    async with site.counter.client(iss=site.issuer.url) as program:
+        answer = await program.post("/v1/guests", content=b"{" + b" " * 300_000 + b"}")
+    assert (answer.status_code, answer.json()["detail"]) == (413, "De aanvraag is te groot.")

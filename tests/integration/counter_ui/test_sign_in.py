@@ -188,3 +188,9 @@ async def test_after_sign_in_nobody_is_led_elsewhere(site: Site) -> None:
     async with site.visitor() as client:
         leaving = await client.get("/aanmelden", params={"next": "//elsewhere.example/"})
         assert (await client.get(await site.come_back(leaving))).headers["location"] == "/"
+
+
+async def test_by_another_name_of_this_machine_the_counter_leads_to_its_own(site: Site) -> None:
+    async with site.visitor() as client:
+        answer = await client.get("/aanmelden", headers={"Host": "localhost:1"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{site.address}/aanmelden")
