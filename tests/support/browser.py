@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -24,6 +25,7 @@ ARGUMENTS = (
 )
 SCREENSHOTS = Path(__file__).parents[2] / ".artefacts" / "screenshots"
 PATIENCE = 10_000  # milliseconds
+_complaints: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
 
 
 @asynccontextmanager
@@ -41,7 +43,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 async def new_page(
     browser: Browser, *, javascript: bool = True, language: str = "nl-NL", width: int = 1280
 ) -> Page:
-    """A page with cookies of its own, which fails the test when its JavaScript does, or breaks the policy."""
+    """A page with cookies of its own. What its JavaScript or the content policy complains of is remembered."""
     context = await browser.new_context(
         java_script_enabled=javascript,
         locale=language,
@@ -50,7 +52,9 @@ async def new_page(
     )
     context.set_default_timeout(PATIENCE)
     page = await context.new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"{page.url}: {error}"))
+    complaints = _complaints[page] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     return page
 
 
@@ -70,7 +74,11 @@ async def screenshot(page: Page, name: str) -> Path:
 
 
 async def assert_accessible(page: Page) -> None:
-    """Axe finds nothing serious or critical (WCAG 2.2 A and AA). Needs a page with JavaScript."""
+    """Axe finds nothing serious or critical (WCAG 2.2 A and AA), and nothing was complained of so far.
+
+    Needs a page with JavaScript.
+    """
+    assert [each for each in _complaints.get(page, []) if "the server responded with" not in each] == []
     found = await Axe().run(page)
     bad = [
         f"{fault['id']}: {fault['help']}: {[node['target'] for node in fault['nodes']]}"

@@ -173,6 +173,8 @@ async def test_a7_a_service_that_stops_leaves_no_rebuild_behind(site: Site) -> N
     [started] = set(psutil.Process().children()) - before
     await rebuilds.close()
     assert not started.is_running()
+    [status] = [each for each in await _views(site) if each["name"] == view.name]
+    assert status["rebuilt_at"] is None, "it was ended, not waited for"
 
 
 async def _views(site: Site) -> list[asyncpg.Record]:
