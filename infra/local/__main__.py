@@ -85,6 +85,9 @@ def _tell(stack: Stack, console: Console) -> "Telling":
 def _announce(console: Console, stack: Stack, seconds: float) -> None:
     urls = stack.description
     console.print(f"\n[bold]Landelijk Lenen[/] is up after {seconds:.1f} s")
+    console.print(
+        f"  counter        [link]{urls['registration_url']}/[/] [dim](sign in without a password)[/]"
+    )
     console.print(f"  registration   [link]{urls['registration_url']}/docs[/]")
     console.print(f"  identity       [link]{urls['identity_url']}/docs[/]")
     console.print(f"  transport      {stack.transport.name} ({stack.transport.why})")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.credentials import ISSUER, Credentials, write_privately
+from infra.local.credentials import CLIENT_ID, Credentials, write_privately
 from infra.local.home_libraries_toml import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
 
 ORGANISATIONS = """\
@@ -38,6 +38,17 @@ class Addresses:
     amqp: str | None
     home_library_port: int
     account_directory_port: int
+    sign_in_port: int
+
+    @property
+    def counter(self) -> str:
+        """Where browsers reach the counter's pages."""
+        return f"http://127.0.0.1:{self.registration_port}"
+
+    @property
+    def sign_in(self) -> str:
+        """The issuer of all tokens."""
+        return f"http://127.0.0.1:{self.sign_in_port}"
 
 
 def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> None:
@@ -53,6 +64,9 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "HOME_LIBRARIES": str(home_libraries),
         **{name.removeprefix("REGISTRATION_"): value for name, value in HOME_LIBRARY_ENVIRONMENT.items()},
         "ORGANISATIONS": str(organisations),
+        "OIDC_CLIENT_ID": CLIENT_ID,
+        "SESSION_KEY_FILE": str(credentials.session_key),
+        "COUNTER_URL": at.counter,
     }
     identity = _common("identity", credentials, at.identity_port, at.identity_database, at.amqp) | {
         "REGISTRATION_URL": f"http://127.0.0.1:{at.registration_port}",
@@ -70,7 +84,7 @@ def _common(
     return {
         "DATABASE_URL": database,
         **({"AMQP_URL": amqp} if amqp else {}),
-        "OIDC_ISSUER": ISSUER,
+        "OIDC_ISSUER": credentials.issuer,
         "OIDC_JWKS": str(credentials.jwks),
         "SERVICE_TOKEN_FILE": str(credentials.service_token(service)),
         "MASTER_KEY_FILE": str(credentials.master_key(service)),

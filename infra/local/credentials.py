@@ -11,7 +11,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-ISSUER = "http://127.0.0.1/landelijk-lenen-local"  # a name only: nobody is asked, the keys are in a file
+CLIENT_ID = "counter"  # of the counter's pages, at the issuer
 LIFETIME = 30 * 24 * 3600  # seconds; each start makes fresh ones
 
 TOKENS: dict[str, dict[str, str]] = {
@@ -28,14 +28,19 @@ SERVICE_TOKENS: dict[str, dict[str, str]] = {
 
 
 class Credentials:
-    """What signs, seals and identifies in one stack, below `run_dir/keys` (mode 0700)."""
+    """What signs, seals and identifies in one stack, below `run_dir/keys` (mode 0700).
 
-    def __init__(self, run_dir: Path) -> None:
+    `issuer`: the address of its sign-in service. Bearer tokens name it too; their keys are in a file.
+    """
+
+    def __init__(self, run_dir: Path, issuer: str) -> None:
+        self.issuer = issuer
         self._folder = run_dir / "keys"
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.person_ref_key = self._secret("person_ref.key")
+        self.session_key = self._secret("session.key")
         self.jwks = self._folder / "jwks.json"
-        self._signing_key = self._issuer_key()
+        self._signing_key = issuer_key(run_dir)
         write_privately(self.jwks, json.dumps({"keys": [self._signing_key.as_dict(private=False)]}))
         for service, claims in SERVICE_TOKENS.items():
             write_privately(self.service_token(service), self._token(claims))
@@ -58,18 +63,20 @@ class Credentials:
             write_privately(path, base64.b64encode(secrets.token_bytes(32)).decode())
         return path
 
-    def _issuer_key(self) -> OKPKey:
-        path = self._folder / "issuer.json"
-        if not path.exists():
-            key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "Ed25519"}, auto_kid=True)
-            write_privately(path, json.dumps(key.as_dict(private=True)))
-        return OKPKey.import_key(json.loads(path.read_text(encoding="utf-8")))
-
     def _token(self, claims: dict[str, str]) -> str:
         now = int(time.time())
-        everything: dict[str, Any] = {"iss": ISSUER, "iat": now, "exp": now + LIFETIME} | claims
+        everything: dict[str, Any] = {"iss": self.issuer, "iat": now, "exp": now + LIFETIME} | claims
         header = {"alg": "Ed25519", "kid": self._signing_key.kid}
         return jwt.encode(header, everything, self._signing_key, algorithms=["Ed25519"])
+
+
+def issuer_key(run_dir: Path) -> OKPKey:
+    """What the stack's tokens are signed with; made when it is not there yet."""
+    path = run_dir / "keys" / "issuer.json"
+    if not path.exists():
+        key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "Ed25519"}, auto_kid=True)
+        write_privately(path, json.dumps(key.as_dict(private=True)))
+    return OKPKey.import_key(json.loads(path.read_text(encoding="utf-8")))
 
 
 def write_privately(path: Path, text: str) -> None:

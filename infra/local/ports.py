@@ -2,6 +2,7 @@
 
 import random
 import socket
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes the ports of outgoing connections: between our look and the
@@ -16,6 +17,18 @@ def free_port() -> int:
         if is_free(port):
             return port
     raise RuntimeError("no free port found on 127.0.0.1: is something using them all?")
+
+
+def kept_port(file: Path) -> int:
+    """The port in this file, unless somebody has taken it; else a free one, which is written there."""
+    try:
+        port = int(file.read_text("ascii"))
+    except (OSError, ValueError):
+        port = 0
+    if not port or not is_free(port):
+        port = free_port()
+        file.write_text(str(port), "ascii")
+    return port
 
 
 def is_free(port: int) -> bool:

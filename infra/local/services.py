@@ -1,4 +1,4 @@
-"""The five processes of the product in the local stack, and the schema that they need first."""
+"""The processes of the product in the local stack, those that stand in for others, and the schema."""
 
 import os
 import sys
@@ -12,7 +12,14 @@ from infra.local.ports import LOOPBACK, answers
 from infra.local.processes import Program
 from infra.local.supervisor import Child, StartFailed
 
-NAMES = ("registration_api", "registration_worker", "identity_api", "identity_worker", "home_library")
+NAMES = (
+    "registration_api",
+    "registration_worker",
+    "identity_api",
+    "identity_worker",
+    "home_library",
+    "sign_in",
+)
 
 
 def home_library(run_dir: Path, at: Addresses) -> Child:
@@ -23,6 +30,13 @@ def home_library(run_dir: Path, at: Addresses) -> Child:
         _program("home_library", command, run_dir),
         is_ready=lambda: answers(at.home_library_port) and answers(at.account_directory_port),
     )
+
+
+def sign_in(run_dir: Path, at: Addresses) -> Child:
+    """The issuer at which the staff of the demo sign in."""
+    where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--run-dir", str(run_dir)]
+    command = [sys.executable, "-m", "infra.local.sign_in", *where]
+    return Child(_program("sign_in", command, run_dir), is_ready=lambda: answers(at.sign_in_port))
 
 
 def apis(run_dir: Path, at: Addresses) -> list[Child]:

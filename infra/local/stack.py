@@ -10,7 +10,7 @@ from infra.local import services
 from infra.local.configuration import Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
 from infra.local.databases import databases_of, own_databases
-from infra.local.ports import free_port, is_free
+from infra.local.ports import free_port, is_free, kept_port
 from infra.local.postgres import Postgres
 from infra.local.processes import stop_all
 from infra.local.rabbitmq import RabbitMQ
@@ -50,7 +50,6 @@ class Stack:
         }
         self._spawn_servers()
         databases = self._databases()
-        credentials = Credentials(self.run_dir)
         addresses = Addresses(
             registration_port=ports["registration"],
             identity_port=ports["identity"],
@@ -59,11 +58,14 @@ class Stack:
             amqp=self._amqp_url(),
             home_library_port=free_port(),
             account_directory_port=free_port(),
+            sign_in_port=kept_port(self.run_dir / "sign_in.port"),
         )
+        credentials = Credentials(self.run_dir, addresses.sign_in)
         write_settings(self.run_dir, credentials, addresses)
         self._start_services(addresses)
         self._description = {
-            "registration_url": f"http://127.0.0.1:{ports['registration']}",
+            "registration_url": addresses.counter,
+            "sign_in_url": addresses.sign_in,
             "identity_url": f"http://127.0.0.1:{ports['identity']}",
             "transport": self.transport.name,
             "tokens": credentials.tokens(),
@@ -129,14 +131,15 @@ class Stack:
 
     def _start_services(self, at: Addresses) -> None:
         home_library = services.home_library(self.run_dir, at)
-        self._supervisor.start(home_library)
+        sign_in = services.sign_in(self.run_dir, at)
+        self._supervisor.start(home_library, sign_in)
         services.migrate(self.run_dir)
         apis = services.apis(self.run_dir, at)
         self._supervisor.start(*apis)
         self._wait_for_rabbitmq()
         workers = services.workers(self.run_dir)
         self._supervisor.start(*workers)
-        self._supervisor.wait_until_ready([home_library, *apis, *workers], timeout=60)
+        self._supervisor.wait_until_ready([home_library, sign_in, *apis, *workers], timeout=60)
 
     def _wait_for_rabbitmq(self) -> None:
         if self._rabbitmq is None:

@@ -34,6 +34,8 @@ from registration.application.ports import (
 )
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
+from registration.bootstrap_pages import counter_ui_of
+from registration.counter_ui.app import add_counter_ui
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -56,6 +58,7 @@ from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.organisations import read_organisations
 from shared.postgres import open_pool
 from shared.projections import LiveView
+from shared.projections.background import BackgroundRebuilds
 from shared.projections.building import Source
 from shared.projections.status import measure_views
 from shared.service_token import ServiceToken
@@ -95,6 +98,7 @@ class Service:
     inbox: Inbox
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
+    rebuilds: BackgroundRebuilds
 
 
 @asynccontextmanager
@@ -124,6 +128,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
+        rebuilds = BackgroundRebuilds(view_source(settings))
+        opened.push_async_callback(rebuilds.close)
         yield Service(
             settings=settings,
             pool=pool,
@@ -136,12 +142,13 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             inbox=Inbox(pool, identity_feed, partial(receive_link_answer, registration=registration)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+            rebuilds=rebuilds,
         )
 
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
-    """The HTTP app on top of it."""
-    return registration_app(
+    """The HTTP app on top of it, with the counter's pages when staff can sign in."""
+    app = registration_app(
         registration=service.registration,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
@@ -152,6 +159,17 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
         stopping=stopping,
     )
+    if service.settings.oidc_client_id:
+        ui = counter_ui_of(
+            service.settings,
+            pool=service.pool,
+            inbox=service.inbox,
+            identity_feed=service.identity_feed,
+            rebuilds=service.rebuilds,
+            stopping=stopping or asyncio.Event(),
+        )
+        add_counter_ui(app, ui)
+    return app
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:

@@ -192,9 +192,23 @@ def _steps(settings: Settings) -> list[Step]:
         dependencies.organisations(settings.organisations, Settings.prefix()),
         Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),
         dependencies.sign_in(settings),
+        Step(
+            "counter's pages",
+            partial(_counter_pages, settings),
+            "correct REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
+        ),
         dependencies.broker(settings),
         dependencies.other_service("identity", settings.identity_url),
     ]
+
+
+async def _counter_pages(settings: Settings) -> str:
+    if settings.oidc_client_id is None:
+        return "none: REGISTRATION_OIDC_CLIENT_ID is not set"
+    from registration.bootstrap_pages import sign_in_of  # noqa: PLC0415
+
+    await sign_in_of(settings).ready()
+    return f"{settings.counter_url}, sign-in at {settings.oidc_issuer}"
 
 
 async def _home_libraries(settings: Settings) -> str:

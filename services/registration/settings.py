@@ -2,14 +2,18 @@
 
 from datetime import time
 from pathlib import Path
+from typing import Annotated, TypeVar
 
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
+T = TypeVar("T")
+
 
 class Settings(ServiceSettings):
-    """What registration needs beside what both services need."""
+    """What registration needs beside what both need. With a client id it serves the counter's pages."""
 
     model_config = SettingsConfigDict(env_prefix="REGISTRATION_")
 
@@ -19,3 +23,18 @@ class Settings(ServiceSettings):
     service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
     port: int = 8001
+    oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
+    oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone
+    session_key_file: Annotated[Path | None, Field(validate_default=True)] = (
+        None  # signs the sessions' cookies
+    )
+    counter_url: Annotated[str | None, Field(validate_default=True)] = (
+        None  # where browsers reach the counter
+    )
+
+    @field_validator("session_key_file", "counter_url")
+    @classmethod
+    def _needed_for_pages(cls, value: T, info: ValidationInfo) -> T:
+        if value is None and info.data.get("oidc_client_id"):
+            raise ValueError("needed with OIDC_CLIENT_ID, for the pages of the counter")
+        return value

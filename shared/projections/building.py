@@ -108,7 +108,7 @@ async def _fill(source: Source, view: View, suffix: str, upto: int, progress: Pr
         return events
     loop = asyncio.get_running_loop()
     spawn = multiprocessing.get_context("spawn")  # a fork would inherit connections and the event loop
-    processes = ProcessPoolExecutor(os.cpu_count(), spawn, initializer=_become_a_part)
+    processes = ProcessPoolExecutor(os.cpu_count(), spawn, initializer=become_a_part)
     try:
         parts = [
             loop.run_in_executor(processes, _fold_part, _Part(source, view, suffix, first, last, upto))
@@ -128,7 +128,7 @@ def _ranges() -> Iterator[tuple[UUID, UUID]]:
         yield UUID(int=number * width), UUID(int=(number + 1) * width - 1)
 
 
-def _become_a_part() -> None:
+def become_a_part() -> None:
     """Leave Ctrl-C to the process that started us, and never outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.web.body_limit import BodyLimit
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemKinds
 from shared.web.request_context import RequestContext
@@ -34,6 +35,7 @@ def make_app(
     install(app, kinds)
     app.include_router(_operations(checks, measures))
     app.add_api_route("/docs", _docs(title), include_in_schema=False)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
 

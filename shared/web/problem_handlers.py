@@ -47,6 +47,17 @@ _DATABASE_GONE = (
 )
 
 
+def known_problem(error: Exception, kinds: ProblemKinds) -> Problem | None:
+    """An exception that is somebody's to tell of, as a problem; None for what nobody expected."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, _DATABASE_GONE):
+        return _NO_DATABASE.of(LogUnavailable())
+    everything = {**SHARED_KINDS, **kinds}
+    found = next((everything[kind] for kind in type(error).__mro__ if kind in everything), None)
+    return found.of(error) if found else None
+
+
 def install(app: FastAPI, kinds: ProblemKinds) -> None:
     """Answer every refusal of `app` as a problem; `kinds` maps the service's own exception classes."""
     for exception, kind in {**SHARED_KINDS, **kinds}.items():
@@ -55,7 +66,7 @@ def install(app: FastAPI, kinds: ProblemKinds) -> None:
         app.add_exception_handler(gone, _database_gone)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _malformed_request)
-    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(HTTPException, http_exception)
 
 
 def _handler_of(kind: ProblemKind) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
@@ -105,7 +116,7 @@ _DUTCH = {
 }
 
 
-async def _http_exception(request: Request, error: Exception) -> JSONResponse:
+async def http_exception(request: Request, error: Exception) -> JSONResponse:
     """What the framework itself refuses: no such path, no such method, too large."""
     known = cast("HTTPException", error)
     status = HTTPStatus(known.status_code)

@@ -62,16 +62,17 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
     try:
         await app(scope, receive, sending)
     except Exception as error:
-        _log_unexpected(error)
+        log_unexpected(error)
         if status:
             raise  # half an answer is out: the server must break the connection, not end it neatly
         request = Request(scope)
-        await response(_internal_error(), request)(scope, receive, sending)
+        await response(internal_error(), request)(scope, receive, sending)
     finally:
         _record(scope, status, time.perf_counter() - began)
 
 
-def _internal_error() -> Problem:
+def internal_error() -> Problem:
+    """What nobody expected, as it is told: how it came about stands in the log."""
     return Problem(
         500,
         "internal-error",
@@ -95,7 +96,7 @@ def _add_headers(message: Message, scope: Scope) -> None:
     headers[CORRELATION_HEADER] = str(scope["state"]["correlation_id"])
 
 
-def _log_unexpected(error: Exception) -> None:
+def log_unexpected(error: Exception) -> None:
     """Where it happened, not what the exception says: its text may repeat what a person typed."""
     frames = [
         f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)

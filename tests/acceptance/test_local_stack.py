@@ -32,7 +32,8 @@ def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None
     assert time.monotonic() - began < UP_WITHIN[stack.transport]
     description = stack.description
     assert set(description) == {
-        *("registration_url", "identity_url", "transport", "tokens", "database_urls", "amqp_url", "pids")
+        *("registration_url", "identity_url", "sign_in_url", "transport", "tokens"),
+        *("database_urls", "amqp_url", "pids"),
     }
     assert set(description["tokens"]) == {"counter", "counter_other", "operator", "wisecat", "feed"}
     assert set(description["database_urls"]) == {"registration", "identity"}

@@ -141,13 +141,17 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
 
 
 @asynccontextmanager
-async def open_counter(database: str, folder: Path) -> AsyncIterator[Counter]:
-    """A counter on 11 September 2025, over a database that has its schema; the seed's member is at home."""
+async def open_counter(database: str, folder: Path, **more: Any) -> AsyncIterator[Counter]:
+    """A counter on 11 September 2025, over a database that has its schema; the seed's member is at home.
+
+    `more` overrides settings.
+    """
     signer = Signer(folder / "jwks.json")
     home, accounts, clock = InMemoryHomeLibraries([HOME, FRYSLAN]), Accounts(), SetClock(on_day(TODAY))
     await migrate(database, SCHEMA)
     replaced = Replacements(home_libraries=home, login_accounts=accounts, clock=clock)
-    async with open_service(settings_in(folder, database, signer), replaced) as service:
+    settings = settings_in(folder, database, signer).model_copy(update=more)
+    async with open_service(settings, replaced) as service:
         counter = Counter(service, http_app(service), signer, home, accounts, clock)
         counter.member()
         yield counter

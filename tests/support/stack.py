@@ -17,7 +17,14 @@ import psutil
 from tests.support.eventually import eventually
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = ("registration_api", "registration_worker", "identity_api", "identity_worker", "home_library")
+PROCESSES = (
+    "registration_api",
+    "registration_worker",
+    "identity_api",
+    "identity_worker",
+    "home_library",
+    "sign_in",
+)
 
 
 class RunningStack:

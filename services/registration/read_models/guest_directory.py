@@ -51,7 +51,11 @@ VIEW = View(
                 sorted_by text COLLATE "C" NOT NULL, birth_date date, home_isil text NOT NULL,
                 header text NOT NULL, expires_on date, login_link text NOT NULL
             """,
-            indexes=("(organisation, sorted_by, stream_id)", "(organisation, status, sorted_by, stream_id)"),
+            indexes=(
+                "(organisation, sorted_by, stream_id)",
+                "(organisation, status, sorted_by, stream_id)",
+                "(organisation, sorted_by, stream_id) WHERE login_link = 'pending'",
+            ),
         ),
         ViewTable(
             name="guest_words",
@@ -84,13 +88,17 @@ class FoundGuest:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. `after`: the last guest of the page before; `words`: from `asked_for`."""
+    """What is looked for. `after`: the last guest of the page before; `words`: from `asked_for`.
+
+    `link_pending`: whose login account is being linked; it goes without words.
+    """
 
     organisation: str
     words: Sequence[str] = ()
     status: str | None = None
     after: UUID | None = None
     limit: int = 50
+    link_pending: bool = False
 
 
 SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
@@ -102,8 +110,10 @@ SELECT {SHOWN} FROM guest_directory guest
 WHERE organisation = $1 AND ($2::text IS NULL OR status = $2)
 AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
     (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
-ORDER BY sorted_by, stream_id LIMIT $4
+{{more}} ORDER BY sorted_by, stream_id LIMIT $4
 """  # noqa: S608 - constants only
+
+LINK_PENDING = "AND login_link = 'pending'"  # to the letter of the index's own condition
 
 # In the order of the index on words, so that a page costs the same however many begin like this. A guest with
 # two such words (Jan Jansen) is found by the first of them.
@@ -138,7 +148,8 @@ class GuestDirectory:
         await wait_until_at(self._pool, VIEW, after_position)
         parameters = (search.organisation, search.status, search.after, search.limit)
         if not search.words:
-            rows = await self._pool.fetch(ALL, *parameters)
+            only = LINK_PENDING if search.link_pending else ""
+            rows = await self._pool.fetch(ALL.format(more=only), *parameters)
         else:
             longest, *others = sorted(search.words, key=len, reverse=True)
             rows = await self._pool.fetch(BY_WORDS, *parameters, longest, others)

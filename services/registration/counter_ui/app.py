@@ -1,0 +1,75 @@
+"""The counter's pages, put onto the app of the API: one process, one set of use cases."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from registration.counter_ui import choices, desk, operators, rebuild_pages, sign_in_pages
+from registration.counter_ui.operations import Operations
+from registration.counter_ui.pages import no_such_page
+from registration.counter_ui.rendering import STATIC
+from registration.counter_ui.session import WORKING_DAY
+from registration.counter_ui.sign_in import SignIn
+from registration.read_models.desk_overview import DeskOverviews
+
+ROUTERS: tuple[APIRouter, ...] = (
+    sign_in_pages.router,
+    choices.router,
+    desk.router,
+    operators.router,
+    rebuild_pages.router,
+)
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class CounterUi:
+    """What the pages need beside what the API has. `session_key` signs the cookies."""
+
+    sign_in: SignIn
+    session_key: bytes
+    desk_overviews: DeskOverviews
+    operations: Operations
+
+
+def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
+    """Add pages, static files and the session."""
+    app.state.sign_in = ui.sign_in
+    app.state.desk_overviews = ui.desk_overviews
+    app.state.operations = ui.operations
+    # Inside RequestContext, which stays outermost: it knows each request's id and catches everything.
+    app.user_middleware.append(
+        Middleware(
+            SessionMiddleware,
+            secret_key=ui.session_key.hex(),
+            session_cookie="__Host-counter" if ui.sign_in.is_secure else "counter",
+            max_age=int(WORKING_DAY.total_seconds()),
+            same_site="lax",
+            https_only=ui.sign_in.is_secure,
+        )
+    )
+    app.add_exception_handler(HTTPException, no_such_page)
+    app.mount("/static", _Static(STATIC))
+    for router in ROUTERS:
+        app.include_router(router)
+
+
+class _Static(StaticFiles):
+    """Files whose address changes with their content."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(directory=folder)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """See `StaticFiles.get_response`."""
+        response = await super().get_response(path, scope)
+        if b"v=" in scope["query_string"]:
+            response.headers["Cache-Control"] = FOR_EVER
+        return response

@@ -1,0 +1,68 @@
+"""Signing in and out."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import Query, Request, Response
+
+from registration.api.dependencies import TheRegistration
+from registration.counter_ui.pages import pages, problem_page, see_other
+from registration.counter_ui.rendering import page
+from registration.counter_ui.session import own_path, sign_in
+from registration.counter_ui.sign_in import CALLBACK, SignIn, SignInFailed
+from shared.web.problems import Problem
+
+log = structlog.get_logger(__name__)
+router = pages()
+
+
+@router.get("/aanmelden")
+async def begin(
+    request: Request, next_path: Annotated[str | None, Query(alias="next", max_length=1000)] = None
+) -> Response:
+    """To the sign-in service; afterwards to the page that was asked for."""
+    request.session["next"] = own_path(next_path)
+    return await _service(request).begin(request)
+
+
+@router.get(CALLBACK)
+async def finish(request: Request, registration: TheRegistration) -> Response:
+    """Back from the sign-in service. Anything that is not exactly as it should be signs nobody in."""
+    wanted = own_path(request.session.get("next"))
+    try:
+        claims = await _service(request).finish(request)
+    except SignInFailed as failure:
+        log.warning("sign_in_failed", cause=type(failure.__cause__ or failure).__name__)
+        return problem_page(request, _failed())
+    sign_in(request.session, claims, registration.clock.now())
+    return see_other(wanted)
+
+
+@router.post("/afmelden")
+async def sign_out(request: Request) -> Response:
+    """Nothing of the session is left in the browser, but its language."""
+    language = request.session.get("language")
+    request.session.clear()
+    if language:
+        request.session["language"] = language
+    return see_other("/afmelden")
+
+
+@router.get("/afmelden")
+async def signed_out(request: Request) -> Response:
+    """Where one comes out: with a button, since signing in again is somebody's own decision."""
+    return page(request, "signed_out.html", lost=False)
+
+
+def _service(request: Request) -> SignIn:
+    found: SignIn = request.app.state.sign_in
+    return found
+
+
+def _failed() -> Problem:
+    return Problem(
+        400,
+        "sign-in-failed",
+        "Aanmelden is niet gelukt: de aanmelding was verlopen, al gebruikt of niet van deze browser.",
+        "Sign-in failed: it had expired, was used before, or was not this browser's.",
+    )

@@ -1,0 +1,19 @@
+"""The pages of a counter, over a database of its own, with a sign-in service beside them."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from infra.local.postgres import Postgres
+from tests.support.counter_site import Site, open_site
+from tests.support.servers import Databases
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """One for all tests of a module: starting it takes longer than most of them."""
+    databases = Databases(postgres)
+    async with open_site(databases(), tmp_path_factory.mktemp("site")) as opened:
+        yield opened
+    databases.drop_all()

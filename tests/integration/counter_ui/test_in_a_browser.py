@@ -1,0 +1,101 @@
+"""Sign-in, desk and the operators' page in a real browser; the screenshots are for people."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from registration.bootstrap import view_source
+from registration.read_models.views import VIEWS
+from shared.messaging.held import State
+from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
+from tests.support.counter_site import Site
+from tests.support.held_guests import FAULTY, HARMLESS, hold
+from tests.support.registration_service import registering
+from tests.support.views import follow_all
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with open_browser() as opened:
+        yield opened
+
+
+async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(site: Site, browser: Browser) -> None:
+    async with site.counter.client(iss=site.issuer.url) as clerk:
+        answer = await clerk.post("/v1/guests", json=registering())
+        assert answer.status_code == 201
+    await follow_all(site.counter.service, VIEWS, view_source(site.counter.service.settings))
+    page = await new_page(browser)
+    await page.goto(site.address)
+    await assert_accessible(page)
+    await screenshot(page, "sign-in")
+    await page.get_by_role("button", name="Marijke Visser").press("Enter")
+    await expect(page.get_by_label("Pasnummer")).to_be_focused()
+    await assert_accessible(page)
+    await screenshot(page, "desk")
+    await page.get_by_label("Zoek op naam").fill("jansen")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("link", name="J. Jansen")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "search")
+    await page.get_by_role("button", name="English").press("Enter")
+    await expect(page.get_by_role("heading", name="Search")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").press("Enter")
+    await expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    await assert_accessible(page)
+    await page.context.close()
+
+
+async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
+    site: Site, browser: Browser
+) -> None:
+    pool = site.counter.service.pool
+    await hold(pool, HARMLESS, State.WAITING)
+    stuck = await hold(pool, FAULTY)
+    page = await new_page(browser)
+    await sign_in(page, site.address, "Femke de Boer")
+    await page.get_by_role("link", name="Beheer").click()
+    await expect(page.get_by_role("row", name="guest_directory")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "operators")
+    await page.get_by_role("button", name="Herbouwen guest_directory").click()
+    await expect(page.get_by_role("progressbar")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "rebuild-running")
+    await expect(page.get_by_text("De weergave is herbouwd")).to_be_visible()
+    await screenshot(page, "rebuild-done")
+    await page.goto(f"{site.address}/beheer/geparkeerd/{stuck}")
+    await page.get_by_role("button", name="Ja, sla dit bericht over").click()
+    await expect(page.get_by_label("Reden")).to_be_focused()  # the browser asks for the reason itself
+    await page.get_by_label("Reden").fill("bericht van een test")
+    await assert_accessible(page)
+    await screenshot(page, "parked")
+    await page.get_by_label("Reden").press("Enter")
+    await expect(page.get_by_role("status")).to_contain_text("Deze gast wordt nog vastgehouden")
+    await page.context.close()
+
+
+async def test_without_javascript_a_rebuild_is_followed_all_the_same(site: Site, browser: Browser) -> None:
+    page = await new_page(browser, javascript=False)
+    await sign_in(page, site.address, "Femke de Boer")
+    await page.goto(f"{site.address}/beheer/weergaven/history")
+    await page.get_by_role("button", name="Herbouwen").click()
+    await expect(page.get_by_text("De weergave is herbouwd")).to_be_visible()
+    await page.context.close()
+
+
+async def test_a_narrow_screen_and_a_refusal_are_readable(site: Site, browser: Browser) -> None:
+    page = await new_page(browser, width=420)
+    await sign_in(page, site.address, "Karim Bakker")
+    await screenshot(page, "desk-narrow")
+    wider = await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    assert wider is False
+    await page.goto(f"{site.address}/beheer")
+    await expect(page.get_by_role("alert")).to_contain_text("geen toegang")
+    await assert_accessible(page)
+    await screenshot(page, "refusal")
+    await page.context.close()
