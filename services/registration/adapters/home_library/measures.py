@@ -1,16 +1,13 @@
-"""What operators see of home libraries at /metrics: verdicts and seconds, by library."""
+"""What operators see of home libraries at /metrics: how many verdicts, in how many seconds, by library."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Histogram
 
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
 
-_VERDICTS = Counter(
-    "registration_home_library_verdicts_total", "What home libraries answered.", ["isil", "verdict"]
-)
 _SECONDS = Histogram(
     "registration_home_library_seconds",
     "How long a home library took to answer, or not to.",
-    ["isil"],
+    ["isil", "verdict"],
     buckets=(0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
 _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
@@ -20,10 +17,8 @@ class Measures:
     """Those of one library, looked up once: there are as many questions in a night as there are guests."""
 
     def __init__(self, isil: str) -> None:
-        self._verdicts = {kind: _VERDICTS.labels(isil, name) for kind, name in _NAMES.items()}
-        self._seconds = _SECONDS.labels(isil)
+        self._seconds = {kind: _SECONDS.labels(isil, name) for kind, name in _NAMES.items()}
 
     def count(self, verdict: Verdict, seconds: float) -> None:
         """One question was answered with this."""
-        self._verdicts[type(verdict)].inc()
-        self._seconds.observe(seconds)
+        self._seconds[type(verdict)].observe(seconds)

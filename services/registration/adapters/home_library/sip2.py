@@ -6,7 +6,8 @@ digit and `AZ` with a checksum; it ends in CR.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from string import ascii_uppercase, digits
+from typing import NamedTuple
 
 from registration.adapters.home_library.failures import BadChecksum, GarbledReply
 
@@ -15,11 +16,14 @@ LONGEST_FRAME = 16_384
 
 _TRAILER = re.compile(rb"(?:AY([0-9]))?AZ([0-9A-Fa-f]{4})\Z")
 _TRAILER_LENGTH = len("AY0AZFFFF")
-_ALL_FIELDS = re.compile(r"(?:(?:[A-Z][A-Z0-9][^|]*|\s*)\|)*(?:[A-Z][A-Z0-9][^|]*|\s*)\Z")
-_FIELD = re.compile(r"([A-Z][A-Z0-9])([^|]*)")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[|\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OF_THE_TRAILER = frozenset({"AY", "AZ"})
+# A set is asked faster than a pattern, and the night asks it ten times for every guest.
+_CODES = (
+    frozenset(first + second for first in ascii_uppercase for second in ascii_uppercase + digits)
+    - _OF_THE_TRAILER
+)
 
 
 class UnsafeValue(ValueError):
@@ -54,15 +58,14 @@ def checksum(data: bytes) -> bytes:
 
 def frame(body: str, encoding: str, sequence: int | None = None) -> bytes:
     """The bytes of one message; with a sequence digit it carries a checksum too."""
-    data = body.encode(encoding)
+    data = body.encode("ascii" if body.isascii() else encoding)  # the same in each, and fast in one
     if sequence is not None:
         data += b"AY%dAZ" % sequence
         data += checksum(data)
     return data + b"\r"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message without its trailer: its sequence digit if it had one, whether a checksum proved it whole."""
 
     text: str
@@ -126,11 +129,16 @@ def fields(text: str, start: int) -> Sequence[tuple[str, str]]:
     Each value is on one line: some systems put line ends into addresses and messages. A trailer that could
     not be taken off (a damaged checksum) shows up here as a field, and is refused.
     """
-    variable = _CONTROLS.sub(" ", text[start:])
-    # Two passes of the regex engine, not a loop: this is done for every guest every night.
-    if _ALL_FIELDS.match(variable) is None:
-        raise GarbledReply
-    found: list[tuple[str, str]] = _FIELD.findall(variable)
-    if any(code in _OF_THE_TRAILER for code, _ in found):
-        raise BadChecksum
+    variable = text[start:]
+    if not variable.isprintable():
+        variable = _CONTROLS.sub(" ", variable)
+    found = []
+    for part in variable.split("|"):
+        code = part[:2]
+        if code in _CODES:
+            found.append((code, part[2:]))
+        elif code in _OF_THE_TRAILER:
+            raise BadChecksum
+        elif part.strip(" "):
+            raise GarbledReply
     return found

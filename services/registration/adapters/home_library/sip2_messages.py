@@ -84,6 +84,8 @@ def read_patron_reply(text: str, *, in_step: bool = False) -> PatronReply:
         raise GarbledReply
     pairs = fields(text, _PATRON_FIXED)
     first = dict(reversed(pairs))
+    if len(first) == len(pairs):
+        return PatronReply(layout["status"], first, in_step=in_step)
     conflicting = frozenset(code for code, value in pairs if first[code] != value)
     if not conflicting.isdisjoint(_SINGLE_FIELDS):
         raise GarbledReply

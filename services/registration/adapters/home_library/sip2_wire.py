@@ -88,23 +88,20 @@ class Wire(asyncio.Protocol):
 
     async def receive(self, until: float) -> bytes:
         """The next frame, by the loop's time `until`. Raises TimedOut, ClosedWithoutAnswer, GarbledReply."""
+        loop = asyncio.get_running_loop()
         while (frame := self._frames.next()) is None:
             if self._over is not None:
                 raise self._over
-            await self._arrival(until)
+            self._arriving = loop.create_future()
+            # A timer and no more: asyncio.timeout costs as much as all the rest of a question.
+            timer = loop.call_at(until, _give_up, self._arriving)
+            try:
+                await self._arriving
+            finally:
+                timer.cancel()
         if self._tap:
             self._tap("<", frame)
         return frame
-
-    async def _arrival(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._arriving = loop.create_future()
-        # One timer and no more: asyncio.timeout costs as much as all the rest of a question.
-        timer = loop.call_at(until, _give_up, self._arriving)
-        try:
-            await self._arriving
-        finally:
-            timer.cancel()
 
     def _wake(self) -> None:
         if self._arriving is not None and not self._arriving.done():
