@@ -9,7 +9,7 @@ from registration.api.guest_view import GuestJson, guest_json
 from registration.api.problems import KINDS
 from registration.api.requests import BecauseOf, NewGuest, Reregistration
 from registration.api.write import TheWrite
-from registration.application.check_terms import check_term
+from registration.application.check_terms import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.register_guest import register_guest
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
@@ -59,8 +59,10 @@ async def show(guest_id: UUID, clerk: TheClerk, registration: TheRegistration) -
     responses=documented(KINDS, errors.GuestNotFound),
 )
 async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegistration) -> GuestJson:
-    """Does what the answer asks for (R12); without an answer the term is kept, and shown as stale."""
-    return await write(lambda context: check_term(guest_id, context, registration))
+    """Does what the answer asks for (R12); without one in 2 s the term is kept, and told to be stale (R13)."""
+    return await write(
+        lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS)
+    )
 
 
 @router.post(

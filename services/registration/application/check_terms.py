@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -21,17 +22,24 @@ VERDICTS = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailab
 NOT_ASKED_ABOUT = frozenset({Status.DEREGISTERED, Status.ERASED})
 
 
-async def check_term(guest_id: UUID, context: Context, registration: Registration) -> Written:
+WHILE_A_CLERK_WAITS = 1.8
+"""Seconds for the answer: with what is read and written around it, the clerk waits for 2 at most (R13)."""
+
+
+async def check_term(
+    guest_id: UUID, context: Context, registration: Registration, *, within: float | None = None
+) -> Written:
     """Ask the home library of one guest and do what R12 says with the answer.
 
-    Never fails for want of an answer: then the term is kept and marked stale. How it went is told by
-    `show_guest` (home, term.stale). Raises GuestNotFound (R20).
+    `within` seconds or never: no answer by then is none. Without it the library's own time-outs decide. Never
+    fails for want of an answer: then the term is kept and marked stale. How it went is told by `show_guest`
+    (home, term.stale). Raises GuestNotFound (R20).
     """
     guest = await load_guest(guest_id, context.organisation, registration)
     if guest.state.status in NOT_ASKED_ABOUT:
         return await save_guest(guest, context, registration)
     asked_at = registration.clock.now()
-    answer = Answer(await _ask(guest, registration), asked_at)
+    answer = Answer(await _ask_within(within, guest, registration), asked_at)
     written = await carry_out(guest_id, answer, context, registration)
     await registration.term_checks.record(guest_id, answer.outcome())
     return written
@@ -49,6 +57,14 @@ class Answer:
         reasons = refusal_reasons(self.verdict, day_of(self.asked_at))
         told = "refused" if reasons else VERDICTS[type(self.verdict)]
         return TermCheck(told, self.asked_at, leaves_stale(self.verdict), reasons)
+
+
+async def _ask_within(seconds: float | None, guest: Guest, registration: Registration) -> Verdict:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _ask(guest, registration)
+    except TimeoutError:
+        return Unavailable("too slow for somebody who waits")
 
 
 async def _ask(guest: Guest, registration: Registration) -> Verdict:

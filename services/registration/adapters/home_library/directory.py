@@ -5,8 +5,15 @@ host = "sip.library.example"
 port = 6001
 username_env = "HOME_NL_070288_USERNAME"   # credentials stand in the environment, never in the file
 password_env = "HOME_NL_070288_PASSWORD"
-encoding = "cp850"
+tls = true                                 # the default; false where a tunnel protects the line
+tls_ca_file = "/etc/library-ca.pem"        # else the machine's own authorities
+tls_server_name = "sip.library.example"    # when the certificate is for another name than the host's
+encoding = "cp850"                         # or "utf-8"
 expiry_field = "PA"
+expiry_format = "DD-MM-YYYY"               # else the standard's YYYYMMDD, with or without a time
+refusing_flags = ["card-lost", "fines", 0] # names or positions; else 0, 4, 5, 6, 9 to 13
+connections = 4
+requests_per_second = 20                   # else as fast as it answers
 aliases = ["NL-070299"]                    # libraries that merged into this one (R3)
 """
 
@@ -20,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from registration.adapters.home_library.library import IsilBase, Library
 from registration.adapters.home_library.sip2 import is_safe, is_writable
+from registration.adapters.home_library.tls import tls_context
 
 
 class _File(BaseModel):
@@ -75,12 +83,24 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
         raise DirectoryMistake("libraries: two tables are about one library: six digits make it the same")
     credentials = {}
     for isil, library in libraries.items():
+        _check_authority(isil, library)
         if library.username_env is not None and library.password_env is not None:
             credentials[isil] = Credentials(
                 _secret(isil, library.encoding, "username_env", library.username_env, environment),
                 _secret(isil, library.encoding, "password_env", library.password_env, environment),
             )
     return Directory(libraries, credentials, _aliases(libraries))
+
+
+def _check_authority(isil: str, library: Library) -> None:
+    """A file that is missing is told now, not at the first question in the night."""
+    if library.tls_ca_file is None:
+        return
+    try:
+        tls_context(library.tls_ca_file, verify=True)
+    except OSError as error:
+        told = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
+        raise DirectoryMistake(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {told}") from None
 
 
 def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:

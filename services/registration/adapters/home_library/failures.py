@@ -14,6 +14,14 @@ class CannotConnect(NoAnswer):
     """cannot connect"""
 
 
+class TlsFailed(CannotConnect):
+    """does not speak TLS as we do"""
+
+
+class CertificateNotTrusted(CannotConnect):
+    """certificate is not trusted"""
+
+
 class LoginRefused(NoAnswer):
     """login refused"""
 

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from registration.adapters.home_library.failures import GarbledReply, LoginRefused, OffLine
-from registration.adapters.home_library.sip2 import field, fields, timestamp, without_controls
+from registration.adapters.home_library.sip2 import field, fields
 
 LOGIN, LOGIN_REPLY = "93", "94"
 STATUS, STATUS_REPLY = "99", "98"
@@ -47,18 +46,14 @@ def read_status_reply(text: str) -> None:
     """98: raises OffLine when the library's system is not on line, GarbledReply when it cannot be read."""
     if len(text) < _STATUS_FIXED or text[2] not in "YN":
         raise GarbledReply
-    for _ in fields(text, _STATUS_FIXED):
-        pass
+    fields(text, _STATUS_FIXED)
     if text[2] == "N":
         raise OffLine
 
 
-def patron_request(card_number: str, institution: str, moment: datetime) -> str:
+def patron_request(card_number: str, institution: str, stamp: str) -> str:
     """63: who is the patron with this card. Neither terminal nor patron password (AC, AD) is known to us."""
-    return (
-        f"{PATRON}{_DUTCH}{timestamp(moment)}{_NO_SUMMARY}"
-        f"{field('AO', institution)}{field('AA', card_number)}{field('AC', '')}{field('AD', '')}"
-    )
+    return f"{PATRON}{_DUTCH}{stamp}{_NO_SUMMARY}AO{institution}|{field('AA', card_number)}AC|AD|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +70,8 @@ class PatronReply:
     in_step: bool = False
 
     def value(self, code: str) -> str:
-        """A field on one line, without surrounding spaces; empty when it is absent."""
-        return without_controls(self.fields.get(code, "")).strip(" ")
+        """A field without surrounding spaces; empty when it is absent."""
+        return self.fields.get(code, "").strip(" ")
 
 
 def read_patron_reply(text: str, *, in_step: bool = False) -> PatronReply:
@@ -87,11 +82,11 @@ def read_patron_reply(text: str, *, in_step: bool = False) -> PatronReply:
     layout = _PATRON_LAYOUT.match(text)
     if layout is None:
         raise GarbledReply
-    first: dict[str, str] = {}
-    conflicting = set()
-    for code, value in fields(text, _PATRON_FIXED):
-        if first.setdefault(code, value) != value:
-            conflicting.add(code)
-    if conflicting.intersection(_SINGLE_FIELDS):
+    pairs = fields(text, _PATRON_FIXED)
+    first = dict(reversed(pairs))
+    if len(first) == len(pairs):
+        return PatronReply(layout["status"], first, in_step=in_step)
+    conflicting = frozenset(code for code, value in pairs if first[code] != value)
+    if not conflicting.isdisjoint(_SINGLE_FIELDS):
         raise GarbledReply
-    return PatronReply(layout["status"], first, frozenset(conflicting), in_step)
+    return PatronReply(layout["status"], first, conflicting, in_step)

@@ -4,8 +4,9 @@ from datetime import date
 
 from registration.adapters.home_library.failures import GarbledReply
 from registration.adapters.home_library.library import Library
-from registration.adapters.home_library.sip2 import parse_date
+from registration.adapters.home_library.sip2_dates import date_reader, parse_date
 from registration.adapters.home_library.sip2_messages import PatronReply
+from registration.adapters.home_library.status_flags import reasons_of
 from registration.domain.card import canonical_card_number
 from registration.domain.errors import MalformedCardNumber
 from registration.domain.verdict import (
@@ -17,19 +18,6 @@ from registration.domain.verdict import (
     Refused,
     Valid,
 )
-
-REFUSING_FLAGS = {
-    0: Reason.BLOCKED,  # charge privileges denied
-    4: Reason.CARD_LOST,
-    5: Reason.TOO_MANY_CHARGED,
-    6: Reason.OVERDUE,
-    9: Reason.TOO_MANY_LOST,
-    10: Reason.FINES,
-    11: Reason.FEES,
-    12: Reason.RECALL_OVERDUE,
-    13: Reason.BILLED,
-}
-"""Positions in the patron status, any non-space is true. Others (renewal, recall, hold ...) refuse nobody."""
 
 
 def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
@@ -45,8 +33,8 @@ def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Ref
         raise GarbledReply
     card_number = _card_number(reply)
     details = _details(reply, name, library)
-    ends_on = _end_date(reply, library.expiry_field)
-    reasons = [reason for position, reason in REFUSING_FLAGS.items() if reply.status[position] != " "]
+    ends_on = _end_date(reply, library)
+    reasons = reasons_of(reply.status, library.refusing)
     if validity == "Y" and not reasons:
         return Valid(details, ends_on, card_number, _is_guest(reply, library))
     ended = isinstance(ends_on, date) and ends_on < today
@@ -63,13 +51,14 @@ def _card_number(reply: PatronReply) -> str:
         raise GarbledReply from None
 
 
-def _end_date(reply: PatronReply, code: str | None) -> EndsOn:
+def _end_date(reply: PatronReply, library: Library) -> EndsOn:
     """The last day of the subscription; None when the library does not tell (R12)."""
-    if code is None or not reply.value(code):
+    code = library.expiry_field
+    if code is None or not (told := reply.value(code)):
         return None
     if code in reply.conflicting:
         return UNREADABLE
-    return parse_date(reply.value(code)) or UNREADABLE
+    return date_reader(library.expiry_format)(told) or UNREADABLE
 
 
 def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:

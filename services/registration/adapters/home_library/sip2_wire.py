@@ -1,20 +1,57 @@
 """The bytes of one SIP2 connection: frames out, frames in."""
 
 import asyncio
-from typing import cast
+import ssl
+from collections.abc import Callable
+from typing import Literal, cast
 
-from registration.adapters.home_library.failures import ClosedWithoutAnswer, GarbledReply, OutOfStep
+from registration.adapters.home_library.failures import (
+    CannotConnect,
+    CertificateNotTrusted,
+    ClosedWithoutAnswer,
+    GarbledReply,
+    OutOfStep,
+    TimedOut,
+    TlsFailed,
+)
 from registration.adapters.home_library.sip2 import FrameReader
+
+Tap = Callable[[Literal[">", "<"], bytes], None]
+"""Is shown every frame that goes out (>) and comes in (<), without its CR."""
 
 
 class Wire(asyncio.Protocol):
     """Everything that arrives goes straight into the frame reader, so `is_quiet` knows of every byte."""
 
-    def __init__(self) -> None:
+    def __init__(self, tap: Tap | None = None) -> None:
         self._frames = FrameReader()
-        self._arrived = asyncio.Event()
+        self._tap = tap
+        self._arriving: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._over: type[ClosedWithoutAnswer | GarbledReply] | None = None
+
+    async def connect(self, host: str, port: int) -> None:
+        """Raises CannotConnect."""
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: self, host, port)
+        except OSError:
+            raise CannotConnect from None
+
+    async def secure(self, context: ssl.SSLContext, server_name: str) -> ssl.SSLObject:
+        """Encrypt what follows; gives what was agreed. Raises CertificateNotTrusted, TlsFailed."""
+        if self._transport is None:
+            raise ClosedWithoutAnswer
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(self._transport, self, context, server_hostname=server_name)
+        except ssl.SSLCertVerificationError:
+            raise CertificateNotTrusted from None
+        except OSError:
+            raise TlsFailed from None
+        if secured is None:
+            raise TlsFailed
+        self._transport = secured
+        return cast("ssl.SSLObject", secured.get_extra_info("ssl_object"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -27,12 +64,12 @@ class Wire(asyncio.Protocol):
         except GarbledReply:
             self._over = GarbledReply
             self.close()
-        self._arrived.set()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """See asyncio.Protocol. A reset is no more of an answer than a clean close."""
         self._over = self._over or ClosedWithoutAnswer
-        self._arrived.set()
+        self._wake()
 
     @property
     def is_quiet(self) -> bool:
@@ -45,18 +82,37 @@ class Wire(asyncio.Protocol):
             raise OutOfStep
         if self._over is not None or self._transport is None:
             raise ClosedWithoutAnswer
+        if self._tap:
+            self._tap(">", data.rstrip(b"\r"))
         self._transport.write(data)
 
-    async def receive(self) -> bytes:
-        """The next frame. Raises ClosedWithoutAnswer, GarbledReply; waits for ever otherwise."""
+    async def receive(self, until: float) -> bytes:
+        """The next frame, by the loop's time `until`. Raises TimedOut, ClosedWithoutAnswer, GarbledReply."""
+        loop = asyncio.get_running_loop()
         while (frame := self._frames.next()) is None:
             if self._over is not None:
                 raise self._over
-            self._arrived.clear()
-            await self._arrived.wait()
+            self._arriving = loop.create_future()
+            # A timer and no more: asyncio.timeout costs as much as all the rest of a question.
+            timer = loop.call_at(until, _give_up, self._arriving)
+            try:
+                await self._arriving
+            finally:
+                timer.cancel()
+        if self._tap:
+            self._tap("<", frame)
         return frame
+
+    def _wake(self) -> None:
+        if self._arriving is not None and not self._arriving.done():
+            self._arriving.set_result(None)
 
     def close(self) -> None:
         """Drop the connection at once; nothing is owed to the other side."""
         if self._transport is not None:
             self._transport.abort()
+
+
+def _give_up(arriving: asyncio.Future[None]) -> None:
+    if not arriving.done():
+        arriving.set_exception(TimedOut())

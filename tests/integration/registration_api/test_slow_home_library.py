@@ -1,0 +1,100 @@
+"""R13: whoever opens an expired guest waits 2 s for home at most, however long home takes."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from registration.adapters.home_library.directory import Directory
+from registration.adapters.home_library.home_libraries import home_libraries
+from registration.application.open_guest import open_guest
+from registration.application.ports import Context, Registration
+from registration.application.show_guest import GuestView
+from registration.bootstrap import http_app
+from registration.domain.verdict import Reason, Refused
+from shared.event_log import Metadata
+from tests.integration.home_library.test_replies import text_of
+from tests.support.registration_service import CARD, HOME, Counter, registering
+from tests.support.sip2_host import Sip2Host, checked, silence, sip2_host
+from tests.unit.home_library.reading import library
+
+TWO_SECONDS = 2.0
+LEEWAY = 1.0  # for a machine that has more to do
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[Sip2Host]:
+    """A home library that lets anyone in, and then says nothing about anybody."""
+    async with sip2_host(Sip2Host()) as listening:
+        listening.usually[b"63"] = silence
+        yield listening
+
+
+@pytest.fixture
+async def over_sip2(counter: Counter, host: Sip2Host) -> AsyncIterator[Counter]:
+    """The counter, with that library in the place of the one in memory; its own time-outs are long."""
+    libraries = home_libraries(
+        Directory({HOME: library(port=host.port, connect_seconds=30, answer_seconds=30)}, {}, {})
+    )
+    registration = replace(counter.service.registration, home_libraries=libraries)
+    service = replace(counter.service, registration=registration)
+    yield replace(counter, service=service, app=http_app(service))
+    await libraries.close()
+
+
+@pytest.fixture
+async def expired(counter: Counter, clerk: httpx.AsyncClient) -> str:
+    guest_id: str = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
+    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+    await clerk.post(f"/v1/guests/{guest_id}/home-check")
+    return guest_id
+
+
+async def test_r13_a_slow_home_shows_the_guest_as_it_was_and_stale(over_sip2: Counter, expired: str) -> None:
+    async with over_sip2.client() as clerk:
+        before = (await clerk.get(f"/v1/guests/{expired}")).json()
+        began = monotonic()
+        async with over_sip2.nothing_written():
+            answer = await clerk.post(f"/v1/guests/{expired}/home-check")
+        assert monotonic() - began < TWO_SECONDS + LEEWAY
+    shown = answer.json()
+    assert (answer.status_code, shown["home"]["verdict"], shown["term"]["stale"]) == (
+        200,
+        "unavailable",
+        True,
+    )
+    assert (before["status"], before["term"]["stale"]) == ("expired", False)
+    changed = {"home", "term"}
+    assert {k: v for k, v in shown.items() if k not in changed} == {
+        k: v for k, v in before.items() if k not in changed
+    }
+
+
+async def test_r13_opening_an_expired_guest_tells_whether_it_could_be_registered_again(
+    over_sip2: Counter, host: Sip2Host, expired: str
+) -> None:
+    registration = over_sip2.service.registration
+    host.usually[b"63"] = checked(text_of("valid_no_end_known"))
+    shown = await _opened(expired, registration)
+    assert (shown.status, shown.home.verdict, shown.term.stale) == ("expired", "valid", False)
+
+    host.usually[b"63"] = silence
+    began = monotonic()
+    shown = await _opened(expired, registration)
+    assert monotonic() - began < TWO_SECONDS + LEEWAY
+    assert (shown.status, shown.home.verdict, shown.term.stale) == ("expired", "unavailable", True)
+
+
+async def test_r13_a_guest_that_is_not_expired_is_opened_without_asking_home(
+    over_sip2: Counter, host: Sip2Host, clerk: httpx.AsyncClient
+) -> None:
+    guest_id = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
+    assert (await _opened(guest_id, over_sip2.service.registration)).status == "valid"
+    assert host.received == []
+
+
+async def _opened(guest_id: str, registration: Registration) -> GuestView:
+    return await open_guest(UUID(guest_id), Context("1001", Metadata("clerk", uuid4())), registration)
