@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
@@ -24,7 +24,7 @@ ARGUMENTS = (
     "--no-first-run",
 )
 SCREENSHOTS = Path(__file__).parents[2] / ".artefacts" / "screenshots"
-PATIENCE = 10_000  # milliseconds
+PATIENCE = 20_000  # milliseconds
 _complaints: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
 
 
@@ -43,7 +43,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 async def new_page(
     browser: Browser, *, javascript: bool = True, language: str = "nl-NL", width: int = 1280
 ) -> Page:
-    """A page with cookies of its own. What its JavaScript or the content policy complains of is remembered."""
+    """A page with cookies of its own. What its JavaScript or content policy complains of is remembered."""
     context = await browser.new_context(
         java_script_enabled=javascript,
         locale=language,
@@ -51,6 +51,7 @@ async def new_page(
         reduced_motion="reduce",
     )
     context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     page = await context.new_page()
     complaints = _complaints[page] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -170,6 +170,9 @@ class SlowlyCancelled:
         await self.meanwhile()
         return CANCELLED
 
+    def connections(self, isil: str) -> int:
+        return 1
+
 
 async def test_r12_a_library_gone_from_the_settings_is_unavailable(desk: Desk) -> None:
     guest_id = await desk.register()
