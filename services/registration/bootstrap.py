@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from fastapi import FastAPI
 
 from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.adapters.database import SCHEMA
+from registration.adapters.database import schema_is_there
 from registration.adapters.home_library.directory import Directory, load_directory
 from registration.adapters.home_library.home_libraries import home_libraries
 from registration.adapters.identity_api import IdentityApi
@@ -128,8 +128,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
-        rebuilds = BackgroundRebuilds(view_source(settings))
-        opened.push_async_callback(rebuilds.close)
+        rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
             settings=settings,
             pool=pool,
@@ -155,20 +154,12 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         directory=GuestDirectory(service.pool),
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
-        checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
+        checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
         measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
-        ui = counter_ui_of(
-            service.settings,
-            pool=service.pool,
-            inbox=service.inbox,
-            identity_feed=service.identity_feed,
-            rebuilds=service.rebuilds,
-            stopping=stopping or asyncio.Event(),
-        )
-        add_counter_ui(app, ui)
+        add_counter_ui(app, counter_ui_of(service, stopping or asyncio.Event()))
     return app
 
 
@@ -233,13 +224,6 @@ def _transport(service: Service) -> Mapping[str, Task]:
 async def _pool(settings: Settings) -> asyncpg.Pool:
     least, most = CONNECTIONS
     return await open_pool(settings.database_url.get_secret_value(), min_size=least, max_size=most)
-
-
-async def _schema_is_there(pool: asyncpg.Pool) -> None:
-    names = [name for name, _ in SCHEMA]
-    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
-    if known != len(names):
-        raise RuntimeError("run `registration migrate`")
 
 
 def _home_libraries(directory: Directory, opened: AsyncExitStack) -> HomeLibraries:

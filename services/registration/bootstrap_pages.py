@@ -1,9 +1,11 @@
 """The part of the composition root where the collaborators of the counter's pages are built."""
 
 import asyncio
+from typing import Protocol
 
 import asyncpg
 
+from registration.application.nights import Nights
 from registration.counter_ui.app import CounterUi
 from registration.counter_ui.operations import Operations
 from registration.counter_ui.sign_in import SignIn
@@ -14,6 +16,23 @@ from shared.key_files import read_key_file
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox
 from shared.projections.background import BackgroundRebuilds
+
+
+class Service(Protocol):
+    """What the pages need of the running service."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def pool(self) -> asyncpg.Pool: ...
+    @property
+    def inbox(self) -> Inbox: ...
+    @property
+    def identity_feed(self) -> Feed: ...
+    @property
+    def nights(self) -> Nights: ...
+    @property
+    def rebuilds(self) -> BackgroundRebuilds: ...
 
 
 def sign_in_of(settings: Settings) -> SignIn:
@@ -29,30 +48,24 @@ def sign_in_of(settings: Settings) -> SignIn:
     )
 
 
-def counter_ui_of(
-    settings: Settings,
-    *,
-    pool: asyncpg.Pool,
-    inbox: Inbox,
-    identity_feed: Feed,
-    rebuilds: BackgroundRebuilds,
-    stopping: asyncio.Event,
-) -> CounterUi:
+def counter_ui_of(service: Service, stopping: asyncio.Event) -> CounterUi:
     """What the pages work with; `stopping` ends what is streamed to browsers."""
+    settings = service.settings
     if settings.session_key_file is None:
         raise LookupError("REGISTRATION_SESSION_KEY_FILE is needed")
     operations = Operations(
-        pool=pool,
-        inbox=inbox,
-        identity_feed=identity_feed,
+        pool=service.pool,
+        inbox=service.inbox,
+        identity_feed=service.identity_feed,
+        nights=service.nights,
         with_broker=settings.amqp_url is not None,
         all_views=VIEWS,
-        rebuilds=rebuilds,
+        rebuilds=service.rebuilds,
         stopping=stopping,
     )
     return CounterUi(
         sign_in=sign_in_of(settings),
         session_key=read_key_file(settings.session_key_file)[0],
-        desk_overviews=DeskOverviews(pool),
+        desk_overviews=DeskOverviews(service.pool),
         operations=operations,
     )

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Literal
+from typing import Literal, Self
 
 import structlog
 
@@ -56,6 +56,12 @@ class BackgroundRebuilds:
         self._last: dict[str, BackgroundRebuild] = {}
         self._running: dict[str, tuple[BaseProcess, Connection]] = {}
         self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
 
     def last(self, view: str) -> BackgroundRebuild | None:
         """The one that runs, or ran last; None when none was started here."""

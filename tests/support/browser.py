@@ -43,7 +43,7 @@ async def open_browser() -> AsyncIterator[Browser]:
 async def new_page(
     browser: Browser, *, javascript: bool = True, language: str = "nl-NL", width: int = 1280
 ) -> Page:
-    """A page with cookies of its own. What its JavaScript or content policy complains of is remembered."""
+    """A page with cookies of its own. What its JavaScript or its policy complains of is remembered."""
     context = await browser.new_context(
         java_script_enabled=javascript,
         locale=language,

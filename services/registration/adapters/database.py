@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import asyncpg
+
 from registration.adapters import card_prefixes, nights, schema
 from registration.read_models.views import VIEWS
 from shared import event_log, messaging, projections
@@ -29,3 +31,11 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *card_prefixes.TRANSFERRED_TABLES,
     *nights.TRANSFERRED_TABLES,
 )
+
+
+async def schema_is_there(pool: asyncpg.Pool) -> None:
+    """Raises RuntimeError when a script has not run yet."""
+    names = [name for name, _ in SCHEMA]
+    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
+    if known != len(names):
+        raise RuntimeError("run `registration migrate`")

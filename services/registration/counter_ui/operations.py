@@ -8,6 +8,7 @@ from typing import Annotated
 import asyncpg
 from fastapi import Depends, Request
 
+from registration.application.nights import Nights
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox
 from shared.messaging.queues import QueueStatus, queues_of
@@ -24,6 +25,7 @@ class Operations:
     pool: asyncpg.Pool
     inbox: Inbox
     identity_feed: Feed
+    nights: Nights
     with_broker: bool
     all_views: Sequence[View]
     rebuilds: BackgroundRebuilds

@@ -28,6 +28,7 @@ async def overview(request: Request, operations: TheOperations) -> Response:
         queues=await operations.queues(),
         held=await operations.inbox.held.overview(),
         unreadable=await operations.unreadable(),
+        night=await operations.nights.last(),
     )
 
 

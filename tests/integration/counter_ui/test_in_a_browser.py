@@ -7,12 +7,14 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from registration.bootstrap import view_source
+from registration.domain.night import Night
+from registration.domain.term_tally import Tally
 from registration.read_models.views import VIEWS
 from shared.messaging.held import State
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_site import Site
 from tests.support.held_guests import FAULTY, HARMLESS, hold
-from tests.support.registration_service import registering
+from tests.support.registration_service import TODAY, registering
 from tests.support.views import follow_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,6 +58,12 @@ async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
     pool = site.counter.service.pool
     await hold(pool, HARMLESS, State.WAITING)
     stuck = await hold(pool, FAULTY)
+    nights, now = site.counter.service.nights, site.counter.clock.now()
+    await nights.begin(Night(TODAY), now)
+    tally = Tally(asked=812, unchanged=640, confirmed=120, expired=31, suspended=4, stale=17, failed=17)
+    for number in range(70280, 70290):
+        await nights.record(Night(TODAY), f"NL-0{number}", {}, tally)
+    await nights.end(Night(TODAY), now, {})
     page = await new_page(browser)
     await sign_in(page, site.address, "Femke de Boer")
     await page.get_by_role("link", name="Beheer").click()

@@ -1,6 +1,7 @@
 """The operators' page: held guests (I8) and rebuilding views (A7), for who has the scope."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -10,13 +11,16 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from registration.application.ports import TermCheck
+from registration.domain.night import Night
+from registration.domain.term_tally import Tally
 from registration.read_models.views import VIEWS
 from shared.messaging.held import State
 from shared.postgres import SERVER_SETTINGS
 from tests.support.counter_site import Site, form_of
 from tests.support.eventually import eventually
 from tests.support.held_guests import FAULTY, HARMLESS, REASON, hold
-from tests.support.registration_service import registering
+from tests.support.registration_service import TODAY, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,6 +75,21 @@ async def test_everything_is_on_one_page(site: Site, operator: httpx.AsyncClient
     assert "geen worker volgt haar" in page, "there is none here"
     assert "identity antwoordt niet" in page
     assert "identity parked list" in page
+
+
+async def test_r12_the_last_night_is_shown_by_library(site: Site, operator: httpx.AsyncClient) -> None:
+    assert "Er is nog geen nacht gedraaid" in (await operator.get("/beheer")).text
+    nights, night = site.counter.service.nights, Night(TODAY)
+    await nights.begin(night, site.counter.clock.now())
+    tally = Tally(asked=7, unchanged=4, expired=2, stale=1, failed=1)
+    await nights.record(night, "NL-070288", {uuid4(): TermCheck("valid", site.counter.clock.now())}, tally)
+    assert "loopt, of is afgebroken" in (await operator.get("/beheer")).text
+    await nights.end(night, site.counter.clock.now(), {})
+    page = (await operator.get("/beheer")).text
+    assert "Nacht van 11-09-2025" in page
+    [row] = [row for row in page.split("<tr>") if ">NL-070288<" in row]
+    assert re.findall(r">(\d+)</span>", row) == ["7", "4", "0", "2", "0", "0", "1", "0"]
+    assert "volledig" in page
 
 
 async def test_i8_a_parked_guest_is_tried_again(site: Site, operator: httpx.AsyncClient) -> None:
