@@ -26,7 +26,38 @@ def _guest_id(error: errors.AlreadyRegistered) -> Mapping[str, object]:
     return {"guest_id": str(error.guest_id)}
 
 
+def _merged_into(error: errors.GuestMerged) -> Mapping[str, object]:
+    return {"merged_into": str(error.into)}
+
+
+def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:
+    return {"reason": error.reason}
+
+
+MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
+    errors.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
+    errors.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
+    errors.NothingEqual: "Niets toont dat dit dezelfde persoon is: niet de pas van de thuisbibliotheek,"
+    " en ook niet achternaam, geboortedatum en adres samen.",
+    errors.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
+    errors.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
+    errors.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
+    " kies de inschrijving waar die naar verwijst.",
+    errors.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
+    " voeg die samen met deze in plaats van andersom.",
+    errors.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
+    " niets toont nog dat dit dezelfde persoon is.",
+}
+"""R18: why two guests are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
+
 KINDS: ProblemKinds = {
+    **{kind: ProblemKind(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
+    errors.GuestMerged: ProblemKind(
+        409,
+        "guest-merged",
+        "Deze inschrijving is samengevoegd met een andere van dezelfde persoon: ga daar verder.",
+        _merged_into,
+    ),
     errors.MalformedCardNumber: ProblemKind(
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
