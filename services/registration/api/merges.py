@@ -14,6 +14,7 @@ from registration.api.problems import KINDS, MERGE_OBSTACLES
 from registration.api.requests import Merging
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.domain import errors
+from registration.domain.merge_obstacles import MergeBlocked
 from shared.web.idempotency import Done, Rows
 from shared.web.openapi import documented
 from shared.web.problems import english_sentence, wants_english
@@ -47,7 +48,7 @@ class MergeJson(BaseModel):
 @router.post(
     "/{guest_id}/merge",
     summary="Merge two records of the same person, or see what that would do",
-    responses=documented(KINDS, errors.GuestNotFound, errors.MergeBlocked),
+    responses=documented(KINDS, errors.GuestNotFound, MergeBlocked),
 )
 async def merge(
     *,
@@ -86,7 +87,7 @@ def _json(merge: Merge, *, english: bool) -> MergeJson:
     )
 
 
-def _blocked(error: errors.MergeBlocked, *, english: bool) -> BlockedJson:
+def _blocked(error: MergeBlocked, *, english: bool) -> BlockedJson:
     kind = type(error)
     detail = english_sentence(kind) if english else MERGE_OBSTACLES[kind]
     return BlockedJson(reason=kind.reason, detail=detail)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from registration.domain import errors
+from registration.domain import errors, merge_obstacles
 from shared.web.problems import ProblemKind, ProblemKinds
 
 # R4: to the letter.
@@ -30,22 +30,23 @@ def _merged_into(error: errors.GuestMerged) -> Mapping[str, object]:
     return {"merged_into": str(error.into)}
 
 
-def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:
+def _reason(error: merge_obstacles.MergeBlocked) -> Mapping[str, object]:
     return {"reason": error.reason}
 
 
-MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
-    errors.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
-    errors.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
-    errors.NothingEqual: "Niets toont dat dit dezelfde persoon is: niet de pas van de thuisbibliotheek,"
-    " en ook niet achternaam, geboortedatum en adres samen.",
-    errors.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
-    errors.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
-    errors.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
+MERGE_OBSTACLES: Mapping[type[merge_obstacles.MergeBlocked], str] = {
+    merge_obstacles.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
+    merge_obstacles.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren:"
+    " het is niet dezelfde persoon.",
+    merge_obstacles.NothingEqual: "Niets toont dat dit dezelfde persoon is:"
+    " niet de pas van de thuisbibliotheek, en ook niet achternaam, geboortedatum en adres samen.",
+    merge_obstacles.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
+    merge_obstacles.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
+    merge_obstacles.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
     " kies de inschrijving waar die naar verwijst.",
-    errors.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
+    merge_obstacles.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
     " voeg die samen met deze in plaats van andersom.",
-    errors.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
+    merge_obstacles.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
     " niets toont nog dat dit dezelfde persoon is.",
 }
 """R18: why two guests are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""

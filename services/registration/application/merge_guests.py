@@ -10,8 +10,8 @@ from registration.application.home import current_isil, refs_of
 from registration.application.personal_data import open_personal_data
 from registration.application.ports import Context, Registration, Written
 from registration.application.show_guest import GuestView, show_guest
-from registration.domain.errors import MergeBlocked, MergedWithErased
 from registration.domain.guest import Guest
+from registration.domain.merge_obstacles import MergeBlocked, MergedWithErased
 from registration.domain.merging import Particulars, Sameness, may_be_merged, same_person
 from registration.domain.term_check import Status
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from registration.domain.errors import (
+from registration.domain.guest import Guest
+from registration.domain.merge_obstacles import (
     DifferentBirthDates,
     MergedBefore,
     MergedIntoDeregistered,
@@ -14,7 +15,6 @@ from registration.domain.errors import (
     MergedWithItself,
     NothingEqual,
 )
-from registration.domain.guest import Guest
 from registration.domain.plain_words import address_of, surname_of
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails

@@ -23,12 +23,12 @@ from registration.application.receive_link_answer import receive_link_answer
 from registration.application.request_account_link import request_account_link
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.unlink_login_account import unlink_login_account
-from registration.domain.errors import (
-    AlreadyRegistered,
+from registration.domain.errors import AlreadyRegistered, GuestErased, GuestMerged, GuestNotFound
+from registration.domain.events import DuplicateMerged, GuestDeregistered, GuestsMerged, PersonalDataErased
+from registration.domain.guest import Guest
+from registration.domain.login_link import ExistingAccount, LinkWish
+from registration.domain.merge_obstacles import (
     DifferentBirthDates,
-    GuestErased,
-    GuestMerged,
-    GuestNotFound,
     MergeBlocked,
     MergedBefore,
     MergedIntoDeregistered,
@@ -37,9 +37,6 @@ from registration.domain.errors import (
     MergedWithItself,
     NothingEqual,
 )
-from registration.domain.events import DuplicateMerged, GuestDeregistered, GuestsMerged, PersonalDataErased
-from registration.domain.guest import Guest
-from registration.domain.login_link import ExistingAccount, LinkWish
 from registration.domain.merging import Particulars, Sameness, same_person
 from registration.domain.verdict import PatronDetails, Valid
 from shared.event_log import ErasureLedger, InMemoryEventLog, Metadata, SideRow
