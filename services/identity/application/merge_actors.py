@@ -70,13 +70,14 @@ async def _merge(command: MergeActors, context: Context, identity: Identity) -> 
     if actor.merged_into != into.id:
         _may_be_merged(shown, other, await _birth_dates(shown, other, identity))
         accounts = await accounts_of(actor, identity)
-        signposts = [actor, *[await load_actor(each, identity) for each in actor.merged_from]]
+        signposts = [*[await load_actor(each, identity) for each in actor.merged_from], actor]
         for signpost in signposts:
             signpost.become_signpost(into.id, now)
             into.take_in(signpost.id, now)
-        changed += [*signposts, into]
         for account in accounts:
             changed += [account, *await _replaced(account, actor.id, into.id, identity, now)]
+        # The actor comes last: the position that its Idempotency-Key remembers is that of its stream.
+        changed += [into, *signposts]
     rows = context.side_rows(actor.id)
     return await save(identity, *changed, metadata=context.metadata, side_rows=rows)
 

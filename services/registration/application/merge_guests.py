@@ -75,13 +75,14 @@ async def _merge(command: MergeGuests, context: Context, registration: Registrat
     if guest.state.merged_into != into.id:
         await _same_person(guest, into, registration)
         found = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
-        signposts = [guest, *(each for each in found if each.state.status is not Status.ERASED)]
+        signposts = [*(each for each in found if each.state.status is not Status.ERASED), guest]
     now = registration.clock.now()
     for signpost in signposts:
         signpost.become_signpost(into.id, now=now)
         into.take_in(signpost.id, now=now)
+    # The guest comes last: the position that its Idempotency-Key remembers is that of its stream.
     position = await registration.store.save(
-        *signposts, into, metadata=context.metadata, side_rows=context.side_rows(guest.id)
+        into, *signposts, metadata=context.metadata, side_rows=context.side_rows(guest.id)
     )
     return Written(guest.id, position)
 

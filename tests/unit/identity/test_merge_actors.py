@@ -56,10 +56,10 @@ async def test_i6_a_guest_linked_too_late_is_recognised_with_the_one_actor(
     events = len(await house.topics())
     await merge(house, merged, into)
     assert (await house.topics())[events:] == [
-        "identity.actor-merged",
-        "identity.actor-duplicate-merged",
         "identity.login-account-actor-replaced",
         "identity.login-account-linked",
+        "identity.actor-duplicate-merged",
+        "identity.actor-merged",
     ]
     login = await house.logs_in("jan")
     assert (login.actor_id, login.new_actor, login.first_login) == (into, False, False)
