@@ -38,10 +38,10 @@ from registration.domain.merge_obstacles import (
     NothingEqual,
 )
 from registration.domain.merging import Particulars, Sameness, same_person
-from registration.domain.verdict import PatronDetails, Valid
+from registration.domain.verdict import PatronDetails, Unavailable, Valid
 from shared.event_log import ErasureLedger, InMemoryEventLog, Metadata, SideRow
 from shared.messaging.envelope import Message
-from tests.support.registration import JAN, Desk, make_desk
+from tests.support.registration import JAN, Desk, make_desk, member
 from tests.unit.registration.scenario import SEPT_12, admission, given, happened, noon, registered
 
 SECOND_CARD = "0990139313"
@@ -301,9 +301,11 @@ async def test_r18_merged_into_each_other_at_once_one_survives(desk: Desk) -> No
 async def test_r18_the_merged_card_is_registered_already_as_the_survivor(desk: Desk) -> None:
     first, second = await desk.register(), await second_record(desk)
     await merge(desk, second, first)
+    desk.says(Unavailable("timed out"), SECOND_CARD)
     with pytest.raises(AlreadyRegistered) as refused:
         await desk.register(SECOND_CARD)
     assert refused.value.guest_id == first
+    desk.says(member(SECOND_CARD), SECOND_CARD)
     await deregister_guest(first, "vergissing", desk.context(), desk.registration)
     assert await desk.register(SECOND_CARD) == first
     assert (await desk.show(first)).card_number == SECOND_CARD
@@ -342,7 +344,7 @@ async def test_r18_the_link_is_let_go_and_a_late_answer_changes_nothing(desk: De
 
 
 async def test_r18_whoever_asks_for_the_person_or_the_account_finds_the_survivor(desk: Desk) -> None:
-    first, second = await desk.register(), await second_record(desk)
+    first, second = await desk.register(account=ExistingAccount("acc-jj")), await second_record(desk)
     await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.registration)
     person = (await desk.registration.store.load(Guest, second)).state.person_ref
     await merge(desk, second, first)
