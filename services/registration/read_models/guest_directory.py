@@ -71,7 +71,7 @@ VIEW = View(
 
 @dataclass(frozen=True, slots=True)
 class FoundGuest:
-    """A guest as a search shows it. `found_as`: the same guest, or a record that was merged into it (R18)."""
+    """A guest as a search shows it. `found_as`: the record merged into it by which it was found (R18)."""
 
     guest_id: UUID
     branch: str
@@ -84,7 +84,12 @@ class FoundGuest:
     header: str
     expires_on: date | None
     login_link: str
-    found_as: UUID
+    found_as: UUID | None = None
+
+    @property
+    def cursor(self) -> UUID:
+        """Where the next page begins: after the record that was found."""
+        return self.found_as or self.guest_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +107,13 @@ class Search:
     link_pending: bool = False
 
 
-SHOWN = """shown.stream_id, shown.branch, shown.status, shown.card_number, shown.aliases, shown.name,
-    shown.birth_date, shown.home_isil, shown.header, shown.expires_on, shown.login_link"""
+SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
+    guest.birth_date, guest.home_isil, guest.header, guest.expires_on, guest.login_link"""
 
 # By name. The cursor is a guest, since a name in an address would be personal data there. Signposts are left
 # out: whom they point at is in the list.
 ALL = f"""
-SELECT {SHOWN}, stream_id FROM guest_directory shown
+SELECT {SHOWN} FROM guest_directory guest
 WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
 AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
     (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
@@ -121,10 +126,11 @@ LINK_PENDING = "AND login_link = 'pending'"  # to the letter of the index's own 
 # two such words (Jan Jansen) is found by the first of them. A signpost (R18) leads to its guest, unless
 # that is found by these words itself; it never points at another signpost.
 BY_WORDS = f"""
-SELECT {SHOWN}, found.stream_id FROM guest_words found JOIN guest_directory guest USING (stream_id)
-JOIN guest_directory shown ON shown.stream_id = coalesce(guest.merged_into, guest.stream_id)
+SELECT {SHOWN}, nullif(found.stream_id, guest.stream_id)
+FROM guest_words found JOIN guest_directory record USING (stream_id)
+JOIN guest_directory guest ON guest.stream_id = coalesce(record.merged_into, record.stream_id)
 WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
-AND ($2::text IS NULL OR shown.status = $2)
+AND ($2::text IS NULL OR guest.status = $2)
 AND ($3::uuid IS NULL OR (found.word, found.stream_id) > (
     (SELECT min(word) FROM guest_words WHERE stream_id = $3 AND word BETWEEN $5 AND $5 || chr(1114111)), $3))
 AND NOT EXISTS (
@@ -134,9 +140,9 @@ AND NOT EXISTS (
     SELECT FROM unnest($6::text[]) AS other (word) WHERE NOT EXISTS (
         SELECT FROM guest_words has WHERE has.stream_id = found.stream_id
         AND has.word BETWEEN other.word AND other.word || chr(1114111)))
-AND (guest.merged_into IS NULL OR EXISTS (
+AND (record.merged_into IS NULL OR EXISTS (
     SELECT FROM unnest($6::text[] || $5::text) AS other (word) WHERE NOT EXISTS (
-        SELECT FROM guest_words has WHERE has.stream_id = guest.merged_into
+        SELECT FROM guest_words has WHERE has.stream_id = record.merged_into
         AND has.word BETWEEN other.word AND other.word || chr(1114111))))
 ORDER BY found.word, found.stream_id LIMIT $4
 """  # noqa: S608 - constants only

@@ -33,7 +33,12 @@ async def merged(pair: Pair, guest: dict[str, Any], into: dict[str, Any]) -> dic
 
 
 async def merge_actors(
-    operator: httpx.AsyncClient, actor: str, into: str, *, confirm: bool = True, **headers: str
+    operator: httpx.AsyncClient,
+    actor: str,
+    into: str,
+    *,
+    confirm: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     body = {"into": into, "confirm": confirm}
     return await operator.post(f"/v1/actors/{actor}/merge", json=body, headers=headers)
@@ -101,10 +106,10 @@ async def test_i6_too_late_is_mended_with_one_actor_and_both_sides_agree(
     assert (preview["merged"], preview["birth_dates"], preview["blocked"]) == (False, "unknown", None)
     assert [each["guest_id"] for each in preview["actor"]["links"]] == [guest["guest_id"]]
 
-    done = await merge_actors(operator, of_login, of_account, **{"Idempotency-Key": "once"})
+    done = await merge_actors(operator, of_login, of_account, headers={"Idempotency-Key": "once"})
     assert (done.status_code, done.json()["merged"]) == (200, True)
     async with pair.identity.nothing_written():
-        again = await merge_actors(operator, of_login, of_account, **{"Idempotency-Key": "once"})
+        again = await merge_actors(operator, of_login, of_account, headers={"Idempotency-Key": "once"})
     assert (again.json(), again.headers["Event-Position"]) == (done.json(), done.headers["Event-Position"])
 
     answer = (await pair.logs_in()).json()
@@ -127,7 +132,7 @@ async def test_i6_birth_dates_are_compared_by_registration_and_not_told(
     async with pair.identity.nothing_written():
         preview = await merge_actors(operator, *actors, confirm=False)
         refused = await merge_actors(operator, *actors)
-        english = await merge_actors(operator, *actors, **{"Accept-Language": "en"})
+        english = await merge_actors(operator, *actors, headers={"Accept-Language": "en"})
         pair.switch.reachable = False
         unknown = await merge_actors(operator, *actors)
     assert (preview.json()["birth_dates"], preview.json()["blocked"]["reason"]) == (

@@ -34,7 +34,12 @@ async def pair(counter: Counter, clerk: httpx.AsyncClient) -> tuple[str, str]:
 
 
 async def merge(
-    clerk: httpx.AsyncClient, guest_id: str, into: str, *, confirm: bool = True, **headers: str
+    clerk: httpx.AsyncClient,
+    guest_id: str,
+    into: str,
+    *,
+    confirm: bool = True,
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     body = {"into": into, "confirm": confirm}
     return await clerk.post(f"/v1/guests/{guest_id}/merge", json=body, headers=headers)
@@ -74,11 +79,11 @@ async def test_r18_a_retried_merge_gets_the_same_answer(
     counter: Counter, clerk: httpx.AsyncClient, pair: tuple[str, str]
 ) -> None:
     first, second = pair
-    done = await merge(clerk, second, first, **{"Idempotency-Key": "once"})
+    done = await merge(clerk, second, first, headers={"Idempotency-Key": "once"})
     async with counter.nothing_written():
-        again = await merge(clerk, second, first, **{"Idempotency-Key": "once"})
+        again = await merge(clerk, second, first, headers={"Idempotency-Key": "once"})
     assert (again.json(), again.headers["Event-Position"]) == (done.json(), done.headers["Event-Position"])
-    other = await merge(clerk, second, str(uuid4()), **{"Idempotency-Key": "once"})
+    other = await merge(clerk, second, str(uuid4()), headers={"Idempotency-Key": "once"})
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
@@ -92,7 +97,7 @@ async def test_r18_what_blocks_it_is_told_in_either_language(
     async with counter.nothing_written():
         preview = (await merge(clerk, second, first, confirm=False)).json()
         refused = await merge(clerk, second, first)
-        english = await merge(clerk, second, first, **{"Accept-Language": "en"})
+        english = await merge(clerk, second, first, headers={"Accept-Language": "en"})
     assert preview["blocked"] == {
         "reason": "different-birth-dates",
         "detail": "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
@@ -171,15 +176,15 @@ async def test_r18_a_search_for_the_merged_card_or_name_leads_to_the_survivor(
     for refresh in (follow_all(service, VIEWS, source), rebuild_all(VIEWS, source)):
         await refresh
         for query, found in (
-            (THIRD_CARD, [(first, third)]),
-            (CARD, [(first, first)]),
-            ("jansen brink", []),
-            ("j jansen", [(first, first), (second, second)]),
-            ("0990139", [(first, first), (second, second)]),
-            ("", [(first, first), (second, second)]),
+            (THIRD_CARD, {(first, third)}),
+            (CARD, {(first, None)}),
+            ("jansen brink", set()),
+            ("j jansen", {(first, None), (second, None)}),
+            ("0990139", {(first, None), (second, None)}),
+            ("", {(first, None), (second, None)}),
         ):
             page = (await clerk.get("/v1/guests", params={"query": query})).json()["guests"]
-            assert sorted((each["guest_id"], each["found_as"]) for each in page) == sorted(found), query
+            assert {(each["guest_id"], each["found_as"]) for each in page} == found, query
         by_status = await clerk.get("/v1/guests", params={"query": THIRD_CARD, "status": "valid"})
         assert [each["card_number"] for each in by_status.json()["guests"]] == [CARD]
         none = await clerk.get("/v1/guests", params={"query": THIRD_CARD, "status": "deregistered"})
