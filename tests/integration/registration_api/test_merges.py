@@ -10,8 +10,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from registration.bootstrap import VIEWS, view_source
+from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Valid
+from registration.read_models.views import VIEWS
 from tests.support.registration_service import CARD, HOME, Counter, registering
 from tests.support.views import follow_all, rebuild_all
 
