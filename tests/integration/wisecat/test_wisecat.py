@@ -72,7 +72,7 @@ async def test_i4_every_outcome_is_told_on_a_phone(catalogue: Catalogue, browser
     await sees(page, "U bent herkend", "gastlener van Biblionet Drenthe", "11 december 2025", "eerste keer")
     await looked_at(page, "recognised")
     await page.get_by_role("button", name="English").click()
-    await sees(page, "You are recognised", "as a guest of Biblionet Drenthe", "11 December 2025")
+    await sees(page, "You are recognised", "as jan.jansen, a guest of Biblionet Drenthe", "11 December 2025")
     assert await page.locator("html").get_attribute("lang") == "en"
     await looked_at(page, "recognised-english")
 
