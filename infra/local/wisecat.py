@@ -8,16 +8,16 @@ beside a running local stack only.
 
 import argparse
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
 import uvicorn
 
 from infra.local.ports import LOOPBACK
-from infra.local.sign_in import NoLocalStack, stack_must_run
+from infra.local.running_stack import NoLocalStack, stack_must_run
 from infra.local.wisecat_app import Wisecat
 from infra.local.wisecat_login import IdentityLogins
-from shared.organisations import read_organisations
 from shared.service_token import ServiceToken
 
 
@@ -34,8 +34,9 @@ def main() -> int:
     except NoLocalStack as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 1
-    libraries = read_organisations(run_dir / "organisations.toml")
-    names = {code: library.name for code, library in libraries.items()}
+    # The stack's own file, which the services check: read plainly, this is up in half the time.
+    libraries = tomllib.loads((run_dir / "organisations.toml").read_text("utf-8"))["organisations"]
+    names = {code: library["name"] for code, library in libraries.items()}
     token = ServiceToken(run_dir / "keys" / "wisecat.token")
     logins = IdentityLogins(arguments.identity, httpx.AsyncClient(), token)
     app = Wisecat(logins, names).app()
