@@ -88,6 +88,7 @@ def _announce(console: Console, stack: Stack, seconds: float) -> None:
     console.print(
         f"  counter        [link]{urls['registration_url']}/[/] [dim](sign in without a password)[/]"
     )
+    console.print(f"  wisecat+ demo  [link]{urls['wisecat_url']}/[/] [dim](log in without a password)[/]")
     console.print(f"  registration   [link]{urls['registration_url']}/docs[/]")
     console.print(f"  identity       [link]{urls['identity_url']}/docs[/]")
     console.print(f"  transport      {stack.transport.name} ({stack.transport.why})")

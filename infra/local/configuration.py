@@ -39,11 +39,22 @@ class Addresses:
     home_library_port: int
     account_directory_port: int
     sign_in_port: int
+    wisecat_port: int
 
     @property
     def counter(self) -> str:
         """Where browsers reach the counter's pages."""
         return f"http://127.0.0.1:{self.registration_port}"
+
+    @property
+    def identity(self) -> str:
+        """Where identity answers."""
+        return f"http://127.0.0.1:{self.identity_port}"
+
+    @property
+    def wisecat(self) -> str:
+        """Where browsers reach the demo of Wisecat+."""
+        return f"http://127.0.0.1:{self.wisecat_port}"
 
     @property
     def sign_in(self) -> str:
@@ -60,7 +71,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
     registration = _common(
         "registration", credentials, at.registration_port, at.registration_database, at.amqp
     ) | {
-        "IDENTITY_URL": f"http://127.0.0.1:{at.identity_port}",
+        "IDENTITY_URL": at.identity,
         "HOME_LIBRARIES": str(home_libraries),
         **{name.removeprefix("REGISTRATION_"): value for name, value in HOME_LIBRARY_ENVIRONMENT.items()},
         "ORGANISATIONS": str(organisations),

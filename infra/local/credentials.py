@@ -24,6 +24,7 @@ TOKENS: dict[str, dict[str, str]] = {
 SERVICE_TOKENS: dict[str, dict[str, str]] = {
     "registration": {"sub": "registration", "scope": "feed accounts"},
     "identity": {"sub": "identity", "scope": "feed"},
+    "wisecat": TOKENS["wisecat"],
 }
 
 

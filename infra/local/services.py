@@ -19,6 +19,7 @@ NAMES = (
     "identity_worker",
     "home_library",
     "sign_in",
+    "wisecat",
 )
 
 
@@ -37,6 +38,13 @@ def sign_in(run_dir: Path, at: Addresses) -> Child:
     where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--run-dir", str(run_dir)]
     command = [sys.executable, "-m", "infra.local.sign_in", *where]
     return Child(_program("sign_in", command, run_dir), is_ready=lambda: answers(at.sign_in_port))
+
+
+def wisecat(run_dir: Path, at: Addresses) -> Child:
+    """The demo of the catalogue where people log in."""
+    where = ["--port", str(at.wisecat_port), "--identity", at.identity, "--run-dir", str(run_dir)]
+    command = [sys.executable, "-m", "infra.local.wisecat", *where]
+    return Child(_program("wisecat", command, run_dir), is_ready=lambda: answers(at.wisecat_port))
 
 
 def apis(run_dir: Path, at: Addresses) -> list[Child]:

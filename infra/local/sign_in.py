@@ -6,7 +6,6 @@ It asks for no password, so it runs beside a running local stack only.
 """
 
 import argparse
-import fcntl
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import uvicorn
 from infra.local.credentials import CLIENT_ID, issuer_key
 from infra.local.issuer import Client, Issuer, Person
 from infra.local.ports import LOOPBACK
+from infra.local.running_stack import NoLocalStack, stack_must_run
 
 DRENTHE, DELFT = ("1001", "Biblionet Drenthe"), ("2002", "DOK Delft")
 PEOPLE = (
@@ -23,22 +23,6 @@ PEOPLE = (
     Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator"),
     Person("k.bakker", "Karim Bakker", *DELFT, "counter"),
 )
-
-
-class NoLocalStack(Exception):
-    """This sign-in asks for no password: it runs beside a running local stack only."""
-
-
-def stack_must_run(run_dir: Path) -> None:
-    """The stack holds its folder's lock for as long as it runs. Raises NoLocalStack."""
-    try:
-        with (run_dir / "lock").open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    except OSError:
-        pass
-    raise NoLocalStack(f"{NoLocalStack.__doc__} There is none in {run_dir}.")
 
 
 def main() -> int:

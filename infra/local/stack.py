@@ -59,6 +59,7 @@ class Stack:
             home_library_port=free_port(),
             account_directory_port=free_port(),
             sign_in_port=kept_port(self.run_dir / "sign_in.port"),
+            wisecat_port=kept_port(self.run_dir / "wisecat.port"),
         )
         credentials = Credentials(self.run_dir, addresses.sign_in)
         write_settings(self.run_dir, credentials, addresses)
@@ -66,7 +67,8 @@ class Stack:
         self._description = {
             "registration_url": addresses.counter,
             "sign_in_url": addresses.sign_in,
-            "identity_url": f"http://127.0.0.1:{ports['identity']}",
+            "identity_url": addresses.identity,
+            "wisecat_url": addresses.wisecat,
             "transport": self.transport.name,
             "tokens": credentials.tokens(),
             "database_urls": databases,
@@ -138,8 +140,9 @@ class Stack:
         self._supervisor.start(*apis)
         self._wait_for_rabbitmq()
         workers = services.workers(self.run_dir)
-        self._supervisor.start(*workers)
-        self._supervisor.wait_until_ready([home_library, sign_in, *apis, *workers], timeout=60)
+        wisecat = services.wisecat(self.run_dir, at)
+        self._supervisor.start(*workers, wisecat)
+        self._supervisor.wait_until_ready([home_library, sign_in, *apis, *workers, wisecat], timeout=60)
 
     def _wait_for_rabbitmq(self) -> None:
         if self._rabbitmq is None:

@@ -32,7 +32,7 @@ def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None
     assert time.monotonic() - began < UP_WITHIN[stack.transport]
     description = stack.description
     assert set(description) == {
-        *("registration_url", "identity_url", "sign_in_url", "transport", "tokens"),
+        *("registration_url", "identity_url", "sign_in_url", "wisecat_url", "transport", "tokens"),
         *("database_urls", "amqp_url", "pids"),
     }
     assert set(description["tokens"]) == {"counter", "counter_other", "operator", "wisecat", "feed"}
@@ -45,6 +45,9 @@ def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None
         assert httpx.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
         assert (stack.run_dir / f"{service}.env").stat().st_mode & 0o777 == 0o600
         assert _doctor(service, stack.run_dir) == 0
+    login = {"account": "acc-jan", "library": "3003", "taal": "en"}  # where Jan is a member
+    catalogue = httpx.post(f"{description['wisecat_url']}/login", data=login)
+    assert "You are recognised" in catalogue.text
 
 
 def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -> None:

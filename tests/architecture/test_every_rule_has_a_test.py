@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-RULES = [f"r{number}" for number in (*range(1, 18), 19, 20, 21)] + [f"i{number}" for number in range(1, 10)]
+RULES = [f"r{number}" for number in range(1, 22)] + [f"i{number}" for number in range(1, 10)]
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ PROCESSES = (
     "identity_worker",
     "home_library",
     "sign_in",
+    "wisecat",
 )
 
 

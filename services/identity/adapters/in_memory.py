@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID
 
 from identity.application.ports import (
     AccountDetails,
+    BirthDates,
     DirectoryUnavailable,
     NewAccount,
     RegisteredGuest,
@@ -32,6 +34,7 @@ class InMemoryRegistration:
     by_account: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     by_person: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     new_accounts: dict[tuple[UUID, str], NewAccount] = field(default_factory=dict)
+    birth_dates: dict[UUID, date] = field(default_factory=dict)
     unplugged: bool = False
     asked: int = 0
 
@@ -50,6 +53,19 @@ class InMemoryRegistration:
         """See `RegistrationFeed.new_account`."""
         self._ask()
         return self.new_accounts.get((guest_id, account_id))
+
+    async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
+        """See `RegistrationFeed.compare_birth_dates`."""
+        self._ask()
+        pairs = {
+            self.birth_dates[first] == self.birth_dates[second]
+            for first in one
+            for second in other
+            if first in self.birth_dates and second in self.birth_dates
+        }
+        if not pairs:
+            return BirthDates.UNKNOWN
+        return BirthDates.SAME if pairs == {True} else BirthDates.DIFFERENT
 
     def _ask(self) -> None:
         self.asked += 1

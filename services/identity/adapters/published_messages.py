@@ -36,6 +36,7 @@ PUBLISHED: Mapping[str, tuple[str, Data]] = {
     GuestLink.LoginAccountLinkedTooLate.TOPIC: ("login-account-linked-too-late.v1", _link),
     GuestLink.LoginAccountLinkRefused.TOPIC: ("login-account-link-refused.v1", _refusal),
     GuestLink.LoginAccountReleased.TOPIC: ("login-account-released.v1", _nothing),
+    GuestLink.Merged.TOPIC: ("guest-merged.v1", _nothing),
 }
 """Topic of the event -> type and data of the message. Types stay readable for ever."""
 

@@ -10,7 +10,7 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from identity.application.ports import NewAccount, RegisteredGuest, RegistrationUnavailable
+from identity.application.ports import BirthDates, NewAccount, RegisteredGuest, RegistrationUnavailable
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
 
@@ -32,6 +32,10 @@ class _NewAccountJson(BaseModel):
     username: str
     email: str
     home_isil: str
+
+
+class _BirthDatesJson(BaseModel):
+    birth_dates: BirthDates
 
 
 class RegistrationApi:
@@ -67,7 +71,17 @@ class RegistrationApi:
             raise RegistrationUnavailable("the answer cannot be read") from error
         return NewAccount(wanted.account_id, wanted.username, wanted.email, wanted.home_isil)
 
-    async def _get(self, path: str, query: Mapping[str, str | None]) -> httpx.Response:
+    async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
+        """See `RegistrationFeed.compare_birth_dates`."""
+        query = {"one": [str(each) for each in one], "other": [str(each) for each in other]}
+        response = await self._get("/v1/feed/birth-dates", query)
+        try:
+            _expect(response, 200)
+            return _BirthDatesJson.model_validate(orjson.loads(response.content)).birth_dates
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the answer cannot be read") from error
+
+    async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx.Response:
         try:
             return await self._http.get(
                 self._base_url + path,

@@ -45,11 +45,16 @@ class AccountJson(BaseModel):
 
 
 class ActorJson(BaseModel):
-    """An actor. `organisation`: where a login made it; null: it came with the account."""
+    """An actor. `organisation`: where a login made it; null: it came with the account.
+
+    `merged_into`: this is a signpost to that actor, `merged_from`: the signposts to this one (I6).
+    """
 
     actor_id: UUID
     account_id: str
     organisation: str | None
+    merged_into: UUID | None
+    merged_from: list[UUID]
     links: list[LinkJson]
     logins: list[LoginJson]
 
@@ -75,6 +80,8 @@ def actor_json(shown: ShownActor) -> ActorJson:
         actor_id=shown.actor.id,
         account_id=shown.actor.account_id,
         organisation=shown.actor.organisation,
+        merged_into=shown.actor.merged_into,
+        merged_from=shown.actor.merged_from,
         links=[_link(guest) for guest in shown.guests],
         logins=[_login(login) for login in shown.logins],
     )

@@ -1,15 +1,22 @@
-"""Actors: who is behind a login."""
+"""Actors: who is behind a login, and two of them made one (I6)."""
 
+from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
 
 from identity.api.account_view import ActorJson, actor_json
-from identity.api.dependencies import ACCOUNTS, TheIdentity
-from identity.api.problems import KINDS
+from identity.api.dependencies import ACCOUNTS, TheAttempt, TheIdentity, TheKeys, TheMetadata
+from identity.api.problems import KINDS, MERGE_OBSTACLES
+from identity.api.requests import Merging
+from identity.application.merge_actors import ActorMerge, MergeActors, merge_actors, show_actor_merge
+from identity.application.ports import Context, RegistrationUnavailable
 from identity.application.show_actor import show_actor
 from identity.domain import errors
+from shared.web.idempotency import Done, Rows
 from shared.web.openapi import documented
+from shared.web.problems import english_sentence, wants_english
 
 router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(ACCOUNTS)])
 
@@ -22,3 +29,67 @@ router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(A
 async def show(actor_id: UUID, identity: TheIdentity) -> ActorJson:
     """Read from the streams of actor and account."""
     return actor_json(await show_actor(actor_id, identity))
+
+
+class BlockedJson(BaseModel):
+    """Why these two cannot be merged: for programs, and for people."""
+
+    reason: str
+    detail: str
+
+
+class ActorMergeJson(BaseModel):
+    """Both actors as they are now: `actor` is or becomes a signpost to `into`. `merged`: it was done.
+
+    `birth_dates`: how those of their guests compare; the dates themselves stay at registration.
+    """
+
+    merged: bool
+    actor: ActorJson
+    into: ActorJson
+    birth_dates: Literal["same", "different", "unknown"]
+    blocked: BlockedJson | None
+
+
+@router.post(
+    "/{actor_id}/merge",
+    summary="Merge two actors of the same person, or see what that would do",
+    responses=documented(KINDS, errors.ActorNotFound, errors.MergeBlocked, RegistrationUnavailable),
+)
+async def merge(
+    *,
+    actor_id: UUID,
+    body: Merging,
+    request: Request,
+    metadata: TheMetadata,
+    attempt: TheAttempt,
+    keys: TheKeys,
+    identity: TheIdentity,
+    response: Response,
+) -> ActorMergeJson:
+    """All logins of the one go on as the other; birth dates that differ block it (I6)."""
+    command = MergeActors(actor_id, body.into)
+
+    async def run(rows: Rows) -> Done:
+        return Done(actor_id, await merge_actors(command, Context(metadata, rows), identity))
+
+    if body.confirm:
+        done = await keys.once(attempt, run)
+        response.headers["Event-Position"] = str(done.position)
+    return _json(await show_actor_merge(command, identity), english=wants_english(request))
+
+
+def _json(merge: ActorMerge, *, english: bool) -> ActorMergeJson:
+    return ActorMergeJson(
+        merged=merge.merged,
+        actor=actor_json(merge.actor),
+        into=actor_json(merge.into),
+        birth_dates=merge.birth_dates.value,
+        blocked=_blocked(merge.blocked, english=english) if merge.blocked else None,
+    )
+
+
+def _blocked(error: errors.MergeBlocked, *, english: bool) -> BlockedJson:
+    kind = type(error)
+    detail = english_sentence(kind) if english else MERGE_OBSTACLES[kind]
+    return BlockedJson(reason=kind.reason, detail=detail)

@@ -1,5 +1,7 @@
 """How each refusal is told to the outside world; the English sentences are the errors' docstrings (A10)."""
 
+from collections.abc import Mapping
+
 from identity.application.ports import DirectoryUnavailable, RegistrationUnavailable
 from identity.domain import errors
 from shared.event_log import VersionConflict
@@ -8,7 +10,24 @@ from shared.web.problems import ProblemKind, ProblemKinds
 
 _TRY_AGAIN = "De inschrijving kan nu niet worden nagevraagd. Er is niets opgeslagen; probeer het zo opnieuw."
 
+MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
+    errors.MergeBlocked: "Deze twee actoren kunnen niet worden samengevoegd.",
+    errors.DifferentBirthDates: "Gastleners van deze twee zijn niet op dezelfde dag geboren:"
+    " het is niet dezelfde persoon.",
+    errors.MergedWithItself: "Dit is twee keer dezelfde actor.",
+    errors.MergedBefore: "Deze actor is al met een andere samengevoegd.",
+    errors.MergedIntoSignpost: "De andere actor is zelf al samengevoegd:"
+    " kies de actor waar die naar verwijst.",
+}
+"""I6: why two actors are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
+
+
+def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:
+    return {"reason": error.reason}
+
+
 KINDS: ProblemKinds = {
+    **{kind: ProblemKind(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
     errors.LinkRequired: ProblemKind(
         409,
         "link-required",

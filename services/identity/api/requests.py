@@ -1,6 +1,7 @@
 """What callers send. Strict: a field too many, or of another type, is refused (`malformed-request`)."""
 
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +34,18 @@ class Login(Body):
     def command(self) -> LogIn:
         """As the use case knows it."""
         return LogIn(self.account_id, self.organisation)
+
+
+class Merging(Body):
+    """The actor that is to stay; without `confirm` it is only shown what would happen (I6)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
+    )
+
+    # JSON knows no ids: from text also where all else is strict.
+    into: Annotated[UUID, Field(strict=False)]
+    confirm: bool
 
 
 class NewLoginAccount(Body):

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from identity.application.accounts import AccountAtHand, account_on_first_need, new_account, own_account
-from identity.application.ports import AccountDetails, BeingErased, Identity
+from identity.application.ports import AccountDetails, BeingErased, BeingMerged, Identity
 from identity.application.release_guest import release_guest
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import (
@@ -22,6 +22,7 @@ from identity.domain.errors import (
 )
 from identity.domain.guest_link import GuestLink, Linked
 
+MERGED = "guests-merged.v1"
 REASONS: Mapping[type[IdentityError], RefusalReason] = {
     AccountNotFound: RefusalReason.UNKNOWN_ACCOUNT,
     AccountInUse: RefusalReason.ACCOUNT_IN_USE,
@@ -51,7 +52,8 @@ async def link_guest(
     """Link, or refuse with the reason; each request gets an answer of its own. What is to be saved along.
 
     Asking for another account lets go of the former one, also when the other is refused then: what
-    registration asked last is what holds. Raises RegistrationUnavailable, DirectoryUnavailable, BeingErased.
+    registration asked last is what holds. Raises RegistrationUnavailable, DirectoryUnavailable, BeingErased,
+    BeingMerged.
     """
     if asked is None:
         return []
@@ -70,10 +72,15 @@ async def link_guest(
 
 
 async def _is_there(guest_id: UUID, link: GuestLink, asked: RequestedAccount, identity: Identity) -> None:
-    """Whoever has the account may be erased, and registered anew: this news can come before that (I9)."""
+    """Whoever has the account may be erased and registered anew (I9), or merged into this guest (R18).
+
+    This news can come before that.
+    """
     known = await identity.registration.registrations(link.organisation, account_id=asked.account_id)
     if all(guest.guest_id != guest_id for guest in known):
         raise BeingErased
+    if any(told.type == MERGED for guest in known if guest.guest_id == guest_id for told in guest.messages):
+        raise BeingMerged
 
 
 async def _account(link: GuestLink, asked: RequestedAccount, identity: Identity) -> AccountAtHand:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -44,6 +45,10 @@ class RegistrationUnavailable(TryAgain):
     """Registration cannot be asked now, so this login cannot be decided: try again."""
 
 
+class BeingMerged(TryAgain):
+    """The guest who has this account was merged into another; that it is free is still to be heard (R18)."""
+
+
 class BeingErased(TryAgain):
     """The guest who has this account was erased at registration; here that is still to be heard."""
 
@@ -70,8 +75,16 @@ class NewAccount:
     home_isil: str
 
 
+class BirthDates(StrEnum):
+    """How the birth dates of two sets of guests compare; the dates themselves stay at registration."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
+
+
 class RegistrationFeed(Protocol):
-    """Registration's answers from what it has committed. Both raise RegistrationUnavailable."""
+    """Registration's answers from what it has committed. All raise RegistrationUnavailable."""
 
     async def registrations(
         self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
@@ -80,6 +93,9 @@ class RegistrationFeed(Protocol):
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
         """What the account is to be opened with (I2); None when it was never asked for, or erased."""
+
+    async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
+        """Whether these guests and those were born on the same day (I6)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from uuid import UUID
 
 from identity.application.accounts import AccountAtHand, own_account
 from identity.application.erase_guest import erase_guest
-from identity.application.link_guest import link_guest, requested_account
+from identity.application.link_guest import MERGED, link_guest, requested_account
 from identity.application.ports import Identity
 from identity.application.release_guest import release_guest
 from identity.application.saving import save
@@ -49,6 +50,8 @@ async def receive_guest_event(message: Message, inbox_row: SideRow, *, identity:
 
 REGISTERED = "guest-registered.v1"
 ERASED = "personal-data-erased.v1"
+UNLINKED = "login-account-unlinked.v1"
+LETTING_GO = {UNLINKED, "guest-deregistered.v1", MERGED}
 
 
 def _noted(message: Message, now: datetime) -> GuestLink:
@@ -67,9 +70,11 @@ async def _apply(message: Message, link: GuestLink, identity: Identity, now: dat
         return []
     if message.type == ERASED:
         return await erase_guest(link, identity, now)
-    if message.type in ("login-account-unlinked.v1", "guest-deregistered.v1"):
+    if message.type in LETTING_GO:
+        if message.type == MERGED:
+            link.become_signpost(UUID(message.data["into"]), now)
         changed = await release_guest(link, identity, now)
-        if message.type == "guest-deregistered.v1":
+        if message.type != UNLINKED:
             link.change_standing(link.standing.deregistered(), now)
         return changed
     if message.erased:

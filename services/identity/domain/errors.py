@@ -39,6 +39,39 @@ class ActorNotFound(IdentityError):
     """There is no such actor."""
 
 
+class MergeBlocked(IdentityError):
+    """These two actors cannot be merged (I6).
+
+    `reason`: for programs.
+    """
+
+    reason = "blocked"
+
+
+class DifferentBirthDates(MergeBlocked):
+    """Guests of these two were not born on the same day: they are not one person (I6)."""
+
+    reason = "different-birth-dates"
+
+
+class MergedWithItself(MergeBlocked):
+    """These are one and the same actor (I6)."""
+
+    reason = "same-actor"
+
+
+class MergedBefore(MergeBlocked):
+    """This actor was merged into another one before (I6)."""
+
+    reason = "merged-before"
+
+
+class MergedIntoSignpost(MergeBlocked):
+    """The other actor was itself merged into another one: merge into that one (I6)."""
+
+    reason = "into-signpost"
+
+
 class UsernameTaken(IdentityError):
     """This username is taken at this home library."""
 

@@ -105,12 +105,29 @@ class GuestLink(Aggregate):
             """Forget link or refusal."""
             aggregate.answer = None
 
+    class Merged(Event):
+        """The guest is a signpost from now on, to another record of the same person (R18).
+
+        `account_id`: the account that it had, or was refused, until then.
+        """
+
+        TOPIC = "identity.guest-merged"
+        into: UUID
+        account_id: str | None
+
+        def apply(self, aggregate: GuestLink) -> None:
+            """Point there, and remember the account."""
+            aggregate.merged_into = self.into
+            aggregate.merged_account = self.account_id
+
     def __init__(self, organisation: str, person_ref: str, status: str, ends_on: date | None) -> None:
         self.organisation = organisation
         self.person_ref = person_ref
         self.standing = Standing(Status(status), ends_on)
         self.answer: Linked | Refused | None = None
         self.accounts: list[str] = []  # every one that was ever linked
+        self.merged_into: UUID | None = None
+        self.merged_account: str | None = None
 
     @classmethod
     def note(
@@ -164,6 +181,11 @@ class GuestLink(Aggregate):
         self.trigger_event(
             self.LoginAccountLinkRefused, account_id=account_id, reason=reason.value, timestamp=now
         )
+
+    def become_signpost(self, into: UUID, now: datetime) -> None:
+        """Point at the guest that is the same person (R18), before the account is released."""
+        account_id = self.merged_account if self.answer is None else self.answer.account_id
+        self.trigger_event(self.Merged, into=into, account_id=account_id, timestamp=now)
 
     def release(self, now: datetime) -> None:
         """Let go of the account, linked or refused; without one this is no event."""

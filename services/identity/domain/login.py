@@ -40,11 +40,14 @@ def require_no_registration(
     """I4.4, once all of these were applied and the account still has no link there. Raises LinkRequired.
 
     `of_person`: the person's own registrations there, whoever's account they have. `asked`: those for which
-    this account was ever asked; they count while it is the one last asked for, which was refused then.
+    this account was ever asked; they count while it is the one last asked for, which was refused then. So
+    does the guest into whom one of them was merged that had this account until then (R18).
     """
+    asked = tuple(asked)
+    merged_into = {link.merged_into for link in asked if link.merged_account == account_id}
     if any(link.registered for link in of_person):
         raise LinkRequired
-    if any(link.registered and link.concerns(account_id) for link in asked):
+    if any(link.registered and (link.concerns(account_id) or link.id in merged_into) for link in asked):
         raise LinkRequired
 
 

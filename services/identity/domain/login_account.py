@@ -93,6 +93,25 @@ class LoginAccount(Aggregate):
                 self.organisation, self.actor_id, self.new_actor, self.timestamp
             )
 
+    class ActorReplaced(Event):
+        """Two actors were one person: wherever logins went on as `actor_id`, they do as `by` (I6)."""
+
+        TOPIC = "identity.login-account-actor-replaced"
+        actor_id: UUID
+        by: UUID
+
+        def apply(self, aggregate: LoginAccount) -> None:
+            """Take over the actor; a link is no longer too late once there is but one."""
+            if aggregate.actor_id == self.actor_id:
+                aggregate.actor_id = self.by
+            for guest in aggregate.guests.values():
+                actor_id = self.by if guest.actor_id == self.actor_id else guest.actor_id
+                too_late = guest.too_late and actor_id != aggregate.actor_id
+                aggregate.guests[guest.guest_id] = replace(guest, actor_id=actor_id, too_late=too_late)
+            for login in aggregate.first_logins.values():
+                if login.actor_id == self.actor_id:
+                    aggregate.first_logins[login.organisation] = replace(login, actor_id=self.by)
+
     class Erased(Event):
         """What was personal of the account was destroyed (I9); nothing happens to it any more."""
 
@@ -165,7 +184,7 @@ class LoginAccount(Aggregate):
                 status=standing.status.value,
                 ends_on=standing.ends_on,
                 actor_id=own_actor or self.actor_id,
-                too_late=own_actor is not None,
+                too_late=own_actor not in {None, self.actor_id},
                 timestamp=now,
             )
         else:
@@ -189,6 +208,12 @@ class LoginAccount(Aggregate):
         """Let go of a guest (I3); first logins stay, for they happened."""
         if guest_id in self.guests:
             self.trigger_event(self.GuestReleased, guest_id=guest_id, timestamp=now)
+
+    def replace_actor(self, actor_id: UUID, by: UUID, now: datetime) -> None:
+        """Go on as another actor (I6); where this one was not known, that is no event."""
+        known = {self.actor_id, *(guest.actor_id for guest in self.guests.values())}
+        if actor_id in known | {login.actor_id for login in self.first_logins.values()}:
+            self.trigger_event(self.ActorReplaced, actor_id=actor_id, by=by, timestamp=now)
 
     def erase(self, now: datetime) -> bool:
         """Destroy the account, unless a guest still uses it (I9); whether it was."""

@@ -19,6 +19,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *nights.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
+    *schema.VIEW_CHANGES,
 )
 
 # In this order they are taken over; views and leases are made anew wherever the log is.

@@ -77,6 +77,10 @@ def _reason(event: events.GuestSuspended | events.LoginAccountUnlinked | events.
     return {"reason": event.reason}
 
 
+def _merged(event: events.GuestsMerged) -> Data:
+    return {"into": str(event.into)}
+
+
 def _provisional(begin: date, end: date) -> Data:
     return {"begin": begin.isoformat(), "end": end.isoformat(), "provisional": True}
 
@@ -90,6 +94,7 @@ SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.LoginAccountLinkRequested.TOPIC: _link_requested,
     events.LoginAccountUnlinked.TOPIC: _reason,
     events.GuestDeregistered.TOPIC: _reason,
+    events.GuestsMerged.TOPIC: _merged,
 }
 
 # By hand, although they follow the topics: the outside world holds on to them.
@@ -106,5 +111,7 @@ MESSAGE_TYPES = {
     Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",
     Guest.LoginAccountUnlinked.TOPIC: "login-account-unlinked.v1",
     Guest.Deregistered.TOPIC: "guest-deregistered.v1",
+    Guest.Merged.TOPIC: "guests-merged.v1",
+    Guest.DuplicateMerged.TOPIC: "duplicate-merged.v1",
     Guest.PersonalDataErased.TOPIC: "personal-data-erased.v1",
 }

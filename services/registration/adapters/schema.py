@@ -50,6 +50,15 @@ SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0003_erasures", ERASURES),
 )
 
+# What was added to a view's tables since: a new database has it from the view itself. Until a rebuild
+# older rows are without; nothing was merged before there was this column.
+VIEW_CHANGES: Sequence[tuple[str, str]] = (
+    (
+        "view_guest_directory_0002_merged_into",
+        "ALTER TABLE guest_directory ADD COLUMN IF NOT EXISTS merged_into uuid",
+    ),
+)
+
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("registrations", 'organisation COLLATE "C", person_ref COLLATE "C"'),
     TransferredTable("registration_accounts", 'organisation COLLATE "C", account_id COLLATE "C", guest_id'),

@@ -10,6 +10,7 @@ from registration.api import (
     guests,
     home_libraries,
     login_accounts,
+    merges,
     personal_data,
     search,
     subscriptions,
@@ -55,7 +56,8 @@ def registration_app(
     app.state.feed = own_feed
     app.state.directory = directory
     app.state.history = history
-    for resource in (home_libraries, guests, search, login_accounts, subscriptions, personal_data, feed):
+    resources = (home_libraries, guests, merges, search, login_accounts, subscriptions, personal_data, feed)
+    for resource in resources:
         app.include_router(resource.router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
     return app

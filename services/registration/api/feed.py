@@ -1,7 +1,7 @@
 """The feed for other services: what is committed, and what identity must know to keep its promise (A6)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from registration.api.dependencies import FEED, TheRegistration
 from registration.api.problems import KINDS
 from registration.api.requests import ONE_LINE
+from registration.application.compare_birth_dates import compare_birth_dates
 from registration.application.list_registrations import RegistrationsQuery, list_registrations
 from registration.application.new_account import new_account
 from registration.domain import errors
@@ -26,6 +27,15 @@ _NO_NEW_ACCOUNT = ProblemKind(
 )
 
 Reference = Annotated[str | None, Query(min_length=1, max_length=200, pattern=ONE_LINE)]
+
+
+GuestIds = Annotated[list[UUID], Query(min_length=1, max_length=50)]
+
+
+class BirthDatesJson(BaseModel):
+    """How they compare. `unknown`: of one side no birth date is known, or any more."""
+
+    birth_dates: Literal["same", "different", "unknown"]
 
 
 class RegistrationJson(BaseModel):
@@ -78,6 +88,13 @@ async def registrations(
             RegistrationJson(guest_id=guest.guest_id, messages=items(list(guest.messages))) for guest in found
         ]
     )
+
+
+@router.get("/birth-dates", summary="Whether guests were born on the same day", responses=documented(KINDS))
+async def birth_dates(one: GuestIds, other: GuestIds, registration: TheRegistration) -> BirthDatesJson:
+    """Each of the ones is compared with each of the others; the dates themselves are not told (I6)."""
+    compared = await compare_birth_dates(one, other, registration)
+    return BirthDatesJson(birth_dates=compared.value)
 
 
 @router.get(

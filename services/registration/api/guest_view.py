@@ -87,8 +87,18 @@ class LoginLinkJson(BaseModel):
     reason: str | None
 
 
+class MergedRecordJson(BaseModel):
+    """A record of the same person that was merged into this one; its rows stay with it (R18)."""
+
+    guest_id: UUID
+    contributions: list[ContributionJson]
+
+
 class GuestJson(BaseModel):
-    """A guest; `details` and `card_number` are null once personal data is erased."""
+    """A guest; `details` and `card_number` are null once personal data is erased.
+
+    `merged_into`: this record is a signpost to that guest, its status is `deregistered` (R18).
+    """
 
     guest_id: UUID
     version: int
@@ -110,6 +120,8 @@ class GuestJson(BaseModel):
     lending_strips: int
     self_service: bool
     login_link: LoginLinkJson
+    merged_into: UUID | None
+    merged_from: list[MergedRecordJson]
 
 
 def guest_json(guest: GuestView) -> GuestJson:
@@ -135,4 +147,12 @@ def guest_json(guest: GuestView) -> GuestJson:
         lending_strips=guest.lending_strips,
         self_service=guest.self_service,
         login_link=LoginLinkJson.model_validate(guest.login_link, from_attributes=True),
+        merged_into=guest.merged_into,
+        merged_from=[
+            MergedRecordJson(
+                guest_id=merged.guest_id,
+                contributions=[ContributionJson.of(row) for row in merged.contributions],
+            )
+            for merged in guest.merged_from
+        ],
     )

@@ -75,6 +75,7 @@ async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegist
         errors.HomePatronNotFound,
         errors.NotExpired,
         errors.NoLongerRegistered,
+        errors.GuestMerged,
         errors.GuestErased,
         errors.AlreadyLinked,
         errors.ChainedGuest,
@@ -94,7 +95,9 @@ async def reregister(
 @router.post(
     "/{guest_id}/deregistration",
     summary="Take back a registration that was a mistake",
-    responses=documented(KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestErased),
+    responses=documented(
+        KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
+    ),
 )
 async def deregister(
     guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration

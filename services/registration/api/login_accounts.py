@@ -54,7 +54,12 @@ async def find(
     status_code=202,
     summary="Link a login account",
     responses=documented(
-        KINDS, errors.GuestNotFound, errors.AlreadyLinked, errors.NoLongerRegistered, errors.GuestErased
+        KINDS,
+        errors.GuestNotFound,
+        errors.AlreadyLinked,
+        errors.NoLongerRegistered,
+        errors.GuestMerged,
+        errors.GuestErased,
     ),
 )
 async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: TheRegistration) -> GuestJson:
@@ -66,7 +71,9 @@ async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: 
     "/v1/guests/{guest_id}/login-account",
     status_code=202,
     summary="Take a wrong login account off",
-    responses=documented(KINDS, errors.GuestNotFound, errors.NotLinked, errors.GuestErased),
+    responses=documented(
+        KINDS, errors.GuestNotFound, errors.NotLinked, errors.GuestMerged, errors.GuestErased
+    ),
 )
 async def unlink(
     guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration

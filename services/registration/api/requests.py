@@ -1,6 +1,7 @@
 """What clerks send. Strict: a field too many, or of another type, is refused by its name."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -104,6 +105,18 @@ class Reregistration(Body):
 
     patron_type: Typed
     login_account: Choice | None = None
+
+
+class Merging(Body):
+    """The guest that is to stay; without `confirm` it is only shown what would happen (R18)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
+    )
+
+    # JSON knows no ids: from text also where all else is strict.
+    into: Annotated[UUID, Field(strict=False)]
+    confirm: bool
 
 
 class BecauseOf(Body):

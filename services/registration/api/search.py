@@ -29,7 +29,10 @@ AfterPosition = Annotated[
 
 
 class FoundGuestJson(BaseModel):
-    """A guest as a search shows it; all else by its id."""
+    """A guest as a search shows it; all else by its id.
+
+    `found_as`: the record that the words fit, when that was merged into this guest (R18).
+    """
 
     guest_id: UUID
     branch: str
@@ -42,6 +45,7 @@ class FoundGuestJson(BaseModel):
     header: str
     expires_on: date | None
     login_link: str
+    found_as: UUID | None
 
 
 class FoundGuestsJson(BaseModel):
@@ -84,8 +88,13 @@ async def search(
     """Guests of the clerk's own organisation (R20), by name; all of the words must fit."""
     wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit + 1)
     found = await directory.find(wanted, after_position)
-    page = [FoundGuestJson.model_validate(guest, from_attributes=True) for guest in found[:limit]]
-    return FoundGuestsJson(guests=page, next_cursor=page[-1].guest_id if len(found) > limit else None)
+    page = found[:limit]
+    once_each = {guest.guest_id: guest for guest in reversed(page)}  # several signposts may lead to one
+    guests = [guest for guest in page if once_each[guest.guest_id] is guest]
+    return FoundGuestsJson(
+        guests=[FoundGuestJson.model_validate(guest, from_attributes=True) for guest in guests],
+        next_cursor=page[-1].cursor if len(found) > limit else None,
+    )
 
 
 @router.get(

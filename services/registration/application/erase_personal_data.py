@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from registration.application.guests import decided
@@ -14,21 +15,28 @@ from shared.event_log import Metadata, brought_back, erasure_row
 async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: Registration) -> Written:
     """Destroy the guest's key and every row that finds the guest, in one append with the event.
 
-    An operator may, at every organisation. Done before, it changes nothing, and goes into the ledger once
-    more: whoever got no answer asks again. Raises GuestNotFound; OSError when the ledger cannot be written.
+    So too of the records that were merged into the guest: they are of the same person (R18). A signpost can
+    be erased by itself. An operator may, at every organisation. Done before, it changes nothing, and goes
+    into the ledger once more: whoever got no answer asks again. Raises GuestNotFound; OSError when the
+    ledger cannot be written.
     """
 
-    async def attempt() -> Written:
+    async def attempt() -> tuple[Written, Sequence[UUID]]:
         guest = await registration.store.find(Guest, guest_id)
         if guest is None:
             raise GuestNotFound
+        signposts = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+        erased = [*signposts, guest]
         now = registration.clock.now()
-        guest.erase_personal_data(today=day_of(now), now=now)
-        row = erasure_row(guest_id)
-        return Written(guest_id, await registration.store.save(guest, metadata=metadata, side_rows=[row]))
+        for each in erased:
+            each.erase_personal_data(today=day_of(now), now=now)
+        ids = [each.id for each in erased]
+        rows = [erasure_row(each) for each in ids]
+        position = await registration.store.save(*erased, metadata=metadata, side_rows=rows)
+        return Written(guest_id, position), ids
 
-    written = await decided(attempt)
-    await registration.erasure_ledger.note([guest_id])
+    written, ids = await decided(attempt)
+    await registration.erasure_ledger.note(ids)
     return written
 
 

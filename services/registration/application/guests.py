@@ -9,6 +9,7 @@ from uuid import UUID
 from registration.application.ports import REGISTRATION_TAKEN, Context, Registration, Written
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
+from registration.domain.term_check import Status
 from shared.event_log import LogOverloaded, SideRow, SideRowConflict, VersionConflict
 
 ATTEMPTS = 5
@@ -21,6 +22,14 @@ async def load_guest(guest_id: UUID, organisation: str, registration: Registrati
     if guest is None or guest.state.organisation != organisation:
         raise GuestNotFound
     return guest
+
+
+async def find_person(guest_id: UUID, registration: Registration) -> Guest | None:
+    """Find a guest, or whom it is a signpost to (R18); that is never a signpost itself."""
+    guest = await registration.store.find(Guest, guest_id)
+    if guest is None or guest.state.status is Status.ERASED or guest.state.merged_into is None:
+        return guest
+    return await registration.store.find(Guest, guest.state.merged_into)
 
 
 async def save_guest(

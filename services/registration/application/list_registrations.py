@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from registration.application.ports import Registration
+from registration.domain.guest import Guest
 from shared.messaging.envelope import Message
 from shared.messaging.feed import Feed
 
@@ -31,9 +32,16 @@ class RegisteredGuest:
 async def list_registrations(
     query: RegistrationsQuery, registration: Registration, feed: Feed
 ) -> list[RegisteredGuest]:
-    """List them from committed state; `feed` is our own (LogFeed)."""
+    """List them from committed state; `feed` is our own (LogFeed).
+
+    A record that was merged comes with the guest that it points at (R18), and before it: what the merge
+    released must be free before the other can have it.
+    """
     guest_ids = await _guest_ids(query, registration)
-    return [RegisteredGuest(each, await feed.of_guest(each, after_version=0)) for each in guest_ids]
+    found = [await registration.store.find(Guest, each) for each in guest_ids]
+    signposts = {guest.id: guest.state.merged_into for guest in found if guest and guest.state.merged_into}
+    ordered = dict.fromkeys([*signposts, *guest_ids, *signposts.values()])
+    return [RegisteredGuest(each, await feed.of_guest(each, after_version=0)) for each in ordered]
 
 
 async def _guest_ids(query: RegistrationsQuery, registration: Registration) -> list[UUID]:

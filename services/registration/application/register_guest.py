@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.guests import decided, save_guest
+from registration.application.guests import decided, find_person, save_guest
 from registration.application.home import current_isil, home_isil, membership_of, refs_of
 from registration.application.index_rows import account_rows, person_row
 from registration.application.personal_data import Card, key_for, seal_card, seal_details, seal_wish
@@ -77,10 +77,10 @@ async def _admit(candidate: _Candidate, context: Context, registration: Registra
     organisation = candidate.organisation
     known = await _known(candidate, registration)
     guest_id = next((guest_id for guest_id in known.values() if guest_id), None)
-    guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
+    guest = None if guest_id is None else await find_person(guest_id, registration)
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: it finds nobody now (R19)
-    key, key_rows = await key_for(guest_id, registration)
+    key, key_rows = await key_for(guest.id if guest else None, registration)
     admission = _admission(candidate, key, next(iter(known)))
     guest = _registered(guest, admission, key.subject_id, registration)
     if organisation.grants_strips:
@@ -149,6 +149,6 @@ async def _not_registered_yet(
     """R10, told before home is asked: the clerk needs the guest, also when home is silent or says no."""
     for ref in refs:
         guest_id = await registration.registrations.guest_of(organisation.code, ref)
-        guest = None if guest_id is None else await registration.store.find(Guest, guest_id)
+        guest = None if guest_id is None else await find_person(guest_id, registration)
         if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
             raise AlreadyRegistered(guest.id)

@@ -15,6 +15,7 @@ from registration.domain.contributions import Row
 from registration.domain.display import display
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginLink
+from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
 
 
@@ -38,10 +39,20 @@ class TermView:
 
 
 @dataclass(frozen=True, slots=True)
+class MergedRecord:
+    """A record that was merged into the guest, with the rows that stay with it (R18)."""
+
+    guest_id: UUID
+    contributions: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
 class GuestView:
     """A guest as the clerk sees it. `details` and `card_number` are None once personal data is erased.
 
-    From `header` to `reregistration_preview`: the words of the screen, see `domain.display.Display`.
+    `merged_into`: this is a signpost to that guest, `merged_from`: the signposts to this one (R18); an erased
+    record is neither. From `header` to `reregistration_preview`: the words of the screen, see
+    `domain.display.Display`.
     """
 
     guest_id: UUID
@@ -64,6 +75,8 @@ class GuestView:
     lending_strips: int
     self_service: bool
     login_link: LoginLink
+    merged_into: UUID | None
+    merged_from: Sequence[MergedRecord]
 
 
 async def show_guest(guest_id: UUID, organisation: str, registration: Registration) -> GuestView:
@@ -71,7 +84,19 @@ async def show_guest(guest_id: UUID, organisation: str, registration: Registrati
     guest = await load_guest(guest_id, organisation, registration)
     person = await open_personal_data(guest, registration)
     check = await registration.term_checks.last(guest_id)
-    return _view(guest, person, _current(check, guest), day_of(registration.clock.now()))
+    merged = await _merged_records(guest, registration)
+    return _view(guest, person, _current(check, guest), merged, day_of(registration.clock.now()))
+
+
+async def _merged_records(guest: Guest, registration: Registration) -> list[MergedRecord]:
+    if guest.state.status is Status.ERASED:
+        return []
+    found = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+    return [
+        MergedRecord(each.id, each.state.contributions.rows)
+        for each in found
+        if each.state.status is not Status.ERASED
+    ]
 
 
 def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
@@ -82,7 +107,13 @@ def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
     return check
 
 
-def _view(guest: Guest, person: PersonalData | None, check: TermCheck, today: date) -> GuestView:
+def _view(
+    guest: Guest,
+    person: PersonalData | None,
+    check: TermCheck,
+    merged_from: Sequence[MergedRecord],
+    today: date,
+) -> GuestView:
     state = guest.state
     term, words = state.term, display(state, today)
     return GuestView(
@@ -106,4 +137,6 @@ def _view(guest: Guest, person: PersonalData | None, check: TermCheck, today: da
         lending_strips=state.lending_strips,
         self_service=state.card_has_chip,
         login_link=state.link,
+        merged_into=None if state.status is Status.ERASED else state.merged_into,
+        merged_from=merged_from,
     )

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from registration.counter_ui import choices, desk, operators, rebuild_pages, sign_in_pages
+from registration.counter_ui import choices, desk, merge_pages, operators, rebuild_pages, sign_in_pages
 from registration.counter_ui.operations import Operations
 from registration.counter_ui.pages import no_such_page
 from registration.counter_ui.rendering import STATIC
@@ -23,6 +23,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     sign_in_pages.router,
     choices.router,
     desk.router,
+    merge_pages.router,
     operators.router,
     rebuild_pages.router,
 )

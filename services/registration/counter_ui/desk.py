@@ -91,4 +91,4 @@ def _listing(clerk: Clerk, lijst: Listed, after: UUID | None) -> Search:
 def _page_of(found: Sequence[FoundGuest]) -> tuple[Sequence[FoundGuest], UUID | None]:
     """One more than a page was asked for: so it is known whether there are more."""
     shown = found[:GUESTS_A_PAGE]
-    return shown, shown[-1].guest_id if len(found) > GUESTS_A_PAGE else None
+    return shown, shown[-1].cursor if len(found) > GUESTS_A_PAGE else None

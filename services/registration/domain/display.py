@@ -41,6 +41,8 @@ def display(state: GuestState, today: date) -> Display:
                 card_notice=CARD_NOT_VALID,
                 reregistration_preview=reregistration_preview(today, months),
             )
+        case Status.DEREGISTERED if state.merged_into is not None:
+            return Display(header="Samengevoegd")
         case Status.DEREGISTERED:
             return Display(header="Uitgeschreven", card_notice=CARD_NOT_VALID)
         case Status.ERASED:

@@ -162,6 +162,17 @@ class GuestErased(RuleBroken):
     """
 
 
+class GuestMerged(RuleBroken):
+    """This record was merged into another one of the same person: go on there.
+
+    R18.
+    """
+
+    def __init__(self, into: UUID) -> None:
+        super().__init__()
+        self.into = into
+
+
 class AlreadyLinked(RuleBroken):
     """The guest has a login account already: unlink that first.
 

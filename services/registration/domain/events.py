@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 from typing import Any, NewType
+from uuid import UUID
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
@@ -150,6 +151,25 @@ class GuestDeregistered(GuestEvent):
 
     on: date
     reason: str
+
+
+class GuestsMerged(GuestEvent):
+    """This record is a signpost from now on, to the guest that is the same person (R18).
+
+    It happens again when that one becomes a signpost itself: a signpost always points at a guest.
+    """
+
+    TOPIC = "registration.guests-merged"
+
+    into: UUID
+
+
+class DuplicateMerged(GuestEvent):
+    """Another record of the same person was merged into this guest (R18)."""
+
+    TOPIC = "registration.duplicate-merged"
+
+    guest_id: UUID
 
 
 class PersonalDataErased(GuestEvent):

@@ -16,6 +16,7 @@ from registration.domain.errors import (
     AlreadyLinked,
     AlreadyRegistered,
     GuestErased,
+    GuestMerged,
     NoLongerRegistered,
     NotExpired,
     NotLinked,
@@ -49,6 +50,8 @@ class Guest(Aggregate):
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
     LoginAccountUnlinked = events.LoginAccountUnlinked
     Deregistered = events.GuestDeregistered
+    Merged = events.GuestsMerged
+    DuplicateMerged = events.DuplicateMerged
     PersonalDataErased = events.PersonalDataErased
 
     @classmethod
@@ -59,9 +62,9 @@ class Guest(Aggregate):
     def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:
         """Register somebody whose registration was taken back (R21).
 
-        Raises AlreadyRegistered (R10), GuestErased.
+        Raises AlreadyRegistered (R10), GuestMerged, GuestErased.
         """
-        self._must_not_be_erased()
+        self._must_be_open()
         if self.state.status is not Status.DEREGISTERED:
             raise AlreadyRegistered(self.id)
         self.trigger_event(
@@ -90,7 +93,7 @@ class Guest(Aggregate):
     def may_reregister(self, patron_type: str) -> None:
         """Check what can be checked before home is asked (R14).
 
-        Raises WrongPatronType, NotExpired, NoLongerRegistered, GuestErased.
+        Raises WrongPatronType, NotExpired, NoLongerRegistered, GuestMerged, GuestErased.
         """
         if patron_type != REREGISTRATION_PATRON_TYPE:
             raise WrongPatronType
@@ -110,7 +113,10 @@ class Guest(Aggregate):
         )
 
     def request_link(self, wish: LinkWish, *, now: datetime) -> None:
-        """Ask for a login account (R17). Raises AlreadyLinked, NoLongerRegistered, GuestErased."""
+        """Ask for a login account (R17).
+
+        Raises AlreadyLinked, NoLongerRegistered, GuestMerged, GuestErased.
+        """
         self._must_be_registered()
         if self.state.link.is_tied:
             raise AlreadyLinked
@@ -135,8 +141,8 @@ class Guest(Aggregate):
             )
 
     def unlink(self, reason: str, *, now: datetime) -> None:
-        """Take the login account off, with a reason (R21). Raises NotLinked, GuestErased."""
-        self._must_not_be_erased()
+        """Take the login account off, with a reason (R21). Raises NotLinked, GuestMerged, GuestErased."""
+        self._must_be_open()
         if self.state.link.account_id is None:
             raise NotLinked
         self.trigger_event(
@@ -147,9 +153,20 @@ class Guest(Aggregate):
         )
 
     def deregister(self, reason: str, *, today: date, now: datetime) -> None:
-        """Take the registration back, with a reason (R21). Raises NoLongerRegistered, GuestErased."""
+        """Take the registration back, with a reason (R21).
+
+        Raises NoLongerRegistered, GuestMerged, GuestErased.
+        """
         self._must_be_registered()
         self.trigger_event(events.GuestDeregistered, timestamp=now, on=self._day(today), reason=reason)
+
+    def become_signpost(self, into: UUID, *, now: datetime) -> None:
+        """Point at the guest that is the same person (R18); `merging` says whether that may be."""
+        self.trigger_event(events.GuestsMerged, timestamp=now, into=into)
+
+    def take_in(self, guest_id: UUID, *, now: datetime) -> None:
+        """Be the one to whom that record points now (R18)."""
+        self.trigger_event(events.DuplicateMerged, timestamp=now, guest_id=guest_id)
 
     def erase_personal_data(self, *, today: date, now: datetime) -> None:
         """Leave nothing of the person (R19); a second time is no event."""
@@ -180,12 +197,14 @@ class Guest(Aggregate):
             raise AlreadyLinked
         return None if link.is_tied else wish
 
-    def _must_not_be_erased(self) -> None:
+    def _must_be_open(self) -> None:
         if self.state.status is Status.ERASED:
             raise GuestErased
+        if self.state.merged_into is not None:
+            raise GuestMerged(self.state.merged_into)
 
     def _must_be_registered(self) -> None:
-        self._must_not_be_erased()
+        self._must_be_open()
         if self.state.status is Status.DEREGISTERED:
             raise NoLongerRegistered
 

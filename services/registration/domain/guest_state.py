@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from uuid import UUID
 
 from registration.domain.contributions import Contributions, contributions_after
 from registration.domain.events import (
+    DuplicateMerged,
     GuestDeregistered,
     GuestEvent,
     GuestRegistered,
     GuestReinstated,
     GuestReregistered,
+    GuestsMerged,
     GuestSuspended,
     LendingStripsGranted,
     LoginAccountLinkRequested,
@@ -31,7 +34,8 @@ class GuestState:
     """A guest now.
 
     `changed_on` is the last day on which rows were closed or opened, `home_agreed_at` the last moment at
-    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them. Once
+    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them.
+    `merged_into`: the guest that this record is a signpost to, `merged_from`: those to this guest. Once
     erased nothing sealed is left, and `person_ref` finds nobody any more (R19).
     """
 
@@ -52,6 +56,8 @@ class GuestState:
     contributions: Contributions = field(default_factory=Contributions)
     link: LoginLink = field(default_factory=LoginLink)
     new_accounts: Mapping[str, Sealed] = field(default_factory=dict)
+    merged_into: UUID | None = None
+    merged_from: tuple[UUID, ...] = ()
 
 
 def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
@@ -91,6 +97,7 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         lending_strips=before.lending_strips,
         contributions=before.contributions,
         new_accounts=before.new_accounts,
+        merged_from=before.merged_from,
     )
 
 
@@ -119,6 +126,13 @@ def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0
             )
         case GuestDeregistered():
             return replace(before, status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
+        case GuestsMerged():
+            # For whoever knows no signposts: nobody who may borrow.
+            return replace(
+                before, status=Status.DEREGISTERED, reason=None, merged_into=event.into, merged_from=()
+            )
+        case DuplicateMerged():
+            return replace(before, merged_from=(*before.merged_from, event.guest_id))
         case PersonalDataErased():
             return replace(
                 before,

@@ -11,6 +11,7 @@ from registration.domain.events import (
     GuestEvent,
     GuestRegistered,
     GuestReregistered,
+    GuestsMerged,
     LoginAccountLinkConfirmed,
     LoginAccountLinkRefused,
     LoginAccountLinkRequested,
@@ -98,7 +99,7 @@ def link_after(before: LoginLink, event: GuestEvent) -> LoginLink:
             return LoginLink(LinkState.TOO_LATE if event.too_late else LinkState.LINKED, event.account_id)
         case LoginAccountLinkRefused():
             return replace(before, state=LinkState.REFUSED, reason=event.reason)
-        case LoginAccountUnlinked() | GuestDeregistered() | PersonalDataErased():
+        case LoginAccountUnlinked() | GuestDeregistered() | GuestsMerged() | PersonalDataErased():
             return LoginLink()
         case _:
             return before

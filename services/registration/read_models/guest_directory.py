@@ -10,9 +10,9 @@ from uuid import UUID
 import asyncpg
 
 from registration.domain.display import display
+from registration.domain.plain_words import words_of
 from registration.domain.term_check import Status
 from registration.read_models.guest_events import GUEST_TOPICS, guest_after
-from registration.read_models.search_terms import words_of
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable
 from shared.projections.status import wait_until_at
@@ -32,7 +32,7 @@ def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
     guest = (
         *(guest_id, state.organisation, state.branch, state.status.value, card["number"], card["aliases"]),
         *(details["name"], " ".join(reversed(name_words)), born, state.home_isil),
-        *(shown.header, shown.expires_on, state.link.state.value),
+        *(shown.header, shown.expires_on, state.link.state.value, state.merged_into),
     )
     return [guest], [(guest_id, state.organisation, word) for word in sorted(words)]
 
@@ -49,7 +49,7 @@ VIEW = View(
                 organisation text NOT NULL, branch text NOT NULL, status text NOT NULL,
                 card_number text NOT NULL, aliases text[] NOT NULL, name text NOT NULL,
                 sorted_by text COLLATE "C" NOT NULL, birth_date date, home_isil text NOT NULL,
-                header text NOT NULL, expires_on date, login_link text NOT NULL
+                header text NOT NULL, expires_on date, login_link text NOT NULL, merged_into uuid
             """,
             indexes=(
                 "(organisation, sorted_by, stream_id)",
@@ -71,7 +71,7 @@ VIEW = View(
 
 @dataclass(frozen=True, slots=True)
 class FoundGuest:
-    """A guest as a search shows it."""
+    """A guest as a search shows it. `found_as`: the record merged into it by which it was found (R18)."""
 
     guest_id: UUID
     branch: str
@@ -84,11 +84,17 @@ class FoundGuest:
     header: str
     expires_on: date | None
     login_link: str
+    found_as: UUID | None = None
+
+    @property
+    def cursor(self) -> UUID:
+        """Where the next page begins: after the record that was found."""
+        return self.found_as or self.guest_id
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. `after`: the last guest of the page before; `words`: from `asked_for`.
+    """What is looked for. `after`: whom the page before found last; `words`: from `asked_for`.
 
     `link_pending`: whose login account is being linked; it goes without words.
     """
@@ -104,10 +110,11 @@ class Search:
 SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
     guest.birth_date, guest.home_isil, guest.header, guest.expires_on, guest.login_link"""
 
-# By name. The cursor is a guest, since a name in an address would be personal data there.
+# By name. The cursor is a guest, since a name in an address would be personal data there. Signposts are left
+# out: whom they point at is in the list.
 ALL = f"""
 SELECT {SHOWN} FROM guest_directory guest
-WHERE organisation = $1 AND ($2::text IS NULL OR status = $2)
+WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
 AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
     (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
 {{more}} ORDER BY sorted_by, stream_id LIMIT $4
@@ -116,9 +123,12 @@ AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
 LINK_PENDING = "AND login_link = 'pending'"  # to the letter of the index's own condition
 
 # In the order of the index on words, so that a page costs the same however many begin like this. A guest with
-# two such words (Jan Jansen) is found by the first of them.
+# two such words (Jan Jansen) is found by the first of them. A signpost (R18) leads to its guest, unless
+# that is found by these words itself; it never points at another signpost.
 BY_WORDS = f"""
-SELECT {SHOWN} FROM guest_words found JOIN guest_directory guest USING (stream_id)
+SELECT {SHOWN}, nullif(found.stream_id, guest.stream_id)
+FROM guest_words found JOIN guest_directory record USING (stream_id)
+JOIN guest_directory guest ON guest.stream_id = coalesce(record.merged_into, record.stream_id)
 WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
 AND ($2::text IS NULL OR guest.status = $2)
 AND ($3::uuid IS NULL OR (found.word, found.stream_id) > (
@@ -130,6 +140,10 @@ AND NOT EXISTS (
     SELECT FROM unnest($6::text[]) AS other (word) WHERE NOT EXISTS (
         SELECT FROM guest_words has WHERE has.stream_id = found.stream_id
         AND has.word BETWEEN other.word AND other.word || chr(1114111)))
+AND (record.merged_into IS NULL OR EXISTS (
+    SELECT FROM unnest($6::text[] || $5::text) AS other (word) WHERE NOT EXISTS (
+        SELECT FROM guest_words has WHERE has.stream_id = record.merged_into
+        AND has.word BETWEEN other.word AND other.word || chr(1114111))))
 ORDER BY found.word, found.stream_id LIMIT $4
 """  # noqa: S608 - constants only
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from datetime import date
 
-_WORD = re.compile(r"[0-9a-z]+")
+from registration.domain.plain_words import words_of
+
 _DATES = (
     re.compile(r"(?P<day>\d{1,2})[-/.](?P<month>\d{1,2})[-/.](?P<year>\d{4})"),
     re.compile(r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"),
 )
 MOST_WORDS = 6
-
-
-def words_of(text: str) -> list[str]:
-    """`Élise van den Brûlé-Jansen` -> elise, van, den, brule, jansen; each once."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return list(dict.fromkeys(_WORD.findall("".join(c for c in plain if not unicodedata.combining(c)))))
 
 
 def asked_for(query: str) -> list[str]:

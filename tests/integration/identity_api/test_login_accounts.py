@@ -172,6 +172,7 @@ ROUTES: list[tuple[str, str, str]] = [
     ("POST", "/v1/login-accounts", "accounts"),
     ("GET", "/v1/login-accounts/acc-jan", "accounts"),
     ("GET", f"/v1/actors/{UUID(int=4)}", "accounts"),
+    ("POST", f"/v1/actors/{UUID(int=4)}/merge", "accounts"),
     ("GET", "/v1/feed", "feed"),
     ("GET", f"/v1/feed/guests/{UUID(int=4)}", "feed"),
 ]
@@ -198,6 +199,7 @@ def test_no_route_was_forgotten(desk: LoginDesk) -> None:
         "/v1/login-accounts",
         "/v1/login-accounts/{account_id}",
         "/v1/actors/{actor_id}",
+        "/v1/actors/{actor_id}/merge",
         "/v1/feed",
         "/v1/feed/guests/{guest_id}",
     }

@@ -9,7 +9,7 @@ import pytest
 
 from infra.local.credentials import issuer_key
 from infra.local.ports import free_port, kept_port
-from infra.local.sign_in import NoLocalStack, stack_must_run
+from infra.local.running_stack import NoLocalStack, stack_must_run
 
 
 def test_outside_a_running_stack_it_refuses_to_start(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def whole_life() -> GuestLink:
     link.change_standing(link.standing.expired(), NOW)
     link.release(NOW)
     link.confirm(Linked("acc-jan", ACTOR, too_late=True), NOW)
+    link.become_signpost(UUID(int=0xB), NOW)
     return link
 
 

@@ -9,7 +9,7 @@ import json
 from datetime import date
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -54,6 +54,8 @@ def whole_life() -> Guest:
     guest.unlink("account van moeder", now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
+    guest.take_in(UUID(int=0xA), now=now)
+    guest.become_signpost(UUID(int=0xB), now=now)
     guest.erase_personal_data(today=SEPT_15, now=now)
     return guest
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.read_models.search_terms import MOST_WORDS, asked_for, words_of
+from registration.domain.plain_words import words_of
+from registration.read_models.search_terms import MOST_WORDS, asked_for
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,111 @@
+"""Make one of two actors that are the same person (I6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from identity.application.ports import BirthDates, Context, Identity
+from identity.application.saving import decided_again, save
+from identity.application.show_actor import ShownActor, accounts_of, load_actor, show_actor
+from identity.domain.actor import Actor
+from identity.domain.errors import DifferentBirthDates, MergeBlocked
+from identity.domain.guest_link import GuestLink, Linked
+from identity.domain.login_account import LoginAccount
+
+
+@dataclass(frozen=True, slots=True)
+class MergeActors:
+    """`actor_id` becomes a signpost to `into`."""
+
+    actor_id: UUID
+    into: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ActorMerge:
+    """Both actors as they are now. `merged`: it was done; `blocked`: why it cannot be."""
+
+    actor: ShownActor
+    into: ShownActor
+    merged: bool
+    birth_dates: BirthDates
+    blocked: MergeBlocked | None = None
+
+
+async def show_actor_merge(command: MergeActors, identity: Identity) -> ActorMerge:
+    """Show what a merge would do, or what it did; nothing is written.
+
+    Raises ActorNotFound, RegistrationUnavailable.
+    """
+    actor = await show_actor(command.actor_id, identity)
+    into = await show_actor(command.into, identity)
+    born = await _birth_dates(actor, into, identity)
+    merged = actor.actor.merged_into == into.actor.id
+    try:
+        if not merged:
+            _may_be_merged(actor, into, born)
+    except MergeBlocked as blocked:
+        return ActorMerge(actor, into, merged=False, birth_dates=born, blocked=blocked)
+    return ActorMerge(actor, into, merged=merged, birth_dates=born)
+
+
+async def merge_actors(command: MergeActors, context: Context, identity: Identity) -> int:
+    """Merge; done before, it changes nothing. Answers the log's position.
+
+    All logins that went on as this actor go on as `into`, and a guest that was linked too late is linked in
+    time: actors, accounts and links change in one append. Raises ActorNotFound, MergeBlocked,
+    RegistrationUnavailable.
+    """
+    return await decided_again(lambda: _merge(command, context, identity))
+
+
+async def _merge(command: MergeActors, context: Context, identity: Identity) -> int:
+    shown = await show_actor(command.actor_id, identity)
+    other = await show_actor(command.into, identity)
+    actor, into, now = shown.actor, other.actor, identity.clock.now()
+    changed: list[Actor | LoginAccount | GuestLink] = []
+    if actor.merged_into != into.id:
+        _may_be_merged(shown, other, await _birth_dates(shown, other, identity))
+        accounts = await accounts_of(actor, identity)
+        signposts = [*[await load_actor(each, identity) for each in actor.merged_from], actor]
+        for signpost in signposts:
+            signpost.become_signpost(into.id, now)
+            into.take_in(signpost.id, now)
+        for account in accounts:
+            changed += [account, *await _replaced(account, actor.id, into.id, identity, now)]
+        # The actor comes last: the position that its Idempotency-Key remembers is that of its stream.
+        changed += [into, *signposts]
+    rows = context.side_rows(actor.id)
+    return await save(identity, *changed, metadata=context.metadata, side_rows=rows)
+
+
+async def _replaced(
+    account: LoginAccount, actor_id: UUID, by: UUID, identity: Identity, now: datetime
+) -> Sequence[GuestLink]:
+    """Let the account go on as the other actor; the links for which that is news."""
+    before = dict(account.guests)
+    account.replace_actor(actor_id, by, now)
+    links = []
+    for guest in account.guests.values():
+        if guest != before[guest.guest_id]:
+            link = await identity.store.load(GuestLink, guest.guest_id)
+            link.confirm(Linked(account.account_id, guest.actor_id, guest.too_late), now)
+            links.append(link)
+    return links
+
+
+def _may_be_merged(actor: ShownActor, into: ShownActor, born: BirthDates) -> None:
+    actor.actor.may_be_merged(into.actor)
+    if born is BirthDates.DIFFERENT:
+        raise DifferentBirthDates
+
+
+async def _birth_dates(actor: ShownActor, into: ShownActor, identity: Identity) -> BirthDates:
+    """Compare by the guests of each; who has none has no birth date here."""
+    one, other = ([guest.guest_id for guest in each.guests] for each in (actor, into))
+    if not one or not other:
+        return BirthDates.UNKNOWN
+    return await identity.registration.compare_birth_dates(one, other)

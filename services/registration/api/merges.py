@@ -1,0 +1,93 @@
+"""Two records of the same person made one: ontdubbelen (R18)."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+
+from registration.api.dependencies import COUNTER, TheAttempt, TheClerk, TheKeys, TheRegistration
+from registration.api.guest_view import GuestJson, guest_json
+from registration.api.problems import KINDS, MERGE_OBSTACLES
+from registration.api.requests import Merging
+from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
+from registration.domain import errors
+from registration.domain.merge_obstacles import MergeBlocked
+from shared.web.idempotency import Done, Rows
+from shared.web.openapi import documented
+from shared.web.problems import english_sentence, wants_english
+
+router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
+
+
+class BlockedJson(BaseModel):
+    """Why these two cannot be merged: for programs, and for people."""
+
+    reason: str
+    detail: str
+
+
+class MergeJson(BaseModel):
+    """Both records as they are now: `guest` is or becomes a signpost to `into`. `merged`: it was done.
+
+    `same_by`: what shows that they are one person. `kept_account` stays the login account of `into`,
+    `released_account` would be released.
+    """
+
+    merged: bool
+    guest: GuestJson
+    into: GuestJson
+    same_by: Literal["home-card", "surname-birth-date-address"] | None
+    blocked: BlockedJson | None
+    kept_account: str | None
+    released_account: str | None
+
+
+@router.post(
+    "/{guest_id}/merge",
+    summary="Merge two records of the same person, or see what that would do",
+    responses=documented(KINDS, errors.GuestNotFound, MergeBlocked),
+)
+async def merge(
+    *,
+    guest_id: UUID,
+    body: Merging,
+    request: Request,
+    clerk: TheClerk,
+    attempt: TheAttempt,
+    keys: TheKeys,
+    registration: TheRegistration,
+    response: Response,
+) -> MergeJson:
+    """Needs the same home card, or the same surname, birth date and address; other birth dates block it."""
+    command = MergeGuests(guest_id, body.into)
+
+    async def run(rows: Rows) -> Done:
+        written = await merge_guests(command, clerk.context(rows), registration)
+        return Done(written.guest_id, written.position)
+
+    if body.confirm:
+        done = await keys.once(attempt, run)
+        response.headers["Event-Position"] = str(done.position)
+    shown = await show_merge(command, clerk.organisation, registration)
+    return _json(shown, english=wants_english(request))
+
+
+def _json(merge: Merge, *, english: bool) -> MergeJson:
+    return MergeJson(
+        merged=merge.merged,
+        guest=guest_json(merge.guest),
+        into=guest_json(merge.into),
+        same_by=merge.same_by.value if merge.same_by else None,
+        blocked=_blocked(merge.blocked, english=english) if merge.blocked else None,
+        kept_account=merge.kept_account,
+        released_account=merge.released_account,
+    )
+
+
+def _blocked(error: MergeBlocked, *, english: bool) -> BlockedJson:
+    kind = type(error)
+    detail = english_sentence(kind) if english else MERGE_OBSTACLES[kind]
+    return BlockedJson(reason=kind.reason, detail=detail)

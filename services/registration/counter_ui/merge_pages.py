@@ -1,0 +1,96 @@
+"""Ontdubbelen: find the other record of the same person, see both side by side, make them one (R18)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Form, Request, Response
+
+from registration.api.dependencies import TheDirectory, TheRegistration
+from registration.api.problems import MERGE_OBSTACLES
+from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
+from registration.application.show_guest import show_guest
+from registration.counter_ui.pages import pages, see_other
+from registration.counter_ui.rendering import notify, page, sayer
+from registration.counter_ui.session import TheCounterClerk
+from registration.counter_ui.write import TheFormWrite
+from registration.domain.merge_obstacles import MergeBlocked
+from registration.domain.subscriptions import subscription
+from registration.read_models.guest_directory import Search
+from registration.read_models.search_terms import asked_for
+from shared.web.problems import english_sentence
+
+router = pages("/gasten/{guest_id}/ontdubbelen")
+MOST_FOUND = 25
+
+
+@router.get("")
+async def choose(
+    request: Request,
+    guest_id: UUID,
+    clerk: TheCounterClerk,
+    registration: TheRegistration,
+) -> Response:
+    """Begin: which other record is of the same person? Of a signpost: where it leads."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    return page(request, "merge_search.html", guest=guest, query="", found=None)
+
+
+@router.post("/zoeken")
+async def search(
+    *,
+    request: Request,
+    guest_id: UUID,
+    clerk: TheCounterClerk,
+    registration: TheRegistration,
+    directory: TheDirectory,
+    query: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Guests of the own organisation, without this one; what was looked for is in no address."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    words = asked_for(query)
+    found = await directory.find(Search(clerk.organisation, words, limit=MOST_FOUND)) if words else []
+    others = {each.guest_id: each for each in found if each.guest_id != guest_id}
+    here = f"/gasten/{guest_id}/ontdubbelen"
+    return page(
+        request, "merge_search.html", here=here, guest=guest, query=query, found=list(others.values())
+    )
+
+
+@router.get("/{into}")
+async def preview(
+    request: Request, guest_id: UUID, into: UUID, clerk: TheCounterClerk, registration: TheRegistration
+) -> Response:
+    """Both side by side, what would happen, or why it cannot."""
+    shown = await show_merge(MergeGuests(guest_id, into), clerk.organisation, registration)
+    return page(
+        request,
+        "merge_preview.html",
+        merge=shown,
+        blocked=_sentence(request, shown),
+        label_of=lambda row: subscription(row.subscription_code).label,
+    )
+
+
+@router.post("/{into}")
+async def confirm(
+    *,
+    request: Request,
+    guest_id: UUID,
+    into: UUID,
+    write: TheFormWrite,
+    registration: TheRegistration,
+) -> Response:
+    """Merge, and go to the guest that is left; when it can no longer be, the preview says why."""
+    try:
+        await write(lambda context: merge_guests(MergeGuests(guest_id, into), context, registration))
+    except MergeBlocked:
+        return see_other(f"/gasten/{guest_id}/ontdubbelen/{into}")
+    notify(request, "De inschrijvingen zijn samengevoegd.", "The two records were merged.")
+    return see_other(f"/gasten/{into}")
+
+
+def _sentence(request: Request, merge: Merge) -> str | None:
+    if merge.blocked is None:
+        return None
+    kind = type(merge.blocked)
+    return sayer(request)(MERGE_OBSTACLES[kind], english_sentence(kind))
