@@ -22,6 +22,13 @@ class Keyboard:
         await self.types(text)
         async with self.page.expect_navigation():
             await self.page.keyboard.press("Enter")
+        await self.is_ready()
+
+    async def is_ready(self) -> None:
+        """A browser gives the focus to where a page wants it a moment after the page is there."""
+        wanted = self.page.locator("[autofocus]").first
+        if await wanted.count():
+            await expect(wanted).to_be_focused()
 
     async def presses(self, *keys: str) -> None:
         for key in keys:
@@ -51,6 +58,7 @@ class Keyboard:
         await self.page.goto(f"{address}/")
         await self.goes(person)
         await self.page.wait_for_url(f"{address}/")
+        await self.is_ready()
 
     async def sees(self, text: str) -> None:
         """Somewhere on the page, to the letter; two spaces are two spaces."""
