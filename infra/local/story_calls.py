@@ -48,11 +48,14 @@ async def until(ask: Callable[[], Awaitable[Answer | None]]) -> Answer:
 
 
 @contextmanager
-def membership_ended(patrons_file: Path, card: str) -> Iterator[None]:
-    """End the membership at the home library inside the block, as anyone could in its file."""
+def membership_ended(patrons_file: Path, card: str, status: str = "expired") -> Iterator[None]:
+    """End the membership at the home library inside the block, as anyone could in its file.
+
+    `status`: how the patron stands there instead, see patrons.Status.
+    """
     before = patrons_file.read_text(encoding="utf-8")
     patrons = json.loads(before)
-    ended = patrons.get(card, SOMEBODY) | {"status": "expired"}
+    ended = patrons.get(card, SOMEBODY) | {"status": status}
     try:
         _replace(patrons_file, json.dumps(patrons | {card: ended}, indent=2, ensure_ascii=False))
         yield

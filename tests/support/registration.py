@@ -70,6 +70,10 @@ class ListedPrefixes:
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         return [candidate for prefix in prefixes for candidate in self.by_prefix.get(prefix, [])]
 
+    async def libraries(self, text: str) -> Sequence[Candidate]:
+        everyone = [candidate for candidates in self.by_prefix.values() for candidate in candidates]
+        return [each for each in everyone if text.lower() in f"{each.isil} {each.name}".lower()]
+
 
 class ListedAccounts:
     """Login accounts in a dictionary."""

@@ -50,8 +50,8 @@ async def register_guest(command: RegisterGuest, context: Context, registration:
     scanned = canonical_card_number(command.card_number)
     picked(command.subscription_code)
     home = await home_isil(command.home_isil, scanned, registration)
-    _not_our_own(home, organisation, registration)
-    await _not_registered_yet(organisation, refs_of(home, scanned, registration), registration)
+    not_our_own(home, organisation, registration)
+    await not_registered_yet(organisation, refs_of(home, scanned, registration), registration)
     membership = await membership_of(home, scanned, registration)
     candidate = _Candidate(command, organisation, home, scanned, membership)
     return await decided(lambda: _admit(candidate, context, registration))
@@ -137,13 +137,13 @@ def _organisation(command: RegisterGuest, context: Context, registration: Regist
     return organisation
 
 
-def _not_our_own(home: Isil, organisation: Organisation, registration: Registration) -> None:
+def not_our_own(home: Isil, organisation: Organisation, registration: Registration) -> None:
     """R11: nobody is a guest at their own library."""
     if any(home.same_library(current_isil(own, registration)) for own in organisation.isils):
         raise OwnLibrary
 
 
-async def _not_registered_yet(
+async def not_registered_yet(
     organisation: Organisation, refs: Sequence[str], registration: Registration
 ) -> None:
     """R10, told before home is asked: the clerk needs the guest, also when home is silent or says no."""

@@ -11,7 +11,21 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from registration.counter_ui import choices, desk, merge_pages, operators, rebuild_pages, sign_in_pages
+from registration.counter_ui import (
+    choices,
+    desk,
+    erasure_pages,
+    guest_actions,
+    guest_pages,
+    link_state,
+    merge_pages,
+    new_guest,
+    operators,
+    rebuild_pages,
+    reregistration_pages,
+    scanning,
+    sign_in_pages,
+)
 from registration.counter_ui.operations import Operations
 from registration.counter_ui.pages import no_such_page
 from registration.counter_ui.rendering import STATIC
@@ -26,6 +40,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     merge_pages.router,
     operators.router,
     rebuild_pages.router,
+    scanning.router,
+    new_guest.router,
+    guest_pages.router,
+    guest_actions.router,
+    reregistration_pages.router,
+    erasure_pages.router,
+    link_state.router,
 )
 FOR_EVER = "public, max-age=31536000, immutable"
 

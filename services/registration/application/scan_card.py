@@ -1,0 +1,70 @@
+"""What a scanned card leads to: a guest who is known here, or the libraries it may come from (R2, R10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from registration.application.home import current_isil, refs_of
+from registration.application.ports import Registration
+from registration.application.register_guest import not_registered_yet
+from registration.domain.card import canonical_card_number, prefix_readings
+from registration.domain.errors import AlreadyRegistered, Candidate, UnknownOrganisation
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of the card's prefix, and the libraries whose cards begin so; several: it is a red one."""
+
+    prefix: str
+    candidates: Sequence[Candidate]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether more than one library uses this prefix."""
+        return len(self.candidates) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedCard:
+    """`guests`: who is registered here under this number at a library that the card may come from."""
+
+    card_number: str
+    readings: Sequence[Reading]
+    guests: Sequence[UUID]
+
+    @property
+    def isils(self) -> Sequence[str]:
+        """The libraries that the card may come from, each once."""
+        found = [candidate.isil for reading in self.readings for candidate in reading.candidates]
+        return tuple(dict.fromkeys(found))
+
+
+async def scan_card(card_number: str, organisation: str, registration: Registration) -> ScannedCard:
+    """Look for the card in the index, which knows every registration at once.
+
+    Raises MalformedCardNumber, UnknownOrganisation.
+    """
+    card = canonical_card_number(card_number)
+    readings = [
+        Reading(prefix, await registration.card_prefixes.candidates([prefix]))
+        for prefix in prefix_readings(card)
+    ]
+    found = [reading for reading in readings if reading.candidates]
+    scanned = ScannedCard(card, found, ())
+    guests = [await _guest_of(isil, card, organisation, registration) for isil in scanned.isils]
+    known = dict.fromkeys(guest_id for guest_id in guests if guest_id)
+    return ScannedCard(card, found, tuple(known))
+
+
+async def _guest_of(isil: str, card: str, organisation: str, registration: Registration) -> UUID | None:
+    known = registration.organisations.get(organisation)
+    if known is None:
+        raise UnknownOrganisation
+    refs = refs_of(current_isil(isil, registration), card, registration)
+    try:
+        await not_registered_yet(known, refs, registration)
+    except AlreadyRegistered as already:
+        return already.guest_id
+    return None

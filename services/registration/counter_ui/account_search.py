@@ -1,0 +1,78 @@
+"""The login account on a form: searched, taken, or not right yet. One way for all forms that ask for it."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from registration.application.find_login_account import find_login_account
+from registration.application.ports import Registration
+from registration.counter_ui.forms import AccountForm, mistakes
+from registration.counter_ui.words import Texts
+from registration.domain.login_link import LoginAccountChoice
+
+F = TypeVar("F", bound=AccountForm)
+
+NOBODY: Texts = (
+    "Bij de thuisbibliotheek bestaat geen inlogaccount met deze gebruikersnaam.",
+    "The home library has no login account with this username.",
+)
+EMPTY: Texts = (
+    "Vul de gebruikersnaam van het inlogaccount bij de thuisbibliotheek in.",
+    "Fill in the username of the login account at the home library.",
+)
+NOT_TAKEN: Texts = (
+    "Druk op Koppelen als dit het inlogaccount van de klant is.",
+    "Press Link when this is the patron's login account.",
+)
+NO_USERNAME: Texts = ("Vul een gebruikersnaam in.", "Fill in a username.")
+NO_EMAIL: Texts = ("Dit is geen e-mailadres.", "This is not an e-mail address.")
+TOO_LONG = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Searched(Generic[F]):
+    """The form afterwards, with what is wrong with which field."""
+
+    form: F
+    errors: dict[str, Texts]
+
+
+async def search_account(form: F, home_isil: str, registration: Registration) -> Searched[F]:
+    """Look for the username. Raises MalformedIsil, LoginAccountsUnavailable."""
+    username = form.username.strip()
+    form = form.model_copy(update={"linked": False, "account_id": "", "choice": "existing"})
+    if not username:
+        return Searched(form, {"username": EMPTY})
+    if len(username) > TOO_LONG or not username.isprintable():
+        return Searched(form, {"username": NOBODY})
+    found = await find_login_account(username, home_isil, registration)
+    if found is None:
+        return Searched(form, {"username": NOBODY})
+    update = {
+        "username": found.username,
+        "account_id": found.account_id,
+        "account_username": found.username,
+        "account_email": found.email,
+    }
+    return Searched(form.model_copy(update=update), {})
+
+
+def taken(form: F) -> F:
+    """The clerk pressed Koppelen: this account is the patron's."""
+    return form.model_copy(update={"linked": form.found})
+
+
+async def account_chosen(
+    form: F, home_isil: str, registration: Registration
+) -> LoginAccountChoice | Searched[F] | None:
+    """What the clerk chose; or the form again, when it is not ready: a username is looked up first (R17)."""
+    if form.choice == "existing" and not form.found:
+        return await search_account(form, home_isil, registration)
+    if form.choice == "existing" and not form.linked:
+        return Searched(form, {"linked": NOT_TAKEN})
+    try:
+        return form.chosen()
+    except ValidationError as error:
+        told = {"username": ("new_username", NO_USERNAME), "email": ("new_email", NO_EMAIL)}
+        return Searched(form, dict(told[name] for name in mistakes(error) if name in told))

@@ -1,0 +1,46 @@
+"""Persoonsgegevens wissen: by an operator, with a confirmation (R19)."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Form, Request, Response
+
+from registration.api.dependencies import TheRegistration
+from registration.application.erase_personal_data import erase_personal_data
+from registration.application.guests import load_guest
+from registration.application.show_guest import show_guest
+from registration.counter_ui.pages import pages, see_other
+from registration.counter_ui.rendering import notify, page
+from registration.counter_ui.session import TheOperatorStaff
+from shared.event_log import Metadata
+from shared.web.problems import correlation_id
+
+router = pages("/gasten/{guest_id:uuid}/wissen")
+
+
+@router.get("")
+async def begin(
+    request: Request, staff: TheOperatorStaff, registration: TheRegistration, guest_id: UUID
+) -> Response:
+    """What is about to be lost for good."""
+    guest = await show_guest(guest_id, staff.organisation, registration)
+    return page(request, "erase.html", guest=guest, forgotten=False)
+
+
+@router.post("")
+async def erase(
+    request: Request,
+    staff: TheOperatorStaff,
+    registration: TheRegistration,
+    guest_id: UUID,
+    confirmed: Annotated[bool, Form()] = False,
+) -> Response:
+    """Done before, it changes nothing: so it needs no key."""
+    await load_guest(guest_id, staff.organisation, registration)
+    if not confirmed:
+        guest = await show_guest(guest_id, staff.organisation, registration)
+        return page(request, "erase.html", status_code=422, guest=guest, forgotten=True)
+    by = Metadata(staff.subject, correlation_id(request))
+    await erase_personal_data(guest_id, by, registration)
+    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was destroyed.")
+    return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")

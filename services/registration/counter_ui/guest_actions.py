@@ -1,0 +1,119 @@
+"""What a clerk does to a guest from its page: asks home, links and unlinks an account, deregisters."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Form, Request, Response
+
+from registration.api.dependencies import TheRegistration
+from registration.api.requests import ONE_LINE
+from registration.application.check_terms import check_term
+from registration.application.deregister_guest import deregister_guest
+from registration.application.ports import Context, Registration, Written
+from registration.application.request_account_link import request_account_link
+from registration.application.show_guest import show_guest
+from registration.application.unlink_login_account import unlink_login_account
+from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
+from registration.counter_ui.forms import AccountForm
+from registration.counter_ui.guest_pages import guest_page
+from registration.counter_ui.pages import pages, problem_of, see_other
+from registration.counter_ui.refusals import refusal_of
+from registration.counter_ui.rendering import notify, page
+from registration.counter_ui.session import TheCounterClerk
+from registration.counter_ui.write import TheFormWrite
+
+router = pages("/gasten/{guest_id:uuid}")
+Reason = Annotated[str, Form(min_length=1, max_length=200, pattern=ONE_LINE)]
+Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+
+
+@router.post("/thuischeck")
+async def ask_home(guest_id: UUID, write: TheFormWrite, registration: TheRegistration) -> Response:
+    """The home library is asked, now; what it says stands on the page."""
+    await write(lambda context: check_term(guest_id, context, registration))
+    return see_other(f"/gasten/{guest_id}")
+
+
+@router.post("/koppelen")
+async def link(
+    *,
+    request: Request,
+    clerk: TheCounterClerk,
+    write: TheFormWrite,
+    registration: TheRegistration,
+    guest_id: UUID,
+    account: Annotated[AccountForm, Form()],
+    step: Step = "opslaan",
+) -> Response:
+    """Inlogaccount koppelen: search, see username and e-mail, Koppelen (R17)."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    try:
+        if step == "koppel":
+            account = taken(account)
+        if step == "zoek":
+            chosen: object = await search_account(account, guest.home_isil, registration)
+        else:
+            chosen = await account_chosen(account, guest.home_isil, registration)
+        if isinstance(chosen, Searched):
+            return guest_page(
+                request, guest, registration, tab="inlogaccount", account=chosen.form, errors=chosen.errors,
+                status_code=422 if chosen.errors else 200,
+            )  # fmt: skip
+        await write(_linking(guest_id, account, registration))
+    except Exception as error:  # whatever it is: the username that was typed is not lost
+        if problem_of(error) is None:
+            raise
+        refusal = refusal_of(request, error)
+        return guest_page(
+            request, guest, registration, tab="inlogaccount", account=account, refusal=refusal,
+            status_code=refusal.status,
+        )  # fmt: skip
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/ontkoppelen")
+async def unlink_form(
+    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
+) -> Response:
+    """Why? (R21)."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    return page(request, "with_reason.html", guest=guest, action="ontkoppelen")
+
+
+@router.post("/ontkoppelen")
+async def unlink(
+    request: Request, guest_id: UUID, reason: Reason, write: TheFormWrite, registration: TheRegistration
+) -> Response:
+    """The wrong account is taken off, with the reason."""
+    await write(lambda context: unlink_login_account(guest_id, reason, context, registration))
+    notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/uitschrijven")
+async def deregister_form(
+    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
+) -> Response:
+    """Why? (R21)."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    return page(request, "with_reason.html", guest=guest, action="uitschrijven")
+
+
+@router.post("/uitschrijven")
+async def deregister(
+    request: Request, guest_id: UUID, reason: Reason, write: TheFormWrite, registration: TheRegistration
+) -> Response:
+    """The registration is taken back, with the reason."""
+    await write(lambda context: deregister_guest(guest_id, reason, context, registration))
+    notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
+    return see_other(f"/gasten/{guest_id}")
+
+
+def _linking(
+    guest_id: UUID, account: AccountForm, registration: Registration
+) -> Callable[[Context], Awaitable[Written]]:
+    choice = account.chosen()
+    if choice is None:
+        raise ValueError("a link without an account")
+    return lambda context: request_account_link(guest_id, choice, context, registration)

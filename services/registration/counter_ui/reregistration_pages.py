@@ -1,0 +1,89 @@
+"""Herinschrijven: an expired guest becomes valid again, with klanttype 04 and nothing else (R14)."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Form, Request, Response
+
+from registration.api.dependencies import TheRegistration
+from registration.application.reregister_guest import ReregisterGuest, reregister_guest
+from registration.application.show_guest import GuestView, show_guest
+from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
+from registration.counter_ui.forms import Reregistration
+from registration.counter_ui.pages import pages, problem_of, see_other
+from registration.counter_ui.refusals import Refusal, refusal_of
+from registration.counter_ui.rendering import notify, page
+from registration.counter_ui.session import TheCounterClerk
+from registration.counter_ui.words import Texts
+from registration.counter_ui.write import TheFormWrite
+from registration.domain.guest import REREGISTRATION_PATRON_TYPE
+
+router = pages("/gasten/{guest_id:uuid}/inschrijven")
+Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+
+
+@router.get("")
+async def begin(
+    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
+) -> Response:
+    """The type that the system gives, the term that it will be, and the login account."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    return _form(request, guest, Reregistration(patron_type=REREGISTRATION_PATRON_TYPE))
+
+
+@router.post("")
+async def save(
+    *,
+    request: Request,
+    clerk: TheCounterClerk,
+    write: TheFormWrite,
+    registration: TheRegistration,
+    guest_id: UUID,
+    form: Annotated[Reregistration, Form()],
+    step: Step = "opslaan",
+) -> Response:
+    """Home is asked afresh; whatever it says, what was filled in is not lost."""
+    guest = await show_guest(guest_id, clerk.organisation, registration)
+    try:
+        if step == "zoek":
+            return _again(request, guest, await search_account(form, guest.home_isil, registration))
+        if step == "koppel":
+            return _form(request, guest, taken(form))
+        chosen = await account_chosen(form, guest.home_isil, registration)
+        if isinstance(chosen, Searched):
+            return _again(request, guest, chosen)
+        command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
+        await write(lambda context: reregister_guest(command, context, registration))
+    except Exception as error:
+        if problem_of(error) is None:
+            raise
+        return _form(request, guest, form, refusal=refusal_of(request, error))
+    notify(
+        request,
+        "Opnieuw ingeschreven: het abonnement is weer geldig.",
+        "Registered again: the subscription is valid.",
+    )
+    return see_other(f"/gasten/{guest_id}")
+
+
+def _again(request: Request, guest: GuestView, searched: Searched[Reregistration]) -> Response:
+    return _form(request, guest, searched.form, errors=searched.errors)
+
+
+def _form(
+    request: Request,
+    guest: GuestView,
+    form: Reregistration,
+    *,
+    refusal: Refusal | None = None,
+    errors: dict[str, Texts] | None = None,
+) -> Response:
+    return page(
+        request,
+        "reregister.html",
+        status_code=refusal.status if refusal else 422 if errors else 200,
+        guest=guest,
+        account=form,
+        refusal=refusal,
+        errors=errors or {},
+    )

@@ -1,0 +1,19 @@
+// How the login account stands is told by the server as soon as it changes.
+"use strict";
+
+(() => {
+  const shown = document.querySelector("[data-link]");
+  if (!shown) return;
+
+  const source = new EventSource(shown.dataset.link);
+  source.addEventListener("message", (event) => {
+    const { kind, text, pending } = JSON.parse(event.data);
+    shown.className = `alert ${kind}`;
+    shown.dataset.pending = pending;
+    shown.querySelector(".alert-text").textContent = text;
+    if (!pending) {
+      source.close();
+      document.querySelector("[data-link-refresh]")?.setAttribute("hidden", "");
+    }
+  });
+})();

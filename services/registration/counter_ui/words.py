@@ -1,0 +1,92 @@
+"""Words of the counter for what the services say in codes: Dutch first, English second."""
+
+from collections.abc import Callable, Mapping
+
+from registration.domain.login_link import LinkState, LoginLink
+
+Texts = tuple[str, str]
+Say = Callable[[str, str], str]
+
+HOME_REASONS: Mapping[str, Texts] = {
+    "expired-subscription": ("het abonnement is verlopen", "the subscription has expired"),
+    "blocked": ("de klant is geblokkeerd", "the patron is blocked"),
+    "card-lost": ("de pas is als verloren gemeld", "the card was reported lost"),
+    "fines": ("er staat een boete te lang open", "a fine has been open for too long"),
+    "fees": ("er staan kosten te lang open", "fees have been open for too long"),
+    "overdue": ("er zijn materialen te laat", "items are overdue"),
+    "too-many-charged": ("er is te veel tegelijk geleend", "too many items are on loan"),
+    "too-many-renewals": ("er is te vaak verlengd", "there were too many renewals"),
+    "too-many-claims": ("er is te vaak teruggave geclaimd", "too many items were claimed returned"),
+    "too-many-lost": ("er zijn te veel materialen verloren", "too many items were lost"),
+    "recall-overdue": ("een teruggevraagd exemplaar is te laat", "a recalled item is overdue"),
+    "billed": ("er staat een rekening open", "there is an open bill"),
+    "guest-subscription": (
+        "het abonnement daar is zelf een gastabonnement",
+        "the subscription there is itself a guest subscription",
+    ),
+}
+
+LINK_REFUSALS: Mapping[str, Texts] = {
+    "unknown-account": ("dit inlogaccount bestaat niet", "there is no such login account"),
+    "account-in-use": (
+        "dit inlogaccount is al aan een andere gastlener gekoppeld",
+        "this login account is linked to another guest",
+    ),
+    "username-taken": ("deze gebruikersnaam is al in gebruik", "this username is taken"),
+    "malformed-username": ("deze gebruikersnaam kan niet", "this username is not possible"),
+}
+
+LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
+    LinkState.NONE: ("info", ("Geen inlogaccount", "No login account")),
+    LinkState.PENDING: ("warning", ("Koppeling in behandeling …", "The link is being made …")),
+    LinkState.LINKED: (
+        "success",
+        (
+            "Inlogaccount gekoppeld: de klant kan nu inloggen.",
+            "Login account linked: the patron can log in now.",
+        ),
+    ),
+    LinkState.REFUSED: ("error", ("Niet gekoppeld", "Not linked")),
+    LinkState.TOO_LATE: (
+        "warning",
+        (
+            "Te laat gekoppeld: de klant had hier al eerder ingelogd. Inloggen blijft werken.",
+            "Linked too late: the patron had logged in here before. Logging in goes on working.",
+        ),
+    ),
+}
+
+HAPPENED: Mapping[str, Texts] = {
+    "guest-registered": ("Ingeschreven", "Registered"),
+    "lending-strips-granted": ("Leenstrips bijgeschreven", "Lending strips granted"),
+    "term-confirmed": ("Looptijd van thuis overgenomen", "Term taken from home"),
+    "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
+    "guest-suspended": ("Geblokkeerd", "Suspended"),
+    "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "guest-reregistered": ("Opnieuw ingeschreven", "Registered again"),
+    "login-account-link-requested": ("Koppelen gevraagd", "Link asked for"),
+    "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
+    "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
+    "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
+    "guest-deregistered": ("Uitgeschreven", "Deregistered"),
+    "guests-merged": ("Ontdubbeld", "Merged"),
+    "personal-data-erased": ("Persoonsgegevens gewist", "Personal data erased"),
+}
+
+
+def reason_of(code: str, say: Say) -> str:
+    """Why home refuses; a reason without words as it is."""
+    return say(*HOME_REASONS.get(code, (code, code)))
+
+
+def happened(what: str, say: Say) -> str:
+    """What an event of the history is called."""
+    return say(*HAPPENED.get(what, (what, what)))
+
+
+def link_words(link: LoginLink, say: Say) -> tuple[str, str]:
+    """How the link stands: the kind of alert, and its text with the reason for a refusal."""
+    kind, texts = LINK_STATES[link.state]
+    if link.state is not LinkState.REFUSED or not link.reason:
+        return kind, say(*texts)
+    return kind, f"{say(*texts)}: {say(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}."
