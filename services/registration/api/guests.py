@@ -59,7 +59,7 @@ async def show(guest_id: UUID, clerk: TheClerk, registration: TheRegistration) -
     responses=documented(KINDS, errors.GuestNotFound),
 )
 async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegistration) -> GuestJson:
-    """Does what the answer asks for (R12); without one in 2 s the term is kept, and told to be stale (R13)."""
+    """Does what the answer asks for (R12); without one in 2 s the term is kept, and stale (R13)."""
     return await write(
         lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS)
     )
