@@ -26,6 +26,8 @@ isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes (R2)."
 guests = typer.Typer(no_args_is_help=True, help="Single guests.")
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
+home_library = typer.Typer(no_args_is_help=True, help="Home libraries, as this service reaches them (A9).")
+app.add_typer(home_library, name="home-library")
 erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19).")
 app.add_typer(erasures, name="erasures")
 
@@ -100,6 +102,19 @@ def nightly(
     report = in_loop(read_last(settings) if last else run_now(settings))
     show_night(report, as_json=as_json)
     if not last and not report.is_complete:
+        raise typer.Exit(1)
+
+
+@home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
+def probe(
+    isil: Annotated[str, typer.Argument(help="The home library, such as NL-070288.")],
+    card: Annotated[str, typer.Argument(help="A card number; it is shown, and so is what the library says.")],
+    as_json: Json = False,
+) -> None:
+    """Ask one home library about a card: every step, the wire, the verdict; exit 1 when there is none."""
+    from registration.home_library_commands import probe as probing  # noqa: PLC0415
+
+    if not in_loop(probing(settings_of_command(), isil, card, as_json=as_json)):
         raise typer.Exit(1)
 
 

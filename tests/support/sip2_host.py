@@ -4,6 +4,7 @@ Written from the standard, without the product's own code: a mistake there must 
 """
 
 import asyncio
+import ssl
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -72,9 +73,11 @@ class Sip2Host:
 
 
 @asynccontextmanager
-async def sip2_host(host: Sip2Host, port: int = 0) -> AsyncIterator[Sip2Host]:
-    """Lets it listen while the context lasts; port 0 means any free one."""
-    server = await asyncio.start_server(host.serve, HOST, port)
+async def sip2_host(
+    host: Sip2Host, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Sip2Host]:
+    """Lets it listen while the context lasts, with TLS if it is given; port 0 means any free one."""
+    server = await asyncio.start_server(host.serve, HOST, port, ssl=tls)
     host.port = server.sockets[0].getsockname()[1]
     try:
         yield host

@@ -28,6 +28,11 @@ def library(encoding: str = "cp850", **changed: object) -> Library:
     )
 
 
+def read_one(line: bytes, settings: Library) -> Valid | Refused | NotFound:
+    """The verdict of one reply without a checksum. Raises GarbledReply."""
+    return verdict_of(read_patron_reply(open_frame(line, settings.encoding).text), settings, TODAY)
+
+
 def verdicts(pieces: list[bytes], encoding: str) -> list[Valid | Refused | NotFound]:
     """The verdict of every reply in what arrives piece by piece. Raises GarbledReply."""
     reader = FrameReader()

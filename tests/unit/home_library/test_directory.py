@@ -34,6 +34,23 @@ def test_r12_a_library_without_expiry_field_is_one_that_knows_no_end() -> None:
     assert read_directory(LIBRARY, ENVIRONMENT).libraries["NL-070288"].expiry_field is None
 
 
+@pytest.mark.parametrize(
+    ("host", "line", "uses_tls"),
+    [
+        ("sip.example", "", True),
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+        ("::1", "tls = true", True),
+        ("sip.example", "tls = false", False),
+    ],
+)
+def test_what_leaves_the_machine_is_encrypted_unless_the_file_says_otherwise(
+    host: str, line: str, uses_tls: bool
+) -> None:
+    text = LIBRARY.replace("sip.example", host) + line
+    assert read_directory(text, ENVIRONMENT).libraries["NL-070288"].uses_tls is uses_tls
+
+
 def test_the_local_stack_has_a_directory() -> None:
     directory = read_directory(home_libraries_toml(6001), HOME_LIBRARY_ENVIRONMENT)
     assert {"NL-070288", "NL-083424", "NL-999999"} == directory.libraries.keys()
@@ -54,6 +71,33 @@ def test_the_local_stack_has_a_directory() -> None:
         ('institution = "a|b"', "libraries.NL-070288.institution: must not hold | or control characters"),
         ('guest_patron_types = ["G"]', "libraries.NL-070288: guest_patron_types needs patron_type_field"),
         ('aliases = ["NL-1"]', "libraries.NL-070288.aliases.0: must be an ISIL, NL- and six digits"),
+        ('tls = "yes"', "libraries.NL-070288.tls: Input should be a valid boolean"),
+        ('tls_ca_file = "/nowhere/ca.pem"', "tls_ca_file: /nowhere/ca.pem: No such file or directory"),
+        (
+            'tls_ca_file = "/dev/null"',
+            "libraries.NL-070288.tls_ca_file: /dev/null: no certificate in PEM form",
+        ),
+        ("tls_verify = false", "tls_verify: may be false only for a host on this machine; give tls_ca_file"),
+        ('tls = false\ntls_server_name = "a"', "tls_server_name: means nothing without TLS; add tls = true"),
+        (
+            'expiry_format = "DD-MM-YY"',
+            "libraries.NL-070288.expiry_format: must be YYYY, MM and DD, once each",
+        ),
+        (
+            'expiry_format = "DD-DD-YYYY"',
+            "libraries.NL-070288.expiry_format: must be YYYY, MM and DD, once each",
+        ),
+        (
+            'refusing_flags = ["lost"]',
+            "must be names or positions of status flags: charge-denied (0), renewal",
+        ),
+        ("refusing_flags = [14]", "libraries.NL-070288.refusing_flags: must be names or positions"),
+        ("refusing_flags = [2]", "libraries.NL-070288.refusing_flags: must be names or positions"),
+        (
+            "requests_per_second = 0",
+            "libraries.NL-070288.requests_per_second: Input should be greater than 0",
+        ),
+        ("connections = 65", "libraries.NL-070288.connections: Input should be less than or equal to 64"),
         ('username_env = "NOWHERE"', "libraries.NL-070288.username_env: the environment has no NOWHERE"),
     ],
 )

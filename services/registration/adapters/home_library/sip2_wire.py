@@ -17,7 +17,7 @@ from registration.adapters.home_library.failures import (
 from registration.adapters.home_library.sip2 import FrameReader
 
 Tap = Callable[[Literal[">", "<"], bytes], None]
-"""Is shown every frame that goes out (>) and comes in (<), without its CR."""
+"""Is shown every frame that goes out (>) and comes in (<), without its CR. For a probe, never for a log."""
 
 
 class Wire(asyncio.Protocol):
@@ -34,8 +34,8 @@ class Wire(asyncio.Protocol):
         """Raises CannotConnect."""
         try:
             await asyncio.get_running_loop().create_connection(lambda: self, host, port)
-        except OSError:
-            raise CannotConnect from None
+        except OSError as error:
+            raise CannotConnect from error
 
     async def secure(self, context: ssl.SSLContext, server_name: str) -> ssl.SSLObject:
         """Encrypt what follows; gives what was agreed. Raises CertificateNotTrusted, TlsFailed."""
@@ -44,10 +44,10 @@ class Wire(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             secured = await loop.start_tls(self._transport, self, context, server_hostname=server_name)
-        except ssl.SSLCertVerificationError:
-            raise CertificateNotTrusted from None
-        except OSError:
-            raise TlsFailed from None
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateNotTrusted from error
+        except OSError as error:
+            raise TlsFailed from error
         if secured is None:
             raise TlsFailed
         self._transport = secured

@@ -1,0 +1,227 @@
+"""A9: `registration home-library probe`: every step, the wire, what to do; credentials never shown."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.ports import free_port
+from registration.cli import app
+from shared.cli.running import exit_code
+from tests.integration.home_library.test_replies import text_of
+from tests.support.certificates import make_authority
+from tests.support.command_line import put_into_environment
+from tests.support.registration_service import settings_in
+from tests.support.sip2_host import ON_LINE, Answer, Sip2Host, checked, hang_up, silence, sip2_host
+from tests.support.tokens import Signer
+from tests.unit.home_library.reading import CARD
+
+ISIL = "NL-070288"
+PASSWORD = "zeer-geheim"
+LIBRARY = """
+[libraries.NL-070288]
+name = "Thuis"
+host = "127.0.0.1"
+port = {port}
+username_env = "PROBED_USERNAME"
+password_env = "PROBED_PASSWORD"
+institution = "NL-070288"
+expiry_field = "PA"
+aliases = ["NL-070299"]
+connect_seconds = 0.5
+answer_seconds = 0.3
+{more}
+"""
+Probe = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Probe:
+    """Probes a library that answers as the host does; gives the exit code, stdout and stderr."""
+    settings = settings_in(tmp_path, "postgresql://127.0.0.1:9/none", Signer(tmp_path / "jwks.json"))
+    put_into_environment(settings, monkeypatch)
+    monkeypatch.setenv("PROBED_USERNAME", "gast-7")
+    monkeypatch.setenv("PROBED_PASSWORD", PASSWORD)
+
+    def run(
+        host: Sip2Host | None,
+        *arguments: str,
+        more: str = "",
+        isil: str = ISIL,
+        card: str = CARD,
+        tls: Any = None,
+    ) -> tuple[int, str, str]:
+        def command(port: int) -> int:
+            settings.home_libraries.write_text(LIBRARY.format(port=port, more=more), "utf-8")
+            return exit_code(app, "registration", ["home-library", "probe", isil, card, *arguments])
+
+        async def beside_the_host() -> int:
+            assert host is not None
+            async with sip2_host(host, tls=tls):
+                return await asyncio.to_thread(command, host.port)
+
+        code = command(free_port()) if host is None else asyncio.run(beside_the_host())
+        told = capsys.readouterr()
+        assert PASSWORD not in told.out + told.err
+        assert "gast-7" not in told.out + told.err
+        return code, told.out, told.err
+
+    return run
+
+
+def host_that_says(answer: Answer) -> Sip2Host:
+    host = Sip2Host()
+    host.usually[b"63"] = answer
+    return host
+
+
+def test_a9_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> None:
+    host = host_that_says(checked(text_of("valid_no_end_known")))
+    code, out, err = probe(host)
+    assert (code, err) == (0, "")
+    assert host.received[0][0].startswith(b"9300CNgast-7|COzeer-geheim|")
+    assert "> 9300CN***|CO***|CP|AY0AZ***" in out
+    assert f"AA{CARD}|AC|AD|AY2AZ" in out
+    assert "AEZoë Brouwér|BLY|" in out
+    assert "valid; no end known" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("✓")] == [
+        "connect",
+        "log",
+        "status",
+        "ask",
+        "verdict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("capture", "verdict", "reasons"),
+    [
+        ("refused_bare_no_is_a_block", "refused", ["blocked"]),
+        ("refused_expired", "refused", ["expired-subscription"]),
+        ("not_found", "not_found", []),
+    ],
+)
+def test_r4_a_verdict_is_a_verdict_whatever_it_says(
+    probe: Probe, capture: str, verdict: str, reasons: list[str]
+) -> None:
+    code, out, _ = probe(host_that_says(checked(text_of(capture))), "--json")
+    told = json.loads(out)
+    assert (code, told["verdict"], told["reasons"]) == (0, verdict, reasons)
+    assert all(step["ok"] and step["seconds"] >= 0 for step in told["steps"])
+
+
+def test_r12_called_valid_past_its_end_is_told_as_expired(probe: Probe) -> None:
+    code, out, _ = probe(host_that_says(checked(text_of("valid_end_already_past"))))
+    assert code == 0
+    assert "expired: called valid, but ended on 2025-09-10" in out
+
+
+def repeats_the_login(question: bytes) -> list[bytes]:
+    return [b"940" + question[4:].split(b"AY")[0] + b"\r"]
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "step", "told"),
+    [
+        (
+            b"93",
+            checked(b"940"),
+            "log in",
+            ("login refused", "check PROBED_USERNAME, PROBED_PASSWORD and location"),
+        ),
+        (b"93", repeats_the_login, "log in", ("reply cannot be understood", "compare the reply above")),
+        (b"93", hang_up, "log in", ("closed the connection before it let us in", "ask the library")),
+        (b"93", silence, "log in", ("timed out", "connect_seconds (0.5)")),
+        (
+            b"99",
+            checked(ON_LINE.replace(b"98Y", b"98N")),
+            "status",
+            ("says that it is off-line", "call the library"),
+        ),
+        (b"63", silence, "ask", ("timed out", "answer_seconds (0.3)")),
+        (b"63", hang_up, "ask", ("closed the connection without an answer", "try another card")),
+        (
+            b"63",
+            checked(text_of("garbled_validity_blank")),
+            "verdict",
+            ("reply cannot be", "compare the reply"),
+        ),
+    ],
+    ids=[
+        "refused",
+        "echo",
+        "hang up",
+        "let nobody in",
+        "off-line",
+        "silent",
+        "over this card",
+        "says nothing",
+    ],
+)
+def test_r4_a_step_that_fails_is_the_last_and_says_what_to_do(
+    probe: Probe, code: bytes, answer: Answer, step: str, told: tuple[str, str]
+) -> None:
+    host = host_that_says(checked(text_of("valid")))
+    host.usually[code] = answer
+    left, out, err = probe(host, "--json")
+    last = json.loads(out)["steps"][-1]
+    assert (left, err, last["step"], last["ok"]) == (1, "", step, False)
+    assert told[0] in last["found"]
+    assert told[1] in last["advice"]
+
+
+def test_a9_a_library_that_is_down_is_told_with_what_to_do(probe: Probe) -> None:
+    code, out, err = probe(None)
+    assert (code, err) == (1, "")
+    assert "✗ connect" in out
+    assert "cannot connect: Connection refused" in out
+    assert "→ check host and port" in out
+
+
+def test_a9_a_terminal_obeys_nothing_that_a_library_says(probe: Probe) -> None:
+    named = text_of("valid").replace(b"AEZo\x89 Brouw\x82r", b"AE\x1b[2J[bold]Jan[/bold]")
+    code, out, _ = probe(host_that_says(checked(named)))
+    assert code == 0
+    assert "AE\\x1b[2J[bold]Jan[/bold]" in out
+
+
+def test_a9_tls_is_a_step_of_its_own(probe: Probe, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    tls = authority.server("sip.library.example")
+    more = f'tls = true\ntls_ca_file = "{authority.file}"\ntls_server_name = '
+    host = host_that_says(checked(text_of("valid")))
+    code, out, _ = probe(host, more=more + '"sip.library.example"', tls=tls)
+    assert code == 0
+    assert "certificate of sip.library.example until" in out
+    code, out, _ = probe(host, more=more + '"other.example"', tls=tls)
+    assert code == 1
+    assert "✗ TLS" in out
+    assert "certificate is not trusted: Hostname mismatch" in out
+    assert "tls_server_name" in out
+
+
+def test_r3_a_merged_library_is_probed_as_the_one_it_is_part_of(probe: Probe) -> None:
+    code, out, _ = probe(host_that_says(checked(text_of("valid"))), isil="nl-070299")
+    assert code == 0
+    assert "NL-070288  Thuis  (into which NL-070299 merged)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        ({"isil": "L-070288"}, 2, "Invalid value for ISIL: NL- and six digits"),
+        ({"card": "0990|139305"}, 2, "Invalid value for CARD: 1 to 20 digits or letters"),
+        ({"isil": "NL-000001"}, 1, "NL-000001 is not in "),
+        ({"more": "colour = 1"}, 1, "libraries.NL-070288.colour: no such key"),
+    ],
+    ids=["isil", "card", "unknown", "file"],
+)
+def test_a9_what_cannot_be_asked_is_told_in_one_line(
+    probe: Probe, arguments: dict[str, str], code: int, told: str
+) -> None:
+    left, out, err = probe(None, **arguments)
+    assert (left, out, err.count("\n")) == (code, "", 1)
+    assert told in err
