@@ -52,6 +52,8 @@ async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: htt
         "lending_strips": 125,
         "self_service": True,
         "login_link": {"state": "none", "account_id": None, "reason": None},
+        "merged_into": None,
+        "merged_from": [],
     }
 
 
