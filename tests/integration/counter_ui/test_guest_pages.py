@@ -175,6 +175,24 @@ async def test_r21_deregistered_with_a_reason_and_registered_afresh(
     )
 
 
+async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_opens_by_its_card(
+    site: Site, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    site.counter.member(other := f"0661{next(numbers):06d}")
+    into = await register(clerk, other)
+    merge = f"{guest.path}/ontdubbelen/{into.rpartition('/')[2]}"
+    fields = form_of((await clerk.get(merge)).text, merge)
+    assert (await clerk.post(merge, data=fields)).headers["location"] == into
+    signpost = await guest.shown(clerk)
+    assert f'href="{into}"' in signpost
+    assert "Opnieuw inschrijven" not in signpost
+    assert 'id="merged-1"' in (await clerk.get(f"{into}?tab=contributie")).text
+    await _history(clerk, guest)
+    fields = fields_of((await clerk.get("/")).text, "scan")
+    scanned = await clerk.post("/scan", data=fields | {"card_number": guest.card})
+    assert scanned.headers["location"] == into
+
+
 @pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven"])
 async def test_r21_without_a_reason_nothing_is_taken_back(
     clerk: httpx.AsyncClient, guest: Guest, action: str
