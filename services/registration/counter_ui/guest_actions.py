@@ -8,7 +8,7 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import TheRegistration
 from registration.api.requests import ONE_LINE
-from registration.application.check_terms import check_term
+from registration.application.check_terms import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.ports import Context, Registration, Written
 from registration.application.request_account_link import request_account_link
@@ -31,7 +31,7 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 @router.post("/thuischeck")
 async def ask_home(guest_id: UUID, write: TheFormWrite, registration: TheRegistration) -> Response:
     """The home library is asked, now; what it says stands on the page."""
-    await write(lambda context: check_term(guest_id, context, registration))
+    await write(lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS))
     return see_other(f"/gasten/{guest_id}")
 
 

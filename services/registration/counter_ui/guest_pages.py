@@ -1,13 +1,12 @@
 """The page of a guest, with its tabs; an expired one is asked about at home as it opens (R13)."""
 
-import asyncio
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Query, Request, Response
 
-from registration.api.dependencies import Clerk, TheHistory, TheRegistration
-from registration.application.check_terms import check_term
+from registration.api.dependencies import TheHistory, TheRegistration
+from registration.application.open_guest import open_guest
 from registration.application.ports import Registration
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.forms import AccountForm
@@ -19,7 +18,6 @@ from registration.domain.subscriptions import subscription
 
 router = pages("/gasten/{guest_id:uuid}")
 Tab = Literal["klant", "contributie", "inlogaccount", "historie"]
-HOME_SECONDS = 2.0  # a clerk and a patron are waiting for the page
 
 
 @router.get("")
@@ -33,9 +31,7 @@ async def show(
     tab: Annotated[Tab, Query()] = "klant",
 ) -> Response:
     """From the stream: what was just saved is always there."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
-    if guest.status == "expired":
-        guest = await _asked_again(guest_id, clerk, registration)
+    guest = await open_guest(guest_id, clerk.context(), registration)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     return guest_page(request, guest, registration, tab=tab, lines=list(reversed(lines)))
 
@@ -79,13 +75,3 @@ def _shown(request: Request, guest: GuestView, registration: Registration) -> di
         "subscription": subscription,
         "happened": lambda what: happened(what, say),
     }
-
-
-async def _asked_again(guest_id: UUID, clerk: Clerk, registration: Registration) -> GuestView:
-    """R13: whether re-registration would succeed. A home that is slow leaves what it said before."""
-    try:
-        async with asyncio.timeout(HOME_SECONDS):
-            await check_term(guest_id, clerk.context(), registration)
-    except TimeoutError:
-        pass
-    return await show_guest(guest_id, clerk.organisation, registration)

@@ -1,19 +1,20 @@
 """A scanned or typed card: the guest who is known opens, an unknown one begins to be registered (R2)."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import Clerk, TheDirectory, TheRegistration
+from registration.application.ports import Registration
 from registration.application.scan_card import scan_card
+from registration.application.show_guest import show_guest
 from registration.counter_ui.forms import Draft
 from registration.counter_ui.new_guest import first_step
 from registration.counter_ui.pages import pages, problem_of, see_other
 from registration.counter_ui.rendering import page, sentence_of
 from registration.counter_ui.session import TheCounterClerk
 from registration.domain.errors import MalformedCardNumber
-from registration.read_models.guest_directory import FoundGuest, GuestDirectory, Search
+from registration.read_models.guest_directory import FoundGuest, Search
 from registration.read_models.search_terms import asked_for
 
 router = pages()
@@ -36,7 +37,8 @@ async def scan(
         return _not_a_card(request, card_number, error)
     if len(scanned.guests) == 1:
         return see_other(f"/gasten/{scanned.guests[0]}")
-    known = await _in_directory(scanned.card_number, clerk, directory)
+    found = await directory.find(Search(clerk.organisation, asked_for(scanned.card_number)))
+    known = [guest for guest in found if await _bears(scanned.card_number, guest, clerk, registration)]
     if len(known) == 1:
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
@@ -44,15 +46,20 @@ async def scan(
     return first_step(request, Draft(card_number=scanned.card_number), scanned)
 
 
-async def _in_directory(card: str, clerk: Clerk, directory: GuestDirectory) -> Sequence[FoundGuest]:
-    """The guests of libraries that the card does not tell of: the view knows them a moment later."""
-    found = await directory.find(Search(clerk.organisation, asked_for(card)))
-    return [
-        guest
-        for guest in found
-        if card.lower() in {number.lower() for number in (guest.card_number, *guest.aliases)}
-        and guest.status != NO_LONGER_HERE
-    ]
+async def _bears(card: str, guest: FoundGuest, clerk: Clerk, registration: Registration) -> bool:
+    """Whether this is the very number, of the guest or of the record merged into it (R18).
+
+    The index was asked for the libraries that the card may come from; the view, a moment behind it, knows
+    the guests of all others.
+    """
+    if guest.status == NO_LONGER_HERE:
+        return False
+    if guest.found_as is None:
+        numbers = [guest.card_number, *guest.aliases]
+    else:
+        record = await show_guest(guest.found_as, clerk.organisation, registration)
+        numbers = [record.card_number or "", *record.aliases]
+    return card.lower() in {number.lower() for number in numbers}
 
 
 def _not_a_card(request: Request, card_number: str, error: MalformedCardNumber) -> Response:

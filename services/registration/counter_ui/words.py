@@ -69,7 +69,8 @@ HAPPENED: Mapping[str, Texts] = {
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
     "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
     "guest-deregistered": ("Uitgeschreven", "Deregistered"),
-    "guests-merged": ("Ontdubbeld", "Merged"),
+    "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
+    "duplicate-merged": ("Een dubbele inschrijving opgenomen", "Took in a double record"),
     "personal-data-erased": ("Persoonsgegevens gewist", "Personal data erased"),
 }
 

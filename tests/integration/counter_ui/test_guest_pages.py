@@ -1,0 +1,267 @@
+"""The page of a guest over HTTP: its tabs, what is done to it, whose it is, and what home says of it."""
+
+import json
+from collections.abc import AsyncIterator
+from itertools import count
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from registration.application.guests import load_guest
+from registration.bootstrap import view_source
+from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Verdict
+from registration.read_models.views import VIEWS
+from shared.event_log import Metadata
+from tests.support.counter_forms import fields_of, register
+from tests.support.counter_site import Site, form_of
+from tests.support.registration_service import HOME
+from tests.support.views import follow_all
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+numbers = count(1)
+ENDED = Refused((Reason.EXPIRED,), because_ended=True)
+EXISTING = {
+    "choice": "existing",
+    "username": "jan.jansen",
+    "account_id": "acc-jan",
+    "account_username": "jan.jansen",
+    "account_email": "jan@example.org",
+    "linked": "yes",
+}
+FINES = Refused((Reason.FINES,), because_ended=False)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clerk(site: Site) -> AsyncIterator[httpx.AsyncClient]:
+    async with site.signed_in() as client:
+        yield client
+
+
+class Guest:
+    """A guest of the clerk's, and the card by which home is asked about it."""
+
+    def __init__(self, site: Site, path: str, card: str) -> None:
+        self.site, self.path, self.card = site, path, card
+
+    def home_says(self, verdict: Verdict) -> None:
+        self.site.counter.home.answers(HOME, self.card, verdict)
+
+    async def expires(self, clerk: httpx.AsyncClient) -> None:
+        self.home_says(ENDED)
+        assert (await self.does(clerk, "thuischeck")).status_code == 303
+
+    async def does(self, clerk: httpx.AsyncClient, action: str, **more: str) -> httpx.Response:
+        """Send the form of the guest's page, or of the action's own page, that leads there."""
+        page = await clerk.get(f"{self.path}/{action}")
+        if page.status_code != 200:
+            page = await clerk.get(self.path)
+        fields = form_of(page.text, f"{self.path}/{action}")
+        return await clerk.post(f"{self.path}/{action}", data=fields | more)
+
+    async def shown(self, clerk: httpx.AsyncClient, tab: str = "klant") -> str:
+        answer = await clerk.get(f"{self.path}?tab={tab}")
+        assert answer.status_code == 200
+        return answer.text
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def guest(site: Site, clerk: httpx.AsyncClient) -> Guest:
+    card = f"0660{next(numbers):06d}"
+    site.counter.member(card)
+    return Guest(site, await register(clerk, card), card)
+
+
+async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    page = await guest.shown(clerk, "contributie")
+    assert "gastleen abonnement  Normaal December 2025" in page
+    assert "Vervalt 31-12-2025" in page
+    cells = ["1001 / 9453", "11-09-2025", "11-12-2025", "346-gastleen abonnement", "Normaal", "0,00", "BIEB"]
+    for cell in cells:
+        assert f">{cell}</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "het abonnement weer geldig: herinschrijven kan."),
+        (FINES, "Herinschrijven kan nu niet: er staat een boete te lang open."),
+        (NotFound(), "De thuisbibliotheek kent deze pas niet (meer)."),
+        (Unavailable("timed out"), "nog niet bekend of herinschrijven lukt."),
+    ],
+    ids=["valid", "fines", "not_found", "unavailable"],
+)
+async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
+    clerk: httpx.AsyncClient, guest: Guest, answer: Verdict | None, told: str
+) -> None:
+    await guest.expires(clerk)
+    if answer is None:
+        guest.site.counter.member(guest.card)
+    else:
+        guest.home_says(answer)
+    page = await guest.shown(clerk)
+    assert 'class="expired">gastleen abonnement  Ongeldig  Opgezegd, reden overig' in page
+    assert '<span id="card-notice" class="expired">Pas niet geldig!</span>' in page
+    assert told in page
+
+
+async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient, guest: Guest) -> None:
+    guest.home_says(Refused((Reason.CARD_LOST,), because_ended=False))
+    await guest.does(clerk, "thuischeck")
+    assert "gastleen abonnement  Geblokkeerd" in await guest.shown(clerk)
+
+
+async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_in(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    await guest.expires(clerk)
+    guest.site.counter.member(guest.card)
+    form = (await clerk.get(f"{guest.path}/inschrijven")).text
+    assert "Abonnement Geldig t/m september 2026 (tijdelijk abonnement 12 mnd.)" in form
+    assert 'value="04"' in form
+    refused = await guest.does(clerk, "inschrijven", patron_type="05", **EXISTING)
+    assert (refused.status_code, "Verander dit niet!" in refused.text) == (422, True)
+    assert fields_of(refused.text, "reregister")["username"] == "jan.jansen"
+    done = await guest.does(clerk, "inschrijven", patron_type="04", **EXISTING)
+    assert done.headers["location"] == guest.path
+    assert "Normaal December 2025" in await guest.shown(clerk)
+    assert "Koppeling in behandeling" in await guest.shown(clerk, "inlogaccount")
+
+
+async def test_r14_home_that_is_silent_at_reregistration_loses_nothing(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    await guest.expires(clerk)
+    guest.home_says(Unavailable("timed out"))
+    new = {"choice": "new", "new_username": "jan2", "new_email": "jan2@example.org"}
+    answer = await guest.does(clerk, "inschrijven", patron_type="04", **new)
+    assert answer.status_code == 503
+    fields = fields_of(answer.text, "reregister")
+    assert {**fields, **new} == fields
+
+
+async def test_r17_r21_an_account_is_searched_linked_told_live_and_unlinked_with_a_reason(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    link = f"{guest.path}/koppelen"
+    fields = fields_of(await guest.shown(clerk, "inlogaccount"), "link")
+    found = await clerk.post(link, data=fields | {"username": " jan.jansen", "step": "zoek"})
+    assert "jan@example.org" in found.text
+    taken = await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
+    assert taken.headers["location"] == f"{guest.path}?tab=inlogaccount"
+    async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
+        told = (json.loads(line[6:]) async for line in stream.aiter_lines() if line.startswith("data: "))
+        assert (await anext(told))["pending"]
+        await _identity_links(guest)
+        assert [(each["kind"], each["pending"]) async for each in told] == [("success", False)]
+    assert "Inlogaccount gekoppeld" in await guest.shown(clerk, "inlogaccount")
+    unlinked = await guest.does(clerk, "ontkoppelen", reason="account van een ouder")
+    assert unlinked.status_code == 303
+    assert "Geen inlogaccount" in await guest.shown(clerk, "inlogaccount")
+    assert "account van een ouder" in await _history(clerk, guest)
+
+
+async def test_r21_deregistered_with_a_reason_and_registered_afresh(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert (await guest.does(clerk, "uitschrijven", reason="verkeerde pas")).status_code == 303
+    assert "Uitgeschreven" in await guest.shown(clerk)
+    assert "verkeerde pas" in await _history(clerk, guest)
+    assert await register(clerk, guest.card) == guest.path, (
+        "the scan begins a registration; the guest is the same"
+    )
+
+
+async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_opens_by_its_card(
+    site: Site, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    site.counter.member(other := f"0661{next(numbers):06d}")
+    into = await register(clerk, other)
+    merge = f"{guest.path}/ontdubbelen/{into.rpartition('/')[2]}"
+    fields = form_of((await clerk.get(merge)).text, merge)
+    assert (await clerk.post(merge, data=fields)).headers["location"] == into
+    signpost = await guest.shown(clerk)
+    assert f'href="{into}"' in signpost
+    assert "Opnieuw inschrijven" not in signpost
+    assert 'id="merged-1"' in (await clerk.get(f"{into}?tab=contributie")).text
+    await _history(clerk, guest)
+    fields = fields_of((await clerk.get("/")).text, "scan")
+    scanned = await clerk.post("/scan", data=fields | {"card_number": guest.card})
+    assert scanned.headers["location"] == into
+
+
+@pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven"])
+async def test_r21_without_a_reason_nothing_is_taken_back(
+    clerk: httpx.AsyncClient, guest: Guest, action: str
+) -> None:
+    async with guest.site.counter.nothing_written():
+        assert (await guest.does(clerk, action, reason="")).status_code == 422
+
+
+async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
+    site: Site, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert "Persoonsgegevens wissen" not in await guest.shown(clerk)
+    for answer in (
+        await clerk.get(f"{guest.path}/wissen"),
+        await _posts(clerk, guest, "wissen", confirmed="yes"),
+    ):
+        assert (answer.status_code, "U heeft geen toegang" in answer.text) == (403, True)
+    async with site.signed_in("f.deboer") as operator:
+        assert (await guest.does(operator, "wissen")).status_code == 422
+        assert "J. Jansen" in await guest.shown(operator)
+        assert (await guest.does(operator, "wissen", confirmed="yes")).status_code == 303
+        page = await guest.shown(operator)
+        assert "Persoonsgegevens gewist" in page
+        assert "Jansen" not in page
+
+
+PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/uitschrijven")
+ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "uitschrijven")
+
+
+async def test_r20_another_organisations_guest_does_not_exist(site: Site, guest: Guest) -> None:
+    async with site.signed_in("k.bakker") as delft:
+        for path in PAGES:
+            assert (await delft.get(guest.path + path)).status_code == 404, path
+        async with site.counter.nothing_written():
+            for action in ACTIONS:
+                everything = {**EXISTING, "reason": "mistake", "patron_type": "04"}
+                assert (await _posts(delft, guest, action, **everything)).status_code == 404, action
+
+
+async def test_whoever_did_not_sign_in_sees_and_does_nothing(site: Site, guest: Guest) -> None:
+    async with site.visitor() as nobody:
+        for path in PAGES:
+            answer = await nobody.get(guest.path + path)
+            assert answer.headers["location"].startswith("/aanmelden?next="), path
+        async with site.counter.nothing_written():
+            for action in ACTIONS:
+                assert (await nobody.post(f"{guest.path}/{action}")).status_code == 403, action
+
+
+async def test_a_guest_that_never_was_is_a_page_that_says_so(clerk: httpx.AsyncClient) -> None:
+    answer = await clerk.get(f"/gasten/{uuid4()}")
+    assert (answer.status_code, "Deze gastlener bestaat niet." in answer.text) == (404, True)
+
+
+async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: str) -> httpx.Response:
+    """With this session's own token."""
+    token = form_of((await client.get("/zoeken")).text, "/zoeken")
+    return await client.post(f"{guest.path}/{action}", data=token | sent)
+
+
+async def _identity_links(guest: Guest) -> None:
+    registration = guest.site.counter.service.registration
+    loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", registration)
+    loaded.confirm_link("acc-jan", too_late=False, now=registration.clock.now())
+    await registration.store.save(loaded, metadata=Metadata("identity", uuid4()))
+
+
+async def _history(client: httpx.AsyncClient, guest: Guest) -> str:
+    service = guest.site.counter.service
+    await follow_all(service, VIEWS, view_source(service.settings))
+    return await guest.shown(client, "historie")

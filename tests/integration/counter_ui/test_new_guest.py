@@ -1,0 +1,250 @@
+"""Nieuwe klant toevoegen over HTTP: which library, what home says, every refusal in its words, sent twice."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from itertools import count
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from registration.domain.verdict import Reason, Refused, Unavailable, Valid, Verdict
+from tests.support.counter_forms import details_of, fields_of, register
+from tests.support.counter_site import Site
+from tests.support.registration_service import FRYSLAN, HOME, JAN
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+numbers = count(1)
+EXISTING = {"choice": "existing", "username": "jan.jansen"}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clerk(site: Site) -> AsyncIterator[httpx.AsyncClient]:
+    async with site.signed_in() as client:
+        yield client
+
+
+def member(site: Site) -> str:
+    """A card that no other test uses, of a member at home; its prefix is in no table."""
+    card = f"0770{next(numbers):06d}"
+    site.counter.member(card)
+    return card
+
+
+async def scanned(client: httpx.AsyncClient, card: str) -> httpx.Response:
+    fields = fields_of((await client.get("/")).text, "scan")
+    return await client.post("/scan", data=fields | {"card_number": card})
+
+
+async def test_r2_one_library_is_filled_in(clerk: httpx.AsyncClient) -> None:
+    page = (await scanned(clerk, " 1844700015 ")).text
+    fields = fields_of(page, "new-guest")
+    assert (fields["card_number"], fields["home_isil"]) == ("1844700015", FRYSLAN)
+    assert "Gevonden bij de pas" in page
+
+
+async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    await site.counter.service.pool.execute(
+        "INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on)"
+        " VALUES ('5555', 'NL-070288', 'D', 'Thuis', '2025-06-19'),"
+        " ('5555', 'NL-083424', 'F', 'Fryslan', '2025-06-19'),"
+        " ('1555', 'NL-083485', 'C18', 'Nieuwegein', '2025-06-19')"
+    )
+    page = (await scanned(clerk, "1555500001")).text
+    assert page.count('<span class="expired">5555</span>') == 2
+    assert '<span class="">1555</span>' in page
+    for isil in ("NL-070288", "NL-083424", "NL-083485"):
+        assert 'name="home_isil" id="isil-' in page
+        assert f'value="{isil}" required' in page
+    assert "home_isil" not in fields_of(page, "new-guest"), "none of them is chosen for the clerk"
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [("frysl", True), ("nl-0834", True), ("drenthe", True), ("zzz", False), ("", False)],
+    ids=range(5),
+)
+async def test_r2_a_library_is_found_by_name_or_isil(
+    clerk: httpx.AsyncClient, typed: str, found: bool
+) -> None:
+    fields = fields_of((await scanned(clerk, "0770999999")).text, "new-guest")
+    page = (await clerk.post("/gasten/nieuw/bibliotheek", data=fields | {"library": typed})).text
+    assert ('class="button choice" name="home_isil"' in page) is found
+    assert ("Geen bibliotheek gevonden" in page) is not found
+    assert 'value="0770999999"' in page
+
+
+@pytest.mark.parametrize("card", ["", "12|34", "1" * 21, "pas!"], ids=range(4))
+async def test_r1_what_is_no_card_is_said_beside_the_field(clerk: httpx.AsyncClient, card: str) -> None:
+    answer = await scanned(clerk, card)
+    assert answer.status_code == 422
+    assert "Dit is geen pasnummer" in answer.text
+    assert "Scan de pas opnieuw" in answer.text
+
+
+BLOCKED = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
+EARLIER = date(2025, 9, 10)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (
+            Refused((Reason.FINES, Reason.CARD_LOST), because_ended=False),
+            (409, BLOCKED, "er staat een boete te lang open; de pas is als verloren gemeld."),
+        ),
+        (
+            Refused((Reason.EXPIRED,), because_ended=True),
+            (409, BLOCKED, "De klant moet contact opnemen met de eigen bibliotheek."),
+        ),
+        (Valid(JAN, EARLIER, "0770888888"), (409, BLOCKED, "het abonnement is verlopen.")),
+        (
+            Valid(JAN, None, "0770888888", is_guest_subscription=True),
+            (409, "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement.", "zelf lid is."),
+        ),
+        (
+            Unavailable("timed out"),
+            (503, "De thuisbibliotheek antwoordt nu niet.", "Wat u heeft ingevuld, staat er nog."),
+        ),
+    ],
+    ids=["blocked", "expired", "ended", "chained", "unavailable"],
+)
+async def test_r4_what_home_says_is_told_with_what_to_do_next(
+    site: Site, clerk: httpx.AsyncClient, verdict: Verdict, told: tuple[int, str, str]
+) -> None:
+    status, sentence, next_step = told
+    site.counter.home.answers(HOME, "0770888888", verdict)
+    fields = fields_of((await scanned(clerk, "0770888888")).text, "new-guest")
+    async with site.counter.nothing_written():
+        answer = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})
+    assert answer.status_code == status
+    assert sentence in answer.text
+    assert next_step in answer.text
+    assert 'value="0770888888"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("isil", "status", "sentence"),
+    [
+        ("L-070288", 422, "Dit is geen ISIL-code"),
+        ("NL-999999", 404, "Er is geen thuisbibliotheek met deze ISIL-code bekend."),
+        ("NL-070297", 409, "Deze pas is van uw eigen bibliotheek."),
+        (FRYSLAN, 404, "De thuisbibliotheek kent deze pas niet."),
+    ],
+    ids=range(4),
+)
+async def test_r3_r11_a_wrong_library_is_refused_before_anything_else_is_asked(
+    clerk: httpx.AsyncClient, isil: str, status: int, sentence: str
+) -> None:
+    fields = fields_of((await scanned(clerk, "0770777777")).text, "new-guest")
+    answer = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": isil})
+    assert answer.status_code == status
+    assert sentence in answer.text
+    assert f'value="{isil}"' in answer.text, "what was typed is still there"
+
+
+async def test_r5_what_home_told_is_asked_again_when_it_is_saved(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    card = member(site)
+    fields = fields_of(await details_of(clerk, card), "new-guest")
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none", "name": "Mallory"})
+    guest = await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))
+    assert "J. Jansen" in guest.text
+    assert "Mallory" not in guest.text
+
+
+async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_guest(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    card = member(site)
+    fields = fields_of(await details_of(clerk, card), "new-guest") | {"choice": "none"}
+    first = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+    async with site.counter.nothing_written():
+        second = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+        assert second.headers["location"] == first.headers["location"]
+        other = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"idempotency_key": "another form"})
+    guest = first.headers["location"].removesuffix("/ingeschreven")
+    assert other.headers["location"] == guest
+    assert "Deze klant is hier al ingeschreven" in (await clerk.get(guest)).text
+
+
+@pytest.mark.parametrize("step", ["zoek", "opslaan"])
+async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
+    site: Site, clerk: httpx.AsyncClient, step: str
+) -> None:
+    fields = fields_of(await details_of(clerk, member(site)), "new-guest") | EXISTING
+    async with site.counter.nothing_written():
+        found = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": step})
+        assert "jan@example.org" in found.text
+        fields = fields_of(found.text, "new-guest")
+        not_taken = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+        assert "Druk op Koppelen als dit het inlogaccount van de klant is." in not_taken.text
+        taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": "koppel"})
+        fields = fields_of(taken.text, "new-guest")
+        changed = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"username": "somebody else"})
+        assert "geen inlogaccount met deze gebruikersnaam" in changed.text
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+    assert "Koppeling in behandeling" in (await clerk.get(saved.headers["location"])).text
+
+
+@pytest.mark.parametrize(
+    ("choice", "sentence"),
+    [
+        ({"choice": "existing", "username": " "}, "Vul de gebruikersnaam van het inlogaccount"),
+        ({"choice": "existing", "username": "niemand"}, "geen inlogaccount met deze gebruikersnaam"),
+        ({"choice": "new", "new_username": " ", "new_email": "a@b.nl"}, "Vul een gebruikersnaam in."),
+        ({"choice": "new", "new_username": "jan", "new_email": "a b"}, "Dit is geen e-mailadres."),
+    ],
+    ids=range(4),
+)
+async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
+    site: Site, clerk: httpx.AsyncClient, choice: dict[str, str], sentence: str
+) -> None:
+    fields = fields_of(await details_of(clerk, member(site)), "new-guest")
+    async with site.counter.nothing_written():
+        answer = await clerk.post(
+            "/gasten/nieuw/opslaan", data=fields | choice | {"identity_document_checked": "yes"}
+        )
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert fields_of(answer.text, "new-guest")["identity_document_checked"] == "yes", "nothing is lost"
+
+
+async def test_accounts_that_cannot_be_looked_up_keep_nobody_from_registering(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    fields = fields_of(await details_of(clerk, member(site)), "new-guest") | EXISTING
+    site.counter.accounts.down = True
+    try:
+        answer = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+        assert (answer.status_code, "schrijf nu in zonder inlogaccount" in answer.text) == (503, True)
+        saved = await clerk.post(
+            "/gasten/nieuw/opslaan", data=fields_of(answer.text, "new-guest") | {"choice": "none"}
+        )
+        assert saved.status_code == 303
+    finally:
+        site.counter.accounts.down = False
+
+
+async def test_r8_r9_what_the_patron_is_told_afterwards(site: Site, clerk: httpx.AsyncClient) -> None:
+    with_chip = await clerk.get(await register(clerk, member(site), card_has_chip="yes") + "/ingeschreven")
+    assert "<strong>125</strong> (code 780" in with_chip.text
+    assert "Lenen kan bij de zelfservice." in with_chip.text
+    without = await clerk.get(await register(clerk, member(site)) + "/ingeschreven")
+    assert "Lenen kan alleen aan de balie" in without.text
+
+
+async def test_r20_another_organisation_registers_a_guest_of_its_own(
+    site: Site, clerk: httpx.AsyncClient
+) -> None:
+    card = member(site)
+    guest = await register(clerk, card)
+    async with site.signed_in("k.bakker") as delft:
+        assert (await delft.get(guest)).status_code == 404
+        own = await register(delft, card)
+        assert own != guest
+        page = (await delft.get(f"{own}/ingeschreven")).text
+        assert "125" not in page, "no strips there, by its settings (R8)"
