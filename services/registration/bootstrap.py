@@ -123,6 +123,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             term_checks=PostgresTermChecks(pool),
             organisations=_organisations(settings),
             isil_aliases=directory.aliases,
+            home_library_names={isil: library.name for isil, library in directory.libraries.items()},
             person_ref_key=person_ref_key,
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),

@@ -59,7 +59,7 @@ async def show(guest_id: UUID, clerk: TheClerk, registration: TheRegistration) -
     responses=documented(KINDS, errors.GuestNotFound),
 )
 async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegistration) -> GuestJson:
-    """Does what the answer asks for (R12); without one in 2 s the term is kept, and stale (R13)."""
+    """Does what the answer asks for (R12); without one in 2 s the term is kept, told to be stale (R13)."""
     return await write(
         lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS)
     )
@@ -75,6 +75,7 @@ async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegist
         errors.HomePatronNotFound,
         errors.NotExpired,
         errors.NoLongerRegistered,
+        errors.GuestMerged,
         errors.GuestErased,
         errors.AlreadyLinked,
         errors.ChainedGuest,
@@ -94,7 +95,9 @@ async def reregister(
 @router.post(
     "/{guest_id}/deregistration",
     summary="Take back a registration that was a mistake",
-    responses=documented(KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestErased),
+    responses=documented(
+        KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
+    ),
 )
 async def deregister(
     guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration

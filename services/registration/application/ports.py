@@ -8,7 +8,7 @@ tests. A write answers `Written`; to show the guest afterwards, call `show_guest
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Protocol
 from uuid import UUID
@@ -161,7 +161,8 @@ class Registration:
     """The collaborators of the use cases.
 
     `isil_aliases`: base of a library that merged -> base of the one it is part of now (R3). `organisations`:
-    code -> guest library.
+    code -> guest library. `home_library_names`: base of a library that can be asked -> its name, which may be
+    empty.
     """
 
     store: AggregateStore
@@ -176,3 +177,4 @@ class Registration:
     person_ref_key: bytes
     clock: Clock
     erasure_ledger: ErasureLedger = NO_LEDGER
+    home_library_names: Mapping[str, str] = field(default_factory=dict)

@@ -80,12 +80,12 @@ def test_the_local_stack_has_a_directory() -> None:
         ("tls_verify = false", "tls_verify: may be false only for a host on this machine; give tls_ca_file"),
         ('tls = false\ntls_server_name = "a"', "tls_server_name: means nothing without TLS; add tls = true"),
         (
-            'expiry_format = "DD-MM-YY"',
-            "libraries.NL-070288.expiry_format: must be YYYY, MM and DD, once each",
+            'date_format = "DD-MM-YY"',
+            "libraries.NL-070288.date_format: must be YYYY, MM and DD, once each",
         ),
         (
-            'expiry_format = "DD-DD-YYYY"',
-            "libraries.NL-070288.expiry_format: must be YYYY, MM and DD, once each",
+            'date_format = "DD-DD-YYYY"',
+            "libraries.NL-070288.date_format: must be YYYY, MM and DD, once each",
         ),
         (
             'refusing_flags = ["lost"]',

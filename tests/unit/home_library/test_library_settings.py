@@ -73,7 +73,7 @@ def test_r4_without_any_flag_bl_no_still_refuses() -> None:
     ],
 )
 def test_r12_the_end_is_read_as_the_library_writes_it(form: str, text: str) -> None:
-    verdict = asked(set(), text, expiry_format=form)
+    verdict = asked(set(), text, date_format=form)
     assert isinstance(verdict, Valid)
     assert verdict.ends_on == date(2025, 12, 31)
 
@@ -87,6 +87,7 @@ def test_r12_the_end_is_read_as_the_library_writes_it(form: str, text: str) -> N
         ("DD.MM.YYYY", "31x12x2025"),
         ("DD-MM-YYYY", "31-12-2025 12:00"),
         ("YYYYMMDD", "31-12-2025"),
+        ("YYYYMMDD", "99991231   Z235900"),
     ],
 )
 def test_r12_an_end_in_another_form_is_not_guessed(form: str, text: str) -> None:

@@ -84,7 +84,7 @@ class Library(BaseModel):
     encoding: Literal["cp850", "utf-8"] = "cp850"
     checksums: bool = True
     expiry_field: FieldCode | None = None
-    expiry_format: DateFormat = STANDARD
+    date_format: DateFormat = STANDARD
     birth_date_field: FieldCode | None = None
     patron_type_field: FieldCode | None = None
     guest_patron_types: frozenset[str] = frozenset()

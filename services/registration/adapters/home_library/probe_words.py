@@ -113,5 +113,5 @@ def _ends(ends_on: EndsOn, today: date) -> str:
     if isinstance(ends_on, date):
         return f"{'ended' if ends_on < today else 'ends'} on {ends_on}"
     if ends_on is UNREADABLE:
-        return "end date cannot be read: check expiry_field and expiry_format"
+        return "end date cannot be read: check expiry_field and date_format"
     return "no end known"

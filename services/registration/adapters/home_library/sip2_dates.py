@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -66,8 +66,15 @@ def parse_date(text: str) -> date | None:
     if zone in _LOCAL_ZONES:
         return moment.date()
     if zone == _UTC:
-        return moment.replace(tzinfo=ZoneInfo("UTC")).astimezone(_AMSTERDAM).date()
+        return _in_amsterdam(moment)
     return None
+
+
+def _in_amsterdam(utc: datetime) -> date | None:
+    try:
+        return utc.replace(tzinfo=UTC).astimezone(_AMSTERDAM).date()
+    except OverflowError:  # the last evening of the year 9999 is "for ever" to some systems
+        return None
 
 
 def _day(year: str, month: str, day: str) -> date | None:

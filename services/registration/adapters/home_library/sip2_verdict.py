@@ -4,7 +4,7 @@ from datetime import date
 
 from registration.adapters.home_library.failures import GarbledReply
 from registration.adapters.home_library.library import Library
-from registration.adapters.home_library.sip2_dates import date_reader, parse_date
+from registration.adapters.home_library.sip2_dates import date_reader
 from registration.adapters.home_library.sip2_messages import PatronReply
 from registration.adapters.home_library.status_flags import reasons_of
 from registration.domain.card import canonical_card_number
@@ -58,14 +58,14 @@ def _end_date(reply: PatronReply, library: Library) -> EndsOn:
         return None
     if code in reply.conflicting:
         return UNREADABLE
-    return date_reader(library.expiry_format)(told) or UNREADABLE
+    return date_reader(library.date_format)(told) or UNREADABLE
 
 
 def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
     birth_date = reply.value(library.birth_date_field) if library.birth_date_field else ""
     return PatronDetails(
         name=name,
-        birth_date=parse_date(birth_date),
+        birth_date=date_reader(library.date_format)(birth_date),
         address=reply.value("BD") or None,
         email=reply.value("BE") or None,
     )
