@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from registration.application.ports import Registration
 from registration.domain.card import canonical_card_number, prefix_readings
 from registration.domain.errors import Candidate
+from registration.domain.isil import Isil
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,20 @@ async def look_up_home_library(card_number: str, registration: Registration) -> 
     """Look up both readings of the card's prefix. Raises MalformedCardNumber."""
     readings = prefix_readings(canonical_card_number(card_number))
     found = await registration.card_prefixes.candidates(readings)
-    candidates = tuple({candidate.isil: candidate for candidate in found}.values())
+    candidates = _as_they_are_now(found, registration.isil_aliases)
     if not candidates:
         return HomeLibraryMatch("none", ())
     return HomeLibraryMatch("one" if len(candidates) == 1 else "ambiguous", candidates)
+
+
+def _as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> tuple[Candidate, ...]:
+    """Each library once; one that merged is the one that it is part of now, by that one's own name (R3)."""
+    now: dict[str, Candidate] = {}
+    for candidate in found:
+        known = Isil.parse(candidate.isil)
+        current = known.surviving(aliases)
+        if current.same_library(known):
+            now[current.base] = candidate
+        else:
+            now.setdefault(current.base, replace(candidate, isil=str(current)))
+    return tuple(now.values())

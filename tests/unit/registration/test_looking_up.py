@@ -52,6 +52,22 @@ async def test_r2_the_same_library_by_both_readings_is_one(desk: Desk) -> None:
     assert (await look_up_home_library("6450800012", desk.registration)).match == "one"
 
 
+async def test_r2_a_library_that_merged_and_the_one_it_is_part_of_are_one(desk: Desk) -> None:
+    merged, surviving = Candidate("NL-070299", "Oud", "X"), Candidate(GRONINGEN, "Groningen", "GR")
+    for both in ([merged, surviving], [surviving, merged]):
+        desk.prefixes.by_prefix = {"4508": both}
+        match = await look_up_home_library("6450800012", desk.registration)
+        assert match == HomeLibraryMatch("one", (surviving,))
+    desk.prefixes.by_prefix = {"4508": [merged]}
+    match = await look_up_home_library("6450800012", desk.registration)
+    assert match == HomeLibraryMatch("one", (Candidate(GRONINGEN, "Oud", "X"),))
+
+
+async def test_r2_two_locations_of_one_library_are_one(desk: Desk) -> None:
+    desk.prefixes.by_prefix = {"4508": [replace(FRYSLAN, isil="NL-0834240001")], "6450": [FRYSLAN]}
+    assert (await look_up_home_library("6450800012", desk.registration)).match == "one"
+
+
 async def test_r2_no_library_is_none(desk: Desk) -> None:
     assert await look_up_home_library(CARD, desk.registration) == HomeLibraryMatch("none", ())
     with pytest.raises(MalformedCardNumber):
