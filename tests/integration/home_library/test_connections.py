@@ -2,6 +2,8 @@
 
 import asyncio
 
+from prometheus_client import REGISTRY
+
 from infra.local.ports import free_port
 from registration.adapters.home_library.directory import Directory
 from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries, home_libraries
@@ -118,6 +120,21 @@ async def test_a9_hanging_up_over_one_card_keeps_nobody_else_waiting(
         assert isinstance(await libraries.ask(ISIL, "0990139370"), Unavailable)
     host.usually[b"63"] = about_whom_it_was_asked
     assert _card(await libraries.ask(ISIL, CARD)) == CARD
+
+
+async def test_a9_verdicts_and_seconds_are_counted_for_each_library(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    def counted(verdict: str) -> float:
+        labels = {"isil": ISIL, "verdict": verdict}
+        return REGISTRY.get_sample_value("registration_home_library_seconds_count", labels) or 0
+
+    before = {verdict: counted(verdict) for verdict in ("valid", "not_found", "unavailable")}
+    host.says(b"63", checked(VALID), checked(VALID), checked(text_of("not_found")), hang_up, hang_up)
+    for _ in range(4):
+        await libraries.ask(ISIL, CARD)
+    more = {verdict: counted(verdict) - known for verdict, known in before.items()}
+    assert more == {"valid": 2, "not_found": 1, "unavailable": 1}
 
 
 async def test_a9_no_library_slows_another(host: Sip2Host) -> None:

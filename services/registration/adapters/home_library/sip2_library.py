@@ -54,7 +54,8 @@ class Sip2Library:
         that was idle for long) is tried once more, on a new one. A time-out is not: waiting twice helps
         nobody.
         """
-        await self._turn()
+        if self._rate is not None:
+            await self._rate.acquire()
         until = self._now() + self._library.connect_seconds + self._library.answer_seconds
         if self._free.locked():
             await self._await_connection(until)
@@ -80,7 +81,8 @@ class Sip2Library:
     async def _once_more(self, card_number: str, until: float) -> PatronReply:
         """Ask on a new connection. Waiting for our turn is not the library's fault, nor the asker's."""
         began = self._now()
-        await self._turn()
+        if self._rate is not None:
+            await self._rate.acquire()
         self._idle.close()
         return await self._question(card_number, until + self._now() - began)
 
@@ -96,10 +98,6 @@ class Sip2Library:
             raise
         self._idle.put(connection)
         return reply
-
-    async def _turn(self) -> None:
-        if self._rate is not None:
-            await self._rate.acquire()
 
     async def _await_connection(self, until: float) -> None:
         try:
