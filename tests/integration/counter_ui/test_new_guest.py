@@ -63,8 +63,15 @@ async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [("frysl", True), ("nl-0834", True), ("drenthe", True), ("zzz", False), ("", False)],
-    ids=range(5),
+    [
+        ("frysl", True),
+        ("FRYSLAN service", True),
+        ("nl-0834", True),
+        ("drenthe", True),
+        ("zzz", False),
+        ("", False),
+    ],
+    ids=range(6),
 )
 async def test_r2_a_library_is_found_by_name_or_isil(
     clerk: httpx.AsyncClient, typed: str, found: bool
