@@ -95,8 +95,9 @@ async def save(
         chosen = await account_chosen(draft, draft.home_isil, registration)
         if isinstance(chosen, Searched):
             return _searched(request, chosen)
-        command = _command(draft, staff.branch, chosen)
+        command = _command(draft, draft.branch or staff.branch, chosen)
         done = await write(lambda context: register_guest(command, context, registration))
+        request.session["branch"] = command.branch  # chosen once
     except AlreadyRegistered as already:
         return _known_already(request, already)
     except Exception as error:  # whatever it is: what was filled in is not lost
