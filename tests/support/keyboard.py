@@ -54,8 +54,12 @@ class Keyboard:
         await self.reaches(name)
         await self.enters()
 
+    async def opens(self, address: str) -> None:
+        await self.page.goto(address)
+        await self.is_ready()
+
     async def signs_in(self, address: str, person: str = "Marijke Visser") -> None:
-        await self.page.goto(f"{address}/")
+        await self.opens(f"{address}/")
         await self.goes(person)
         await self.page.wait_for_url(f"{address}/")
         await self.is_ready()

@@ -70,9 +70,8 @@ class ListedPrefixes:
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         return [candidate for prefix in prefixes for candidate in self.by_prefix.get(prefix, [])]
 
-    async def libraries(self, text: str) -> Sequence[Candidate]:
-        everyone = [candidate for candidates in self.by_prefix.values() for candidate in candidates]
-        return [each for each in everyone if text.lower() in f"{each.isil} {each.name}".lower()]
+    async def libraries(self) -> Sequence[Candidate]:
+        return [candidate for candidates in self.by_prefix.values() for candidate in candidates]
 
 
 class ListedAccounts:

@@ -22,7 +22,6 @@ CREATE TABLE card_prefixes (
 );
 """
 _COLUMNS = ("prefix", "isil", "organisation_code", "organisation", "updated_on")
-MOST_LIBRARIES = 20  # more than these nobody reads: a clerk types another letter
 _Row = tuple[str, str, str, str, date]
 
 
@@ -71,14 +70,10 @@ class PostgresCardPrefixes:
         )
         return [Candidate(row["isil"], row["organisation"], row["organisation_code"]) for row in rows]
 
-    async def libraries(self, text: str) -> Sequence[Candidate]:
-        """See `CardPrefixes.libraries`; by name."""
+    async def libraries(self) -> Sequence[Candidate]:
+        """See `CardPrefixes.libraries`."""
         rows = await self._pool.fetch(
             "SELECT DISTINCT isil, organisation, organisation_code FROM card_prefixes"
-            " WHERE strpos(lower(organisation), lower($1)) > 0 OR strpos(isil, upper($1)) > 0"
-            " ORDER BY organisation, isil LIMIT $2",
-            text,
-            MOST_LIBRARIES,
         )
         return [Candidate(row["isil"], row["organisation"], row["organisation_code"]) for row in rows]
 

@@ -99,8 +99,8 @@ class CardPrefixes(Protocol):
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         """Find the libraries whose cards carry one of these prefixes, each once."""
 
-    async def libraries(self, text: str) -> Sequence[Candidate]:
-        """Find the libraries of the table with this text in their name or ISIL, some twenty at most."""
+    async def libraries(self) -> Sequence[Candidate]:
+        """List the libraries of the table, each once."""
 
 
 class LoginAccounts(Protocol):

@@ -46,7 +46,10 @@ class AccountForm(BaseModel):
 
 
 class Draft(AccountForm):
-    """A registration under way. Name to `ends_on` are shown only: home is asked again when it is saved."""
+    """A registration under way. Name to `ends_on` are shown only: home is asked again when it is saved.
+
+    `branch`: where the clerk sits, when it is another than the session knows.
+    """
 
     card_number: Text = ""
     home_isil: Text = ""
@@ -56,6 +59,7 @@ class Draft(AccountForm):
     email: Text = ""
     ends_on: Text = ""
     subscription_code: Text = ""
+    branch: Text = ""
     identity_document_checked: bool = False
     card_has_chip: bool = False
     idempotency_key: Text = ""

@@ -57,16 +57,22 @@ async def search_library(
 async def ask_home(
     request: Request, clerk: TheCounterClerk, registration: TheRegistration, draft: TheDraft
 ) -> Response:
-    """Ok, Vervolg: home is asked; what it says is shown, and cannot be changed (R5)."""
+    """Ok, Vervolg: home is asked; what it says is shown, and cannot be changed (R5).
+
+    Without an ISIL the card tells which library it is, or the clerk does (R2).
+    """
     try:
+        if not draft.home_isil.strip():
+            scanned = await scan_card(draft.card_number, clerk.organisation, registration)
+            return first_step(request, draft, scanned)
         membership = await prepare_registration(
             draft.card_number, draft.home_isil, clerk.organisation, registration
         )
     except AlreadyRegistered as already:
         return _known_already(request, already)
     except RuleBroken as error:
-        scanned = await _scanned(draft, clerk, registration)
-        return first_step(request, draft, scanned, refusal=refusal_of(request, error))
+        libraries = await _scanned(draft, clerk, registration)
+        return first_step(request, draft, libraries, refusal=refusal_of(request, error))
     return second_step(request, _with_details(draft, membership))
 
 
@@ -89,8 +95,9 @@ async def save(
         chosen = await account_chosen(draft, draft.home_isil, registration)
         if isinstance(chosen, Searched):
             return _searched(request, chosen)
-        command = _command(draft, staff.branch, chosen)
+        command = _command(draft, draft.branch or staff.branch, chosen)
         done = await write(lambda context: register_guest(command, context, registration))
+        request.session["branch"] = command.branch  # chosen once
     except AlreadyRegistered as already:
         return _known_already(request, already)
     except Exception as error:  # whatever it is: what was filled in is not lost

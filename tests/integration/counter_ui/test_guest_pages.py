@@ -60,6 +60,13 @@ class Guest:
         fields = form_of(page.text, f"{self.path}/{action}")
         return await clerk.post(f"{self.path}/{action}", data=fields | more)
 
+    async def links(self, clerk: httpx.AsyncClient) -> httpx.Response:
+        """Search the account, see whose it is, and press Koppelen."""
+        link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
+        found = await clerk.post(link, data=fields | {"username": " jan.jansen", "step": "zoek"})
+        assert "jan@example.org" in found.text
+        return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
+
     async def shown(self, clerk: httpx.AsyncClient, tab: str = "klant") -> str:
         answer = await clerk.get(f"{self.path}?tab={tab}")
         assert answer.status_code == 200
@@ -146,11 +153,7 @@ async def test_r14_home_that_is_silent_at_reregistration_loses_nothing(
 async def test_r17_r21_an_account_is_searched_linked_told_live_and_unlinked_with_a_reason(
     clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
-    link = f"{guest.path}/koppelen"
-    fields = fields_of(await guest.shown(clerk, "inlogaccount"), "link")
-    found = await clerk.post(link, data=fields | {"username": " jan.jansen", "step": "zoek"})
-    assert "jan@example.org" in found.text
-    taken = await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
+    taken = await guest.links(clerk)
     assert taken.headers["location"] == f"{guest.path}?tab=inlogaccount"
     async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
         told = (json.loads(line[6:]) async for line in stream.aiter_lines() if line.startswith("data: "))
@@ -162,6 +165,18 @@ async def test_r17_r21_an_account_is_searched_linked_told_live_and_unlinked_with
     assert unlinked.status_code == 303
     assert "Geen inlogaccount" in await guest.shown(clerk, "inlogaccount")
     assert "account van een ouder" in await _history(clerk, guest)
+
+
+async def test_what_is_told_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
+    assert (await guest.links(clerk)).status_code == 303
+    stopping = guest.site.counter.app.state.operations.stopping
+    async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
+        lines = stream.aiter_lines()
+        assert await anext(lines)
+        stopping.set()
+        async for _ in lines:
+            pass
+    stopping.clear()
 
 
 async def test_r21_deregistered_with_a_reason_and_registered_afresh(

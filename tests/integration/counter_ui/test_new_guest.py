@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from registration.domain.verdict import Reason, Refused, Unavailable, Valid, Verdict
 from tests.support.counter_forms import details_of, fields_of, register
-from tests.support.counter_site import Site
+from tests.support.counter_site import Site, form_of
 from tests.support.registration_service import FRYSLAN, HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -63,8 +63,15 @@ async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [("frysl", True), ("nl-0834", True), ("drenthe", True), ("zzz", False), ("", False)],
-    ids=range(5),
+    [
+        ("frysl", True),
+        ("FRYSLAN service", True),
+        ("nl-0834", True),
+        ("drenthe", True),
+        ("zzz", False),
+        ("", False),
+    ],
+    ids=range(6),
 )
 async def test_r2_a_library_is_found_by_name_or_isil(
     clerk: httpx.AsyncClient, typed: str, found: bool
@@ -248,3 +255,17 @@ async def test_r20_another_organisation_registers_a_guest_of_its_own(
         assert own != guest
         page = (await delft.get(f"{own}/ingeschreven")).text
         assert "125" not in page, "no strips there, by its settings (R8)"
+
+
+async def test_in_english_a_refusal_and_the_page_of_a_guest(site: Site) -> None:
+    async with site.signed_in() as clerk:
+        language = form_of((await clerk.get("/")).text, "/taal")
+        await clerk.post("/taal", data=language | {"language": "en"})
+        site.counter.home.answers(HOME, "0770888887", Refused((Reason.FINES,), because_ended=False))
+        fields = fields_of((await scanned(clerk, "0770888887")).text, "new-guest")
+        refused = (await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})).text
+        assert "The guest cannot be registered: reason [ The patron is blocked ]." in refused
+        assert "The patron has to contact their own library." in refused
+        page = (await clerk.get(await register(clerk, member(site)) + "?tab=inlogaccount")).text
+        assert "Use an existing login account" in page
+        assert "Deregister" in page
