@@ -33,7 +33,7 @@ class CountryLives(Lives):
     def _home(self, number: int) -> str:
         return isil_of(number % self.libraries)
 
-    def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:  # noqa: ARG002
+    def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:
         now += CONFIRMED_AFTER
         answer = Valid(SOMEBODY, ends_on(number), "0")
         guest.check_term(answer, today=now.date(), now=now)
@@ -68,5 +68,3 @@ async def simulated(behaviours: Sequence[str]) -> AsyncIterator[list[int]]:
     finally:
         process.terminate()
         await process.wait()
-
-

@@ -95,10 +95,9 @@ class Lives:
             sealed_details=seal_details(self._details(), key),
             wish=LinkWish("existing", f"acc-{number:08d}"),
         )
-        guest = Guest.register(key.subject_id, admission, today=now.date(), now=now)
-        return guest
+        return Guest.register(key.subject_id, admission, today=now.date(), now=now)
 
-    def _home(self, number: int) -> str:  # noqa: ARG002 - a country has many
+    def _home(self, number: int) -> str:
         return "NL-070288"
 
     def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:

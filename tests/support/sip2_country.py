@@ -26,7 +26,7 @@ FIXED = b"00520260101    120000" + b"0000" * 6
 FINES = b" " * 10 + b"Y" + b" " * 3
 NO_FLAGS = b" " * 14
 CHANGING = 50
-"""Of so many guests one has another end, one fines, one ended, one is not known; for all others it is as before."""
+"""Of so many guests one has another end, one fines, one ended, one is unknown; all others are as before."""
 
 
 def ends_on(number: int) -> date:
