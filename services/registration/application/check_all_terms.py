@@ -95,13 +95,15 @@ async def _ask_library(library: str, isils: Sequence[str], run: NightRun) -> Non
         run.problems[library] = "not in the settings"
         return
     for isil in isils:
-        after = BEFORE_ALL
-        while library not in run.left_alone:
-            page = await run.nights.page(run.night, isil, after, PAGE)
-            if not page:
-                break
-            await _check_page(library, isil, page, connections, run)
-            after = page[-1].guest_id
+        page = await run.nights.page(run.night, isil, BEFORE_ALL, PAGE)
+        while page and library not in run.left_alone:
+            # The next page is read while home answers: neither waits for the other.
+            following = asyncio.ensure_future(run.nights.page(run.night, isil, page[-1].guest_id, PAGE))
+            try:
+                await _check_page(library, isil, page, connections, run)
+                page = await following
+            finally:
+                following.cancel()
 
 
 async def _check_page(
