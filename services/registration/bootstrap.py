@@ -18,6 +18,7 @@ from registration.adapters.database import schema_is_there
 from registration.adapters.home_library.directory import Directory, load_directory
 from registration.adapters.home_library.home_libraries import home_libraries
 from registration.adapters.identity_api import IdentityApi
+from registration.adapters.night_measures import measure_last_night
 from registration.adapters.nights import PostgresNights
 from registration.adapters.published_messages import published_messages
 from registration.adapters.registrations import PostgresRegistrations
@@ -156,7 +157,11 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
+        measures=(
+            service.inbox.held.count,
+            partial(measure_views, service.pool, VIEWS),
+            partial(measure_last_night, service.nights),
+        ),
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

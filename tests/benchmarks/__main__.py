@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 
 from infra.local.postgres import Postgres
-from tests.benchmarks import rebuild_views, register_guests, save_aggregates
+from tests.benchmarks import check_terms, rebuild_views, register_guests, save_aggregates
 from tests.benchmarks.results import Result, table_of, write_json
 
 RESULTS = Path(".bench/results.json")
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "save-aggregates": save_aggregates.measure,
     "register-guests": register_guests.measure,
     "rebuild-views": rebuild_views.measure,
+    "check-terms": check_terms.measure,
 }
 
 

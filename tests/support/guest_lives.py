@@ -78,16 +78,16 @@ class Lives:
         organisation = "1001" if self._random.random() < 0.8 else "2002"
         began = datetime(2023, 1, 1, 9, tzinfo=UTC) + timedelta(minutes=self._random.randrange(1_300_000))
         guest = self._registered(number, organisation, key, began)
-        self._live_on(guest, key, began)
+        self._live_on(guest, key, began, number)
         return guest, organisation, row.values["wrapped"]  # type: ignore[return-value]
 
     def _registered(self, number: int, organisation: str, key: DataKey, now: datetime) -> Guest:
-        card = f"09{number:08d}"
+        card, home = f"09{number:08d}", self._home(number)
         admission = Admission(
             organisation=organisation,
             branch=self._random.choice(BRANCHES[organisation]),
-            home_isil="NL-070288",
-            person_ref=person_ref(PERSON_REF_KEY, "NL-070288", card),
+            home_isil=home,
+            person_ref=person_ref(PERSON_REF_KEY, home, card),
             card_has_chip=self._random.random() < 0.7,
             identity_document_checked=True,
             subscription_code="346",
@@ -95,12 +95,14 @@ class Lives:
             sealed_details=seal_details(self._details(), key),
             wish=LinkWish("existing", f"acc-{number:08d}"),
         )
-        guest = Guest.register(key.subject_id, admission, today=now.date(), now=now)
+        return Guest.register(key.subject_id, admission, today=now.date(), now=now)
+
+    def _home(self, number: int) -> str:
+        return "NL-070288"
+
+    def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:
         guest.grant_strips(now=now)
         guest.confirm_link(f"acc-{number:08d}", too_late=False, now=now)
-        return guest
-
-    def _live_on(self, guest: Guest, key: DataKey, now: datetime) -> None:
         details = self._details()
         for chance, what in ((0.9, "confirmed"), (0.4, "expired"), (0.7, "renewed"), (0.1, "blocked")):
             now += timedelta(days=self._random.randrange(1, 120), hours=self._random.randrange(8))
@@ -152,17 +154,22 @@ class Lives:
         ]
 
 
-def _window(arguments: tuple[int, int, MasterKeys]) -> Any:
-    first, count, master_keys = arguments
-    return Lives(first, master_keys).rows(first, count)
+Window = tuple[int, int, MasterKeys, type[Lives]]
 
 
-def _windows(guests: int, first: int, master_keys: MasterKeys) -> Iterator[tuple[int, int, MasterKeys]]:
+def _window(arguments: Window) -> Any:
+    first, count, master_keys, lives = arguments
+    return lives(first, master_keys).rows(first, count)
+
+
+def _windows(guests: int, first: int, master_keys: MasterKeys, lives: type[Lives]) -> Iterator[Window]:
     for start in range(first, first + guests, WINDOW):
-        yield start, min(WINDOW, first + guests - start), master_keys
+        yield start, min(WINDOW, first + guests - start), master_keys, lives
 
 
-async def fill_log(url: str, guests: int, master_keys: MasterKeys, first: int = 0) -> int:
+async def fill_log(
+    url: str, guests: int, master_keys: MasterKeys, first: int = 0, lives: type[Lives] = Lives
+) -> int:
     """Add so many guests to the log of a database that has its schema; the log's position afterwards.
 
     Only for a log that nobody else writes to meanwhile.
@@ -174,7 +181,7 @@ async def fill_log(url: str, guests: int, master_keys: MasterKeys, first: int = 
             await connection.fetchval("SELECT coalesce(max(notification_id), 0) FROM stored_events")
         )
         with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as processes:
-            windows = list(_windows(guests, first, master_keys))
+            windows = list(_windows(guests, first, master_keys, lives))
             for start in range(0, len(windows), 8):
                 made = [loop.run_in_executor(processes, _window, each) for each in windows[start : start + 8]]
                 for events, keys, index in await asyncio.gather(*made):

@@ -11,7 +11,10 @@ import asyncpg
 
 from registration.application.nights import DueGuest, LibraryNight, NightReport
 from registration.application.ports import TermCheck
+from registration.domain.events import Sealed
 from registration.domain.night import Night
+from registration.domain.term import Term
+from registration.domain.term_check import Status
 from registration.domain.term_tally import Tally
 from shared.event_log.transfer.tables import TransferredTable
 
@@ -50,8 +53,9 @@ WHERE due.begins_on < $1 AND (checked.checked_at >= $2 AND checked.verdict <> 'u
 """
 COUNT = f"SELECT due.home_isil, count(*) {DUE} GROUP BY due.home_isil"
 PAGE = f"""
-SELECT due.stream_id, coalesce(checked.night = $1 AND checked.verdict = 'unavailable', false) {DUE}
-AND due.home_isil = $3 AND due.stream_id > $4 ORDER BY due.stream_id LIMIT $5
+SELECT due.stream_id, due.organisation, due.status, due.begins_on, due.ends_on, due.provisional,
+    due.sealed_card, coalesce(checked.night = $1 AND checked.verdict = 'unavailable', false) {DUE}
+AND due.home_isil = $3 AND due.stream_id > $4 ORDER BY due.home_isil, due.stream_id LIMIT $5
 """
 
 BEGIN = """
@@ -103,7 +107,7 @@ class PostgresNights:
     async def page(self, night: Night, home_isil: str, after: UUID, limit: int) -> Sequence[DueGuest]:
         """See `Nights.page`."""
         rows = await self._pool.fetch(PAGE, night.day, night.begins_at, home_isil, after, limit)
-        return [DueGuest(guest_id, failed_before) for guest_id, failed_before in rows]
+        return [_due_guest(row) for row in rows]
 
     async def record(
         self, night: Night, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
@@ -144,3 +148,9 @@ class PostgresNights:
             for isil, left, problem, *counts in await self._pool.fetch(LIBRARIES, row["day"])
         ]
         return NightReport(Night(row["day"]), row["started_at"], row["ended_at"], libraries)
+
+
+def _due_guest(row: asyncpg.Record) -> DueGuest:
+    guest_id, organisation, status, begin, end, provisional, sealed_card, failed_before = row
+    term = Term(begin, end, provisional)
+    return DueGuest(guest_id, organisation, Status(status), term, Sealed(sealed_card), failed_before)

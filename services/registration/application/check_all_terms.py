@@ -9,13 +9,12 @@ from uuid import UUID
 
 from registration.application.check_terms import Answer, carry_out
 from registration.application.home import current_isil
-from registration.application.index_rows import new_number_rows
 from registration.application.nights import DueGuest, Nights
+from registration.application.personal_data import open_card
 from registration.application.ports import Context, Registration, day_of
 from registration.domain.errors import UnknownHomeLibrary
-from registration.domain.guest import Guest
 from registration.domain.night import Night
-from registration.domain.term_check import Status, decide
+from registration.domain.term_check import decide
 from registration.domain.term_tally import Tally
 from registration.domain.verdict import Unavailable, Valid
 from shared.event_log import Metadata
@@ -27,7 +26,6 @@ TRY_AGAIN_AFTER = 3.0
 """Seconds after all others are done: a library that failed gets a second chance in the same run."""
 
 BEFORE_ALL = UUID(int=0)
-ASKED_ABOUT = frozenset({Status.VALID, Status.SUSPENDED})
 
 
 CHANGES_AT_ONCE = 200
@@ -97,19 +95,22 @@ async def _ask_library(library: str, isils: Sequence[str], run: NightRun) -> Non
         run.problems[library] = "not in the settings"
         return
     for isil in isils:
-        after = BEFORE_ALL
-        while library not in run.left_alone:
-            page = await run.nights.page(run.night, isil, after, PAGE)
-            if not page:
-                break
-            await _check_page(library, isil, page, connections, run)
-            after = page[-1].guest_id
+        page = await run.nights.page(run.night, isil, BEFORE_ALL, PAGE)
+        while page and library not in run.left_alone:
+            # The next page is read while home answers: neither waits for the other.
+            following = asyncio.ensure_future(run.nights.page(run.night, isil, page[-1].guest_id, PAGE))
+            try:
+                await _check_page(library, isil, page, connections, run)
+                page = await following
+            finally:
+                following.cancel()
 
 
 async def _check_page(
     library: str, isil: str, page: Sequence[DueGuest], connections: int, run: NightRun
 ) -> None:
-    guests, cards = await _cards(page, run.registration)
+    guests = {each.guest_id: each for each in page}
+    cards = await _cards(page, run.registration)
     to_ask, answers = iter(cards.items()), dict[UUID, Answer]()
 
     async def keep_asking() -> None:
@@ -125,16 +126,13 @@ async def _check_page(
             answers[guest_id] = Answer(verdict, asked_at)
 
     await asyncio.gather(*(keep_asking() for _ in range(connections)))
-    failed_before = {each.guest_id for each in page if each.failed_before}
     tally = Tally()
     async with asyncio.TaskGroup() as changes:
         for guest_id, answer in answers.items():
             guest = guests[guest_id]
-            decisions = decide(
-                answer.verdict, guest.state.status, guest.state.term, day_of(run.registration.clock.now())
-            )
-            tally.count(answer.verdict, decisions, failed_before=guest_id in failed_before)
-            if decisions or _new_number(guest, answer, run.registration):
+            decisions = decide(answer.verdict, guest.status, guest.term, day_of(answer.asked_at))
+            tally.count(answer.verdict, decisions, failed_before=guest.failed_before)
+            if decisions or _is_new_number(answer, cards[guest_id]):
                 changes.create_task(_change(guest, answer, run))
     if answers:
         checks = {guest_id: answer.outcome() for guest_id, answer in answers.items()}
@@ -142,34 +140,28 @@ async def _check_page(
         run.told(len(checks))
 
 
-async def _cards(
-    page: Sequence[DueGuest], registration: Registration
-) -> tuple[Mapping[UUID, Guest], Mapping[UUID, str]]:
-    """Load the guests, and open the card numbers of those who are to be asked about.
+async def _cards(page: Sequence[DueGuest], registration: Registration) -> Mapping[UUID, str]:
+    """Open the card numbers of those who are to be asked about; whoever was erased has no key any more.
 
-    The list of the due may lag: it is the guest's own stream that says who is erased or expired meanwhile.
+    The list of the due shows whether an answer changes anything: the guest's own stream is read only then,
+    and decides. A night in which nothing happens reads no stream.
     """
-    ids = [each.guest_id for each in page]
-    guests = await registration.store.find_all(Guest, ids)
-    keys = await registration.data_keys.get_all(ids)
-    cards = {
-        guest_id: str(keys[guest_id].open(guest.state.sealed_card)["number"])
-        for guest_id, guest in guests.items()
-        if guest.state.status in ASKED_ABOUT and guest_id in keys
+    keys = await registration.data_keys.get_all([each.guest_id for each in page])
+    return {
+        each.guest_id: open_card(each.sealed_card, keys[each.guest_id]).number
+        for each in page
+        if each.guest_id in keys
     }
-    return guests, cards
 
 
-def _new_number(guest: Guest, answer: Answer, registration: Registration) -> bool:
-    """Say whether home gave out another number since (R10)."""
+def _is_new_number(answer: Answer, card_number: str) -> bool:
+    """Say whether home answers with another number than it was asked about (R10)."""
     verdict = answer.verdict
-    return isinstance(verdict, Valid) and bool(
-        new_number_rows(guest, verdict.canonical_card_number, registration)
-    )
+    return isinstance(verdict, Valid) and verdict.canonical_card_number != card_number
 
 
-async def _change(guest: Guest, answer: Answer, run: NightRun) -> None:
+async def _change(guest: DueGuest, answer: Answer, run: NightRun) -> None:
     """Decide again on the guest as it is by now, and save it; the counter may have been first."""
     async with run.changing:
-        context = Context(guest.state.organisation, run.metadata)
-        await carry_out(guest.id, answer, context, run.registration)
+        context = Context(guest.organisation, run.metadata)
+        await carry_out(guest.guest_id, answer, context, run.registration)

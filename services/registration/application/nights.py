@@ -9,15 +9,22 @@ from typing import Protocol
 from uuid import UUID
 
 from registration.application.ports import TermCheck
+from registration.domain.events import Sealed
 from registration.domain.night import Night
+from registration.domain.term import Term
+from registration.domain.term_check import Status
 from registration.domain.term_tally import Tally
 
 
 @dataclass(frozen=True, slots=True)
 class DueGuest:
-    """A guest to ask about. `failed_before`: asked tonight already, without an answer."""
+    """A guest to ask about, as listed. `failed_before`: asked tonight already, without an answer."""
 
     guest_id: UUID
+    organisation: str
+    status: Status
+    term: Term
+    sealed_card: Sealed
     failed_before: bool
 
 

@@ -84,11 +84,16 @@ def seal_wish(choice: LoginAccountChoice, key: DataKey) -> LinkWish:
             return NO_ACCOUNT
 
 
+def open_card(sealed_card: Sealed, key: DataKey) -> Card:
+    """Open the card numbers alone."""
+    card = key.open(sealed_card)
+    return Card(card["number"], tuple(card["aliases"]))
+
+
 async def open_personal_data(guest: Guest, registration: Registration) -> PersonalData | None:
     """Open what is known of the person; None once it was erased."""
     key = await registration.data_keys.get(guest.id)
     if key is None:
         return None
-    card = key.open(guest.state.sealed_card)
     details = key.open(guest.state.sealed_details)
-    return PersonalData(Card(card["number"], tuple(card["aliases"])), PatronDetails(**details))
+    return PersonalData(open_card(guest.state.sealed_card, key), PatronDetails(**details))

@@ -12,13 +12,16 @@ from shared.projections import Happened, Rows, View, ViewTable
 
 
 def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
-    """A check changes neither an expired nor a deregistered guest, so these are not due."""
+    """A check changes neither an expired nor a deregistered guest, so these are not due.
+
+    The card stays sealed: with it here, a night need not read the stream of a guest for whom nothing changes.
+    """
     state = guest_after(events)
     if state.status not in {Status.VALID, Status.SUSPENDED}:
         return [[]]
     row = (
         *(events[0].event.originator_id, state.organisation, Isil(state.home_isil).base, state.status.value),
-        *(state.term.begin, state.term.end, state.term.provisional),
+        *(state.term.begin, state.term.end, state.term.provisional, bytes(state.sealed_card)),
     )
     return [[row]]
 
@@ -32,7 +35,8 @@ VIEW = View(
             name="terms_due",
             columns="""
                 organisation text NOT NULL, home_isil text NOT NULL, status text NOT NULL,
-                begins_on date NOT NULL, ends_on date, provisional boolean NOT NULL
+                begins_on date NOT NULL, ends_on date, provisional boolean NOT NULL,
+                sealed_card bytea NOT NULL
             """,
             indexes=("(home_isil, stream_id)",),
         ),

@@ -215,6 +215,24 @@ async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(lib
     assert ((await library.show(away)).status, (await library.show(away)).term.stale) == ("valid", True)
 
 
+async def test_the_last_night_shows_at_metrics(library: Library) -> None:
+    await library.register("1")
+    await library.register("2", FRYSLAN)
+    library.home.goes_down(HOME)
+    await library.run()
+    async with library.counter.client(scope="counter") as client:
+        shown = (await client.get("/metrics")).text.splitlines()
+    assert 'term_check_guests{outcome="confirmed"} 1.0' in shown
+    assert 'term_check_guests{outcome="failed"} 1.0' in shown
+    assert "term_check_left_guests 1.0" in shown
+    assert "term_check_left_libraries 1.0" in shown
+    ended = on_day(TOMORROW).timestamp()
+    assert any(
+        line.startswith("term_check_ended_timestamp_seconds ") and float(line.split()[1]) == ended
+        for line in shown
+    )
+
+
 async def test_r14_who_registers_again_amid_the_question_keeps_what_home_said_last(
     library: Library,
 ) -> None:

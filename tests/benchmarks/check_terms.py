@@ -1,0 +1,133 @@
+"""Guests that the nightly term check deals with in a second, beside others who only ask (R12, A9).
+
+Ours reads the guests, opens their card numbers, asks, decides and remembers; the others ask and read the
+answer. All ask the same simulated home libraries, in a process of their own, over as many connections: once
+libraries that take five milliseconds to answer, once libraries that answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from statistics import median
+from time import perf_counter
+from uuid import uuid4
+
+import structlog
+
+from infra.local.postgres import Postgres
+from registration.adapters.database import SCHEMA
+from registration.adapters.home_library.directory import read_directory
+from registration.adapters.home_library.home_libraries import home_libraries
+from registration.adapters.in_memory import SetClock
+from registration.adapters.nights import PostgresNights
+from registration.adapters.registrations import PostgresRegistrations
+from registration.adapters.term_checks import PostgresTermChecks
+from registration.application.check_all_terms import check_all_terms
+from registration.application.nights import NightReport
+from registration.application.ports import Registration
+from registration.domain.night import Night
+from registration.read_models.terms_due import VIEW
+from shared.event_log import Metadata, PostgresDataKeys, PostgresEventLog
+from shared.postgres import migrate, open_pool
+from shared.projections.building import Source
+from shared.projections.rebuild import rebuild
+from tests.benchmarks.guests import MASTER_KEYS
+from tests.benchmarks.results import Result
+from tests.benchmarks.sip2_contestants import ask_barely, ask_blocking
+from tests.support.country import FourLibraries, directory_of, simulated
+from tests.support.guest_lives import PERSON_REF_KEY, fill_log
+from tests.support.registration import desk_over
+
+GUESTS = 6000
+LIBRARIES = FourLibraries.libraries
+CONNECTIONS = 4
+ROUNDS = 3
+BLOCKING_GUESTS = 600
+FIRST_NIGHT = date(2060, 1, 1)
+METADATA = Metadata("benchmark", uuid4())
+OF_BARE_LOOP = 0.6
+TIMES_BLOCKING = 8.0
+KINDS = {"brisk": "answered in 5 ms", "answers": "answered at once"}
+
+
+async def measure(server: Postgres) -> Sequence[Result]:
+    """Run the contestants in turn, three rounds each, against either kind of library."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    url = server.create_database("check_terms", "tests")
+    await migrate(url, SCHEMA)
+    await fill_log(url, GUESTS, MASTER_KEYS, lives=FourLibraries)
+    await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
+    results: list[Result] = []
+    night = Night(FIRST_NIGHT)
+    for kind, name in KINDS.items():
+        async with AsyncExitStack() as opened:
+            ports = await opened.enter_async_context(simulated([kind] * LIBRARIES))
+            ours = await _ours(url, ports, opened)
+            await ours.run(night)  # whoever changes does so now: then come nights as most nights are
+            await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
+            rates: dict[str, list[float]] = {"ours": [], "bare": [], "blocking": []}
+            for _ in range(ROUNDS):
+                night = Night(night.day + timedelta(days=1))
+                rates["ours"].append(await ours.run(night))
+                rates["bare"].append(await ask_barely(ports, CONNECTIONS, _cards(GUESTS)))
+                blocking = asyncio.to_thread(ask_blocking, ports, _cards(BLOCKING_GUESTS))
+                rates["blocking"].append(await blocking)
+        night = Night(night.day + timedelta(days=1))
+        results += _results(name, {who: median(each) for who, each in rates.items()})
+    return results
+
+
+def _results(name: str, rates: dict[str, float]) -> list[Result]:
+    ours = f"term checks, {name}"
+    return [
+        Result(ours, "guests/s", rates["ours"], rates["bare"], "bare asyncio SIP2", "higher", OF_BARE_LOOP),
+        Result(
+            ours, "guests/s", rates["ours"], rates["blocking"], "Sip2, blocking", "higher", TIMES_BLOCKING
+        ),
+    ]
+
+
+def _cards(guests: int) -> list[list[str]]:
+    return [[f"09{number:08d}" for number in range(first, guests, LIBRARIES)] for first in range(LIBRARIES)]
+
+
+class _Ours:
+    """The nightly run, over real connections to everything."""
+
+    def __init__(self, nights: PostgresNights, registration: Registration, clock: SetClock) -> None:
+        self._nights, self._registration, self._clock = nights, registration, clock
+
+    async def run(self, night: Night) -> float:
+        """One night; guests/s."""
+        self._clock.moment = datetime.combine(night.day, time(2, 30), UTC)
+        due = sum((await self._nights.due(night)).values())
+        began = perf_counter()
+        await check_all_terms(night, METADATA, self._nights, self._registration)
+        seconds = perf_counter() - began
+        report = await self._nights.last()
+        if report is None or not report.is_complete or _asked(report) != due:
+            raise AssertionError("not everybody was asked about")
+        return due / seconds
+
+
+def _asked(report: NightReport) -> int:
+    return sum(library.tally.asked for library in report.libraries)
+
+
+async def _ours(url: str, ports: Sequence[int], opened: AsyncExitStack) -> _Ours:
+    directory = read_directory(directory_of(ports, [5.0] * LIBRARIES, CONNECTIONS), {})
+    libraries = home_libraries(directory)
+    opened.push_async_callback(libraries.close)
+    pool = await opened.enter_async_context(await open_pool(url, min_size=4, max_size=16))
+    log = await opened.enter_async_context(PostgresEventLog(pool))
+    keys = PostgresDataKeys(pool, MASTER_KEYS)
+    desk = desk_over(log, keys, PostgresRegistrations(pool), PostgresTermChecks(pool))
+    registration = replace(
+        desk.registration, home_libraries=libraries, isil_aliases={}, person_ref_key=PERSON_REF_KEY
+    )
+    return _Ours(PostgresNights(pool), registration, desk.clock)
