@@ -188,13 +188,8 @@ async def erase_again(service: Service) -> int:
 
 
 def _nights(service: Service) -> Task:
-    look = partial(
-        run_when_it_is_night,
-        service.settings.nightly_at,
-        service.nights,
-        Leases(service.pool),
-        service.registration,
-    )
+    starts_at, leases = service.settings.nightly_at, Leases(service.pool)
+    look = partial(run_when_it_is_night, starts_at, service.nights, leases, service.registration)
     return partial(every, LOOK_AT_THE_CLOCK_EVERY, look)
 
 
