@@ -77,7 +77,7 @@ class Library(asyncio.Protocol):
         return b"98YNNNYN03000320250911    1015302.00AO|BXNNNNYNNNNNNNNNNN|"
 
     def send(self, text: bytes, question: bytes) -> None:
-        if self.transport is not None:
+        if self.transport is not None and not self.transport.is_closing():
             data = b"%sAY%cAZ" % (text, question[question.rfind(b"AY") + 2])
             self.transport.write(b"%s%04X\r" % (data, -sum(data) & 0xFFFF))
 
