@@ -257,7 +257,7 @@ async def test_r4_home_goes_down_in_mid_registration_and_nothing_that_was_typed_
             await expect(clerk.page.locator("#home_isil")).to_have_value(HOME)
         assert await clerk.has_focus("Ok, Vervolg")
         await clerk.enters()
-        await clerk.presses("Space")
+        await clerk.presses("Shift+Tab", "ArrowDown", "Tab", "Space")  # the other branch; identified
         await clerk.reaches("choice")
         await clerk.presses("ArrowDown", "Tab")
         await clerk.types("nieuwe.gast")
@@ -273,6 +273,8 @@ async def test_r4_home_goes_down_in_mid_registration_and_nothing_that_was_typed_
         assert await clerk.has_focus("OK en Opslaan")
         await clerk.enters()
         await expect(clerk.page.locator("#link-state.success")).to_be_visible()
+        await clerk.sees("9300 (Assen)")
+        await expect(clerk.page.locator("#desk-branch")).to_have_value("9300")
 
 
 async def test_the_other_pages_are_accessible_too(browser: Browser, stack: RunningStack) -> None:
