@@ -24,13 +24,13 @@ async def look_up_home_library(card_number: str, registration: Registration) -> 
     """Look up both readings of the card's prefix. Raises MalformedCardNumber."""
     readings = prefix_readings(canonical_card_number(card_number))
     found = await registration.card_prefixes.candidates(readings)
-    candidates = _as_they_are_now(found, registration.isil_aliases)
+    candidates = as_they_are_now(found, registration.isil_aliases)
     if not candidates:
         return HomeLibraryMatch("none", ())
     return HomeLibraryMatch("one" if len(candidates) == 1 else "ambiguous", candidates)
 
 
-def _as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> tuple[Candidate, ...]:
+def as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> tuple[Candidate, ...]:
     """Each library once; one that merged is the one that it is part of now, by that one's own name (R3)."""
     now: dict[str, Candidate] = {}
     for candidate in found:

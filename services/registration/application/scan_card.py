@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from registration.application.home import current_isil, refs_of
+from registration.application.look_up_home_library import as_they_are_now
 from registration.application.ports import Registration
 from registration.application.register_guest import not_registered_yet
 from registration.domain.card import canonical_card_number, prefix_readings
 from registration.domain.errors import AlreadyRegistered, Candidate, UnknownOrganisation
+from registration.domain.isil import Isil
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ class ScannedCard:
 
     @property
     def isils(self) -> Sequence[str]:
-        """The libraries that the card may come from, each once."""
+        """The libraries that the card may come from, each once, whatever its location (R3)."""
         found = [candidate.isil for reading in self.readings for candidate in reading.candidates]
-        return tuple(dict.fromkeys(found))
+        return tuple({Isil.parse(isil).base: isil for isil in found}.values())
 
 
 async def scan_card(card_number: str, organisation: str, registration: Registration) -> ScannedCard:
@@ -47,15 +49,17 @@ async def scan_card(card_number: str, organisation: str, registration: Registrat
     Raises MalformedCardNumber, UnknownOrganisation.
     """
     card = canonical_card_number(card_number)
-    readings = [
-        Reading(prefix, await registration.card_prefixes.candidates([prefix]))
-        for prefix in prefix_readings(card)
-    ]
+    readings = [await _read(prefix, registration) for prefix in prefix_readings(card)]
     found = [reading for reading in readings if reading.candidates]
     scanned = ScannedCard(card, found, ())
     guests = [await _guest_of(isil, card, organisation, registration) for isil in scanned.isils]
     known = dict.fromkeys(guest_id for guest_id in guests if guest_id)
     return ScannedCard(card, found, tuple(known))
+
+
+async def _read(prefix: str, registration: Registration) -> Reading:
+    candidates = await registration.card_prefixes.candidates([prefix])
+    return Reading(prefix, as_they_are_now(candidates, registration.isil_aliases))
 
 
 async def _guest_of(isil: str, card: str, organisation: str, registration: Registration) -> UUID | None:

@@ -3,7 +3,6 @@
 All that is filled in travels in the form, so that nothing of it is lost, and nothing of it is in an address.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
@@ -18,14 +17,13 @@ from registration.application.search_home_libraries import search_home_libraries
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
 from registration.counter_ui.forms import Draft
 from registration.counter_ui.pages import pages, problem_of, see_other
-from registration.counter_ui.refusals import Refusal, refusal_of
-from registration.counter_ui.rendering import notify, page
+from registration.counter_ui.refusals import refusal_of
+from registration.counter_ui.registration_steps import first_step, second_step
+from registration.counter_ui.rendering import notify
 from registration.counter_ui.session import TheCounterClerk, TheStaff
-from registration.counter_ui.words import Texts
 from registration.counter_ui.write import TheFormWrite
-from registration.domain.errors import AlreadyRegistered, Candidate, MalformedCardNumber, RuleBroken
+from registration.domain.errors import AlreadyRegistered, MalformedCardNumber, RuleBroken
 from registration.domain.login_link import LoginAccountChoice
-from registration.domain.subscriptions import ON_OFFER
 from registration.domain.verdict import Valid
 
 router = pages("/gasten/nieuw")
@@ -105,55 +103,6 @@ async def save(
             raise
         return second_step(request, draft, refusal=refusal_of(request, error))
     return see_other(f"/gasten/{done.resource_id}/ingeschreven")
-
-
-def first_step(
-    request: Request,
-    draft: Draft,
-    scanned: ScannedCard | None,
-    *,
-    refusal: Refusal | None = None,
-    library: str = "",
-    found: Sequence[Candidate] | None = None,
-) -> Response:
-    """Card number and ISIL: filled in, chosen or typed."""
-    isils = scanned.isils if scanned else ()
-    if len(isils) == 1 and not draft.home_isil:
-        draft = draft.model_copy(update={"home_isil": isils[0]})
-    return page(
-        request,
-        "new_guest.html",
-        status_code=refusal.status if refusal else 200,
-        draft=draft,
-        readings=scanned.readings if scanned else (),
-        match="one" if len(isils) == 1 else "ambiguous" if isils else "none",
-        refusal=refusal,
-        library=library,
-        found=found,
-    )
-
-
-def second_step(
-    request: Request,
-    draft: Draft,
-    *,
-    refusal: Refusal | None = None,
-    errors: dict[str, Texts] | None = None,
-) -> Response:
-    """What home says, the subscription (picked already when there is one, R7) and the login account."""
-    return page(
-        request,
-        "new_guest_details.html",
-        status_code=refusal.status if refusal else 422 if errors else 200,
-        draft=draft,
-        subscription_options=[
-            (offered.code, f"{offered.label}  € {offered.cost.replace('.', ',')}") for offered in ON_OFFER
-        ],
-        refusal=refusal,
-        errors=errors or {},
-        save_focus=refusal is not None or draft.linked,
-        account_focus=bool(errors) or draft.found or refusal is not None,
-    )
 
 
 def _searched(request: Request, searched: Searched[Draft]) -> Response:

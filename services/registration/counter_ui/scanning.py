@@ -9,8 +9,8 @@ from registration.application.ports import Registration
 from registration.application.scan_card import scan_card
 from registration.application.show_guest import show_guest
 from registration.counter_ui.forms import Draft
-from registration.counter_ui.new_guest import first_step
 from registration.counter_ui.pages import pages, problem_of, see_other
+from registration.counter_ui.registration_steps import first_step
 from registration.counter_ui.rendering import page, sentence_of
 from registration.counter_ui.session import TheCounterClerk
 from registration.domain.errors import MalformedCardNumber
