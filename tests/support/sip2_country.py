@@ -61,6 +61,9 @@ class Library(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+
     def data_received(self, data: bytes) -> None:
         *messages, self._rest = (self._rest + data).split(b"\r")
         for message in messages:

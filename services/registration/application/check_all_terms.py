@@ -19,8 +19,8 @@ from registration.domain.term_tally import Tally
 from registration.domain.verdict import Unavailable, Valid
 from shared.event_log import Metadata
 
-PAGE = 100
-"""Guests of a library whose answers are recorded together: after a kill so many may be asked twice."""
+PAGE = 50
+"""Guests of a library whose answers are remembered together; after a kill two pages may be asked twice."""
 
 TRY_AGAIN_AFTER = 3.0
 """Seconds after all others are done: a library that failed gets a second chance in the same run."""
@@ -95,22 +95,28 @@ async def _ask_library(library: str, isils: Sequence[str], run: NightRun) -> Non
         run.problems[library] = "not in the settings"
         return
     for isil in isils:
+        await _ask_by_page(library, isil, connections, run)
+
+
+async def _ask_by_page(library: str, isil: str, connections: int, run: NightRun) -> None:
+    """Page after page: while home answers for one, the next is read and the last one is remembered."""
+    async with asyncio.TaskGroup() as beside:
         page = await run.nights.page(run.night, isil, BEFORE_ALL, PAGE)
+        remembered: asyncio.Task[None] | None = None
         while page and library not in run.left_alone:
-            # The next page is read while home answers: neither waits for the other.
-            following = asyncio.ensure_future(run.nights.page(run.night, isil, page[-1].guest_id, PAGE))
-            try:
-                await _check_page(library, isil, page, connections, run)
-                page = await following
-            finally:
-                following.cancel()
+            following = beside.create_task(run.nights.page(run.night, isil, page[-1].guest_id, PAGE))
+            cards = await _cards(page, run.registration)
+            answers = await _ask(library, cards, connections, run)
+            if remembered is not None:
+                await remembered
+            remembered = beside.create_task(_remember(isil, page, cards, answers, run))
+            page = await following
 
 
-async def _check_page(
-    library: str, isil: str, page: Sequence[DueGuest], connections: int, run: NightRun
-) -> None:
-    guests = {each.guest_id: each for each in page}
-    cards = await _cards(page, run.registration)
+async def _ask(
+    library: str, cards: Mapping[UUID, str], connections: int, run: NightRun
+) -> Mapping[UUID, Answer]:
+    """Ask about these guests, so many questions at once; without answers once the library is left alone."""
     to_ask, answers = iter(cards.items()), dict[UUID, Answer]()
 
     async def keep_asking() -> None:
@@ -126,7 +132,18 @@ async def _check_page(
             answers[guest_id] = Answer(verdict, asked_at)
 
     await asyncio.gather(*(keep_asking() for _ in range(connections)))
-    tally = Tally()
+    return answers
+
+
+async def _remember(
+    isil: str,
+    page: Sequence[DueGuest],
+    cards: Mapping[UUID, str],
+    answers: Mapping[UUID, Answer],
+    run: NightRun,
+) -> None:
+    """Do what the answers of a page mean, then remember and count them."""
+    guests, tally = {each.guest_id: each for each in page}, Tally()
     async with asyncio.TaskGroup() as changes:
         for guest_id, answer in answers.items():
             guest = guests[guest_id]
