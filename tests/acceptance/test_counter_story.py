@@ -19,7 +19,7 @@ from infra.local.calendar_of_the_story import (
     three_months_after,
 )
 from infra.local.story_calls import membership_ended
-from tests.support.browser import assert_accessible, new_page, open_browser, screenshot
+from tests.support.browser import assert_accessible, layout_shift, new_page, open_browser, screenshot
 from tests.support.counter_forms import register, signed_in_at
 from tests.support.counter_story import (
     FINES,
@@ -230,6 +230,7 @@ async def test_the_account_is_linked_within_a_second_of_saving(
             await clerk.presses("Enter")
             await expect(clerk.page.locator("#link-state.success")).to_be_visible()
             took.append(time.monotonic() - began)
+            assert await layout_shift(clerk.page) < 0.01, "nothing jumps when the answer comes"
     record_property("seconds from Opslaan to gekoppeld", took)
     assert min(took) < 1.0, took
 

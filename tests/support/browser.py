@@ -74,6 +74,19 @@ async def screenshot(page: Page, name: str) -> Path:
     return path
 
 
+async def layout_shift(page: Page) -> float:
+    """How much moved by itself since the page was opened (Cumulative Layout Shift); needs JavaScript."""
+    moved: float = await page.evaluate(
+        """() => new Promise((done) => {
+            let moved = 0;
+            const add = (list) => list.getEntries().forEach((shift) => (moved += shift.value));
+            new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+            requestAnimationFrame(() => setTimeout(() => done(moved), 20));
+        })"""
+    )
+    return moved
+
+
 async def assert_accessible(page: Page) -> None:
     """Axe finds nothing serious or critical (WCAG 2.2 A and AA), and nothing was complained of so far.
 

@@ -13,7 +13,7 @@ from registration.counter_ui.forms import AccountForm
 from registration.counter_ui.pages import pages
 from registration.counter_ui.rendering import page, sayer
 from registration.counter_ui.session import TheCounterClerk
-from registration.counter_ui.words import happened, link_words, reason_of
+from registration.counter_ui.words import because, happened, link_words, reason_of
 from registration.domain.subscriptions import subscription
 
 router = pages("/gasten/{guest_id:uuid}")
@@ -74,4 +74,5 @@ def _shown(request: Request, guest: GuestView, registration: Registration) -> di
         "reasons": [reason_of(reason, say) for reason in guest.home.reasons],
         "subscription": subscription,
         "happened": lambda what: happened(what, say),
+        "because": lambda reason: because(reason, say),
     }

@@ -80,6 +80,12 @@ def reason_of(code: str, say: Say) -> str:
     return say(*HOME_REASONS.get(code, (code, code)))
 
 
+def because(reason: str, say: Say) -> str:
+    """The reason of an event: codes of the services in words, what a clerk wrote as it is."""
+    known = {**HOME_REASONS, **LINK_REFUSALS}
+    return ", ".join(say(*known.get(code, (code, code))) for code in reason.split(", "))
+
+
 def happened(what: str, say: Say) -> str:
     """What an event of the history is called."""
     return say(*HAPPENED.get(what, (what, what)))

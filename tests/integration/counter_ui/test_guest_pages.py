@@ -119,6 +119,7 @@ async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient,
     guest.home_says(Refused((Reason.CARD_LOST,), because_ended=False))
     await guest.does(clerk, "thuischeck")
     assert "gastleen abonnement  Geblokkeerd" in await guest.shown(clerk)
+    assert "de pas is als verloren gemeld" in await _history(clerk, guest)
 
 
 async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_in(
