@@ -149,6 +149,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
     """The HTTP app on top of it, with the counter's pages when staff can sign in."""
+    views, night = partial(measure_views, service.pool, VIEWS), partial(measure_last_night, service.nights)
     app = registration_app(
         registration=service.registration,
         idempotency_keys=service.idempotency_keys,
@@ -157,11 +158,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        measures=(
-            service.inbox.held.count,
-            partial(measure_views, service.pool, VIEWS),
-            partial(measure_last_night, service.nights),
-        ),
+        measures=(service.inbox.held.count, views, night),
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
