@@ -7,17 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import structlog
+
 from registration.application.check_terms import Answer, carry_out
 from registration.application.home import current_isil
 from registration.application.nights import DueGuest, Nights
 from registration.application.personal_data import open_card
 from registration.application.ports import Context, Registration, day_of
-from registration.domain.errors import UnknownHomeLibrary
+from registration.domain.errors import GuestNotFound, UnknownHomeLibrary
 from registration.domain.night import Night
 from registration.domain.term_check import decide
 from registration.domain.term_tally import Tally
 from registration.domain.verdict import Unavailable, Valid
-from shared.event_log import Metadata
+from shared.event_log import LogOverloaded, Metadata, SealBroken
+
+log = structlog.get_logger(__name__)
 
 PAGE = 50
 """Guests of a library whose answers are remembered together; after a kill two pages may be asked twice."""
@@ -115,7 +119,7 @@ async def _ask_by_page(library: str, isil: str, connections: int, run: NightRun)
 
 async def _ask(
     library: str, cards: Mapping[UUID, str], connections: int, run: NightRun
-) -> Mapping[UUID, Answer]:
+) -> dict[UUID, Answer]:
     """Ask about these guests, so many questions at once; without answers once the library is left alone."""
     to_ask, answers = iter(cards.items()), dict[UUID, Answer]()
 
@@ -139,18 +143,26 @@ async def _remember(
     isil: str,
     page: Sequence[DueGuest],
     cards: Mapping[UUID, str],
-    answers: Mapping[UUID, Answer],
+    answers: dict[UUID, Answer],
     run: NightRun,
 ) -> None:
-    """Do what the answers of a page mean, then remember and count them."""
-    guests, tally = {each.guest_id: each for each in page}, Tally()
+    """Do what the answers of a page mean, then remember and count them; who cannot be changed stays due."""
+    library = current_isil(isil, run.registration).base
+    guests, tally, changed = {each.guest_id: each for each in page}, Tally(), dict[UUID, asyncio.Task[bool]]()
+    decisions = {
+        guest_id: decide(
+            answer.verdict, guests[guest_id].status, guests[guest_id].term, day_of(answer.asked_at)
+        )
+        for guest_id, answer in answers.items()
+    }
     async with asyncio.TaskGroup() as changes:
         for guest_id, answer in answers.items():
-            guest = guests[guest_id]
-            decisions = decide(answer.verdict, guest.status, guest.term, day_of(answer.asked_at))
-            tally.count(answer.verdict, decisions, failed_before=guest.failed_before)
-            if decisions or _is_new_number(answer, cards[guest_id]):
-                changes.create_task(_change(guest, answer, run))
+            if decisions[guest_id] or _is_new_number(answer, cards[guest_id]):
+                changed[guest_id] = changes.create_task(_change(library, guests[guest_id], answer, run))
+    for guest_id in [guest_id for guest_id, done in changed.items() if not done.result()]:
+        del answers[guest_id]
+    for guest_id, answer in answers.items():
+        tally.count(answer.verdict, decisions[guest_id], failed_before=guests[guest_id].failed_before)
     if answers:
         checks = {guest_id: answer.outcome() for guest_id, answer in answers.items()}
         await run.nights.record(run.night, isil, checks, tally)
@@ -164,11 +176,15 @@ async def _cards(page: Sequence[DueGuest], registration: Registration) -> Mappin
     and decides. A night in which nothing happens reads no stream.
     """
     keys = await registration.data_keys.get_all([each.guest_id for each in page])
-    return {
-        each.guest_id: open_card(each.sealed_card, keys[each.guest_id]).number
-        for each in page
-        if each.guest_id in keys
-    }
+    cards: dict[UUID, str] = {}
+    for each in page:
+        if each.guest_id not in keys:
+            continue
+        try:
+            cards[each.guest_id] = open_card(each.sealed_card, keys[each.guest_id]).number
+        except SealBroken:
+            log.error("card_cannot_be_opened", guest_id=str(each.guest_id))
+    return cards
 
 
 def _is_new_number(answer: Answer, card_number: str) -> bool:
@@ -177,8 +193,17 @@ def _is_new_number(answer: Answer, card_number: str) -> bool:
     return isinstance(verdict, Valid) and verdict.canonical_card_number != card_number
 
 
-async def _change(guest: DueGuest, answer: Answer, run: NightRun) -> None:
-    """Decide again on the guest as it is by now, and save it; the counter may have been first."""
+async def _change(library: str, guest: DueGuest, answer: Answer, run: NightRun) -> bool:
+    """Decide again on the guest as it is by now, and save it; the counter may have been first.
+
+    False when this one guest cannot be changed now: that stops neither its library nor the night.
+    """
     async with run.changing:
         context = Context(guest.organisation, run.metadata)
-        await carry_out(guest.guest_id, answer, context, run.registration)
+        try:
+            await carry_out(guest.guest_id, answer, context, run.registration)
+        except (GuestNotFound, LogOverloaded, SealBroken) as error:
+            log.warning("term_change_failed", guest_id=str(guest.guest_id), error=type(error).__name__)
+            run.problems.setdefault(library, "a guest could not be changed: see the log")
+            return False
+    return True

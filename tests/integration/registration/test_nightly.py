@@ -215,6 +215,25 @@ async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(lib
     assert ((await library.show(away)).status, (await library.show(away)).term.stale) == ("valid", True)
 
 
+async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(library: Library) -> None:
+    broken, guest_id, other = [await library.register(card) for card in ("1", "2", "3")]
+    library.home.answers(HOME, "2", Refused((Reason.FINES,), False))
+    await library.at(on_day(TOMORROW))
+    pool, page = library.service.pool, "UPDATE terms_due SET {} WHERE stream_id = $1"
+    await pool.execute(page.format("sealed_card = sealed_card || 'x'"), broken)
+    await pool.execute(page.format("organisation = 'nobody'"), guest_id)
+
+    report = await run_night(
+        Night(TOMORROW), "operator", library.service.nights, Leases(pool), library.service.registration
+    )
+
+    assert report is not None
+    assert (report.libraries[0].tally.asked, report.libraries[0].left) == (1, 2)
+    assert report.libraries[0].problem == "a guest could not be changed: see the log"
+    assert (await library.show(other)).term.provisional is False
+    assert {(await library.show(each)).status for each in (broken, guest_id)} == {"valid"}
+
+
 async def test_the_last_night_shows_at_metrics(library: Library) -> None:
     await library.register("1")
     await library.register("2", FRYSLAN)
