@@ -7,10 +7,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.support.browser import new_page, open_browser, sign_in
+from registration.domain.verdict import Reason, Refused
+from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_forms import register
 from tests.support.counter_site import Site
-from tests.support.registration_service import HOME
+from tests.support.registration_service import HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
@@ -77,3 +78,29 @@ async def test_a_scan_in_mid_registration_saves_nobody(site: Site, page: Page) -
     async with page.expect_navigation():
         await page.get_by_role("button", name="OK en Opslaan").last.press("Enter")
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
+
+
+async def test_the_pages_of_rarer_guests_are_accessible(site: Site, page: Page) -> None:
+    linking = registering(member(site), login_account={"choice": "existing", "account_id": "acc-jan"})
+    blocked, first, second, forgotten = (registering(member(site)) for _ in range(4))
+    bodies = (linking, blocked, first, second, forgotten)
+    async with site.counter.client(iss=site.issuer.url) as clerk:
+        ids = [(await clerk.post("/v1/guests", json=body)).json()["guest_id"] for body in bodies]
+        site.counter.home.answers(HOME, blocked["card_number"], Refused((Reason.FINES,), because_ended=False))
+        assert (await clerk.post(f"/v1/guests/{ids[1]}/home-check")).json()["status"] == "suspended"
+        merging = {"into": ids[3], "confirm": True}
+        assert (await clerk.post(f"/v1/guests/{ids[2]}/merge", json=merging)).status_code == 200
+    async with site.counter.client(iss=site.issuer.url, scope="operator") as operator:
+        assert (await operator.delete(f"/v1/guests/{ids[4]}/personal-data")).status_code == 204
+    for path, name, says in (
+        (f"{ids[0]}?tab=inlogaccount", "pending-link", "Koppeling in behandeling"),
+        (f"{ids[0]}/ontkoppelen", "unlink", "Ontkoppelen"),
+        (ids[1], "suspended", "Geblokkeerd"),
+        (ids[2], "merged-record", "Naar de gastlener"),
+        (f"{ids[3]}?tab=contributie", "merged-rows", "Contributie"),
+        (ids[4], "erased", "gewist"),
+    ):
+        await page.goto(f"{site.address}/gasten/{path}")
+        await expect(page.get_by_role("main")).to_contain_text(says)
+        await assert_accessible(page)
+        await screenshot(page, f"guest-{name}")
