@@ -11,7 +11,7 @@ run: .venv/.ready
 	@exec $(BIN)/python -m infra.local $(ARGS)
 
 test: .venv/.ready
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.ready
 	@$(BIN)/ruff format --check .
