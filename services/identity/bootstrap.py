@@ -5,18 +5,17 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 import httpx
-from fastapi import FastAPI
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.database import SCHEMA
 from identity.adapters.published_messages import published_messages
 from identity.adapters.registration_api import RegistrationApi
 from identity.adapters.usernames import PostgresUsernames
-from identity.api.app import identity_app
 from identity.application.erase_guest import apply_erasures
 from identity.application.ports import (
     AccountDirectory,
@@ -54,6 +53,9 @@ from shared.supervision import Task, every
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import TokenVerifier
 from shared.web.token_keys import JwksKeys, keys_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 CONNECTIONS = (4, 16)  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
@@ -123,8 +125,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         )
 
 
-def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
+def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
     """The HTTP app on top of it."""
+    from identity.api.app import identity_app  # noqa: PLC0415 - the worker must not wait for routes
+
     return identity_app(
         identity=service.identity,
         apply_now=service.inbox.apply_now,

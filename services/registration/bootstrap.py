@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
 import httpx
 from dotenv import dotenv_values
-from fastapi import FastAPI
 
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.database import schema_is_there
@@ -23,7 +23,6 @@ from registration.adapters.nights import PostgresNights
 from registration.adapters.published_messages import published_messages
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
-from registration.api.app import registration_app
 from registration.application.erase_personal_data import apply_erasures
 from registration.application.ports import (
     Clock,
@@ -35,8 +34,6 @@ from registration.application.ports import (
 )
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
-from registration.bootstrap_pages import counter_ui_of
-from registration.counter_ui.app import add_counter_ui
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
@@ -67,6 +64,9 @@ from shared.supervision import Task, every
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import TokenVerifier
 from shared.web.token_keys import JwksKeys, keys_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 CONNECTIONS = (4, 16)  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
@@ -147,8 +147,12 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         )
 
 
-def http_app(service: Service, stopping: asyncio.Event | None = None) -> FastAPI:
+def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
     """The HTTP app on top of it, with the counter's pages when staff can sign in."""
+    from registration.api.app import registration_app  # noqa: PLC0415 - the worker must not wait for routes
+    from registration.bootstrap_pages import counter_ui_of  # noqa: PLC0415
+    from registration.counter_ui.app import add_counter_ui  # noqa: PLC0415
+
     views, night = partial(measure_views, service.pool, VIEWS), partial(measure_last_night, service.nights)
     app = registration_app(
         registration=service.registration,

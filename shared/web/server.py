@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 log = structlog.get_logger(__name__)
 
 LAST_REQUESTS_SECONDS = 6
+IDLE_SECONDS = 75
+"""Longer than clients keep an idle connection: whoever closes first loses what the other just sent."""
 BACKLOG = 2048
 
 
@@ -31,6 +33,7 @@ async def serve(app: ASGIApp, host: str, port: int, stopping: asyncio.Event) -> 
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=LAST_REQUESTS_SECONDS,
     )
     server = _Server(config)
