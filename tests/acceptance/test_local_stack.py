@@ -16,7 +16,7 @@ from infra.local.processes import alive
 from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, registration_of
 
 UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds, on a machine with nothing else to do
-SHARED = 2  # what it takes beside the other tests
+SHARED = 4  # beside other tests, which start stacks and browsers of their own
 GONE_WITHIN = 10.0
 
 
