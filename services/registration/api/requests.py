@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from registration.application.register_guest import RegisterGuest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount
@@ -11,6 +11,10 @@ from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoA
 # One line of text: control characters belong in no name, code or reason.
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
+# Why a clerk takes something back (R21): spaces alone are no reason.
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=ONE_LINE)
+]
 # Anything at all, since rules R1 and R3 say themselves what is malformed; only its size is bounded.
 Typed = Annotated[str, Field(max_length=200)]
 
@@ -124,4 +128,4 @@ class BecauseOf(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "account van een ouder"}]})
 
-    reason: Line
+    reason: Reason

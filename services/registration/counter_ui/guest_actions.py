@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import TheRegistration
-from registration.api.requests import ONE_LINE
+from registration.api.requests import Reason
 from registration.application.check_terms import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.ports import Context, Registration, Written
@@ -24,7 +24,7 @@ from registration.counter_ui.session import TheCounterClerk
 from registration.counter_ui.write import TheFormWrite
 
 router = pages("/gasten/{guest_id:uuid}")
-Reason = Annotated[str, Form(min_length=1, max_length=200, pattern=ONE_LINE)]
+TheReason = Annotated[Reason, Form()]
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
@@ -83,7 +83,7 @@ async def unlink_form(
 
 @router.post("/ontkoppelen")
 async def unlink(
-    request: Request, guest_id: UUID, reason: Reason, write: TheFormWrite, registration: TheRegistration
+    request: Request, guest_id: UUID, reason: TheReason, write: TheFormWrite, registration: TheRegistration
 ) -> Response:
     """The wrong account is taken off, with the reason."""
     await write(lambda context: unlink_login_account(guest_id, reason, context, registration))
@@ -102,7 +102,7 @@ async def deregister_form(
 
 @router.post("/uitschrijven")
 async def deregister(
-    request: Request, guest_id: UUID, reason: Reason, write: TheFormWrite, registration: TheRegistration
+    request: Request, guest_id: UUID, reason: TheReason, write: TheFormWrite, registration: TheRegistration
 ) -> Response:
     """The registration is taken back, with the reason."""
     await write(lambda context: deregister_guest(guest_id, reason, context, registration))

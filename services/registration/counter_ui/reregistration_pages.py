@@ -54,7 +54,7 @@ async def save(
             return _again(request, guest, chosen)
         command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
         await write(lambda context: reregister_guest(command, context, registration))
-    except Exception as error:
+    except Exception as error:  # whatever it is: what was filled in is not lost
         if problem_of(error) is None:
             raise
         return _form(request, guest, form, refusal=refusal_of(request, error))
