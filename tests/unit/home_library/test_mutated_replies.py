@@ -101,6 +101,7 @@ def read_whole_frames(data: bytes, encoding: str = "cp850", *, checksum_needed: 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes, st.integers(0, 300))
 @example([(95, 0, b"\r")], 0)
+@example([(665, 0, b"\x00")], 0)
 def test_r4_a_mutated_reply_is_valid_only_if_its_bytes_say_so(mutations: list[Change], step: int) -> None:
     """One example changes every capture, each in another place: with and without checksum, in both encodings.
 

@@ -17,6 +17,7 @@ LONGEST_FRAME = 16_384
 _TRAILER = re.compile(rb"(?:AY([0-9]))?AZ([0-9A-Fa-f]{4})\Z")
 _TRAILER_LENGTH = len("AY0AZFFFF")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_YES_OR_NO = "BL"
 _UNSAFE = re.compile(r"[|\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OF_THE_TRAILER = frozenset({"AY", "AZ"})
 # A set is asked faster than a pattern, and the night asks it ten times for every guest.
@@ -126,19 +127,18 @@ class FrameReader:
 def fields(text: str, start: int) -> Sequence[tuple[str, str]]:
     """The variable fields from offset `start`, in the order of the wire. Raises GarbledReply.
 
-    Each value is on one line: some systems put line ends into addresses and messages. A trailer that could
-    not be taken off (a damaged checksum) shows up here as a field, and is refused.
+    Each value is on one line: some systems put line ends into addresses and messages. But a yes or no with a
+    control character in it is damaged, and stays so. A trailer that could not be taken off (a damaged
+    checksum) shows up here as a field, and is refused.
     """
-    variable = text[start:]
-    if not variable.isprintable():
-        variable = _CONTROLS.sub(" ", variable)
     found = []
-    for part in variable.split("|"):
-        code = part[:2]
+    for part in text[start:].split("|"):
+        code, value = part[:2], part[2:]
         if code in _CODES:
-            found.append((code, part[2:]))
+            on_one_line = value.isprintable() or code == _YES_OR_NO
+            found.append((code, value if on_one_line else _CONTROLS.sub(" ", value)))
         elif code in _OF_THE_TRAILER:
             raise BadChecksum
-        elif part.strip(" "):
+        elif _CONTROLS.sub(" ", part).strip(" "):
             raise GarbledReply
     return found
