@@ -1,6 +1,6 @@
 # The two commands of a fresh machine are `make run` and `make test`; each makes its own environment.
 SHELL := /bin/sh
-PYTHON ?= python3
+PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 

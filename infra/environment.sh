@@ -3,9 +3,14 @@
 # Needs: Python 3.11 or newer with venv. On Debian and Ubuntu, as root, a missing venv is installed.
 set -eu
 folder=$1
-python=${PYTHON:-python3}
 
 fail() { printf '%s\n' "error: $1" >&2; exit 1; }
+suits() { "$1" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+# The system's own Python first: distributions build it with profile-guided optimisation, version managers mostly
+# do not, and that is a fifth of the processor time of all that runs here.
+python=${PYTHON:-}
+[ -n "$python" ] || { suits /usr/bin/python3 && python=/usr/bin/python3; } || python=python3
 
 command -v "$python" >/dev/null 2>&1 || fail "no $python found: install Python 3.11 or newer, or name one with PYTHON=…"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||

@@ -32,14 +32,18 @@ class DataKey:
 
     subject_id: UUID
     secret: bytes = field(repr=False)
+    _cipher: AESGCM = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_cipher", AESGCM(self.secret))
 
     def seal(self, data: Mapping[str, Any]) -> bytes:
         """Seal a mapping of values that events may hold (dates and the like included)."""
-        return _encrypt(self.secret, _TRANSCODER.encode(dict(data)), self.subject_id)
+        return _encrypt(self._cipher, _TRANSCODER.encode(dict(data)), self.subject_id)
 
     def open(self, sealed: bytes) -> dict[str, Any]:
         """Open what `seal` made; SealBroken when it is another's or was changed."""
-        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self.secret, sealed, self.subject_id)))
+        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self._cipher, sealed, self.subject_id)))
 
 
 class DataKeys(Protocol):
@@ -63,7 +67,12 @@ class MasterKeys:
 
     def __init__(self, newest_first: Sequence[bytes]) -> None:
         self._newest = _master_id(newest_first[0])
-        self._by_id = {_master_id(key): key for key in newest_first}
+        self._by_id = {_master_id(key): AESGCM(key) for key in newest_first}
+        self._newest_first = newest_first
+
+    def __reduce__(self) -> tuple[type[MasterKeys], tuple[Sequence[bytes]]]:
+        """Go to another process as keys: what OpenSSL made of them cannot."""
+        return MasterKeys, (self._newest_first,)
 
     @classmethod
     def from_file(cls, path: Path | str) -> MasterKeys:
@@ -95,13 +104,13 @@ def _master_id(key: bytes) -> bytes:
     return hashlib.sha256(b"master key id" + key).digest()[:MASTER_ID_BYTES]
 
 
-def _encrypt(secret: bytes, plain: bytes, subject_id: UUID) -> bytes:
+def _encrypt(cipher: AESGCM, plain: bytes, subject_id: UUID) -> bytes:
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + AESGCM(secret).encrypt(nonce, plain, subject_id.bytes)
+    return nonce + cipher.encrypt(nonce, plain, subject_id.bytes)
 
 
-def _decrypt(secret: bytes, sealed: bytes, subject_id: UUID) -> bytes:
+def _decrypt(cipher: AESGCM, sealed: bytes, subject_id: UUID) -> bytes:
     try:
-        return AESGCM(secret).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject_id.bytes)
+        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject_id.bytes)
     except (InvalidTag, ValueError) as error:
         raise SealBroken("another key, another subject, or it was changed") from error

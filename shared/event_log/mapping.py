@@ -62,7 +62,7 @@ class ReadableTranscoder(Transcoder):
     def __init__(self, *transcodings: Transcoding) -> None:
         self._by_type: dict[type, Transcoding] = {each.type: each for each in transcodings}
         self._by_name: dict[str, Transcoding] = {each.name: each for each in transcodings}
-        self._tags = {each.type: _tag_of(each) for each in transcodings}
+        self._tags = {each.type: _tag_of(each) for each in transcodings} | {list: _of_atoms}
 
     def encode(self, obj: Any) -> bytes:
         """Write `obj` as JSON in UTF-8."""
@@ -120,6 +120,13 @@ class ReadableTranscoder(Transcoder):
         except KeyError:
             msg = f"nothing here reads {name!r}"
             raise TranscodingNotRegisteredError(msg) from None
+
+
+def _of_atoms(values: list[Any]) -> list[Any]:
+    """Give a list that JSON has types for as it is; KeyError for any other."""
+    if ATOMS.issuperset(map(type, values)):
+        return values
+    raise KeyError
 
 
 def _tag_of(transcoding: Transcoding) -> Callable[[Any], dict[str, Any]]:

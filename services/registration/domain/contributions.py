@@ -5,9 +5,9 @@ A change on day D closes the current row and opens the next one from D, so rows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from registration.domain.events import (
     GuestDeregistered,
@@ -27,8 +27,7 @@ class RowStatus(StrEnum):
     INVALID = "Ongeldig"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row. Both days are inclusive; `begin` after `end` is an empty row, which happens; no end: open."""
 
     organisation: str
@@ -39,8 +38,7 @@ class Row:
     status: RowStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Contributions:
+class Contributions(NamedTuple):
     """The rows of one guest. Without a current row no subscription runs, not even an invalid one."""
 
     current: Row | None = None
@@ -58,12 +56,12 @@ def contributions_after(before: Contributions, event: GuestEvent) -> Contributio
         case GuestRegistered():
             return _opened(before, _first_row(event))
         case GuestReregistered() if before.current:
-            row = replace(before.current, begin=event.term_begin, end=event.term_end, status=RowStatus.VALID)
+            row = before.current._replace(begin=event.term_begin, end=event.term_end, status=RowStatus.VALID)
             return _opened(before, row)
         case SubscriptionExpired() if before.current:
-            return _opened(before, replace(before.current, begin=event.on, status=RowStatus.INVALID))
+            return _opened(before, before.current._replace(begin=event.on, status=RowStatus.INVALID))
         case TermConfirmed() if before.current:
-            return replace(before, current=replace(before.current, end=event.end))
+            return before._replace(current=before.current._replace(end=event.end))
         case GuestDeregistered() | PersonalDataErased():
             return _closed(before, event.on)
         case _:
@@ -82,7 +80,7 @@ def _first_row(event: GuestRegistered) -> Row:
 
 
 def _opened(before: Contributions, row: Row) -> Contributions:
-    return replace(_closed(before, row.begin), current=row)
+    return Contributions(row, _closed(before, row.begin).past)
 
 
 def _closed(before: Contributions, on: date) -> Contributions:
@@ -91,5 +89,5 @@ def _closed(before: Contributions, on: date) -> Contributions:
         return before
     eve = on - timedelta(days=1)
     ended_earlier = row.status is RowStatus.VALID and row.end is not None and row.end < eve
-    closed = row if ended_earlier else replace(row, end=eve)
+    closed = row if ended_earlier else row._replace(end=eve)
     return Contributions(current=None, past=(closed, *before.past))

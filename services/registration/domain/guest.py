@@ -57,7 +57,16 @@ class Guest(Aggregate):
     @classmethod
     def register(cls, guest_id: UUID, admission: Admission, *, today: date, now: datetime) -> Guest:
         """Register somebody who was never a guest here (R6, R7, R9, R17)."""
-        return cls._create(events.GuestRegistered, id=guest_id, timestamp=now, **admission.fields(today))
+        registered = events.GuestRegistered(
+            originator_topic=events.GUEST_TOPIC,
+            originator_id=guest_id,
+            originator_version=cls.INITIAL_VERSION,
+            timestamp=now,
+            **admission.fields(today),
+        )
+        guest: Guest = registered.mutate(None)
+        guest.pending_events.append(registered)
+        return guest
 
     def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:
         """Register somebody whose registration was taken back (R21).

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime
+from types import MappingProxyType
+from typing import NamedTuple
 from uuid import UUID
 
 from registration.domain.contributions import Contributions, contributions_after
@@ -28,10 +29,11 @@ from registration.domain.login_link import LoginLink, link_after
 from registration.domain.term import Term
 from registration.domain.term_check import Status
 
+NOTHING: Mapping[str, Sealed] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class GuestState:
-    """A guest now.
+
+class GuestState(NamedTuple):
+    """A guest now: a tuple, since a replay makes and changes millions of them.
 
     `changed_on` is the last day on which rows were closed or opened, `home_agreed_at` the last moment at
     which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them.
@@ -53,9 +55,9 @@ class GuestState:
     status: Status = Status.VALID
     reason: str | None = None
     lending_strips: int = 0
-    contributions: Contributions = field(default_factory=Contributions)
-    link: LoginLink = field(default_factory=LoginLink)
-    new_accounts: Mapping[str, Sealed] = field(default_factory=dict)
+    contributions: Contributions = Contributions()
+    link: LoginLink = LoginLink()
+    new_accounts: Mapping[str, Sealed] = NOTHING
     merged_into: UUID | None = None
     merged_from: tuple[UUID, ...] = ()
 
@@ -63,21 +65,21 @@ class GuestState:
 def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
     """Let the state follow one event; the first is a GuestRegistered."""
     if isinstance(event, GuestRegistered):
-        after = _registered(before, event)
-    elif before is not None:
-        after = _changed(before, event)
-    else:
+        return _registered(before, event)
+    if before is None:
         msg = f"a guest begins with GuestRegistered, not with {type(event).__name__}"
         raise ValueError(msg)
+    after = _changed(before, event)
     contributions = contributions_after(after.contributions, event)
     link, accounts = link_after(after.link, event), _new_accounts(after.new_accounts, event)
     if contributions is after.contributions and link is after.link and accounts is after.new_accounts:
         return after  # most events change none of them, and replays go through millions
-    return replace(after, contributions=contributions, link=link, new_accounts=accounts)
+    return after._replace(contributions=contributions, link=link, new_accounts=accounts)
 
 
 def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState:
-    fresh = GuestState(
+    """Begin; a card registered afresh (R21) keeps its past."""
+    return GuestState(
         organisation=event.organisation,
         branch=event.branch,
         home_isil=event.home_isil,
@@ -89,33 +91,28 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         sealed_details=event.sealed_details,
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
-    )
-    if before is None:
-        return fresh
-    return replace(  # a card registered afresh (R21) keeps its past
-        fresh,
-        lending_strips=before.lending_strips,
-        contributions=before.contributions,
-        new_accounts=before.new_accounts,
-        merged_from=before.merged_from,
+        lending_strips=before.lending_strips if before else 0,
+        contributions=contributions_after(before.contributions if before else Contributions(), event),
+        link=link_after(before.link if before else LoginLink(), event),
+        new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
+        merged_from=before.merged_from if before else (),
     )
 
 
 def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
     match event:
         case LendingStripsGranted():
-            return replace(before, lending_strips=before.lending_strips + event.strips)
+            return before._replace(lending_strips=before.lending_strips + event.strips)
         case TermConfirmed():
-            return replace(before, term=replace(before.term, end=event.end, provisional=False))
+            return before._replace(term=before.term._replace(end=event.end, provisional=False))
         case SubscriptionExpired():
-            return replace(before, status=Status.EXPIRED, reason=event.reason, changed_on=event.on)
+            return before._replace(status=Status.EXPIRED, reason=event.reason, changed_on=event.on)
         case GuestSuspended():
-            return replace(before, status=Status.SUSPENDED, reason=event.reason)
+            return before._replace(status=Status.SUSPENDED, reason=event.reason)
         case GuestReinstated():
-            return replace(before, status=Status.VALID, reason=None)
+            return before._replace(status=Status.VALID, reason=None)
         case GuestReregistered():
-            return replace(
-                before,
+            return before._replace(
                 status=Status.VALID,
                 reason=None,
                 term=Term(event.term_begin, event.term_end, provisional=True),
@@ -125,17 +122,16 @@ def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0
                 home_agreed_at=event.timestamp,
             )
         case GuestDeregistered():
-            return replace(before, status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
+            return before._replace(status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
         case GuestsMerged():
             # For whoever knows no signposts: nobody who may borrow.
-            return replace(
-                before, status=Status.DEREGISTERED, reason=None, merged_into=event.into, merged_from=()
+            return before._replace(
+                status=Status.DEREGISTERED, reason=None, merged_into=event.into, merged_from=()
             )
         case DuplicateMerged():
-            return replace(before, merged_from=(*before.merged_from, event.guest_id))
+            return before._replace(merged_from=(*before.merged_from, event.guest_id))
         case PersonalDataErased():
-            return replace(
-                before,
+            return before._replace(
                 status=Status.ERASED,
                 reason=None,
                 sealed_card=Sealed(b""),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from registration.domain.events import (
     GuestDeregistered,
@@ -74,8 +74,7 @@ class LinkState(StrEnum):
     TOO_LATE = "too_late"
 
 
-@dataclass(frozen=True, slots=True)
-class LoginLink:
+class LoginLink(NamedTuple):
     """The link now. `reason` says why identity refused."""
 
     state: LinkState = LinkState.NONE
@@ -98,7 +97,7 @@ def link_after(before: LoginLink, event: GuestEvent) -> LoginLink:
         case LoginAccountLinkConfirmed():
             return LoginLink(LinkState.TOO_LATE if event.too_late else LinkState.LINKED, event.account_id)
         case LoginAccountLinkRefused():
-            return replace(before, state=LinkState.REFUSED, reason=event.reason)
+            return before._replace(state=LinkState.REFUSED, reason=event.reason)
         case LoginAccountUnlinked() | GuestDeregistered() | GuestsMerged() | PersonalDataErased():
             return LoginLink()
         case _:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
+from typing import NamedTuple
 
 PROVISIONAL_MONTHS = 3
 
@@ -25,8 +26,7 @@ MONTHS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """From `begin` up to and including `end`; no end: open-ended. Provisional until home was asked (R12)."""
 
     begin: date
@@ -41,6 +41,7 @@ def months_later(day: date, months: int) -> date:
     return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
+@lru_cache(maxsize=8)  # everybody who is registered on a day has the same
 def provisional_term(begin: date) -> Term:
     """Give the term of a guest registered on `begin`: three calendar months (R6)."""
     return Term(begin, months_later(begin, PROVISIONAL_MONTHS), provisional=True)
