@@ -36,7 +36,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 @pytest.fixture
 def databases(postgres: Postgres) -> Iterator[Databases]:
-    """Makes fresh databases: `databases()`, or `databases(owner="identity")` for a role of its own."""
+    """Makes fresh databases: `databases()`, with a schema (`scripts`), for a role of its own (`owner`)."""
     made = Databases(postgres)
     yield made
     made.drop_all()

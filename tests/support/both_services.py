@@ -14,10 +14,12 @@ from typing import Any
 import httpx
 
 from identity import bootstrap as identity_bootstrap
+from identity.adapters.database import SCHEMA as IDENTITY
 from identity.adapters.registration_api import RegistrationApi
 from identity.application.ports import AccountDetails
 from identity.read_models import views as identity_views
 from registration import bootstrap as registration_bootstrap
+from registration.adapters.database import SCHEMA as REGISTRATION
 from registration.read_models import views as registration_views
 from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
@@ -112,14 +114,14 @@ class Switch(httpx.ASGITransport):
 @asynccontextmanager
 async def open_pair(databases: Databases, tmp_path: Path) -> AsyncIterator[Pair]:
     """Both services over fresh databases; the directory knows Jan and Piet."""
-    async with open_counter(databases(), tmp_path) as counter:
+    async with open_counter(databases(scripts=REGISTRATION), tmp_path) as counter:
         (tmp_path / "identity").mkdir()
         switch = Switch(counter.app)
         token = counter.signer.token("feed", None, "identity")
         async with (
             httpx.AsyncClient(transport=switch) as http,
             open_desk(
-                databases(),
+                databases(scripts=IDENTITY),
                 tmp_path / "identity",
                 registration=RegistrationApi("http://registration", http, lambda: token),
                 feed=HttpFeed("http://registration", http, lambda: token),

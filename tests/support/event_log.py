@@ -26,6 +26,7 @@ CARDS_SCHEMA = (
         """,
     ),
 )
+LOG_SCHEMA = (*SCHEMA, *CARDS_SCHEMA)
 CARDS_KEY = {"cards_pkey": ("cards", ("organisation", "number"))}
 
 
@@ -57,8 +58,8 @@ async def in_memory() -> AsyncIterator[LogUnderTest]:
 
 @asynccontextmanager
 async def in_postgres(url: str) -> AsyncIterator[LogUnderTest]:
-    """A log in the fresh database at `url`, with a side table `cards`."""
-    await migrate(url, [*SCHEMA, *CARDS_SCHEMA])
+    """A log in the database at `url`, with a side table `cards`."""
+    await migrate(url, LOG_SCHEMA)
     async with await open_pool(url, min_size=3, max_size=6) as pool, PostgresEventLog(pool) as log:
 
         async def rows(table: str) -> list[dict[str, Any]]:

@@ -125,10 +125,13 @@ class Receiver:
         return True
 
 
+RECEIVER_SCHEMA = (*SCHEMA, *MESSAGING_SCHEMA)
+
+
 @asynccontextmanager
 async def receiving(database: str, sender: Sender) -> AsyncIterator[Receiver]:
     """A receiver on a fresh database."""
-    await migrate(database, [*SCHEMA, *MESSAGING_SCHEMA])
+    await migrate(database, RECEIVER_SCHEMA)
     async with await open_pool(database, min_size=4, max_size=12) as pool, PostgresEventLog(pool) as log:
         yield Receiver(pool, log, sender)
 

@@ -1,5 +1,6 @@
 """The real servers that tests run against, each with its own data folder and free ports."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -7,29 +8,61 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from typing import ClassVar
 
+from infra.local import psql
 from infra.local.postgres import Postgres
 from infra.local.psql import PostgresError
 from infra.local.rabbitmq import server_script
+from shared.postgres import migrate
+
+Scripts = Sequence[tuple[str, str]]
 
 
 class Databases:
-    """Makes fresh, empty databases, each closed to all but its owner; drops them while the next test runs."""
+    """Makes fresh databases, each closed to all but its owner; drops them while the next test runs."""
 
     _numbers = count(1)
+    _templates: ClassVar[dict[tuple[int, str, tuple[str, ...]], str]] = {}
 
     def __init__(self, server: Postgres) -> None:
         self.server = server
         self._made: list[str] = []
 
-    def __call__(self, owner: str = "tests") -> str:
-        """The address of a new database, to which only the role `owner` (made when needed) can connect."""
+    def __call__(self, owner: str = "tests", scripts: Scripts = ()) -> str:
+        """The address of a new database, to which only the role `owner` (made when needed) can connect.
+
+        The scripts ran in it, once for all databases that have them: a copy takes a fifth of the time.
+        """
+        if scripts:
+            return self._copy(self._template(owner, scripts), owner)
+        return self.server.create_database(self._name(owner), owner)
+
+    def _name(self, owner: str) -> str:
         name = f"{owner}_{next(self._numbers)}"
         self._made.append(name)
-        return self.server.create_database(name, owner)
+        return name
+
+    def _copy(self, template: str, owner: str) -> str:
+        name = self._name(owner)
+        made = f'CREATE DATABASE "{name}" OWNER "{owner}" TEMPLATE "{template}"'
+        closed = f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC'
+        psql.sql(self.server.url("postgres"), made, closed)
+        self.server.sql("UPDATE event_log_identity SET log_id = gen_random_uuid()", database=name)
+        return self.server.url(name, owner)
+
+    def _template(self, owner: str, scripts: Scripts) -> str:
+        kind = (self.server.port, owner, tuple(name for name, _ in scripts))
+        if kind not in self._templates:
+            self._templates[kind] = name = f"{owner}_template_{len(self._templates)}"
+            url = self.server.create_database(name, owner)
+            with ThreadPoolExecutor(1) as beside:  # the loop of whoever asks may be running
+                beside.submit(asyncio.run, migrate(url, scripts)).result()
+        return self._templates[kind]
 
     def superuser_url(self, url: str) -> str:
         """The address of the same database for the superuser (to make roles, to watch from outside)."""

@@ -5,7 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.event_log import EventLog
-from tests.support.event_log import LogUnderTest, in_memory, in_postgres
+from tests.support.event_log import LOG_SCHEMA, LogUnderTest, in_memory, in_postgres
+from tests.support.servers import Databases
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with the schema of a log."""
+    return databases(scripts=LOG_SCHEMA)
 
 
 @pytest.fixture(params=["in_memory", "postgres"])

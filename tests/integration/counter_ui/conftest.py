@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from infra.local.postgres import Postgres
+from registration.adapters.database import SCHEMA
 from tests.support.counter_site import Site, open_site
 from tests.support.servers import Databases
 
@@ -14,6 +15,6 @@ from tests.support.servers import Databases
 async def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
     """One for all tests of a module: starting it takes longer than most of them."""
     databases = Databases(postgres)
-    async with open_site(databases(), tmp_path_factory.mktemp("site")) as opened:
+    async with open_site(databases(scripts=SCHEMA), tmp_path_factory.mktemp("site")) as opened:
         yield opened
     databases.drop_all()

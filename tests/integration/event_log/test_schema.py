@@ -13,6 +13,12 @@ from tests.support.event_log import in_postgres, new_event
 from tests.support.servers import Databases
 
 
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database without any schema."""
+    return databases()
+
+
 async def test_many_migrate_at_once_and_each_script_runs_once(database: str) -> None:
     done = await asyncio.gather(*(migrate(database, SCHEMA) for _ in range(5)))
 

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from identity.adapters.database import SCHEMA
 from tests.support.both_services import Pair, open_pair
 from tests.support.identity_service import LoginDesk, open_desk
 from tests.support.servers import Databases
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with identity's schema."""
+    return databases(scripts=SCHEMA)
 
 
 @pytest.fixture

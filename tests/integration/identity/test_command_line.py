@@ -16,10 +16,17 @@ from shared.event_log import ErasureLedger
 from tests.support.command_line import put_into_environment
 from tests.support.identity import PERSON_REF_KEY
 from tests.support.identity_service import settings_in
+from tests.support.servers import Databases
 from tests.support.tokens import Signer
 
 HEADING = "account_id,username,email,home_isil,home_card_number"
 JAN = "acc-jan,jan,jan@example.org,NL-070288,0990139305"
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database without any schema."""
+    return databases()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import asyncpg
 from identity.adapters.database import SCHEMA
 from identity.domain.account_history import login_account_stream
 from shared.postgres import migrate
+from tests.support.servers import Databases
 
 LATER = {"event_log_0003_erasures", "idempotency_0002_erasures", "identity_0002_erasures"}
 OPENED = """
@@ -13,7 +14,8 @@ INSERT INTO stored_events VALUES ($1, 1, $2, gen_random_uuid(), gen_random_uuid(
 """
 
 
-async def test_i9_a_username_from_before_goes_with_its_account(database: str) -> None:
+async def test_i9_a_username_from_before_goes_with_its_account(databases: Databases) -> None:
+    database = databases()
     await migrate(database, [script for script in SCHEMA if script[0] not in LATER])
     connection = await asyncpg.connect(database)
     streams = {name: login_account_stream(name) for name in ("acc-jan", "acc-piet")}

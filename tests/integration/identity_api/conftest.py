@@ -6,7 +6,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from identity.adapters.database import SCHEMA
 from tests.support.identity_service import LoginDesk, open_desk
+from tests.support.servers import Databases
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with identity's schema."""
+    return databases(scripts=SCHEMA)
 
 
 @pytest.fixture

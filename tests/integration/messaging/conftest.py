@@ -4,13 +4,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.messaging import Receiver, Sender, receiving
+from tests.support.messaging import RECEIVER_SCHEMA, Receiver, Sender, receiving
+from tests.support.servers import Databases
 
 
 @pytest.fixture
 def sender() -> Sender:
     """A service to which things happen."""
     return Sender()
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with a receiver's schema."""
+    return databases(scripts=RECEIVER_SCHEMA)
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from registration.adapters.database import SCHEMA
 from registration.read_models.views import VIEWS
 from shared.event_log import EventLog, MasterKeys, PostgresEventLog
 from shared.messaging.leases import Leases
-from shared.postgres import migrate, open_pool
+from shared.postgres import open_pool
 from shared.projections import LiveView, View
 from shared.projections.building import Source
 from shared.projections.status import status_of
 from tests.support.guest_lives import Lives, write
+from tests.support.servers import Databases
 
 MASTER_KEYS = MasterKeys([b"m" * 32])
 
@@ -68,9 +69,14 @@ class Views:
 
 
 @pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with registration's schema."""
+    return databases(scripts=SCHEMA)
+
+
+@pytest.fixture
 async def views(database: str) -> AsyncIterator[Views]:
     """Sixty guests, and views that have taken in nothing yet."""
-    await migrate(database, SCHEMA)
     async with await open_pool(database, min_size=3, max_size=12) as pool, PostgresEventLog(pool) as log:
         opened = Views(pool, log, Source(database, MASTER_KEYS))
         await opened.happens(60)

@@ -15,17 +15,23 @@ from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
 from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
-from shared.postgres import migrate, open_pool
+from shared.postgres import open_pool
 from tests.support.command_line import put_into_environment
 from tests.support.registration import Desk, desk_over
 from tests.support.registration_service import settings_in
+from tests.support.servers import Databases
 from tests.support.tokens import Signer
 
 
 @pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with registration's schema."""
+    return databases(scripts=SCHEMA)
+
+
+@pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections to a fresh database with registration's schema."""
-    await migrate(database, SCHEMA)
+    """Connections to it."""
     async with await open_pool(database, min_size=1, max_size=4) as opened:
         yield opened
 

@@ -17,10 +17,17 @@ from registration.cli import app
 from registration.domain.errors import Candidate
 from registration.settings import Settings
 from shared.cli.running import exit_code
+from tests.support.servers import Databases
 
 HEADING = ",".join(COLUMNS)
 DELFT = "DOK,DOK Delft,NL-083559,2025-06-19,6100 6142"
 DRENTHE = "D,Biblionet Drenthe,NL-070297,2025-06-19,6100 6450"
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database without any schema."""
+    return databases()
 
 
 def registration(*arguments: str) -> int:

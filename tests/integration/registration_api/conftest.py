@@ -6,7 +6,15 @@ from pathlib import Path
 import httpx
 import pytest
 
+from registration.adapters.database import SCHEMA
 from tests.support.registration_service import Counter, open_counter
+from tests.support.servers import Databases
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with registration's schema."""
+    return databases(scripts=SCHEMA)
 
 
 @pytest.fixture
