@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -20,19 +20,20 @@ SHARED = 4  # beside other tests, which start stacks and browsers of their own
 GONE_WITHIN = 10.0
 
 
-@pytest.fixture(params=["feed", "amqp"])
+@pytest.fixture
 def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
     running = RunningStack(tmp_path / "run", request.param)
     yield running
     running.kill_if_running()
 
 
-def only(transport: str) -> pytest.MarkDecorator:
-    """For what both transports have in common."""
-    return pytest.mark.parametrize("stack", [transport], indirect=True)
+def over(*transports: str) -> pytest.MarkDecorator:
+    """One of them for what both have in common."""
+    return pytest.mark.parametrize("stack", transports, indirect=True)
 
 
-def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None:
+@over("feed", "amqp")
+def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: RunningStack) -> None:
     began = time.monotonic()
     stack.start()
     assert time.monotonic() - began < SHARED * UP_WITHIN[stack.transport]
@@ -54,9 +55,10 @@ def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None
     login = {"account": "acc-jan", "library": "3003", "taal": "en"}  # where Jan is a member
     catalogue = httpx.post(f"{description['wisecat_url']}/login", data=login)
     assert "You are recognised" in catalogue.text
+    _stops_in_time(stack)
 
 
-@only("feed")
+@over("feed")
 def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -> None:
     stack.start()
     for name in PROCESSES:
@@ -74,8 +76,8 @@ def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -
     _until_ready(stack)
 
 
-@only("amqp")
-def test_servers_that_are_killed_come_back_with_their_data(stack: RunningStack) -> None:
+@over("amqp")
+def test_finds_its_data_again_whatever_was_killed_or_suspended(stack: RunningStack) -> None:
     stack.start()
     guest = _register(stack, load_card(1))
     servers = [
@@ -86,30 +88,8 @@ def test_servers_that_are_killed_come_back_with_their_data(stack: RunningStack) 
         server.kill()
     _until_ready(stack, within=30)
     assert _guest(stack, guest) == guest
+    _stops_in_time(stack, "registration_api", "identity_worker", "postgres", "beam.smp")
 
-
-@pytest.mark.parametrize("suspended", [(), ("registration_api", "identity_worker", "postgres", "beam.smp")])
-def test_stops_within_ten_seconds_and_leaves_no_process(
-    stack: RunningStack, suspended: Sequence[str]
-) -> None:
-    stack.start()
-    family = stack.family()
-    assert len(family) > len(PROCESSES)
-    pids = [stack.description["pids"].get(name) for name in suspended]
-    for process in family:
-        if process.pid in pids or process.name() in suspended:
-            process.suspend()
-    began = time.monotonic()
-    assert stack.stop() == 0
-    assert time.monotonic() - began < GONE_WITHIN
-    assert not alive(family)
-
-
-@only("amqp")
-def test_finds_its_data_when_started_again_also_after_it_was_killed(stack: RunningStack) -> None:
-    stack.start()
-    guest = _register(stack, load_card(2))
-    assert stack.stop() == 0
     stack.start()
     assert _guest(stack, guest) == guest
     family = stack.family()
@@ -118,36 +98,30 @@ def test_finds_its_data_when_started_again_also_after_it_was_killed(stack: Runni
     while alive(family):
         assert time.monotonic() - began < 5
         time.sleep(0.02)
+
     stack.start()
     assert _guest(stack, guest) == guest
     assert stack.stop() == 0
 
 
-def test_two_live_side_by_side(tmp_path: Path) -> None:
+def test_two_live_side_by_side_but_not_in_one_folder(tmp_path: Path) -> None:
     stacks = [RunningStack(tmp_path / transport, transport) for transport in ("feed", "amqp")]
     try:
         for stack in stacks:
             stack.start()
         guests = [_register(stack, load_card(3)) for stack in stacks]
         assert guests[0] != guests[1]
+
+        before = stacks[0].description
+        third = _run(stacks[0].run_dir, "--no-story")
+        assert (third.returncode, "RUN_DIR" in third.stderr) == (1, True)
+        assert stacks[0].description == before
+
         assert stacks[0].stop() == 0
         assert _guest(stacks[1], guests[1]) == guests[1]
     finally:
         for stack in stacks:
             stack.kill_if_running()
-
-
-def test_a_second_one_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    stack = RunningStack(tmp_path, "feed")
-    stack.start()
-    try:
-        before = stack.description
-        second = _run(tmp_path, "--no-story")
-        assert second.returncode == 1
-        assert "RUN_DIR" in second.stderr
-        assert stack.description == before
-    finally:
-        stack.kill_if_running()
 
 
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
@@ -161,14 +135,10 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert (refused.returncode, f"port {port} is in use" in refused.stderr) == (1, True)
 
 
-def test_the_story_comes_out_right(tmp_path: Path) -> None:
-    _tell_the_story(tmp_path, TRANSPORT="amqp")
-
-
-def test_the_story_can_be_told_again_and_fails_when_it_comes_out_wrong(tmp_path: Path) -> None:
+def test_the_story_comes_out_right_again_and_again_and_fails_when_it_does_not(tmp_path: Path) -> None:
     """In the end the refused card of the story is made valid: what the story expects of it does not come."""
-    for _ in range(2):
-        _tell_the_story(tmp_path)
+    for transport in ("amqp", "feed"):
+        _tell_the_story(tmp_path, TRANSPORT=transport)
     patrons = json.loads((tmp_path / "home_library.json").read_text())
     patrons["0990139339"]["status"] = "valid"
     (tmp_path / "home_library.json").write_text(json.dumps(patrons))
@@ -183,6 +153,20 @@ def _tell_the_story(run_dir: Path, **settings: str) -> None:
     assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told.stdout
     assert "Ongeldig  Opgezegd, reden overig" in told.stdout
     assert "Pas niet geldig!" in told.stdout
+
+
+def _stops_in_time(stack: RunningStack, *suspended: str) -> None:
+    """By itself, or while these are suspended; nothing of it is left."""
+    family = stack.family()
+    assert len(family) > len(PROCESSES)
+    pids = [stack.description["pids"].get(name) for name in suspended]
+    for process in family:
+        if process.pid in pids or process.name() in suspended:
+            process.suspend()
+    began = time.monotonic()
+    assert stack.stop() == 0
+    assert time.monotonic() - began < GONE_WITHIN
+    assert not alive(family)
 
 
 def _run(run_dir: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -13,10 +13,12 @@ import pytest
 from registration.adapters.database import SCHEMA
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
+from registration.application import check_all_terms
 from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
 from shared.postgres import open_pool
 from tests.support.command_line import put_into_environment
+from tests.support.nights import NightCounter, open_night
 from tests.support.registration import Desk, desk_over
 from tests.support.registration_service import settings_in
 from tests.support.servers import Databases
@@ -62,3 +64,13 @@ def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     made = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"))
     put_into_environment(made, monkeypatch)
     return made
+
+
+@pytest.fixture
+async def library(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[NightCounter]:
+    """A counter whose guests are checked at night; who did not answer is asked again at once."""
+    monkeypatch.setattr(check_all_terms, "TRY_AGAIN_AFTER", 0.0)
+    async with open_night(database, tmp_path) as opened:
+        yield opened

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
-from uuid import UUID, uuid4
+from datetime import date, timedelta
+from uuid import uuid4
 
 import pytest
 
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.application import check_all_terms as nightly
-from registration.application.nights import NightReport
 from registration.application.ports import Context, TermCheck
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
-from registration.application.run_nights import TASK, run_night, run_when_it_is_night
-from registration.application.show_guest import GuestView, show_guest
-from registration.bootstrap import view_source
+from registration.application.run_nights import TASK, run_night
 from registration.domain.night import Night
 from registration.domain.verdict import (
     UNREADABLE,
@@ -28,83 +21,19 @@ from registration.domain.verdict import (
     Valid,
     Verdict,
 )
-from registration.read_models.terms_due import VIEW as TERMS_DUE
 from shared.event_log import Metadata
 from shared.messaging.leases import Leases
+from tests.support.nights import TOMORROW, NightCounter
 from tests.support.registration import on_day
 from tests.support.registration_service import (
     FRYSLAN,
     HOME,
     JAN,
     TODAY,
-    Counter,
-    open_counter,
-    registering,
 )
-from tests.support.views import follow_all
 
-TOMORROW = TODAY + timedelta(days=1)
 FOUR_CONNECTIONS = 4  # of a home library in memory
 PROVISIONAL_END = date(2025, 12, 11)
-
-
-class AskedHome(InMemoryHomeLibraries):
-    """Remembers who was asked about, and does something before each answer."""
-
-    def __init__(self, home: InMemoryHomeLibraries) -> None:
-        self.__dict__.update(home.__dict__)
-        self.asked: list[tuple[str, str]] = []
-        self.before: Callable[[str, str], Awaitable[Verdict | None]] | None = None
-
-    async def ask(self, isil: str, card_number: str) -> Verdict:
-        self.asked.append((isil, card_number))
-        if self.before is not None and (instead := await self.before(isil, card_number)) is not None:
-            return instead
-        return await super().ask(isil, card_number)
-
-
-class Library:
-    """A counter whose guests are checked at night."""
-
-    def __init__(self, counter: Counter, home: AskedHome) -> None:
-        self.counter, self.home, self.service = counter, home, counter.service
-
-    async def register(self, card: str, isil: str = HOME) -> UUID:
-        self.counter.member(card, isil)
-        async with self.counter.client(scope="counter", organisation="1001") as client:
-            answer = await client.post("/v1/guests", json=registering(card, home_isil=isil))
-        assert answer.status_code == 201, answer.text
-        self.home.asked.clear()
-        return UUID(answer.json()["guest_id"])
-
-    async def at(self, moment: datetime) -> None:
-        """It is then, and the view of the due has caught up."""
-        self.counter.clock.moment = moment
-        await follow_all(self.service, [TERMS_DUE], view_source(self.service.settings))
-
-    async def run(self, day: date = TOMORROW) -> NightReport:
-        await self.at(on_day(day))
-        report = await run_night(
-            Night(day),
-            "operator",
-            self.service.nights,
-            Leases(self.service.pool),
-            self.service.registration,
-        )
-        assert report is not None
-        return report
-
-    async def show(self, guest_id: UUID) -> GuestView:
-        return await show_guest(guest_id, "1001", self.service.registration)
-
-
-@pytest.fixture
-async def library(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Library]:
-    monkeypatch.setattr(nightly, "TRY_AGAIN_AFTER", 0.0)
-    async with open_counter(database, tmp_path) as counter:
-        home = AskedHome(counter.home)
-        object.__setattr__(counter.service.registration, "home_libraries", home)
-        yield Library(counter, home)
 
 
 ANSWERS: dict[str, tuple[Verdict, str, tuple[str, date | None, bool]]] = {
@@ -121,7 +50,7 @@ ANSWERS: dict[str, tuple[Verdict, str, tuple[str, date | None, bool]]] = {
 
 
 @pytest.mark.parametrize("which", ANSWERS)
-async def test_r12_each_answer_has_its_effect_and_is_counted(library: Library, which: str) -> None:
+async def test_r12_each_answer_has_its_effect_and_is_counted(library: NightCounter, which: str) -> None:
     answer, counted, (status, end, stale) = ANSWERS[which]
     guest_id = await library.register("1")
     library.home.answers(HOME, "1", answer)
@@ -138,7 +67,7 @@ async def test_r12_each_answer_has_its_effect_and_is_counted(library: Library, w
     assert report.is_complete == (which != "no-answer")
 
 
-async def test_r12_a_block_that_is_lifted_reinstates_the_next_night(library: Library) -> None:
+async def test_r12_a_block_that_is_lifted_reinstates_the_next_night(library: NightCounter) -> None:
     guest_id = await library.register("1")
     library.home.answers(HOME, "1", Refused((Reason.FINES,), False))
     await library.run()
@@ -149,7 +78,7 @@ async def test_r12_a_block_that_is_lifted_reinstates_the_next_night(library: Lib
 
 
 async def test_r12_again_in_the_same_night_only_who_is_left_is_asked_and_nothing_is_written(
-    library: Library,
+    library: NightCounter,
 ) -> None:
     for card in ("1", "2", "3"):
         await library.register(card)
@@ -169,7 +98,7 @@ async def test_r12_again_in_the_same_night_only_who_is_left_is_asked_and_nothing
     assert (second.is_complete, second.libraries[0].problem) == (True, None)
 
 
-async def test_r12_who_registered_today_is_not_asked_about_before_tomorrow(library: Library) -> None:
+async def test_r12_who_registered_today_is_not_asked_about_before_tomorrow(library: NightCounter) -> None:
     await library.register("1")
     assert (await library.run(TODAY)).libraries == []
     assert library.home.asked == []
@@ -178,7 +107,7 @@ async def test_r12_who_registered_today_is_not_asked_about_before_tomorrow(libra
 
 
 async def test_r12_a_library_that_fails_is_left_alone_and_asked_again_when_the_others_are_done(
-    library: Library,
+    library: NightCounter,
 ) -> None:
     for number in range(20):
         await library.register(f"1{number:02}")
@@ -202,7 +131,7 @@ async def test_r12_a_library_that_fails_is_left_alone_and_asked_again_when_the_o
     assert report.is_complete
 
 
-async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(library: Library) -> None:
+async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(library: NightCounter) -> None:
     away = await library.register("1")
     there = await library.register("2", FRYSLAN)
     library.home.goes_down(HOME)
@@ -215,7 +144,7 @@ async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(lib
     assert ((await library.show(away)).status, (await library.show(away)).term.stale) == ("valid", True)
 
 
-async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(library: Library) -> None:
+async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(library: NightCounter) -> None:
     broken, guest_id, other = [await library.register(card) for card in ("1", "2", "3")]
     library.home.answers(HOME, "2", Refused((Reason.FINES,), False))
     await library.at(on_day(TOMORROW))
@@ -234,7 +163,7 @@ async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(libr
     assert {(await library.show(each)).status for each in (broken, guest_id)} == {"valid"}
 
 
-async def test_the_last_night_shows_at_metrics(library: Library) -> None:
+async def test_the_last_night_shows_at_metrics(library: NightCounter) -> None:
     await library.register("1")
     await library.register("2", FRYSLAN)
     library.home.goes_down(HOME)
@@ -253,7 +182,7 @@ async def test_the_last_night_shows_at_metrics(library: Library) -> None:
 
 
 async def test_r14_who_registers_again_amid_the_question_keeps_what_home_said_last(
-    library: Library,
+    library: NightCounter,
 ) -> None:
     guest_id = await library.register("1")
     ended = Refused((Reason.EXPIRED,), because_ended=True)
@@ -275,7 +204,7 @@ async def test_r14_who_registers_again_amid_the_question_keeps_what_home_said_la
     assert (await library.show(guest_id)).status == "valid"
 
 
-async def test_r19_who_was_erased_is_not_asked_about(library: Library) -> None:
+async def test_r19_who_was_erased_is_not_asked_about(library: NightCounter) -> None:
     guest_id = await library.register("1")
     await library.at(on_day(TOMORROW))
     async with library.counter.client(scope="operator") as client:
@@ -290,7 +219,7 @@ async def test_r19_who_was_erased_is_not_asked_about(library: Library) -> None:
     assert library.home.asked == []
 
 
-async def test_r12_two_runs_never_go_on_at_once(library: Library) -> None:
+async def test_r12_two_runs_never_go_on_at_once(library: NightCounter) -> None:
     await library.register("1")
     others = Leases(library.service.pool)
     assert await others.take(TASK) is not None
@@ -300,53 +229,9 @@ async def test_r12_two_runs_never_go_on_at_once(library: Library) -> None:
     assert library.home.asked == []
 
 
-@pytest.mark.parametrize(
-    "day",
-    [date(2026, 3, 29), date(2026, 10, 25), date(2028, 2, 29), date(2026, 12, 31), date(2027, 1, 1)],
-    ids=["summer-time-begins", "summer-time-ends", "leap-day", "new-years-eve", "new-year"],
-)
-@pytest.mark.parametrize("starts_at", [time(2, 30), time(0, 0)], ids=["half-past-two", "midnight"])
-async def test_r12_in_every_night_each_guest_is_asked_about_once(
-    library: Library, day: date, starts_at: time
+async def test_a_check_at_the_counter_counts_for_the_night_but_not_in_its_report(
+    library: NightCounter,
 ) -> None:
-    guests = [await library.register(card) for card in ("1", "2")]
-    assert len(guests) == 2
-    moment = datetime.combine(day - timedelta(days=1), time(12), UTC)
-    end = moment + timedelta(days=1)
-    await library.at(moment)
-    asked_at = []
-    while moment < end:
-        library.counter.clock.moment = moment
-        before = len(library.home.asked)
-        await run_when_it_is_night(
-            starts_at, library.service.nights, Leases(library.service.pool), library.service.registration
-        )
-        asked_at += [moment] * (len(library.home.asked) - before)
-        moment += timedelta(minutes=15)
-    assert sorted(library.home.asked) == [(HOME, "1"), (HOME, "2")]
-    assert len(set(asked_at)) == 1
-    report = await library.service.nights.last()
-    assert report is not None
-    assert (report.night.day, report.is_complete) == (day, True)
-
-
-async def test_r12_until_the_morning_the_silent_are_asked_again_and_then_no_more(library: Library) -> None:
-    await library.register("1")
-    library.home.answers(HOME, "1", Unavailable("timed out"))
-    await library.at(datetime.combine(TOMORROW, time(0), UTC))
-    for minutes in range(0, 12 * 60, 5):
-        library.counter.clock.moment = datetime.combine(TOMORROW, time(0), UTC) + timedelta(minutes=minutes)
-        await run_when_it_is_night(
-            time(2, 30), library.service.nights, Leases(library.service.pool), library.service.registration
-        )
-    # 00:30 to 05:00 UTC, a quarter of an hour apart, each time with its second chance
-    assert len(library.home.asked) == 2 * 18
-    report = await library.service.nights.last()
-    assert report is not None
-    assert (report.libraries[0].tally.asked, report.libraries[0].tally.failed) == (1, 1)
-
-
-async def test_a_check_at_the_counter_counts_for_the_night_but_not_in_its_report(library: Library) -> None:
     guest_id = await library.register("1")
     await library.at(on_day(TOMORROW))
     check = TermCheck("unavailable", on_day(TOMORROW), stale=True)
