@@ -19,7 +19,7 @@ from infra.local.calendar_of_the_story import (
     three_months_after,
 )
 from infra.local.story_calls import membership_ended
-from tests.support.browser import assert_accessible, layout_shift, new_page, open_browser, screenshot
+from tests.support.browser import assert_accessible, layout_shifts, new_page, open_browser, screenshot
 from tests.support.counter_forms import register, signed_in_at
 from tests.support.counter_story import (
     FINES,
@@ -216,8 +216,11 @@ async def test_the_other_pages_are_accessible_too(browser: Browser, stack: Runni
 async def test_the_account_is_linked_within_a_second_of_saving(
     browser: Browser, stack: RunningStack, record_property: Callable[[str, object], None]
 ) -> None:
-    """The best of several, since the machine may be busy; on an idle one each is well below half of it."""
-    took = []
+    """The best of several, since the machine may be busy; on an idle one each is well below half of it.
+
+    Nothing jumps when the answer comes; on a busy machine never more than is called good (Web Vitals: 0.1).
+    """
+    took, jumps = [], []
     async with at_the_desk(browser, stack) as clerk:
         for number in range(20, 23):
             card = load_card(number)
@@ -230,9 +233,12 @@ async def test_the_account_is_linked_within_a_second_of_saving(
             await clerk.presses("Enter")
             await expect(clerk.page.locator("#link-state.success")).to_be_visible()
             took.append(time.monotonic() - began)
-            assert await layout_shift(clerk.page) < 0.01, "nothing jumps when the answer comes"
+            jumps.append(await layout_shifts(clerk.page))
     record_property("seconds from Opslaan to gekoppeld", took)
     assert min(took) < 1.0, took
+    moved = sorted(sum(score for score, _ in each) for each in jumps)
+    assert moved[0] == 0, jumps
+    assert moved[-1] < 0.1, jumps
 
 
 async def test_twenty_registrations_in_a_row_leak_nothing_and_do_not_get_slower(stack: RunningStack) -> None:

@@ -74,12 +74,19 @@ async def screenshot(page: Page, name: str) -> Path:
     return path
 
 
-async def layout_shift(page: Page) -> float:
-    """How much moved by itself since the page was opened (Cumulative Layout Shift); needs JavaScript."""
-    moved: float = await page.evaluate(
+async def layout_shifts(page: Page) -> list[tuple[float, list[str]]]:
+    """What moved by itself since the page was opened: its score (Web Vitals), and from where to where.
+
+    Needs JavaScript.
+    """
+    moved: list[tuple[float, list[str]]] = await page.evaluate(
         """() => new Promise((done) => {
-            let moved = 0;
-            const add = (list) => list.getEntries().forEach((shift) => (moved += shift.value));
+            const moved = [];
+            const where = ({ x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
+            const told = (source) => `${source.node?.outerHTML?.slice(0, 80)}: `
+                + `${where(source.previousRect)} -> ${where(source.currentRect)}`;
+            const add = (list) => list.getEntries().forEach(
+                (shift) => moved.push([shift.value, shift.sources.map(told)]));
             new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
             requestAnimationFrame(() => setTimeout(() => done(moved), 20));
         })"""
