@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from registration.domain.events import Sealed
 from registration.domain.login_link import LinkWish
 from registration.domain.term import provisional_term
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A guest about to be registered: who, where, and with what."""
 
     organisation: str
@@ -45,8 +43,7 @@ class Admission:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Renewal:
+class Renewal(NamedTuple):
     """An expired guest about to be registered again; `wish` None leaves the login link as it is."""
 
     sealed_card: Sealed

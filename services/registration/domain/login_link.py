@@ -44,8 +44,7 @@ class NoAccount:
 LoginAccountChoice = ExistingAccount | NewLoginAccount | NoAccount
 
 
-@dataclass(frozen=True, slots=True)
-class LinkWish:
+class LinkWish(NamedTuple):
     """A choice as events keep it: "existing", "new" or "none"; the account's id; what was sealed for it."""
 
     choice: str | None
