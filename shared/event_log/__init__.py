@@ -11,6 +11,7 @@ from shared.event_log.errors import (
     SideRowConflict,
     VersionConflict,
 )
+from shared.event_log.ids import mint_id
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.event_log.key_stores import InMemoryDataKeys, PostgresDataKeys
 from shared.event_log.keys import DataKey, DataKeys, MasterKeys
@@ -50,4 +51,5 @@ __all__ = [
     "erased_by",
     "erasure_row",
     "make_mapper",
+    "mint_id",
 ]

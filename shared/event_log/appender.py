@@ -148,5 +148,5 @@ def _statement(commands: Sequence[Command]) -> tuple[Any, ...]:
 
 
 def _row(event: NewEvent) -> tuple[Any, ...]:
-    *named, metadata = event
-    return *named, metadata.caused_by, metadata.correlation_id, metadata.causation_id
+    metadata = event.metadata
+    return *event[:5], metadata.caused_by, metadata.correlation_id, metadata.causation_id

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from os import urandom
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from asyncpg.pgproto import pgproto
 from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from shared.event_log.errors import AggregateNotFound
+from shared.event_log.ids import mint_id
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow
 
 A = TypeVar("A", bound=Aggregate)
@@ -73,14 +72,6 @@ class AggregateStore:
             originator_version=stored.originator_version,
             topic=stored.topic,
             state=stored.state,
-            event_id=mint_event_id(),
+            event_id=mint_id(),
             metadata=metadata,
         )
-
-
-def mint_event_id() -> UUID:
-    """Mint a random UUID (version 4, RFC 9562) of the driver's kind: made and sent at a third of the cost."""
-    random = bytearray(urandom(16))
-    random[6] = random[6] & 0x0F | 0x40
-    random[8] = random[8] & 0x3F | 0x80
-    return pgproto.UUID(bytes(random))

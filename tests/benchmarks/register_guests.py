@@ -29,7 +29,7 @@ from registration.application.register_guest import RegisterGuest, register_gues
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import Valid
-from shared.event_log import AggregateStore, DataKey, PostgresDataKeys
+from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, mint_id
 from shared.postgres import migrate
 from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import (
@@ -103,7 +103,7 @@ def _rate(seconds: Sequence[float]) -> float:
 
 
 async def _register(store: AggregateStore, card: str, *, index: bool) -> None:
-    key, key_row = MASTER_KEYS.mint(uuid4())
+    key, key_row = MASTER_KEYS.mint(mint_id())
     guest = registered(key, card, strips=False)
     rows = [key_row]
     if index:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
@@ -14,7 +14,7 @@ from identity.domain.account_history import login_account_stream, stream_after
 from identity.domain.actor import Actor
 from identity.domain.home_card import isil_base
 from identity.domain.login_account import LoginAccount
-from shared.event_log import SideRow
+from shared.event_log import SideRow, mint_id
 from shared.person_ref import person_ref
 
 
@@ -75,7 +75,7 @@ async def new_account(
     now = identity.clock.now()
     stream, _ = await _last(details.account_id, identity)
     key, key_row = identity.data_keys.mint(stream)
-    actor = Actor.open(uuid4(), account_id=details.account_id, organisation=None, now=now)
+    actor = Actor.open(mint_id(), account_id=details.account_id, organisation=None, now=now)
     account = LoginAccount.open(
         details.account_id,
         stream=stream,

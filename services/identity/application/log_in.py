@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from identity.application.accounts import AccountAtHand, account_on_first_need, own_account
 from identity.application.ports import ApplyNow, Context, Identity, RegisteredGuest
@@ -21,6 +21,7 @@ from identity.domain.login import (
     require_no_registration,
 )
 from identity.domain.login_account import LoginAccount
+from shared.event_log import mint_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ async def _new_actor(
 ) -> LoggedIn:
     """I4.6: nobody of this person is registered there, so a new actor is right."""
     now = identity.clock.now()
-    actor = Actor.open(uuid4(), account_id=command.account_id, organisation=command.organisation, now=now)
+    actor = Actor.open(mint_id(), account_id=command.account_id, organisation=command.organisation, now=now)
     at_hand.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)
     position = await _save(at_hand, [actor], context, identity)
     return LoggedIn(at_hand.account.id, actor.id, True, True, None, position)

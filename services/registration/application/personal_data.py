@@ -18,7 +18,7 @@ from registration.domain.login_link import (
     NoAccount,
 )
 from registration.domain.verdict import PatronDetails
-from shared.event_log import DataKey, SideRow
+from shared.event_log import DataKey, SideRow, mint_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ async def key_for(guest_id: UUID | None, registration: Registration) -> tuple[Da
     """
     if guest_id is not None and (key := await registration.data_keys.get(guest_id)) is not None:
         return key, ()
-    key, row = registration.data_keys.mint(guest_id or uuid4())
+    key, row = registration.data_keys.mint(guest_id or mint_id())
     return key, (row,)
 
 

@@ -113,7 +113,7 @@ async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"reason": ""}, {"reason": 7}, {"reason": "x" * 201}, {"reason": "a\nb"}]
+    "body", [{}, {"reason": ""}, {"reason": "   "}, {"reason": 7}, {"reason": "x" * 201}, {"reason": "a\nb"}]
 )
 async def test_r21_no_reason_no_change(
     counter: Counter, clerk: httpx.AsyncClient, path: str, body: dict[str, Any]
