@@ -57,7 +57,7 @@ from shared.web.token_keys import JwksKeys, keys_of
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-CONNECTIONS = (4, 16)  # the event log keeps three for itself
+CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
 APPLY_ERASURES_EVERY = 3600.0
 
@@ -95,7 +95,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(httpx.AsyncClient())
-        pool = await opened.enter_async_context(await _pool(settings))
+        pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
+        await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         store = AggregateStore(log, make_mapper())
         to_message = published_messages(store)
@@ -185,11 +186,6 @@ def _transport(service: Service) -> Mapping[str, Task]:
         service="identity",
         other="registration",
     )
-
-
-async def _pool(settings: Settings) -> asyncpg.Pool:
-    least, most = CONNECTIONS
-    return await open_pool(settings.database_url.get_secret_value(), min_size=least, max_size=most)
 
 
 async def _schema_is_there(pool: asyncpg.Pool) -> None:

@@ -1,7 +1,6 @@
 """The one place where registration's real collaborators are built; tests replace any of them."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from uuid import uuid4
 
 import asyncpg
 import httpx
-from dotenv import dotenv_values
 
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.database import schema_is_there
@@ -24,6 +22,7 @@ from registration.adapters.published_messages import published_messages
 from registration.adapters.registrations import PostgresRegistrations
 from registration.adapters.term_checks import PostgresTermChecks
 from registration.application.erase_personal_data import apply_erasures
+from registration.application.forget_ended_guests import forget_ended_guests
 from registration.application.ports import (
     Clock,
     HomeLibraries,
@@ -34,10 +33,11 @@ from registration.application.ports import (
 )
 from registration.application.receive_link_answer import receive_link_answer
 from registration.application.run_nights import run_when_it_is_night
+from registration.read_models.ended_guests import EndedGuests
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.read_models.views import VIEWS
-from registration.settings import Settings
+from registration.settings import Settings, environment
 from shared.event_log import (
     AggregateStore,
     ErasureLedger,
@@ -68,9 +68,9 @@ from shared.web.token_keys import JwksKeys, keys_of
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-CONNECTIONS = (4, 16)  # the event log keeps three for itself
+CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
-APPLY_ERASURES_EVERY = 3600.0
+APPLY_ERASURES_EVERY = FORGET_ENDED_EVERY = 3600.0
 LOOK_AT_THE_CLOCK_EVERY = 30.0
 
 
@@ -110,7 +110,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(httpx.AsyncClient())
-        pool = await opened.enter_async_context(await _pool(settings))
+        pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
+        await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         store = AggregateStore(log, make_mapper())
         to_message = published_messages(store)
@@ -180,6 +181,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "nightly check": _nights(service),
         "idempotency keys": forget,
         "erasures": erase,
+        **_retention(service),
     }
 
 
@@ -192,6 +194,14 @@ def _nights(service: Service) -> Task:
     starts_at, leases = service.settings.nightly_at, Leases(service.pool)
     look = partial(run_when_it_is_night, starts_at, service.nights, leases, service.registration)
     return partial(every, LOOK_AT_THE_CLOCK_EVERY, look)
+
+
+def _retention(service: Service) -> Mapping[str, Task]:
+    """Two at once do no harm: whom one has erased is nobody whose registration ended."""
+    if (days := service.settings.retention_days) is None:
+        return {}
+    forget = partial(forget_ended_guests, days, EndedGuests(service.pool), service.registration)
+    return {"retention": partial(every, FORGET_ENDED_EVERY, forget)}
 
 
 def view_source(settings: Settings) -> Source:
@@ -223,11 +233,6 @@ def _transport(service: Service) -> Mapping[str, Task]:
     )
 
 
-async def _pool(settings: Settings) -> asyncpg.Pool:
-    least, most = CONNECTIONS
-    return await open_pool(settings.database_url.get_secret_value(), min_size=least, max_size=most)
-
-
 def _home_libraries(directory: Directory, opened: AsyncExitStack) -> HomeLibraries:
     libraries = home_libraries(directory)
     opened.push_async_callback(libraries.close)
@@ -239,10 +244,3 @@ def _organisations(settings: Settings) -> Mapping[str, Organisation]:
         code: Organisation(code, found.name, found.isils, found.branches, found.strips)
         for code, found in read_organisations(settings.organisations).items()
     }
-
-
-def environment() -> Mapping[str, str]:
-    """Where the credentials of home libraries are found: beside the settings."""
-    file = Settings.env_file()
-    in_file = dotenv_values(file) if file and file.is_file() else {}
-    return {**{name: value for name, value in in_file.items() if value}, **os.environ}

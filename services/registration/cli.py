@@ -228,7 +228,7 @@ async def _counter_pages(settings: Settings) -> str:
 
 async def _home_libraries(settings: Settings) -> str:
     from registration.adapters.home_library.directory import load_directory  # noqa: PLC0415
-    from registration.bootstrap import environment  # noqa: PLC0415
+    from registration.settings import environment  # noqa: PLC0415
 
     directory = load_directory(settings.home_libraries, environment())
     return f"{len(directory.libraries)} in {settings.home_libraries}"

@@ -12,12 +12,11 @@ from registration.adapters.home_library.directory import Directory, DirectoryMis
 from registration.adapters.home_library.home_libraries import today_in_amsterdam
 from registration.adapters.home_library.library import Library
 from registration.adapters.home_library.probe import Probe, ProbeStep
-from registration.bootstrap import environment
 from registration.domain.card import canonical_card_number
 from registration.domain.errors import MalformedCardNumber, MalformedIsil
 from registration.domain.isil import Isil
 from registration.domain.verdict import NotFound, Refused, Valid
-from registration.settings import Settings
+from registration.settings import Settings, environment
 from shared.cli.output import show_json
 from shared.cli.running import Failed
 

@@ -1,15 +1,25 @@
 """Registration's settings: `REGISTRATION_…` in the environment."""
 
+import os
+from collections.abc import Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")
+
+
+def environment() -> Mapping[str, str]:
+    """Where the credentials of home libraries are found: beside the settings."""
+    file = Settings.env_file()
+    in_file = dotenv_values(file) if file and file.is_file() else {}
+    return {**{name: value for name, value in in_file.items() if value}, **os.environ}
 
 
 class Settings(ServiceSettings):
@@ -22,6 +32,7 @@ class Settings(ServiceSettings):
     organisations: Path  # TOML: the guest libraries
     service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
+    retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
     port: int = 8001
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from registration.application.guests import decided
 from registration.application.ports import Registration, Written, day_of
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
+from registration.domain.guest_state import GuestState
 from shared.event_log import Metadata, brought_back, erasure_row
 
 
@@ -25,19 +26,41 @@ async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: 
         guest = await registration.store.find(Guest, guest_id)
         if guest is None:
             raise GuestNotFound
-        signposts = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
-        erased = [*signposts, guest]
-        now = registration.clock.now()
-        for each in erased:
-            each.erase_personal_data(today=day_of(now), now=now)
-        ids = [each.id for each in erased]
-        rows = [erasure_row(each) for each in ids]
-        position = await registration.store.save(*erased, metadata=metadata, side_rows=rows)
-        return Written(guest_id, position), ids
+        return await _erase(guest, metadata, registration)
 
     written, ids = await decided(attempt)
     await registration.erasure_ledger.note(ids)
     return written
+
+
+async def erase_if(
+    condition: Callable[[GuestState], bool], guest_id: UUID, metadata: Metadata, registration: Registration
+) -> bool:
+    """Do the same to a guest of whom this holds at that very moment; answer whether it did."""
+
+    async def attempt() -> Sequence[UUID]:
+        guest = await registration.store.find(Guest, guest_id)
+        if guest is None or not condition(guest.state):
+            return ()
+        return (await _erase(guest, metadata, registration))[1]
+
+    ids = await decided(attempt)
+    await registration.erasure_ledger.note(ids)
+    return bool(ids)
+
+
+async def _erase(
+    guest: Guest, metadata: Metadata, registration: Registration
+) -> tuple[Written, Sequence[UUID]]:
+    signposts = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+    erased = [*signposts, guest]
+    now = registration.clock.now()
+    for each in erased:
+        each.erase_personal_data(today=day_of(now), now=now)
+    ids = [each.id for each in erased]
+    rows = [erasure_row(each) for each in ids]
+    position = await registration.store.save(*erased, metadata=metadata, side_rows=rows)
+    return Written(guest.id, position), ids
 
 
 async def apply_erasures(metadata: Metadata, registration: Registration) -> int:
