@@ -17,6 +17,7 @@ import pytest
 from identity.cli import app as identity_app
 from registration.adapters.database import SCHEMA
 from registration.cli import app as registration_app
+from registration.read_models.views import VIEWS
 from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import MasterKeys
@@ -67,8 +68,7 @@ Capture = pytest.CaptureFixture[str]
 def test_the_views_are_listed_with_what_they_are_for(capsys: Capture) -> None:
     assert registration(["projections", "list"]) == 0
     listed = capsys.readouterr().out
-    for name in ("guest_directory", "contributions", "history", "terms_due", "desk_statistics"):
-        assert name in listed
+    assert all(view.name in listed for view in VIEWS)
     assert registration(["projections", "list", "--json"]) == 0
     assert {view["name"] for view in json.loads(capsys.readouterr().out)} >= {"guest_directory", "history"}
 
@@ -95,7 +95,7 @@ def test_status_shows_lag_failures_and_held_guests(installation: str, capsys: Ca
 
 def test_rebuild_and_verify_and_the_drift_between(installation: str, capsys: Capture) -> None:
     assert registration(["projections", "rebuild", "all"]) == 0
-    assert len(re.findall(r"events in", capsys.readouterr().out)) == 5
+    assert len(re.findall(r"events in", capsys.readouterr().out)) == len(VIEWS)
     assert registration(["projections", "verify", "all", "--json"]) == 0
     assert all(view["differences"] == [] for view in json.loads(capsys.readouterr().out))
     guest = sql(installation, "SELECT min(stream_id::text)::uuid FROM terms_due")
