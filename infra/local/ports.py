@@ -1,8 +1,13 @@
-"""Ports of 127.0.0.1 that nobody uses."""
+"""Ports of 127.0.0.1 that nobody uses, nor will use who looked for one before us."""
 
+import fcntl
+import functools
+import os
 import random
 import socket
+import tempfile
 from pathlib import Path
+from typing import IO
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes the ports of outgoing connections: between our look and the
@@ -11,10 +16,10 @@ _FIRST, _LAST = 15_000, 31_999
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 on which nothing listens."""
+    """A TCP port on 127.0.0.1 on which nothing listens. It stays ours while this process lives."""
     for _ in range(200):
         port = random.randint(_FIRST, _LAST)  # noqa: S311 (a port is no secret)
-        if is_free(port):
+        if port not in _OURS and _reserved(port) and is_free(port):
             return port
     raise RuntimeError("no free port found on 127.0.0.1: is something using them all?")
 
@@ -25,10 +30,29 @@ def kept_port(file: Path) -> int:
         port = int(file.read_text("ascii"))
     except (OSError, ValueError):
         port = 0
-    if not port or not is_free(port):
+    if not port or not _reserved(port) or not is_free(port):
         port = free_port()
         file.write_text(str(port), "ascii")
     return port
+
+
+_OURS: set[int] = set()
+
+
+def _reserved(port: int) -> bool:
+    """Whether it is ours now: others of this user may just be starting what will listen there."""
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _OURS.add(port)
+    return True
+
+
+@functools.cache
+def _reservations() -> IO[bytes]:
+    """A file with a byte for each port, locked by whoever took it until that process ends."""
+    return (Path(tempfile.gettempdir()) / f"landelijk-lenen-ports-{os.getuid()}").open("ab")
 
 
 def is_free(port: int) -> bool:
