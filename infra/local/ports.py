@@ -7,7 +7,6 @@ import random
 import socket
 import tempfile
 from pathlib import Path
-from typing import IO
 
 LOOPBACK = "127.0.0.1"
 # Below the range from which the kernel takes the ports of outgoing connections: between our look and the
@@ -50,9 +49,10 @@ def _reserved(port: int) -> bool:
 
 
 @functools.cache
-def _reservations() -> IO[bytes]:
-    """A file with a byte for each port, locked by whoever took it until that process ends."""
-    return (Path(tempfile.gettempdir()) / f"landelijk-lenen-ports-{os.getuid()}").open("ab")
+def _reservations() -> int:
+    """An open file with a byte for each port, locked by whoever took it until that process ends."""
+    file = Path(tempfile.gettempdir()) / f"landelijk-lenen-ports-{os.getuid()}"
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def is_free(port: int) -> bool:

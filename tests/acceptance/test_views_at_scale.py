@@ -26,7 +26,7 @@ from shared.projections.rebuild import rebuild
 from shared.projections.verify import verify
 from tests.support.guest_lives import fill_log
 
-GUESTS = int(os.environ.get("SCALE_GUESTS", "4000"))
+GUESTS = int(os.environ.get("SCALE_GUESTS", "2500"))
 READS_EACH_SECOND = 50
 MASTER_KEYS = MasterKeys([b"m" * 32])
 MOST_WAITED = 0.2  # seconds, for the switch
