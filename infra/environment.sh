@@ -27,7 +27,7 @@ fi
 
 printf '%s\n' "making the environment in $folder (once, about a minute)"
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
-quietly="--quiet --disable-pip-version-check --no-input"
+quietly="--quiet --quiet --disable-pip-version-check --no-input"  # errors only: warnings about packaging are for packagers
 # shellcheck disable=SC2086
 "$folder/bin/python" -m pip install $quietly --require-hashes -r requirements-dev.txt
 # The project itself, in place: its dependencies are all there, so nothing more may be fetched.

@@ -68,6 +68,10 @@ class NightCounter:
 
     async def run(self, day: date = TOMORROW) -> NightReport:
         await self.at(on_day(day))
+        return await self.run_now(day)
+
+    async def run_now(self, day: date = TOMORROW) -> NightReport:
+        """That day's night, whatever the clock says."""
         report = await run_night(
             Night(day),
             "operator",
