@@ -1,4 +1,4 @@
-"""`python -m infra.local`: starts everything, tells the story through the real APIs, stays up."""
+"""`python -m infra.local`: start everything, walk through the story over the real APIs, stay up."""
 
 import argparse
 import os
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from infra.local.psql import PostgresError
-from infra.local.rabbitmq import RabbitMQError
+from infra.local.postgres import PostgresError
+from infra.local.processes import StartFailed
+from infra.local.rabbitmq import RabbitMQError, TransportImpossible
 from infra.local.stack import Stack
-from infra.local.supervisor import StartFailed
-from infra.local.transport import TransportImpossible
 
 if TYPE_CHECKING:
-    from infra.local.telling import Telling
+    from infra.local.story import Telling
 
 EPILOG = """
 environment:
@@ -77,7 +76,7 @@ def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def _tell(stack: Stack, console: Console) -> "Telling":
     """Begin the story; its HTTP client is loaded only now, when all else is up."""
-    from infra.local.telling import Telling  # noqa: PLC0415
+    from infra.local.story import Telling  # noqa: PLC0415
 
     return Telling(stack.description, stack.run_dir, console)
 

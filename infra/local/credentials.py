@@ -1,6 +1,7 @@
-"""Keys and tokens of the local stack: made on its first start, kept in its folder, good here only."""
+"""Keys and tokens of the local stack: made on its first start, kept in its folder, valid only here."""
 
 import base64
+import fcntl
 import json
 import os
 import secrets
@@ -86,3 +87,19 @@ def write_privately(path: Path, text: str) -> None:
     fresh.touch(mode=0o600)
     fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)
+
+
+class NoLocalStack(Exception):
+    """This asks for no password: it runs beside a running local stack only."""
+
+
+def stack_must_run(run_dir: Path) -> None:
+    """The stack holds its folder's lock for as long as it runs. Raises NoLocalStack."""
+    try:
+        with (run_dir / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    except OSError:
+        pass
+    raise NoLocalStack(f"{NoLocalStack.__doc__} There is none in {run_dir}.")

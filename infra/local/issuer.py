@@ -1,17 +1,21 @@
-"""A small OpenID Connect issuer for the local stack: authorisation code with PKCE, and nothing else.
+"""A small OpenID Connect issuer for the local stack: authorisation code with PKCE, and nothing else."""
 
-It asks for no password: whoever reaches it may be any of its people. It is for loopback only (sign_in.py).
-"""
-
+import argparse
 import base64
 import hashlib
 import hmac
 import secrets
+import sys
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import uvicorn
+from jinja2 import Environment
 from joserfc import jwt
 from joserfc.jwk import Key
 from starlette.applications import Starlette
@@ -20,7 +24,69 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from infra.local.sign_in_page import sign_in_page
+from infra.local.credentials import CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
+from infra.local.ports import LOOPBACK
+
+TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="nl">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Aanmelden – demo</title>
+<style nonce="{{ nonce }}">
+html { font: 19px/1.45 system-ui, "Noto Sans", sans-serif; color: #16202c; background: #f1f4f8 }
+main { max-width: 34rem; margin: 2rem auto; padding: 1rem 1.5rem; background: #fff;
+  border: 1px solid #b9c3cf }
+h1 { margin-top: 0 }
+button { display: block; width: 100%; margin: .5rem 0; padding: .7rem 1rem; font: inherit; text-align: left;
+  color: #12355b; background: #fff; border: 2px solid #12355b; border-radius: .3rem; cursor: pointer }
+button:hover { background: #e8f0fa }
+button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
+</style>
+</head>
+<body>
+<main>
+<h1>Wie bent u?</h1>
+<p>Dit is de aanmelddienst van de demonstratie: er is geen wachtwoord nodig.</p>
+<form method="post" action="/authorize">
+{% for name, value in asked.items() %}
+<input type="hidden" name="{{ name }}" value="{{ value }}">
+{% endfor %}
+{% for organisation, people in organisations %}
+<h2>{{ organisation }}</h2>
+{% for person in people %}
+<button name="person" value="{{ person.subject }}">{{ person.name }}
+{%- if "operator" in person.scope %} – beheer{% endif %}</button>
+{% endfor %}
+{% endfor %}
+</form>
+</main>
+</body>
+</html>
+"""
+_template = Environment(autoescape=True).from_string(TEMPLATE)
+
+
+def sign_in_page(asked: Mapping[str, Any], people: Iterable[Any], goes_to: str) -> HTMLResponse:
+    """The people to choose from, by organisation; `goes_to` is where the form may lead."""
+    nonce = secrets.token_urlsafe(16)
+    organisations = [
+        (name, list(group)) for name, group in groupby(people, key=lambda person: person.organisation_name)
+    ]
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self' {goes_to}; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+    }
+    return HTMLResponse(
+        _template.render(asked=asked, organisations=organisations, nonce=nonce), headers=headers
+    )
+
 
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
 
@@ -183,3 +249,35 @@ def _challenge_of(verifier: str) -> str:
     """RFC 7636 section 4.6."""
     digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+DRENTHE, DELFT = ("1001", "Biblionet Drenthe"), ("2002", "DOK Delft")
+PEOPLE = (
+    Person("m.visser", "Marijke Visser", *DRENTHE, "counter"),
+    Person("j.smit", "Jeroen Smit", *DRENTHE, "counter"),
+    Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator"),
+    Person("k.bakker", "Karim Bakker", *DELFT, "counter"),
+)
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.issuer", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--counter", required=True, help="address of the counter's pages")
+    parser.add_argument("--run-dir", type=Path, required=True, help="the folder of the running stack")
+    arguments = parser.parse_args()
+    try:
+        stack_must_run(arguments.run_dir)
+    except NoLocalStack as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        return 1
+    client = Client(CLIENT_ID, f"{arguments.counter}/aanmelden/terug")
+    url = f"http://{LOOPBACK}:{arguments.port}"
+    issuer = Issuer(url, issuer_key(arguments.run_dir), client, PEOPLE)
+    uvicorn.run(issuer.app(), host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

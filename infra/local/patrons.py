@@ -7,7 +7,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+
+from shared.kernel.amsterdam import AMSTERDAM
 
 DEMO_ISIL = "NL-070288"
 FOUND_FROM_CARD_ISIL = "NL-083424"
@@ -64,7 +65,7 @@ class Patrons:
 
 def now_in_amsterdam() -> datetime:
     """The library's own time, wherever the machine thinks it is."""
-    return datetime.now(ZoneInfo("Europe/Amsterdam"))
+    return datetime.now(AMSTERDAM)
 
 
 def library_of(card_number: str) -> str:

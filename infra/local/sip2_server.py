@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import cast
 
-from infra.local.home_libraries_toml import PASSWORD, USERNAME
+from infra.local.configuration import PASSWORD, USERNAME
 from infra.local.patrons import DEMO_ISIL, FOUND_FROM_CARD_ISIL, Patron, Patrons, Status, now_in_amsterdam
 
 _ENCODINGS = {DEMO_ISIL: "cp850", FOUND_FROM_CARD_ISIL: "utf-8"}

@@ -9,13 +9,10 @@ from typing import IO, Any
 from infra.local import services
 from infra.local.configuration import Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
-from infra.local.databases import databases_of, own_databases
 from infra.local.ports import free_port, is_free, kept_port
-from infra.local.postgres import Postgres
-from infra.local.processes import stop_all
-from infra.local.rabbitmq import RabbitMQ
-from infra.local.supervisor import Child, StartFailed, Supervisor
-from infra.local.transport import Transport, choose_transport
+from infra.local.postgres import Postgres, databases_of, own_databases
+from infra.local.processes import Child, StartFailed, Supervisor, stop_all
+from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
 
 
 class Stack:

@@ -1,23 +1,32 @@
 """The story, from the counter to the first login and back, through the real HTTP APIs, on today's dates."""
 
+import asyncio
 import secrets
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import httpx
+from rich.console import Console
 
-from infra.local.calendar_of_the_story import (
+from infra.local.story_steps import (
+    Answer,
+    CameOutWrong,
+    Transcript,
+    answer_of,
+    client_of,
+    dutch_date,
     header_of,
     last_of_the_month,
+    membership_ended,
     rows_after_expiry,
     rows_after_reregistration,
     three_months_after,
+    until,
 )
-from infra.local.story_calls import Answer, answer_of, client_of, membership_ended, until
-from infra.local.transcript import Transcript, dutch_date
+from shared.kernel.amsterdam import AMSTERDAM
 
 HOME_ISIL = "NL-070288"
 HOME_ORGANISATION = "3003"
@@ -34,7 +43,7 @@ class Story:
         self._stack = stack
         self._patrons = run_dir / "home_library.json"
         self._script = transcript
-        self._today = datetime.now(ZoneInfo("Europe/Amsterdam")).date()
+        self._today = datetime.now(AMSTERDAM).date()
 
     async def tell(self) -> None:
         async with (
@@ -232,3 +241,48 @@ class Story:
 
     async def _post(self, client: httpx.AsyncClient, path: str, body: Answer | None = None) -> Answer:
         return answer_of(await client.post(path, json=body))
+
+
+class Telling:
+    """One telling of the story, begun at once."""
+
+    def __init__(self, stack: Mapping[str, Any], run_dir: Path, console: Console) -> None:
+        self.came_out_right = False
+        self._console = console
+        self._transcript = Transcript(console)
+        self._story = Story(stack, run_dir, self._transcript)
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(self._story.tell())
+        self._thread = threading.Thread(target=self._run, name="story", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """Break it off; what it changed at the home library is put back."""
+        if not self.ended:
+            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join(timeout=2)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            return
+        except CameOutWrong as wrong:
+            self._complain(str(wrong))
+        except Exception as error:  # whatever it is, the stack stays up and says so
+            self._complain(f"{type(error).__name__}: {error}")
+        else:
+            self.came_out_right = True
+            self._console.print(
+                f"\n[bold green]The story came out right[/]: {self._transcript.checked} checks."
+            )
+        finally:
+            self._loop.close()
+
+    def _complain(self, why: str) -> None:
+        self._console.print("\n[bold red]The story came out wrong[/]")
+        self._console.print(why, style="red", markup=False)

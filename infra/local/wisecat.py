@@ -1,24 +1,213 @@
-"""A demo of Wisecat+, the catalogue where people log in, in a process of its own on 127.0.0.1.
+"""A demo of Wisecat+, the catalogue where people log in, in a process of its own on 127.0.0.1."""
 
-    python -m infra.local.wisecat --port 6004 --identity http://127.0.0.1:8002 --run-dir .run
-
-A client of identity like the real one, with the token that only it has. It asks for no password, so it runs
-beside a running local stack only.
-"""
+from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
 
+from infra.local.credentials import NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
-from infra.local.running_stack import NoLocalStack, stack_must_run
-from infra.local.wisecat_app import Wisecat
-from infra.local.wisecat_login import IdentityLogins
-from shared.service_token import ServiceToken
+from shared.platform.secrets import ServiceToken
+
+# Somebody is looking at the page: identity itself waits for registration no longer than this.
+TIMEOUT = httpx.Timeout(8.0, connect=2.0)
+
+
+class Outcome(StrEnum):
+    """What the reader sees."""
+
+    GUEST = "guest"
+    KNOWN = "known"
+    NEW = "new"
+    LINK_REQUIRED = "link-required"
+    NOT_FOUND = "not-found"
+    TRY_AGAIN = "try-again"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestOfLibrary:
+    """The registration behind a login: `status` "valid", "expired" or "suspended"; no end: open-ended."""
+
+    guest_id: str
+    status: str
+    ends_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Identity's answer. `reference`: what to tell the library when something is wrong."""
+
+    outcome: Outcome
+    actor_id: str | None = None
+    first_login: bool = False
+    guest: GuestOfLibrary | None = None
+    reference: str | None = None
+
+
+REFUSALS = {"link-required": Outcome.LINK_REQUIRED, "account-not-found": Outcome.NOT_FOUND}
+
+
+class IdentityLogins:
+    """Identity's logins over HTTP. `token` gives the bearer token at each call: it may be renewed."""
+
+    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+        self._token = token
+
+    async def log_in(self, account_id: str, organisation: str) -> Answer:
+        """Log in. Whatever is no clear answer means: try again; nobody is told to be new on a guess."""
+        try:
+            response = await self._http.post(
+                f"{self._base_url}/v1/logins",
+                json={"account_id": account_id, "organisation": organisation},
+                headers={"Authorization": f"Bearer {self._token()}"},
+                timeout=TIMEOUT,
+            )
+            told = response.json()
+            if response.status_code == HTTPStatus.OK:
+                return _answer(told)
+            return Answer(REFUSALS.get(told["code"], Outcome.TRY_AGAIN), reference=told["instance"])
+        except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError):
+            return Answer(Outcome.TRY_AGAIN)
+
+
+def _answer(told: dict[str, Any]) -> Answer:
+    guest = told["guest"]
+    outcome = Outcome.GUEST if guest else Outcome.NEW if told["outcome"] == "new_actor" else Outcome.KNOWN
+    return Answer(outcome, told["actor_id"], told["first_login"], _guest(guest) if guest else None)
+
+
+def _guest(told: dict[str, Any]) -> GuestOfLibrary:
+    ends_on = told["ends_on"]
+    return GuestOfLibrary(told["guest_id"], told["status"], date.fromisoformat(ends_on) if ends_on else None)
+
+
+PAGES = Path(__file__).parent / "wisecat_pages"
+DEMO_ACCOUNTS = {"acc-jan": "jan.jansen", "acc-devries": "p.devries"}
+OTHER = "other"
+ACCOUNT_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}")
+NOTHING_CHOSEN = {"account": "", "other": "", "library": ""}
+LARGEST_FORM = 4096  # bytes
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",  # with less, browsers would not say whose form it is
+    "X-Content-Type-Options": "nosniff",
+}
+MONTHS = {
+    "nl": "januari februari maart april mei juni juli augustus september oktober november december",
+    "en": "January February March April May June July August September October November December",
+}
+
+
+class Wisecat:
+    """`libraries`: code of an organisation -> its name; the first is chosen to begin with."""
+
+    def __init__(self, logins: IdentityLogins, libraries: Mapping[str, str]) -> None:
+        self._logins = logins
+        self._libraries = libraries
+        self._pages = Environment(
+            loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        )
+
+    def app(self) -> Starlette:
+        """For 127.0.0.1 only: another name in the address is somebody else's page pointing here."""
+        return Starlette(
+            routes=[
+                Route("/", self._start),
+                Route("/login", self._log_in, methods=["POST"]),
+                *(Route(f"/{name}", partial(_file, name)) for name in ("wisecat.css", "icon.svg")),
+            ],
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
+        )
+
+    async def _start(self, request: Request) -> Response:
+        return self._page("start.html", _language(request.query_params.get("taal"), request))
+
+    async def _log_in(self, request: Request) -> Response:
+        if not _own_form(request):
+            return Response("This form is not ours.", HTTPStatus.FORBIDDEN, SECURITY)
+        form = {name: str(value).strip() for name, value in (await request.form(max_fields=8)).items()}
+        language = _language(form.get("taal"), request)
+        account_id = form.get("other", "") if form.get("account") == OTHER else form.get("account", "")
+        organisation = form.get("library", "")
+        if not ACCOUNT_ID.fullmatch(account_id) or organisation not in self._libraries:
+            return self._page(
+                "start.html", language, HTTPStatus.UNPROCESSABLE_ENTITY, chosen=form, missing=True
+            )
+        answer = await self._logins.log_in(account_id, organisation)
+        return self._outcome(answer, account_id, organisation, language)
+
+    def _outcome(self, answer: Answer, account_id: str, organisation: str, language: str) -> Response:
+        return self._page(
+            "outcome.html",
+            language,
+            answer=answer,
+            account_id=account_id,
+            account=DEMO_ACCOUNTS.get(account_id, account_id),
+            organisation=organisation,
+            library=self._libraries[organisation],
+        )
+
+    def _page(
+        self, template: str, language: str, status: HTTPStatus = HTTPStatus.OK, **content: Any
+    ) -> HTMLResponse:
+        content = {"missing": False, **content, "chosen": NOTHING_CHOSEN | content.get("chosen", {})}
+        html = self._pages.get_template(template).render(
+            language=language,
+            other_language="en" if language == "nl" else "nl",
+            say=lambda dutch, english: english if language == "en" else dutch,
+            day=lambda when: _day(when, language),
+            accounts=DEMO_ACCOUNTS,
+            libraries=self._libraries,
+            **content,
+        )
+        return HTMLResponse(html, status, {**SECURITY, "Content-Language": language})
+
+
+async def _file(name: str, _request: Request) -> Response:
+    return FileResponse(PAGES / name, headers={"X-Content-Type-Options": "nosniff"})
+
+
+def _own_form(request: Request) -> bool:
+    """Browsers say where a form comes from; nobody else's page may log somebody in. And it is small."""
+    origin = request.headers.get("origin")
+    ours = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
+    size = request.headers.get("content-length", "")
+    return ours and size.isdigit() and int(size) <= LARGEST_FORM
+
+
+def _language(wanted: str | None, request: Request) -> str:
+    if wanted in MONTHS:
+        return wanted
+    first = request.headers.get("accept-language", "nl").split(",")[0].strip().lower()
+    return "en" if first.startswith("en") else "nl"
+
+
+def _day(when: date, language: str) -> str:
+    return f"{when.day} {MONTHS[language].split()[when.month - 1]} {when.year}"
 
 
 def main() -> int:

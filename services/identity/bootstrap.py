@@ -12,12 +12,11 @@ import asyncpg
 import httpx
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
-from identity.adapters.database import SCHEMA
-from identity.adapters.published_messages import published_messages
-from identity.adapters.registration_api import RegistrationApi
-from identity.adapters.usernames import PostgresUsernames
-from identity.application.erase_guest import apply_erasures
-from identity.application.ports import (
+from identity.adapters.messages import published_messages
+from identity.adapters.registration_client import RegistrationApi
+from identity.adapters.tables import SCHEMA
+from identity.adapters.username_index import PostgresUsernames
+from identity.application.dependencies import (
     AccountDirectory,
     Clock,
     Identity,
@@ -25,8 +24,9 @@ from identity.application.ports import (
     RegistrationFeed,
     SystemClock,
 )
-from identity.application.receive_guest_event import receive_guest_event
-from identity.read_models.views import VIEWS
+from identity.application.erase_guest import apply_erasures
+from identity.application.receive_message import receive_guest_event
+from identity.read_models import VIEWS
 from identity.settings import Settings
 from shared.event_log import (
     AggregateStore,
@@ -38,21 +38,19 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
-from shared.key_files import read_key_file
+from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
-from shared.messaging.leases import Leases
 from shared.messaging.transport import over_feed, over_rabbitmq
-from shared.organisations import read_organisations
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.lifecycle import Task, every
+from shared.platform.postgres import open_pool
+from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
-from shared.projections.building import Source
-from shared.projections.status import measure_views
-from shared.service_token import ServiceToken
-from shared.supervision import Task, every
+from shared.projections.live import measure_views
+from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.security import TokenVerifier
-from shared.web.token_keys import JwksKeys, keys_of
+from shared.web.security import JwksKeys, TokenVerifier, keys_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

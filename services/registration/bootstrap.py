@@ -1,4 +1,4 @@
-"""The one place where registration's real collaborators are built; tests replace any of them."""
+"""The composition root: the only place where registration's real dependencies are built."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -12,18 +12,15 @@ import asyncpg
 import httpx
 
 from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.adapters.database import schema_is_there
-from registration.adapters.home_library.directory import Directory, load_directory
-from registration.adapters.home_library.home_libraries import home_libraries
-from registration.adapters.identity_api import IdentityApi
-from registration.adapters.night_measures import measure_last_night
-from registration.adapters.nights import PostgresNights
-from registration.adapters.published_messages import published_messages
-from registration.adapters.registrations import PostgresRegistrations
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application.erase_personal_data import apply_erasures
-from registration.application.forget_ended_guests import forget_ended_guests
-from registration.application.ports import (
+from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.settings import Directory, load_directory
+from registration.adapters.identity_client import IdentityApi
+from registration.adapters.messages import published_messages
+from registration.adapters.nightly_checks import PostgresNights, PostgresTermChecks, measure_last_night
+from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.tables import schema_is_there
+from registration.application.apply_retention import forget_ended_guests
+from registration.application.dependencies import (
     Clock,
     HomeLibraries,
     LoginAccounts,
@@ -31,12 +28,13 @@ from registration.application.ports import (
     Registration,
     SystemClock,
 )
-from registration.application.receive_link_answer import receive_link_answer
-from registration.application.run_nights import run_when_it_is_night
+from registration.application.erase_guest import apply_erasures
+from registration.application.nightly_check import run_when_it_is_night
+from registration.application.receive_message import receive_link_answer
+from registration.read_models import VIEWS
 from registration.read_models.ended_guests import EndedGuests
-from registration.read_models.guest_directory import GuestDirectory
+from registration.read_models.guest_directory import DeskOverviews, GuestDirectory
 from registration.read_models.history import GuestHistory
-from registration.read_models.views import VIEWS
 from registration.settings import Settings, environment
 from shared.event_log import (
     AggregateStore,
@@ -48,25 +46,27 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
-from shared.key_files import read_key_file
+from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
-from shared.messaging.leases import Leases
 from shared.messaging.transport import over_feed, over_rabbitmq
-from shared.organisations import read_organisations
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.lifecycle import Task, every
+from shared.platform.postgres import open_pool
+from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
-from shared.projections.background import BackgroundRebuilds
-from shared.projections.building import Source
-from shared.projections.status import measure_views
-from shared.service_token import ServiceToken
-from shared.supervision import Task, every
+from shared.projections.background_rebuild import BackgroundRebuilds
+from shared.projections.live import measure_views
+from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.security import TokenVerifier
-from shared.web.token_keys import JwksKeys, keys_of
+from shared.web.security import JwksKeys, TokenVerifier, keys_of
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from fastapi import FastAPI
+
+    from registration.counter_ui.app import CounterUi
+    from registration.counter_ui.auth import SignIn
+
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
 FORGET_KEYS_EVERY = 600.0  # seconds
@@ -151,7 +151,6 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
     """The HTTP app on top of it, with the counter's pages when staff can sign in."""
     from registration.api.app import registration_app  # noqa: PLC0415 - the worker must not wait for routes
-    from registration.bootstrap_pages import counter_ui_of  # noqa: PLC0415
     from registration.counter_ui.app import add_counter_ui  # noqa: PLC0415
 
     views, night = partial(measure_views, service.pool, VIEWS), partial(measure_last_night, service.nights)
@@ -169,6 +168,47 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     if service.settings.oidc_client_id:
         add_counter_ui(app, counter_ui_of(service, stopping or asyncio.Event()))
     return app
+
+
+def sign_in_of(settings: Settings) -> "SignIn":
+    """How staff sign in; raises InsecureAddress, or LookupError for a setting that is missing."""
+    from registration.counter_ui.auth import SignIn  # noqa: PLC0415
+
+    if settings.oidc_client_id is None or settings.counter_url is None:
+        raise LookupError("REGISTRATION_OIDC_CLIENT_ID and REGISTRATION_COUNTER_URL are needed")
+    secret = settings.oidc_client_secret_file
+    return SignIn(
+        issuer=settings.oidc_issuer,
+        client_id=settings.oidc_client_id,
+        client_secret=secret.read_text("utf-8").strip() if secret else None,
+        address=settings.counter_url,
+    )
+
+
+def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
+    """What the pages work with; `stopping` ends what is streamed to browsers."""
+    from registration.counter_ui.app import CounterUi  # noqa: PLC0415
+    from registration.counter_ui.operator_pages import Operations  # noqa: PLC0415
+
+    settings = service.settings
+    if settings.session_key_file is None:
+        raise LookupError("REGISTRATION_SESSION_KEY_FILE is needed")
+    operations = Operations(
+        pool=service.pool,
+        inbox=service.inbox,
+        identity_feed=service.identity_feed,
+        nights=service.nights,
+        with_broker=settings.amqp_url is not None,
+        all_views=VIEWS,
+        rebuilds=service.rebuilds,
+        stopping=stopping,
+    )
+    return CounterUi(
+        sign_in=sign_in_of(settings),
+        session_key=read_key_file(settings.session_key_file)[0],
+        desk_overviews=DeskOverviews(service.pool),
+        operations=operations,
+    )
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:

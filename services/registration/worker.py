@@ -4,8 +4,7 @@ import structlog
 
 from registration.bootstrap import open_service, worker_tasks
 from registration.settings import Settings
-from shared.stopping import stop_signals
-from shared.supervision import supervise
+from shared.platform.lifecycle import stop_signals, supervise
 
 log = structlog.get_logger(__name__)
 

@@ -1,13 +1,15 @@
-"""`doctor`: every setting with its source, every dependency checked step by step, and what to do."""
+"""`doctor`: show every setting with its source, check every dependency, and say what to do."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from shared.cli.output import show_json, show_table
+from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop
-from shared.settings import ServiceSettings, SettingShown, SettingsWrong, shown
+from shared.platform.settings import ServiceSettings, SettingShown, SettingsWrong, shown
 
 S = TypeVar("S", bound=ServiceSettings)
 STEP_SECONDS = 5.0
@@ -82,3 +84,136 @@ def _setting(setting: SettingShown) -> tuple[str, str, str]:
 def _finding(finding: Finding) -> tuple[str, str, str, str]:
     mark = "ok" if finding.ok else ("FAILS" if finding.vital else "warning")
     return mark, finding.step, finding.found, finding.advice
+
+
+Schema = Sequence[tuple[str, str]]
+
+
+def database(settings: ServiceSettings, schema: Schema, service: str) -> list[Step]:
+    """Can it be reached, and is its schema up to date?"""
+    prefix = type(settings).prefix()
+
+    async def connects() -> str:
+        import asyncpg  # noqa: PLC0415
+
+        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+        try:
+            return f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
+        finally:
+            await connection.close()
+
+    async def is_up_to_date() -> str:
+        import asyncpg  # noqa: PLC0415
+
+        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+        try:
+            known = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+        finally:
+            await connection.close()
+        if missing := [name for name, _ in schema if name not in known]:
+            raise LookupError(f"missing {', '.join(missing)}")
+        return f"{len(schema)} scripts applied"
+
+    return [
+        Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
+        Step("schema", is_up_to_date, f"run `{service} migrate`"),
+    ]
+
+
+def files(settings: ServiceSettings) -> list[Step]:
+    """Keys and token: there, readable, of the right form?"""
+    prefix = type(settings).prefix()
+
+    async def master_keys() -> str:
+        return _keys(settings.master_key_file)
+
+    async def person_ref_key() -> str:
+        return _keys(settings.person_ref_key_file)
+
+    async def service_token() -> str:
+        if settings.service_token_file is None:
+            raise LookupError("not set")
+        return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
+
+    async def erasure_ledger() -> str:
+        return _ledger(settings.erasure_ledger)
+
+    return [
+        Step("master keys", master_keys, f"make {prefix}MASTER_KEY_FILE: a line of 32 bytes in base64"),
+        Step("person_ref key", person_ref_key, f"give both services one {prefix}PERSON_REF_KEY_FILE"),
+        Step(
+            "service token", service_token, f"put a token for the other service in {prefix}SERVICE_TOKEN_FILE"
+        ),
+        Step("erasure ledger", erasure_ledger, f"make the folder of {prefix}ERASURE_LEDGER writable"),
+    ]
+
+
+def _ledger(path: Path | None) -> str:
+    if path is None:
+        return "none: a restored backup brings back what was erased"
+    folder = next(each for each in path.parents if each.exists())
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise PermissionError(f"{path} cannot be written")
+    return str(path)
+
+
+def _keys(path: Path) -> str:
+    from shared.platform.secrets import read_key_file  # noqa: PLC0415
+
+    return f"{len(read_key_file(path))} key(s) in {path}"
+
+
+def organisations(path: Path, prefix: str) -> Step:
+    """Can the file of guest libraries be understood?"""
+
+    async def reads() -> str:
+        from shared.kernel.organisations import read_organisations  # noqa: PLC0415
+
+        return ", ".join(read_organisations(path)) or "none"
+
+    return Step("organisations", reads, f"correct {prefix}ORGANISATIONS")
+
+
+def sign_in(settings: ServiceSettings) -> Step:
+    """Are the issuer's public keys there?"""
+
+    async def keys() -> str:
+        import httpx  # noqa: PLC0415
+
+        from shared.web.security import keys_of  # noqa: PLC0415
+
+        async with httpx.AsyncClient() as http:
+            await keys_of(settings.oidc_issuer, settings.oidc_jwks, http).ready()
+        return settings.oidc_jwks or settings.oidc_issuer
+
+    prefix = type(settings).prefix()
+    return Step("sign-in keys", keys, f"correct {prefix}OIDC_ISSUER or {prefix}OIDC_JWKS")
+
+
+def broker(settings: ServiceSettings) -> Step:
+    """Can RabbitMQ be reached, when it is the transport?"""
+
+    async def connects() -> str:
+        if settings.amqp_url is None:
+            return "none: the feed is the transport"
+        import aio_pika  # noqa: PLC0415
+
+        connection = await aio_pika.connect(settings.amqp_url.get_secret_value(), timeout=3)
+        await connection.close()
+        return "connected"
+
+    return Step("broker", connects, f"start RabbitMQ, or correct {type(settings).prefix()}AMQP_URL")
+
+
+def other_service(name: str, url: str) -> Step:
+    """Does the other service answer? This one goes on without it, but cannot ask it anything."""
+
+    async def answers() -> str:
+        import httpx  # noqa: PLC0415
+
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(url.rstrip("/") + "/health/live", timeout=3)
+        answer.raise_for_status()
+        return url
+
+    return Step(name, answers, f"start {name}, or correct its address", vital=False)

@@ -1,20 +1,147 @@
-"""The commands `events list|show|export|import`: reading and moving the event log."""
+"""The commands `events list|show|export|import`: read and move the event log."""
 
-from collections.abc import Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from shared.cli.event_file import read_log, write_log
-from shared.cli.files import STANDARD, not_a_folder, to_be_read
-from shared.cli.operated import OperatedService, database_of
-from shared.cli.output import show_json, show_table
-from shared.cli.running import Failed, in_loop
+from shared.cli.console import progress_bar, show_json, show_table
+from shared.cli.running import Failed, in_loop, operator_at_work
+from shared.cli.service_handle import OperatedService, database_of
+from shared.platform.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from shared.event_log.listing import Listed
+    from shared.event_log.export import Opener, Terms
+    from shared.event_log.reading import Listed
+
+
+STANDARD = Path("-")
+
+
+# Typer's own checks of a path take `-` for a file of that name.
+def not_a_folder(path: Path) -> Path:
+    """Check an argument that names a file to write; a folder is misuse."""
+    if path != STANDARD and path.is_dir():
+        raise typer.BadParameter(f"{path} is a folder")
+    return path
+
+
+def to_be_read(path: Path) -> Path:
+    """Check an argument that names a file to read; that there is none is misuse."""
+    if path != STANDARD and not path.exists():
+        raise typer.BadParameter(f"{path} does not exist")
+    return not_a_folder(path)
+
+
+@contextmanager
+def complete_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when all of it is written; for its owner's eyes only (0600)."""
+    if path == STANDARD:
+        yield from _standard_output()
+        return
+    if path.exists() and not path.is_file():
+        raise Failed(f"{path} is no ordinary file: name another one, or - for standard output.")
+    if not path.parent.is_dir():
+        raise Failed(f"There is no folder {path.parent}: make it, or name another file.")
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
+    ) as partial:
+        try:
+            yield partial
+            partial.flush()
+            os.fsync(partial.fileno())
+            Path(partial.name).replace(path)
+        except BaseException:
+            Path(partial.name).unlink()
+            raise
+
+
+def _standard_output() -> Iterator[IO[bytes]]:
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Python itself would try to write the rest at its end, and complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failed("Standard output was closed before all of it was written.") from None
+
+
+@contextmanager
+def file_to_read(path: Path) -> Iterator[IO[bytes]]:
+    """A file to read, or standard input."""
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    with path.open("rb") as file:
+        yield file
+
+
+def write_log(service: OperatedService, path: Path, *, decrypt: bool) -> dict[str, Any]:
+    """Export the log; what was exported."""
+    settings = service.settings()
+    opener = in_loop(_opener(settings)) if decrypt else None
+    with complete_file(path) as file:
+        return in_loop(_export(settings, _terms(service, settings), file, opener))
+
+
+def read_log(service: OperatedService, path: Path) -> dict[str, Any]:
+    """Import a log; what was imported. Raises Failed, and then nothing was."""
+    from shared.event_log.export import FileRefused, LogNotEmpty  # noqa: PLC0415
+
+    settings = service.settings()
+    try:
+        with file_to_read(path) as file:
+            return in_loop(_import(settings, _terms(service, settings), file))
+    except FileRefused as refused:
+        raise Failed(f"{path}: {refused}. Nothing was imported.") from None
+    except LogNotEmpty as error:
+        raise Failed(
+            f"The log is not empty (there is something in {error}): make a new database, run"
+            f" `{service.name} migrate`, and import before the service is started."
+        ) from None
+
+
+async def _opener(settings: ServiceSettings) -> "Opener":
+    import structlog  # noqa: PLC0415
+
+    from shared.event_log import MasterKeys  # noqa: PLC0415
+    from shared.event_log.export import Opener  # noqa: PLC0415
+
+    by = await operator_at_work(settings)
+    structlog.get_logger().warning("event_log.decrypting", by=by)
+    return Opener(MasterKeys.from_file(settings.master_key_file))
+
+
+async def _export(
+    settings: ServiceSettings, terms: "Terms", file: IO[bytes], opener: "Opener | None"
+) -> dict[str, Any]:
+    from shared.event_log.export import export_log  # noqa: PLC0415
+
+    async with database_of(settings) as pool, pool.acquire() as connection:
+        with progress_bar("exporting", unit="events") as progress:
+            return asdict(await export_log(connection, terms, file.write, progress, opener))
+
+
+async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) -> dict[str, Any]:
+    from shared.event_log.export import import_log  # noqa: PLC0415
+
+    async with database_of(settings) as pool, pool.acquire() as connection:
+        with progress_bar("importing", unit="events") as progress:
+            return asdict(await import_log(connection, terms, file, progress))
+
+
+def _terms(service: OperatedService, settings: ServiceSettings) -> "Terms":
+    from shared.event_log.export import Terms, sealing_keys  # noqa: PLC0415
+
+    return Terms(service.name, service.transferred_tables(), sealing_keys(settings.master_key_file))
+
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Shown = dict[str, Any]
@@ -47,7 +174,7 @@ def list_events(
     as_json: Json = False,
 ) -> None:
     """List the newest events, or those after a position, in the order of the log."""
-    from shared.event_log.listing import Listed  # noqa: PLC0415
+    from shared.event_log.reading import Listed  # noqa: PLC0415
 
     shown = in_loop(_listed(context.obj, Listed(limit, after, topic, stream)))
     if as_json:
@@ -122,8 +249,8 @@ def _block(event: Shown) -> str:
 
 
 async def _listed(service: OperatedService, listed: "Listed") -> list[Shown]:
-    from shared.event_log.listing import list_events as listing  # noqa: PLC0415
     from shared.event_log.readable import readable_event  # noqa: PLC0415
+    from shared.event_log.reading import list_events as listing  # noqa: PLC0415
 
     async with database_of(service.settings()) as pool:
         return [readable_event(event) for event in await listing(pool, listed)]

@@ -1,16 +1,120 @@
-"""The commands `parked list|show|retry|discard`: guests whose messages could not be handled (I8)."""
+"""The commands `parked list|show|retry|discard`: guests whose messages could not be applied (I8)."""
 
 import getpass
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from shared.cli.operated import OperatedService
-from shared.cli.output import show_json, show_table
-from shared.cli.parked_guests import Shown, discarded, in_line, overview, retried
+from shared.cli.console import show_json, show_table
 from shared.cli.running import Failed, in_loop
+from shared.cli.service_handle import OperatedService, database_of
+
+if TYPE_CHECKING:
+    from shared.messaging.inbox import Inbox
+    from shared.messaging.parked import HeldGuest, HeldGuests
+
+
+Shown = dict[str, Any]
+
+
+async def overview(service: OperatedService) -> tuple[Sequence[Shown], Sequence[Shown]]:
+    """All guests who are held, and all that came in and cannot be read."""
+    from shared.messaging.inbox import kept  # noqa: PLC0415
+    from shared.messaging.parked import HeldGuests  # noqa: PLC0415
+
+    async with database_of(service.settings()) as pool:
+        guests = [_shown(guest) for guest in await HeldGuests(pool).overview()]
+        unreadable = [
+            {"id": each.id, "received_at": each.received_at, "bytes": len(each.body), "reason": each.reason}
+            for each in await kept(pool)
+        ]
+    return guests, unreadable
+
+
+async def in_line(service: OperatedService, guest_id: UUID) -> tuple[Shown, Sequence[Shown]]:
+    """One guest, and the messages in line. Raises Failed when the guest is not held."""
+    from shared.messaging.parked import HeldGuests  # noqa: PLC0415
+
+    async with database_of(service.settings()) as pool:
+        held = HeldGuests(pool)
+        guest = await _find(held, guest_id, service)
+        messages = await held.messages(guest_id)
+    line = [
+        {
+            "version": message.stream_version,
+            "type": message.type,
+            "event_id": message.id,
+            "time": message.time,
+            "data": message.data,
+        }
+        for message in messages
+    ]
+    return _shown(guest), line
+
+
+async def retried(service: OperatedService, guest_id: UUID) -> Shown | None:
+    """Try a guest again; None when through, else how it is held now. Raises Failed when it is not held."""
+    async with _inbox(service) as inbox:
+        await _find(inbox.held, guest_id, service)
+        through = await inbox.retry_parked(guest_id)
+        return None if through else _shown(await inbox.held.show(guest_id))
+
+
+async def discarded(
+    service: OperatedService, guest_id: UUID, reason: str, by: str
+) -> tuple[Shown, Shown | None]:
+    """Pass over what is in the way; how the guest was held before, and how after. Raises Failed."""
+    from shared.messaging.parked import State  # noqa: PLC0415
+
+    async with _inbox(service) as inbox:
+        before = await _find(inbox.held, guest_id, service)
+        if before.state is State.WAITING:
+            raise Failed(
+                f"Guest {guest_id} is only waiting ({before.reason}) and is tried by itself:"
+                f" what is awaited must not be discarded. `{service.name} parked retry` tries it now."
+            )
+        through = await inbox.discard(guest_id, reason=reason, by=by)
+        return _shown(before), None if through else _shown(await inbox.held.show(guest_id))
+
+
+@asynccontextmanager
+async def _inbox(service: OperatedService) -> "AsyncIterator[Inbox]":
+    async with service.inbox() as inbox:
+        # What the inbox logs of this guest is what the command itself says in its one line.
+        logging.root.setLevel(logging.CRITICAL)
+        yield inbox
+
+
+async def _find(held: "HeldGuests", guest_id: UUID, service: OperatedService) -> "HeldGuest":
+    from shared.messaging.errors import NotHeld  # noqa: PLC0415
+
+    try:
+        return await held.show(guest_id)
+    except NotHeld:
+        told = f"Guest {guest_id} is not held: `{service.name} parked list` shows those who are."
+        raise Failed(told) from None
+
+
+def _shown(guest: "HeldGuest") -> Shown:
+    from shared.messaging.envelope import TYPE_PREFIX  # noqa: PLC0415
+
+    return {
+        "guest_id": guest.guest_id,
+        "state": guest.state,
+        "message": guest.message_type and guest.message_type.removeprefix(TYPE_PREFIX),
+        "version": guest.message_version,
+        "reason": guest.reason,
+        "since": guest.since,
+        "attempts": guest.attempts,
+        "next_try": guest.next_try,
+        "messages": guest.messages,
+    }
+
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Guest = Annotated[UUID, typer.Argument(help="The guest's id.")]

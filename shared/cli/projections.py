@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.cli.operated import OperatedService
-from shared.cli.output import show_json, show_table
-from shared.cli.progress import progress_bar
+from shared.cli.console import progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop
+from shared.cli.service_handle import OperatedService
 
 if TYPE_CHECKING:
     from shared.projections import View
-    from shared.projections.building import Source
-    from shared.projections.rebuild import Rebuilt
-    from shared.projections.status import ViewStatus
+    from shared.projections.live import ViewStatus
+    from shared.projections.rebuild import Rebuilt, Source
     from shared.projections.verify import Difference, Verified
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
@@ -118,7 +116,7 @@ async def _verify(source: Source, view: View) -> Verified:
 async def _status(of: OperatedService) -> tuple[list[ViewStatus], dict[str, int]]:
     import asyncpg  # noqa: PLC0415
 
-    from shared.projections.status import status_of  # noqa: PLC0415
+    from shared.projections.live import status_of  # noqa: PLC0415
 
     connection = await asyncpg.connect(of.view_source().url)
     try:

@@ -1,6 +1,7 @@
-"""How every command ends: 0 done, 1 failed, 2 misuse; errors in one line on stderr that says what to do."""
+"""How every command ends: 0 done, 1 failed, 2 misuse; an error is one line on stderr that says what to do."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -9,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from shared.settings import SettingsWrong
+from shared.platform.settings import ServiceSettings, SettingsWrong
 
 T = TypeVar("T")
 
@@ -61,3 +62,29 @@ def in_loop(work: Coroutine[Any, Any, T]) -> T:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
+
+
+SCOPE = "operator"
+
+
+async def operator_at_work(settings: ServiceSettings) -> str:
+    """Who holds the token in `…_TOKEN`, which must be good and have the scope `operator`. Raises Failed."""
+    import httpx  # noqa: PLC0415
+
+    from shared.web.security import InvalidToken, KeysUnavailable, TokenVerifier, keys_of  # noqa: PLC0415  # noqa: PLC0415
+
+    name = f"{type(settings).prefix()}TOKEN"
+    token = os.environ.get(name)
+    if not token:
+        raise Failed(f"This needs the scope {SCOPE}: put a bearer token that has it into {name}.")
+    async with httpx.AsyncClient() as http:
+        keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
+        try:
+            principal = await TokenVerifier(settings.oidc_issuer, keys).verify(token)
+        except InvalidToken:
+            raise Failed(f"The token in {name} is invalid or expired: sign in again.") from None
+        except KeysUnavailable as error:
+            raise Failed(f"The token in {name} cannot be checked: {error.__doc__}") from None
+    if SCOPE not in principal.scopes:
+        raise Failed(f"The token in {name} lacks the scope {SCOPE}: sign in as an operator.")
+    return principal.subject

@@ -1,5 +1,7 @@
 """The event log: append, read, follow; aggregates in and out; personal data under keys."""
 
+from shared.event_log.aggregate_store import AggregateStore
+from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
 from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
 from shared.event_log.errors import (
     AggregateNotFound,
@@ -11,15 +13,11 @@ from shared.event_log.errors import (
     SideRowConflict,
     VersionConflict,
 )
-from shared.event_log.ids import mint_id
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
-from shared.event_log.key_stores import InMemoryDataKeys, PostgresDataKeys
-from shared.event_log.keys import DataKey, DataKeys, MasterKeys
 from shared.event_log.mapping import make_mapper
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
-from shared.event_log.store import AggregateStore
-from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow
+from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, mint_id
 
 __all__ = [
     "SCHEMA",

@@ -10,12 +10,10 @@ from typing import Any
 import asyncpg
 import structlog
 
-from shared.event_log.command_queue import CommandQueue
-from shared.event_log.commands import Command
-from shared.event_log.connection import HeldConnection, is_transient
+from shared.event_log.append_queue import Command, CommandQueue, join_rows
 from shared.event_log.errors import LogUnavailable, SideRowConflict, VersionConflict
-from shared.event_log.side_rows import join_rows
 from shared.event_log.types import NewEvent
+from shared.platform.postgres import HeldConnection, is_transient
 
 APPEND = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 # The same for a single event: the driver takes its time over each array, ten times as long as over a value.

@@ -8,10 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from shared.event_log.doorbell import Doorbell
 from shared.event_log.erasures import ERASURES
 from shared.event_log.errors import SideRowConflict, VersionConflict
-from shared.event_log.following import tail, wait_beyond
+from shared.event_log.notifier import Doorbell, tail, wait_beyond
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 
 UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]

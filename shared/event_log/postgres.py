@@ -10,16 +10,12 @@ from uuid import UUID
 
 import asyncpg
 
+from shared.event_log.append_queue import Command, CommandQueue, write_rows
 from shared.event_log.appender import GIVE_UP_SECONDS, Appender
-from shared.event_log.command_queue import CommandQueue
-from shared.event_log.commands import Command
-from shared.event_log.connection import HeldConnection
-from shared.event_log.doorbell import Doorbell
-from shared.event_log.following import tail, wait_beyond
-from shared.event_log.listener import Listener
+from shared.event_log.notifier import Doorbell, Listener, tail, wait_beyond
 from shared.event_log.reading import Reader
-from shared.event_log.side_rows import write_rows
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
+from shared.platform.postgres import HeldConnection
 
 APPENDERS = 2
 

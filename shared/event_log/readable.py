@@ -1,10 +1,15 @@
-"""What is stored of an event, for the eyes of an operator."""
+"""A stored event as readable JSON for an operator, personal data encrypted or decrypted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
+import orjson
+
+from shared.event_log.encryption import DataKey, MasterKeys
+from shared.event_log.errors import SealBroken
 from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import RecordedEvent
 
@@ -52,3 +57,28 @@ def _plain(value: Any, opened: Open) -> Any:
             return [_plain(each, opened) for each in value]
         case _:
             return value
+
+
+class Opener:
+    """Opens what is sealed in an event. What has no key any more (erased) or another's stays sealed."""
+
+    def __init__(self, master_keys: MasterKeys) -> None:
+        self._master_keys = master_keys
+
+    def opened(self, stream: UUID, state: bytes, wrapped: bytes | None) -> bytes:
+        """Give the state as readable JSON; `wrapped` is the key of the stream's person."""
+        if wrapped is None:
+            return _json(readable_state(state))
+        key = self._master_keys.unwrap(stream, wrapped)
+        return _json(readable_state(state, lambda sealed: _open(key, sealed)))
+
+
+def _open(key: DataKey, sealed: bytes) -> object:
+    try:
+        return key.open(sealed)
+    except SealBroken:
+        return SEALED
+
+
+def _json(fields: dict[str, object]) -> bytes:
+    return orjson.dumps(fields, default=str)  # a decimal is text, as it is where it is stored

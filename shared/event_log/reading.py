@@ -1,16 +1,17 @@
-"""Reads of the log. What is committed is all there is: no cache, no lag."""
+"""Reads of the log. Only committed events exist: no cache, no lag."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from shared.event_log.connection import is_transient
 from shared.event_log.errors import LogCorrupt, LogUnavailable
 from shared.event_log.types import Metadata, RecordedEvent
+from shared.platform.postgres import is_transient
 
 COLUMNS = """notification_id, originator_id, originator_version, topic, state, event_id, recorded_at,
     caused_by, correlation_id, causation_id"""
@@ -82,3 +83,33 @@ def recorded_event(row: asyncpg.Record) -> RecordedEvent:
     position, stream, version, topic, state, event_id, recorded_at, caused_by, correlation, causation = row
     metadata = Metadata(caused_by, correlation, causation)
     return RecordedEvent(position, stream, version, topic, state, event_id, recorded_at, metadata)
+
+
+FITTING = """
+($2::text IS NULL OR $2 IN (topic, split_part(topic, '.', 2))) AND ($3::uuid IS NULL OR originator_id = $3)
+"""
+LISTED_BEYOND = f"""
+SELECT {COLUMNS} FROM stored_events WHERE {FITTING} AND notification_id > $4
+ ORDER BY notification_id LIMIT $1
+"""  # noqa: S608 - constants only
+NEWEST = f"""
+SELECT {COLUMNS} FROM stored_events WHERE {FITTING} ORDER BY notification_id DESC LIMIT $1
+"""  # noqa: S608 - constants only
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Which events to list: `after` None, the newest; `topic` with or without the service's name in front."""
+
+    limit: int
+    after: int | None = None
+    topic: str | None = None
+    stream: UUID | None = None
+
+
+async def list_events(pool: asyncpg.Pool, listed: Listed) -> list[RecordedEvent]:
+    """List events, in the order of the log."""
+    fitting = (listed.limit, listed.topic, listed.stream)
+    if listed.after is not None:
+        return [recorded_event(row) for row in await pool.fetch(LISTED_BEYOND, *fitting, listed.after)]
+    return [recorded_event(row) for row in reversed(await pool.fetch(NEWEST, *fitting))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shared.event_log import erasure_schema
+from shared.event_log import erasures
 
 # The columns that the `eventsourcing` library knows have its names and types: its tools read this log.
 TABLES = """
@@ -125,5 +125,5 @@ END $$;
 SCHEMA: Sequence[tuple[str, str]] = (
     ("event_log_0001_tables", TABLES),
     ("event_log_0002_append", APPEND),
-    *erasure_schema.SCHEMA,
+    *erasures.SCHEMA,
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from os import urandom
 from typing import NamedTuple, Protocol
 from uuid import UUID
+
+from asyncpg.pgproto import pgproto
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +97,14 @@ class EventLog(Protocol):
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
         """Wait at most `timeout` seconds until there is an event beyond `position`."""
+
+
+def mint_id() -> UUID:
+    """Mint a random UUID (version 4, RFC 9562) of the driver's kind, which all ids have that were read.
+
+    It is made, hashed and sent at a third of what Python's own kind costs.
+    """
+    random = bytearray(urandom(16))
+    random[6] = random[6] & 0x0F | 0x40
+    random[8] = random[8] & 0x3F | 0x80
+    return pgproto.UUID(bytes(random))

@@ -29,10 +29,6 @@ class NotHeld(LookupError):
     """This guest is not parked."""
 
 
-class LeaseLost(Exception):
-    """Another process leads this task now."""
-
-
 class Unroutable(TryAgain):
     """The broker has no queue for this message yet, so it was returned unconfirmed."""
 

@@ -1,7 +1,9 @@
-"""The inbox: every event of a guest has its effect once, in the order of the guest's stream (A5, I8)."""
+"""The inbox: every event of a subject takes effect once, in stream order (I8, ADR 0003)."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -13,10 +15,34 @@ from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, Diverged, TryAgain
 from shared.messaging.feed import Feed
-from shared.messaging.held import HeldGuests, State
-from shared.messaging.in_order import Handler, InOrder, Stuck
-from shared.messaging.standings import Standings
-from shared.messaging.unreadable import keep
+from shared.messaging.in_order import Handler, InOrder, Standings, Stuck
+from shared.messaging.parked import HeldGuests, State
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableMessage:
+    """A body as it came, with the reason why it cannot be read."""
+
+    id: int
+    body: bytes
+    reason: str
+    received_at: datetime
+
+
+async def keep(pool: asyncpg.Pool, body: bytes, reason: str) -> None:
+    """Keeps a body that cannot be read."""
+    metrics.unreadable.inc()
+    logger.error("message.unreadable", reason=reason)
+    await pool.execute("INSERT INTO unreadable_messages (body, reason) VALUES ($1, $2)", body, reason)
+
+
+async def kept(pool: asyncpg.Pool) -> list[UnreadableMessage]:
+    """All that was kept, oldest first."""
+    rows = await pool.fetch("SELECT id, body, reason, received_at FROM unreadable_messages ORDER BY id")
+    return [UnreadableMessage(**row) for row in rows]
+
 
 # The same message may succeed later after any of these, with nobody's help.
 TRANSIENT = (
@@ -32,8 +58,6 @@ TRANSIENT = (
     asyncpg.InsufficientResourcesError,
 )
 RETRY_EVERY = 0.5
-
-logger = structlog.get_logger(__name__)
 
 
 class Inbox:

@@ -5,7 +5,6 @@ from prometheus_client import Counter, Gauge
 published = Counter("messages_published", "Messages that the broker confirmed")
 publish_failures = Counter("messages_publish_failures", "Times that the relay had to wait for the broker")
 relay_lag = Gauge("relay_lag_events", "Events in the log beyond the last confirmed one")
-leading = Gauge("task_leading", "1 while this process leads the task", ["task"])
 
 received = Counter("messages_received", "Messages that came in, over queue and sweep together")
 applied = Counter("messages_applied", "Messages that had their effect here", ["type"])

@@ -10,9 +10,9 @@ import structlog
 from shared.event_log import EventLog, LogUnavailable
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import LeaseLost, TryAgain
+from shared.messaging.errors import TryAgain
 from shared.messaging.feed import ToMessage, to_messages
-from shared.messaging.leases import Lease, Leases, lead
+from shared.platform.leases import Lease, LeaseLost, Leases, lead
 
 TASK = "relay"
 # Published and not yet confirmed, at most: what bounds the memory, and the duplicates after a failure.

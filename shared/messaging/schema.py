@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from shared.event_log.transfer.tables import TransferredTable
+from shared.event_log.export.format import TransferredTable
 
 SCHEMA: Sequence[tuple[str, str]] = [
     (

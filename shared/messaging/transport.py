@@ -6,13 +6,12 @@ from functools import partial
 import asyncpg
 
 from shared.event_log import EventLog
-from shared.messaging.consumer import Consumer
 from shared.messaging.feed import Feed, ToMessage
+from shared.messaging.feed_poller import Sweep
 from shared.messaging.inbox import Inbox
-from shared.messaging.leases import Leases
-from shared.messaging.rabbitmq import publishing
+from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.relay import Relay
-from shared.messaging.sweep import Sweep
+from shared.platform.leases import Leases
 
 Tasks = dict[str, Callable[[], Awaitable[None]]]
 """What must keep running, by name; each can be started again after a failure."""

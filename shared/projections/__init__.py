@@ -1,10 +1,18 @@
 """Read models: views that follow from the log, live, rebuilt beside themselves, and checked (A7)."""
 
-from shared.projections.errors import FoldFailed, RebuildRunning, ViewBehind
 from shared.projections.folding import Folder
 from shared.projections.live import LiveView
-from shared.projections.schema import SCHEMA
-from shared.projections.view import Happened, Row, Rows, View, ViewTable
+from shared.projections.view import (
+    SCHEMA,
+    FoldFailed,
+    Happened,
+    RebuildRunning,
+    Row,
+    Rows,
+    View,
+    ViewBehind,
+    ViewTable,
+)
 
 __all__ = [
     "SCHEMA",

@@ -9,10 +9,8 @@ from typing import Any
 import asyncpg
 import orjson
 
-from shared.projections.building import Progress, Source, build
-from shared.projections.folding import Folder
-from shared.projections.rebuild import alone
-from shared.projections.tables import TOUCHED, fold_again
+from shared.projections.folding import TOUCHED, Folder, fold_again
+from shared.projections.rebuild import Progress, Source, alone, build
 from shared.projections.view import View, ViewTable
 
 CHECK = "__checked"

@@ -1,8 +1,4 @@
-"""A view: tables that follow from a log, one stream at a time (A7).
-
-The rows of a stream are a function of the stream's events and of nothing else. So the same fold serves the
-live view, a rebuild in any number of parts, and a check; and folding a stream again is always safe.
-"""
+"""A view: tables computed from the log, one stream at a time (ADR 0009)."""
 
 from __future__ import annotations
 
@@ -10,8 +6,49 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from shared.event_log import DataKey
+
+
+class FoldFailed(Exception):
+    """A view cannot digest an event. Nothing was changed; the text names the event."""
+
+    def __init__(self, view: str, stream: UUID, position: int, topic: str, reason: str) -> None:
+        super().__init__(view, stream, position, topic, reason)
+        self.view, self.stream, self.position, self.topic, self.reason = view, stream, position, topic, reason
+
+    def __str__(self) -> str:
+        return (
+            f"the view {self.view} cannot digest the event at position {self.position}"
+            f" ({self.topic}, stream {self.stream}): {self.reason}"
+        )
+
+
+class RebuildRunning(Exception):
+    """Another process rebuilds or verifies this view now: wait until it is done, or stop it."""
+
+
+class ViewBehind(Exception):
+    """The view has not taken in yet what you wait for: try again."""
+
+
+SCHEMA: Sequence[tuple[str, str]] = (
+    (
+        "projections_0001",
+        """
+        -- `position`: every event up to here is in the view. It moves in the transaction of the rows; whoever
+        -- moves it locks its row first, so two that follow one view take turns. `failure`: why it stands.
+        CREATE TABLE projections (
+            name text PRIMARY KEY,
+            position bigint NOT NULL DEFAULT 0,
+            moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            rebuilt_at timestamptz,
+            failure text
+        );
+        """,
+    ),
+)
 
 
 class Happened(NamedTuple):

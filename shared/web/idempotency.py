@@ -1,8 +1,4 @@
-"""The `Idempotency-Key` of a POST: sent again, it is answered again, and nothing is done twice (contract.md).
-
-The row of a key is inserted in the append's own transaction, so that it exists exactly when the effect does.
-Refusals therefore leave no row. Answers are not kept: they are rendered anew from the resource.
-"""
+"""The `Idempotency-Key` of a POST: a repeated request gets the same response and has no second effect."""
 
 import hashlib
 import hmac
@@ -16,7 +12,53 @@ import orjson
 from fastapi import Header, Request
 
 from shared.event_log import SideRow
+from shared.event_log.export.format import TransferredTable
 from shared.web.problems import Problem
+
+# The position is known only inside the append, which inserts side rows after its events: hence the trigger.
+SCHEMA: Sequence[tuple[str, str]] = (
+    (
+        "idempotency_0001_keys",
+        """
+        CREATE TABLE idempotency_keys (
+            subject text NOT NULL,
+            route text NOT NULL,
+            key text NOT NULL,
+            body_hash bytea NOT NULL,
+            resource_id uuid NOT NULL,
+            position bigint NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (subject, route, key)
+        );
+        CREATE INDEX idempotency_keys_created_at_idx ON idempotency_keys (created_at);
+
+        CREATE FUNCTION idempotency_position() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NEW.position := coalesce(
+                (SELECT notification_id FROM stored_events WHERE originator_id = NEW.resource_id
+                 ORDER BY originator_version DESC LIMIT 1),
+                (SELECT max(notification_id) FROM stored_events),
+                0
+            );
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER idempotency_position BEFORE INSERT ON idempotency_keys
+            FOR EACH ROW EXECUTE FUNCTION idempotency_position();
+        """,
+    ),
+    # The hash of a body is the hash of somebody's particulars (R19).
+    (
+        "idempotency_0002_erasures",
+        """
+        CREATE INDEX idempotency_keys_resource_id_idx ON idempotency_keys (resource_id);
+        SELECT rows_die_with_subject('idempotency_keys', 'resource_id');
+        """,
+    ),
+)
+
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("idempotency_keys", 'subject COLLATE "C", route COLLATE "C", key COLLATE "C"'),
+)
 
 KEPT = "24 hours"
 

@@ -3,9 +3,9 @@
 An exception that nobody mapped is answered by `RequestContext` (operations.py) as 500 `internal-error`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import asyncpg
 from fastapi import FastAPI, Request
@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConflict
 from shared.projections import ViewBehind
-from shared.web.problems import Problem, ProblemKind, ProblemKinds, response
-from shared.web.token_keys import KeysUnavailable
+from shared.web.problems import MEDIA_TYPE, Problem, ProblemKind, ProblemKinds, response
+from shared.web.security import KeysUnavailable
 
 _NO_DATABASE = ProblemKind(
     503, "database-unavailable", "De opslag is even niet bereikbaar. Probeer het zo opnieuw.", retry_after=2
@@ -123,3 +123,54 @@ async def http_exception(request: Request, error: Exception) -> JSONResponse:
     code = status.phrase.lower().replace(" ", "-")
     dutch = _DUTCH.get(status, "De aanvraag kan niet worden verwerkt.")
     return response(Problem(status.value, code, dutch, f"{status.phrase}.", headers=known.headers), request)
+
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "description": "RFC 9457 problem; some codes add members of their own",
+    "required": ["type", "title", "status", "code", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+    },
+}
+_EVERYWHERE = (
+    ProblemKind(401, "unauthenticated", "Log eerst in."),
+    ProblemKind(403, "wrong-scope", "U heeft geen toegang tot deze functie."),
+    ProblemKind(422, "malformed-request", "De aanvraag klopt niet: body.card_number."),
+    *SHARED_KINDS.values(),
+)
+
+
+def documented(kinds: ProblemKinds, *errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that can answer with these errors, beside those of every route."""
+    return answers([*_EVERYWHERE, *(kinds[error] for error in errors)])
+
+
+def answers(kinds: Iterable[ProblemKind]) -> dict[int | str, dict[str, Any]]:
+    """Problems as OpenAPI responses, by status; each code is an example."""
+    by_status: dict[int, dict[str, Any]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, {})[kind.code] = {"value": _example(kind)}
+    return {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in examples),
+            "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "examples": examples}},
+        }
+        for status, examples in by_status.items()
+    }
+
+
+def _example(kind: ProblemKind) -> dict[str, object]:
+    return {
+        "type": f"urn:landelijk-lenen:problem:{kind.code}",
+        "title": HTTPStatus(kind.status).phrase,
+        "status": kind.status,
+        "code": kind.code,
+        "detail": kind.detail_nl,
+        "instance": "urn:uuid:0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11",
+    }

@@ -1,10 +1,5 @@
-"""Refusals as RFC 9457 problems: a code for programs, a sentence for people, never a stack trace.
+"""Refusals as RFC 9457 problems: a code for programs, a sentence for people, never a stack trace."""
 
-The sentence is Dutch; with `Accept-Language: en` it is English. Each service maps its exception classes to
-problems in one table (A10); the English sentence of an exception class is its docstring.
-"""
-
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,6 +8,8 @@ from uuid import UUID
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+
+from shared.kernel.rules import english_sentence
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -67,12 +64,6 @@ class ProblemKind:
 
 
 ProblemKinds = Mapping[type[Exception], ProblemKind]
-
-
-def english_sentence(kind: type[Exception]) -> str:
-    """The first paragraph of the class's docstring, on one line."""
-    text = inspect.getdoc(kind) or kind.__name__
-    return " ".join(text.split("\n\n", 1)[0].split())
 
 
 def response(problem: Problem, request: Request) -> JSONResponse:

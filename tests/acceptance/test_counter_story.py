@@ -13,12 +13,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from infra.local.calendar_of_the_story import (
+from infra.local.story_steps import (
+    membership_ended,
     rows_after_expiry,
     rows_after_reregistration,
     three_months_after,
 )
-from infra.local.story_calls import membership_ended
 from tests.support.browser import assert_accessible, layout_shifts, new_page, open_browser, screenshot
 from tests.support.counter_forms import register, signed_in_at
 from tests.support.counter_story import (

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.story_calls import membership_ended
+from infra.local.story_steps import membership_ended
 from tests.support.eventually import eventually
 from tests.support.stack import RunningStack, load_card, registration_of
 

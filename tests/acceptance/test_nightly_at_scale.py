@@ -22,13 +22,12 @@ import asyncpg
 import pytest
 
 from infra.local.ports import free_port
-from registration.adapters.database import SCHEMA
+from registration.adapters.tables import SCHEMA
 from registration.read_models.terms_due import VIEW
 from registration.settings import Settings
 from shared.event_log import MasterKeys
-from shared.postgres import migrate
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from shared.platform.postgres import migrate
+from shared.projections.rebuild import Source, rebuild
 from tests.support.command_line import put_into_environment
 from tests.support.country import LIBRARIES, CountryLives, FourLibraries, directory_of, isil_of, simulated
 from tests.support.eventually import eventually

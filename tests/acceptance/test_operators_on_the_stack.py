@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from infra.local.postgres import Postgres
-from infra.local.psql import binary
+from infra.local.postgres import Postgres, binary
 from tests.support.eventually import eventually
 from tests.support.stack import ROOT, RunningStack, load_card, registration_of
 

@@ -14,15 +14,14 @@ from statistics import quantiles
 
 import pytest
 
-from registration.adapters.database import SCHEMA
+from registration.adapters.tables import SCHEMA
+from registration.read_models import VIEWS
 from registration.read_models.guest_directory import GuestDirectory, Search
-from registration.read_models.views import VIEWS
 from shared.event_log import MasterKeys, PostgresEventLog
-from shared.messaging.leases import Leases
-from shared.postgres import migrate, open_pool
+from shared.platform.leases import Leases
+from shared.platform.postgres import migrate, open_pool
 from shared.projections import LiveView
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from shared.projections.rebuild import Source, rebuild
 from shared.projections.verify import verify
 from tests.support.guest_lives import fill_log
 
@@ -36,7 +35,7 @@ WORDS = ("jansen", "vis", "0900000", "brule anna", "196", "")
 @pytest.fixture
 async def directory(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GuestDirectory]:
     """A directory that the live view has filled, from a log that is shared out however small it is."""
-    monkeypatch.setattr("shared.projections.building.SMALL_LOG", 0)
+    monkeypatch.setattr("shared.projections.rebuild.SMALL_LOG", 0)
     await migrate(database, SCHEMA)
     position = await fill_log(database, GUESTS, MASTER_KEYS)
     source = Source(database, MASTER_KEYS)

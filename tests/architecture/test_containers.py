@@ -9,7 +9,7 @@ import yaml
 
 from identity.settings import Settings as IdentitySettings
 from registration.settings import Settings as RegistrationSettings
-from shared.settings import ServiceSettings
+from shared.platform.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))

@@ -20,22 +20,20 @@ from uuid import uuid4
 import structlog
 
 from infra.local.postgres import Postgres
-from registration.adapters.database import SCHEMA
-from registration.adapters.home_library.directory import read_directory
-from registration.adapters.home_library.home_libraries import home_libraries
+from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.settings import read_directory
 from registration.adapters.in_memory import SetClock
-from registration.adapters.nights import PostgresNights
-from registration.adapters.registrations import PostgresRegistrations
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application.check_all_terms import check_all_terms
-from registration.application.nights import NightReport
-from registration.application.ports import Registration
-from registration.domain.night import Night
+from registration.adapters.nightly_checks import PostgresNights, PostgresTermChecks
+from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.tables import SCHEMA
+from registration.application.dependencies import Registration
+from registration.application.nightly_check import check_all_terms
+from registration.application.nightly_report import NightReport
+from registration.domain.term_check import Night
 from registration.read_models.terms_due import VIEW
 from shared.event_log import Metadata, PostgresDataKeys, PostgresEventLog
-from shared.postgres import migrate, open_pool
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from shared.platform.postgres import migrate, open_pool
+from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.results import Result
 from tests.benchmarks.sip2_contestants import ask_barely, ask_blocking

@@ -6,12 +6,11 @@ from datetime import UTC, date, datetime
 from uuid import uuid4
 
 from registration.application.personal_data import Card, seal_card, seal_details
-from registration.domain.admission import Admission
-from registration.domain.guest import Guest
+from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LinkWish
 from registration.domain.verdict import PatronDetails
 from shared.event_log import DataKey, MasterKeys, Metadata, SideRow
-from shared.person_ref import person_ref
+from shared.kernel.library_card import person_ref
 
 MASTER_KEYS = MasterKeys([b"m" * 32])
 PERSON_REF_KEY = b"p" * 32

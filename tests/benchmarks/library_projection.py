@@ -11,7 +11,7 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.sql import SQL, Identifier
 
 from registration.domain import events as happening
-from registration.domain.isil import Isil
+from shared.kernel.library_card import Isil
 from tests.benchmarks.contestants import LibraryApplication
 
 TABLE = """

@@ -6,9 +6,8 @@ import asyncio
 import resource
 import sys
 
-from registration.read_models.views import VIEWS
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from registration.read_models import VIEWS
+from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 
 

@@ -15,13 +15,12 @@ from time import perf_counter
 import asyncpg
 
 from infra.local.postgres import Postgres
-from registration.adapters.database import SCHEMA
+from registration.adapters.tables import SCHEMA
+from registration.read_models import VIEWS
 from registration.read_models.terms_due import VIEW
-from registration.read_models.views import VIEWS
-from shared.postgres import migrate
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
-from shared.projections.tables import bring_up
+from shared.platform.postgres import migrate
+from shared.projections.folding import bring_up
+from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.library_projection import LibraryRunner
 from tests.benchmarks.memory import peak_of_rebuild

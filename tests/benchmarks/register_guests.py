@@ -18,19 +18,18 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from infra.local.postgres import Postgres
-from registration.adapters.database import SCHEMA
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.adapters.in_memory import SetClock
-from registration.adapters.registrations import PostgresRegistrations
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application.index_rows import account_rows, person_row
-from registration.application.ports import Context, Organisation, Registration
+from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
+from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.tables import SCHEMA
+from registration.application.dependencies import Context, Organisation, Registration
 from registration.application.register_guest import RegisterGuest, register_guest
+from registration.application.repository import account_rows, person_row
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import Valid
 from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, mint_id
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import (
     DETAILS,

@@ -14,17 +14,17 @@ from typing import Any
 import httpx
 
 from identity import bootstrap as identity_bootstrap
-from identity.adapters.database import SCHEMA as IDENTITY
-from identity.adapters.registration_api import RegistrationApi
-from identity.application.ports import AccountDetails
-from identity.read_models import views as identity_views
+from identity import read_models as identity_views
+from identity.adapters.registration_client import RegistrationApi
+from identity.adapters.tables import SCHEMA as IDENTITY
+from identity.application.dependencies import AccountDetails
 from registration import bootstrap as registration_bootstrap
-from registration.adapters.database import SCHEMA as REGISTRATION
-from registration.read_models import views as registration_views
+from registration import read_models as registration_views
+from registration.adapters.tables import SCHEMA as REGISTRATION
 from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
 from shared.projections import View
-from shared.projections.building import Source
+from shared.projections.rebuild import Source
 from tests.support.identity_service import LoginDesk, login, open_desk
 from tests.support.registration_service import CARD, HOME, Counter, open_counter, registering
 from tests.support.servers import Databases

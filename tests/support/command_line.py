@@ -3,7 +3,7 @@
 import pytest
 from pydantic import SecretStr
 
-from shared.settings import ServiceSettings
+from shared.platform.settings import ServiceSettings
 
 
 def put_into_environment(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> None:

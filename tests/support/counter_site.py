@@ -13,9 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from infra.local.issuer import Client, Issuer
+from infra.local.issuer import PEOPLE, Client, Issuer
 from infra.local.ports import LOOPBACK, answers, free_port
-from infra.local.sign_in import PEOPLE
 from shared.web.server import serve
 from tests.support.eventually import eventually
 from tests.support.registration_service import Counter, open_counter

@@ -4,8 +4,7 @@ from datetime import date
 
 from playwright.async_api import expect
 
-from infra.local.calendar_of_the_story import header_of, last_of_the_month
-from infra.local.transcript import dutch_date
+from infra.local.story_steps import dutch_date, header_of, last_of_the_month
 from tests.support.browser import assert_accessible, screenshot
 from tests.support.keyboard import Keyboard
 

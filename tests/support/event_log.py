@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from shared.event_log import SCHEMA, EventLog, InMemoryEventLog, Metadata, NewEvent, PostgresEventLog
-from shared.postgres import migrate, open_pool
+from shared.platform.postgres import migrate, open_pool
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=1), causation_id=UUID(int=2))
 

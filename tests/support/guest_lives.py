@@ -19,12 +19,11 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from registration.application.personal_data import Card, seal_card, seal_details
-from registration.domain.admission import Admission, Renewal
-from registration.domain.guest import Guest
+from registration.domain.guest import Admission, Guest, Renewal
 from registration.domain.login_link import LinkWish
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import DataKey, MasterKeys, make_mapper
-from shared.person_ref import person_ref
+from shared.kernel.library_card import person_ref
 
 WINDOW = 500  # guests whose events stand among each other in the log
 PERSON_REF_KEY = b"p" * 32

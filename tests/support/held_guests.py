@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from shared.messaging.envelope import Message
-from shared.messaging.held import HeldGuests, State
+from shared.messaging.parked import HeldGuests, State
 
 REASON = "ValueError: what an older release could not do"
 # Registration passes over what it does not know, and cannot handle an answer to a question never asked.

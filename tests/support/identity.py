@@ -15,13 +15,12 @@ from identity.adapters.in_memory import (
     InMemoryRegistration,
     InMemoryUsernames,
 )
-from identity.adapters.published_messages import published_messages
-from identity.application.accounts import own_account
+from identity.adapters.messages import published_messages
+from identity.application.dependencies import AccountDetails, Context, Identity, NewAccount, Organisations
 from identity.application.log_in import LoggedIn, LogIn, log_in
-from identity.application.ports import AccountDetails, Context, Identity, NewAccount, Organisations
-from identity.application.receive_guest_event import receive_guest_event
+from identity.application.receive_message import receive_guest_event
+from identity.application.repository import own_account
 from identity.domain.guest_link import GuestLink
-from identity.domain.home_card import isil_base
 from identity.domain.login_account import LoginAccount
 from shared.event_log import (
     AggregateStore,
@@ -33,10 +32,10 @@ from shared.event_log import (
     VersionConflict,
     make_mapper,
 )
+from shared.kernel.library_card import isil_base, person_ref
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply
 from shared.messaging.feed import LogFeed
-from shared.person_ref import person_ref
 
 GUEST_ORGANISATION = "1001"
 HOME_ORGANISATION = "2002"

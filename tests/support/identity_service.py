@@ -13,16 +13,16 @@ from uuid import UUID
 import httpx
 from fastapi import FastAPI
 
-from identity.adapters.database import SCHEMA
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
-from identity.application.ports import RegistrationFeed
+from identity.adapters.tables import SCHEMA
+from identity.application.dependencies import RegistrationFeed
 from identity.bootstrap import Replacements, Service, http_app, open_service
 from identity.domain.guest_link import GuestLink
 from identity.settings import Settings
 from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed, FeedPage
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 from tests.support.identity import PERSON_REF_KEY, Counter, account_details
 from tests.support.tokens import ISSUER, Signer
 

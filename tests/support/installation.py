@@ -20,13 +20,12 @@ from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegist
 from identity.bootstrap import Replacements as IdentityReplacements
 from identity.bootstrap import http_app as identity_app
 from identity.bootstrap import open_service as open_identity
-from identity.cli import app as identity_commands
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.adapters.in_memory import SetClock
+from identity.cli.main import app as identity_commands
+from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
 from registration.bootstrap import Replacements as RegistrationReplacements
 from registration.bootstrap import http_app as registration_app
 from registration.bootstrap import open_service as open_registration
-from registration.cli import app as registration_commands
+from registration.cli.main import app as registration_commands
 from registration.domain.verdict import Valid
 from shared.cli.running import exit_code
 from tests.support import identity_service, registration_service

@@ -25,7 +25,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, LogFeed
 from shared.messaging.inbox import Inbox
-from shared.postgres import migrate, open_pool
+from shared.platform.postgres import migrate, open_pool
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=7))
 SECRET_TOPIC = "secret"

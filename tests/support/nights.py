@@ -8,17 +8,17 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.application.nights import NightReport
-from registration.application.run_nights import run_night
+from registration.adapters.in_memory import InMemoryHomeLibraries
+from registration.application.nightly_check import run_night
+from registration.application.nightly_report import NightReport
 from registration.application.show_guest import GuestView, show_guest
 from registration.bootstrap import view_source
-from registration.domain.night import Night
+from registration.domain.term_check import Night
 from registration.domain.verdict import (
     Verdict,
 )
 from registration.read_models.terms_due import VIEW as TERMS_DUE
-from shared.messaging.leases import Leases
+from shared.platform.leases import Leases
 from tests.support.registration import on_day
 from tests.support.registration_service import (
     HOME,

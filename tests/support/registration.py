@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
 from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
     UNIQUE_KEYS,
+    InMemoryHomeLibraries,
     InMemoryRegistrations,
     InMemoryTermChecks,
     SetClock,
 )
-from registration.adapters.published_messages import published_messages
-from registration.application.ports import (
+from registration.adapters.messages import published_messages
+from registration.application.dependencies import (
     Context,
     FoundAccount,
     Organisation,

@@ -12,15 +12,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from registration.adapters.database import SCHEMA
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.adapters.in_memory import SetClock
-from registration.application.ports import FoundAccount
+from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
+from registration.adapters.tables import SCHEMA
+from registration.application.dependencies import FoundAccount
 from registration.bootstrap import Replacements, Service, http_app, open_service
 from registration.domain.errors import LoginAccountsUnavailable
 from registration.domain.verdict import PatronDetails, Valid
 from registration.settings import Settings
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 from tests.support.registration import on_day
 from tests.support.tokens import ISSUER, Signer
 

@@ -14,11 +14,10 @@ from itertools import count
 from pathlib import Path
 from typing import ClassVar
 
-from infra.local import psql
-from infra.local.postgres import Postgres
-from infra.local.psql import PostgresError
+from infra.local import postgres
+from infra.local.postgres import Postgres, PostgresError
 from infra.local.rabbitmq import server_script
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 
 Scripts = Sequence[tuple[str, str]]
 
@@ -51,7 +50,7 @@ class Databases:
         name = self._name(owner)
         made = f'CREATE DATABASE "{name}" OWNER "{owner}" TEMPLATE "{template}"'
         closed = f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC'
-        psql.sql(self.server.url("postgres"), made, closed)
+        postgres.sql(self.server.url("postgres"), made, closed)
         self.server.sql("UPDATE event_log_identity SET log_id = gen_random_uuid()", database=name)
         return self.server.url(name, owner)
 

@@ -14,23 +14,14 @@ import orjson
 
 from shared import messaging
 from shared.event_log import SCHEMA
-from shared.event_log.connection import Connection
-from shared.event_log.transfer import (
-    Opener,
-    Terms,
-    Transferred,
-    TransferredTable,
-    export_log,
-    import_log,
-)
-from shared.event_log.transfer.chain import Chain, content_of
-from shared.event_log.transfer.tables import DATA_KEYS
-from shared.postgres import migrate, open_pool
-from shared.web import idempotency_schema
+from shared.event_log.export import Opener, Terms, Transferred, TransferredTable, export_log, import_log
+from shared.event_log.export.format import DATA_KEYS, Chain, content_of
+from shared.platform.postgres import Connection, migrate, open_pool
+from shared.web import idempotency
 from tests.support.event_log import CARDS_SCHEMA
 
 CARDS = TransferredTable("cards", 'organisation COLLATE "C", number COLLATE "C"')
-TABLES = (DATA_KEYS, *messaging.TRANSFERRED_TABLES, *idempotency_schema.TRANSFERRED_TABLES, CARDS)
+TABLES = (DATA_KEYS, *messaging.TRANSFERRED_TABLES, *idempotency.TRANSFERRED_TABLES, CARDS)
 MASTER_KEY = bytes(range(32))
 SEALING_KEY = hmac.digest(MASTER_KEY, b"tests", hashlib.sha256)
 TERMS = Terms("library", TABLES, [SEALING_KEY])
@@ -55,7 +46,7 @@ class Counted:
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connection]:
     """A connection to a database that has the schema."""
-    await migrate(url, [*SCHEMA, *messaging.SCHEMA, *idempotency_schema.SCHEMA, *CARDS_SCHEMA])
+    await migrate(url, [*SCHEMA, *messaging.SCHEMA, *idempotency.SCHEMA, *CARDS_SCHEMA])
     async with await open_pool(url, min_size=1, max_size=1) as pool, pool.acquire() as connection:
         yield connection
 

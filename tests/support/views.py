@@ -8,10 +8,9 @@ from typing import Protocol
 import asyncpg
 
 from shared.event_log import EventLog
-from shared.messaging.leases import Leases
+from shared.platform.leases import Leases
 from shared.projections import LiveView, View
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from shared.projections.rebuild import Source, rebuild
 
 
 class Running(Protocol):

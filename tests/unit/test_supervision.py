@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.supervision import supervise
+from shared.platform.lifecycle import supervise
 from tests.support.eventually import eventually
 
 

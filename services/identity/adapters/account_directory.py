@@ -10,9 +10,8 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from identity.application.ports import AccountDetails, DirectoryUnavailable
-from identity.domain.errors import MalformedCardNumber, MalformedIsil
-from identity.domain.home_card import HomeCard
+from identity.application.dependencies import AccountDetails, DirectoryUnavailable
+from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 
 Json = TypeVar("Json", bound=BaseModel)
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
@@ -84,7 +83,7 @@ def _read(kind: type[Json], response: httpx.Response) -> Json:
 def _details(found: _AccountJson) -> AccountDetails:
     """A card that cannot be one would give a reference that finds nobody: that is no answer to decide on."""
     try:
-        card = HomeCard.read(found.home_isil, found.home_card_number)
+        isil, card_number = str(Isil.parse(found.home_isil)), canonical_card_number(found.home_card_number)
     except (MalformedIsil, MalformedCardNumber) as error:
         raise DirectoryUnavailable("the account's home card cannot be one") from error
-    return AccountDetails(found.account_id, found.username, found.email, card.isil, card.card_number)
+    return AccountDetails(found.account_id, found.username, found.email, isil, card_number)

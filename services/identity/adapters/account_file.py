@@ -12,7 +12,7 @@ from pathlib import Path
 
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
-from identity.domain.errors import IdentityError
+from shared.kernel.rules import RuleBroken, english_sentence
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
 _LONGEST = 200
@@ -25,12 +25,12 @@ def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
         heading: tuple[str, ...] | None = None
         try:
             for row in reader:
-                if not any(cell.strip() for cell in row):
+                if not any(cell.strip(" ") for cell in row):
                     continue
                 if heading is not None:
                     yield _line(reader.line_num, row)
                     continue
-                heading = tuple(cell.strip() for cell in row)
+                heading = tuple(cell.strip(" ") for cell in row)
                 if heading != COLUMNS:
                     break
         except csv.Error as error:
@@ -44,7 +44,7 @@ def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
 def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:
     if len(row) != len(COLUMNS):
         return Mistake(number, f"{len(row)} columns; there must be {len(COLUMNS)}")
-    account_id, username, email, home_isil, home_card_number = (cell.strip() for cell in row)
+    account_id, username, email, home_isil, home_card_number = (cell.strip(" ") for cell in row)
     if not 0 < len(account_id) <= _LONGEST or not account_id.isprintable():
         return Mistake(number, f"account_id must have 1 to {_LONGEST} characters")
     if "@" not in email or not email.isprintable():
@@ -52,5 +52,5 @@ def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:
     try:
         asked = OpenLoginAccount(account_id, username, email, home_isil, home_card_number)
         return AccountLine(number, asked.details())
-    except IdentityError as error:
-        return Mistake(number, type(error).__doc__ or type(error).__name__)
+    except RuleBroken as error:
+        return Mistake(number, english_sentence(type(error)))

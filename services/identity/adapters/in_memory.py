@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
-from identity.application.ports import (
+from identity.application.dependencies import (
     AccountDetails,
     BirthDates,
     DirectoryUnavailable,
@@ -15,8 +15,8 @@ from identity.application.ports import (
     RegisteredGuest,
     RegistrationUnavailable,
 )
-from identity.domain.home_card import isil_base
 from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
+from shared.kernel.library_card import isil_base
 from shared.messaging.envelope import Message
 
 UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}

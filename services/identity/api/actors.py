@@ -6,17 +6,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from identity.api.account_view import ActorJson, actor_json
 from identity.api.dependencies import ACCOUNTS, TheAttempt, TheIdentity, TheKeys, TheMetadata
 from identity.api.problems import KINDS, MERGE_OBSTACLES
-from identity.api.requests import Merging
+from identity.api.schemas import ActorJson, Merging, actor_json
+from identity.application.dependencies import Context, RegistrationUnavailable
 from identity.application.merge_actors import ActorMerge, MergeActors, merge_actors, show_actor_merge
-from identity.application.ports import Context, RegistrationUnavailable
-from identity.application.show_actor import show_actor
+from identity.application.show_login_account import show_actor
 from identity.domain import errors
+from shared.kernel.rules import english_sentence
 from shared.web.idempotency import Done, Rows
-from shared.web.openapi import documented
-from shared.web.problems import english_sentence, wants_english
+from shared.web.problem_handlers import documented
+from shared.web.problems import wants_english
 
 router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(ACCOUNTS)])
 

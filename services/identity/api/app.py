@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from identity.api import actors, login_accounts, logins
 from identity.api.dependencies import FEED
 from identity.api.problems import KINDS
-from identity.application.ports import ApplyNow, Identity
+from identity.application.dependencies import ApplyNow, Identity
 from shared.messaging.feed import LogFeed
-from shared.messaging.feed_api import feed_router
+from shared.web.app import Check, make_app
+from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.operations import Check, make_app
 from shared.web.security import TokenVerifier
 
 DESCRIPTION = "Inloggen bij een gastbibliotheek: wie is het, en is het account op tijd gekoppeld."

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from identity.application.ports import ApplyNow, Identity
+from identity.application.dependencies import ApplyNow, Identity
 from shared.event_log import Metadata
 from shared.web.idempotency import Attempt, IdempotencyKeys, attempt_of
 from shared.web.problems import correlation_id

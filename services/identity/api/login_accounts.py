@@ -5,17 +5,17 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
 
-from identity.api.account_view import AccountJson, account_json
 from identity.api.dependencies import ACCOUNTS, TheAttempt, TheIdentity, TheKeys, TheMetadata
 from identity.api.problems import KINDS
-from identity.api.requests import NewLoginAccount
+from identity.api.schemas import AccountJson, NewLoginAccount, account_json
+from identity.application.dependencies import Context, DirectoryUnavailable
 from identity.application.find_login_account import find_login_account
 from identity.application.open_login_account import open_login_account
-from identity.application.ports import Context, DirectoryUnavailable
 from identity.application.show_login_account import show_login_account, show_opened_account
 from identity.domain import errors
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.idempotency import Done, Rows
-from shared.web.openapi import documented
+from shared.web.problem_handlers import documented
 
 router = APIRouter(prefix="/v1/login-accounts", tags=["login accounts"], dependencies=[Depends(ACCOUNTS)])
 
@@ -38,7 +38,7 @@ class FoundJson(BaseModel):
 @router.get(
     "",
     summary="Find a login account by its username",
-    responses=documented(KINDS, errors.MalformedIsil, errors.MalformedUsername, DirectoryUnavailable),
+    responses=documented(KINDS, MalformedIsil, errors.MalformedUsername, DirectoryUnavailable),
 )
 async def find(
     username: Annotated[str, Query(max_length=300, examples=["jan.jansen"])],
@@ -68,8 +68,8 @@ async def show(account_id: str, identity: TheIdentity) -> AccountJson:
         KINDS,
         errors.UsernameTaken,
         errors.AccountIdTaken,
-        errors.MalformedIsil,
-        errors.MalformedCardNumber,
+        MalformedIsil,
+        MalformedCardNumber,
         errors.MalformedUsername,
         DirectoryUnavailable,
     ),

@@ -9,12 +9,12 @@ from pydantic import BaseModel
 
 from identity.api.dependencies import LOGIN, TheAttempt, TheBarrier, TheIdentity, TheKeys, TheMetadata
 from identity.api.problems import KINDS
-from identity.api.requests import Login
+from identity.api.schemas import Login
+from identity.application.dependencies import Context, DirectoryUnavailable, RegistrationUnavailable
 from identity.application.log_in import LoggedIn, log_in, logged_in_before
-from identity.application.ports import Context, DirectoryUnavailable, RegistrationUnavailable
 from identity.domain import errors
 from shared.web.idempotency import Done, Rows
-from shared.web.openapi import documented
+from shared.web.problem_handlers import documented
 
 router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
 

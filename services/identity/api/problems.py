@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from identity.application.ports import DirectoryUnavailable, RegistrationUnavailable
+from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from identity.domain import errors
 from shared.event_log import VersionConflict
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.messaging.errors import CannotApply
 from shared.web.problems import ProblemKind, ProblemKinds
 
@@ -39,10 +40,10 @@ KINDS: ProblemKinds = {
         409, "username-taken", "Deze gebruikersnaam is bij deze thuisbibliotheek al in gebruik."
     ),
     errors.AccountIdTaken: ProblemKind(409, "account-id-taken", "Er is al een inlogaccount met dit kenmerk."),
-    errors.MalformedIsil: ProblemKind(
+    MalformedIsil: ProblemKind(
         422, "malformed-isil", "Dit is geen ISIL-code: die bestaat uit NL- en 6 cijfers, soms 10."
     ),
-    errors.MalformedCardNumber: ProblemKind(
+    MalformedCardNumber: ProblemKind(
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
     errors.MalformedUsername: ProblemKind(

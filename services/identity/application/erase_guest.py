@@ -8,10 +8,9 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from identity.application.accounts import AccountAtHand, own_account
-from identity.application.ports import Identity
-from identity.application.release_guest import release_guest
-from identity.application.saving import decided_again, save
+from identity.application.dependencies import Identity
+from identity.application.link_guest import release_guest
+from identity.application.repository import AccountAtHand, decided_again, own_account, save
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
 from shared.event_log import Metadata, brought_back, erased_by, erasure_row

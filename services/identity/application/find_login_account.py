@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from identity.application.accounts import details_of, own_account
-from identity.application.ports import AccountDetails, Identity
+from identity.application.dependencies import AccountDetails, Identity
+from identity.application.repository import details_of, own_account
 from identity.application.usernames import plain_username, username_key
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from identity.application.accounts import new_account, own_account, person_of
-from identity.application.ports import AccountDetails, Context, Identity
-from identity.application.saving import save
+from identity.application.dependencies import AccountDetails, Context, Identity
+from identity.application.repository import new_account, own_account, person_of, save
 from identity.application.usernames import username_key
 from identity.domain.errors import UsernameTaken
 from shared.event_log import VersionConflict

@@ -1,4 +1,4 @@
-"""Link a guest to the login account that registration asks for: existing, new or none (I2, I3)."""
+"""Link a guest to the login account that registration asks for, or release it (I2, I3, R21)."""
 
 from __future__ import annotations
 
@@ -8,22 +8,35 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from identity.application.accounts import AccountAtHand, account_on_first_need, new_account, own_account
-from identity.application.ports import AccountDetails, BeingErased, BeingMerged, Identity
-from identity.application.release_guest import release_guest
+from identity.application.dependencies import AccountDetails, BeingErased, BeingMerged, Identity
+from identity.application.repository import AccountAtHand, account_on_first_need, new_account, own_account
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import (
     AccountInUse,
     AccountNotFound,
-    IdentityError,
     MalformedUsername,
     RefusalReason,
     UsernameTaken,
 )
 from identity.domain.guest_link import GuestLink, Linked
+from shared.kernel.rules import RuleBroken
+
+
+async def release_guest(link: GuestLink, identity: Identity, now: datetime) -> Sequence[AccountAtHand]:
+    """Release the guest and the account it was linked to; both are free then. What is to be saved along."""
+    former = link.answer
+    link.release(now)
+    if not isinstance(former, Linked):
+        return []
+    at_hand = await own_account(former.account_id, identity)
+    if at_hand is None:
+        return []
+    at_hand.account.release(link.id, now)
+    return [at_hand]
+
 
 MERGED = "guests-merged.v1"
-REASONS: Mapping[type[IdentityError], RefusalReason] = {
+REASONS: Mapping[type[RuleBroken], RefusalReason] = {
     AccountNotFound: RefusalReason.UNKNOWN_ACCOUNT,
     AccountInUse: RefusalReason.ACCOUNT_IN_USE,
     UsernameTaken: RefusalReason.USERNAME_TAKEN,

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from identity.application.accounts import AccountAtHand, account_on_first_need, own_account
-from identity.application.ports import ApplyNow, Context, Identity, RegisteredGuest
-from identity.application.saving import decided_again, save
-from identity.domain.account_history import GuestOfAccount
+from identity.application.dependencies import ApplyNow, Context, Identity, RegisteredGuest
+from identity.application.repository import (
+    AccountAtHand,
+    account_on_first_need,
+    decided_again,
+    own_account,
+    save,
+)
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink
@@ -20,7 +24,7 @@ from identity.domain.login import (
     recognised_without_asking,
     require_no_registration,
 )
-from identity.domain.login_account import LoginAccount
+from identity.domain.login_account import GuestOfAccount, LoginAccount
 from shared.event_log import mint_id
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from identity.application.ports import BirthDates, Context, Identity
-from identity.application.saving import decided_again, save
-from identity.application.show_actor import ShownActor, accounts_of, load_actor, show_actor
+from identity.application.dependencies import BirthDates, Context, Identity
+from identity.application.repository import decided_again, save
+from identity.application.show_login_account import ShownActor, accounts_of, load_actor, show_actor
 from identity.domain.actor import Actor
 from identity.domain.errors import DifferentBirthDates, MergeBlocked
 from identity.domain.guest_link import GuestLink, Linked

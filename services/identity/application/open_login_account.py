@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from identity.application.accounts import new_account, own_account, person_of
-from identity.application.ports import AccountDetails, Context, Identity
-from identity.application.saving import decided_again, save
+from identity.application.dependencies import AccountDetails, Context, Identity
+from identity.application.repository import decided_again, new_account, own_account, person_of, save
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import AccountIdTaken, UsernameTaken
-from identity.domain.home_card import HomeCard
+from shared.kernel.library_card import Isil, canonical_card_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,12 @@ class OpenLoginAccount:
 
     def details(self) -> AccountDetails:
         """Checked and trimmed. Raises MalformedIsil, MalformedCardNumber, MalformedUsername."""
-        card = HomeCard.read(self.home_isil, self.home_card_number)
         return AccountDetails(
             account_id=self.account_id or f"acc-{uuid4().hex}",
             username=plain_username(self.username),
             email=self.email.strip(),
-            home_isil=card.isil,
-            home_card_number=card.card_number,
+            home_isil=str(Isil.parse(self.home_isil)),
+            home_card_number=canonical_card_number(self.home_card_number),
         )
 
 

@@ -6,9 +6,9 @@ import hashlib
 import hmac
 import unicodedata
 
-from identity.application.ports import Identity
+from identity.application.dependencies import Identity
 from identity.domain.errors import MalformedUsername
-from identity.domain.home_card import isil_base
+from shared.kernel.library_card import isil_base
 
 _LONGEST = 200
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
+from shared.kernel.rules import RuleBroken
+
 
 class RefusalReason(StrEnum):
     """Why a link was refused, as registration is told."""
@@ -15,11 +17,7 @@ class RefusalReason(StrEnum):
     MALFORMED_USERNAME = "malformed-username"
 
 
-class IdentityError(Exception):
-    """Identity refused this."""
-
-
-class AccountInUse(IdentityError):
+class AccountInUse(RuleBroken):
     """This login account is tied to another guest of the same organisation (I3)."""
 
     def __init__(self, guest_id: UUID) -> None:
@@ -27,19 +25,19 @@ class AccountInUse(IdentityError):
         self.guest_id = guest_id
 
 
-class LinkRequired(IdentityError):
+class LinkRequired(RuleBroken):
     """This person is registered here without a link to this login account: go to the counter first."""
 
 
-class AccountNotFound(IdentityError):
+class AccountNotFound(RuleBroken):
     """There is no such login account."""
 
 
-class ActorNotFound(IdentityError):
+class ActorNotFound(RuleBroken):
     """There is no such actor."""
 
 
-class MergeBlocked(IdentityError):
+class MergeBlocked(RuleBroken):
     """These two actors cannot be merged (I6).
 
     `reason`: for programs.
@@ -72,21 +70,13 @@ class MergedIntoSignpost(MergeBlocked):
     reason = "into-signpost"
 
 
-class UsernameTaken(IdentityError):
+class UsernameTaken(RuleBroken):
     """This username is taken at this home library."""
 
 
-class AccountIdTaken(IdentityError):
+class AccountIdTaken(RuleBroken):
     """There is a login account with this id already."""
 
 
-class MalformedIsil(IdentityError):
-    """This is not an ISIL: it has the form NL-123456, with four more digits for a location."""
-
-
-class MalformedCardNumber(IdentityError):
-    """This is not a card number: 1 to 20 letters and digits."""
-
-
-class MalformedUsername(IdentityError):
+class MalformedUsername(RuleBroken):
     """This is not a username: 1 to 200 characters, none of them a control character."""

@@ -12,7 +12,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import RefusalReason
-from identity.domain.standing import Standing, Status
+from identity.domain.guest_status import Standing, Status
 
 
 @dataclass(frozen=True, slots=True)

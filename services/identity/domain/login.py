@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from identity.domain.account_history import GuestOfAccount
 from identity.domain.errors import LinkRequired
 from identity.domain.guest_link import GuestLink
-from identity.domain.login_account import LoginAccount
+from identity.domain.login_account import GuestOfAccount, LoginAccount
 
 
 @dataclass(frozen=True, slots=True)

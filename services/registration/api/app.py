@@ -5,26 +5,17 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
-from registration.api import (
-    feed,
-    guests,
-    home_libraries,
-    login_accounts,
-    merges,
-    personal_data,
-    search,
-    subscriptions,
-)
+from registration.api import feed, guests, login_accounts, lookups, merges, search
 from registration.api.dependencies import FEED
 from registration.api.problems import KINDS
-from registration.application.ports import Registration
+from registration.application.dependencies import Registration
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from shared.messaging.feed import LogFeed
-from shared.messaging.feed_api import feed_router
+from shared.web.app import Check, make_app
+from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.openapi import documented
-from shared.web.operations import Check, make_app
+from shared.web.problem_handlers import documented
 from shared.web.security import TokenVerifier
 
 DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opnieuw inschrijven."
@@ -56,8 +47,8 @@ def registration_app(
     app.state.feed = own_feed
     app.state.directory = directory
     app.state.history = history
-    resources = (home_libraries, guests, merges, search, login_accounts, subscriptions, personal_data, feed)
-    for resource in resources:
+    for resource in (lookups, guests, merges, search, login_accounts, feed):
         app.include_router(resource.router)
+    app.include_router(guests.operator_router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
     return app

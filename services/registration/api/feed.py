@@ -10,14 +10,17 @@ from pydantic import BaseModel
 
 from registration.api.dependencies import FEED, TheRegistration
 from registration.api.problems import KINDS
-from registration.api.requests import ONE_LINE
-from registration.application.compare_birth_dates import compare_birth_dates
-from registration.application.list_registrations import RegistrationsQuery, list_registrations
-from registration.application.new_account import new_account
+from registration.api.schemas import ONE_LINE
+from registration.application.answer_identity import (
+    RegistrationsQuery,
+    compare_birth_dates,
+    list_registrations,
+    new_account,
+)
 from registration.domain import errors
 from shared.messaging.feed import LogFeed
-from shared.messaging.feed_api import items
-from shared.web.openapi import answers, documented
+from shared.web.feed_api import items
+from shared.web.problem_handlers import answers, documented
 from shared.web.problems import Problem, ProblemKind
 
 router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(FEED)])

@@ -1,21 +1,21 @@
-"""Guests: registered, shown, asked about at home, registered again, deregistered."""
+"""Guests: registered, shown, checked at home, registered again, deregistered, erased."""
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 
-from registration.api.dependencies import COUNTER, TheClerk, TheRegistration
-from registration.api.guest_view import GuestJson, guest_json
+from registration.api.dependencies import COUNTER, TheClerk, TheOperator, TheRegistration, TheWrite
 from registration.api.problems import KINDS
-from registration.api.requests import BecauseOf, NewGuest, Reregistration
-from registration.api.write import TheWrite
-from registration.application.check_terms import WHILE_A_CLERK_WAITS, check_term
+from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
+from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
+from registration.application.erase_guest import erase_personal_data
 from registration.application.register_guest import register_guest
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import show_guest
 from registration.domain import errors
-from shared.web.openapi import documented
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.web.problem_handlers import documented
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 
@@ -26,8 +26,8 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(C
     summary="Register a member of another library as a guest",
     responses=documented(
         KINDS,
-        errors.MalformedCardNumber,
-        errors.MalformedIsil,
+        MalformedCardNumber,
+        MalformedIsil,
         errors.UnknownSubscription,
         errors.UnknownBranch,
         errors.UnknownOrganisation,
@@ -104,3 +104,21 @@ async def deregister(
 ) -> GuestJson:
     """With a reason, which stays visible (R21); the card may be registered afresh."""
     return await write(lambda context: deregister_guest(guest_id, body.reason, context, registration))
+
+
+# Not below `router`: an operator needs no scope `counter`.
+operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
+
+
+@operator_router.delete(
+    "/{guest_id}/personal-data",
+    status_code=204,
+    summary="Destroy all that is personal of a guest",
+    responses=documented(KINDS, errors.GuestNotFound),
+)
+async def erase(
+    guest_id: UUID, operator: TheOperator, registration: TheRegistration, response: Response
+) -> None:
+    """For good, here and at identity; the history stays without the person. Again: the same answer."""
+    written = await erase_personal_data(guest_id, operator, registration)
+    response.headers["Event-Position"] = str(written.position)

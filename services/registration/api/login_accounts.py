@@ -6,16 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, TheRegistration
-from registration.api.guest_view import GuestJson
+from registration.api.dependencies import COUNTER, TheRegistration, TheWrite
 from registration.api.problems import KINDS
-from registration.api.requests import ONE_LINE, BecauseOf, LinkChoice
-from registration.api.write import TheWrite
+from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
 from registration.application.find_login_account import find_login_account
-from registration.application.request_account_link import request_account_link
-from registration.application.unlink_login_account import unlink_login_account
+from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.domain import errors
-from shared.web.openapi import documented
+from shared.kernel.library_card import MalformedIsil
+from shared.web.problem_handlers import documented
 
 router = APIRouter(tags=["login accounts"], dependencies=[Depends(COUNTER)])
 
@@ -37,7 +35,7 @@ class FoundJson(BaseModel):
 @router.get(
     "/v1/login-accounts",
     summary="Find a login account by its username",
-    responses=documented(KINDS, errors.MalformedIsil, errors.LoginAccountsUnavailable),
+    responses=documented(KINDS, MalformedIsil, errors.LoginAccountsUnavailable),
 )
 async def find(
     username: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE, examples=["jan.jansen"])],

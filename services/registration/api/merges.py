@@ -9,15 +9,15 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from registration.api.dependencies import COUNTER, TheAttempt, TheClerk, TheKeys, TheRegistration
-from registration.api.guest_view import GuestJson, guest_json
 from registration.api.problems import KINDS, MERGE_OBSTACLES
-from registration.api.requests import Merging
+from registration.api.schemas import GuestJson, Merging, guest_json
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.domain import errors
-from registration.domain.merge_obstacles import MergeBlocked
+from registration.domain.merge import MergeBlocked
+from shared.kernel.rules import english_sentence
 from shared.web.idempotency import Done, Rows
-from shared.web.openapi import documented
-from shared.web.problems import english_sentence, wants_english
+from shared.web.problem_handlers import documented
+from shared.web.problems import wants_english
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from registration.domain import errors, merge_obstacles
+from registration.domain import errors, merge
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problems import ProblemKind, ProblemKinds
 
 # R4: to the letter.
@@ -30,23 +31,22 @@ def _merged_into(error: errors.GuestMerged) -> Mapping[str, object]:
     return {"merged_into": str(error.into)}
 
 
-def _reason(error: merge_obstacles.MergeBlocked) -> Mapping[str, object]:
+def _reason(error: merge.MergeBlocked) -> Mapping[str, object]:
     return {"reason": error.reason}
 
 
-MERGE_OBSTACLES: Mapping[type[merge_obstacles.MergeBlocked], str] = {
-    merge_obstacles.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
-    merge_obstacles.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren:"
-    " het is niet dezelfde persoon.",
-    merge_obstacles.NothingEqual: "Niets toont dat dit dezelfde persoon is:"
+MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
+    merge.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
+    merge.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
+    merge.NothingEqual: "Niets toont dat dit dezelfde persoon is:"
     " niet de pas van de thuisbibliotheek, en ook niet achternaam, geboortedatum en adres samen.",
-    merge_obstacles.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
-    merge_obstacles.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
-    merge_obstacles.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
+    merge.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
+    merge.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
+    merge.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
     " kies de inschrijving waar die naar verwijst.",
-    merge_obstacles.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
+    merge.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
     " voeg die samen met deze in plaats van andersom.",
-    merge_obstacles.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
+    merge.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
     " niets toont nog dat dit dezelfde persoon is.",
 }
 """R18: why two guests are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
@@ -59,10 +59,10 @@ KINDS: ProblemKinds = {
         "Deze inschrijving is samengevoegd met een andere van dezelfde persoon: ga daar verder.",
         _merged_into,
     ),
-    errors.MalformedCardNumber: ProblemKind(
+    MalformedCardNumber: ProblemKind(
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
-    errors.MalformedIsil: ProblemKind(
+    MalformedIsil: ProblemKind(
         422, "malformed-isil", "Dit is geen ISIL-code: die bestaat uit NL- en 6 cijfers, soms 10."
     ),
     errors.WrongPatronType: ProblemKind(422, "wrong-patron-type", "Verander dit niet!"),

@@ -12,12 +12,11 @@ from pydantic import BaseModel
 
 from registration.api.dependencies import COUNTER, TheClerk, TheDirectory, TheHistory, TheRegistration
 from registration.api.problems import KINDS
-from registration.api.requests import ONE_LINE
-from registration.application.guests import load_guest
+from registration.api.schemas import ONE_LINE
+from registration.application.repository import load_guest
 from registration.domain import errors
-from registration.read_models.guest_directory import Search
-from registration.read_models.search_terms import asked_for
-from shared.web.openapi import documented
+from registration.read_models.guest_directory import Search, asked_for
+from shared.web.problem_handlers import documented
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registration.application.guests import change_guest
-from registration.application.ports import Context, Registration, Written, day_of
+from registration.application.dependencies import Context, Registration, Written
+from registration.application.repository import change_guest
 from registration.domain.guest import Guest
+from shared.kernel.amsterdam import day_of
 
 
 async def deregister_guest(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from registration.application.home import current_isil
-from registration.application.ports import FoundAccount, Registration
+from registration.application.dependencies import FoundAccount, Registration
+from registration.application.membership import current_isil
 
 
 async def find_login_account(

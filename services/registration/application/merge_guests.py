@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.guests import decided, load_guest
-from registration.application.home import current_isil, refs_of
+from registration.application.dependencies import Context, Registration, Written
+from registration.application.membership import current_isil, refs_of
 from registration.application.personal_data import open_personal_data
-from registration.application.ports import Context, Registration, Written
+from registration.application.repository import decided, load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.guest import Guest
-from registration.domain.merge_obstacles import MergeBlocked, MergedWithErased
-from registration.domain.merging import Particulars, Sameness, may_be_merged, same_person
+from registration.domain.merge import (
+    MergeBlocked,
+    MergedWithErased,
+    Particulars,
+    Sameness,
+    may_be_merged,
+    same_person,
+)
 from registration.domain.term_check import Status
 
 

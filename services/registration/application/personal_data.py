@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from registration.application.ports import Registration
+from registration.application.dependencies import Registration
 from registration.domain.events import Sealed
 from registration.domain.guest import Guest
 from registration.domain.login_link import (

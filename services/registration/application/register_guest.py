@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.guests import decided, find_person, save_guest
-from registration.application.home import current_isil, home_isil, membership_of, refs_of
-from registration.application.index_rows import account_rows, person_row
+from registration.application.dependencies import Context, Organisation, Registration, Written
+from registration.application.membership import current_isil, home_isil, membership_of, refs_of
 from registration.application.personal_data import Card, key_for, seal_card, seal_details, seal_wish
-from registration.application.ports import Context, Organisation, Registration, Written, day_of
-from registration.domain.admission import Admission
-from registration.domain.card import canonical_card_number
+from registration.application.repository import account_rows, decided, find_person, person_row, save_guest
 from registration.domain.errors import AlreadyRegistered, OwnLibrary, UnknownBranch, UnknownOrganisation
-from registration.domain.guest import Guest
-from registration.domain.isil import Isil
+from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LoginAccountChoice
 from registration.domain.subscriptions import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
 from shared.event_log import DataKey, VersionConflict
+from shared.kernel.amsterdam import day_of
+from shared.kernel.library_card import Isil, canonical_card_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +150,21 @@ async def not_registered_yet(
         guest = None if guest_id is None else await find_person(guest_id, registration)
         if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
             raise AlreadyRegistered(guest.id)
+
+
+async def prepare_registration(
+    card_number: str, home_isil: str, organisation: str, registration: Registration
+) -> Valid:
+    """Ask home as registering will do once more (R4, R10, R11); nothing is written.
+
+    Raises MalformedCardNumber, MalformedIsil, UnknownOrganisation, OwnLibrary, AlreadyRegistered,
+    UnknownHomeLibrary, HomePatronNotFound, GuestRefused, ChainedGuest, HomeLibraryUnavailable.
+    """
+    known = registration.organisations.get(organisation)
+    if known is None:
+        raise UnknownOrganisation
+    card = canonical_card_number(card_number)
+    home = current_isil(home_isil, registration)
+    not_our_own(home, known, registration)
+    await not_registered_yet(known, refs_of(home, card, registration), registration)
+    return await membership_of(home, card, registration)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.guests import decided, load_guest, save_guest
-from registration.application.home import current_isil, membership_of
-from registration.application.index_rows import account_rows, new_number_rows
+from registration.application.dependencies import Context, Registration, Written
+from registration.application.membership import current_isil, membership_of
 from registration.application.personal_data import (
     Card,
     PersonalData,
@@ -17,11 +16,11 @@ from registration.application.personal_data import (
     seal_details,
     seal_wish,
 )
-from registration.application.ports import Context, Registration, Written, day_of
-from registration.domain.admission import Renewal
+from registration.application.repository import account_rows, decided, load_guest, new_number_rows, save_guest
 from registration.domain.errors import GuestErased
-from registration.domain.guest import Guest
+from registration.domain.guest import Guest, Renewal
 from registration.domain.login_link import LoginAccountChoice
+from shared.kernel.amsterdam import day_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.home import current_isil, refs_of
-from registration.application.look_up_home_library import as_they_are_now
-from registration.application.ports import Registration
+from registration.application.dependencies import Registration
+from registration.application.find_home_library import as_they_are_now
+from registration.application.membership import current_isil, refs_of
 from registration.application.register_guest import not_registered_yet
-from registration.domain.card import canonical_card_number, prefix_readings
 from registration.domain.errors import AlreadyRegistered, Candidate, UnknownOrganisation
-from registration.domain.isil import Isil
+from shared.kernel.library_card import Isil, canonical_card_number, prefix_readings
 
 
 @dataclass(frozen=True, slots=True)

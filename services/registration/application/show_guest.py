@@ -8,15 +8,16 @@ from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
-from registration.application.guests import load_guest
+from registration.application.dependencies import Registration, TermCheck
 from registration.application.personal_data import PersonalData, open_personal_data
-from registration.application.ports import Registration, TermCheck, day_of
+from registration.application.repository import load_guest
 from registration.domain.contributions import Row
-from registration.domain.display import display
 from registration.domain.guest import Guest
+from registration.domain.guest_state import display
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
+from shared.kernel.amsterdam import day_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from registration.application.ports import Registration
+from registration.application.dependencies import Registration
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest

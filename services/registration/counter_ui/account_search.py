@@ -5,10 +5,10 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from registration.application.dependencies import Registration
 from registration.application.find_login_account import find_login_account
-from registration.application.ports import Registration
 from registration.counter_ui.forms import AccountForm, mistakes
-from registration.counter_ui.words import Texts
+from registration.counter_ui.i18n import Texts
 from registration.domain.login_link import LoginAccountChoice
 
 F = TypeVar("F", bound=AccountForm)

@@ -12,41 +12,31 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from registration.counter_ui import (
-    choices,
     desk,
     erasure_pages,
     guest_actions,
     guest_pages,
-    link_state,
     merge_pages,
     new_guest,
-    operators,
-    rebuild_pages,
+    operator_pages,
     reregistration_pages,
-    scanning,
     sign_in_pages,
 )
-from registration.counter_ui.operations import Operations
-from registration.counter_ui.pages import no_such_page
-from registration.counter_ui.rendering import STATIC
-from registration.counter_ui.session import WORKING_DAY
-from registration.counter_ui.sign_in import SignIn
-from registration.read_models.desk_overview import DeskOverviews
+from registration.counter_ui.auth import WORKING_DAY, SignIn
+from registration.counter_ui.operator_pages import Operations
+from registration.counter_ui.pages import STATIC, no_such_page
+from registration.read_models.guest_directory import DeskOverviews
 
 ROUTERS: tuple[APIRouter, ...] = (
     sign_in_pages.router,
-    choices.router,
     desk.router,
     merge_pages.router,
-    operators.router,
-    rebuild_pages.router,
-    scanning.router,
+    operator_pages.router,
     new_guest.router,
     guest_pages.router,
     guest_actions.router,
     reregistration_pages.router,
     erasure_pages.router,
-    link_state.router,
 )
 FOR_EVER = "public, max-age=31536000, immutable"
 

@@ -6,12 +6,11 @@ from uuid import UUID
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import TheRegistration
-from registration.application.erase_personal_data import erase_personal_data
-from registration.application.guests import load_guest
+from registration.application.erase_guest import erase_personal_data
+from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
-from registration.counter_ui.pages import pages, see_other
-from registration.counter_ui.rendering import notify, page
-from registration.counter_ui.session import TheOperatorStaff
+from registration.counter_ui.auth import TheOperatorStaff
+from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.event_log import Metadata
 from shared.web.problems import correlation_id
 

@@ -1,11 +1,18 @@
-"""What clerks fill in, as the browser sends it. Unknown fields are passed over, long ones refused."""
+"""What clerks fill in, as the browser sends it; a form that is sent twice is executed once."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
+import orjson
+from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registration.api.requests import Existing, New
+from registration.api.dependencies import TheKeys
+from registration.api.schemas import Existing, New
+from registration.application.dependencies import Context, Written
+from registration.counter_ui.auth import TheCounterClerk, TheStaff
 from registration.domain.login_link import LoginAccountChoice, NoAccount
+from shared.web.idempotency import Attempt, Done, Rows
 
 Text = Annotated[str, Field(max_length=254)]
 Choice = Literal["existing", "new", "none", "keep"]
@@ -76,3 +83,40 @@ class Reregistration(AccountForm):
 def mistakes(error: ValidationError) -> set[str]:
     """The names of the fields that are wrong."""
     return {str(fault["loc"][-1]) for fault in error.errors(include_url=False, include_input=False)}
+
+
+Command = Callable[[Context], Awaitable[Written]]
+_LONGEST_KEY = 100
+
+
+class FormWrite:
+    """Runs a command for the clerk, once per rendered form (`idempotency_key`)."""
+
+    def __init__(self, request: Request, staff: TheStaff, clerk: TheCounterClerk, keys: TheKeys) -> None:
+        self._request = request
+        self._staff = staff
+        self._clerk = clerk
+        self._keys = keys
+
+    async def __call__(self, command: Command) -> Done:
+        """Which guest it was done to, now or by the same form before."""
+
+        async def run(rows: Rows) -> Done:
+            written = await command(self._clerk.context(rows))
+            return Done(written.guest_id, written.position)
+
+        return await self._keys.once(await self._attempt(), run)
+
+    async def _attempt(self) -> Attempt | None:
+        form = await self._request.form()
+        key = form.get("idempotency_key")
+        if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
+            return None
+        said = {
+            name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
+        }
+        body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        return Attempt(self._staff.subject, f"form {self._request.url.path}", key, body)
+
+
+TheFormWrite = Annotated[FormWrite, Depends()]

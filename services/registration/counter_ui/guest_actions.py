@@ -7,21 +7,17 @@ from uuid import UUID
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import TheRegistration
-from registration.api.requests import Reason
-from registration.application.check_terms import WHILE_A_CLERK_WAITS, check_term
+from registration.api.schemas import Reason
+from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
+from registration.application.dependencies import Context, Registration, Written
 from registration.application.deregister_guest import deregister_guest
-from registration.application.ports import Context, Registration, Written
-from registration.application.request_account_link import request_account_link
+from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.show_guest import show_guest
-from registration.application.unlink_login_account import unlink_login_account
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.forms import AccountForm
+from registration.counter_ui.auth import TheCounterClerk
+from registration.counter_ui.forms import AccountForm, TheFormWrite
 from registration.counter_ui.guest_pages import guest_page
-from registration.counter_ui.pages import pages, problem_of, see_other
-from registration.counter_ui.refusals import refusal_of
-from registration.counter_ui.rendering import notify, page
-from registration.counter_ui.session import TheCounterClerk
-from registration.counter_ui.write import TheFormWrite
+from registration.counter_ui.pages import notify, page, pages, problem_of, refusal_of, see_other
 
 router = pages("/gasten/{guest_id:uuid}")
 TheReason = Annotated[Reason, Form()]

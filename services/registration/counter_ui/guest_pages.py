@@ -1,19 +1,26 @@
-"""The page of a guest, with its tabs; an expired one is asked about at home as it opens (R13)."""
+"""The page of a guest, with its tabs and the live state of its login link (R13)."""
 
+import asyncio
+import time
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from fastapi import Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from registration.api.dependencies import TheHistory, TheRegistration
-from registration.application.open_guest import open_guest
-from registration.application.ports import Registration
+from registration.application.check_term import open_guest
+from registration.application.dependencies import Registration
+from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
+from registration.counter_ui.auth import TheCounterClerk
 from registration.counter_ui.forms import AccountForm
-from registration.counter_ui.pages import pages
-from registration.counter_ui.rendering import page, sayer
-from registration.counter_ui.session import TheCounterClerk
-from registration.counter_ui.words import because, happened, link_words, reason_of
+from registration.counter_ui.i18n import because, happened, link_words, reason_of
+from registration.counter_ui.operator_pages import TheOperations
+from registration.counter_ui.pages import Say, page, pages, sayer
+from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.subscriptions import subscription
 
 router = pages("/gasten/{guest_id:uuid}")
@@ -76,3 +83,46 @@ def _shown(request: Request, guest: GuestView, registration: Registration) -> di
         "happened": lambda what: happened(what, say),
         "because": lambda reason: because(reason, say),
     }
+
+
+LONGEST = 120.0  # seconds; a browser that still waits asks again by itself
+LOOK_UP = 1.0  # seconds after which it is seen that the server stops
+
+
+@router.get("/koppeling")
+async def follow(
+    *,
+    request: Request,
+    clerk: TheCounterClerk,
+    registration: TheRegistration,
+    operations: TheOperations,
+    guest_id: UUID,
+) -> EventSourceResponse:
+    """Server-sent events: the state now and each later one, until identity has answered."""
+    await load_guest(guest_id, clerk.organisation, registration)
+    told = _states(guest_id, clerk.organisation, registration, operations.stopping)
+    say = sayer(request)
+    return EventSourceResponse((_event(link, say) async for link in told), ping=15)
+
+
+async def _states(
+    guest_id: UUID, organisation: str, registration: Registration, stopping: asyncio.Event
+) -> AsyncIterator[LoginLink]:
+    log, before = registration.store.log, None
+    until = time.monotonic() + LONGEST
+    while not stopping.is_set() and time.monotonic() < until:
+        # The position first: what comes after it is seen by the next look.
+        position = await log.position()
+        link = (await load_guest(guest_id, organisation, registration)).state.link
+        if link != before:
+            before = link
+            yield link
+        if link.state is not LinkState.PENDING:
+            return
+        await log.wait_beyond(position, LOOK_UP)
+
+
+def _event(link: LoginLink, say: Say) -> ServerSentEvent:
+    kind, text = link_words(link, say)
+    data = {"kind": kind, "text": text, "pending": link.state is LinkState.PENDING}
+    return ServerSentEvent(data=orjson.dumps(data).decode())

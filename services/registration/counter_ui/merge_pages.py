@@ -9,15 +9,13 @@ from registration.api.dependencies import TheDirectory, TheRegistration
 from registration.api.problems import MERGE_OBSTACLES
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.application.show_guest import show_guest
-from registration.counter_ui.pages import pages, see_other
-from registration.counter_ui.rendering import notify, page, sayer
-from registration.counter_ui.session import TheCounterClerk
-from registration.counter_ui.write import TheFormWrite
-from registration.domain.merge_obstacles import MergeBlocked
+from registration.counter_ui.auth import TheCounterClerk
+from registration.counter_ui.forms import TheFormWrite
+from registration.counter_ui.pages import notify, page, pages, sayer, see_other
+from registration.domain.merge import MergeBlocked
 from registration.domain.subscriptions import subscription
-from registration.read_models.guest_directory import Search
-from registration.read_models.search_terms import asked_for
-from shared.web.problems import english_sentence
+from registration.read_models.guest_directory import Search, asked_for
+from shared.kernel.rules import english_sentence
 
 router = pages("/gasten/{guest_id}/ontdubbelen")
 MOST_FOUND = 25

@@ -1,30 +1,77 @@
-"""Nieuwe klant toevoegen, Gastklant: card and library; what home says, subscription and login account; saved.
+"""Register a guest: card and library; then what home says, subscription and login account; saved."""
 
-All that is filled in travels in the form, so that nothing of it is lost, and nothing of it is in an address.
-"""
-
+from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import Clerk, TheRegistration
-from registration.application.ports import Registration
-from registration.application.prepare_registration import prepare_registration
-from registration.application.register_guest import RegisterGuest, register_guest
+from registration.application.dependencies import Registration
+from registration.application.find_home_library import search_home_libraries
+from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, scan_card
-from registration.application.search_home_libraries import search_home_libraries
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.forms import Draft
-from registration.counter_ui.pages import pages, problem_of, see_other
-from registration.counter_ui.refusals import refusal_of
-from registration.counter_ui.registration_steps import first_step, second_step
-from registration.counter_ui.rendering import notify
-from registration.counter_ui.session import TheCounterClerk, TheStaff
-from registration.counter_ui.write import TheFormWrite
-from registration.domain.errors import AlreadyRegistered, MalformedCardNumber, RuleBroken
+from registration.counter_ui.auth import TheCounterClerk, TheStaff
+from registration.counter_ui.forms import Draft, TheFormWrite
+from registration.counter_ui.i18n import Texts
+from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
+from registration.domain.errors import AlreadyRegistered, Candidate
 from registration.domain.login_link import LoginAccountChoice
+from registration.domain.subscriptions import ON_OFFER
 from registration.domain.verdict import Valid
+from shared.kernel.library_card import MalformedCardNumber
+from shared.kernel.rules import RuleBroken
+
+
+def first_step(
+    request: Request,
+    draft: Draft,
+    scanned: ScannedCard | None,
+    *,
+    refusal: Refusal | None = None,
+    library: str = "",
+    found: Sequence[Candidate] | None = None,
+) -> Response:
+    """Card number and ISIL: filled in, chosen or typed."""
+    isils = scanned.isils if scanned else ()
+    if len(isils) == 1 and not draft.home_isil:
+        draft = draft.model_copy(update={"home_isil": isils[0]})
+    return page(
+        request,
+        "new_guest.html",
+        status_code=refusal.status if refusal else 200,
+        draft=draft,
+        readings=scanned.readings if scanned else (),
+        match="one" if len(isils) == 1 else "ambiguous" if isils else "none",
+        refusal=refusal,
+        library=library,
+        found=found,
+    )
+
+
+def second_step(
+    request: Request,
+    draft: Draft,
+    *,
+    refusal: Refusal | None = None,
+    errors: dict[str, Texts] | None = None,
+) -> Response:
+    """What home says, the subscription (picked already when there is one, R7) and the login account."""
+    return page(
+        request,
+        "new_guest_details.html",
+        status_code=refusal.status if refusal else 422 if errors else 200,
+        draft=draft,
+        subscription_options=[
+            (offered.code, f"{offered.label}  € {offered.cost.replace('.', ',')}") for offered in ON_OFFER
+        ],
+        refusal=refusal,
+        errors=errors or {},
+        save_focus=refusal is not None or draft.linked,
+        account_focus=bool(errors) or draft.found or refusal is not None,
+    )
+
 
 router = pages("/gasten/nieuw")
 TheDraft = Annotated[Draft, Form()]

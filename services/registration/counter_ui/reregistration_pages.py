@@ -9,13 +9,10 @@ from registration.api.dependencies import TheRegistration
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.forms import Reregistration
-from registration.counter_ui.pages import pages, problem_of, see_other
-from registration.counter_ui.refusals import Refusal, refusal_of
-from registration.counter_ui.rendering import notify, page
-from registration.counter_ui.session import TheCounterClerk
-from registration.counter_ui.words import Texts
-from registration.counter_ui.write import TheFormWrite
+from registration.counter_ui.auth import TheCounterClerk
+from registration.counter_ui.forms import Reregistration, TheFormWrite
+from registration.counter_ui.i18n import Texts
+from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
 
 router = pages("/gasten/{guest_id:uuid}/inschrijven")

@@ -1,15 +1,13 @@
-"""Signing in and out."""
+"""Sign in and out; choose language and branch."""
 
 from typing import Annotated
 
 import structlog
-from fastapi import Query, Request, Response
+from fastapi import Form, Query, Request, Response
 
 from registration.api.dependencies import TheRegistration
-from registration.counter_ui.pages import pages, problem_page, see_other
-from registration.counter_ui.rendering import page
-from registration.counter_ui.session import own_path, sign_in
-from registration.counter_ui.sign_in import CALLBACK, SignIn, SignInFailed
+from registration.counter_ui.auth import CALLBACK, SignIn, SignInFailed, TheStaff, own_path, sign_in
+from registration.counter_ui.pages import page, pages, problem_page, see_other
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -66,3 +64,23 @@ def _failed() -> Problem:
         "Aanmelden is niet gelukt: de aanmelding was verlopen, al gebruikt of niet van deze browser.",
         "Sign-in failed: it had expired, was used before, or was not this browser's.",
     )
+
+
+Typed = Annotated[str, Form(max_length=500)]
+
+
+@router.post("/taal")
+async def choose_language(request: Request, language: Typed, next_path: Typed = "/") -> Response:
+    """Dutch or English, also before signing in."""
+    if language in {"nl", "en"}:
+        request.session["language"] = language
+    return see_other(own_path(next_path))
+
+
+@router.post("/vestiging")
+async def choose_branch(
+    request: Request, _staff: TheStaff, branch: Typed, next_path: Typed = "/"
+) -> Response:
+    """One that the organisation does not have is passed over when the session is read."""
+    request.session["branch"] = branch
+    return see_other(own_path(next_path))

@@ -9,23 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-
-class RuleBroken(Exception):
-    """A rule of registration was broken."""
-
-
-class MalformedCardNumber(RuleBroken):
-    """This is not a card number: it has 1 to 20 letters and digits.
-
-    R1.
-    """
-
-
-class MalformedIsil(RuleBroken):
-    """This is not an ISIL code: it reads NL- and 6 digits, sometimes 4 more.
-
-    R3.
-    """
+from shared.kernel.rules import RuleBroken
 
 
 class WrongPatronType(RuleBroken):

@@ -1,13 +1,15 @@
-"""What an answer from home means for a guest: the decision table of R12."""
+"""What a verdict means for a guest, counted per library, and when the nightly check runs (R12)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time
 from enum import StrEnum
 
 from registration.domain.term import Term
 from registration.domain.verdict import UNREADABLE, NotFound, Reason, Refused, Unavailable, Valid, Verdict
+from shared.kernel.amsterdam import day_of, moment_of
 
 REASON_OF_EXPIRY = "overig"
 """What the screen gives as reason whenever a home membership ended (R13)."""
@@ -102,3 +104,68 @@ def _term_decision(verdict: Valid, term: Term, today: date) -> tuple[Decision, .
     if verdict.ends_on is UNREADABLE or today <= term.begin or verdict.ends_on == term.end:
         return ()
     return (Confirm(verdict.ends_on),)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Guests. `asked` is the sum of all others but the last two, which tell why terms are `stale`."""
+
+    asked: int = 0
+    unchanged: int = 0
+    confirmed: int = 0
+    expired: int = 0
+    suspended: int = 0
+    reinstated: int = 0
+    stale: int = 0
+    not_found: int = 0
+    failed: int = 0
+
+    def count(self, verdict: Verdict, decisions: Sequence[Decision], *, failed_before: bool) -> None:
+        """Count one answer. Who failed earlier in the night is asked again, and is no second guest."""
+        if failed_before:
+            self.asked -= 1
+            self.stale -= 1
+            self.failed -= 1
+        self.asked += 1
+        self.stale += leaves_stale(verdict)
+        self.not_found += isinstance(verdict, NotFound)
+        self.failed += isinstance(verdict, Unavailable)
+        if leaves_stale(verdict):
+            return
+        kinds = {type(decision) for decision in decisions}
+        for kind, name in OUTCOMES.items():
+            if kind in kinds:
+                setattr(self, name, getattr(self, name) + 1)
+                return
+        self.unchanged += 1
+
+    def as_dict(self) -> dict[str, int]:
+        """By name."""
+        return asdict(self)
+
+
+OUTCOMES = {Expire: "expired", Suspend: "suspended", Reinstate: "reinstated", Confirm: "confirmed"}
+"""By weight: a guest who is reinstated with a new end counts as reinstated."""
+
+MORNING = time(7)
+"""Counters open after this: what is not done by then waits for the next night."""
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """The night before a day in Europe/Amsterdam; by hand the check may run until the next midnight."""
+
+    day: date
+
+    @property
+    def begins_at(self) -> datetime:
+        """Midnight. Clocks change later in the night, so there is exactly one."""
+        return moment_of(self.day, time())
+
+
+def night_at(now: datetime, starts_at: time) -> Night | None:
+    """Give the night in which terms are to be checked now; None by day, and before `starts_at`."""
+    day = day_of(now)
+    if moment_of(day, starts_at) <= now < moment_of(day, MORNING):
+        return Night(day)
+    return None

@@ -12,10 +12,10 @@ from datetime import date
 
 import asyncpg
 
-from registration.application.ports import day_of
 from registration.domain import events as happening
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
+from shared.kernel.amsterdam import day_of
 from shared.projections import Happened, Rows, View, ViewTable
 
 COUNTED = {

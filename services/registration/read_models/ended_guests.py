@@ -8,7 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
-from registration.domain.retention import ended_on
+from registration.domain.guest_state import ended_on
 from registration.read_models.guest_events import GUEST_TOPICS, guest_after
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable

@@ -1,7 +1,8 @@
-"""The guest directory: finds guests by the beginnings of words (name, card number) or by birth date."""
+"""The guest directory: find guests by words or birth date, and count those that need attention today."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -9,13 +10,38 @@ from uuid import UUID
 
 import asyncpg
 
-from registration.domain.display import display
-from registration.domain.plain_words import words_of
+from registration.domain.guest_state import display
 from registration.domain.term_check import Status
+from registration.domain.text_matching import words_of
 from registration.read_models.guest_events import GUEST_TOPICS, guest_after
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable
-from shared.projections.status import wait_until_at
+from shared.projections.live import wait_until_at
+
+_DATES = (
+    re.compile(r"(?P<day>\d{1,2})[-/.](?P<month>\d{1,2})[-/.](?P<year>\d{4})"),
+    re.compile(r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"),
+)
+MOST_WORDS = 6
+
+
+def asked_for(query: str) -> list[str]:
+    """The words that a guest must have (each as a beginning); a day, Dutch or ISO, is one word."""
+    words: list[str] = []
+    for part in query.split():
+        day = _day(part)
+        words += words_of(part) if day is None else [day.isoformat()]
+    return list(dict.fromkeys(words))[:MOST_WORDS]
+
+
+def _day(text: str) -> date | None:
+    for form in _DATES:
+        if found := form.fullmatch(text):
+            try:
+                return date(*(int(found[part]) for part in ("year", "month", "day")))
+            except ValueError:
+                return None
+    return None
 
 
 def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
@@ -167,4 +193,52 @@ class GuestDirectory:
         else:
             longest, *others = sorted(search.words, key=len, reverse=True)
             rows = await self._pool.fetch(BY_WORDS, *parameters, longest, others)
+        return [FoundGuest(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class DeskOverview:
+    """Counts of one organisation. `expired_today` says how many of the expired became so today."""
+
+    registered_today: int
+    expired: int
+    expired_today: int
+    links_pending: int
+
+
+COUNTS = """
+SELECT
+    (SELECT count(*) FROM desk_statistics
+     WHERE organisation = $1 AND day = $2 AND registered + reregistered > 0),
+    (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND status = 'expired'),
+    (SELECT count(*) FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
+     WHERE desk_statistics.organisation = $1 AND day = $2 AND expired > 0 AND guest.status = 'expired'),
+    (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND login_link = 'pending')
+"""
+
+REGISTERED_ON = f"""
+SELECT {SHOWN} FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
+WHERE desk_statistics.organisation = $1 AND day = $2 AND registered + reregistered > 0
+AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
+    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
+ORDER BY sorted_by, stream_id LIMIT $4
+"""  # noqa: S608 - constants only
+
+
+class DeskOverviews:
+    """Reads the guest directory and the statistics of the desks."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def of(self, organisation: str, today: date) -> DeskOverview:
+        """The counts."""
+        [row] = await self._pool.fetch(COUNTS, organisation, today)
+        return DeskOverview(*row)
+
+    async def registered_on(
+        self, organisation: str, day: date, after: UUID | None, limit: int
+    ) -> list[FoundGuest]:
+        """Guests who were registered or registered again that day, by name; a page after a guest."""
+        rows = await self._pool.fetch(REGISTERED_ON, organisation, day, after, limit)
         return [FoundGuest(*row) for row in rows]

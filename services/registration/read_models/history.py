@@ -15,7 +15,7 @@ from registration.domain.events import GuestEvent
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
 from shared.projections import Happened, Rows, View, ViewTable
-from shared.projections.status import wait_until_at
+from shared.projections.live import wait_until_at
 
 NOT_TOLD = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
 

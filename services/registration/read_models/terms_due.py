@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.domain.isil import Isil
 from registration.domain.term_check import Status
 from registration.read_models.guest_events import GUEST_TOPICS, guest_after
 from shared.event_log import DataKey
+from shared.kernel.library_card import Isil
 from shared.projections import Happened, Rows, View, ViewTable
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from shared.event_log import SCHEMA, PostgresEventLog
 from shared.messaging import SCHEMA as MESSAGING_SCHEMA
-from shared.postgres import migrate, open_pool
+from shared.platform.postgres import migrate, open_pool
 from tests.support.messaging import Receiver, Sender, receiving
 from tests.support.servers import Databases
 

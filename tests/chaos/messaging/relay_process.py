@@ -5,10 +5,10 @@ import sys
 from functools import partial
 
 from shared.event_log import PostgresEventLog
-from shared.messaging.leases import Leases
 from shared.messaging.rabbitmq import publishing
 from shared.messaging.relay import Relay
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.postgres import open_pool
 from tests.support.messaging import to_message
 
 

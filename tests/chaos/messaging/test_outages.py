@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from infra.local.rabbitmq import RabbitMQ
-from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Message
-from shared.messaging.leases import Leases
+from shared.messaging.rabbitmq import Consumer
 from shared.messaging.relay import PIPELINE, TASK
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.postgres import open_pool
 from tests.chaos.messaging.conftest import StartRelay
 from tests.support.eventually import eventually
 from tests.support.messaging import Receiver, Sender, running

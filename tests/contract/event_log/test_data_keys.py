@@ -15,7 +15,7 @@ from shared.event_log import (
     PostgresDataKeys,
     erasure_row,
 )
-from shared.postgres import open_pool
+from shared.platform.postgres import open_pool
 from tests.support.event_log import LogUnderTest
 
 

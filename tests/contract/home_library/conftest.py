@@ -9,20 +9,21 @@ from typing import Protocol
 
 import pytest
 
-from infra.local.home_libraries_toml import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
+from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
 from infra.local.home_library import home_library
 from infra.local.patrons import demo_patrons
 from infra.local.ports import free_port
-from registration.adapters.home_library.directory import read_directory
-from registration.adapters.home_library.home_libraries import home_libraries, today_in_amsterdam
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.application.ports import HomeLibraries
+from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.settings import read_directory
+from registration.adapters.in_memory import InMemoryHomeLibraries
+from registration.application.dependencies import HomeLibraries
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Valid, Verdict
+from shared.kernel import amsterdam
 
 ISIL = "NL-070288"
 MERGED = "NL-070299"
 ALIASES = {MERGED: ISIL}
-TODAY = today_in_amsterdam()
+TODAY = amsterdam.today()
 END = date(TODAY.year + 1, 12, 31)
 
 

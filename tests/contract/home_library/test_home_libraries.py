@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from registration.domain.errors import MalformedCardNumber, MalformedIsil, UnknownHomeLibrary
+from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Unavailable
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from tests.contract.home_library.conftest import EXPECTED, ISIL, MERGED, Home
 
 CARD = "0990139305"

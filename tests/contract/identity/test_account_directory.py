@@ -11,7 +11,7 @@ import pytest
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.in_memory import InMemoryAccountDirectory
-from identity.application.ports import AccountDetails, AccountDirectory, DirectoryUnavailable
+from identity.application.dependencies import AccountDetails, AccountDirectory, DirectoryUnavailable
 
 JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "0990139305")
 ODD = AccountDetails("auth0|a/b?c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")

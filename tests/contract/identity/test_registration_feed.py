@@ -12,11 +12,10 @@ import httpx
 import pytest
 
 from identity.adapters.in_memory import InMemoryRegistration
-from identity.adapters.registration_api import RegistrationApi
-from identity.application.ports import RegistrationFeed, RegistrationUnavailable
-from shared.key_files import read_key_file
-from shared.person_ref import person_ref
-from shared.service_token import ServiceToken
+from identity.adapters.registration_client import RegistrationApi
+from identity.application.dependencies import RegistrationFeed, RegistrationUnavailable
+from shared.kernel.library_card import person_ref
+from shared.platform.secrets import ServiceToken, read_key_file
 from tests.support.identity import Counter, existing, new, person
 from tests.support.registration_service import CARD, HOME, open_counter, registering
 

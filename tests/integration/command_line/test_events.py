@@ -128,7 +128,7 @@ def test_an_export_is_for_its_owner_only_and_complete_or_not_there(
     async def breaks(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("shared.event_log.transfer.export_log", breaks)
+    monkeypatch.setattr("shared.event_log.export.export_log", breaks)
     assert "the disk is full" in refused(installed, capsys, "events", "export", str(file))
     assert [each.name for each in folder.iterdir()] == ["log.jsonl"]
     assert file.read_bytes() == before

@@ -7,10 +7,10 @@ import asyncio
 import asyncpg
 import pytest
 
-from identity.adapters.database import TRANSFERRED_TABLES as OF_IDENTITY
-from identity.read_models.views import VIEWS as IDENTITY_VIEWS
-from registration.adapters.database import TRANSFERRED_TABLES as OF_REGISTRATION
-from registration.read_models.views import VIEWS as REGISTRATION_VIEWS
+from identity.adapters.tables import TRANSFERRED_TABLES as OF_IDENTITY
+from identity.read_models import VIEWS as IDENTITY_VIEWS
+from registration.adapters.tables import TRANSFERRED_TABLES as OF_REGISTRATION
+from registration.read_models import VIEWS as REGISTRATION_VIEWS
 from tests.support.installation import Installation
 
 TRANSFERRED = {"registration": OF_REGISTRATION, "identity": OF_IDENTITY}

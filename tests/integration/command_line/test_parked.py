@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 
 from shared.messaging.envelope import Message
-from shared.messaging.held import HeldGuests, State
-from shared.messaging.unreadable import keep
-from shared.postgres import open_pool
+from shared.messaging.inbox import keep
+from shared.messaging.parked import HeldGuests, State
+from shared.platform.postgres import open_pool
 from tests.support.installation import Installation
 
 Captured = pytest.CaptureFixture[str]

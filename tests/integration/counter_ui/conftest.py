@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from infra.local.postgres import Postgres
-from registration.adapters.database import SCHEMA
+from registration.adapters.tables import SCHEMA
 from tests.support.counter_site import Site, open_site
 from tests.support.servers import Databases
 

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from registration.bootstrap import view_source
-from registration.counter_ui.rendering import POLICY
-from registration.read_models.views import VIEWS
+from registration.counter_ui.pages import POLICY
+from registration.read_models import VIEWS
 from tests.support.counter_site import Site, form_of
 from tests.support.registration_service import CARD, registering
 from tests.support.views import follow_all

@@ -9,10 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from registration.application.guests import load_guest
+from registration.application.repository import load_guest
 from registration.bootstrap import view_source
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Verdict
-from registration.read_models.views import VIEWS
+from registration.read_models import VIEWS
 from shared.event_log import Metadata
 from tests.support.counter_forms import fields_of, register
 from tests.support.counter_site import Site, form_of

@@ -7,10 +7,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from registration.bootstrap import view_source
-from registration.domain.night import Night
-from registration.domain.term_tally import Tally
-from registration.read_models.views import VIEWS
-from shared.messaging.held import State
+from registration.domain.term_check import Night, Tally
+from registration.read_models import VIEWS
+from shared.messaging.parked import State
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_site import Site
 from tests.support.held_guests import FAULTY, HARMLESS, hold

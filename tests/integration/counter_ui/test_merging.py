@@ -12,7 +12,7 @@ from playwright.async_api import Browser, expect
 
 from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Valid
-from registration.read_models.views import VIEWS
+from registration.read_models import VIEWS
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_site import Site, form_of
 from tests.support.registration_service import CARD, HOME, registering

@@ -11,12 +11,11 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from registration.application.ports import TermCheck
-from registration.domain.night import Night
-from registration.domain.term_tally import Tally
-from registration.read_models.views import VIEWS
-from shared.messaging.held import State
-from shared.postgres import SERVER_SETTINGS
+from registration.application.dependencies import TermCheck
+from registration.domain.term_check import Night, Tally
+from registration.read_models import VIEWS
+from shared.messaging.parked import State
+from shared.platform.postgres import SERVER_SETTINGS
 from tests.support.counter_site import Site, form_of
 from tests.support.eventually import eventually
 from tests.support.held_guests import FAULTY, HARMLESS, REASON, hold

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from shared.event_log import SCHEMA, LogCorrupt, MasterKeys, PostgresDataKeys, PostgresEventLog, SealBroken
-from shared.postgres import migrate, open_pool
+from shared.platform.postgres import migrate, open_pool
 from tests.support.event_log import in_postgres, new_event
 from tests.support.servers import Databases
 

@@ -21,11 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.event_log import MasterKeys
-from shared.event_log.connection import Connection
+from shared.event_log.export import LogNotEmpty, Opener, export_log, import_log
 from shared.event_log.mapping import make_transcoder
-from shared.event_log.transfer import LogNotEmpty, Opener, export_log, import_log
-from shared.messaging.leases import Leases
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.postgres import Connection, open_pool
 from tests.support.eventually import eventually
 from tests.support.servers import Databases
 from tests.support.transfer import (

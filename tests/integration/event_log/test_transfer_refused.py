@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.event_log import MasterKeys
-from shared.event_log.connection import Connection
-from shared.event_log.transfer import FileRefused, Opener
+from shared.event_log.export import FileRefused, Opener
+from shared.platform.postgres import Connection
 from tests.support.transfer import (
     MASTER_KEY,
     TERMS,

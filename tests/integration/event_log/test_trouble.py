@@ -18,11 +18,11 @@ from shared.event_log import (
     SideRow,
     SideRowConflict,
     VersionConflict,
+    append_queue,
     appender,
-    command_queue,
 )
 from shared.event_log.postgres import APPENDERS
-from shared.postgres import migrate, open_pool
+from shared.platform.postgres import migrate, open_pool
 from tests.integration.event_log.lossy_proxy import LossyProxy, lossy
 from tests.support.event_log import CARDS_SCHEMA, in_postgres, new_event
 from tests.support.eventually import eventually
@@ -243,8 +243,8 @@ async def test_too_much_at_once_is_refused_at_once(
             return None
 
     await outsider.execute(LOCK)
-    under_way = APPENDERS * command_queue.BATCH_EVENTS
-    too_many = command_queue.WAITING_COMMANDS + under_way + 100
+    under_way = APPENDERS * append_queue.BATCH_EVENTS
+    too_many = append_queue.WAITING_COMMANDS + under_way + 100
     appending = [asyncio.create_task(append()) for _ in range(too_many)]
     refused, waiting = await asyncio.wait(appending, timeout=0.5)
 

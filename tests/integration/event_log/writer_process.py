@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from shared.event_log import EventLog, PostgresEventLog, SideRow, SideRowConflict, VersionConflict
-from shared.postgres import open_pool
+from shared.platform.postgres import open_pool
 from tests.support.event_log import new_event
 
 WRITERS = 16

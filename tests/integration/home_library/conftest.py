@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from registration.adapters.home_library.directory import Credentials, Directory
-from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.settings import Credentials, Directory
 from tests.support.sip2_host import Sip2Host, sip2_host
 from tests.unit.home_library.reading import TODAY, library
 

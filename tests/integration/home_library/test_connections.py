@@ -5,8 +5,8 @@ import asyncio
 from prometheus_client import REGISTRY
 
 from infra.local.ports import free_port
-from registration.adapters.home_library.directory import Directory
-from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.settings import Directory
 from registration.domain.verdict import Unavailable, Valid, Verdict
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.integration.home_library.test_replies import text_of

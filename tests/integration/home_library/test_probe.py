@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.local.ports import free_port
-from registration.cli import app
+from registration.cli.main import app
 from shared.cli.running import exit_code
 from tests.integration.home_library.test_replies import text_of
 from tests.support.certificates import make_authority

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries
-from registration.domain.errors import MalformedCardNumber
+from registration.adapters.home_library.client import DirectoryHomeLibraries
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Valid
+from shared.kernel.library_card import MalformedCardNumber
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.support.sip2_host import LOGGED_IN, ON_LINE, Answer, Sip2Host, checked, in_pieces, plain
 from tests.unit.home_library.captures import CAPTURES

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registration.adapters.home_library.directory import Directory
-from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
+from registration.adapters.home_library.settings import Directory
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import CREDENTIALS, ISIL
 from tests.integration.home_library.test_replies import text_of

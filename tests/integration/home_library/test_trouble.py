@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from registration.adapters.home_library.home_libraries import DirectoryHomeLibraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.integration.home_library.test_replies import text_of

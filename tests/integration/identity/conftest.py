@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from identity.adapters.database import SCHEMA
+from identity.adapters.tables import SCHEMA
 from tests.support.both_services import Pair, open_pair
 from tests.support.identity_service import LoginDesk, open_desk
 from tests.support.servers import Databases

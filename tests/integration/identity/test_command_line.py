@@ -10,7 +10,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from identity.cli import app
+from identity.cli.main import app
 from shared.cli.running import exit_code
 from shared.event_log import ErasureLedger
 from tests.support.command_line import put_into_environment

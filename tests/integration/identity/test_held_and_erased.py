@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from identity.application.accounts import own_account
+from identity.application.repository import own_account
 from tests.support.eventually import eventually
 from tests.support.identity import new
 from tests.support.identity_service import LoginDesk

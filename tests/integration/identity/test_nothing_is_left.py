@@ -12,14 +12,14 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from identity.application.ports import AccountDetails
+from identity.application.dependencies import AccountDetails
 from identity.domain.actor import Actor
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
 from registration.domain.guest import Guest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import AggregateStore
-from shared.observability.logging import configure_logging
+from shared.platform.logging import configure_logging
 from tests.support.both_services import JAN, PIET, Pair, existing
 from tests.support.registration_service import CARD, HOME, registering
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID
 
+from identity.application.dependencies import Context
 from identity.application.log_in import LoggedIn, LogIn, log_in
-from identity.application.ports import Context
 from identity.domain.guest_link import Linked
 from shared.messaging.envelope import Message
 from tests.support.eventually import eventually

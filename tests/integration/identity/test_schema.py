@@ -2,9 +2,9 @@
 
 import asyncpg
 
-from identity.adapters.database import SCHEMA
-from identity.domain.account_history import login_account_stream
-from shared.postgres import migrate
+from identity.adapters.tables import SCHEMA
+from identity.domain.login_account import login_account_stream
+from shared.platform.postgres import migrate
 from tests.support.servers import Databases
 
 LATER = {"event_log_0003_erasures", "idempotency_0002_erasures", "identity_0002_erasures"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from identity.adapters.database import SCHEMA
+from identity.adapters.tables import SCHEMA
 from tests.support.identity_service import LoginDesk, open_desk
 from tests.support.servers import Databases
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.credentials import issuer_key
+from infra.local.credentials import NoLocalStack, issuer_key, stack_must_run
 from infra.local.ports import free_port, kept_port
-from infra.local.running_stack import NoLocalStack, stack_must_run
 
 
 def test_outside_a_running_stack_it_refuses_to_start(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     issuer_key(tmp_path)
     (tmp_path / "lock").touch()  # a stack was here, and is gone
-    command = [sys.executable, "-m", "infra.local.sign_in", "--port", str(free_port())]
+    command = [sys.executable, "-m", "infra.local.issuer", "--port", str(free_port())]
     where = ["--counter", "http://127.0.0.1:1", "--run-dir", str(tmp_path)]
     done = subprocess.run([*command, *where], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1

@@ -10,8 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.local.processes import Program, alive, stop_all
-from infra.local.supervisor import Child, StartFailed, Supervisor
+from infra.local.processes import Child, Program, StartFailed, Supervisor, alive, stop_all
 
 SLEEPS = "import time; time.sleep(600)"
 DEAF = (

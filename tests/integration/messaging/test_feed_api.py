@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException, Request
 
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 from shared.messaging.feed import HttpFeed, LogFeed
-from shared.messaging.feed_api import feed_router
+from shared.web.feed_api import feed_router
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.event_log import LogUnavailable
 from shared.messaging.errors import CannotApply, FeedUnavailable, NotHeld
-from shared.messaging.held import State
+from shared.messaging.parked import State
 from tests.support.eventually import eventually
 from tests.support.messaging import Receiver, Sender, receiving, running
 

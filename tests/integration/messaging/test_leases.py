@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from shared.messaging import SCHEMA
-from shared.messaging.leases import LEASE_SECONDS, Lease, Leases, lead
-from shared.postgres import migrate, open_pool
+from shared.platform.leases import LEASE_SECONDS, Lease, Leases, lead
+from shared.platform.postgres import migrate, open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import running
 

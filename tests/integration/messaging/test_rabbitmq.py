@@ -11,13 +11,12 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
-from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
-from shared.messaging.leases import Leases
-from shared.messaging.rabbitmq import declare_events, declare_queues, open_channel, publishing
+from shared.messaging.inbox import kept
+from shared.messaging.rabbitmq import Consumer, declare_events, declare_queues, open_channel, publishing
 from shared.messaging.relay import TASK, Relay
-from shared.messaging.unreadable import kept
+from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running, to_message
 

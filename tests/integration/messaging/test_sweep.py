@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from shared.messaging.errors import FeedUnavailable
-from shared.messaging.leases import Leases
-from shared.messaging.sweep import TASK, Sweep
+from shared.messaging.feed_poller import TASK, Sweep
+from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running
 

@@ -9,14 +9,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from registration.adapters.database import SCHEMA
-from registration.read_models.views import VIEWS
+from registration.adapters.tables import SCHEMA
+from registration.read_models import VIEWS
 from shared.event_log import EventLog, MasterKeys, PostgresEventLog
-from shared.messaging.leases import Leases
-from shared.postgres import open_pool
+from shared.platform.leases import Leases
+from shared.platform.postgres import open_pool
 from shared.projections import LiveView, View
-from shared.projections.building import Source
-from shared.projections.status import status_of
+from shared.projections.live import status_of
+from shared.projections.rebuild import Source
 from tests.support.guest_lives import Lives, write
 from tests.support.servers import Databases
 

@@ -5,10 +5,9 @@ import sys
 
 from registration.read_models.guest_directory import VIEW
 from shared.event_log import MasterKeys
-from shared.projections import building
-from shared.projections.building import Source
-from shared.projections.rebuild import rebuild
+from shared.projections import rebuild as rebuilding
+from shared.projections.rebuild import Source, rebuild
 
 if __name__ == "__main__":
-    building.SMALL_LOG = 0
+    rebuilding.SMALL_LOG = 0
     asyncio.run(rebuild(Source(sys.argv[1], MasterKeys([b"m" * 32])), VIEW, lambda _: None))

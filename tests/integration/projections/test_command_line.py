@@ -14,14 +14,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from identity.cli import app as identity_app
-from registration.adapters.database import SCHEMA
-from registration.cli import app as registration_app
-from registration.read_models.views import VIEWS
+from identity.cli.main import app as identity_app
+from registration.adapters.tables import SCHEMA
+from registration.cli.main import app as registration_app
+from registration.read_models import VIEWS
 from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import MasterKeys
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 from tests.support.command_line import put_into_environment
 from tests.support.eventually import eventually
 from tests.support.guest_lives import Lives, write

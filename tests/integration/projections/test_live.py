@@ -10,7 +10,7 @@ import pytest
 from registration.read_models.contributions import VIEW as CONTRIBUTIONS
 from registration.read_models.guest_directory import VIEW as DIRECTORY
 from shared.projections import FoldFailed, View
-from shared.projections.status import status_of
+from shared.projections.live import status_of
 from shared.projections.verify import verify
 from tests.integration.projections.conftest import Views
 from tests.support.eventually import eventually

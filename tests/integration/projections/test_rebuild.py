@@ -29,8 +29,8 @@ KILLS = 10
 def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that is folded right here, and one that is shared out."""
     if request.param == "in parallel parts":
-        monkeypatch.setattr("shared.projections.building.SMALL_LOG", 0)
-        monkeypatch.setattr("shared.projections.building.PARTS", 4)
+        monkeypatch.setattr("shared.projections.rebuild.SMALL_LOG", 0)
+        monkeypatch.setattr("shared.projections.rebuild.PARTS", 4)
 
 
 def nothing(_more: int) -> None:

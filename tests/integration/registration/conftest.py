@@ -10,13 +10,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from registration.adapters.database import SCHEMA
-from registration.adapters.registrations import PostgresRegistrations
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application import check_all_terms
+from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.tables import SCHEMA
+from registration.application import nightly_check
 from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
-from shared.postgres import open_pool
+from shared.platform.postgres import open_pool
 from tests.support.command_line import put_into_environment
 from tests.support.nights import NightCounter, open_night
 from tests.support.registration import Desk, desk_over
@@ -71,6 +71,6 @@ async def library(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[NightCounter]:
     """A counter whose guests are checked at night; who did not answer is asked again at once."""
-    monkeypatch.setattr(check_all_terms, "TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(nightly_check, "TRY_AGAIN_AFTER", 0.0)
     async with open_night(database, tmp_path) as opened:
         yield opened

@@ -9,9 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from registration.adapters.home_library.in_memory import InMemoryHomeLibraries
-from registration.adapters.in_memory import SetClock
-from registration.application.ports import Context
+from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
+from registration.application.dependencies import Context
 from registration.application.register_guest import register_guest
 from registration.bootstrap import Replacements, open_service
 from registration.settings import Settings

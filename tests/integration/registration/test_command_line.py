@@ -11,9 +11,8 @@ import asyncpg
 import pytest
 
 from infra.local.ports import free_port
-from registration.adapters.card_prefix_file import COLUMNS
-from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.cli import app
+from registration.adapters.card_prefixes import COLUMNS, PostgresCardPrefixes
+from registration.cli.main import app
 from registration.domain.errors import Candidate
 from registration.settings import Settings
 from shared.cli.running import exit_code

@@ -12,17 +12,18 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application.check_terms import check_term
-from registration.application.erase_personal_data import erase_personal_data
-from registration.application.ports import TermCheck
-from registration.application.request_account_link import request_account_link
+from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.application.check_term import check_term
+from registration.application.dependencies import TermCheck
+from registration.application.erase_guest import erase_personal_data
+from registration.application.link_login_account import request_account_link
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
-from registration.domain.errors import AlreadyRegistered, GuestErased, HomePatronNotFound, RuleBroken
+from registration.domain.errors import AlreadyRegistered, GuestErased, HomePatronNotFound
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import MasterKeys, Metadata, PostgresDataKeys
+from shared.kernel.rules import RuleBroken
 from tests.support.eventually import eventually
 from tests.support.registration import Desk, member, on_day
 

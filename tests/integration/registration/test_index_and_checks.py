@@ -10,14 +10,14 @@ import asyncpg
 import pytest
 
 from registration.adapters.in_memory import InMemoryTermChecks
-from registration.adapters.term_checks import PostgresTermChecks
-from registration.application.check_terms import check_term
-from registration.application.list_registrations import RegistrationsQuery, list_registrations
-from registration.application.ports import TermCheck, TermChecks
+from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.application.answer_identity import RegistrationsQuery, list_registrations
+from registration.application.check_term import check_term
+from registration.application.dependencies import TermCheck, TermChecks
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import Reason, Refused, Unavailable
-from shared.person_ref import person_ref
+from shared.kernel.library_card import person_ref
 from tests.support.registration import CARD, GRONINGEN, Desk, member, on_day
 
 NOON = datetime(2025, 9, 12, 12, tzinfo=UTC)

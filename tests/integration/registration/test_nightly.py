@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from registration.application.ports import Context, TermCheck
+from registration.application.dependencies import Context, TermCheck
+from registration.application.nightly_check import TASK, run_night
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
-from registration.application.run_nights import TASK, run_night
-from registration.domain.night import Night
+from registration.domain.term_check import Night
 from registration.domain.verdict import (
     UNREADABLE,
     NotFound,
@@ -22,7 +22,7 @@ from registration.domain.verdict import (
     Verdict,
 )
 from shared.event_log import Metadata
-from shared.messaging.leases import Leases
+from shared.platform.leases import Leases
 from tests.support.nights import TOMORROW, NightCounter
 from tests.support.registration import on_day
 from tests.support.registration_service import (

@@ -6,11 +6,11 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from registration.application.run_nights import run_when_it_is_night
+from registration.application.nightly_check import run_when_it_is_night
 from registration.domain.verdict import (
     Unavailable,
 )
-from shared.messaging.leases import Leases
+from shared.platform.leases import Leases
 from tests.support.nights import TOMORROW, NightCounter
 from tests.support.registration_service import (
     HOME,

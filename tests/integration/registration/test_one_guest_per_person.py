@@ -11,8 +11,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from registration.application.dependencies import Context
 from registration.application.deregister_guest import deregister_guest
-from registration.application.ports import Context
 from registration.application.register_guest import register_guest
 from registration.domain.errors import AlreadyRegistered
 from registration.domain.login_link import ExistingAccount

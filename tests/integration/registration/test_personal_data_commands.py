@@ -11,18 +11,18 @@ from uuid import UUID, uuid4
 import pytest
 import typer
 
-from registration.adapters.database import SCHEMA
-from registration.application.erase_personal_data import erase_personal_data
-from registration.application.ports import Context
+from registration.adapters.tables import SCHEMA
+from registration.application.dependencies import Context
+from registration.application.erase_guest import erase_personal_data
 from registration.application.register_guest import register_guest
 from registration.bootstrap import Replacements, open_service, worker_tasks
-from registration.cli import app
+from registration.cli.main import app
 from registration.domain.guest import Guest
 from registration.domain.login_link import NewLoginAccount
 from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import ErasureLedger, Metadata
-from shared.postgres import migrate
+from shared.platform.postgres import migrate
 from tests.support.command_line import put_into_environment
 from tests.support.eventually import eventually
 from tests.support.registration import WatchedHomeLibraries, member, registering

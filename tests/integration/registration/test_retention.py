@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from registration.application.forget_ended_guests import forget_ended_guests
+from registration.application.apply_retention import forget_ended_guests
 from registration.application.show_guest import show_guest
 from registration.bootstrap import view_source, worker_tasks
 from registration.read_models import ended_guests

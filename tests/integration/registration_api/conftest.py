@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from registration.adapters.database import SCHEMA
+from registration.adapters.tables import SCHEMA
 from tests.support.registration_service import Counter, open_counter
 from tests.support.servers import Databases
 

@@ -6,8 +6,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from shared.kernel.library_card import person_ref
 from shared.messaging.envelope import Message
-from shared.person_ref import person_ref
 from tests.support.registration_service import CARD, HOME, Counter, registering
 
 EXISTING = {"choice": "existing", "account_id": "acc-jan"}

@@ -12,7 +12,7 @@ import pytest
 
 from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Valid
-from registration.read_models.views import VIEWS
+from registration.read_models import VIEWS
 from tests.support.registration_service import CARD, HOME, Counter, registering
 from tests.support.views import follow_all, rebuild_all
 

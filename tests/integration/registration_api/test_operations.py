@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from shared.event_log import LogUnavailable
-from shared.observability.logging import configure_logging
+from shared.platform.logging import configure_logging
 from tests.support.registration_service import Counter, registering
 
 

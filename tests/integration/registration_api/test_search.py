@@ -142,7 +142,7 @@ async def test_r20_guests_of_another_organisation_are_not_found(
 async def test_who_waits_for_what_is_not_there_yet_is_told_to_come_back(
     clerk: httpx.AsyncClient, position: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.projections.status.MOST_SECONDS", 0.1)
+    monkeypatch.setattr("shared.projections.live.MOST_SECONDS", 0.1)
     for path in ("/v1/guests", f"/v1/guests/{await some_guest(clerk)}/history"):
         answer = await clerk.get(path, params={"after_position": int(position) + 1})
         assert (answer.status_code, answer.json()["code"]) == (503, "view-behind")

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from registration.adapters.home_library.directory import Directory
-from registration.adapters.home_library.home_libraries import home_libraries
-from registration.application.open_guest import open_guest
-from registration.application.ports import Context, Registration
+from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.settings import Directory
+from registration.application.check_term import open_guest
+from registration.application.dependencies import Context, Registration
 from registration.application.show_guest import GuestView
 from registration.bootstrap import http_app
 from registration.domain.verdict import Reason, Refused

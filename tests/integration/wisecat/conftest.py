@@ -11,8 +11,7 @@ import httpx
 import pytest
 
 from infra.local.ports import LOOPBACK, answers, free_port
-from infra.local.wisecat_app import Wisecat
-from infra.local.wisecat_login import IdentityLogins
+from infra.local.wisecat import IdentityLogins, Wisecat
 from shared.web.server import serve
 from tests.support.both_services import Pair, open_pair
 from tests.support.eventually import eventually

@@ -9,8 +9,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from infra.local.wisecat_app import Wisecat
-from infra.local.wisecat_login import IdentityLogins, Outcome
+from infra.local.wisecat import IdentityLogins, Outcome, Wisecat
 from registration.domain.verdict import Reason, Refused
 from tests.integration.wisecat.conftest import LIBRARIES, Catalogue
 from tests.support.both_services import JAN, OTHER_CARD, existing

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from shared.cli.progress import progress_bar
+from shared.cli.console import progress_bar
 
 
 class Terminal(io.StringIO):

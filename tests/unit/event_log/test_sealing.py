@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.event_log import DataKey, MasterKeys, SealBroken
-from shared.key_files import MalformedKeyFile, read_key_file
-from shared.person_ref import person_ref
+from shared.kernel.library_card import person_ref
+from shared.platform.secrets import MalformedKeyFile, read_key_file
 
 GUEST = UUID(int=1)
 DETAILS = {"name": "J. Jansen", "birth_date": date(1980, 2, 29)}

@@ -4,9 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.domain.card import canonical_card_number, prefix_readings
-from registration.domain.errors import MalformedCardNumber, MalformedIsil
-from registration.domain.isil import Isil
+from shared.kernel.library_card import (
+    Isil,
+    MalformedCardNumber,
+    MalformedIsil,
+    canonical_card_number,
+    prefix_readings,
+)
 
 
 @pytest.mark.parametrize(

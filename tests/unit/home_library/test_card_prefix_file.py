@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registration.adapters.card_prefix_file import (
+from registration.adapters.card_prefixes import (
     PrefixFileMistake,
     packaged_prefixes,
     read_prefix_file,

@@ -1,6 +1,6 @@
 """A library that keeps failing is left alone, and tried again."""
 
-from registration.adapters.home_library.circuit_breaker import CircuitBreaker
+from registration.adapters.home_library.client import CircuitBreaker
 
 
 class Clock:

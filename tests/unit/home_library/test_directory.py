@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.home_libraries_toml import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
-from registration.adapters.home_library.directory import DirectoryMistake, load_directory, read_directory
+from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
+from registration.adapters.home_library.settings import DirectoryMistake, load_directory, read_directory
 
 ENVIRONMENT = {"HOME_USER": "gast", "HOME_PASSWORD": "geheim"}
 LIBRARY = """

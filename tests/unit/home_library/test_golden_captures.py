@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from registration.adapters.home_library.failures import GarbledReply
+from registration.adapters.home_library.errors import GarbledReply
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
 from tests.unit.home_library.captures import CAPTURES
 from tests.unit.home_library.reading import CARD, verdicts

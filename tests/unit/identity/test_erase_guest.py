@@ -8,18 +8,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from identity.adapters.published_messages import published_messages
-from identity.application.accounts import details_of, own_account
+from identity.adapters.messages import published_messages
+from identity.application.dependencies import BeingErased, Context
 from identity.application.erase_guest import apply_erasures
 from identity.application.find_login_account import find_login_account
 from identity.application.open_login_account import OpenLoginAccount, open_login_account
-from identity.application.ports import BeingErased, Context
+from identity.application.repository import details_of, own_account
 from identity.application.show_login_account import show_login_account
-from identity.domain.account_history import login_account_stream
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink, Linked
-from identity.domain.login_account import LoginAccount
-from identity.domain.standing import Status
+from identity.domain.guest_status import Status
+from identity.domain.login_account import LoginAccount, login_account_stream
 from shared.event_log import ErasureLedger, erasure_row
 from shared.messaging.errors import CannotApply
 from shared.messaging.feed import LogFeed

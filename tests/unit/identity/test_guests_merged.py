@@ -6,10 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from identity.application.ports import BeingMerged
+from identity.application.dependencies import BeingMerged
 from identity.domain.errors import LinkRequired, RefusalReason
 from identity.domain.guest_link import Linked, Refused
-from identity.domain.standing import Status
+from identity.domain.guest_status import Status
 from shared.messaging.errors import CannotApply
 from tests.support.identity import GUEST_ORGANISATION, House, account_details, existing, person
 

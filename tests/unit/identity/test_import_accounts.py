@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from identity.adapters.account_file import COLUMNS, read_account_file
+from identity.application.dependencies import Context
 from identity.application.import_accounts import (
     AccountLine,
     Imported,
@@ -14,7 +15,6 @@ from identity.application.import_accounts import (
     check_accounts,
     import_accounts,
 )
-from identity.application.ports import Context
 from tests.support.identity import WISECAT, House, account_details
 
 HEADING = ",".join(COLUMNS)

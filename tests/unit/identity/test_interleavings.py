@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from identity.adapters.in_memory import SUBJECT_COLUMNS
+from identity.application.dependencies import AccountDetails, NewAccount, RegisteredGuest
 from identity.application.log_in import LoggedIn
-from identity.application.ports import AccountDetails, NewAccount, RegisteredGuest
 from identity.domain.errors import AccountNotFound, LinkRequired
 from identity.domain.guest_link import Linked
 from shared.event_log import InMemoryEventLog, NewEvent, RecordedEvent, SideRow

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from identity.application.ports import DirectoryUnavailable, RegistrationUnavailable
+from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from identity.domain.errors import AccountNotFound, LinkRequired
 from identity.domain.guest_link import Linked
 from shared.messaging.errors import CannotApply

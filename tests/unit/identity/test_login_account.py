@@ -8,12 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from identity.domain.account_history import login_account_stream, stream_after
 from identity.domain.errors import AccountInUse, RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
+from identity.domain.guest_status import Standing, Status
 from identity.domain.login import Recognised, recognised_without_asking
-from identity.domain.login_account import LoginAccount
-from identity.domain.standing import Standing, Status
+from identity.domain.login_account import LoginAccount, login_account_stream, stream_after
 
 NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)
 HOME_ACTOR, OTHER_ACTOR = UUID(int=1), UUID(int=2)

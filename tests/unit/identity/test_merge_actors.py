@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from identity.application.dependencies import BirthDates, Context, RegistrationUnavailable
 from identity.application.merge_actors import ActorMerge, MergeActors, merge_actors, show_actor_merge
-from identity.application.ports import BirthDates, Context, RegistrationUnavailable
-from identity.application.show_actor import show_actor
+from identity.application.show_login_account import show_actor
 from identity.domain.errors import (
     ActorNotFound,
     DifferentBirthDates,

@@ -13,12 +13,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from identity.adapters.published_messages import PUBLISHED, published_messages
-from identity.domain.account_history import login_account_stream
+from identity.adapters.messages import PUBLISHED, published_messages
 from identity.domain.actor import Actor
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
-from identity.domain.login_account import LoginAccount
+from identity.domain.login_account import LoginAccount, login_account_stream
 from shared.event_log import AggregateStore, InMemoryEventLog, Metadata, make_mapper
 from shared.messaging.envelope import Message
 from tests.support.identity import House, account_details

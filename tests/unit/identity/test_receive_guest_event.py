@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from identity.application.ports import DirectoryUnavailable, RegistrationUnavailable
+from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import Linked, Refused
-from identity.domain.standing import Standing, Status
+from identity.domain.guest_status import Standing, Status
 from tests.support.identity import ENDS_ON, House, account_details, existing, new
 
 

@@ -10,12 +10,12 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from identity.adapters.published_messages import PUBLISHED
+from identity.adapters.messages import PUBLISHED
 from identity.domain.errors import RefusalReason
-from registration.adapters.published_messages import MESSAGE_TYPES
+from registration.adapters.messages import MESSAGE_TYPES
 from shared.messaging import rabbitmq
-from shared.messaging.consumer import QUEUES
 from shared.messaging.envelope import CONTENT_TYPE, Message
+from shared.messaging.rabbitmq import QUEUES
 from tests.unit.messaging.test_envelope import MESSAGE
 
 REPOSITORY = Path(__file__).parents[3]

@@ -13,9 +13,9 @@ import pytest
 from shared.event_log import InMemoryEventLog
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.leases import Lease, Leases
 from shared.messaging.rabbitmq import open_channel
 from shared.messaging.relay import Relay
+from shared.platform.leases import Lease, Leases
 from tests.support.messaging import Sender, to_message
 
 

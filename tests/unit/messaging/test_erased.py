@@ -14,8 +14,8 @@ import pytest
 from shared.event_log import InMemoryEventLog, LogUnavailable, erasure_row
 from shared.messaging.envelope import Message
 from shared.messaging.feed import LogFeed
-from shared.messaging.leases import Lease, Leases
 from shared.messaging.relay import Relay
+from shared.platform.leases import Lease, Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
 

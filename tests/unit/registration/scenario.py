@@ -10,12 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from registration.domain.admission import Admission, Renewal
-from registration.domain.errors import RuleBroken
 from registration.domain.events import GuestEvent, GuestRegistered, Sealed
-from registration.domain.guest import Guest
+from registration.domain.guest import Admission, Guest, Renewal
 from registration.domain.login_link import NO_ACCOUNT, LinkWish
 from registration.domain.verdict import EndsOn, NotFound, PatronDetails, Reason, Refused, Unavailable, Valid
+from shared.kernel.rules import RuleBroken
 
 GUEST_ID = UUID("00000000-0000-4000-8000-000000000001")
 SEPT_11 = date(2025, 9, 11)

@@ -11,7 +11,6 @@ from hypothesis import given as drawn
 from hypothesis import strategies as any_
 
 from registration.domain.contributions import Row, RowStatus
-from registration.domain.errors import RuleBroken
 from registration.domain.events import (
     GuestDeregistered,
     GuestReregistered,
@@ -20,6 +19,7 @@ from registration.domain.events import (
 )
 from registration.domain.guest import Guest
 from registration.domain.verdict import Verdict
+from shared.kernel.rules import RuleBroken
 from tests.unit.registration.scenario import (
     CANCELLED,
     FINES,

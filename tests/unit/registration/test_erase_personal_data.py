@@ -11,12 +11,11 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from registration.application.check_terms import check_term
+from registration.application.answer_identity import RegistrationsQuery, list_registrations, new_account
+from registration.application.check_term import check_term
 from registration.application.deregister_guest import deregister_guest
-from registration.application.erase_personal_data import apply_erasures, erase_personal_data
-from registration.application.list_registrations import RegistrationsQuery, list_registrations
-from registration.application.new_account import new_account
-from registration.application.receive_link_answer import receive_link_answer
+from registration.application.erase_guest import apply_erasures, erase_personal_data
+from registration.application.receive_message import receive_link_answer
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_personal_data import show_personal_data
 from registration.domain.errors import GuestErased, GuestNotFound

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from registration.domain.contributions import RowStatus
-from registration.domain.display import display
 from registration.domain.errors import GuestErased
 from registration.domain.events import (
     GuestDeregistered,
@@ -19,6 +18,7 @@ from registration.domain.events import (
     SubscriptionExpired,
 )
 from registration.domain.guest import Guest
+from registration.domain.guest_state import display
 from registration.domain.login_link import LinkWish, LoginLink
 from tests.unit.registration.scenario import (
     CANCELLED,

@@ -12,7 +12,6 @@ from registration.domain.errors import (
     NoLongerRegistered,
     NotExpired,
     NotLinked,
-    RuleBroken,
     UnknownSubscription,
     WrongPatronType,
 )
@@ -32,6 +31,7 @@ from registration.domain.events import (
 from registration.domain.guest import Guest
 from registration.domain.login_link import LinkState, LinkWish, LoginLink
 from registration.domain.subscriptions import picked, subscription
+from shared.kernel.rules import RuleBroken
 from tests.unit.registration.scenario import (
     SEPT_11,
     SEPT_12,

@@ -9,14 +9,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from registration.application.check_terms import check_term
+from registration.application.answer_identity import NewAccount, new_account
+from registration.application.check_term import check_term
+from registration.application.dependencies import Written
 from registration.application.deregister_guest import deregister_guest
-from registration.application.new_account import NewAccount, new_account
-from registration.application.ports import Written
-from registration.application.request_account_link import request_account_link
+from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView
-from registration.application.unlink_login_account import unlink_login_account
 from registration.domain.errors import (
     AlreadyLinked,
     ChainedGuest,
@@ -26,7 +25,6 @@ from registration.domain.errors import (
     HomePatronNotFound,
     NotExpired,
     NotLinked,
-    RuleBroken,
     WrongPatronType,
 )
 from registration.domain.guest import Guest
@@ -41,6 +39,7 @@ from registration.domain.verdict import (
     Verdict,
 )
 from shared.event_log import erasure_row
+from shared.kernel.rules import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member, on_day
 
 SEPT_15 = date(2025, 9, 15)

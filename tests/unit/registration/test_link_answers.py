@@ -8,9 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from registration.application.receive_link_answer import receive_link_answer
-from registration.application.request_account_link import request_account_link
-from registration.application.unlink_login_account import unlink_login_account
+from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.receive_message import receive_link_answer
 from registration.domain.errors import GuestNotFound
 from registration.domain.login_link import ExistingAccount, LinkState, LoginLink
 from shared.event_log import InMemoryEventLog, SideRow

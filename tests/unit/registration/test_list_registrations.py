@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from registration.application.list_registrations import RegistrationsQuery, list_registrations
+from registration.application.answer_identity import RegistrationsQuery, list_registrations
 from registration.domain.login_link import ExistingAccount
-from shared.person_ref import person_ref
+from shared.kernel.library_card import person_ref
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member
 
 OLD_CARD = "0990139362"

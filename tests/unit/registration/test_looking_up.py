@@ -7,20 +7,19 @@ from datetime import date
 
 import pytest
 
-from registration.application.ask_home_patron import ask_home_patron
+from registration.application.dependencies import FoundAccount
+from registration.application.find_home_library import HomeLibraryMatch, look_up_home_library
 from registration.application.find_login_account import find_login_account
-from registration.application.look_up_home_library import HomeLibraryMatch, look_up_home_library
-from registration.application.ports import FoundAccount
+from registration.application.membership import ask_home_patron
 from registration.domain.errors import (
     Candidate,
     HomeLibraryUnavailable,
     HomePatronNotFound,
-    MalformedCardNumber,
-    MalformedIsil,
-    RuleBroken,
     UnknownHomeLibrary,
 )
 from registration.domain.verdict import Reason, Refused, Unavailable, Valid
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.kernel.rules import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, JAN, Desk, make_desk, member
 
 FRYSLAN = Candidate("NL-083424", "Fryslân", "F")

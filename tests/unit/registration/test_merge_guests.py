@@ -11,19 +11,18 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from registration.application.check_terms import check_term
+from registration.application.answer_identity import RegistrationsQuery, list_registrations
+from registration.application.check_term import check_term
 from registration.application.deregister_guest import deregister_guest
-from registration.application.erase_personal_data import erase_personal_data
-from registration.application.list_registrations import RegistrationsQuery, list_registrations
+from registration.application.erase_guest import erase_personal_data
+from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
-from registration.application.receive_link_answer import receive_link_answer
-from registration.application.request_account_link import request_account_link
+from registration.application.receive_message import receive_link_answer
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
-from registration.application.unlink_login_account import unlink_login_account
 from registration.domain.errors import AlreadyRegistered, GuestErased, GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount, LinkWish
-from registration.domain.merge_obstacles import (
+from registration.domain.merge import (
     DifferentBirthDates,
     MergedBefore,
     MergedIntoDeregistered,
@@ -31,8 +30,8 @@ from registration.domain.merge_obstacles import (
     MergedWithErased,
     MergedWithItself,
     NothingEqual,
+    Sameness,
 )
-from registration.domain.merging import Sameness
 from registration.domain.verdict import Unavailable, Valid
 from shared.event_log import ErasureLedger, InMemoryEventLog, Metadata, SideRow
 from shared.messaging.envelope import Message

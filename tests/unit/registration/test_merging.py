@@ -16,12 +16,14 @@ from registration.domain.errors import GuestMerged
 from registration.domain.events import DuplicateMerged, GuestDeregistered, GuestsMerged, PersonalDataErased
 from registration.domain.guest import Guest
 from registration.domain.login_link import LinkWish
-from registration.domain.merge_obstacles import (
+from registration.domain.merge import (
     DifferentBirthDates,
     MergeBlocked,
     NothingEqual,
+    Particulars,
+    Sameness,
+    same_person,
 )
-from registration.domain.merging import Particulars, Sameness, same_person
 from registration.domain.verdict import PatronDetails
 from tests.unit.registration.scenario import SEPT_12, admission, given, happened, noon, registered
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registration.domain.plain_words import address_of, surname_of
+from registration.domain.text_matching import address_of, surname_of
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from registration.adapters.published_messages import MESSAGE_TYPES, published_messages
+from registration.adapters.messages import MESSAGE_TYPES, published_messages
 from registration.domain import events
 from registration.domain.events import GuestEvent, Sealed
 from registration.domain.guest import Guest

@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from registration.application.dependencies import Organisation
 from registration.application.deregister_guest import deregister_guest
-from registration.application.ports import Organisation
 from registration.application.register_guest import RegisterGuest, register_guest
 from registration.domain.errors import (
     AlreadyRegistered,
@@ -22,10 +22,7 @@ from registration.domain.errors import (
     HomeLibraryUnavailable,
     HomeLibraryUnknownForCard,
     HomePatronNotFound,
-    MalformedCardNumber,
-    MalformedIsil,
     OwnLibrary,
-    RuleBroken,
     UnknownBranch,
     UnknownHomeLibrary,
     UnknownOrganisation,
@@ -34,6 +31,8 @@ from registration.domain.errors import (
 from registration.domain.login_link import ExistingAccount, LinkState, NewLoginAccount
 from registration.domain.verdict import Reason, Refused, Unavailable, Verdict
 from shared.event_log import InMemoryEventLog, SideRow
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.kernel.rules import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, JAN, Desk, make_desk, member, on_day, registering
 
 FRYSLAN = Candidate("NL-083424", "Fryslân", "F")

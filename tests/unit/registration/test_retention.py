@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from registration.domain.guest import Guest
-from registration.domain.retention import ended_on
+from registration.domain.guest_state import ended_on
 from registration.domain.verdict import Reason, Refused
 from tests.unit.registration.scenario import SEPT_12, given, noon, registered
 

@@ -7,18 +7,12 @@ from dataclasses import replace
 import pytest
 
 from registration.application.deregister_guest import deregister_guest
-from registration.application.prepare_registration import prepare_registration
+from registration.application.find_home_library import search_home_libraries
+from registration.application.register_guest import prepare_registration
 from registration.application.scan_card import Reading, scan_card
-from registration.application.search_home_libraries import search_home_libraries
-from registration.domain.errors import (
-    AlreadyRegistered,
-    Candidate,
-    ChainedGuest,
-    GuestRefused,
-    OwnLibrary,
-    RuleBroken,
-)
+from registration.domain.errors import AlreadyRegistered, Candidate, ChainedGuest, GuestRefused, OwnLibrary
 from registration.domain.verdict import Reason, Refused, Verdict
+from shared.kernel.rules import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member
 
 FRYSLAN = Candidate("NL-083424", "Fryslân", "F")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.domain.plain_words import words_of
-from registration.read_models.search_terms import MOST_WORDS, asked_for
+from registration.domain.text_matching import words_of
+from registration.read_models.guest_directory import MOST_WORDS, asked_for
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 
 from registration.domain.contributions import Row
-from registration.domain.display import display
 from registration.domain.guest import Guest
+from registration.domain.guest_state import display
 from registration.domain.subscriptions import subscription
 from tests.unit.registration.scenario import CANCELLED, GUEST_ID, SEPT_11, SEPT_15, admission, noon, renewal
 

@@ -7,7 +7,6 @@ from datetime import date
 
 import pytest
 
-from registration.domain.display import display
 from registration.domain.events import (
     GuestReinstated,
     GuestReregistered,
@@ -16,6 +15,7 @@ from registration.domain.events import (
     TermConfirmed,
 )
 from registration.domain.guest import Guest
+from registration.domain.guest_state import display
 from registration.domain.term import Term
 from registration.domain.term_check import Status, leaves_stale
 from registration.domain.verdict import UNREADABLE, Reason, Refused, Verdict

@@ -1,21 +1,127 @@
 """One question to one home library, step by step, with the wire: for an operator who looks for a fault."""
 
 import asyncio
+import os
+import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date
 from time import perf_counter
-from typing import Literal
+from typing import Literal, cast
 
-from registration.adapters.home_library.directory import Credentials
-from registration.adapters.home_library.failures import ClosedWithoutAnswer, NoAnswer, NotLetIn, TimedOut
-from registration.adapters.home_library.library import Library
-from registration.adapters.home_library.probe_words import advice, cause, described, encrypted, masked
-from registration.adapters.home_library.sip2_connection import Sip2Connection
-from registration.adapters.home_library.sip2_messages import PatronReply
-from registration.adapters.home_library.sip2_verdict import verdict_of
-from registration.adapters.home_library.tls import tls_context
-from registration.domain.verdict import NotFound, Refused, Valid
+from registration.adapters.home_library import errors
+from registration.adapters.home_library.errors import ClosedWithoutAnswer, NoAnswer, NotLetIn, TimedOut
+from registration.adapters.home_library.settings import Credentials, Library, tls_context
+from registration.adapters.home_library.sip2.connection import Sip2Connection
+from registration.adapters.home_library.sip2.messages import LOGIN, PatronReply
+from registration.adapters.home_library.sip2.verdict import verdict_of
+from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, Refused, Valid
+
+_MASK = "***"
+_SECRET_FIELDS = re.compile(r"(CN|CO)[^|]*")
+_SUM = re.compile(r"AZ[0-9A-F]{4}$")
+
+_ADVICE: tuple[tuple[type[errors.NoAnswer], str], ...] = (
+    (
+        errors.CertificateNotTrusted,
+        "give the library's own authority as tls_ca_file, or the name in its certificate as tls_server_name",
+    ),
+    (
+        errors.TlsFailed,
+        "ask the library for its port with TLS; tls = false only where a tunnel protects the line",
+    ),
+    (
+        errors.CannotConnect,
+        "check host and port in the file of home libraries, and whether the library's firewall lets us in",
+    ),
+    (errors.LoginRefused, "check {credentials} and location with the library"),
+    (errors.OffLine, "the library's own system is down: try again later, or call the library"),
+    (
+        errors.NotLetIn,
+        "the library may admit known addresses only, or want TLS or a login: ask the library",
+    ),
+    (errors.ClosedWithoutAnswer, "try another card: if that goes well, tell the library about this one"),
+    (errors.OutOfStep, "the library does not return our sequence numbers: set checksums = false"),
+    (
+        errors.BadChecksum,
+        "if the library knows no checksums, set checksums = false; else the line is damaged",
+    ),
+    (
+        errors.GarbledReply,
+        "compare the reply above with encoding and checksums in the file of home libraries",
+    ),
+)
+
+
+def described(verdict: Valid | Refused | NotFound, today: date) -> str:
+    """A verdict in one line."""
+    match verdict:
+        case NotFound():
+            return "not found: the library knows no such card"
+        case Refused():
+            return f"refused: {', '.join(verdict.reasons)}; {_ends(verdict.ends_on, today)}"
+        case Valid() if verdict.has_ended(today):
+            return f"expired: called valid, but {_ends(verdict.ends_on, today)}"
+        case Valid(is_guest_subscription=True):
+            return f"valid, but itself a guest subscription; {_ends(verdict.ends_on, today)}"
+        case Valid():
+            return f"valid; {_ends(verdict.ends_on, today)}"
+
+
+def encrypted(agreed: ssl.SSLObject) -> str:
+    """Which version, and whose certificate until when."""
+    certificate = agreed.getpeercert()
+    if not certificate:
+        return f"{agreed.version()}, certificate not checked"
+    named = cast("tuple[tuple[str, str], ...]", certificate.get("subjectAltName", ()))
+    names = ", ".join(name for _, name in named)
+    return f"{agreed.version()}, certificate of {names} until {certificate.get('notAfter')}"
+
+
+def cause(failure: errors.NoAnswer) -> str:
+    """Why there was no answer, in the words of the machine where it has any."""
+    error = failure.__cause__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{failure.reason}: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"{failure.reason}: {error.reason or error}"
+    if isinstance(error, OSError):
+        if error.errno is not None and error.errno > 0:
+            return f"{failure.reason}: {os.strerror(error.errno)}"
+        return f"{failure.reason}: {error.strerror or error}"
+    return failure.reason
+
+
+def advice(failure: errors.NoAnswer, step: str, library: Library) -> str:
+    """What to do about it."""
+    if isinstance(failure, errors.TimedOut):
+        if step == "ask":
+            return f"silent for answer_seconds ({library.answer_seconds:g}): try another card, or call them"
+        return f"nothing in connect_seconds ({library.connect_seconds:g}): a firewall may drop us"
+    told = next(words for kind, words in _ADVICE if isinstance(failure, kind))
+    credentials = f"{library.username_env}, {library.password_env}" if library.username_env else "credentials"
+    return told.format(credentials=credentials)
+
+
+def masked(data: bytes, encoding: str, credentials: Credentials | None) -> str:
+    """A frame to look at: nothing that a terminal obeys, nothing that lets anybody in."""
+    text = data.decode(encoding, errors="backslashreplace")
+    if text.startswith(LOGIN):
+        text = _SUM.sub(f"AZ{_MASK}", _SECRET_FIELDS.sub(rf"\1{_MASK}", text))
+    if credentials is not None:
+        for secret in (credentials.password, credentials.username):  # a library may repeat what it was sent
+            text = text.replace(secret, _MASK)
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def _ends(ends_on: EndsOn, today: date) -> str:
+    if isinstance(ends_on, date):
+        return f"{'ended' if ends_on < today else 'ends'} on {ends_on}"
+    if ends_on is UNREADABLE:
+        return "end date cannot be read: check expiry_field and date_format"
+    return "no end known"
+
 
 Step = Literal["connect", "TLS", "log in", "status", "ask", "verdict"]
 

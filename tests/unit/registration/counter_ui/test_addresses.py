@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.counter_ui.session import own_path
-from registration.counter_ui.sign_in import InsecureAddress, SignIn
+from registration.counter_ui.auth import InsecureAddress, SignIn, own_path
 
 
 @pytest.mark.parametrize("insecure", ["http://sign-in.example", "ftp://127.0.0.1", "sign-in.example"])

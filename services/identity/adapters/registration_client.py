@@ -1,0 +1,113 @@
+"""Registration's feed over HTTP, for what a login must know before it is decided (A6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import httpx
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from identity.application.dependencies import BirthDates, NewAccount, RegisteredGuest, RegistrationUnavailable
+from shared.messaging.envelope import Message
+from shared.messaging.errors import MalformedMessage
+
+# A person is waiting at the login page: better "try again" soon than an answer late.
+TIMEOUT = httpx.Timeout(2.0, connect=1.0)
+
+
+class _RegistrationJson(BaseModel):
+    guest_id: UUID
+    messages: list[dict[str, Any]]
+
+
+class _RegistrationsJson(BaseModel):
+    registrations: list[_RegistrationJson]
+
+
+class _NewAccountJson(BaseModel):
+    account_id: str
+    username: str
+    email: str
+    home_isil: str
+
+
+class _BirthDatesJson(BaseModel):
+    birth_dates: BirthDates
+
+
+class RegistrationApi:
+    """Registration, as identity asks it. `token` gives the bearer token at each call: it may be renewed."""
+
+    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+        self._token = token
+
+    async def registrations(
+        self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
+    ) -> Sequence[RegisteredGuest]:
+        """See `RegistrationFeed.registrations`."""
+        query = {"organisation": organisation, "account_id": account_id, "person_ref": person_ref}
+        response = await self._get("/v1/feed/registrations", query)
+        try:
+            _expect(response, 200)
+            found = _RegistrationsJson.model_validate(orjson.loads(response.content)).registrations
+            return [_guest(each) for each in found]
+        except (ValidationError, MalformedMessage, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the answer cannot be read") from error
+
+    async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
+        """See `RegistrationFeed.new_account`."""
+        response = await self._get(f"/v1/feed/guests/{guest_id}/new-account", {"account_id": account_id})
+        if _says_there_is_none(response):
+            return None
+        try:
+            _expect(response, 200)
+            wanted = _NewAccountJson.model_validate(orjson.loads(response.content))
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the answer cannot be read") from error
+        return NewAccount(wanted.account_id, wanted.username, wanted.email, wanted.home_isil)
+
+    async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
+        """See `RegistrationFeed.compare_birth_dates`."""
+        query = {"one": [str(each) for each in one], "other": [str(each) for each in other]}
+        response = await self._get("/v1/feed/birth-dates", query)
+        try:
+            _expect(response, 200)
+            return _BirthDatesJson.model_validate(orjson.loads(response.content)).birth_dates
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the answer cannot be read") from error
+
+    async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx.Response:
+        try:
+            return await self._http.get(
+                self._base_url + path,
+                params={name: value for name, value in query.items() if value is not None},
+                headers={"Authorization": f"Bearer {self._token()}"},
+                timeout=TIMEOUT,
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise RegistrationUnavailable(type(error).__name__) from error
+
+
+def _says_there_is_none(response: httpx.Response) -> bool:
+    """Registration says it, in its own words; another 404 is only a wrong address."""
+    if response.status_code != 404:
+        return False
+    try:
+        code = orjson.loads(response.content)["code"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return False
+    return code in {"no-new-account", "guest-not-found"}
+
+
+def _expect(response: httpx.Response, status: int) -> None:
+    if response.status_code != status:
+        raise RegistrationUnavailable(f"it answered {response.status_code}")
+
+
+def _guest(found: _RegistrationJson) -> RegisteredGuest:
+    return RegisteredGuest(found.guest_id, [Message.from_cloudevent(each) for each in found.messages])

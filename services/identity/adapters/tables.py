@@ -1,0 +1,59 @@
+"""Every table of identity's database."""
+
+from collections.abc import Sequence
+
+from identity.read_models import VIEWS
+from shared import event_log, messaging, projections
+from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.web import idempotency
+
+OWN_SCHEMA: Sequence[tuple[str, str]] = (
+    (
+        "identity_0001_usernames",
+        """
+        -- Who holds a username at a home library: being first with the row is what makes it taken (I2).
+        -- The key is an HMAC, so that no username stands here to be read.
+        CREATE TABLE usernames (
+            username_key text NOT NULL,
+            account_id text NOT NULL,
+            CONSTRAINT usernames_pkey PRIMARY KEY (username_key)
+        );
+        CREATE INDEX usernames_account_id_idx ON usernames (account_id);
+        """,
+    ),
+    (
+        "identity_0002_erasures",
+        """
+        -- The stream of the account: once that was erased, its username is free again (I9).
+        ALTER TABLE usernames ADD COLUMN subject_id uuid;
+        UPDATE usernames SET subject_id = opened.originator_id FROM stored_events AS opened
+         WHERE opened.topic = 'identity.login-account-opened'
+           AND convert_from(opened.state, 'UTF8')::jsonb ->> 'account_id' = usernames.account_id;
+        ALTER TABLE usernames ALTER COLUMN subject_id SET NOT NULL;
+        CREATE INDEX usernames_subject_id_idx ON usernames (subject_id);
+        SELECT rows_die_with_subject('usernames', 'subject_id');
+        """,
+    ),
+)
+
+OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("usernames", 'username_key COLLATE "C"'),
+)
+
+SCHEMA: Sequence[tuple[str, str]] = (
+    *event_log.SCHEMA,
+    *messaging.SCHEMA,
+    *idempotency.SCHEMA,
+    *OWN_SCHEMA,
+    *projections.SCHEMA,
+    *(view.schema() for view in VIEWS),
+)
+
+# In this order they are taken over; views and leases are made anew wherever the log is.
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    ERASURES,
+    DATA_KEYS,
+    *messaging.TRANSFERRED_TABLES,
+    *idempotency.TRANSFERRED_TABLES,
+    *OWN_TRANSFERRED_TABLES,
+)

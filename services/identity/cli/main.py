@@ -1,0 +1,161 @@
+"""The command `identity`. What is heavy is imported by the command that needs it."""
+
+from pathlib import Path
+from typing import Annotated
+from uuid import uuid4
+
+import typer
+
+from identity.service_handle import OPERATED, settings_of_command
+from identity.settings import Settings
+from shared.cli import doctor as checks
+from shared.cli import service_handle
+from shared.cli.console import show_json
+from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
+from shared.cli.parked import parked_commands
+from shared.cli.projections import projection_commands
+from shared.cli.running import Failed, in_loop, run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Logins at guest libraries: the identity service.\n\nExample: identity doctor",
+)
+accounts = typer.Typer(no_args_is_help=True, help="Login accounts.")
+app.add_typer(accounts, name="accounts")
+erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19, I9).")
+app.add_typer(erasures, name="erasures")
+
+
+Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def main() -> None:
+    """The entry point."""
+    run(app, "identity")
+
+
+app.add_typer(events_commands(OPERATED), name="events")
+app.add_typer(parked_commands(OPERATED), name="parked")
+app.add_typer(projection_commands(OPERATED), name="projections")
+
+
+@app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
+def serve() -> None:
+    """The HTTP service, until SIGTERM."""
+    in_loop(_serve(settings_of_command()))
+
+
+@app.command(epilog="Example: identity work")
+def work() -> None:
+    """Relay, consumers and regular tasks, until SIGTERM."""
+    from identity.worker import work as working  # noqa: PLC0415
+
+    in_loop(working(settings_of_command()))
+
+
+@app.command(epilog="Example: identity migrate")
+def migrate(as_json: Json = False) -> None:
+    """Bring the database's schema up to date; running it again changes nothing."""
+    from identity.adapters.tables import SCHEMA  # noqa: PLC0415
+
+    service_handle.migrate(settings_of_command(), SCHEMA, as_json=as_json)
+
+
+@app.command(epilog="Example: identity doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Show every setting with its source, check every dependency, and say what to do."""
+    if not diagnose(Settings, _steps, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@accounts.command("import", epilog="Example: identity accounts import accounts.csv")
+def import_file(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="CSV: account_id,username,email,home_isil,home_card_number"
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Take over the login accounts in FILE; with one mistake in it nothing is changed."""
+    done = in_loop(_import(settings_of_command(), file))
+    if as_json:
+        show_json(done)
+    else:
+        typer.echo(f"{done['opened']} accounts opened, {done['known']} known already.")
+
+
+@erasures.command("apply", epilog="Example: identity erasures apply")
+def apply(as_json: Json = False) -> None:
+    """Destroy again what a restored backup brought back, by IDENTITY_ERASURE_LEDGER; safe to repeat."""
+    from identity.bootstrap import erase_again, open_service  # noqa: PLC0415
+
+    service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
+
+
+async def _serve(settings: Settings) -> None:
+    from identity.bootstrap import http_app, open_service  # noqa: PLC0415
+    from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
+    from shared.web.server import serve as serving  # noqa: PLC0415
+
+    with stop_signals() as stopping:
+        async with open_service(settings) as service:
+            await serving(http_app(service, stopping), settings.host, settings.port, stopping)
+
+
+async def _import(settings: Settings, file: Path) -> dict[str, int]:
+    from identity.adapters.account_file import read_account_file  # noqa: PLC0415
+    from identity.application.dependencies import Context  # noqa: PLC0415
+    from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
+    from identity.bootstrap import open_service  # noqa: PLC0415
+    from identity.domain.errors import UsernameTaken  # noqa: PLC0415
+    from shared.cli.console import progress_bar  # noqa: PLC0415
+    from shared.event_log import Metadata  # noqa: PLC0415
+
+    async with open_service(settings) as service:
+        with progress_bar("checking") as progress:
+            checked = await check_accounts(read_account_file(file), service.identity, progress)
+        if checked.mistakes:
+            told = "; ".join(f"line {each.number}: {each.text}" for each in checked.mistakes)
+            raise Failed(f"{file}: {told}. Nothing was changed.")
+        context = Context(Metadata("operator", uuid4()))
+        try:
+            with progress_bar("importing", checked.lines) as progress:
+                done = await import_accounts(read_account_file(file), context, service.identity, progress)
+        except UsernameTaken:
+            raise Failed("A username was taken while importing: run it again to see which.") from None
+    return {"opened": done.opened, "known": done.known}
+
+
+def _steps(settings: Settings) -> list[Step]:
+    from identity.adapters.tables import SCHEMA  # noqa: PLC0415
+
+    return [
+        *checks.database(settings, SCHEMA, "identity"),
+        *checks.files(settings),
+        checks.organisations(settings.organisations, Settings.prefix()),
+        checks.sign_in(settings),
+        checks.broker(settings),
+        Step(
+            "account directory",
+            lambda: _directory_answers(settings),
+            "correct IDENTITY_ACCOUNT_DIRECTORY_URL, or start the directory",
+            vital=False,
+        ),
+        checks.other_service("registration", settings.registration_url),
+    ]
+
+
+async def _directory_answers(settings: Settings) -> str:
+    import httpx  # noqa: PLC0415
+
+    from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+
+    if settings.account_directory_url is None:
+        return "none: only accounts that were imported or opened here"
+    async with httpx.AsyncClient() as http:
+        await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
+    return settings.account_directory_url

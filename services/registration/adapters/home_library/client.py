@@ -1,0 +1,178 @@
+"""All home libraries of the settings as one, each behind its own circuit breaker (R4)."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from time import monotonic, perf_counter
+from typing import Protocol
+
+import structlog
+from prometheus_client import Histogram
+
+from registration.adapters.home_library.errors import ClosedWithoutAnswer, NoAnswer
+from registration.adapters.home_library.settings import Directory, Library, tls_context
+from registration.adapters.home_library.sip2.client import Sip2Library
+from registration.domain.errors import UnknownHomeLibrary
+from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
+from shared.kernel import amsterdam
+from shared.kernel.library_card import Isil, canonical_card_number
+
+_FAILURES_TO_OPEN = 5
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 30.0
+
+
+class CircuitBreaker:
+    """Opens after five failures in a row, for one second at first, twice as long each time, at most thirty.
+
+    After the pause one question goes through as a trial: it closes the circuit or opens it again. A trial of
+    which nothing is heard makes room for the next one after another pause.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self.succeeded()
+
+    def succeeded(self) -> None:
+        """The library answered."""
+        self._failures = 0
+        self._pause = _FIRST_PAUSE
+        self._open_until: float | None = None
+        self._on_trial = False
+
+    def lets_through(self) -> bool:
+        """Whether to ask now. Of many who come after the pause only the first may."""
+        if self._open_until is None:
+            return True
+        if self._clock() < self._open_until:
+            return False
+        self._open_until = self._clock() + self._pause
+        self._on_trial = True
+        return True
+
+    def failed(self) -> None:
+        """The library did not answer."""
+        self._failures += 1
+        if self._on_trial:
+            self._on_trial = False
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        elif self._open_until is not None or self._failures < _FAILURES_TO_OPEN:
+            return  # a straggler asked before it opened, or not enough yet
+        self._open_until = self._clock() + self._pause
+
+
+_SECONDS = Histogram(
+    "registration_home_library_seconds",
+    "How long a home library took to answer, or not to.",
+    ["isil", "verdict"],
+    buckets=(0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+_NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
+
+
+class Measures:
+    """Those of one library, looked up once: there are as many questions in a night as there are guests."""
+
+    def __init__(self, isil: str) -> None:
+        self._seconds = {kind: _SECONDS.labels(isil, name) for kind, name in _NAMES.items()}
+
+    def count(self, verdict: Verdict, seconds: float) -> None:
+        """One question was answered with this."""
+        self._seconds[type(verdict)].observe(seconds)
+
+
+LEFT_ALONE = Unavailable("left alone for a moment after repeated failures", asked=False)
+_log = structlog.get_logger(__name__)
+
+
+class HomeLibrary(Protocol):
+    """One home library, whatever it speaks. `connections`: how many questions it takes at once."""
+
+    @property
+    def connections(self) -> int:
+        """See above."""
+
+    async def ask(self, card_number: str) -> Valid | Refused | NotFound:
+        """Its verdict on a card. Raises NoAnswer."""
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guarded:
+    isil: str
+    library: HomeLibrary
+    measures: Measures
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+
+    async def ask(self, card_number: str) -> Verdict:
+        if not self.breaker.lets_through():
+            return LEFT_ALONE
+        try:
+            verdict = await self.library.ask(card_number)
+        except ClosedWithoutAnswer as failure:
+            # It let us in and hung up over this card: that is quick, and says nothing about the next card.
+            return self._unavailable(failure)
+        except NoAnswer as failure:
+            self.breaker.failed()
+            return self._unavailable(failure)
+        self.breaker.succeeded()
+        return verdict
+
+    def _unavailable(self, failure: NoAnswer) -> Unavailable:
+        # Answers are counted, not told: a line each would cost the night more than the questions do.
+        _log.warning("home-library-unavailable", isil=self.isil, reason=failure.reason)
+        return Unavailable(failure.reason)
+
+
+class DirectoryHomeLibraries:
+    """Asks the library of an ISIL, each through its own connections and its own circuit breaker (A9).
+
+    `libraries` is by ISIL base, `aliases` leads from a merged library to the surviving one (R3).
+    """
+
+    def __init__(self, libraries: Mapping[str, HomeLibrary], aliases: Mapping[str, str]) -> None:
+        self._guarded = {isil: _Guarded(isil, library, Measures(isil)) for isil, library in libraries.items()}
+        self._aliases = aliases
+
+    async def ask(self, isil: str, card_number: str) -> Verdict:
+        """Ask about a card (R4). Raises UnknownHomeLibrary, MalformedIsil, MalformedCardNumber (R1, R3)."""
+        guarded = self._guarded.get(isil) or self._surviving(isil)
+        card_number = canonical_card_number(card_number)
+        if guarded is None:
+            raise UnknownHomeLibrary
+        started = perf_counter()
+        verdict = await guarded.ask(card_number)
+        guarded.measures.count(verdict, perf_counter() - started)
+        return verdict
+
+    def connections(self, isil: str) -> int:
+        """See `ports.HomeLibraries.connections`."""
+        if (guarded := self._surviving(isil)) is None:
+            raise UnknownHomeLibrary
+        return guarded.library.connections
+
+    def _surviving(self, isil: str) -> _Guarded | None:
+        return self._guarded.get(Isil.parse(isil).surviving(self._aliases).base)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for guarded in self._guarded.values():
+            guarded.library.close()
+
+
+def home_libraries(
+    directory: Directory, today: Callable[[], date] = amsterdam.today
+) -> DirectoryHomeLibraries:
+    """The home libraries of a directory. Connects to none of them before it is asked."""
+    libraries = {
+        isil: Sip2Library(library, directory.credentials.get(isil), _context(library), today)
+        for isil, library in directory.libraries.items()
+    }
+    return DirectoryHomeLibraries(libraries, directory.aliases)
+
+
+def _context(library: Library) -> ssl.SSLContext | None:
+    return tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None

@@ -1,0 +1,264 @@
+"""Which home libraries there are and how each is reached: a TOML file, validated (ADR 0016)."""
+
+import ipaddress
+import ssl
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+from registration.adapters.home_library.sip2.dates import STANDARD, is_date_format
+from registration.adapters.home_library.sip2.framing import is_safe, is_writable
+from registration.adapters.home_library.sip2.messages import USUALLY_REFUSING, positions
+from shared.kernel.library_card import Isil, MalformedIsil
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what goes to this host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def tls_context(ca_file: Path | None, *, verify: bool) -> ssl.SSLContext:
+    """The terms on which we speak. Without `ca_file` the machine's own authorities are trusted.
+
+    Raises OSError when `ca_file` cannot be used.
+    """
+    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+Seconds = Annotated[float, Field(gt=0, le=60)]
+
+
+def _known_isil(text: str) -> str:
+    try:
+        return Isil.parse(text).base
+    except MalformedIsil:
+        raise ValueError("must be an ISIL, NL- and six digits") from None
+
+
+def _safe(text: str) -> str:
+    if not is_safe(text):
+        raise ValueError("must not hold | or control characters")
+    return text
+
+
+def _host_name(text: str) -> str:
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise ValueError("must be a host name or an address") from None
+    return text
+
+
+def _date_format(text: str) -> str:
+    if not is_date_format(text):
+        raise ValueError("must be YYYY, MM and DD, once each, with - / . or a space between them or nothing")
+    return text
+
+
+SafeText = Annotated[str, AfterValidator(_safe)]
+HostName = Annotated[str, Field(min_length=1), AfterValidator(_safe), AfterValidator(_host_name)]
+IsilBase = Annotated[str, AfterValidator(_known_isil)]
+DateFormat = Annotated[str, AfterValidator(_date_format)]
+Flags = Annotated[frozenset[StrictInt | StrictStr], AfterValidator(positions)]
+FieldCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]$")]
+
+
+class Library(BaseModel):
+    """How one home library is reached. Time-outs are in seconds.
+
+    A connection that was idle for `idle_seconds` is not used again: a firewall may have dropped it without a
+    word. `requests_per_second` None: as fast as it answers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = ""
+    protocol: Literal["sip2"] = "sip2"
+    host: HostName
+    port: int = Field(ge=1, le=65535)
+    tls: StrictBool | None = None
+    tls_ca_file: Path | None = None
+    tls_server_name: HostName | None = None
+    tls_verify: StrictBool = True
+    username_env: str | None = None
+    password_env: str | None = None
+    location: SafeText = ""
+    institution: SafeText = ""
+    encoding: Literal["cp850", "utf-8"] = "cp850"
+    checksums: bool = True
+    expiry_field: FieldCode | None = None
+    date_format: DateFormat = STANDARD
+    birth_date_field: FieldCode | None = None
+    patron_type_field: FieldCode | None = None
+    guest_patron_types: frozenset[str] = frozenset()
+    refusing_flags: Flags = USUALLY_REFUSING
+    connections: int = Field(default=4, ge=1, le=64)
+    requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
+    idle_seconds: float = Field(default=60.0, gt=0, le=3600)
+    connect_seconds: Seconds = 3.0
+    answer_seconds: Seconds = 5.0
+    aliases: frozenset[IsilBase] = frozenset()
+
+    @property
+    def uses_tls(self) -> bool:
+        """Unless the file says otherwise, whatever leaves this machine is encrypted."""
+        return not is_loopback(self.host) if self.tls is None else self.tls
+
+    @cached_property
+    def refusing(self) -> frozenset[int]:
+        """The positions of the status flags that refuse (R4)."""
+        return positions(self.refusing_flags)
+
+    @model_validator(mode="after")
+    def _protects(self) -> Self:
+        if not self.tls_verify and not is_loopback(self.host):
+            raise ValueError("tls_verify: may be false only for a host on this machine; give tls_ca_file")
+        settings = {"tls_ca_file", "tls_server_name", "tls_verify"} & self.model_fields_set
+        if settings and not self.uses_tls:
+            raise ValueError(f"{min(settings)}: means nothing without TLS; add tls = true")
+        return self
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        if (self.username_env is None) != (self.password_env is None):
+            raise ValueError("username_env and password_env go together: give both or neither")
+        if self.guest_patron_types and self.patron_type_field is None:
+            raise ValueError("guest_patron_types needs patron_type_field: the field that tells the type")
+        if not is_writable(self.location + self.institution, self.encoding):
+            raise ValueError(f"location and institution must be text that {self.encoding} can write")
+        return self
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    libraries: dict[IsilBase, Library]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a library lets us in with. Kept out of every log by not being shown."""
+
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """All home libraries by ISIL base; `aliases` maps the base of a merged library to the surviving one."""
+
+    libraries: Mapping[str, Library]
+    credentials: Mapping[str, Credentials]
+    aliases: Mapping[str, str]
+
+
+class DirectoryMistake(Exception):
+    """The file of home libraries is wrong; the text names the key and what is allowed."""
+
+
+def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
+    """Reads the file, credentials from `environment`. Raises DirectoryMistake."""
+    try:
+        return read_directory(path.read_text(encoding="utf-8"), environment)
+    except OSError as error:
+        raise DirectoryMistake(f"{path}: {error.strerror}") from None
+    except (DirectoryMistake, UnicodeDecodeError) as error:
+        raise DirectoryMistake(f"{path}: {error}") from None
+
+
+def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
+    """See load_directory."""
+    try:
+        tables = tomllib.loads(text)
+        libraries = _File.model_validate(tables).libraries
+    except tomllib.TOMLDecodeError as error:
+        raise DirectoryMistake(str(error)) from None
+    except ValidationError as error:
+        raise DirectoryMistake("; ".join(_mistakes(error))) from None
+    if len(libraries) < len(tables["libraries"]):
+        raise DirectoryMistake("libraries: two tables are about one library: six digits make it the same")
+    credentials = {}
+    for isil, library in libraries.items():
+        _check_authority(isil, library)
+        if library.username_env is not None and library.password_env is not None:
+            credentials[isil] = Credentials(
+                _secret(isil, library.encoding, "username_env", library.username_env, environment),
+                _secret(isil, library.encoding, "password_env", library.password_env, environment),
+            )
+    return Directory(libraries, credentials, _aliases(libraries))
+
+
+def _check_authority(isil: str, library: Library) -> None:
+    """A file that is missing is told now, not at the first question in the night."""
+    if library.tls_ca_file is None:
+        return
+    try:
+        tls_context(library.tls_ca_file, verify=True)
+    except OSError as error:
+        told = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
+        raise DirectoryMistake(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {told}") from None
+
+
+def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
+    value = environment.get(variable)
+    if not value:
+        raise DirectoryMistake(f"libraries.{isil}.{key}: the environment has no {variable}")
+    if not is_safe(value):
+        raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
+    if not is_writable(value, encoding):
+        raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
+    return value
+
+
+def _aliases(libraries: Mapping[str, Library]) -> dict[str, str]:
+    aliases: dict[str, str] = {}
+    for isil, library in libraries.items():
+        for alias in library.aliases:
+            if alias in libraries:
+                raise DirectoryMistake(
+                    f"libraries.{isil}.aliases: {alias} is a library of its own in this file"
+                )
+            if aliases.setdefault(alias, isil) != isil:
+                raise DirectoryMistake(
+                    f"libraries.{isil}.aliases: {alias} merged into {aliases[alias]} already"
+                )
+    return aliases
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    return [_mistake(fault["loc"], fault) for fault in error.errors(include_url=False, include_input=False)]
+
+
+def _mistake(location: tuple[int | str, ...], fault: Any) -> str:
+    key = ".".join(str(part) for part in location if part != "[key]") or "the file"
+    if fault["type"] == "extra_forbidden":
+        allowed = Library.model_fields if len(location) > 1 else _File.model_fields
+        return f"{key}: no such key; allowed are {', '.join(sorted(allowed))}"
+    message: str = fault["msg"]
+    return f"{key}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,84 @@
+"""Dates on the wire of SIP2: moments that we send, days that a library sends."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import lru_cache
+
+from shared.kernel.amsterdam import AMSTERDAM, day_of
+
+ReadDate = Callable[[str], date | None]
+"""From a field to the day in Europe/Amsterdam. None: it cannot be read."""
+
+STANDARD = "YYYYMMDD"
+"""The standard's own form, alone or with zone and time behind it."""
+
+_DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:(....)([0-9]{2})([0-9]{2})([0-9]{2}))?")
+_PARTS = {"YYYY": r"(?P<year>[0-9]{4})", "MM": r"(?P<month>[0-9]{2})", "DD": r"(?P<day>[0-9]{2})"}
+_PART = re.compile("|".join(_PARTS))
+_FORMAT = re.compile(r"(?!.*(YYYY|MM|DD).*\1)(?:(?:YYYY|MM|DD)[-/. ]?){2}(?:YYYY|MM|DD)")
+_UTC = "   Z"
+_LOCAL_ZONES = {"    ", "0000"}
+
+
+def timestamp(seconds: int) -> str:
+    """The 18 characters of a moment, given in seconds since 1970: local time, so four spaces for the zone."""
+    return _timestamp(seconds)
+
+
+# Thousands of questions may fall into one second of the night.
+@lru_cache(maxsize=2)
+def _timestamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, AMSTERDAM).strftime("%Y%m%d    %H%M%S")
+
+
+def is_date_format(text: str) -> bool:
+    """Whether a library's form of dates is one that can be read: YYYY, MM and DD, once each."""
+    return _FORMAT.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=64)
+def date_reader(date_format: str) -> ReadDate:
+    """What reads dates of this form; it must be one that `is_date_format` allows."""
+    if date_format == STANDARD:
+        return parse_date
+    pattern = re.compile(_PART.sub(lambda part: _PARTS[part[0]], re.escape(date_format)))
+
+    def read(text: str) -> date | None:
+        found = pattern.fullmatch(text.strip(" "))
+        return None if found is None else _day(found["year"], found["month"], found["day"])
+
+    return read
+
+
+def parse_date(text: str) -> date | None:
+    """The day in Europe/Amsterdam of `YYYYMMDD`, alone or with zone and time. None: it cannot be read."""
+    found = _DATE.fullmatch(text.rstrip(" "))
+    if found is None:
+        return None
+    year, month, day, zone, *clock = found.groups()
+    if zone is None:
+        return _day(year, month, day)
+    try:
+        moment = datetime.strptime("".join((year, month, day, *clock)), "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return None
+    if zone in _LOCAL_ZONES:
+        return moment.date()
+    if zone == _UTC:
+        return _in_amsterdam(moment)
+    return None
+
+
+def _in_amsterdam(utc: datetime) -> date | None:
+    try:
+        return day_of(utc.replace(tzinfo=UTC))
+    except OverflowError:  # the last evening of the year 9999 is "for ever" to some systems
+        return None
+
+
+def _day(year: str, month: str, day: str) -> date | None:
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None

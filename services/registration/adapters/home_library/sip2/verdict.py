@@ -1,0 +1,67 @@
+"""From a patron information response to a verdict (R4)."""
+
+from datetime import date
+
+from registration.adapters.home_library.errors import GarbledReply
+from registration.adapters.home_library.settings import Library
+from registration.adapters.home_library.sip2.dates import date_reader
+from registration.adapters.home_library.sip2.messages import PatronReply, reasons_of
+from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
+from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
+
+
+def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
+    """What the reply says on `today` in Europe/Amsterdam. Raises GarbledReply when it does not say.
+
+    An end is only ever concluded from an end date in the past: flags and a bare `BL N` are blocks.
+    """
+    validity = reply.value("BL")
+    name = reply.value("AE")
+    if validity == "N" and not name:
+        return NotFound()
+    if validity not in {"Y", "N"} or not name:
+        raise GarbledReply
+    card_number = _card_number(reply)
+    details = _details(reply, name, library)
+    ends_on = _end_date(reply, library)
+    reasons = reasons_of(reply.status, library.refusing)
+    if validity == "Y" and not reasons:
+        return Valid(details, ends_on, card_number, _is_guest(reply, library))
+    ended = isinstance(ends_on, date) and ends_on < today
+    if ended:
+        reasons.insert(0, Reason.EXPIRED)
+    return Refused(tuple(reasons) or (Reason.BLOCKED,), ended, details, ends_on, card_number)
+
+
+def _card_number(reply: PatronReply) -> str:
+    """The number under which the library knows the patron now; it may differ from the one asked (R10)."""
+    try:
+        return canonical_card_number(reply.value("AA"))
+    except MalformedCardNumber:
+        raise GarbledReply from None
+
+
+def _end_date(reply: PatronReply, library: Library) -> EndsOn:
+    """The last day of the subscription; None when the library does not tell (R12)."""
+    code = library.expiry_field
+    if code is None or not (told := reply.value(code)):
+        return None
+    if code in reply.conflicting:
+        return UNREADABLE
+    return date_reader(library.date_format)(told) or UNREADABLE
+
+
+def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
+    birth_date = reply.value(library.birth_date_field) if library.birth_date_field else ""
+    return PatronDetails(
+        name=name,
+        birth_date=date_reader(library.date_format)(birth_date),
+        address=reply.value("BD") or None,
+        email=reply.value("BE") or None,
+    )
+
+
+def _is_guest(reply: PatronReply, library: Library) -> bool:
+    """R11: whether the subscription at home is itself a guest subscription."""
+    code = library.patron_type_field
+    return code is not None and reply.value(code) in library.guest_patron_types

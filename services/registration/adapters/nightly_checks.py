@@ -1,0 +1,206 @@
+"""Guests due, checks done and nightly reports, in PostgreSQL and at `/metrics` (R12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from prometheus_client import Gauge
+
+from registration.application.dependencies import TermCheck
+from registration.application.nightly_report import DueGuest, LibraryNight, NightReport, Nights
+from registration.domain.events import Sealed
+from registration.domain.term import Term
+from registration.domain.term_check import Night, Status, Tally
+from shared.event_log.export.format import TransferredTable
+
+LAST_CHECK = "SELECT verdict, checked_at, stale, reasons FROM term_checks WHERE guest_id = $1"
+
+# Two may check one guest at once: the later answer stays, whichever is written last.
+RECORD_CHECK = """
+INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (guest_id) DO UPDATE
+SET verdict = excluded.verdict, checked_at = excluded.checked_at,
+    stale = excluded.stale, reasons = excluded.reasons
+WHERE term_checks.checked_at <= excluded.checked_at
+"""
+
+
+class PostgresTermChecks:
+    """See `ports.TermChecks`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def last(self, guest_id: UUID) -> TermCheck | None:
+        """See `TermChecks.last`."""
+        row = await self._pool.fetchrow(LAST_CHECK, guest_id)
+        if row is None:
+            return None
+        return TermCheck(row["verdict"], row["checked_at"], row["stale"], tuple(row["reasons"]))
+
+    async def record(self, guest_id: UUID, check: TermCheck) -> None:
+        """See `TermChecks.record`."""
+        await self._pool.execute(
+            RECORD_CHECK, guest_id, check.verdict, check.checked_at, check.stale, list(check.reasons)
+        )
+
+
+COUNTS = tuple(each.name for each in fields(Tally))
+
+# `night` of a check: the night whose run wrote it. Not so of a check at the counter, which no night counts.
+TABLES = f"""
+ALTER TABLE term_checks ADD COLUMN night date;
+
+CREATE TABLE nights (
+    day date PRIMARY KEY,
+    started_at timestamptz NOT NULL,
+    ended_at timestamptz
+);
+
+CREATE TABLE night_libraries (
+    day date NOT NULL REFERENCES nights,
+    home_isil text NOT NULL,
+    {", ".join(f"{name} bigint NOT NULL DEFAULT 0" for name in COUNTS)},
+    unanswered bigint NOT NULL DEFAULT 0,
+    problem text,
+    PRIMARY KEY (day, home_isil)
+);
+"""
+SCHEMA: Sequence[tuple[str, str]] = (("registration_0005_nights", TABLES),)
+TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("nights", "day"),
+    TransferredTable("night_libraries", 'day, home_isil COLLATE "C"'),
+)
+
+# Due from the day after registration; not again in a night in which home answered, whoever asked.
+# $1 is the night's day, $2 its beginning.
+DUE = """
+FROM terms_due AS due LEFT JOIN term_checks AS checked ON checked.guest_id = due.stream_id
+WHERE due.begins_on < $1 AND (checked.checked_at >= $2 AND checked.verdict <> 'unavailable') IS NOT TRUE
+"""
+COUNT = f"SELECT due.home_isil, count(*) {DUE} GROUP BY due.home_isil"
+PAGE = f"""
+SELECT due.stream_id, due.organisation, due.status, due.begins_on, due.ends_on, due.provisional,
+    due.sealed_card, coalesce(checked.night = $1 AND checked.verdict = 'unavailable', false) {DUE}
+AND due.home_isil = $3 AND due.stream_id > $4 ORDER BY due.home_isil, due.stream_id LIMIT $5
+"""
+
+BEGIN = """
+INSERT INTO nights (day, started_at) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE SET ended_at = NULL
+"""
+RECORD = f"""
+WITH checks AS (
+    INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, night)
+    SELECT guest_id, verdict, checked_at, stale, string_to_array(reasons, ','), $1
+    FROM unnest($3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[])
+        AS checked (guest_id, verdict, checked_at, stale, reasons)
+    ON CONFLICT (guest_id) DO UPDATE
+    SET verdict = excluded.verdict, checked_at = excluded.checked_at, stale = excluded.stale,
+        reasons = excluded.reasons, night = excluded.night
+    WHERE term_checks.checked_at <= excluded.checked_at
+)
+INSERT INTO night_libraries AS counted (day, home_isil, {", ".join(COUNTS)})
+VALUES ($1, $2, {", ".join(f"${number}" for number in range(8, 8 + len(COUNTS)))})
+ON CONFLICT (day, home_isil) DO UPDATE
+SET {", ".join(f"{name} = counted.{name} + excluded.{name}" for name in COUNTS)}
+"""  # noqa: S608 - constants
+LEFT = """
+INSERT INTO night_libraries (day, home_isil, unanswered, problem)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[])
+ON CONFLICT (day, home_isil) DO UPDATE SET unanswered = excluded.unanswered, problem = excluded.problem
+"""
+LAST = "SELECT day, started_at, ended_at FROM nights ORDER BY day DESC LIMIT 1"
+LIBRARIES = f"""
+SELECT home_isil, unanswered, problem, {", ".join(COUNTS)}
+FROM night_libraries WHERE day = $1 ORDER BY home_isil
+"""  # noqa: S608 - constants
+
+
+class PostgresNights:
+    """See `nights.Nights`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def begin(self, night: Night, now: datetime) -> None:
+        """See `Nights.begin`."""
+        await self._pool.execute(BEGIN, night.day, now)
+
+    async def due(self, night: Night) -> Mapping[str, int]:
+        """See `Nights.due`."""
+        rows = await self._pool.fetch(COUNT, night.day, night.begins_at)
+        return {row["home_isil"]: row["count"] for row in rows}
+
+    async def page(self, night: Night, home_isil: str, after: UUID, limit: int) -> Sequence[DueGuest]:
+        """See `Nights.page`."""
+        rows = await self._pool.fetch(PAGE, night.day, night.begins_at, home_isil, after, limit)
+        return [_due_guest(row) for row in rows]
+
+    async def record(
+        self, night: Night, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
+    ) -> None:
+        """See `Nights.record`."""
+        outcomes = checks.values()
+        await self._pool.execute(
+            RECORD,
+            night.day,
+            home_isil,
+            list(checks),
+            [each.verdict for each in outcomes],
+            [each.checked_at for each in outcomes],
+            [each.stale for each in outcomes],
+            [",".join(each.reasons) for each in outcomes],
+            *tally.as_dict().values(),
+        )
+
+    async def end(self, night: Night, now: datetime, problems: Mapping[str, str]) -> None:
+        """See `Nights.end`."""
+        left = await self.due(night)
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "UPDATE night_libraries SET unanswered = 0, problem = NULL WHERE day = $1", night.day
+            )
+            await connection.execute(
+                LEFT, night.day, list(left), list(left.values()), [problems.get(isil) for isil in left]
+            )
+            await connection.execute("UPDATE nights SET ended_at = $2 WHERE day = $1", night.day, now)
+
+    async def last(self) -> NightReport | None:
+        """See `Nights.last`."""
+        row = await self._pool.fetchrow(LAST)
+        if row is None:
+            return None
+        libraries = [
+            LibraryNight(isil, Tally(*counts), left, problem)
+            for isil, left, problem, *counts in await self._pool.fetch(LIBRARIES, row["day"])
+        ]
+        return NightReport(Night(row["day"]), row["started_at"], row["ended_at"], libraries)
+
+
+def _due_guest(row: asyncpg.Record) -> DueGuest:
+    guest_id, organisation, status, begin, end, provisional, sealed_card, failed_before = row
+    term = Term(begin, end, provisional)
+    return DueGuest(guest_id, organisation, Status(status), term, Sealed(sealed_card), failed_before)
+
+
+_guests = Gauge("term_check_guests", "Guests asked about in the last night, by what came of it", ["outcome"])
+_left = Gauge("term_check_left_guests", "Guests without an answer in the last night")
+_libraries = Gauge("term_check_left_libraries", "Home libraries with guests without an answer")
+_ended = Gauge("term_check_ended_timestamp_seconds", "When the last nightly run ended; 0 while it goes on")
+
+
+async def measure_last_night(nights: Nights) -> None:
+    """Bring the gauges up to date."""
+    last = await nights.last()
+    if last is None:
+        return
+    for outcome in Tally().as_dict():
+        _guests.labels(outcome).set(sum(library.tally.as_dict()[outcome] for library in last.libraries))
+    left = [library.left for library in last.libraries if library.left]
+    _left.set(sum(left))
+    _libraries.set(len(left))
+    _ended.set(last.ended_at.timestamp() if last.ended_at else 0)

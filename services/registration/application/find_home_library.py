@@ -1,0 +1,68 @@
+"""Find the home library: from the card, or by name and ISIL (R2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from registration.application.dependencies import Registration
+from registration.domain.errors import Candidate
+from registration.domain.text_matching import words_of
+from shared.kernel.library_card import Isil, canonical_card_number, prefix_readings
+
+
+@dataclass(frozen=True, slots=True)
+class HomeLibraryMatch:
+    """One library is filled in; among several the clerk chooses; with none the clerk types the ISIL."""
+
+    match: Literal["one", "ambiguous", "none"]
+    candidates: Sequence[Candidate]
+
+
+async def look_up_home_library(card_number: str, registration: Registration) -> HomeLibraryMatch:
+    """Look up both readings of the card's prefix. Raises MalformedCardNumber."""
+    readings = prefix_readings(canonical_card_number(card_number))
+    found = await registration.card_prefixes.candidates(readings)
+    candidates = as_they_are_now(found, registration.isil_aliases)
+    if not candidates:
+        return HomeLibraryMatch("none", ())
+    return HomeLibraryMatch("one" if len(candidates) == 1 else "ambiguous", candidates)
+
+
+def as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> tuple[Candidate, ...]:
+    """Each library once; one that merged is the one that it is part of now, by that one's own name (R3)."""
+    now: dict[str, Candidate] = {}
+    for candidate in found:
+        known = Isil.parse(candidate.isil)
+        current = known.surviving(aliases)
+        if current.same_library(known):
+            now[current.base] = candidate
+        else:
+            now.setdefault(current.base, replace(candidate, isil=str(current)))
+    return tuple(now.values())
+
+
+MOST = 20  # more than these nobody reads: a clerk types another letter
+
+
+async def search_home_libraries(text: str, registration: Registration) -> Sequence[Candidate]:
+    """Find libraries by parts of the name or a part of the ISIL, whatever case and accents; none for nothing.
+
+    Those of the table of card prefixes, and those that can be asked though the table does not tell of them:
+    it is for their cards that a clerk searches. Some twenty at most.
+    """
+    wanted = text.strip()
+    if not wanted:
+        return ()
+    listed = await registration.card_prefixes.libraries()
+    known = {Isil.parse(candidate.isil).base for candidate in listed}
+    names = registration.home_library_names
+    others = [Candidate(isil, name or isil, "") for isil, name in names.items() if isil not in known]
+    found = [each for each in (*listed, *others) if _fits(wanted, each)]
+    return sorted(found, key=lambda each: (each.name.casefold(), each.isil))[:MOST]
+
+
+def _fits(wanted: str, library: Candidate) -> bool:
+    words, name = words_of(wanted), " ".join(words_of(library.name))
+    return wanted.upper() in library.isil or (bool(words) and all(word in name for word in words))

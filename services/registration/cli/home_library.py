@@ -1,0 +1,100 @@
+"""What `registration home-library` does and shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+from typer import BadParameter
+
+from registration.adapters.home_library.probe import Probe, ProbeStep
+from registration.adapters.home_library.settings import Directory, DirectoryMistake, Library, load_directory
+from registration.domain.verdict import NotFound, Refused, Valid
+from registration.settings import Settings, environment
+from shared.cli.console import show_json
+from shared.cli.running import Failed
+from shared.kernel import amsterdam
+from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
+
+_NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found"}
+
+
+async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_json: bool) -> bool:
+    """Ask one home library about a card, and show every step; whether there was a verdict."""
+    isil, card = _isil(typed_isil), _card(card_number)
+    directory = _directory(settings)
+    home = isil.surviving(directory.aliases).base
+    library = directory.libraries.get(home)
+    if library is None:
+        known = ", ".join(sorted(directory.libraries)) or "none"
+        raise Failed(f"{home} is not in {settings.home_libraries}; there are: {known}.")
+    asked = Probe(library, directory.credentials.get(home), card, amsterdam.today())
+    console = Console(highlight=False, quiet=as_json, soft_wrap=True)
+    _heading(console, isil, home, library)
+    steps = []
+    async for step in asked.steps():
+        steps.append(step)
+        _show(console, step)
+    if as_json:
+        show_json(_as_json(home, library, steps, asked))
+    return asked.verdict is not None
+
+
+def _isil(typed: str) -> Isil:
+    try:
+        return Isil.parse(typed)
+    except MalformedIsil:
+        raise BadParameter("NL- and six digits, as in NL-070288", param_hint="ISIL") from None
+
+
+def _card(typed: str) -> str:
+    try:
+        return canonical_card_number(typed)
+    except MalformedCardNumber:
+        raise BadParameter("1 to 20 digits or letters", param_hint="CARD") from None
+
+
+def _directory(settings: Settings) -> Directory:
+    try:
+        return load_directory(settings.home_libraries, environment())
+    except DirectoryMistake as mistake:
+        raise Failed(f"{mistake}. Correct REGISTRATION_HOME_LIBRARIES.") from None
+
+
+def _heading(console: Console, typed: Isil, home: str, library: Library) -> None:
+    line = Text(home, style="bold")
+    line.append(f"  {library.name}" if library.name else "")
+    line.append(f"  (into which {typed.base} merged)" if typed.base != home else "", style="yellow")
+    line.append(f"  {library.protocol}, {library.encoding}, {'TLS' if library.uses_tls else 'no TLS'}", "dim")
+    console.print(line)
+
+
+def _show(console: Console, step: ProbeStep) -> None:
+    mark = Text("✓ ", style="green") if step.ok else Text("✗ ", style="bold red")
+    line = Text.assemble(mark, f"{step.step:<8}", (f"{1000 * step.seconds:>7.0f} ms", "dim"), "  ")
+    line.append(step.found, style=_colour(step))
+    console.print(line)
+    for frame in step.wire:
+        console.print(Text.assemble("    ", (f"{frame.direction} ", "cyan"), (frame.text, "dim")))
+    if step.advice:
+        console.print(Text.assemble("    ", ("→ ", "yellow"), (step.advice, "yellow")))
+
+
+def _colour(step: ProbeStep) -> str:
+    if not step.ok:
+        return "bold red"
+    if step.step != "verdict":
+        return ""
+    return "bold green" if step.found.startswith("valid;") else "bold yellow"
+
+
+def _as_json(home: str, library: Library, steps: list[ProbeStep], asked: Probe) -> dict[str, Any]:
+    verdict = asked.verdict
+    return {
+        "isil": home,
+        "name": library.name,
+        "verdict": "unavailable" if verdict is None else _NAMES[type(verdict)],
+        "reasons": list(verdict.reasons) if isinstance(verdict, Refused) else [],
+        "steps": steps,
+    }

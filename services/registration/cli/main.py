@@ -1,0 +1,234 @@
+"""The command `registration`. What is heavy is imported by the command that needs it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID, uuid4
+
+import typer
+
+from registration.service_handle import OPERATED, settings_of_command
+from registration.settings import Settings
+from shared.cli import doctor as checks
+from shared.cli import service_handle
+from shared.cli.console import show_json, show_pairs
+from shared.cli.doctor import Step, diagnose
+from shared.cli.events import events_commands
+from shared.cli.parked import parked_commands
+from shared.cli.projections import projection_commands
+from shared.cli.running import Failed, in_loop, run
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Guest borrowing: the registration service.\n\nExample: registration doctor",
+)
+isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes (R2).")
+guests = typer.Typer(no_args_is_help=True, help="Single guests.")
+app.add_typer(isil, name="isil")
+app.add_typer(guests, name="guests")
+home_library = typer.Typer(no_args_is_help=True, help="Home libraries, as this service reaches them (A9).")
+app.add_typer(home_library, name="home-library")
+erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19).")
+app.add_typer(erasures, name="erasures")
+
+
+Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def main() -> None:
+    """The entry point."""
+    run(app, "registration")
+
+
+app.add_typer(events_commands(OPERATED), name="events")
+app.add_typer(parked_commands(OPERATED), name="parked")
+app.add_typer(projection_commands(OPERATED), name="projections")
+
+
+@app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
+def serve() -> None:
+    """The HTTP service, until SIGTERM."""
+    in_loop(_serve(settings_of_command()))
+
+
+@app.command(epilog="Example: registration work")
+def work() -> None:
+    """Relay, consumers and regular tasks, until SIGTERM."""
+    from registration.worker import work as working  # noqa: PLC0415
+
+    in_loop(working(settings_of_command()))
+
+
+@app.command(epilog="Example: registration migrate")
+def migrate(as_json: Json = False) -> None:
+    """Bring the database's schema up to date; running it again changes nothing."""
+    from registration.adapters.tables import SCHEMA  # noqa: PLC0415
+
+    service_handle.migrate(settings_of_command(), SCHEMA, as_json=as_json)
+
+
+@app.command(epilog="Example: registration doctor --json")
+def doctor(as_json: Json = False) -> None:
+    """Show every setting with its source, check every dependency, and say what to do."""
+    if not diagnose(Settings, _steps, as_json=as_json):
+        raise typer.Exit(1)
+
+
+@isil.command("import", epilog="Example: registration isil import isil_card_prefixes.csv")
+def import_prefixes(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV")], as_json: Json = False
+) -> None:
+    """Replace the table of card prefixes by the one in FILE."""
+    from registration.adapters.card_prefixes import PrefixFileMistake, import_file  # noqa: PLC0415
+
+    settings = settings_of_command()
+    try:
+        count = in_loop(import_file(settings.database_url.get_secret_value(), file))
+    except PrefixFileMistake as mistake:
+        raise Failed(f"{mistake}. Nothing was changed.") from None
+    show_json({"prefixes": count}) if as_json else typer.echo(f"{count} prefixes imported.")
+
+
+@app.command(epilog="Example: registration nightly --json")
+def nightly(
+    last: Annotated[bool, typer.Option("--last", help="Only show how the last one went.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask all home libraries about terms, now; again on the same day it asks only who is left (R12)."""
+    from registration.cli.nightly import read_last, run_now, show_night  # noqa: PLC0415
+
+    settings = settings_of_command()
+    report = in_loop(read_last(settings) if last else run_now(settings))
+    show_night(report, as_json=as_json)
+    if not last and not report.is_complete:
+        raise typer.Exit(1)
+
+
+@home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
+def probe(
+    isil: Annotated[str, typer.Argument(help="The home library, such as NL-070288.")],
+    card: Annotated[str, typer.Argument(help="A card number; it is shown, and so is what the library says.")],
+    as_json: Json = False,
+) -> None:
+    """Ask one home library about a card: every step, the wire, the verdict; exit 1 when there is none."""
+    from registration.cli.home_library import probe as probing  # noqa: PLC0415
+
+    if not in_loop(probing(settings_of_command(), isil, card, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+@guests.command("check", epilog="Example: registration guests check 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+def check(guest_id: UUID, as_json: Json = False) -> None:
+    """Ask one guest's home library again about the term (R12)."""
+    outcome = in_loop(_check(settings_of_command(), guest_id))
+    show_json(outcome) if as_json else show_pairs(outcome)
+
+
+@guests.command("show", epilog="Example: registration guests show 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+def show(
+    guest_id: UUID,
+    personal_data: Annotated[
+        bool, typer.Option("--personal-data", help="All that is held about the person (R19).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show one guest of any organisation, with everything that happened to it."""
+    from registration.cli.guests import print_guest, read_guest  # noqa: PLC0415
+
+    held = in_loop(read_guest(settings_of_command(), guest_id))
+    print_guest(held, personal_data=personal_data, as_json=as_json)
+
+
+@guests.command("erase", epilog="Example: registration guests erase 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+def erase(
+    guest_id: UUID,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Destroy all that is personal of one guest, for good (R19)."""
+    from registration.cli.guests import confirm_erasure, erase_guest  # noqa: PLC0415
+
+    confirm_erasure(guest_id, yes=yes)
+    in_loop(erase_guest(settings_of_command(), guest_id))
+    show_json({"guest_id": guest_id, "erased": True}) if as_json else typer.echo("Erased.")
+
+
+@erasures.command("apply", epilog="Example: registration erasures apply")
+def apply(as_json: Json = False) -> None:
+    """Destroy again what a restored backup brought back, by REGISTRATION_ERASURE_LEDGER; safe to repeat."""
+    from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
+
+    service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
+
+
+async def _serve(settings: Settings) -> None:
+    from registration.bootstrap import http_app, open_service  # noqa: PLC0415
+    from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
+    from shared.web.server import serve as serving  # noqa: PLC0415
+
+    with stop_signals() as stopping:
+        async with open_service(settings) as service:
+            await serving(http_app(service, stopping), settings.host, settings.port, stopping)
+
+
+async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
+    from registration.application.check_term import check_term  # noqa: PLC0415
+    from registration.application.dependencies import Context  # noqa: PLC0415
+    from registration.application.show_guest import show_guest  # noqa: PLC0415
+    from registration.bootstrap import open_service  # noqa: PLC0415
+    from registration.domain.guest import Guest  # noqa: PLC0415
+    from shared.event_log import Metadata  # noqa: PLC0415
+
+    async with open_service(settings) as service:
+        registration = service.registration
+        guest = await registration.store.find(Guest, guest_id)
+        if guest is None:
+            raise Failed(f"There is no guest {guest_id}: look it up at the counter.")
+        context = Context(guest.state.organisation, Metadata("operator", uuid4()))
+        await check_term(guest_id, context, registration)
+        view = await show_guest(guest_id, context.organisation, registration)
+    return {
+        "guest_id": view.guest_id,
+        "verdict": view.home.verdict,
+        "status": view.status,
+        "header": view.header,
+        "term_end": view.term.end,
+        "stale": view.term.stale,
+    }
+
+
+def _steps(settings: Settings) -> list[Step]:
+    from registration.adapters.tables import SCHEMA  # noqa: PLC0415
+
+    return [
+        *checks.database(settings, SCHEMA, "registration"),
+        *checks.files(settings),
+        checks.organisations(settings.organisations, Settings.prefix()),
+        Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),
+        checks.sign_in(settings),
+        Step(
+            "counter's pages",
+            partial(_counter_pages, settings),
+            "correct REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
+        ),
+        checks.broker(settings),
+        checks.other_service("identity", settings.identity_url),
+    ]
+
+
+async def _counter_pages(settings: Settings) -> str:
+    if settings.oidc_client_id is None:
+        return "none: REGISTRATION_OIDC_CLIENT_ID is not set"
+    from registration.bootstrap import sign_in_of  # noqa: PLC0415
+
+    await sign_in_of(settings).ready()
+    return f"{settings.counter_url}, sign-in at {settings.oidc_issuer}"
+
+
+async def _home_libraries(settings: Settings) -> str:
+    from registration.adapters.home_library.settings import load_directory  # noqa: PLC0415
+    from registration.settings import environment  # noqa: PLC0415
+
+    directory = load_directory(settings.home_libraries, environment())
+    return f"{len(directory.libraries)} in {settings.home_libraries}"

@@ -1,0 +1,192 @@
+"""The counter's words for the codes of the services: Dutch first, English second."""
+
+from collections.abc import Callable, Mapping
+
+from registration.domain.login_link import LinkState, LoginLink
+
+Texts = tuple[str, str]
+Say = Callable[[str, str], str]
+
+HOME_REASONS: Mapping[str, Texts] = {
+    "expired-subscription": ("het abonnement is verlopen", "the subscription has expired"),
+    "blocked": ("de klant is geblokkeerd", "the patron is blocked"),
+    "card-lost": ("de pas is als verloren gemeld", "the card was reported lost"),
+    "fines": ("er staat een boete te lang open", "a fine has been open for too long"),
+    "fees": ("er staan kosten te lang open", "fees have been open for too long"),
+    "overdue": ("er zijn materialen te laat", "items are overdue"),
+    "too-many-charged": ("er is te veel tegelijk geleend", "too many items are on loan"),
+    "too-many-renewals": ("er is te vaak verlengd", "there were too many renewals"),
+    "too-many-claims": ("er is te vaak teruggave geclaimd", "too many items were claimed returned"),
+    "too-many-lost": ("er zijn te veel materialen verloren", "too many items were lost"),
+    "recall-overdue": ("een teruggevraagd exemplaar is te laat", "a recalled item is overdue"),
+    "billed": ("er staat een rekening open", "there is an open bill"),
+    "guest-subscription": (
+        "het abonnement daar is zelf een gastabonnement",
+        "the subscription there is itself a guest subscription",
+    ),
+}
+
+LINK_REFUSALS: Mapping[str, Texts] = {
+    "unknown-account": ("dit inlogaccount bestaat niet", "there is no such login account"),
+    "account-in-use": (
+        "dit inlogaccount is al aan een andere gastlener gekoppeld",
+        "this login account is linked to another guest",
+    ),
+    "username-taken": ("deze gebruikersnaam is al in gebruik", "this username is taken"),
+    "malformed-username": ("deze gebruikersnaam kan niet", "this username is not possible"),
+}
+
+LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
+    LinkState.NONE: ("info", ("Geen inlogaccount", "No login account")),
+    LinkState.PENDING: ("warning", ("Koppeling in behandeling …", "The link is being made …")),
+    LinkState.LINKED: (
+        "success",
+        (
+            "Inlogaccount gekoppeld: de klant kan nu inloggen.",
+            "Login account linked: the patron can log in now.",
+        ),
+    ),
+    LinkState.REFUSED: ("error", ("Niet gekoppeld", "Not linked")),
+    LinkState.TOO_LATE: (
+        "warning",
+        (
+            "Te laat gekoppeld: de klant had hier al eerder ingelogd. Inloggen blijft werken.",
+            "Linked too late: the patron had logged in here before. Logging in goes on working.",
+        ),
+    ),
+}
+
+HAPPENED: Mapping[str, Texts] = {
+    "guest-registered": ("Ingeschreven", "Registered"),
+    "lending-strips-granted": ("Leenstrips bijgeschreven", "Lending strips granted"),
+    "term-confirmed": ("Looptijd van thuis overgenomen", "Term taken from home"),
+    "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
+    "guest-suspended": ("Geblokkeerd", "Suspended"),
+    "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "guest-reregistered": ("Opnieuw ingeschreven", "Registered again"),
+    "login-account-link-requested": ("Koppelen gevraagd", "Link asked for"),
+    "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
+    "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
+    "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
+    "guest-deregistered": ("Uitgeschreven", "Deregistered"),
+    "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
+    "duplicate-merged": ("Een dubbele inschrijving opgenomen", "Took in a double record"),
+    "personal-data-erased": ("Persoonsgegevens gewist", "Personal data erased"),
+}
+
+
+def reason_of(code: str, say: Say) -> str:
+    """Why home refuses; a reason without words as it is."""
+    return say(*HOME_REASONS.get(code, (code, code)))
+
+
+def because(reason: str, say: Say) -> str:
+    """The reason of an event: codes of the services in words, what a clerk wrote as it is."""
+    known = {**HOME_REASONS, **LINK_REFUSALS}
+    return ", ".join(say(*known.get(code, (code, code))) for code in reason.split(", "))
+
+
+def happened(what: str, say: Say) -> str:
+    """What an event of the history is called."""
+    return say(*HAPPENED.get(what, (what, what)))
+
+
+def link_words(link: LoginLink, say: Say) -> tuple[str, str]:
+    """How the link stands: the kind of alert, and its text with the reason for a refusal."""
+    kind, texts = LINK_STATES[link.state]
+    if link.state is not LinkState.REFUSED or not link.reason:
+        return kind, say(*texts)
+    return kind, f"{say(*texts)}: {say(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}."
+
+
+NEXT_STEPS: dict[str, tuple[str, str]] = {
+    "guest-refused": (
+        "De klant moet contact opnemen met de eigen bibliotheek.",
+        "The patron has to contact their own library.",
+    ),
+    "chained-guest": (
+        "Vraag naar de pas van de bibliotheek waar de klant zelf lid is.",
+        "Ask for the card of the library where the patron is a member.",
+    ),
+    "own-library": (
+        "Een eigen lid kan geen gastlener worden: help de klant als reguliere klant.",
+        "A member of your own cannot be a guest: help them as a regular patron.",
+    ),
+    "malformed-card-number": (
+        "Scan de pas opnieuw, of typ het nummer over.",
+        "Scan again, or type the number.",
+    ),
+    "malformed-isil": (
+        "Controleer de ISIL-code, of zoek de bibliotheek op naam.",
+        "Check the ISIL code, or look for the library by name.",
+    ),
+    "home-patron-not-found": (
+        "Controleer pasnummer en ISIL-code: hoort de pas bij deze bibliotheek?",
+        "Check card number and ISIL code: does the card belong to this library?",
+    ),
+    "unknown-home-library": (
+        "Controleer de ISIL-code. Doet deze bibliotheek mee aan landelijk lenen?",
+        "Check the ISIL code. Does this library take part?",
+    ),
+    "home-library-unavailable": (
+        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
+        "What you filled in is still there. Press the same button again in a moment.",
+    ),
+    "login-accounts-unavailable": (
+        "Zoek het zo nog eens, of schrijf nu in zonder inlogaccount en koppel het later.",
+        "Search again in a moment, or register without a login account now and link it later.",
+    ),
+    "overloaded": (
+        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
+        "What you filled in is still there. Press the same button again in a moment.",
+    ),
+    "database-unavailable": (
+        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
+        "What you filled in is still there. Press the same button again in a moment.",
+    ),
+    "wrong-patron-type": ("Zet het klanttype terug op 04.", "Set the patron type back to 04."),
+    "not-expired": (
+        "De gastlener is geldig: u hoeft niets te doen.",
+        "The guest is valid: nothing needs doing.",
+    ),
+    "already-linked": (
+        "Ontkoppel op het tabblad Inlogaccount eerst het huidige account.",
+        "Unlink the present account first, on the tab Login account.",
+    ),
+    "no-longer-registered": (
+        "Scan de pas en schrijf de klant opnieuw in.",
+        "Scan the card and register afresh.",
+    ),
+    "unknown-branch": ("Kies bovenaan uw vestiging.", "Choose your branch at the top."),
+    "idempotency-key-reused": (
+        "Laad de pagina opnieuw: dit formulier is al eens verstuurd.",
+        "Reload the page: this form was sent before.",
+    ),
+    "guest-not-found": (
+        "Zoek de gastlener op pas, naam of geboortedatum.",
+        "Look for the guest by card, name or date of birth.",
+    ),
+    "form-not-ours": (
+        "Ga naar de vorige pagina, laad die opnieuw en vul het formulier nog eens in.",
+        "Go back to the page before, reload it and fill in the form again.",
+    ),
+    "wrong-scope": ("Meld u af en met een ander account weer aan.", "Sign out, and in with another account."),
+    "internal-error": (
+        "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
+        "Try again. If it goes on, report the reference below to your administrator.",
+    ),
+    "not-held": ("Ga terug naar beheer.", "Go back to the operators' page."),
+    "only-waiting": (
+        "Wacht, of kies op de beheerpagina Opnieuw proberen.",
+        "Wait, or choose Try again on the operators' page.",
+    ),
+    "rebuild-running": ("Wacht tot dat klaar is.", "Wait until that is done."),
+    "no-such-page": ("Ga naar de balie en zoek vandaar verder.", "Go to the counter, and look from there."),
+    "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
+}
+OTHERWISE = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
+
+
+def next_step(code: str, say: Callable[[str, str], str]) -> str:
+    """What to do after the problem with this code."""
+    return say(*NEXT_STEPS.get(code, OTHERWISE))

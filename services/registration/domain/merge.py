@@ -1,0 +1,140 @@
+"""Whether two guests are one person, so that one becomes a merged record of the other (R18)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from registration.domain.guest import Guest
+from registration.domain.term_check import Status
+from registration.domain.text_matching import address_of, surname_of
+from registration.domain.verdict import PatronDetails
+from shared.kernel.rules import RuleBroken
+
+
+class MergeBlocked(RuleBroken):
+    """These two guests cannot be merged.
+
+    R18. `reason`: for programs.
+    """
+
+    reason = "blocked"
+
+
+class DifferentBirthDates(MergeBlocked):
+    """These two were not born on the same day: they are not one person.
+
+    R18.
+    """
+
+    reason = "different-birth-dates"
+
+
+class NothingEqual(MergeBlocked):
+    """Nothing shows that these two are one person: neither home card, nor surname, birth date and address.
+
+    R18.
+    """
+
+    reason = "nothing-equal"
+
+
+class MergedWithItself(MergeBlocked):
+    """These are one and the same record.
+
+    R18.
+    """
+
+    reason = "same-guest"
+
+
+class MergedBefore(MergeBlocked):
+    """This record was merged into another one before.
+
+    R18.
+    """
+
+    reason = "merged-before"
+
+
+class MergedIntoSignpost(MergeBlocked):
+    """The other record was itself merged into another one: merge into that one.
+
+    R18.
+    """
+
+    reason = "into-signpost"
+
+
+class MergedIntoDeregistered(MergeBlocked):
+    """The other record was deregistered: merge it into this one instead.
+
+    R18, R21.
+    """
+
+    reason = "into-deregistered"
+
+
+class MergedWithErased(MergeBlocked):
+    """The personal data of one of these two was destroyed: nothing shows any more that they are one person.
+
+    R18, R19.
+    """
+
+    reason = "erased"
+
+
+class Sameness(StrEnum):
+    """What shows that two guests are one person."""
+
+    HOME_CARD = "home-card"
+    NAME_BIRTH_DATE_ADDRESS = "surname-birth-date-address"
+
+
+@dataclass(frozen=True, slots=True)
+class Particulars:
+    """What is compared. `person_refs`: of all card numbers that home knows the person by, or knew."""
+
+    person_refs: frozenset[str]
+    details: PatronDetails
+
+
+def may_be_merged(guest: Guest, into: Guest) -> None:
+    """Check what needs no personal data.
+
+    Raises MergedWithItself, MergedWithErased, MergedBefore, MergedIntoSignpost, MergedIntoDeregistered.
+    """
+    if guest.id == into.id:
+        raise MergedWithItself
+    if Status.ERASED in {guest.state.status, into.state.status}:
+        raise MergedWithErased
+    if guest.state.merged_into is not None:
+        raise MergedBefore
+    if into.state.merged_into is not None:
+        raise MergedIntoSignpost
+    if into.state.status is Status.DEREGISTERED:
+        raise MergedIntoDeregistered
+
+
+def same_person(one: Particulars, other: Particulars) -> Sameness:
+    """Say what shows that these are one person; an unknown birth date shows nothing, and blocks nothing.
+
+    Raises DifferentBirthDates (whatever else is equal), NothingEqual.
+    """
+    born, other_born = one.details.birth_date, other.details.birth_date
+    if born and other_born and born != other_born:
+        raise DifferentBirthDates
+    if one.person_refs & other.person_refs:
+        return Sameness.HOME_CARD
+    if born and other_born and _same_name_and_address(one.details, other.details):
+        return Sameness.NAME_BIRTH_DATE_ADDRESS
+    raise NothingEqual
+
+
+def _same_name_and_address(one: PatronDetails, other: PatronDetails) -> bool:
+    surname, address = surname_of(one.name), address_of(one.address or "")
+    return (
+        bool(surname and address)
+        and surname == surname_of(other.name)
+        and address == address_of(other.address or "")
+    )

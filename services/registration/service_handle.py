@@ -1,0 +1,54 @@
+"""What the commands of both services must know of registration; opened only by who needs it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from registration.settings import Settings
+from shared.cli.service_handle import OperatedService
+
+if TYPE_CHECKING:
+    from shared.event_log.export import TransferredTable
+    from shared.messaging.inbox import Inbox
+    from shared.projections import View
+    from shared.projections.rebuild import Source
+
+
+def settings_of_command() -> Settings:
+    """The settings, and logging as they say."""
+    from shared.platform.logging import configure_logging  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    configure_logging("registration", settings.log_level)
+    return settings
+
+
+def _transferred_tables() -> "Sequence[TransferredTable]":
+    from registration.adapters.tables import TRANSFERRED_TABLES  # noqa: PLC0415
+
+    return TRANSFERRED_TABLES
+
+
+@asynccontextmanager
+async def _inbox() -> "AsyncIterator[Inbox]":
+    from registration.bootstrap import open_service  # noqa: PLC0415
+
+    async with open_service(settings_of_command()) as service:
+        yield service.inbox
+
+
+def _views() -> "Sequence[View]":
+    from registration.read_models import VIEWS  # noqa: PLC0415
+
+    return VIEWS
+
+
+def _view_source() -> "Source":
+    from registration.bootstrap import view_source  # noqa: PLC0415
+
+    return view_source(settings_of_command())
+
+
+OPERATED = OperatedService(
+    "registration", settings_of_command, _transferred_tables, _inbox, _views, _view_source
+)

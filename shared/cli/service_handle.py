@@ -1,0 +1,77 @@
+"""What the commands that both services have must know of a service, and the simplest of these commands."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from shared.cli.console import show_json
+from shared.cli.running import Failed, in_loop
+from shared.platform.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from shared.event_log.export import TransferredTable
+    from shared.messaging.inbox import Inbox
+    from shared.projections import View
+    from shared.projections.rebuild import Source
+
+
+@dataclass(frozen=True, slots=True)
+class OperatedService:
+    """One service, at the command line. Everything is opened only by the command that needs it."""
+
+    name: str
+    settings: Callable[[], ServiceSettings]
+    transferred_tables: Callable[[], "Sequence[TransferredTable]"]
+    inbox: Callable[[], "AbstractAsyncContextManager[Inbox]"]
+    views: Callable[[], "Sequence[View]"]
+    view_source: Callable[[], "Source"]
+
+
+@asynccontextmanager
+async def database_of(settings: ServiceSettings) -> AsyncIterator["asyncpg.Pool"]:
+    """The service's database, for one command."""
+    from shared.platform.postgres import open_pool  # noqa: PLC0415
+
+    async with await open_pool(settings.database_url.get_secret_value(), min_size=1, max_size=2) as pool:
+        yield pool
+
+
+K = TypeVar("K", bound=ServiceSettings)
+S = TypeVar("S")
+
+
+def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    """Bring the schema up to date, and say which scripts ran."""
+    from shared.platform import postgres  # noqa: PLC0415
+
+    ran = in_loop(postgres.migrate(settings.database_url.get_secret_value(), schema))
+    if as_json:
+        show_json({"ran": ran})
+    else:
+        typer.echo("\n".join(ran) or "The schema is up to date.")
+
+
+def apply_erasures(
+    settings: K,
+    open_service: Callable[[K], AbstractAsyncContextManager[S]],
+    erase_again: Callable[[S], Awaitable[int]],
+    *,
+    as_json: bool,
+) -> None:
+    """Destroy again what the ledger of erasures knows as destroyed, and say of how many."""
+    if settings.erasure_ledger is None:
+        raise Failed(
+            f"{settings.prefix()}ERASURE_LEDGER is not set: there is no ledger of erasures to apply."
+        )
+
+    async def applied() -> int:
+        async with open_service(settings) as service:
+            return await erase_again(service)
+
+    count = in_loop(applied())
+    show_json({"erased": count}) if as_json else typer.echo(f"{count} erased again.")

@@ -1,0 +1,30 @@
+"""The event log as a file, and back: JSON Lines under a chained seal, personal data still sealed.
+
+Line 1 is the header; then come the events in order, the rows of the side tables, and a footer that counts.
+"""
+
+from shared.event_log.export.exporting import export_log
+from shared.event_log.export.format import (
+    FileRefused,
+    LogNotEmpty,
+    Progress,
+    Terms,
+    Transferred,
+    TransferredTable,
+    sealing_keys,
+)
+from shared.event_log.export.importing import import_log
+from shared.event_log.readable import Opener
+
+__all__ = [
+    "FileRefused",
+    "LogNotEmpty",
+    "Opener",
+    "Progress",
+    "Terms",
+    "Transferred",
+    "TransferredTable",
+    "export_log",
+    "import_log",
+    "sealing_keys",
+]

@@ -1,0 +1,119 @@
+"""Library cards: ISIL (R3), card number (R1), reference of the holder. One reading for both services."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from shared.kernel.rules import RuleBroken
+
+_CARD_NUMBER = re.compile(r"[0-9A-Za-z]{1,20}")
+_PREFIX = re.compile(r"[0-9]{4}")
+_ISIL = re.compile(r"NL-[0-9]{6}(?:[0-9]{4})?")
+_BASE_LENGTH = len("NL-") + 6
+
+
+class MalformedCardNumber(RuleBroken):
+    """This is not a card number: it has 1 to 20 letters and digits.
+
+    R1.
+    """
+
+
+class MalformedIsil(RuleBroken):
+    """This is not an ISIL code: it reads NL- and 6 digits, sometimes 4 more.
+
+    R3.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Isil:
+    """A well-formed ISIL, the international code of a library (ISO 15511), in upper case.
+
+    Create one with `Isil.parse`; `str()` returns the code.
+    """
+
+    code: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an ISIL in either case; only spaces are trimmed. Raises MalformedIsil (`L-070288`)."""
+        code = text.strip(" ").upper()
+        if _ISIL.fullmatch(code) is None:
+            raise MalformedIsil
+        return cls(code)
+
+    @property
+    def base(self) -> str:
+        """`NL-` and six digits: two ISILs are compared on this part, without the location behind it."""
+        return self.code[:_BASE_LENGTH]
+
+    def same_library(self, other: Isil) -> bool:
+        """Return whether both have the same six-digit base (R3)."""
+        return self.base == other.base
+
+    def surviving(self, aliases: Mapping[str, str]) -> Isil:
+        """Return the library that this one merged into, or itself (R3).
+
+        `aliases` maps the base of a merged library to the base of the library that it is part of now. A
+        library may merge several times, so aliases are followed to the end. A cycle in the alias table
+        returns the ISIL unchanged.
+        """
+        base = self.base
+        seen = {base}
+        while base in aliases:
+            base = aliases[base]
+            if base in seen:
+                return self
+            seen.add(base)
+        return self if base == self.base else Isil(base)
+
+    def __str__(self) -> str:
+        return self.code
+
+
+def isil_base(text: str) -> str:
+    """Read an ISIL and return its six-digit base. Raises MalformedIsil."""
+    return Isil.parse(text).base
+
+
+def canonical_card_number(text: str) -> str:
+    """Return the card number in `text`, leading zeros kept (R1).
+
+    Only spaces are trimmed: a CR, a tab or any other control character is refused, because the number goes
+    into a line protocol. Raises MalformedCardNumber.
+    """
+    card_number = text.strip(" ")
+    if _CARD_NUMBER.fullmatch(card_number) is None:
+        raise MalformedCardNumber
+    return card_number
+
+
+def prefix_readings(card_number: str) -> tuple[str, ...]:
+    """Return the prefixes under which this card may be listed in the ISIL table (R2), without repeats.
+
+    Digits 2-5 first; then digits 1-4, for cards without a leading digit. The card does not show which of
+    the two applies, so both are looked up. A reading that is not four digits cannot be in the table.
+    """
+    readings = (card_number[1:5], card_number[0:4])
+    return tuple(dict.fromkeys(reading for reading in readings if _PREFIX.fullmatch(reading)))
+
+
+def is_prefix(text: str) -> bool:
+    """Return whether `text` has the form of a card prefix: four digits (R2)."""
+    return _PREFIX.fullmatch(text) is not None
+
+
+def person_ref(key: bytes, home_isil_base: str, card_number: str) -> str:
+    """Return the reference of the holder of a home library's card: HMAC-SHA-256, 64 hexadecimal digits.
+
+    `home_isil_base` is the ISIL's six-digit base (R3), `card_number` the canonical number (R1). Both services
+    hold the same key, so both compute the same reference. Without the key a card cannot be found from it.
+    """
+    named = f"{home_isil_base}|{card_number}"  # "|" is in neither, so two pairs never look the same
+    return hmac.new(key, named.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,108 @@
+"""PostgreSQL: a pool of connections, one connection kept for a task, and bringing a schema up to date."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import asyncpg
+
+# The event log numbers its events under a lock; that is only right when every statement sees what was
+# committed before it, whatever the database or the role was set to. Durable always means durable.
+SERVER_SETTINGS = {"default_transaction_isolation": "read committed", "synchronous_commit": "on"}
+CONNECT_SECONDS = 10.0
+
+MIGRATIONS_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name text PRIMARY KEY,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
+    """Open a pool; close it after all that uses it (`async with await open_pool(...)`).
+
+    An event log keeps three of its connections for itself.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        timeout=CONNECT_SECONDS,
+        server_settings=SERVER_SETTINGS,
+    )
+
+
+async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
+    """Run the scripts (name, SQL) that this database has not seen yet; answer their names.
+
+    Each runs in its own transaction and once only; two that migrate at the same time queue up.
+    """
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(hashtext('schema migrations'))")
+        await connection.execute(MIGRATIONS_TABLE)
+        seen = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+        missing = [(name, script) for name, script in scripts if name not in seen]
+        for name, script in missing:
+            async with connection.transaction():
+                await connection.execute(script)
+                await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
+        return [name for name, _ in missing]
+    finally:
+        await connection.close()
+
+
+Connection = asyncpg.pool.PoolConnectionProxy
+
+# Not the statement's fault: the server is away, full, restarting or switching over, or chose us as the victim
+# of a deadlock. The same statement may succeed later.
+TRANSIENT = (
+    OSError,  # includes TimeoutError
+    asyncpg.InternalClientError,  # the server said goodbye between two statements
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same statement may succeed later, or on another connection."""
+    if isinstance(error, asyncpg.InterfaceError):
+        # Our own wrong arguments are a ValueError as well; the others say that the connection is closed.
+        return not isinstance(error, ValueError)
+    return isinstance(error, TRANSIENT)
+
+
+class HeldConnection:
+    """A pool's connection for one task's own use."""
+
+    def __init__(self, pool: asyncpg.Pool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    async def get(self) -> Connection:
+        """Give the connection; take one from the pool when there is none, or when it was lost."""
+        if self._connection is not None and self._connection.is_closed():
+            await self.drop()
+        if self._connection is None:
+            self._connection = await self._pool.acquire(timeout=self._timeout)
+        return self._connection
+
+    async def drop(self) -> None:
+        """Close the connection for good: after an error nobody knows what it is in the middle of."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # One that the server closed has gone back to the pool by itself, and says so by an error.
+            with contextlib.suppress(asyncpg.InterfaceError):
+                connection.terminate()
+
+    async def give_back(self) -> None:
+        """Give the connection back to the pool."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await self._pool.release(connection)

@@ -1,0 +1,43 @@
+"""Secrets in files: key files, and the bearer token with which one service calls the other."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+
+KEY_BYTES = 32
+
+
+class MalformedKeyFile(ValueError):
+    """A key file must hold one or more lines of 32 bytes in base64 each."""
+
+
+def read_key_file(path: Path | str) -> list[bytes]:
+    """Read the keys of a file, newest first; MalformedKeyFile names the file and never shows a key."""
+    lines = [line.strip() for line in Path(path).read_text("ascii").splitlines() if line.strip()]
+    try:
+        keys = [base64.b64decode(line, validate=True) for line in lines]
+    except binascii.Error:
+        keys = []
+    if not keys or any(len(key) != KEY_BYTES for key in keys):
+        raise MalformedKeyFile(f"{path}: one or more lines of 32 bytes in base64 are needed")
+    return keys
+
+
+class ServiceToken:
+    """The token in a file, read anew whenever the file has changed: it can be renewed without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at: tuple[int, int] | None = None
+        self._token = ""
+
+    def __call__(self) -> str:
+        """The token of this moment; raises `OSError` when there is no file."""
+        status = self._path.stat()
+        version = (status.st_mtime_ns, status.st_ino)
+        if version != self._read_at:
+            self._token = self._path.read_text("ascii").strip()
+            self._read_at = version
+        return self._token
