@@ -52,7 +52,7 @@ def database(databases: Databases) -> str:
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RabbitMQ]:
     """Our own RabbitMQ node, of the installed server (installed now where apt-get can)."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        install_rabbitmq(say=print)
+        install_rabbitmq(translate=print)
     node = RabbitMQ(Path(tmp_path_factory.mktemp("rabbitmq")))
     node.start()
     yield node

@@ -19,7 +19,7 @@ from identity.adapters.username_index import PostgresUsernames
 from identity.application.dependencies import (
     AccountDirectory,
     Clock,
-    Identity,
+    Dependencies,
     Organisations,
     RegistrationFeed,
     SystemClock,
@@ -47,7 +47,7 @@ from shared.platform.lifecycle import Task, every
 from shared.platform.postgres import open_pool
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
-from shared.projections.live import measure_views
+from shared.projections.live import update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import JwksKeys, TokenVerifier, keys_of
@@ -78,7 +78,7 @@ class Service:
     pool: asyncpg.Pool
     log: EventLog
     to_message: ToMessage
-    identity: Identity
+    deps: Dependencies
     own_feed: LogFeed
     registration_feed: Feed
     inbox: Inbox
@@ -98,7 +98,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         log = await opened.enter_async_context(PostgresEventLog(pool))
         store = AggregateStore(log, make_mapper())
         to_message = published_messages(store)
-        identity = Identity(
+        deps = Dependencies(
             store=store,
             data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
@@ -115,10 +115,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             pool=pool,
             log=log,
             to_message=to_message,
-            identity=identity,
+            deps=deps,
             own_feed=LogFeed(log, to_message),
             registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_guest_event, identity=identity)),
+            inbox=Inbox(pool, registration_feed, partial(receive_guest_event, deps=deps)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
         )
@@ -129,13 +129,13 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     from identity.api.app import identity_app  # noqa: PLC0415 - the worker must not wait for routes
 
     return identity_app(
-        identity=service.identity,
+        deps=service.deps,
         apply_now=service.inbox.apply_now,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        measures=(service.inbox.held.count, partial(measure_views, service.pool, VIEWS)),
+        metrics_updates=(service.inbox.parked.count, partial(update_view_metrics, service.pool, VIEWS)),
         stopping=stopping,
     )
 
@@ -154,7 +154,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
 
 async def erase_again(service: Service) -> int:
     """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
-    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.identity)
+    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 
 def view_source(settings: Settings) -> Source:

@@ -16,20 +16,24 @@ from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import Directory, load_directory
 from registration.adapters.identity_client import IdentityApi
 from registration.adapters.messages import published_messages
-from registration.adapters.nightly_checks import PostgresNights, PostgresTermChecks, measure_last_night
+from registration.adapters.nightly_checks import (
+    PostgresNightlyChecks,
+    PostgresTermChecks,
+    update_nightly_metrics,
+)
 from registration.adapters.registration_index import PostgresRegistrations
 from registration.adapters.tables import schema_is_there
-from registration.application.apply_retention import forget_ended_guests
+from registration.application.apply_retention import apply_retention
 from registration.application.dependencies import (
     Clock,
+    Dependencies,
     HomeLibraries,
     LoginAccounts,
     Organisation,
-    Registration,
     SystemClock,
 )
 from registration.application.erase_guest import apply_erasures
-from registration.application.nightly_check import run_when_it_is_night
+from registration.application.nightly_check import run_when_due
 from registration.application.receive_message import receive_link_answer
 from registration.read_models import VIEWS
 from registration.read_models.ended_guests import EndedGuests
@@ -56,7 +60,7 @@ from shared.platform.postgres import open_pool
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
 from shared.projections.background_rebuild import BackgroundRebuilds
-from shared.projections.live import measure_views
+from shared.projections.live import update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import JwksKeys, TokenVerifier, keys_of
@@ -92,8 +96,8 @@ class Service:
     pool: asyncpg.Pool
     log: EventLog
     to_message: ToMessage
-    registration: Registration
-    nights: PostgresNights
+    deps: Dependencies
+    nightly_checks: PostgresNightlyChecks
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
@@ -115,7 +119,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         log = await opened.enter_async_context(PostgresEventLog(pool))
         store = AggregateStore(log, make_mapper())
         to_message = published_messages(store)
-        registration = Registration(
+        deps = Dependencies(
             store=store,
             data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
             home_libraries=replaced.home_libraries or _home_libraries(directory, opened),
@@ -137,11 +141,11 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             pool=pool,
             log=log,
             to_message=to_message,
-            registration=registration,
-            nights=PostgresNights(pool),
+            deps=deps,
+            nightly_checks=PostgresNightlyChecks(pool),
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_link_answer, registration=registration)),
+            inbox=Inbox(pool, identity_feed, partial(receive_link_answer, deps=deps)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
@@ -153,16 +157,19 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     from registration.api.app import registration_app  # noqa: PLC0415 - the worker must not wait for routes
     from registration.counter_ui.app import add_counter_ui  # noqa: PLC0415
 
-    views, night = partial(measure_views, service.pool, VIEWS), partial(measure_last_night, service.nights)
+    views, nightly = (
+        partial(update_view_metrics, service.pool, VIEWS),
+        partial(update_nightly_metrics, service.nightly_checks),
+    )
     app = registration_app(
-        registration=service.registration,
+        deps=service.deps,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         directory=GuestDirectory(service.pool),
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        measures=(service.inbox.held.count, views, night),
+        metrics_updates=(service.inbox.parked.count, views, nightly),
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
@@ -197,7 +204,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
         pool=service.pool,
         inbox=service.inbox,
         identity_feed=service.identity_feed,
-        nights=service.nights,
+        nightly_checks=service.nightly_checks,
         with_broker=settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
@@ -227,12 +234,12 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
 
 async def erase_again(service: Service) -> int:
     """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
-    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.registration)
+    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 
 def _nights(service: Service) -> Task:
     starts_at, leases = service.settings.nightly_at, Leases(service.pool)
-    look = partial(run_when_it_is_night, starts_at, service.nights, leases, service.registration)
+    look = partial(run_when_due, starts_at, service.nightly_checks, leases, service.deps)
     return partial(every, LOOK_AT_THE_CLOCK_EVERY, look)
 
 
@@ -240,7 +247,7 @@ def _retention(service: Service) -> Mapping[str, Task]:
     """Two at once do no harm: whom one has erased is nobody whose registration ended."""
     if (days := service.settings.retention_days) is None:
         return {}
-    forget = partial(forget_ended_guests, days, EndedGuests(service.pool), service.registration)
+    forget = partial(apply_retention, days, EndedGuests(service.pool), service.deps)
     return {"retention": partial(every, FORGET_ENDED_EVERY, forget)}
 
 

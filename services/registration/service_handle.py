@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from registration.settings import Settings
-from shared.cli.service_handle import OperatedService
+from shared.cli.service_handle import ServiceHandle
 
 if TYPE_CHECKING:
     from shared.event_log.export import TransferredTable
@@ -49,6 +49,6 @@ def _view_source() -> "Source":
     return view_source(settings_of_command())
 
 
-OPERATED = OperatedService(
+SERVICE = ServiceHandle(
     "registration", settings_of_command, _transferred_tables, _inbox, _views, _view_source
 )

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop
-from shared.platform.settings import ServiceSettings, SettingShown, SettingsWrong, shown
+from shared.kernel.errors import ConfigurationError
+from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 S = TypeVar("S", bound=ServiceSettings)
 STEP_SECONDS = 5.0
@@ -43,7 +44,7 @@ def diagnose(kind: type[S], steps_for: Callable[[S], Sequence[Step]], *, as_json
     """Examine the service with its settings, print it all; whether everything vital is well."""
     try:
         findings = in_loop(examine(steps_for(kind.from_environment())))
-    except SettingsWrong as error:
+    except ConfigurationError as error:
         findings = [Finding("settings", ok=False, vital=True, found=str(error), advice="")]
     return report(kind, findings, as_json=as_json)
 

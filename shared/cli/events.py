@@ -14,11 +14,11 @@ import typer
 
 from shared.cli.console import progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop, operator_at_work
-from shared.cli.service_handle import OperatedService, database_of
+from shared.cli.service_handle import ServiceHandle, database_of
 from shared.platform.settings import ServiceSettings
 
 if TYPE_CHECKING:
-    from shared.event_log.export import Opener, Terms
+    from shared.event_log.export import Decrypter, Terms
     from shared.event_log.reading import Listed
 
 
@@ -83,7 +83,7 @@ def file_to_read(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def write_log(service: OperatedService, path: Path, *, decrypt: bool) -> dict[str, Any]:
+def write_log(service: ServiceHandle, path: Path, *, decrypt: bool) -> dict[str, Any]:
     """Export the log; what was exported."""
     settings = service.settings()
     opener = in_loop(_opener(settings)) if decrypt else None
@@ -91,7 +91,7 @@ def write_log(service: OperatedService, path: Path, *, decrypt: bool) -> dict[st
         return in_loop(_export(settings, _terms(service, settings), file, opener))
 
 
-def read_log(service: OperatedService, path: Path) -> dict[str, Any]:
+def read_log(service: ServiceHandle, path: Path) -> dict[str, Any]:
     """Import a log; what was imported. Raises Failed, and then nothing was."""
     from shared.event_log.export import FileRefused, LogNotEmpty  # noqa: PLC0415
 
@@ -108,19 +108,19 @@ def read_log(service: OperatedService, path: Path) -> dict[str, Any]:
         ) from None
 
 
-async def _opener(settings: ServiceSettings) -> "Opener":
+async def _opener(settings: ServiceSettings) -> "Decrypter":
     import structlog  # noqa: PLC0415
 
     from shared.event_log import MasterKeys  # noqa: PLC0415
-    from shared.event_log.export import Opener  # noqa: PLC0415
+    from shared.event_log.export import Decrypter  # noqa: PLC0415
 
     by = await operator_at_work(settings)
     structlog.get_logger().warning("event_log.decrypting", by=by)
-    return Opener(MasterKeys.from_file(settings.master_key_file))
+    return Decrypter(MasterKeys.from_file(settings.master_key_file))
 
 
 async def _export(
-    settings: ServiceSettings, terms: "Terms", file: IO[bytes], opener: "Opener | None"
+    settings: ServiceSettings, terms: "Terms", file: IO[bytes], opener: "Decrypter | None"
 ) -> dict[str, Any]:
     from shared.event_log.export import export_log  # noqa: PLC0415
 
@@ -137,7 +137,7 @@ async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) ->
             return asdict(await import_log(connection, terms, file, progress))
 
 
-def _terms(service: OperatedService, settings: ServiceSettings) -> "Terms":
+def _terms(service: ServiceHandle, settings: ServiceSettings) -> "Terms":
     from shared.event_log.export import Terms, sealing_keys  # noqa: PLC0415
 
     return Terms(service.name, service.transferred_tables(), sealing_keys(settings.master_key_file))
@@ -148,7 +148,7 @@ Shown = dict[str, Any]
 """An event as `readable_event` gives it."""
 
 
-def events_commands(service: OperatedService) -> typer.Typer:
+def events_commands(service: ServiceHandle) -> typer.Typer:
     """Make the commands of one service."""
     commands = typer.Typer(
         no_args_is_help=True, help="The event log: read it, move it.", context_settings={"obj": service}
@@ -248,7 +248,7 @@ def _block(event: Shown) -> str:
     )
 
 
-async def _listed(service: OperatedService, listed: "Listed") -> list[Shown]:
+async def _listed(service: ServiceHandle, listed: "Listed") -> list[Shown]:
     from shared.event_log.readable import readable_event  # noqa: PLC0415
     from shared.event_log.reading import list_events as listing  # noqa: PLC0415
 
@@ -256,7 +256,7 @@ async def _listed(service: OperatedService, listed: "Listed") -> list[Shown]:
         return [readable_event(event) for event in await listing(pool, listed)]
 
 
-async def _stream(service: OperatedService, stream: UUID) -> list[Shown]:
+async def _stream(service: ServiceHandle, stream: UUID) -> list[Shown]:
     from shared.event_log.readable import readable_event  # noqa: PLC0415
     from shared.event_log.reading import Reader  # noqa: PLC0415
 

@@ -12,23 +12,23 @@ import typer
 
 from shared.cli.console import show_json, show_table
 from shared.cli.running import Failed, in_loop
-from shared.cli.service_handle import OperatedService, database_of
+from shared.cli.service_handle import ServiceHandle, database_of
 
 if TYPE_CHECKING:
     from shared.messaging.inbox import Inbox
-    from shared.messaging.parked import HeldGuest, HeldGuests
+    from shared.messaging.parked import ParkedGuest, ParkedGuests
 
 
 Shown = dict[str, Any]
 
 
-async def overview(service: OperatedService) -> tuple[Sequence[Shown], Sequence[Shown]]:
+async def overview(service: ServiceHandle) -> tuple[Sequence[Shown], Sequence[Shown]]:
     """All guests who are held, and all that came in and cannot be read."""
     from shared.messaging.inbox import kept  # noqa: PLC0415
-    from shared.messaging.parked import HeldGuests  # noqa: PLC0415
+    from shared.messaging.parked import ParkedGuests  # noqa: PLC0415
 
     async with database_of(service.settings()) as pool:
-        guests = [_shown(guest) for guest in await HeldGuests(pool).overview()]
+        guests = [_shown(guest) for guest in await ParkedGuests(pool).overview()]
         unreadable = [
             {"id": each.id, "received_at": each.received_at, "bytes": len(each.body), "reason": each.reason}
             for each in await kept(pool)
@@ -36,12 +36,12 @@ async def overview(service: OperatedService) -> tuple[Sequence[Shown], Sequence[
     return guests, unreadable
 
 
-async def in_line(service: OperatedService, guest_id: UUID) -> tuple[Shown, Sequence[Shown]]:
+async def in_line(service: ServiceHandle, guest_id: UUID) -> tuple[Shown, Sequence[Shown]]:
     """One guest, and the messages in line. Raises Failed when the guest is not held."""
-    from shared.messaging.parked import HeldGuests  # noqa: PLC0415
+    from shared.messaging.parked import ParkedGuests  # noqa: PLC0415
 
     async with database_of(service.settings()) as pool:
-        held = HeldGuests(pool)
+        held = ParkedGuests(pool)
         guest = await _find(held, guest_id, service)
         messages = await held.messages(guest_id)
     line = [
@@ -57,50 +57,50 @@ async def in_line(service: OperatedService, guest_id: UUID) -> tuple[Shown, Sequ
     return _shown(guest), line
 
 
-async def retried(service: OperatedService, guest_id: UUID) -> Shown | None:
+async def retried(service: ServiceHandle, guest_id: UUID) -> Shown | None:
     """Try a guest again; None when through, else how it is held now. Raises Failed when it is not held."""
     async with _inbox(service) as inbox:
-        await _find(inbox.held, guest_id, service)
+        await _find(inbox.parked, guest_id, service)
         through = await inbox.retry_parked(guest_id)
-        return None if through else _shown(await inbox.held.show(guest_id))
+        return None if through else _shown(await inbox.parked.show(guest_id))
 
 
 async def discarded(
-    service: OperatedService, guest_id: UUID, reason: str, by: str
+    service: ServiceHandle, guest_id: UUID, reason: str, by: str
 ) -> tuple[Shown, Shown | None]:
     """Pass over what is in the way; how the guest was held before, and how after. Raises Failed."""
     from shared.messaging.parked import State  # noqa: PLC0415
 
     async with _inbox(service) as inbox:
-        before = await _find(inbox.held, guest_id, service)
+        before = await _find(inbox.parked, guest_id, service)
         if before.state is State.WAITING:
             raise Failed(
                 f"Guest {guest_id} is only waiting ({before.reason}) and is tried by itself:"
                 f" what is awaited must not be discarded. `{service.name} parked retry` tries it now."
             )
         through = await inbox.discard(guest_id, reason=reason, by=by)
-        return _shown(before), None if through else _shown(await inbox.held.show(guest_id))
+        return _shown(before), None if through else _shown(await inbox.parked.show(guest_id))
 
 
 @asynccontextmanager
-async def _inbox(service: OperatedService) -> "AsyncIterator[Inbox]":
+async def _inbox(service: ServiceHandle) -> "AsyncIterator[Inbox]":
     async with service.inbox() as inbox:
         # What the inbox logs of this guest is what the command itself says in its one line.
         logging.root.setLevel(logging.CRITICAL)
         yield inbox
 
 
-async def _find(held: "HeldGuests", guest_id: UUID, service: OperatedService) -> "HeldGuest":
-    from shared.messaging.errors import NotHeld  # noqa: PLC0415
+async def _find(held: "ParkedGuests", guest_id: UUID, service: ServiceHandle) -> "ParkedGuest":
+    from shared.messaging.errors import NotParked  # noqa: PLC0415
 
     try:
         return await held.show(guest_id)
-    except NotHeld:
+    except NotParked:
         told = f"Guest {guest_id} is not held: `{service.name} parked list` shows those who are."
         raise Failed(told) from None
 
 
-def _shown(guest: "HeldGuest") -> Shown:
+def _shown(guest: "ParkedGuest") -> Shown:
     from shared.messaging.envelope import TYPE_PREFIX  # noqa: PLC0415
 
     return {
@@ -120,7 +120,7 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Guest = Annotated[UUID, typer.Argument(help="The guest's id.")]
 
 
-def parked_commands(service: OperatedService) -> typer.Typer:
+def parked_commands(service: ServiceHandle) -> typer.Typer:
     """Make the commands of one service."""
     commands = typer.Typer(
         no_args_is_help=True,
@@ -189,7 +189,7 @@ def discard(
     typer.echo(f"Guest {guest_id} is through." if after is None else _still_held(context.obj, after))
 
 
-def _still_held(service: OperatedService, guest: Shown) -> str:
+def _still_held(service: ServiceHandle, guest: Shown) -> str:
     return (
         f"Guest {guest['guest_id']} is still {guest['state']}: version {_text(guest['version'])},"
         f" {_text(guest['message'])}: {guest['reason']}."

@@ -10,7 +10,7 @@ import typer
 
 from shared.cli.console import progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop
-from shared.cli.service_handle import OperatedService
+from shared.cli.service_handle import ServiceHandle
 
 if TYPE_CHECKING:
     from shared.projections import View
@@ -22,7 +22,7 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Name = Annotated[str, typer.Argument(help="The view's name; `all` for every one.")]
 
 
-def projection_commands(of: OperatedService) -> typer.Typer:
+def projection_commands(of: ServiceHandle) -> typer.Typer:
     """The group of commands for one service."""
     service = of.name
     app = typer.Typer(no_args_is_help=True, help="Read models: how far they are, rebuilding, checking.")
@@ -70,7 +70,7 @@ def of_example(service: str) -> str:
     return "guest_directory" if service == "registration" else "links"
 
 
-def _named(of: OperatedService, name: str) -> Sequence[View]:
+def _named(of: ServiceHandle, name: str) -> Sequence[View]:
     views = of.views()
     found = views if name == "all" else [view for view in views if view.name == name]
     if not found:
@@ -79,9 +79,7 @@ def _named(of: OperatedService, name: str) -> Sequence[View]:
     return found
 
 
-def _each(
-    of: OperatedService, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]
-) -> list[Any]:
+def _each(of: ServiceHandle, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]) -> list[Any]:
     from shared.projections import FoldFailed, RebuildRunning  # noqa: PLC0415
 
     done = []
@@ -113,7 +111,7 @@ async def _verify(source: Source, view: View) -> Verified:
         return await verify(source, view, progress)
 
 
-async def _status(of: OperatedService) -> tuple[list[ViewStatus], dict[str, int]]:
+async def _status(of: ServiceHandle) -> tuple[list[ViewStatus], dict[str, int]]:
     import asyncpg  # noqa: PLC0415
 
     from shared.projections.live import status_of  # noqa: PLC0415

@@ -10,7 +10,8 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from shared.platform.settings import ServiceSettings, SettingsWrong
+from shared.kernel.errors import ConfigurationError
+from shared.platform.settings import ServiceSettings
 
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
         if wrong := misuse.format_message().rstrip(". "):
             _told(service, f"{wrong}. See `{service} --help`.")
         return misuse.exit_code
-    except (Failed, SettingsWrong) as failure:
+    except (Failed, ConfigurationError) as failure:
         _told(service, str(failure))
         return 1
     except Exception as error:

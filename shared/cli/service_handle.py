@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatedService:
+class ServiceHandle:
     """One service, at the command line. Everything is opened only by the command that needs it."""
 
     name: str

@@ -1,15 +1,15 @@
 """The event log: append, read, follow; aggregates in and out; personal data under keys."""
 
-from shared.event_log.aggregate_store import AggregateStore
+from shared.event_log.aggregate_store import AggregateStore, retry_on_conflict
 from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
 from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
 from shared.event_log.errors import (
     AggregateNotFound,
+    DecryptionFailed,
     EventLogError,
     LogCorrupt,
     LogOverloaded,
     LogUnavailable,
-    SealBroken,
     SideRowConflict,
     VersionConflict,
 )
@@ -17,7 +17,7 @@ from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueK
 from shared.event_log.mapping import make_mapper
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
-from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, mint_id
+from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
 
 __all__ = [
     "SCHEMA",
@@ -25,6 +25,7 @@ __all__ = [
     "AggregateStore",
     "DataKey",
     "DataKeys",
+    "DecryptionFailed",
     "ErasureLedger",
     "EventLog",
     "EventLogError",
@@ -39,15 +40,15 @@ __all__ = [
     "PostgresDataKeys",
     "PostgresEventLog",
     "RecordedEvent",
-    "SealBroken",
     "SideRow",
     "SideRowConflict",
     "SubjectColumns",
     "UniqueKeys",
     "VersionConflict",
     "brought_back",
+    "create_id",
     "erased_by",
     "erasure_row",
     "make_mapper",
-    "mint_id",
+    "retry_on_conflict",
 ]

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from shared.event_log.errors import AggregateNotFound
-from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, mint_id
+from shared.event_log.errors import AggregateNotFound, LogOverloaded, VersionConflict
+from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
 
 A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
+MOST_ATTEMPTS = 20
+"""Each conflict means that another command of the same stream was committed, so the service makes progress.
+
+Twenty clerks, logins and messages at one guest at once are more than there are; beyond that, say "too busy".
+"""
+
+
+async def retry_on_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Load, decide and save; again from the new state when another command was committed first.
+
+    Raises LogOverloaded after MOST_ATTEMPTS conflicts.
+    """
+    for _ in range(MOST_ATTEMPTS):
+        with suppress(VersionConflict):
+            return await attempt()
+    raise LogOverloaded(f"{MOST_ATTEMPTS} other commands were first")
 
 
 class AggregateStore:
@@ -36,14 +54,6 @@ class AggregateStore:
             aggregate = cast("Any", self.event(recorded)).mutate(aggregate)
         return aggregate if isinstance(aggregate, kind) else None
 
-    async def find_all(self, kind: type[A], ids: Collection[UUID]) -> dict[UUID, A]:
-        """Load those of these aggregates that there are, in one read."""
-        found: dict[UUID, Any] = {}
-        for recorded in await self.log.streams(ids):
-            stream = recorded.originator_id
-            found[stream] = cast("Any", self.event(recorded)).mutate(found.get(stream))
-        return {id: each for id, each in found.items() if isinstance(each, kind)}  # noqa: A001
-
     async def save(
         self, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow] = ()
     ) -> int:
@@ -61,16 +71,16 @@ class AggregateStore:
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         """Make the domain event of a recorded one, brought up to its newest version."""
         return self._mapper.to_domain_event(
-            StoredEvent(recorded.originator_id, recorded.originator_version, recorded.topic, recorded.state)
+            StoredEvent(recorded.stream_id, recorded.stream_version, recorded.event_type, recorded.state)
         )
 
     def _new_event(self, event: DomainEventProtocol[UUID], metadata: Metadata) -> NewEvent:
         stored = self._mapper.to_stored_event(event)
         return NewEvent(
-            originator_id=event.originator_id,
-            originator_version=stored.originator_version,
-            topic=stored.topic,
+            stream_id=event.originator_id,
+            stream_version=stored.originator_version,
+            event_type=stored.topic,
             state=stored.state,
-            event_id=mint_id(),
+            event_id=create_id(),
             metadata=metadata,
         )

@@ -69,7 +69,7 @@ class Command:
         self.side_rows = side_rows
         # A set, made of a dict and joined with other sets, is never hashed again: a UUID's hash is slow.
         self.streams = frozenset(firsts)
-        self.continued = [first for first in firsts.values() if first.originator_version != 1]
+        self.continued = [first for first in firsts.values() if first.stream_version != 1]
         """Those that the log must check: do they follow the last event of their stream?"""
         self.answer = answer
 
@@ -87,11 +87,11 @@ class Command:
 def first_of_each_stream(events: Sequence[NewEvent]) -> dict[UUID, NewEvent]:
     """Find each stream's first event; VersionConflict when the others do not follow it one by one."""
     if len(events) == 1:
-        return {events[0].originator_id: events[0]}
+        return {events[0].stream_id: events[0]}
     firsts: dict[UUID, NewEvent] = {}
     versions: dict[UUID, int] = {}
     for event in events:
-        stream, version = event.originator_id, event.originator_version
+        stream, version = event.stream_id, event.stream_version
         if stream not in firsts:
             firsts[stream] = event
         elif version != versions[stream] + 1:
@@ -200,7 +200,7 @@ class CommandQueue:
         """
         batch: list[Command] = []
         later: list[Command] = []
-        passed_over: set[UUID] = set()
+        skipped: set[UUID] = set()
         looked_at = events = 0
         most = self._most()
         while self._waiting and looked_at < most and events < BATCH_EVENTS:
@@ -209,13 +209,13 @@ class CommandQueue:
                 continue
             looked_at += 1
             streams = command.streams
-            if streams.isdisjoint(self._being_written) and streams.isdisjoint(passed_over):
+            if streams.isdisjoint(self._being_written) and streams.isdisjoint(skipped):
                 batch.append(command)
                 events += len(command.events)
                 self._being_written |= streams
             else:
                 later.append(command)
-                passed_over |= streams
+                skipped |= streams
         self._waiting.extendleft(reversed(later))
         if batch:
             self._crowded = len(batch) > 1

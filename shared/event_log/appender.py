@@ -32,7 +32,7 @@ GIVE_UP_SECONDS = 10.0
 
 STREAM_CONSTRAINTS = frozenset({"stored_events_pkey", "stored_events_gap"})
 
-_log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 class Appender:
@@ -95,9 +95,7 @@ class Appender:
         if not command.events:
             return None
         last = command.events[-1]
-        found: int | None = await self._insist(
-            FIND_OWN, last.originator_id, last.originator_version, last.event_id
-        )
+        found: int | None = await self._insist(FIND_OWN, last.stream_id, last.stream_version, last.event_id)
         return found
 
     async def _insist(self, statement: str, *arguments: Any) -> Any:
@@ -116,7 +114,7 @@ class Appender:
                 if not is_transient(error):
                     raise
                 await self._connection.drop()
-                _log.warning("event_log.append_again", reason=type(error).__name__)
+                log.warning("event_log.append_again", reason=type(error).__name__)
                 if loop.time() + pause > deadline:
                     raise LogUnavailable(type(error).__name__) from error
                 await asyncio.sleep(pause)
@@ -135,8 +133,8 @@ def _statement(commands: Sequence[Command]) -> tuple[Any, ...]:
     events = list(chain.from_iterable(command.events for command in commands))
     continued = [first for command in commands for first in command.continued]
     beside = (
-        [first.originator_id for first in continued],
-        [first.originator_version for first in continued],
+        [first.stream_id for first in continued],
+        [first.stream_version for first in continued],
         join_rows(chain.from_iterable(command.side_rows for command in commands)),
     )
     if len(events) == 1:

@@ -14,7 +14,7 @@ import asyncpg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from shared.event_log.errors import SealBroken
+from shared.event_log.errors import DecryptionFailed
 from shared.event_log.in_memory import InMemoryEventLog
 from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import SideRow
@@ -39,19 +39,19 @@ class DataKey:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_cipher", AESGCM(self.secret))
 
-    def seal(self, data: Mapping[str, Any]) -> bytes:
-        """Seal a mapping of values that events may hold (dates and the like included)."""
+    def encrypt(self, data: Mapping[str, Any]) -> bytes:
+        """Encrypt a mapping of values that events may hold, dates and the like included."""
         return _encrypt(self._cipher, _TRANSCODER.encode(dict(data)), self.subject_id)
 
-    def open(self, sealed: bytes) -> dict[str, Any]:
-        """Open what `seal` made; SealBroken when it is another's or was changed."""
-        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self._cipher, sealed, self.subject_id)))
+    def decrypt(self, encrypted: bytes) -> dict[str, Any]:
+        """Decrypt what `encrypt` returned. Raises DecryptionFailed for another key or changed bytes."""
+        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self._cipher, encrypted, self.subject_id)))
 
 
 class DataKeys(Protocol):
     """The keys of all persons that a service knows; one is destroyed by the row of an erasure (R19)."""
 
-    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+    def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """Make a new key; it exists from the moment that its row was written along with an append."""
 
     async def get(self, subject_id: UUID) -> DataKey | None:
@@ -86,17 +86,17 @@ class MasterKeys:
         return self._newest + _encrypt(self._by_id[self._newest], key.secret, key.subject_id)
 
     def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
-        """Decrypt a data key; SealBroken when its master key is not among ours."""
+        """Decrypt a data key; DecryptionFailed when its master key is not among ours."""
         master = self._by_id.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise SealBroken("wrapped by a master key that is not in the key file")
+            raise DecryptionFailed("wrapped by a master key that is not in the key file")
         return DataKey(subject_id, _decrypt(master, wrapped[MASTER_ID_BYTES:], subject_id))
 
     def is_newest(self, wrapped: bytes) -> bool:
         """Say whether this key is wrapped by the newest master key."""
         return wrapped[:MASTER_ID_BYTES] == self._newest
 
-    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+    def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """Make a person's key and the row that keeps it."""
         key = DataKey(subject_id, os.urandom(KEY_BYTES))
         return key, SideRow("data_keys", {"subject_id": subject_id, "wrapped": self.wrap(key)})
@@ -115,7 +115,7 @@ def _decrypt(cipher: AESGCM, sealed: bytes, subject_id: UUID) -> bytes:
     try:
         return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject_id.bytes)
     except (InvalidTag, ValueError) as error:
-        raise SealBroken("another key, another subject, or it was changed") from error
+        raise DecryptionFailed("another key, another subject, or it was changed") from error
 
 
 class PostgresDataKeys:
@@ -125,9 +125,9 @@ class PostgresDataKeys:
         self._pool = pool
         self._master_keys = master_keys
 
-    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+    def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """See `DataKeys.mint`."""
-        return self._master_keys.mint(subject_id)
+        return self._master_keys.create(subject_id)
 
     async def get(self, subject_id: UUID) -> DataKey | None:
         """See `DataKeys.get`."""
@@ -165,9 +165,9 @@ class InMemoryDataKeys:
         self._rows = log.rows("data_keys")
         self._master_keys = MasterKeys([os.urandom(KEY_BYTES)])
 
-    def mint(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
+    def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """See `DataKeys.mint`."""
-        return self._master_keys.mint(subject_id)
+        return self._master_keys.create(subject_id)
 
     async def get(self, subject_id: UUID) -> DataKey | None:
         """See `DataKeys.get`."""

@@ -67,7 +67,7 @@ SCHEMA: Sequence[tuple[str, str]] = (("event_log_0003_erasures", ERASURES),)
 
 ERASURES = "erasures"
 
-_log = structlog.get_logger()
+log = structlog.get_logger(__name__)
 
 
 def erasure_row(subject_id: UUID) -> SideRow:
@@ -96,7 +96,7 @@ class ErasureLedger:
         try:
             await asyncio.to_thread(_append, self.path, subject_ids)
         except OSError as error:
-            _log.error("erasure_ledger.not_written", reason=str(error), subjects=len(subject_ids))
+            log.error("erasure_ledger.not_written", reason=str(error), subjects=len(subject_ids))
             raise
 
     async def subjects(self) -> Sequence[UUID]:
@@ -147,5 +147,5 @@ def _read(path: Path) -> list[UUID]:
         try:
             subjects[UUID(orjson.loads(line)["subject_id"])] = None
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            _log.error("erasure_ledger.line_unreadable", path=str(path), line=number)
+            log.error("erasure_ledger.line_unreadable", path=str(path), line=number)
     return list(subjects)

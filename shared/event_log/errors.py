@@ -45,5 +45,5 @@ class AggregateNotFound(EventLogError):
         self.aggregate_id = aggregate_id
 
 
-class SealBroken(EventLogError):
+class DecryptionFailed(EventLogError):
     """This sealed data cannot be opened: another key, another subject, or it was changed."""

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from shared.event_log.erasures import ERASURES
 from shared.event_log.errors import SideRowConflict, VersionConflict
-from shared.event_log.notifier import Doorbell, tail, wait_beyond
+from shared.event_log.notifier import Notifier, tail, wait_beyond
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 
 UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]
@@ -38,7 +38,7 @@ class InMemoryEventLog:
         self._events: list[RecordedEvent] = []
         self._streams: dict[UUID, list[RecordedEvent]] = {}
         self._rows: dict[str, list[Mapping[str, Any]]] = {}
-        self._doorbell = Doorbell()
+        self._doorbell = Notifier()
 
     def rows(self, table: str) -> list[Mapping[str, Any]]:
         """The side rows of a table: the list itself, so that a fake may take rows away."""
@@ -54,17 +54,13 @@ class InMemoryEventLog:
         for event in events:
             self._record(event)
         if events:
-            self._doorbell.ring()
+            self._doorbell.notify()
         return len(self._events)
 
-    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+    async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""
-        events = self._streams.get(originator_id, [])
-        return [event for event in events if event.originator_version > after_version]
-
-    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
-        """See `EventLog.streams`."""
-        return [event for stream in set(originator_ids) for event in self._streams.get(stream, [])]
+        events = self._streams.get(stream_id, [])
+        return [event for event in events if event.stream_version > after_version]
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
@@ -91,17 +87,13 @@ class InMemoryEventLog:
         return await wait_beyond(self, self._doorbell, position, timeout)
 
     def _check_versions(self, events: Sequence[NewEvent]) -> None:
-        last = {stream: events[-1].originator_version for stream, events in self._streams.items()}
+        last = {stream: events[-1].stream_version for stream, events in self._streams.items()}
         for event in events:
-            before = last.get(event.originator_id)
-            fits = (
-                event.originator_version in (0, 1)
-                if before is None
-                else event.originator_version == before + 1
-            )
+            before = last.get(event.stream_id)
+            fits = event.stream_version in (0, 1) if before is None else event.stream_version == before + 1
             if not fits:
-                raise VersionConflict(event.originator_id, event.originator_version)
-            last[event.originator_id] = event.originator_version
+                raise VersionConflict(event.stream_id, event.stream_version)
+            last[event.stream_id] = event.stream_version
 
     def _accept(self, side_rows: Iterable[SideRow]) -> list[SideRow]:
         accepted: list[SideRow] = []
@@ -137,13 +129,13 @@ class InMemoryEventLog:
     def _record(self, event: NewEvent) -> None:
         recorded = RecordedEvent(
             position=len(self._events) + 1,
-            originator_id=event.originator_id,
-            originator_version=event.originator_version,
-            topic=event.topic,
+            stream_id=event.stream_id,
+            stream_version=event.stream_version,
+            event_type=event.event_type,
             state=event.state,
             event_id=event.event_id,
             recorded_at=datetime.now(UTC),
             metadata=event.metadata,
         )
         self._events.append(recorded)
-        self._streams.setdefault(event.originator_id, []).append(recorded)
+        self._streams.setdefault(event.stream_id, []).append(recorded)

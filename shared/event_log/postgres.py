@@ -12,7 +12,7 @@ import asyncpg
 
 from shared.event_log.append_queue import Command, CommandQueue, write_rows
 from shared.event_log.appender import GIVE_UP_SECONDS, Appender
-from shared.event_log.notifier import Doorbell, Listener, tail, wait_beyond
+from shared.event_log.notifier import Listener, Notifier, tail, wait_beyond
 from shared.event_log.reading import Reader
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 from shared.platform.postgres import HeldConnection
@@ -31,7 +31,7 @@ class PostgresEventLog:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._reader = Reader(pool)
-        self._doorbell = Doorbell()
+        self._doorbell = Notifier()
         self._queue = CommandQueue()
         self._writing = [HeldConnection(pool, GIVE_UP_SECONDS) for _ in range(APPENDERS)]
         self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._doorbell)
@@ -59,13 +59,9 @@ class PostgresEventLog:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         return await self._queue.submit(Command(events, write_rows(side_rows), answer))
 
-    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+    async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""
-        return await self._reader.stream(originator_id, after_version=after_version)
-
-    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
-        """See `EventLog.streams`."""
-        return await self._reader.streams(originator_ids)
+        return await self._reader.stream(stream_id, after_version=after_version)
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""

@@ -9,11 +9,11 @@ from uuid import UUID
 import orjson
 
 from shared.event_log.encryption import DataKey, MasterKeys
-from shared.event_log.errors import SealBroken
+from shared.event_log.errors import DecryptionFailed
 from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import RecordedEvent
 
-SEALED = "sealed"
+ENCRYPTED = "sealed"
 _TRANSCODER = make_transcoder()
 
 Open = Callable[[bytes], object]
@@ -22,7 +22,7 @@ Open = Callable[[bytes], object]
 
 def keep_sealed(_sealed: bytes) -> object:
     """Show that something is there, and no more."""
-    return SEALED
+    return ENCRYPTED
 
 
 def readable_state(state: bytes, opened: Open = keep_sealed) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def readable_event(event: RecordedEvent) -> dict[str, Any]:
     """Give an event with who, when and why; sealed fields stay sealed."""
     return {
         "position": event.position,
-        "stream": event.originator_id,
-        "version": event.originator_version,
-        "topic": event.topic,
+        "stream": event.stream_id,
+        "version": event.stream_version,
+        "topic": event.event_type,
         "event_id": event.event_id,
         "recorded_at": event.recorded_at,
         "caused_by": event.metadata.caused_by,
@@ -59,7 +59,7 @@ def _plain(value: Any, opened: Open) -> Any:
             return value
 
 
-class Opener:
+class Decrypter:
     """Opens what is sealed in an event. What has no key any more (erased) or another's stays sealed."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
@@ -75,9 +75,9 @@ class Opener:
 
 def _open(key: DataKey, sealed: bytes) -> object:
     try:
-        return key.open(sealed)
-    except SealBroken:
-        return SEALED
+        return key.decrypt(sealed)
+    except DecryptionFailed:
+        return ENCRYPTED
 
 
 def _json(fields: dict[str, object]) -> bytes:

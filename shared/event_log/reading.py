@@ -19,10 +19,6 @@ STREAM = f"""
 SELECT {COLUMNS} FROM stored_events
 WHERE originator_id = $1 AND originator_version > $2 ORDER BY originator_version
 """  # noqa: S608 - constants only
-STREAMS = f"""
-SELECT {COLUMNS} FROM stored_events
-WHERE originator_id = ANY ($1) ORDER BY originator_id, originator_version
-"""  # noqa: S608 - constants only
 BEYOND = f"""
 SELECT {COLUMNS} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
 """  # noqa: S608 - constants only
@@ -38,13 +34,9 @@ class Reader:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+    async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""
-        return [recorded_event(row) for row in await self._rows(STREAM, originator_id, after_version)]
-
-    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
-        """See `EventLog.streams`."""
-        return [recorded_event(row) for row in await self._rows(STREAMS, list(originator_ids))]
+        return [recorded_event(row) for row in await self._rows(STREAM, stream_id, after_version)]
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`. LogCorrupt when a position is missing: then something was skipped."""

@@ -25,9 +25,9 @@ class Metadata:
 class NewEvent(NamedTuple):
     """An event on its way into the log. Its id is minted once, and kept when it is appended again."""
 
-    originator_id: UUID
-    originator_version: int
-    topic: str
+    stream_id: UUID
+    stream_version: int
+    event_type: str
     state: bytes
     event_id: UUID
     metadata: Metadata
@@ -38,9 +38,9 @@ class RecordedEvent:
     """An event of the log. Positions are 1, 2, 3 … without gaps; `recorded_at` is the log's own clock."""
 
     position: int
-    originator_id: UUID
-    originator_version: int
-    topic: str
+    stream_id: UUID
+    stream_version: int
+    event_type: str
     state: bytes
     event_id: UUID
     recorded_at: datetime
@@ -74,11 +74,8 @@ class EventLog(Protocol):
         Raises VersionConflict, SideRowConflict, LogOverloaded, LogUnavailable.
         """
 
-    async def stream(self, originator_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
+    async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """Read the events of one stream with a version beyond `after_version`, in order."""
-
-    async def streams(self, originator_ids: Collection[UUID]) -> list[RecordedEvent]:
-        """Read all events of these streams, each stream's in order."""
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """Read at most `limit` events beyond position `after`, in order and without gaps."""
@@ -99,7 +96,7 @@ class EventLog(Protocol):
         """Wait at most `timeout` seconds until there is an event beyond `position`."""
 
 
-def mint_id() -> UUID:
+def create_id() -> UUID:
     """Mint a random UUID (version 4, RFC 9562) of the driver's kind, which all ids have that were read.
 
     It is made, hashed and sent at a third of what Python's own kind costs.

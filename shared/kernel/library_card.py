@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 _CARD_NUMBER = re.compile(r"[0-9A-Za-z]{1,20}")
 _PREFIX = re.compile(r"[0-9]{4}")

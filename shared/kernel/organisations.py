@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.kernel.errors import ConfigurationError
+
 
 class OrganisationSetting(BaseModel):
     """A guest library: its name, the ISILs that are its own (R11), its branches (code -> name)."""
@@ -26,21 +28,17 @@ class OrganisationSetting(BaseModel):
     strips: bool = True
 
 
-class OrganisationsWrong(Exception):
-    """The file of organisations cannot be understood."""
-
-
 _READER = TypeAdapter(dict[str, OrganisationSetting])
 
 
 def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
-    """Organisation code -> setting; raises `OrganisationsWrong`, saying where and what, or `OSError`."""
+    """Organisation code -> setting; raises `ConfigurationError`, saying where and what, or `OSError`."""
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         return _READER.validate_python(content.get("organisations", {}))
     except tomllib.TOMLDecodeError as error:
-        raise OrganisationsWrong(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: {error}") from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
-        raise OrganisationsWrong(f"{path}: organisations.{where}: {fault['msg']}") from error
+        raise ConfigurationError(f"{path}: organisations.{where}: {fault['msg']}") from error

@@ -25,7 +25,7 @@ class MissingVersion(Exception):
     """The other service's feed answered, but without a version that must exist."""
 
 
-class NotHeld(LookupError):
+class NotParked(LookupError):
     """This guest is not parked."""
 
 

@@ -21,7 +21,7 @@ async def to_messages(
     recorded: Sequence[RecordedEvent], to_message: ToMessage, log: EventLog
 ) -> list[Message | None]:
     """These events as messages; those of erased guests say so (R19), after one question for all of them."""
-    erased = await log.erased({event.originator_id for event in recorded})
+    erased = await log.erased({event.stream_id for event in recorded})
     made = map(to_message, recorded)
     return [replace(each, erased=True) if each and each.subject in erased else each for each in made]
 

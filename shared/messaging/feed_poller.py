@@ -19,10 +19,10 @@ TASK = "sweep"
 # Between two questions to a feed that does not answer, seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
-class Sweep:
+class FeedPoller:
     """Brings all of a feed into the inbox, in one of the processes at a time.
 
     `interval`: seconds of rest once all is read; `wait`: seconds that the feed may hold an empty answer back.
@@ -37,9 +37,9 @@ class Sweep:
 
     async def run(self) -> None:
         """Sweeps for ever, until cancelled."""
-        await lead(self._leases, TASK, self._sweep)
+        await lead(self._leases, TASK, self._poll)
 
-    async def _sweep(self, lease: Lease) -> None:
+    async def _poll(self, lease: Lease) -> None:
         position = await self._leases.checkpoint(TASK)
         while True:
             page = await self._page(position)
@@ -58,7 +58,7 @@ class Sweep:
             try:
                 return await self._feed.after(position, limit=PAGE, wait=self._wait)
             except FeedUnavailable as error:
-                logger.warning("feed.unavailable", reason=str(error), position=position)
+                log.warning("feed.unavailable", reason=str(error), position=position)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -3,41 +3,43 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 
-from shared.event_log.errors import SideRowConflict, VersionConflict
+from shared.event_log.aggregate_store import retry_on_conflict
+from shared.event_log.errors import SideRowConflict
 from shared.event_log.types import SideRow
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import Diverged, MissingVersion, TryAgain
+from shared.messaging.errors import Diverged, MissingVersion
 from shared.messaging.feed import Feed
 
 MOST_AT_A_TIME = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class InboxCursor:
     """The last version applied of the message's guest, whether its messages stand in line, and whether this
     very message was applied (or passed over) before."""
 
     last_version: int
-    is_held: bool
+    is_parked: bool
     is_known: bool
 
 
-class Standings:
+class InboxCursors:
     """Answers where guests stand. What is asked while a question is under way goes into the next one."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._asked: list[tuple[Message, asyncio.Future[Standing]]] = []
+        self._asked: list[tuple[Message, asyncio.Future[InboxCursor]]] = []
         self._answering: asyncio.Task[None] | None = None
 
-    async def of(self, message: Message) -> Standing:
+    async def of(self, message: Message) -> InboxCursor:
         """Where its guest stands with this message, as committed after this call began."""
-        answer: asyncio.Future[Standing] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[InboxCursor] = asyncio.get_running_loop().create_future()
         self._asked.append((message, answer))
         if self._answering is None:
             self._answering = asyncio.create_task(self._answer_all())
@@ -51,7 +53,7 @@ class Standings:
         finally:
             self._answering = None
 
-    async def _answer(self, asked: Sequence[tuple[Message, "asyncio.Future[Standing]"]]) -> None:
+    async def _answer(self, asked: Sequence[tuple[Message, "asyncio.Future[InboxCursor]"]]) -> None:
         try:
             rows = await self._pool.fetch(
                 _ASK,
@@ -66,14 +68,14 @@ class Standings:
             return
         for (_, answer), row in zip(asked, rows, strict=True):
             if not answer.done():  # else its caller was cancelled
-                answer.set_result(Standing(row["last_version"] or 0, row["is_held"], row["is_known"]))
+                answer.set_result(InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]))
 
 
 # The last version is one step back along the key: how many messages a guest ever had does not matter.
 _ASK = """
 SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = asked.guest_id
          ORDER BY stream_version DESC LIMIT 1) AS last_version,
-       EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = asked.guest_id) AS is_held,
+       EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = asked.guest_id) AS is_parked,
        EXISTS (SELECT FROM inbox
                 WHERE inbox.guest_id = asked.guest_id AND inbox.stream_version = asked.stream_version
                   AND coalesce(inbox.event_id, asked.event_id) = asked.event_id) AS is_known
@@ -85,10 +87,8 @@ SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = asked.guest_id
 Handler = Callable[[Message, SideRow], Awaitable[None]]
 """A use case. It must put the given row into its append, also when that has no event: the row is the win."""
 
-MOST_DECISIONS = 50
 
-
-class Stuck(Exception):
+class MessageFailed(Exception):
     """This message is the one in the way; `__cause__` tells why."""
 
     def __init__(self, message: Message) -> None:
@@ -110,7 +110,7 @@ class InOrder:
         """Applies those of the messages that are not applied yet, and what is missing before them.
 
         `last_version`: the last one applied, for those who know it already.
-        Raises what the handler raises within Stuck, FeedUnavailable, MissingVersion and Diverged.
+        Raises what the handler raises within MessageFailed, FeedUnavailable, MissingVersion and Diverged.
         """
         last = await self._last_version(guest_id) if last_version is None else last_version
         known = [message for message in messages if message.stream_version <= last]
@@ -132,7 +132,7 @@ class InOrder:
     async def _drop(self, known: Sequence[Message]) -> None:
         for message in known:
             if not await self._is_applied(message):
-                raise Stuck(message) from Diverged()
+                raise MessageFailed(message) from Diverged()
             metrics.dropped.inc()
 
     async def _is_applied(self, message: Message) -> bool:
@@ -158,22 +158,14 @@ class InOrder:
     async def _apply(self, message: Message) -> None:
         row = _inbox_row(message)
         try:
-            await self._decide(message, row)
+            await retry_on_conflict(partial(self._handle, message, row))
         except Exception as error:
             # Whoever came first may have changed the ground under this decision: then all is well.
             if await self._is_applied(message):
                 metrics.dropped.inc()
                 return
-            raise Stuck(message) from (Diverged() if _is_inbox_conflict(error) else error)
+            raise MessageFailed(message) from (Diverged() if _is_inbox_conflict(error) else error)
         metrics.applied.labels(message.type).inc()
-
-    async def _decide(self, message: Message, row: SideRow) -> None:
-        for _ in range(MOST_DECISIONS):
-            try:
-                return await self._handle(message, row)
-            except VersionConflict:
-                continue  # another command changed a stream in between: the handler loads and decides again
-        raise TryAgain("overtaken by other commands too often")
 
 
 def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
@@ -181,7 +173,7 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
     by_version: dict[int, Message] = {}
     for message in messages:
         if by_version.setdefault(message.stream_version, message).id != message.id:
-            raise Stuck(message) from Diverged()
+            raise MessageFailed(message) from Diverged()
     return by_version
 
 

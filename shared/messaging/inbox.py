@@ -15,10 +15,11 @@ from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, Diverged, TryAgain
 from shared.messaging.feed import Feed
-from shared.messaging.in_order import Handler, InOrder, Standings, Stuck
-from shared.messaging.parked import HeldGuests, State
+from shared.messaging.in_order import Handler, InboxCursors, InOrder, MessageFailed
+from shared.messaging.parked import ParkedGuests, State
+from shared.platform.postgres import is_transient
 
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class UnreadableMessage:
 async def keep(pool: asyncpg.Pool, body: bytes, reason: str) -> None:
     """Keeps a body that cannot be read."""
     metrics.unreadable.inc()
-    logger.error("message.unreadable", reason=reason)
+    log.error("message.unreadable", reason=reason)
     await pool.execute("INSERT INTO unreadable_messages (body, reason) VALUES ($1, $2)", body, reason)
 
 
@@ -44,19 +45,6 @@ async def kept(pool: asyncpg.Pool) -> list[UnreadableMessage]:
     return [UnreadableMessage(**row) for row in rows]
 
 
-# The same message may succeed later after any of these, with nobody's help.
-TRANSIENT = (
-    TryAgain,
-    LogUnavailable,
-    LogOverloaded,
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # what asyncpg says of a connection that broke between two statements
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
 RETRY_EVERY = 0.5
 
 
@@ -65,10 +53,10 @@ class Inbox:
 
     def __init__(self, pool: asyncpg.Pool, feed: Feed, handle: Handler) -> None:
         self._pool = pool
-        self._standings = Standings(pool)
+        self._cursors = InboxCursors(pool)
         self._in_order = InOrder(pool, feed, handle)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
-        self.held = HeldGuests(pool)
+        self.parked = ParkedGuests(pool)
 
     async def receive(self, message: Message) -> None:
         """Returns when the message was durably dealt with: applied, dropped as known, waiting or parked.
@@ -77,17 +65,17 @@ class Inbox:
         """
         metrics.received.inc()
         async with self._turn(message.subject):
-            standing = await self._standings.of(message)
-            while standing.is_held:
-                if await self.held.queue_behind(message):
+            cursor = await self._cursors.of(message)
+            while cursor.is_parked:
+                if await self.parked.queue_behind(message):
                     if message.erased:  # whatever is in the way is harmless now, and need not wait (R19)
                         await self._retry_in_turn(message.subject)
                     return
-                standing = await self._standings.of(message)
-            if standing.is_known:
+                cursor = await self._cursors.of(message)
+            if cursor.is_known:
                 metrics.dropped.inc()
             else:
-                await self._catch_up_or_hold(message.subject, [message], standing.last_version)
+                await self._catch_up_or_hold(message.subject, [message], cursor.last_version)
 
     async def receive_unreadable(self, body: bytes, reason: str) -> None:
         """Returns when what is no message of ours was kept for an operator; it belongs to no guest."""
@@ -112,18 +100,18 @@ class Inbox:
         """The login barrier (A6): applies what is not yet applied, parked too. Raises CannotApply."""
         async with self._turn(guest_id):
             try:
-                held = await self.held.messages(guest_id)
+                held = await self.parked.messages(guest_id)
                 await self._in_order.catch_up(guest_id, [*held, *messages])
-                while held and not await self.held.let_go(guest_id):
-                    await self._in_order.catch_up(guest_id, await self.held.messages(guest_id))
+                while held and not await self.parked.unpark(guest_id):
+                    await self._in_order.catch_up(guest_id, await self.parked.messages(guest_id))
             except Exception as error:
                 raise CannotApply(_reason(error)) from error
 
     async def retry_waiting(self) -> int:
         """Tries the waiting guests whose time has come; answers how many are through."""
-        due = await self.held.due(limit=100)
+        due = await self.parked.due(limit=100)
         through = await asyncio.gather(*(self._retry(guest_id) for guest_id in due))
-        await self.held.count()
+        await self.parked.count()
         return sum(through)
 
     async def keep_retrying(self) -> None:
@@ -131,19 +119,21 @@ class Inbox:
         while True:
             try:
                 await self.retry_waiting()
-            except TRANSIENT as error:
-                logger.warning("waiting.not_tried", reason=_reason(error))
+            except Exception as error:
+                if not _is_transient(error):
+                    raise
+                log.warning("waiting.not_tried", reason=_reason(error))
             await asyncio.sleep(RETRY_EVERY)
 
     async def retry_parked(self, guest_id: UUID) -> bool:
-        """An operator's retry; whether the guest is through. Raises NotHeld."""
-        await self.held.show(guest_id)
+        """An operator's retry; whether the guest is through. Raises NotParked."""
+        await self.parked.show(guest_id)
         return await self._retry(guest_id)
 
     async def discard(self, guest_id: UUID, *, reason: str, by: str) -> bool:
-        """Passes over what is in the way, tries the rest; whether all is through. Raises NotHeld."""
-        await self.held.pass_over(guest_id, reason=reason, by=by)
-        logger.warning("message.discarded", guest_id=str(guest_id), by=by)
+        """Passes over what is in the way, tries the rest; whether all is through. Raises NotParked."""
+        await self.parked.skip(guest_id, reason=reason, by=by)
+        log.warning("message.discarded", guest_id=str(guest_id), by=by)
         return await self._retry(guest_id)
 
     async def _retry(self, guest_id: UUID) -> bool:
@@ -151,12 +141,12 @@ class Inbox:
             return await self._retry_in_turn(guest_id)
 
     async def _retry_in_turn(self, guest_id: UUID) -> bool:
-        while messages := await self.held.messages(guest_id):
+        while messages := await self.parked.messages(guest_id):
             if not await self._catch_up_or_hold(guest_id, messages):
                 return False
-            if await self.held.let_go(guest_id):
+            if await self.parked.unpark(guest_id):
                 return True
-        return await self.held.let_go(guest_id)
+        return await self.parked.unpark(guest_id)
 
     async def _catch_up_or_hold(
         self, guest_id: UUID, messages: Sequence[Message], last: int | None = None
@@ -170,11 +160,11 @@ class Inbox:
 
     async def _hold(self, error: Exception, messages: Sequence[Message]) -> None:
         state = _state(error)
-        stuck = [error.message] if isinstance(error, Stuck) else []
+        stuck = [error.message] if isinstance(error, MessageFailed) else []
         in_the_way = stuck[0].id if stuck else None
-        await self.held.hold(state, _reason(error), [*messages, *stuck], in_the_way)
+        await self.parked.hold(state, _reason(error), [*messages, *stuck], in_the_way)
         _COUNTERS[state].inc()
-        level = logger.warning if state is State.WAITING else logger.error
+        level = log.warning if state is State.WAITING else log.error
         level("guest." + state.value, guest_id=str(messages[0].subject), reason=_reason(error))
 
     def _turn(self, guest_id: UUID) -> asyncio.Lock:
@@ -190,14 +180,19 @@ _COUNTERS = {
 
 
 def _cause(error: BaseException) -> BaseException:
-    return error.__cause__ if isinstance(error, Stuck) and error.__cause__ else error
+    return error.__cause__ if isinstance(error, MessageFailed) and error.__cause__ else error
+
+
+def _is_transient(cause: BaseException) -> bool:
+    """Return whether the same message may succeed later without help."""
+    return isinstance(cause, TryAgain | LogUnavailable | LogOverloaded) or is_transient(cause)
 
 
 def _state(error: Exception) -> State:
     cause = _cause(error)
     if isinstance(cause, Diverged):
         return State.DIVERGED
-    return State.WAITING if isinstance(cause, TRANSIENT) else State.PARKED
+    return State.WAITING if _is_transient(cause) else State.PARKED
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import NotHeld
+from shared.messaging.errors import NotParked
 
 LONGEST_BACK_OFF = 60.0
 # While one process tries a guest, the others leave it alone for so long.
@@ -27,7 +27,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldGuest:
+class ParkedGuest:
     """One guest who is held. `messages` counts those in line; `next_try` matters to the waiting only.
 
     `message_type` and `message_version` are of the message in the way.
@@ -44,7 +44,7 @@ class HeldGuest:
     message_version: int | None
 
 
-class HeldGuests:
+class ParkedGuests:
     """The tables of held guests. Any number of processes may work on them at once."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
@@ -88,7 +88,7 @@ class HeldGuests:
         )
         return [Message.from_json(row["message"].encode()) for row in rows]
 
-    async def let_go(self, guest_id: UUID) -> bool:
+    async def unpark(self, guest_id: UUID) -> bool:
         """Ends the holding, once all that was in line is applied; False when something came in behind."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
@@ -103,12 +103,12 @@ class HeldGuests:
         rows = await self._pool.fetch(_DUE, limit, TRYING_SECONDS)
         return [row["guest_id"] for row in rows]
 
-    async def pass_over(self, guest_id: UUID, *, reason: str, by: str) -> None:
+    async def skip(self, guest_id: UUID, *, reason: str, by: str) -> None:
         """Moves the inbox past the message in the way of a parked guest, and writes down who and why.
 
         A diverged message is taken away only: its version is, or will be, known under the other id.
 
-        Raises NotHeld, also for a waiting guest: versions that only could not be asked for yet would be lost.
+        Raises NotParked, also for a waiting guest: versions that only could not be asked for yet would be lost.
         """
         async with self._pool.acquire() as connection, connection.transaction():
             state = await self._lock_parked(connection, guest_id)
@@ -121,18 +121,18 @@ class HeldGuests:
         parked = "SELECT state FROM held_guests WHERE guest_id = $1 AND state <> 'waiting' FOR UPDATE"
         state = await connection.fetchval(parked, guest_id)
         if state is None:
-            raise NotHeld
+            raise NotParked
         return State(state)
 
-    async def overview(self) -> list[HeldGuest]:
+    async def overview(self) -> list[ParkedGuest]:
         """All held guests, those held longest first."""
         return [_guest(row) for row in await self._pool.fetch(_LIST + "ORDER BY since")]
 
-    async def show(self, guest_id: UUID) -> HeldGuest:
-        """One held guest. Raises NotHeld."""
+    async def show(self, guest_id: UUID) -> ParkedGuest:
+        """One held guest. Raises NotParked."""
         row = await self._pool.fetchrow(_LIST + "WHERE guest_id = $1", guest_id)
         if row is None:
-            raise NotHeld
+            raise NotParked
         return _guest(row)
 
     async def count(self) -> None:
@@ -147,8 +147,8 @@ def _row(message: Message) -> tuple[UUID, int, UUID, str]:
     return message.subject, message.stream_version, message.id, message.to_json().decode()
 
 
-def _guest(row: asyncpg.Record) -> HeldGuest:
-    return HeldGuest(**{**row, "state": State(row["state"])})
+def _guest(row: asyncpg.Record) -> ParkedGuest:
+    return ParkedGuest(**{**row, "state": State(row["state"])})
 
 
 _QUEUE = """

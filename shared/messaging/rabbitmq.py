@@ -122,7 +122,7 @@ PREFETCH = 200
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 LAST_WORK_SECONDS = 5.0
 
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Consumer:
@@ -149,7 +149,7 @@ class Consumer:
                 async with open_channel(self._url) as channel:
                     await self._consume(channel)
             except BrokerUnavailable as error:
-                logger.warning("consumer.waiting", reason=str(error))
+                log.warning("consumer.waiting", reason=str(error))
             lasted = asyncio.get_running_loop().time() - began
             pause = FIRST_PAUSE if lasted > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -160,7 +160,7 @@ class Consumer:
             channel, source=self._source, consumer=self._consumer, queues=self._queues
         )
         tags = [(queue, await queue.consume(self._take_in_hand)) for queue in queues]
-        logger.info("consumer.consuming", queues=[queue.name for queue in queues])
+        log.info("consumer.consuming", queues=[queue.name for queue in queues])
         try:
             await channel.closed()
         finally:
@@ -182,7 +182,7 @@ class Consumer:
             await delivery.ack()
         except CONNECTION_EXCEPTIONS as error:
             # It is delivered once more, and dropped as known.
-            logger.info("message.not_acknowledged", reason=str(error))
+            log.info("message.not_acknowledged", reason=str(error))
 
     async def _receive(self, body: bytes) -> None:
         pause = FIRST_PAUSE
@@ -190,7 +190,7 @@ class Consumer:
             try:
                 return await self._receive_once(body)
             except Exception as error:
-                logger.warning("message.not_received", reason=f"{type(error).__name__}: {error}")
+                log.warning("message.not_received", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -21,7 +21,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 LAST_CONFIRMS_SECONDS = 2.0
 MEASURE_EVERY = 5.0
 
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class Publisher(Protocol):
@@ -65,7 +65,7 @@ class Relay:
                     await self._publish_on(lease, publisher)
             except (TryAgain, LogUnavailable) as error:
                 metrics.publish_failures.inc()
-                logger.warning("relay.waiting", reason=str(error), position=self._confirmed)
+                log.warning("relay.waiting", reason=str(error), position=self._confirmed)
             pause = FIRST_PAUSE if self._confirmed > before else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
 

@@ -7,7 +7,7 @@ import asyncpg
 
 from shared.event_log import EventLog
 from shared.messaging.feed import Feed, ToMessage
-from shared.messaging.feed_poller import Sweep
+from shared.messaging.feed_poller import FeedPoller
 from shared.messaging.inbox import Inbox
 from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.relay import Relay
@@ -16,14 +16,14 @@ from shared.platform.leases import Leases
 Tasks = dict[str, Callable[[], Awaitable[None]]]
 """What must keep running, by name; each can be started again after a failure."""
 
-SWEEP_EVERY = 30.0
+POLL_INTERVAL_SECONDS = 30.0
 LONG_POLL = 25.0
 
 
 def over_feed(pool: asyncpg.Pool, feed: Feed, inbox: Inbox) -> Tasks:
     """The feed as the transport: the other's feed is followed by long-polling; nothing need be sent."""
-    sweep = Sweep(feed, inbox, Leases(pool), interval=0, wait=LONG_POLL)
-    return {"sweep": sweep.run, "retry": inbox.keep_retrying}
+    poller = FeedPoller(feed, inbox, Leases(pool), interval=0, wait=LONG_POLL)
+    return {"sweep": poller.run, "retry": inbox.keep_retrying}
 
 
 def over_rabbitmq(
@@ -41,5 +41,5 @@ def over_rabbitmq(
     leases = Leases(pool)
     relay = Relay(log, to_message, partial(publishing, url, service), leases)
     consumer = Consumer(url, inbox, source=other, consumer=service)
-    sweep = Sweep(feed, inbox, leases, interval=SWEEP_EVERY, wait=0)
-    return {"relay": relay.run, "consumer": consumer.run, "sweep": sweep.run, "retry": inbox.keep_retrying}
+    poller = FeedPoller(feed, inbox, leases, interval=POLL_INTERVAL_SECONDS, wait=0)
+    return {"relay": relay.run, "consumer": consumer.run, "sweep": poller.run, "retry": inbox.keep_retrying}

@@ -15,7 +15,7 @@ LEADING = Gauge("task_leading", "1 while this process leads the task", ["task"])
 LEASE_SECONDS = 5.0
 RENEW_EVERY = 1.0
 
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
@@ -111,11 +111,11 @@ async def lead(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None
             if lease is not None:
                 await _work_while_leading(leases, lease, work)
         except Exception as error:
-            logger.warning("task.interrupted", task=name, error=type(error).__name__, reason=str(error))
+            log.warning("task.interrupted", task=name, error=type(error).__name__, reason=str(error))
         await asyncio.sleep(RENEW_EVERY)
 
 
-async def once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> bool:
+async def run_once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> bool:
     """Does `work` one time, as leader of the task; whether it was free, and the work came to its end."""
     lease = await leases.take(name)
     return lease is not None and await _work_while_leading(leases, lease, work)
@@ -123,7 +123,7 @@ async def once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None
 
 async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> bool:
     """Whether the work came to its end."""
-    logger.info("task.leading", task=lease.name, epoch=lease.epoch)
+    log.info("task.leading", task=lease.name, epoch=lease.epoch)
     LEADING.labels(lease.name).set(1)
     working = asyncio.ensure_future(work(lease))
     renewing = asyncio.ensure_future(_renew(leases, lease))
@@ -147,6 +147,6 @@ async def _renew(leases: Leases, lease: Lease) -> None:
     """Ends when the lease was lost."""
     while True:
         if not await leases.renew(lease):
-            logger.warning("task.lost", task=lease.name, epoch=lease.epoch)
+            log.warning("task.lost", task=lease.name, epoch=lease.epoch)
             return
         await asyncio.sleep(RENEW_EVERY)

@@ -57,10 +57,11 @@ async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
 Connection = asyncpg.pool.PoolConnectionProxy
 
 # Not the statement's fault: the server is away, full, restarting or switching over, or chose us as the victim
-# of a deadlock. The same statement may succeed later.
+# of a deadlock. The same statement may succeed later, or on another connection. The one list of such errors.
 TRANSIENT = (
-    OSError,  # includes TimeoutError
-    asyncpg.InternalClientError,  # the server said goodbye between two statements
+    ConnectionError,
+    TimeoutError,
+    asyncpg.InternalClientError,  # the server closed the connection between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -74,7 +75,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         # Our own wrong arguments are a ValueError as well; the others say that the connection is closed.
         return not isinstance(error, ValueError)
-    return isinstance(error, TRANSIENT)
+    return isinstance(error, (*TRANSIENT, OSError))  # looking up the server's name may fail, too
 
 
 class HeldConnection:

@@ -21,6 +21,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from shared.kernel.errors import ConfigurationError
+
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
@@ -66,15 +68,11 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read them all; raises `SettingsWrong`, whose text says which one and what to do."""
+        """Read them all; raises `ConfigurationError`, whose text says which one and what to do."""
         try:
             return cls.model_validate({})
         except ValidationError as error:
-            raise SettingsWrong(_complaint(cls.prefix(), error)) from None
-
-
-class SettingsWrong(Exception):
-    """A setting is missing or cannot be understood."""
+            raise ConfigurationError(_complaint(cls.prefix(), error)) from None
 
 
 def _complaint(prefix: str, error: ValidationError) -> str:

@@ -12,7 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from shared.event_log import DataKey, MasterKeys
-from shared.projections.view import FoldFailed, Happened, Row, View
+from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 Stream = tuple[UUID, Sequence[asyncpg.Record]]
@@ -44,17 +44,19 @@ class Folder:
         self._master_keys = master_keys
         self._topics = list(view.topics)
 
-    async def some(self, connection: Connection, streams: Collection[UUID], upto: int) -> list[list[Row]]:
+    async def some(
+        self, connection: Connection, streams: Collection[UUID], to_position: int
+    ) -> list[list[Row]]:
         """Give the rows of these streams as of a position, for each table of the view."""
-        records = await connection.fetch(SOME, list(streams), upto, self._topics)
+        records = await connection.fetch(SOME, list(streams), to_position, self._topics)
         return await self._rows(connection, list(_streams(records)))
 
     async def range(
-        self, connection: Connection, first: UUID, last: UUID, upto: int
+        self, connection: Connection, first: UUID, last: UUID, to_position: int
     ) -> AsyncIterator[tuple[int, list[list[Row]]]]:
         """Yield (events, rows) of all streams between two ids, chunk by chunk; within a transaction."""
         rest: Sequence[asyncpg.Record] = ()
-        cursor = await connection.cursor(RANGE, first, last, upto, self._topics)
+        cursor = await connection.cursor(RANGE, first, last, to_position, self._topics)
         while fetched := await cursor.fetch(CHUNK):
             *whole, (_, rest) = _streams([*rest, *fetched])
             yield sum(len(records) for _, records in whole), await self._rows(connection, whole)
@@ -70,7 +72,7 @@ class Folder:
         return rows
 
     async def _keys(self, connection: Connection, streams: Sequence[UUID]) -> dict[UUID, DataKey]:
-        if not self.view.opens_seals:
+        if not self.view.decrypts:
             return {}
         found = await connection.fetch(KEYS, streams)
         return {each: self._master_keys.unwrap(each, wrapped) for each, wrapped in found}
@@ -97,10 +99,10 @@ class Folder:
                 return record
         return records[-1]
 
-    def _happened(self, record: asyncpg.Record) -> Happened:
+    def _happened(self, record: asyncpg.Record) -> RecordedDomainEvent:
         stream, version, position, topic, state, recorded_at, caused_by = record
         event = self._mapper.to_domain_event(StoredEvent(stream, version, topic, state))
-        return Happened(event, position, version, recorded_at, caused_by)
+        return RecordedDomainEvent(event, position, version, recorded_at, caused_by)
 
 
 def _streams(records: Iterable[asyncpg.Record]) -> Iterable[Stream]:
@@ -128,22 +130,22 @@ async def copy_rows(connection: Connection, view: View, suffix: str, rows: Seque
             await connection.copy_records_to_table(f"{table.name}{suffix}", records=of_table)
 
 
-async def bring_up(connection: Connection, folder: Folder, suffix: str, after: int, upto: int) -> None:
+async def catch_up(connection: Connection, folder: Folder, suffix: str, after: int, to_position: int) -> None:
     """Bring the tables from one position to another, step by step, within the caller's transaction."""
-    while after < upto:
-        step = min(after + STEP, upto)
+    while after < to_position:
+        step = min(after + STEP, to_position)
         touched = await connection.fetch(TOUCHED, after, step, list(folder.view.topics))
-        await fold_again(connection, folder, suffix, [record[0] for record in touched], step)
+        await reproject(connection, folder, suffix, [record[0] for record in touched], step)
         after = step
 
 
-async def fold_again(
-    connection: Connection, folder: Folder, suffix: str, streams: Sequence[UUID], upto: int
+async def reproject(
+    connection: Connection, folder: Folder, suffix: str, streams: Sequence[UUID], to_position: int
 ) -> None:
     """Replace the rows of these streams by what they are as of a position."""
     if not streams:
         return
-    rows = await folder.some(connection, streams, upto)
+    rows = await folder.some(connection, streams, to_position)
     for table in folder.view.tables:
         await connection.execute(
             f"DELETE FROM {table.name}{suffix} WHERE stream_id = ANY ($1)",  # noqa: S608 - our own name

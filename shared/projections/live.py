@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 from shared.event_log import EventLog
 from shared.platform.leases import Lease, Leases, lead
-from shared.projections.folding import STEP, Folder, bring_up, head_of
+from shared.projections.folding import STEP, Folder, catch_up, head_of
 from shared.projections.view import FoldFailed, View, ViewBehind
 
 MOST_SECONDS = 2.0
@@ -53,7 +53,7 @@ async def status_of(pool: asyncpg.Pool | asyncpg.Connection, views: Sequence[Vie
     return [ViewStatus(**row) for row in await pool.fetch(STATUS, [view.name for view in views])]
 
 
-async def measure_views(pool: asyncpg.Pool, views: Sequence[View]) -> None:
+async def update_view_metrics(pool: asyncpg.Pool, views: Sequence[View]) -> None:
     """Bring the gauges of these views up to date, in whatever process they are followed."""
     for status in await status_of(pool, views):
         view_lag.labels(status.name).set(status.lag)
@@ -77,7 +77,7 @@ FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
 view_lag = Gauge("view_lag_events", "Events in the log beyond the view's position", ["view"])
 view_failed = Gauge("view_failed", "1 while the view stands still before an event", ["view"])
-logger = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class LiveView:
@@ -111,9 +111,9 @@ class LiveView:
             # The lock is the fence: a leader that was stopped finds the position where others brought it.
             position: int = await connection.fetchval(POSITION, self._name)
             head = await head_of(connection)
-            upto = min(position + STEP, head)
-            if upto > position:
-                await bring_up(connection, self._folder, "", position, upto)
-                await connection.execute(MOVE, self._name, upto)
-        view_lag.labels(self._name).set(head - upto)
-        return upto
+            to_position = min(position + STEP, head)
+            if to_position > position:
+                await catch_up(connection, self._folder, "", position, to_position)
+                await connection.execute(MOVE, self._name, to_position)
+        view_lag.labels(self._name).set(head - to_position)
+        return to_position

@@ -19,7 +19,7 @@ import asyncpg
 
 from shared.event_log import MasterKeys, make_mapper
 from shared.platform.postgres import SERVER_SETTINGS
-from shared.projections.folding import STEP, Folder, bring_up, copy_rows, head_of
+from shared.projections.folding import STEP, Folder, catch_up, copy_rows, head_of
 from shared.projections.view import RebuildRunning, View
 
 COUNT = "SELECT count(*) FROM stored_events WHERE topic = ANY ($1)"
@@ -63,9 +63,9 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """New tables hold the log up to `upto`, of which `events` were the view's."""
+    """New tables hold the log up to `to_position`, of which `events` were the view's."""
 
-    upto: int
+    to_position: int
     events: int
 
 
@@ -76,7 +76,7 @@ class _Part:
     suffix: str
     first: UUID
     last: UUID
-    upto: int
+    to_position: int
 
 
 def session_name(view: View) -> str:
@@ -90,21 +90,21 @@ async def build(
     """Make the view's tables anew under the suffix. Raises FoldFailed."""
     for table in view.tables:
         await connection.execute(table.creation(f"{table.name}{suffix}"))
-    upto = await head_of(connection)
-    events = await _fill(source, view, suffix, upto, progress)
+    to_position = await head_of(connection)
+    events = await _fill(source, view, suffix, to_position, progress)
     for table in view.tables:
         await connection.execute(table.completion(f"{table.name}{suffix}"))
         await connection.execute(f"ANALYZE {table.name}{suffix}")
-    return Built(upto, events)
+    return Built(to_position, events)
 
 
-async def _fill(source: Source, view: View, suffix: str, upto: int, progress: Progress) -> int:
+async def _fill(source: Source, view: View, suffix: str, to_position: int, progress: Progress) -> int:
     """Processes, not threads: folding is Python's own work, and one interpreter does one thing at a time.
 
     Starting them takes longer than a small log.
     """
-    if upto <= SMALL_LOG:
-        events = await _copy_part(_Part(source, view, suffix, UUID(int=0), UUID(int=2**128 - 1), upto))
+    if to_position <= SMALL_LOG:
+        events = await _copy_part(_Part(source, view, suffix, UUID(int=0), UUID(int=2**128 - 1), to_position))
         progress(events)
         return events
     loop = asyncio.get_running_loop()
@@ -112,7 +112,7 @@ async def _fill(source: Source, view: View, suffix: str, upto: int, progress: Pr
     processes = ProcessPoolExecutor(os.cpu_count(), spawn, initializer=become_a_part)
     try:
         parts = [
-            loop.run_in_executor(processes, _fold_part, _Part(source, view, suffix, first, last, upto))
+            loop.run_in_executor(processes, _fold_part, _Part(source, view, suffix, first, last, to_position))
             for first, last in _ranges()
         ]
         for folded in asyncio.as_completed(parts):
@@ -153,7 +153,7 @@ async def _copy_part(part: _Part) -> int:
     connection = await part.source.connect(part.view)
     try:
         async with connection.transaction():
-            async for events, rows in folder.range(connection, part.first, part.last, part.upto):
+            async for events, rows in folder.range(connection, part.first, part.last, part.to_position):
                 await copy_rows(connection, part.view, part.suffix, rows)
                 folded += events
     finally:
@@ -196,7 +196,7 @@ async def rebuild(source: Source, view: View, progress: Progress) -> Rebuilt:
     began = time.perf_counter()
     async with alone(source, view, NEW, OLD) as connection:
         built = await build(connection, source, view, NEW, progress)
-        position, waited = await _switch(connection, source.folder(view), built.upto)
+        position, waited = await _switch(connection, source.folder(view), built.to_position)
     return Rebuilt(view.name, built.events, position, time.perf_counter() - began, waited)
 
 
@@ -232,7 +232,7 @@ async def _switch(connection: asyncpg.Connection, folder: Folder, built_to: int)
     """Catch up with the log, rename; the position then, and how long readers can have waited."""
     while (head := await head_of(connection)) - built_to > STEP:
         async with connection.transaction():
-            await bring_up(connection, folder, NEW, built_to, head)
+            await catch_up(connection, folder, NEW, built_to, head)
         built_to = head
     for _ in range(TRIES):
         try:
@@ -249,7 +249,7 @@ async def _rename(connection: asyncpg.Connection, folder: Folder, built_to: int)
         # From here the live view cannot move, so the tail is the last one.
         await connection.execute(LOCK_POSITION, view.name)
         position = await head_of(connection)
-        await bring_up(connection, folder, NEW, built_to, position)
+        await catch_up(connection, folder, NEW, built_to, position)
         await connection.execute(SWITCHED, view.name, position)
         await connection.execute(f"SET LOCAL lock_timeout = '{WAIT_FOR_READERS}'")
         began = time.perf_counter()

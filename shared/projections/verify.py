@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import orjson
 
-from shared.projections.folding import TOUCHED, Folder, fold_again
+from shared.projections.folding import TOUCHED, Folder, reproject
 from shared.projections.rebuild import Progress, Source, alone, build
 from shared.projections.view import View, ViewTable
 
@@ -52,7 +52,7 @@ async def verify(source: Source, view: View, progress: Progress) -> Verified:
             position: int = await connection.fetchval(
                 "SELECT position FROM projections WHERE name = $1", view.name
             )
-            await _bring_to(connection, source.folder(view), built.upto, position)
+            await _bring_to(connection, source.folder(view), built.to_position, position)
             rows, differences = 0, list[Difference]()
             for table in view.tables:
                 count, differing = await _compare(connection, table)
@@ -65,7 +65,7 @@ async def _bring_to(connection: asyncpg.Connection, folder: Folder, built_to: in
     """Forward or back: the rows of a stream can be made as of any position."""
     between = (min(built_to, position), max(built_to, position))
     touched = await connection.fetch(TOUCHED, *between, list(folder.view.topics))
-    await fold_again(connection, folder, CHECK, [record[0] for record in touched], position)
+    await reproject(connection, folder, CHECK, [record[0] for record in touched], position)
 
 
 async def _compare(connection: asyncpg.Connection, table: ViewTable) -> tuple[int, list[Difference]]:

@@ -51,7 +51,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
 )
 
 
-class Happened(NamedTuple):
+class RecordedDomainEvent(NamedTuple):
     """One event of a stream: the domain's event, and who caused it when."""
 
     event: Any
@@ -65,7 +65,7 @@ Row = tuple[Any, ...]
 Rows = Sequence[Sequence[Row]]
 """For each table of the view its rows, the id of the stream first."""
 
-Fold = Callable[[Sequence[Happened], DataKey | None], Rows]
+Fold = Callable[[Sequence[RecordedDomainEvent], DataKey | None], Rows]
 """All events of one stream -> its rows. The key is given to views that open seals, until it was erased."""
 
 
@@ -93,14 +93,14 @@ class ViewTable:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read model. `topics`: the events that its fold is given; `opens_seals`: it shows personal data."""
+    """A read model. `topics`: the events that its fold is given; `decrypts`: it shows personal data."""
 
     name: str
     about: str
     topics: frozenset[str]
     tables: tuple[ViewTable, ...]
     fold: Fold
-    opens_seals: bool = False
+    decrypts: bool = False
 
     def schema(self) -> tuple[str, str]:
         """Its migration: the empty tables, and a checkpoint at the beginning of the log."""

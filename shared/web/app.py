@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
-from shared.web.problems import ProblemKinds
+from shared.web.problems import ProblemTypes
 from shared.web.security import TokenVerifier
 
 Check = Callable[[], Awaitable[object]]  # raises when its dependency cannot be used
@@ -20,10 +20,10 @@ def make_app(
     *,
     title: str,
     description: str,
-    kinds: ProblemKinds,
+    problem_types: ProblemTypes,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
-    measures: Sequence[Check] = (),
+    metrics_updates: Sequence[Check] = (),
 ) -> FastAPI:
     """An app with problems, sign-in, health and metrics in place; the service adds its own routers.
 
@@ -31,15 +31,15 @@ def make_app(
     """
     app = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
     app.state.token_verifier = verifier
-    install(app, kinds)
-    app.include_router(_operations(checks, measures))
+    install(app, problem_types)
+    app.include_router(_operations(checks, metrics_updates))
     app.add_api_route("/docs", _docs(title), include_in_schema=False)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
 
 
-def _operations(checks: Mapping[str, Check], measures: Sequence[Check]) -> APIRouter:
+def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/health/live")
@@ -57,7 +57,7 @@ def _operations(checks: Mapping[str, Check], measures: Sequence[Check]) -> APIRo
     @router.get("/metrics")
     async def metrics() -> Response:
         # One that fails keeps its old figure: a database that is away must not hide all others.
-        await asyncio.gather(*(_state(measure) for measure in measures))
+        await asyncio.gather(*(_state(measure) for measure in metrics_updates))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router

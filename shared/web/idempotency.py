@@ -64,7 +64,7 @@ KEPT = "24 hours"
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CommandResult:
     """What a POST did: to which resource, and the log's position after it."""
 
     resource_id: UUID
@@ -72,7 +72,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class IdempotentRequest:
     """One POST that carries a key: who sends it where, under which key, and what it says."""
 
     subject: str
@@ -92,20 +92,22 @@ class IdempotencyKeys:
         self._pool = pool
         self._secret = hmac.digest(secret, b"idempotency keys", hashlib.sha256)
 
-    async def once(self, attempt: Attempt | None, command: Callable[[Rows], Awaitable[Done]]) -> Done:
+    async def run_once(
+        self, idempotent: IdempotentRequest | None, command: Callable[[Rows], Awaitable[CommandResult]]
+    ) -> CommandResult:
         """Run `command`, or answer what it did before; raises `key_reused` when the body was another.
 
         Without an attempt (no key was sent) the command simply runs.
         """
-        if attempt is None:
+        if idempotent is None:
             return await command(lambda _resource_id: ())
-        if (before := await self._find(attempt)) is not None:
+        if (before := await self._find(idempotent)) is not None:
             return before
         try:
-            return await command(lambda resource_id: (self._row(attempt, resource_id),))
+            return await command(lambda resource_id: (self._row(idempotent, resource_id),))
         except Exception:
             # Whatever the refusal is, it may be only the echo of a twin that won meanwhile (R10).
-            if (winner := await self._find(attempt)) is not None:
+            if (winner := await self._find(idempotent)) is not None:
                 return winner
             raise
 
@@ -116,32 +118,32 @@ class IdempotencyKeys:
         )
         return int(status.rpartition(" ")[2])
 
-    async def _find(self, attempt: Attempt) -> Done | None:
+    async def _find(self, idempotent: IdempotentRequest) -> CommandResult | None:
         row = await self._pool.fetchrow(
             "SELECT body_hash, resource_id, position FROM idempotency_keys"
             " WHERE subject = $1 AND route = $2 AND key = $3",
-            attempt.subject,
-            attempt.route,
-            attempt.key,
+            idempotent.subject,
+            idempotent.route,
+            idempotent.key,
         )
         if row is None:
             return None
-        if not hmac.compare_digest(row["body_hash"], self._hash(attempt)):
+        if not hmac.compare_digest(row["body_hash"], self._hash(idempotent)):
             raise key_reused()
-        return Done(row["resource_id"], row["position"])
+        return CommandResult(row["resource_id"], row["position"])
 
-    def _row(self, attempt: Attempt, resource_id: UUID) -> SideRow:
+    def _row(self, idempotent: IdempotentRequest, resource_id: UUID) -> SideRow:
         values = {
-            "subject": attempt.subject,
-            "route": attempt.route,
-            "key": attempt.key,
-            "body_hash": self._hash(attempt),
+            "subject": idempotent.subject,
+            "route": idempotent.route,
+            "key": idempotent.key,
+            "body_hash": self._hash(idempotent),
             "resource_id": resource_id,
         }
         return SideRow("idempotency_keys", values)
 
-    def _hash(self, attempt: Attempt) -> bytes:
-        return hmac.digest(self._secret, attempt.body, hashlib.sha256)
+    def _hash(self, idempotent: IdempotentRequest) -> bytes:
+        return hmac.digest(self._secret, idempotent.body, hashlib.sha256)
 
 
 def key_reused() -> Problem:
@@ -154,7 +156,7 @@ def key_reused() -> Problem:
     )
 
 
-async def attempt_of(
+async def idempotent_request(
     request: Request,
     idempotency_key: Annotated[
         str | None,
@@ -166,12 +168,14 @@ async def attempt_of(
             description="A repeated request is answered the same, and nothing is done twice (kept 24 h).",
         ),
     ] = None,
-) -> Attempt | None:
+) -> IdempotentRequest | None:
     """A FastAPI dependency, after the one that signs in. The same JSON in another layout is the same body."""
     if idempotency_key is None:
         return None
     route = f"{request.method} {request.url.path}"
-    return Attempt(request.state.principal.subject, route, idempotency_key, _canonical(await request.body()))
+    return IdempotentRequest(
+        request.state.principal.subject, route, idempotency_key, _canonical(await request.body())
+    )
 
 
 def _canonical(body: bytes) -> bytes:

@@ -14,62 +14,56 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConflict
+from shared.platform.postgres import TRANSIENT, is_transient
 from shared.projections import ViewBehind
-from shared.web.problems import MEDIA_TYPE, Problem, ProblemKind, ProblemKinds, response
+from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, response
 from shared.web.security import KeysUnavailable
 
-_NO_DATABASE = ProblemKind(
+_NO_DATABASE = ProblemType(
     503, "database-unavailable", "De opslag is even niet bereikbaar. Probeer het zo opnieuw.", retry_after=2
 )
-_OVERLOADED = ProblemKind(
+_OVERLOADED = ProblemType(
     503, "overloaded", "Het is nu te druk. Er is niets opgeslagen; probeer het zo opnieuw.", retry_after=1
 )
-SHARED_KINDS: ProblemKinds = {
+SHARED_PROBLEM_TYPES: ProblemTypes = {
     LogOverloaded: _OVERLOADED,
     LogUnavailable: _NO_DATABASE,
     # A use case decides again by itself; this comes out only when it was overtaken time and again.
     VersionConflict: _OVERLOADED,
-    ViewBehind: ProblemKind(
+    ViewBehind: ProblemType(
         503, "view-behind", "Het overzicht is nog niet bijgewerkt. Probeer het zo opnieuw.", retry_after=1
     ),
-    KeysUnavailable: ProblemKind(
+    KeysUnavailable: ProblemType(
         503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
     ),
 }
-# Reads go to the pool without the log in between; these say that the server is gone, restarting or full.
-_DATABASE_GONE = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.exceptions.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    ConnectionError,
-)
+# Reads go to the pool without the log in between.
+_DATABASE_ERRORS = (*TRANSIENT, asyncpg.InterfaceError)
 
 
-def known_problem(error: Exception, kinds: ProblemKinds) -> Problem | None:
+def known_problem(error: Exception, problem_types: ProblemTypes) -> Problem | None:
     """An exception that is somebody's to tell of, as a problem; None for what nobody expected."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, _DATABASE_GONE):
+    if isinstance(error, _DATABASE_ERRORS) and is_transient(error):
         return _NO_DATABASE.of(LogUnavailable())
-    everything = {**SHARED_KINDS, **kinds}
+    everything = {**SHARED_PROBLEM_TYPES, **problem_types}
     found = next((everything[kind] for kind in type(error).__mro__ if kind in everything), None)
     return found.of(error) if found else None
 
 
-def install(app: FastAPI, kinds: ProblemKinds) -> None:
+def install(app: FastAPI, problem_types: ProblemTypes) -> None:
     """Answer every refusal of `app` as a problem; `kinds` maps the service's own exception classes."""
-    for exception, kind in {**SHARED_KINDS, **kinds}.items():
+    for exception, kind in {**SHARED_PROBLEM_TYPES, **problem_types}.items():
         app.add_exception_handler(exception, _handler_of(kind))
-    for gone in _DATABASE_GONE:
+    for gone in _DATABASE_ERRORS:
         app.add_exception_handler(gone, _database_gone)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _malformed_request)
     app.add_exception_handler(HTTPException, http_exception)
 
 
-def _handler_of(kind: ProblemKind) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+def _handler_of(kind: ProblemType) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
     async def answer(request: Request, error: Exception) -> JSONResponse:
         return response(kind.of(error), request)
 
@@ -139,22 +133,24 @@ PROBLEM_SCHEMA = {
     },
 }
 _EVERYWHERE = (
-    ProblemKind(401, "unauthenticated", "Log eerst in."),
-    ProblemKind(403, "wrong-scope", "U heeft geen toegang tot deze functie."),
-    ProblemKind(422, "malformed-request", "De aanvraag klopt niet: body.card_number."),
-    *SHARED_KINDS.values(),
+    ProblemType(401, "unauthenticated", "Log eerst in."),
+    ProblemType(403, "wrong-scope", "U heeft geen toegang tot deze functie."),
+    ProblemType(422, "malformed-request", "De aanvraag klopt niet: body.card_number."),
+    *SHARED_PROBLEM_TYPES.values(),
 )
 
 
-def documented(kinds: ProblemKinds, *errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
+def problem_responses(
+    problem_types: ProblemTypes, *errors: type[Exception]
+) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that can answer with these errors, beside those of every route."""
-    return answers([*_EVERYWHERE, *(kinds[error] for error in errors)])
+    return answers([*_EVERYWHERE, *(problem_types[error] for error in errors)])
 
 
-def answers(kinds: Iterable[ProblemKind]) -> dict[int | str, dict[str, Any]]:
+def answers(problem_types: Iterable[ProblemType]) -> dict[int | str, dict[str, Any]]:
     """Problems as OpenAPI responses, by status; each code is an example."""
     by_status: dict[int, dict[str, Any]] = {}
-    for kind in kinds:
+    for kind in problem_types:
         by_status.setdefault(kind.status, {})[kind.code] = {"value": _example(kind)}
     return {
         status: {
@@ -165,7 +161,7 @@ def answers(kinds: Iterable[ProblemKind]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def _example(kind: ProblemKind) -> dict[str, object]:
+def _example(kind: ProblemType) -> dict[str, object]:
     return {
         "type": f"urn:landelijk-lenen:problem:{kind.code}",
         "title": HTTPStatus(kind.status).phrase,

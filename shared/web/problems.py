@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from shared.kernel.rules import english_sentence
+from shared.kernel.errors import english_sentence
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -45,7 +45,7 @@ def no_extra(_error: Any) -> Mapping[str, object]:
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemKind:
+class ProblemType:
     """How one exception class is told to the outside world."""
 
     status: int
@@ -63,7 +63,7 @@ class ProblemKind:
         )
 
 
-ProblemKinds = Mapping[type[Exception], ProblemKind]
+ProblemTypes = Mapping[type[Exception], ProblemType]
 
 
 def response(problem: Problem, request: Request) -> JSONResponse:

@@ -81,7 +81,7 @@ async def country(
         yield
 
 
-class Night:
+class NightlyCheck:
     """The command, in a process of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -95,9 +95,9 @@ class Night:
         return self.process.returncode, json.loads(out), int(err.rpartition(b"peak ")[2])
 
 
-async def begin_night() -> Night:
+async def begin_night() -> NightlyCheck:
     pipe = asyncio.subprocess.PIPE
-    return Night(
+    return NightlyCheck(
         await asyncio.create_subprocess_exec(sys.executable, "-c", COMMAND, stdout=pipe, stderr=pipe)
     )
 
@@ -183,10 +183,10 @@ async def test_r12_a_night_killed_five_times_asks_everybody_and_writes_nothing_t
     async with country(settings, ["brisk"] * FourLibraries.libraries, connections=1):
         reached = 0
         for _ in range(KILLS):
-            night = await begin_night()
+            nightly = await begin_night()
             reached = await eventually(partial(_further, settings, reached), within=30)
-            night.process.send_signal(signal.SIGKILL)
-            await night.process.wait()
+            nightly.process.send_signal(signal.SIGKILL)
+            await nightly.process.wait()
             await ask(settings, "UPDATE leases SET expires_at = now()")  # five seconds later
         assert reached < due, "the kills came too late"
         code, report, _ = await (await begin_night()).ends()

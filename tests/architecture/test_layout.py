@@ -34,7 +34,7 @@ def test_the_domain_imports_only_the_standard_library_and_the_librarys_domain(se
         "eventsourcing.utils",  # their topics
         "shared.kernel.amsterdam",
         "shared.kernel.library_card",
-        "shared.kernel.rules",
+        "shared.kernel.errors",
     }
     foreign = {
         f"{module.name}: {name}"

@@ -23,13 +23,13 @@ from infra.local.postgres import Postgres
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import read_directory
 from registration.adapters.in_memory import SetClock
-from registration.adapters.nightly_checks import PostgresNights, PostgresTermChecks
+from registration.adapters.nightly_checks import PostgresNightlyChecks, PostgresTermChecks
 from registration.adapters.registration_index import PostgresRegistrations
 from registration.adapters.tables import SCHEMA
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.application.nightly_check import check_all_terms
-from registration.application.nightly_report import NightReport
-from registration.domain.term_check import Night
+from registration.application.nightly_report import NightlyReport
+from registration.domain.term_check import NightlyCheck
 from registration.read_models.terms_due import VIEW
 from shared.event_log import Metadata, PostgresDataKeys, PostgresEventLog
 from shared.platform.postgres import migrate, open_pool
@@ -50,7 +50,7 @@ FIRST_NIGHT = date(2060, 1, 1)
 METADATA = Metadata("benchmark", uuid4())
 OF_BARE_LOOP = 0.6
 TIMES_BLOCKING = 8.0
-KINDS = {"brisk": "answered in 5 ms", "answers": "answered at once"}
+PROBLEM_TYPES = {"brisk": "answered in 5 ms", "answers": "answered at once"}
 """Targets are about the first: home libraries are a network away. The second shows what we cost ourselves."""
 
 
@@ -62,21 +62,21 @@ async def measure(server: Postgres) -> Sequence[Result]:
     await fill_log(url, GUESTS, MASTER_KEYS, lives=FourLibraries)
     await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
     results: list[Result] = []
-    night = Night(FIRST_NIGHT)
-    for kind, name in KINDS.items():
+    nightly = NightlyCheck(FIRST_NIGHT)
+    for kind, name in PROBLEM_TYPES.items():
         async with AsyncExitStack() as opened:
             ports = await opened.enter_async_context(simulated([kind] * LIBRARIES))
             ours = await _ours(url, ports, opened)
-            await ours.run(night)  # whoever changes does so now: then come nights as most nights are
+            await ours.run(nightly)  # whoever changes does so now: then come nights as most nights are
             await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
             rates: dict[str, list[float]] = {"ours": [], "bare": [], "blocking": []}
             for _ in range(ROUNDS):
-                night = Night(night.day + timedelta(days=1))
-                rates["ours"].append(await ours.run(night))
+                nightly = NightlyCheck(nightly.day + timedelta(days=1))
+                rates["ours"].append(await ours.run(nightly))
                 rates["bare"].append(await ask_barely(ports, CONNECTIONS, _cards(GUESTS)))
                 blocking = asyncio.to_thread(ask_blocking, ports, _cards(BLOCKING_GUESTS))
                 rates["blocking"].append(await blocking)
-        night = Night(night.day + timedelta(days=1))
+        nightly = NightlyCheck(nightly.day + timedelta(days=1))
         medians = {who: median(each) for who, each in rates.items()}
         results += _results(name, medians, with_targets=kind == "brisk")
     return results
@@ -98,15 +98,15 @@ def _cards(guests: int) -> list[list[str]]:
 class _Ours:
     """The nightly run, over real connections to everything."""
 
-    def __init__(self, nights: PostgresNights, registration: Registration, clock: SetClock) -> None:
-        self._nights, self._registration, self._clock = nights, registration, clock
+    def __init__(self, nightly_checks: PostgresNightlyChecks, deps: Dependencies, clock: SetClock) -> None:
+        self._nights, self._registration, self._clock = nightly_checks, deps, clock
 
-    async def run(self, night: Night) -> float:
+    async def run(self, nightly: NightlyCheck) -> float:
         """One night; guests/s."""
-        self._clock.moment = datetime.combine(night.day, time(2, 30), UTC)
-        due = sum((await self._nights.due(night)).values())
+        self._clock.moment = datetime.combine(nightly.day, time(2, 30), UTC)
+        due = sum((await self._nights.due(nightly)).values())
         began = perf_counter()
-        await check_all_terms(night, METADATA, self._nights, self._registration)
+        await check_all_terms(nightly, METADATA, self._nights, self._registration)
         seconds = perf_counter() - began
         report = await self._nights.last()
         if report is None or not report.is_complete or _asked(report) != due:
@@ -114,7 +114,7 @@ class _Ours:
         return due / seconds
 
 
-def _asked(report: NightReport) -> int:
+def _asked(report: NightlyReport) -> int:
     return sum(library.tally.asked for library in report.libraries)
 
 
@@ -126,7 +126,5 @@ async def _ours(url: str, ports: Sequence[int], opened: AsyncExitStack) -> _Ours
     log = await opened.enter_async_context(PostgresEventLog(pool))
     keys = PostgresDataKeys(pool, MASTER_KEYS)
     desk = desk_over(log, keys, PostgresRegistrations(pool), PostgresTermChecks(pool))
-    registration = replace(
-        desk.registration, home_libraries=libraries, isil_aliases={}, person_ref_key=PERSON_REF_KEY
-    )
-    return _Ours(PostgresNights(pool), registration, desk.clock)
+    deps = replace(desk.deps, home_libraries=libraries, isil_aliases={}, person_ref_key=PERSON_REF_KEY)
+    return _Ours(PostgresNightlyChecks(pool), deps, desk.clock)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-from registration.application.personal_data import Card, seal_card, seal_details
+from registration.application.personal_data import Card, encrypt_card, encrypt_details
 from registration.domain.guest import Admission, Guest
-from registration.domain.login_link import LinkWish
+from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails
 from shared.event_log import DataKey, MasterKeys, Metadata, SideRow
 from shared.kernel.library_card import person_ref
@@ -33,9 +33,9 @@ def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
         card_has_chip=True,
         identity_document_checked=True,
         subscription_code="346",
-        sealed_card=seal_card(Card(card_number), key),
-        sealed_details=seal_details(DETAILS, key),
-        wish=LinkWish("existing", f"acc-{card_number}"),
+        sealed_card=encrypt_card(Card(card_number), key),
+        sealed_details=encrypt_details(DETAILS, key),
+        link_request=LinkRequest("existing", f"acc-{card_number}"),
     )
     guest = Guest.register(key.subject_id, admission, today=TODAY, now=NOW)
     if strips:
@@ -45,5 +45,5 @@ def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
 
 def prepare(count: int, *, strips: bool) -> list[Guest]:
     """Make guests that wait to be saved."""
-    keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.mint(uuid4()) for _ in range(count)]
+    keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.create(uuid4()) for _ in range(count)]
     return [registered(key, f"0991{number:06}", strips=strips) for number, (key, _) in enumerate(keys)]

@@ -19,7 +19,7 @@ from registration.adapters.tables import SCHEMA
 from registration.read_models import VIEWS
 from registration.read_models.terms_due import VIEW
 from shared.platform.postgres import migrate
-from shared.projections.folding import bring_up
+from shared.projections.folding import catch_up
 from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.library_projection import LibraryRunner
@@ -89,8 +89,8 @@ async def _check_that_rows_are_the_same(url: str, source: Source) -> None:
     try:
         (table,) = VIEW.tables
         await connection.execute(f"{table.creation('terms_due_then')};{table.completion('terms_due_then')}")
-        upto = await connection.fetchval("SELECT max(notification_id) FROM library_0_tracking")
-        await bring_up(connection, source.folder(VIEW), "_then", 0, upto)
+        to_position = await connection.fetchval("SELECT max(notification_id) FROM library_0_tracking")
+        await catch_up(connection, source.folder(VIEW), "_then", 0, to_position)
         if differing := await connection.fetchval(
             f"SELECT count(*) FROM (({OF_LIBRARY} EXCEPT {OURS})"  # noqa: S608 - constants only
             f" UNION ALL ({OURS} EXCEPT {OF_LIBRARY})) AS differing"

@@ -22,13 +22,13 @@ from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
 from registration.adapters.nightly_checks import PostgresTermChecks
 from registration.adapters.registration_index import PostgresRegistrations
 from registration.adapters.tables import SCHEMA
-from registration.application.dependencies import Context, Organisation, Registration
+from registration.application.dependencies import Context, Dependencies, Organisation
 from registration.application.register_guest import RegisterGuest, register_guest
 from registration.application.repository import account_rows, person_row
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import Valid
-from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, mint_id
+from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, create_id
 from shared.platform.postgres import migrate
 from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import (
@@ -102,7 +102,7 @@ def _rate(seconds: Sequence[float]) -> float:
 
 
 async def _register(store: AggregateStore, card: str, *, index: bool) -> None:
-    key, key_row = MASTER_KEYS.mint(mint_id())
+    key, key_row = MASTER_KEYS.create(create_id())
     guest = registered(key, card, strips=False)
     rows = [key_row]
     if index:
@@ -111,11 +111,11 @@ async def _register(store: AggregateStore, card: str, *, index: bool) -> None:
     await store.save(guest, metadata=METADATA, side_rows=rows)
 
 
-def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Registration:
+def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Dependencies:
     organisation = Organisation(
         "1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"9453": "Roden"}, grants_strips=False
     )
-    return Registration(
+    return Dependencies(
         store=store,
         data_keys=PostgresDataKeys(pool, MASTER_KEYS),
         home_libraries=InMemoryHomeLibraries([HOME]),
@@ -130,7 +130,7 @@ def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Registration:
     )
 
 
-def _are_members(counter: Registration, cards: Sequence[str]) -> None:
+def _are_members(counter: Dependencies, cards: Sequence[str]) -> None:
     home = counter.home_libraries
     if not isinstance(home, InMemoryHomeLibraries):
         raise TypeError("the home library of a benchmark answers from memory")
@@ -138,7 +138,7 @@ def _are_members(counter: Registration, cards: Sequence[str]) -> None:
         home.answers(HOME, card, Valid(DETAILS, date(2026, 12, 31), card))
 
 
-async def _at_the_counter(card: str, counter: Registration) -> None:
+async def _at_the_counter(card: str, counter: Dependencies) -> None:
     command = RegisterGuest(card, HOME, "9453", True, True, ExistingAccount(f"acc-{card}"))
     await register_guest(command, Context("1001", METADATA), counter)
 
@@ -150,7 +150,7 @@ def _turn_of_library(url: str, numbers: _Numbers, threads: int) -> float:
 
         def register(card: str) -> UUID:
             key: DataKey
-            key, _ = MASTER_KEYS.mint(uuid4())
+            key, _ = MASTER_KEYS.create(uuid4())
             guest: Guest = registered(key, card, strips=False)
             application.save(guest)
             return guest.id

@@ -126,7 +126,7 @@ async def open_pair(databases: Databases, tmp_path: Path) -> AsyncIterator[Pair]
                 registration=RegistrationApi("http://registration", http, lambda: token),
                 feed=HttpFeed("http://registration", http, lambda: token),
                 signer=counter.signer,
-                person_ref_key=counter.service.registration.person_ref_key,
+                person_ref_key=counter.service.deps.person_ref_key,
             ) as desk,
             counter.client() as clerk,
             desk.client() as wisecat,

@@ -31,7 +31,7 @@ _complaints: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[Browser]:
     """Chromium, until the context ends."""
-    install_chromium(say=print)
+    install_chromium(translate=print)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         try:
@@ -109,7 +109,7 @@ async def assert_accessible(page: Page) -> None:
     assert bad == [], f"{page.url} is not accessible"
 
 
-def install_chromium(say: Callable[[str], None]) -> None:
+def install_chromium(translate: Callable[[str], None]) -> None:
     """Pages are never left untested: where Chromium is missing, Debian's or Ubuntu's package is installed."""
     with (Path(tempfile.gettempdir()) / "landelijk-lenen-apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -117,7 +117,9 @@ def install_chromium(say: Callable[[str], None]) -> None:
             return
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             pytest.fail(f"there is no {CHROMIUM}: install Chromium, the pages are tested in it")
-        say("no chromium is installed: installing it with apt-get (the pages are tested in a real browser)")
+        translate(
+            "no chromium is installed: installing it with apt-get (the pages are tested in a real browser)"
+        )
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         install = ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]
         if subprocess.run(install, env=environment, check=False).returncode != 0:

@@ -18,9 +18,9 @@ from uuid import UUID, uuid4
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from registration.application.personal_data import Card, seal_card, seal_details
+from registration.application.personal_data import Card, encrypt_card, encrypt_details
 from registration.domain.guest import Admission, Guest, Renewal
-from registration.domain.login_link import LinkWish
+from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import DataKey, MasterKeys, make_mapper
 from shared.kernel.library_card import person_ref
@@ -73,7 +73,7 @@ class Lives:
 
     def one(self, number: int) -> tuple[Guest, str, bytes]:
         """A guest with all that happened to it, its organisation, and its wrapped key."""
-        key, row = self._master_keys.mint(UUID(int=self._random.getrandbits(128), version=4))
+        key, row = self._master_keys.create(UUID(int=self._random.getrandbits(128), version=4))
         organisation = "1001" if self._random.random() < 0.8 else "2002"
         began = datetime(2023, 1, 1, 9, tzinfo=UTC) + timedelta(minutes=self._random.randrange(1_300_000))
         guest = self._registered(number, organisation, key, began)
@@ -90,9 +90,9 @@ class Lives:
             card_has_chip=self._random.random() < 0.7,
             identity_document_checked=True,
             subscription_code="346",
-            sealed_card=seal_card(Card(card), key),
-            sealed_details=seal_details(self._details(), key),
-            wish=LinkWish("existing", f"acc-{number:08d}"),
+            sealed_card=encrypt_card(Card(card), key),
+            sealed_details=encrypt_details(self._details(), key),
+            link_request=LinkRequest("existing", f"acc-{number:08d}"),
         )
         return Guest.register(key.subject_id, admission, today=now.date(), now=now)
 
@@ -109,7 +109,7 @@ class Lives:
                 continue
             if what == "renewed":
                 if guest.state.status.value == "expired":
-                    renewal = Renewal(guest.state.sealed_card, seal_details(details, key))
+                    renewal = Renewal(guest.state.sealed_card, encrypt_details(details, key))
                     guest.reregister("04", renewal, today=now.date(), now=now)
             else:
                 guest.check_term(self._verdict(what, details, now.date()), today=now.date(), now=now)

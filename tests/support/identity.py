@@ -16,10 +16,10 @@ from identity.adapters.in_memory import (
     InMemoryUsernames,
 )
 from identity.adapters.messages import published_messages
-from identity.application.dependencies import AccountDetails, Context, Identity, NewAccount, Organisations
+from identity.application.dependencies import AccountDetails, Context, Dependencies, NewAccount, Organisations
 from identity.application.log_in import LoggedIn, LogIn, log_in
 from identity.application.receive_message import receive_guest_event
-from identity.application.repository import own_account
+from identity.application.repository import find_account
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
 from shared.event_log import (
@@ -139,8 +139,10 @@ class Counter:
         for index in (self.feed.by_account, self.feed.by_person):
             for guests in index.values():
                 guests[:] = [guest for guest in guests if guest != guest_id]
-        for wish in [wish for wish in self.feed.new_accounts if wish[0] == guest_id]:
-            del self.feed.new_accounts[wish]
+        for link_request in [
+            link_request for link_request in self.feed.new_accounts if link_request[0] == guest_id
+        ]:
+            del self.feed.new_accounts[link_request]
         return replace(erased, erased=True)
 
     def _index(self, guest_id: UUID, choice: dict[str, Any] | None) -> None:
@@ -175,7 +177,7 @@ class House:
         self.directory = InMemoryAccountDirectory(list(accounts))
         self.registration = InMemoryRegistration()
         self.counter = Counter(self.registration)
-        self.identity = Identity(
+        self.deps = Dependencies(
             store=self.store,
             data_keys=InMemoryDataKeys(self.log),
             registration=self.registration,
@@ -194,7 +196,7 @@ class House:
         )
         while True:
             try:
-                return await receive_guest_event(message, row, identity=self.identity)
+                return await receive_guest_event(message, row, deps=self.deps)
             except VersionConflict:
                 continue
             except SideRowConflict as conflict:
@@ -228,15 +230,13 @@ class House:
 
     async def logs_in(self, name: str, organisation: str = GUEST_ORGANISATION) -> LoggedIn:
         """A login with the account `acc-<name>`."""
-        return await log_in(
-            LogIn(f"acc-{name}", organisation), Context(WISECAT), self.identity, self.apply_now
-        )
+        return await log_in(LogIn(f"acc-{name}", organisation), Context(WISECAT), self.deps, self.apply_now)
 
     async def link(self, guest_id: UUID) -> GuestLink:
         return await self.store.load(GuestLink, guest_id)
 
     async def account(self, name: str) -> LoginAccount:
-        found = await own_account(f"acc-{name}", self.identity)
+        found = await find_account(f"acc-{name}", self.deps)
         assert found is not None
         return found.account
 
@@ -247,4 +247,4 @@ class House:
 
     async def topics(self) -> list[str]:
         """Every event that was written, in order."""
-        return [event.topic for event in await self.log.read(0, 10_000)]
+        return [event.event_type for event in await self.log.read(0, 10_000)]

@@ -99,11 +99,11 @@ class LoginDesk:
 
     async def topics(self) -> list[str]:
         """Every event, in order."""
-        return [event.topic for event in await self.service.log.read(0, 10_000)]
+        return [event.event_type for event in await self.service.log.read(0, 10_000)]
 
     async def link(self, guest_id: UUID) -> GuestLink:
         """What became of a guest's link."""
-        return await self.service.identity.store.load(GuestLink, guest_id)
+        return await self.service.deps.store.load(GuestLink, guest_id)
 
     async def deliver_all(self, guest_id: UUID) -> None:
         """The queue brings all that registration has committed of a guest."""

@@ -34,15 +34,15 @@ SOURCE = "/sender/log"
 
 def to_message(event: RecordedEvent) -> Message | None:
     """The sender publishes every event but those of the secret topic."""
-    if event.topic == SECRET_TOPIC:
+    if event.event_type == SECRET_TOPIC:
         return None
     return Message(
         id=event.event_id,
         source=SOURCE,
-        type=event.topic,
-        subject=event.originator_id,
+        type=event.event_type,
+        subject=event.stream_id,
         time=event.recorded_at,
-        stream_version=event.originator_version,
+        stream_version=event.stream_version,
         position=event.position,
         correlation_id=event.metadata.correlation_id,
         causation_id=event.metadata.causation_id,

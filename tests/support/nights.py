@@ -9,11 +9,11 @@ from pathlib import Path
 from uuid import UUID
 
 from registration.adapters.in_memory import InMemoryHomeLibraries
-from registration.application.nightly_check import run_night
-from registration.application.nightly_report import NightReport
+from registration.application.nightly_check import run_nightly_check
+from registration.application.nightly_report import NightlyReport
 from registration.application.show_guest import GuestView, show_guest
 from registration.bootstrap import view_source
-from registration.domain.term_check import Night
+from registration.domain.term_check import NightlyCheck
 from registration.domain.verdict import (
     Verdict,
 )
@@ -66,24 +66,24 @@ class NightCounter:
         self.counter.clock.moment = moment
         await follow_all(self.service, [TERMS_DUE], view_source(self.service.settings))
 
-    async def run(self, day: date = TOMORROW) -> NightReport:
+    async def run(self, day: date = TOMORROW) -> NightlyReport:
         await self.at(on_day(day))
         return await self.run_now(day)
 
-    async def run_now(self, day: date = TOMORROW) -> NightReport:
+    async def run_now(self, day: date = TOMORROW) -> NightlyReport:
         """That day's night, whatever the clock says."""
-        report = await run_night(
-            Night(day),
+        report = await run_nightly_check(
+            NightlyCheck(day),
             "operator",
-            self.service.nights,
+            self.service.nightly_checks,
             Leases(self.service.pool),
-            self.service.registration,
+            self.service.deps,
         )
         assert report is not None
         return report
 
     async def show(self, guest_id: UUID) -> GuestView:
-        return await show_guest(guest_id, "1001", self.service.registration)
+        return await show_guest(guest_id, "1001", self.service.deps)
 
 
 @asynccontextmanager
@@ -91,5 +91,5 @@ async def open_night(database: str, folder: Path) -> AsyncIterator[NightCounter]
     """A counter over this database, its home library replaced by one that remembers."""
     async with open_counter(database, folder) as counter:
         home = AskedHome(counter.home)
-        object.__setattr__(counter.service.registration, "home_libraries", home)
+        object.__setattr__(counter.service.deps, "home_libraries", home)
         yield NightCounter(counter, home)

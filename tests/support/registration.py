@@ -18,9 +18,9 @@ from registration.adapters.in_memory import (
 from registration.adapters.messages import published_messages
 from registration.application.dependencies import (
     Context,
+    Dependencies,
     FoundAccount,
     Organisation,
-    Registration,
     Registrations,
     TermChecks,
 )
@@ -88,7 +88,7 @@ class ListedAccounts:
 class Desk:
     """A registration with its fakes at hand, and short ways to use it."""
 
-    registration: Registration
+    deps: Dependencies
     log: EventLog
     home: WatchedHomeLibraries
     prefixes: ListedPrefixes
@@ -108,16 +108,16 @@ class Desk:
         self, card: str = CARD, account: LoginAccountChoice | None = None, organisation: str = "1001"
     ) -> UUID:
         """Register a card at the first branch of an organisation."""
-        branch = next(iter(self.registration.organisations[organisation].branches))
+        branch = next(iter(self.deps.organisations[organisation].branches))
         command = registering(card, account, branch=branch)
-        return (await register_guest(command, self.context(organisation), self.registration)).guest_id
+        return (await register_guest(command, self.context(organisation), self.deps)).guest_id
 
     async def show(self, guest_id: UUID, organisation: str = "1001") -> GuestView:
-        return await show_guest(guest_id, organisation, self.registration)
+        return await show_guest(guest_id, organisation, self.deps)
 
     async def topics(self) -> list[str]:
         """What has happened so far, in all streams."""
-        return [event.topic.removeprefix("registration.") for event in await self.log.read(0, 10_000)]
+        return [event.event_type.removeprefix("registration.") for event in await self.log.read(0, 10_000)]
 
 
 def registering(
@@ -152,7 +152,7 @@ def desk_over(
     store = AggregateStore(log, make_mapper())
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
     clock = SetClock(on_day(date(2025, 9, 11)))
-    registration = Registration(
+    deps = Dependencies(
         store=store,
         data_keys=data_keys,
         home_libraries=home,
@@ -165,6 +165,6 @@ def desk_over(
         person_ref_key=b"0" * 32,
         clock=clock,
     )
-    desk = Desk(registration, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store)))
+    desk = Desk(deps, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store)))
     desk.says(member())
     return desk

@@ -77,20 +77,20 @@ class Databases:
             self.server.drop_database(name)
 
 
-def install_rabbitmq(say: Callable[[str], None]) -> None:
+def install_rabbitmq(translate: Callable[[str], None]) -> None:
     """Tests never do without a real broker: where none is installed, Debian's or Ubuntu's package is.
 
     `RUNLEVEL=1` keeps the package from starting a broker of the machine's own.
     """
     with (Path(tempfile.gettempdir()) / "landelijk-lenen-apt.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes; apt-get takes one at a time
-        _install_rabbitmq(say)
+        _install_rabbitmq(translate)
 
 
-def _install_rabbitmq(say: Callable[[str], None]) -> None:
+def _install_rabbitmq(translate: Callable[[str], None]) -> None:
     if server_script() is not None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return  # nothing to do, or nothing that we may do: the node's start then says what to install
-    say("no rabbitmq-server is installed: installing it with apt-get (the tests need a real broker)")
+    translate("no rabbitmq-server is installed: installing it with apt-get (the tests need a real broker)")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     install = ["apt-get", "install", "--yes", "--no-install-recommends", "rabbitmq-server"]
     if subprocess.run(install, env=environment, check=False).returncode != 0:

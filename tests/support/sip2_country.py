@@ -126,7 +126,7 @@ class Closing(Library):
             super().asked(message)
 
 
-KINDS: dict[str, Callable[[], Library]] = {
+PROBLEM_TYPES: dict[str, Callable[[], Library]] = {
     "answers": Library,
     "brisk": Brisk,
     "slow": Late,
@@ -138,7 +138,7 @@ KINDS: dict[str, Callable[[], Library]] = {
 
 async def _serve(behaviours: list[str]) -> None:
     loop = asyncio.get_running_loop()
-    servers = [await loop.create_server(KINDS[each], "127.0.0.1", 0) for each in behaviours]
+    servers = [await loop.create_server(PROBLEM_TYPES[each], "127.0.0.1", 0) for each in behaviours]
     ports = [str(server.sockets[0].getsockname()[1]) for server in servers]
     sys.stdout.write(" ".join(ports) + "\n")
     sys.stdout.flush()

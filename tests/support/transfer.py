@@ -14,7 +14,7 @@ import orjson
 
 from shared import messaging
 from shared.event_log import SCHEMA
-from shared.event_log.export import Opener, Terms, Transferred, TransferredTable, export_log, import_log
+from shared.event_log.export import Decrypter, Terms, Transferred, TransferredTable, export_log, import_log
 from shared.event_log.export.format import DATA_KEYS, Chain, content_of
 from shared.platform.postgres import Connection, migrate, open_pool
 from shared.web import idempotency
@@ -76,7 +76,7 @@ async def put_event(
     )
 
 
-async def exported(connection: Connection, opener: Opener | None = None, terms: Terms = TERMS) -> bytes:
+async def exported(connection: Connection, opener: Decrypter | None = None, terms: Terms = TERMS) -> bytes:
     """The whole file."""
     pieces: list[bytes] = []
     progress = Counted()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
-from shared.kernel.rules import RuleBroken, english_sentence
+from shared.kernel.errors import RuleBroken, english_sentence
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
 _LONGEST = 200

@@ -46,7 +46,7 @@ def published_messages(store: AggregateStore) -> ToMessage:
     source = f"/identity/{store.log.log_id}"
 
     def to_message(recorded: RecordedEvent) -> Message | None:
-        published = PUBLISHED.get(recorded.topic)
+        published = PUBLISHED.get(recorded.event_type)
         if published is None:
             return None
         kind, data = published
@@ -54,9 +54,9 @@ def published_messages(store: AggregateStore) -> ToMessage:
             id=recorded.event_id,
             source=source,
             type=kind,
-            subject=recorded.originator_id,
+            subject=recorded.stream_id,
             time=recorded.recorded_at,
-            stream_version=recorded.originator_version,
+            stream_version=recorded.stream_version,
             position=recorded.position,
             correlation_id=recorded.metadata.correlation_id,
             causation_id=recorded.metadata.causation_id,

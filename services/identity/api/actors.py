@@ -6,16 +6,16 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from identity.api.dependencies import ACCOUNTS, TheAttempt, TheIdentity, TheKeys, TheMetadata
-from identity.api.problems import KINDS, MERGE_OBSTACLES
+from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentRequestDep, KeysDep, MetadataDep
+from identity.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
 from identity.api.schemas import ActorJson, Merging, actor_json
 from identity.application.dependencies import Context, RegistrationUnavailable
 from identity.application.merge_actors import ActorMerge, MergeActors, merge_actors, show_actor_merge
 from identity.application.show_login_account import show_actor
 from identity.domain import errors
-from shared.kernel.rules import english_sentence
-from shared.web.idempotency import Done, Rows
-from shared.web.problem_handlers import documented
+from shared.kernel.errors import english_sentence
+from shared.web.idempotency import CommandResult, Rows
+from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
 router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(ACCOUNTS)])
@@ -24,11 +24,11 @@ router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(A
 @router.get(
     "/{actor_id}",
     summary="An actor with its links and logins",
-    responses=documented(KINDS, errors.ActorNotFound),
+    responses=problem_responses(PROBLEM_TYPES, errors.ActorNotFound),
 )
-async def show(actor_id: UUID, identity: TheIdentity) -> ActorJson:
+async def show(actor_id: UUID, deps: DependenciesDep) -> ActorJson:
     """Read from the streams of actor and account."""
-    return actor_json(await show_actor(actor_id, identity))
+    return actor_json(await show_actor(actor_id, deps))
 
 
 class BlockedJson(BaseModel):
@@ -54,29 +54,31 @@ class ActorMergeJson(BaseModel):
 @router.post(
     "/{actor_id}/merge",
     summary="Merge two actors of the same person, or see what that would do",
-    responses=documented(KINDS, errors.ActorNotFound, errors.MergeBlocked, RegistrationUnavailable),
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.ActorNotFound, errors.MergeBlocked, RegistrationUnavailable
+    ),
 )
 async def merge(
     *,
     actor_id: UUID,
     body: Merging,
     request: Request,
-    metadata: TheMetadata,
-    attempt: TheAttempt,
-    keys: TheKeys,
-    identity: TheIdentity,
+    metadata: MetadataDep,
+    idempotent: IdempotentRequestDep,
+    keys: KeysDep,
+    deps: DependenciesDep,
     response: Response,
 ) -> ActorMergeJson:
     """All logins of the one go on as the other; birth dates that differ block it (I6)."""
     command = MergeActors(actor_id, body.into)
 
-    async def run(rows: Rows) -> Done:
-        return Done(actor_id, await merge_actors(command, Context(metadata, rows), identity))
+    async def run(rows: Rows) -> CommandResult:
+        return CommandResult(actor_id, await merge_actors(command, Context(metadata, rows), deps))
 
     if body.confirm:
-        done = await keys.once(attempt, run)
+        done = await keys.run_once(idempotent, run)
         response.headers["Event-Position"] = str(done.position)
-    return _json(await show_actor_merge(command, identity), english=wants_english(request))
+    return _json(await show_actor_merge(command, deps), english=wants_english(request))
 
 
 def _json(merge: ActorMerge, *, english: bool) -> ActorMergeJson:

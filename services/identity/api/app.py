@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from identity.api import actors, login_accounts, logins
 from identity.api.dependencies import FEED
-from identity.api.problems import KINDS
-from identity.application.dependencies import ApplyNow, Identity
+from identity.api.problems import PROBLEM_TYPES
+from identity.application.dependencies import ApplyNow, Dependencies
 from shared.messaging.feed import LogFeed
 from shared.web.app import Check, make_app
 from shared.web.feed_api import feed_router
@@ -20,13 +20,13 @@ DESCRIPTION = "Inloggen bij een gastbibliotheek: wie is het, en is het account o
 
 def identity_app(
     *,
-    identity: Identity,
+    deps: Dependencies,
     apply_now: ApplyNow,
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
-    measures: Sequence[Check],
+    metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """The app. `apply_now` is the inbox's own, for the login barrier (A6).
@@ -36,12 +36,12 @@ def identity_app(
     app = make_app(
         title="Landelijk Lenen: identity",
         description=DESCRIPTION,
-        kinds=KINDS,
+        problem_types=PROBLEM_TYPES,
         verifier=verifier,
         checks=checks,
-        measures=measures,
+        metrics_updates=metrics_updates,
     )
-    app.state.identity = identity
+    app.state.deps = deps
     app.state.apply_now = apply_now
     app.state.idempotency_keys = idempotency_keys
     for resource in (logins, login_accounts, actors):

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from identity.application.dependencies import ApplyNow, Identity
+from identity.application.dependencies import ApplyNow, Dependencies
 from shared.event_log import Metadata
-from shared.web.idempotency import Attempt, IdempotencyKeys, attempt_of
+from shared.web.idempotency import IdempotencyKeys, IdempotentRequest, idempotent_request
 from shared.web.problems import correlation_id
 from shared.web.security import Principal, requires
 
@@ -21,8 +21,8 @@ def _metadata(request: Request) -> Metadata:
     return Metadata(principal.subject, correlation_id(request))
 
 
-def _identity(request: Request) -> Identity:
-    found: Identity = request.app.state.identity
+def _identity(request: Request) -> Dependencies:
+    found: Dependencies = request.app.state.deps
     return found
 
 
@@ -36,8 +36,8 @@ def _keys(request: Request) -> IdempotencyKeys:
     return found
 
 
-TheMetadata = Annotated[Metadata, Depends(_metadata)]
-TheIdentity = Annotated[Identity, Depends(_identity)]
-TheBarrier = Annotated[ApplyNow, Depends(_apply_now)]
-TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]
-TheAttempt = Annotated[Attempt | None, Depends(attempt_of)]
+MetadataDep = Annotated[Metadata, Depends(_metadata)]
+DependenciesDep = Annotated[Dependencies, Depends(_identity)]
+BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]
+KeysDep = Annotated[IdempotencyKeys, Depends(_keys)]
+IdempotentRequestDep = Annotated[IdempotentRequest | None, Depends(idempotent_request)]

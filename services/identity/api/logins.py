@@ -7,14 +7,21 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
-from identity.api.dependencies import LOGIN, TheAttempt, TheBarrier, TheIdentity, TheKeys, TheMetadata
-from identity.api.problems import KINDS
+from identity.api.dependencies import (
+    LOGIN,
+    BarrierDep,
+    DependenciesDep,
+    IdempotentRequestDep,
+    KeysDep,
+    MetadataDep,
+)
+from identity.api.problems import PROBLEM_TYPES
 from identity.api.schemas import Login
 from identity.application.dependencies import Context, DirectoryUnavailable, RegistrationUnavailable
 from identity.application.log_in import LoggedIn, log_in, logged_in_before
 from identity.domain import errors
-from shared.web.idempotency import Done, Rows
-from shared.web.problem_handlers import documented
+from shared.web.idempotency import CommandResult, Rows
+from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
 
@@ -47,38 +54,40 @@ class _NothingWritten(Exception):
 @router.post(
     "/v1/logins",
     summary="Somebody logs in at an organisation's catalogue",
-    responses=documented(
-        KINDS, errors.LinkRequired, errors.AccountNotFound, RegistrationUnavailable, DirectoryUnavailable
+    responses=problem_responses(
+        PROBLEM_TYPES,
+        errors.LinkRequired,
+        errors.AccountNotFound,
+        RegistrationUnavailable,
+        DirectoryUnavailable,
     ),
 )
 async def login(
     *,
     body: Login,
-    metadata: TheMetadata,
-    attempt: TheAttempt,
-    keys: TheKeys,
-    identity: TheIdentity,
-    apply_now: TheBarrier,
+    metadata: MetadataDep,
+    idempotent: IdempotentRequestDep,
+    keys: KeysDep,
+    deps: DependenciesDep,
+    apply_now: BarrierDep,
     response: Response,
 ) -> LoginAnswerJson:
     """Recognised or rightly a new actor; never a new actor on a guess (I4, I5)."""
     written: list[LoggedIn] = []
 
-    async def run(rows: Rows) -> Done:
-        answer = await log_in(body.command(), Context(metadata, rows), identity, apply_now)
+    async def run(rows: Rows) -> CommandResult:
+        answer = await log_in(body.command(), Context(metadata, rows), deps, apply_now)
         if answer.position is None:
             raise _NothingWritten(answer)
         written.append(answer)
-        return Done(answer.account_stream, answer.position)
+        return CommandResult(answer.account_stream, answer.position)
 
     try:
-        done = await keys.once(attempt, run)
+        done = await keys.run_once(idempotent, run)
     except _NothingWritten as nothing:
         return _json(nothing.answer)
     response.headers["Event-Position"] = str(done.position)
-    return _json(
-        written[0] if written else await logged_in_before(done.resource_id, body.organisation, identity)
-    )
+    return _json(written[0] if written else await logged_in_before(done.resource_id, body.organisation, deps))
 
 
 def _json(answer: LoggedIn) -> LoginAnswerJson:
@@ -92,8 +101,8 @@ def _json(answer: LoggedIn) -> LoginAnswerJson:
         else GuestJson.model_validate(
             {
                 "guest_id": guest.guest_id,
-                "status": guest.standing.status.value,
-                "ends_on": guest.standing.ends_on,
+                "status": guest.guest_status.status.value,
+                "ends_on": guest.guest_status.ends_on,
             }
         ),
     )

@@ -7,7 +7,7 @@ from identity.domain import errors
 from shared.event_log import VersionConflict
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.messaging.errors import CannotApply
-from shared.web.problems import ProblemKind, ProblemKinds
+from shared.web.problems import ProblemType, ProblemTypes
 
 _TRY_AGAIN = "De inschrijving kan nu niet worden nagevraagd. Er is niets opgeslagen; probeer het zo opnieuw."
 
@@ -17,7 +17,7 @@ MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
     " het is niet dezelfde persoon.",
     errors.MergedWithItself: "Dit is twee keer dezelfde actor.",
     errors.MergedBefore: "Deze actor is al met een andere samengevoegd.",
-    errors.MergedIntoSignpost: "De andere actor is zelf al samengevoegd:"
+    errors.MergedIntoMergedRecord: "De andere actor is zelf al samengevoegd:"
     " kies de actor waar die naar verwijst.",
 }
 """I6: why two actors are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
@@ -27,37 +27,37 @@ def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:
     return {"reason": error.reason}
 
 
-KINDS: ProblemKinds = {
-    **{kind: ProblemKind(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
-    errors.LinkRequired: ProblemKind(
+PROBLEM_TYPES: ProblemTypes = {
+    **{kind: ProblemType(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
+    errors.LinkRequired: ProblemType(
         409,
         "link-required",
         "U bent hier ingeschreven zonder koppeling met dit inlogaccount: ga eerst langs de balie.",
     ),
-    errors.AccountNotFound: ProblemKind(404, "account-not-found", "Dit inlogaccount bestaat niet."),
-    errors.ActorNotFound: ProblemKind(404, "actor-not-found", "Deze actor bestaat niet."),
-    errors.UsernameTaken: ProblemKind(
+    errors.AccountNotFound: ProblemType(404, "account-not-found", "Dit inlogaccount bestaat niet."),
+    errors.ActorNotFound: ProblemType(404, "actor-not-found", "Deze actor bestaat niet."),
+    errors.UsernameTaken: ProblemType(
         409, "username-taken", "Deze gebruikersnaam is bij deze thuisbibliotheek al in gebruik."
     ),
-    errors.AccountIdTaken: ProblemKind(409, "account-id-taken", "Er is al een inlogaccount met dit kenmerk."),
-    MalformedIsil: ProblemKind(
+    errors.AccountIdTaken: ProblemType(409, "account-id-taken", "Er is al een inlogaccount met dit kenmerk."),
+    MalformedIsil: ProblemType(
         422, "malformed-isil", "Dit is geen ISIL-code: die bestaat uit NL- en 6 cijfers, soms 10."
     ),
-    MalformedCardNumber: ProblemKind(
+    MalformedCardNumber: ProblemType(
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
-    errors.MalformedUsername: ProblemKind(
+    errors.MalformedUsername: ProblemType(
         422, "malformed-username", "Dit is geen gebruikersnaam: die heeft 1 tot 200 tekens."
     ),
-    RegistrationUnavailable: ProblemKind(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),
-    CannotApply: ProblemKind(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),
-    DirectoryUnavailable: ProblemKind(
+    RegistrationUnavailable: ProblemType(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),
+    CannotApply: ProblemType(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),
+    DirectoryUnavailable: ProblemType(
         503,
         "account-directory-unavailable",
         "Inlogaccounts kunnen nu niet worden opgezocht. Er is niets opgeslagen; probeer het zo opnieuw.",
         retry_after=2,
     ),
-    VersionConflict: ProblemKind(
+    VersionConflict: ProblemType(
         503, "overloaded", "Het is nu te druk. Er is niets opgeslagen; probeer het zo opnieuw.", retry_after=1
     ),
 }

@@ -162,8 +162,8 @@ def _link(guest: GuestOfAccount) -> LinkJson:
         organisation=guest.organisation,
         state="too_late" if guest.too_late else "linked",
         actor_id=guest.actor_id,
-        status=guest.standing.status.value,
-        ends_on=guest.standing.ends_on,
+        status=guest.guest_status.status.value,
+        ends_on=guest.guest_status.ends_on,
     )
 
 

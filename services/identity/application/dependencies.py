@@ -162,7 +162,7 @@ NO_LEDGER = ErasureLedger()
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class Dependencies:
     """The collaborators of the use cases."""
 
     store: AggregateStore

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from identity.application.dependencies import AccountDetails, Context, Identity
-from identity.application.repository import new_account, own_account, person_of, save
+from identity.application.dependencies import AccountDetails, Context, Dependencies
+from identity.application.repository import find_account, new_account, person_of, save
 from identity.application.usernames import username_key
 from identity.domain.errors import UsernameTaken
 from shared.event_log import VersionConflict
@@ -58,7 +58,7 @@ class Imported:
 
 
 async def check_accounts(
-    lines: Iterable[AccountLine | Mistake], identity: Identity, progress: Progress
+    lines: Iterable[AccountLine | Mistake], deps: Dependencies, progress: Progress
 ) -> Checked:
     """Find the mistakes of the whole list, at most MOST_MISTAKES; with none it can be imported."""
     count = 0
@@ -67,7 +67,7 @@ async def check_accounts(
     for batch in _batches(lines):
         mistakes += [each for each in batch if isinstance(each, Mistake)]
         accounts = [each for each in batch if isinstance(each, AccountLine)]
-        mistakes += await _conflicts(accounts, seen, identity)
+        mistakes += await _conflicts(accounts, seen, deps)
         count += len(batch)
         progress(len(batch))
         if len(mistakes) >= MOST_MISTAKES:
@@ -77,12 +77,12 @@ async def check_accounts(
 
 
 async def import_accounts(
-    lines: Iterable[AccountLine | Mistake], context: Context, identity: Identity, progress: Progress
+    lines: Iterable[AccountLine | Mistake], context: Context, deps: Dependencies, progress: Progress
 ) -> Imported:
     """Open the accounts of a list that was checked. Raises UsernameTaken when one was taken since."""
     opened = known = 0
     for batch in _batches(line for line in lines if isinstance(line, AccountLine)):
-        fresh = await asyncio.gather(*(_import(line.details, context, identity) for line in batch))
+        fresh = await asyncio.gather(*(_import(line.details, context, deps) for line in batch))
         opened += sum(fresh)
         known += len(fresh) - sum(fresh)
         progress(len(batch))
@@ -97,10 +97,10 @@ class _Seen:
     username_keys: dict[str, int]
 
 
-async def _conflicts(lines: Sequence[AccountLine], seen: _Seen, identity: Identity) -> Sequence[Mistake]:
-    keys = {line.number: _key(line.details, identity) for line in lines}
+async def _conflicts(lines: Sequence[AccountLine], seen: _Seen, deps: Dependencies) -> Sequence[Mistake]:
+    keys = {line.number: _key(line.details, deps) for line in lines}
     ids = {line.details.account_id for line in lines}
-    holders = await identity.usernames.holders(set(keys.values()), ids)
+    holders = await deps.usernames.holders(set(keys.values()), ids)
     key_held = {account_id: key for key, account_id in holders.items()}
     mistakes = []
     for line in lines:
@@ -116,23 +116,23 @@ async def _conflicts(lines: Sequence[AccountLine], seen: _Seen, identity: Identi
     return mistakes
 
 
-async def _import(details: AccountDetails, context: Context, identity: Identity) -> bool:
+async def _import(details: AccountDetails, context: Context, deps: Dependencies) -> bool:
     """Open one account; whether it was not there yet."""
-    if await own_account(details.account_id, identity) is not None:
+    if await find_account(details.account_id, deps) is not None:
         return False
-    person = person_of(details, identity)
-    at_hand = await new_account(details, identity, person=person, username_must_be_free=True)
+    person = person_of(details, deps)
+    loaded = await new_account(details, deps, person=person, username_must_be_free=True)
     try:
-        await save(identity, *at_hand.aggregates, metadata=context.metadata, side_rows=at_hand.side_rows)
+        await save(deps, *loaded.aggregates, metadata=context.metadata, side_rows=loaded.side_rows)
     except VersionConflict:
-        if await own_account(details.account_id, identity) is None:
+        if await find_account(details.account_id, deps) is None:
             raise UsernameTaken from None
         return False
     return True
 
 
-def _key(details: AccountDetails, identity: Identity) -> str:
-    return username_key(details.username, details.home_isil, identity)
+def _key(details: AccountDetails, deps: Dependencies) -> str:
+    return username_key(details.username, details.home_isil, deps)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

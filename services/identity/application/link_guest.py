@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from identity.application.dependencies import AccountDetails, BeingErased, BeingMerged, Identity
-from identity.application.repository import AccountAtHand, account_on_first_need, new_account, own_account
+from identity.application.dependencies import AccountDetails, BeingErased, BeingMerged, Dependencies
+from identity.application.repository import LoadedAccount, find_account, get_or_import, new_account
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import (
     AccountInUse,
@@ -19,20 +19,20 @@ from identity.domain.errors import (
     UsernameTaken,
 )
 from identity.domain.guest_link import GuestLink, Linked
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 
-async def release_guest(link: GuestLink, identity: Identity, now: datetime) -> Sequence[AccountAtHand]:
+async def release_guest(link: GuestLink, deps: Dependencies, now: datetime) -> Sequence[LoadedAccount]:
     """Release the guest and the account it was linked to; both are free then. What is to be saved along."""
     former = link.answer
     link.release(now)
     if not isinstance(former, Linked):
         return []
-    at_hand = await own_account(former.account_id, identity)
-    if at_hand is None:
+    loaded = await find_account(former.account_id, deps)
+    if loaded is None:
         return []
-    at_hand.account.release(link.id, now)
-    return [at_hand]
+    loaded.account.release(link.id, now)
+    return [loaded]
 
 
 MERGED = "guests-merged.v1"
@@ -60,8 +60,8 @@ def requested_account(login_account: Mapping[str, Any] | None) -> RequestedAccou
 
 
 async def link_guest(
-    link: GuestLink, asked: RequestedAccount | None, identity: Identity, now: datetime
-) -> Sequence[AccountAtHand]:
+    link: GuestLink, asked: RequestedAccount | None, deps: Dependencies, now: datetime
+) -> Sequence[LoadedAccount]:
     """Link, or refuse with the reason; each request gets an answer of its own. What is to be saved along.
 
     Asking for another account lets go of the former one, also when the other is refused then: what
@@ -71,49 +71,49 @@ async def link_guest(
     if asked is None:
         return []
     replaced = isinstance(link.answer, Linked) and not link.concerns(asked.account_id)
-    changed = [*await release_guest(link, identity, now)] if replaced else []
+    changed = [*await release_guest(link, deps, now)] if replaced else []
     try:
-        at_hand = await _account(link, asked, identity)
-        linked = at_hand.account.link(link.id, link.organisation, link.standing, now)
+        loaded = await _account(link, asked, deps)
+        linked = loaded.account.link(link.id, link.organisation, link.guest_status, now)
     except tuple(REASONS) as refusal:
         if isinstance(refusal, AccountInUse):
-            await _is_there(refusal.guest_id, link, asked, identity)
+            await _is_there(refusal.guest_id, link, asked, deps)
         link.refuse(asked.account_id, REASONS[type(refusal)], now)
         return changed
     link.confirm(linked, now)
-    return [*changed, at_hand]
+    return [*changed, loaded]
 
 
-async def _is_there(guest_id: UUID, link: GuestLink, asked: RequestedAccount, identity: Identity) -> None:
+async def _is_there(guest_id: UUID, link: GuestLink, asked: RequestedAccount, deps: Dependencies) -> None:
     """Whoever has the account may be erased and registered anew (I9), or merged into this guest (R18).
 
     This news can come before that.
     """
-    known = await identity.registration.registrations(link.organisation, account_id=asked.account_id)
+    known = await deps.registration.registrations(link.organisation, account_id=asked.account_id)
     if all(guest.guest_id != guest_id for guest in known):
         raise BeingErased
     if any(told.type == MERGED for guest in known if guest.guest_id == guest_id for told in guest.messages):
         raise BeingMerged
 
 
-async def _account(link: GuestLink, asked: RequestedAccount, identity: Identity) -> AccountAtHand:
+async def _account(link: GuestLink, asked: RequestedAccount, deps: Dependencies) -> LoadedAccount:
     if asked.new:
-        return await _opened(link, asked.account_id, identity)
-    at_hand = await account_on_first_need(asked.account_id, identity)
-    if at_hand is None:
+        return await _opened(link, asked.account_id, deps)
+    loaded = await get_or_import(asked.account_id, deps)
+    if loaded is None:
         raise AccountNotFound
-    return at_hand
+    return loaded
 
 
-async def _opened(link: GuestLink, account_id: str, identity: Identity) -> AccountAtHand:
+async def _opened(link: GuestLink, account_id: str, deps: Dependencies) -> LoadedAccount:
     """The account that registration wants opened, under the id that it minted."""
-    if known := await own_account(account_id, identity):
+    if known := await find_account(account_id, deps):
         return known
-    wanted = await identity.registration.new_account(link.id, account_id)
+    wanted = await deps.registration.new_account(link.id, account_id)
     if wanted is None:
         raise AccountNotFound
     username = plain_username(wanted.username)
-    if await username_taken(username, wanted.home_isil, account_id, identity):
+    if await username_taken(username, wanted.home_isil, account_id, deps):
         raise UsernameTaken
     details = AccountDetails(account_id, username, wanted.email, wanted.home_isil, None)
-    return await new_account(details, identity, person=link.person_ref, username_must_be_free=True)
+    return await new_account(details, deps, person=link.person_ref, username_must_be_free=True)

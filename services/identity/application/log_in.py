@@ -7,14 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from identity.application.dependencies import ApplyNow, Context, Identity, RegisteredGuest
-from identity.application.repository import (
-    AccountAtHand,
-    account_on_first_need,
-    decided_again,
-    own_account,
-    save,
-)
+from identity.application.dependencies import ApplyNow, Context, Dependencies, RegisteredGuest
+from identity.application.repository import LoadedAccount, find_account, get_or_import, save
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink
@@ -25,7 +19,7 @@ from identity.domain.login import (
     require_no_registration,
 )
 from identity.domain.login_account import GuestOfAccount, LoginAccount
-from shared.event_log import mint_id
+from shared.event_log import create_id, retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,107 +42,103 @@ class LoggedIn:
     position: int | None
 
 
-async def log_in(command: LogIn, context: Context, identity: Identity, apply_now: ApplyNow) -> LoggedIn:
+async def log_in(command: LogIn, context: Context, deps: Dependencies, apply_now: ApplyNow) -> LoggedIn:
     """Decide a login, in the order of I4.
 
     Raises LinkRequired, AccountNotFound; RegistrationUnavailable, DirectoryUnavailable, CannotApply: then
     nothing was decided, and the login is to be tried again.
     """
-    return await decided_again(lambda: _decide(command, context, identity, apply_now))
+    return await retry_on_conflict(lambda: _decide(command, context, deps, apply_now))
 
 
-async def logged_in_before(account_stream: UUID, organisation: str, identity: Identity) -> LoggedIn:
+async def logged_in_before(account_stream: UUID, organisation: str, deps: Dependencies) -> LoggedIn:
     """The answer of the first login there, once more: for who asks again with the same Idempotency-Key."""
-    account = await identity.store.load(LoginAccount, account_stream)
+    account = await deps.store.load(LoginAccount, account_stream)
     first = account.first_logins[organisation]
     return LoggedIn(account.id, first.actor_id, first.new_actor, True, account.guest_at(organisation), None)
 
 
-async def _decide(command: LogIn, context: Context, identity: Identity, apply_now: ApplyNow) -> LoggedIn:
-    at_hand = await account_on_first_need(command.account_id, identity)
-    if known := _known(at_hand, command, identity):
-        return await _recognise(*known, command, context, identity)
+async def _decide(command: LogIn, context: Context, deps: Dependencies, apply_now: ApplyNow) -> LoggedIn:
+    loaded = await get_or_import(command.account_id, deps)
+    if known := _known(loaded, command, deps):
+        return await _recognise(*known, command, context, deps)
 
-    of_person, asked = await _registrations(command, at_hand, identity, apply_now)
-    at_hand = await own_account(command.account_id, identity) or at_hand
-    if known := _known(at_hand, command, identity):
-        return await _recognise(*known, command, context, identity)
+    of_person, asked = await _registrations(command, loaded, deps, apply_now)
+    loaded = await find_account(command.account_id, deps) or loaded
+    if known := _known(loaded, command, deps):
+        return await _recognise(*known, command, context, deps)
 
     require_no_registration(command.account_id, of_person, asked)
-    if at_hand is None:
+    if loaded is None:
         raise AccountNotFound
-    if seen := actor_seen_before(at_hand.account, command.organisation):
-        return await _recognise(at_hand, seen, command, context, identity)
-    return await _new_actor(at_hand, command, context, identity)
+    if seen := actor_seen_before(loaded.account, command.organisation):
+        return await _recognise(loaded, seen, command, context, deps)
+    return await _new_actor(loaded, command, context, deps)
 
 
 def _known(
-    at_hand: AccountAtHand | None, command: LogIn, identity: Identity
-) -> tuple[AccountAtHand, Recognised] | None:
-    if at_hand is None:
+    loaded: LoadedAccount | None, command: LogIn, deps: Dependencies
+) -> tuple[LoadedAccount, Recognised] | None:
+    if loaded is None:
         return None
-    at_home = identity.organisations.is_home_of(command.organisation, at_hand.account.home_isil)
-    known = recognised_without_asking(at_hand.account, command.organisation, at_home=at_home)
-    return None if known is None else (at_hand, known)
+    at_home = deps.organisations.is_home_of(command.organisation, loaded.account.home_isil)
+    known = recognised_without_asking(loaded.account, command.organisation, at_home=at_home)
+    return None if known is None else (loaded, known)
 
 
 async def _registrations(
-    command: LogIn, at_hand: AccountAtHand | None, identity: Identity, apply_now: ApplyNow
+    command: LogIn, loaded: LoadedAccount | None, deps: Dependencies, apply_now: ApplyNow
 ) -> tuple[Sequence[GuestLink], Sequence[GuestLink]]:
     """I4.3: what registration has committed of this person and for this account, all of it applied here.
 
     An account that nobody knows can still be one that registration has just asked to be opened.
     """
     by_account, by_person = await asyncio.gather(
-        identity.registration.registrations(command.organisation, account_id=command.account_id),
-        _of_person(command, at_hand, identity),
+        deps.registration.registrations(command.organisation, account_id=command.account_id),
+        _of_person(command, loaded, deps),
     )
     for guest in {guest.guest_id: guest for guest in (*by_account, *by_person)}.values():
         await apply_now(guest.guest_id, guest.messages)
-    return await _links(by_person, identity), await _links(by_account, identity)
+    return await _links(by_person, deps), await _links(by_account, deps)
 
 
 async def _of_person(
-    command: LogIn, at_hand: AccountAtHand | None, identity: Identity
+    command: LogIn, loaded: LoadedAccount | None, deps: Dependencies
 ) -> Sequence[RegisteredGuest]:
-    if at_hand is None:
+    if loaded is None:
         return []
-    return await identity.registration.registrations(
-        command.organisation, person_ref=at_hand.account.person_ref
-    )
+    return await deps.registration.registrations(command.organisation, person_ref=loaded.account.person_ref)
 
 
-async def _links(guests: Iterable[RegisteredGuest], identity: Identity) -> Sequence[GuestLink]:
-    found = [await identity.store.find(GuestLink, guest.guest_id) for guest in guests]
+async def _links(guests: Iterable[RegisteredGuest], deps: Dependencies) -> Sequence[GuestLink]:
+    found = [await deps.store.find(GuestLink, guest.guest_id) for guest in guests]
     return [link for link in found if link is not None]
 
 
 async def _recognise(
-    at_hand: AccountAtHand, known: Recognised, command: LogIn, context: Context, identity: Identity
+    loaded: LoadedAccount, known: Recognised, command: LogIn, context: Context, deps: Dependencies
 ) -> LoggedIn:
     """Only the first login per organisation is an event (I4); all others only read."""
-    now = identity.clock.now()
-    first = at_hand.account.record_first_login(command.organisation, known.actor_id, new_actor=False, now=now)
-    position = await _save(at_hand, [], context, identity) if first else None
-    return LoggedIn(at_hand.account.id, known.actor_id, False, first, known.guest, position)
+    now = deps.clock.now()
+    first = loaded.account.record_first_login(command.organisation, known.actor_id, new_actor=False, now=now)
+    position = await _save(loaded, [], context, deps) if first else None
+    return LoggedIn(loaded.account.id, known.actor_id, False, first, known.guest, position)
 
 
-async def _new_actor(
-    at_hand: AccountAtHand, command: LogIn, context: Context, identity: Identity
-) -> LoggedIn:
+async def _new_actor(loaded: LoadedAccount, command: LogIn, context: Context, deps: Dependencies) -> LoggedIn:
     """I4.6: nobody of this person is registered there, so a new actor is right."""
-    now = identity.clock.now()
-    actor = Actor.open(mint_id(), account_id=command.account_id, organisation=command.organisation, now=now)
-    at_hand.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)
-    position = await _save(at_hand, [actor], context, identity)
-    return LoggedIn(at_hand.account.id, actor.id, True, True, None, position)
+    now = deps.clock.now()
+    actor = Actor.open(create_id(), account_id=command.account_id, organisation=command.organisation, now=now)
+    loaded.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)
+    position = await _save(loaded, [actor], context, deps)
+    return LoggedIn(loaded.account.id, actor.id, True, True, None, position)
 
 
-async def _save(at_hand: AccountAtHand, actors: Sequence[Actor], context: Context, identity: Identity) -> int:
+async def _save(loaded: LoadedAccount, actors: Sequence[Actor], context: Context, deps: Dependencies) -> int:
     return await save(
-        identity,
+        deps,
         *actors,
-        *at_hand.aggregates,
+        *loaded.aggregates,
         metadata=context.metadata,
-        side_rows=[*context.side_rows(at_hand.account.id), *at_hand.side_rows],
+        side_rows=[*context.side_rows(loaded.account.id), *loaded.side_rows],
     )

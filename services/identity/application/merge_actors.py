@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from identity.application.dependencies import BirthDates, Context, Identity
-from identity.application.repository import decided_again, save
+from identity.application.dependencies import BirthDates, Context, Dependencies
+from identity.application.repository import save
 from identity.application.show_login_account import ShownActor, accounts_of, load_actor, show_actor
 from identity.domain.actor import Actor
 from identity.domain.errors import DifferentBirthDates, MergeBlocked
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount
+from shared.event_log import retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,14 @@ class ActorMerge:
     blocked: MergeBlocked | None = None
 
 
-async def show_actor_merge(command: MergeActors, identity: Identity) -> ActorMerge:
+async def show_actor_merge(command: MergeActors, deps: Dependencies) -> ActorMerge:
     """Show what a merge would do, or what it did; nothing is written.
 
     Raises ActorNotFound, RegistrationUnavailable.
     """
-    actor = await show_actor(command.actor_id, identity)
-    into = await show_actor(command.into, identity)
-    born = await _birth_dates(actor, into, identity)
+    actor = await show_actor(command.actor_id, deps)
+    into = await show_actor(command.into, deps)
+    born = await _birth_dates(actor, into, deps)
     merged = actor.actor.merged_into == into.actor.id
     try:
         if not merged:
@@ -52,38 +53,38 @@ async def show_actor_merge(command: MergeActors, identity: Identity) -> ActorMer
     return ActorMerge(actor, into, merged=merged, birth_dates=born)
 
 
-async def merge_actors(command: MergeActors, context: Context, identity: Identity) -> int:
+async def merge_actors(command: MergeActors, context: Context, deps: Dependencies) -> int:
     """Merge; done before, it changes nothing. Answers the log's position.
 
     All logins that went on as this actor go on as `into`, and a guest that was linked too late is linked in
     time: actors, accounts and links change in one append. Raises ActorNotFound, MergeBlocked,
     RegistrationUnavailable.
     """
-    return await decided_again(lambda: _merge(command, context, identity))
+    return await retry_on_conflict(lambda: _merge(command, context, deps))
 
 
-async def _merge(command: MergeActors, context: Context, identity: Identity) -> int:
-    shown = await show_actor(command.actor_id, identity)
-    other = await show_actor(command.into, identity)
-    actor, into, now = shown.actor, other.actor, identity.clock.now()
+async def _merge(command: MergeActors, context: Context, deps: Dependencies) -> int:
+    shown = await show_actor(command.actor_id, deps)
+    other = await show_actor(command.into, deps)
+    actor, into, now = shown.actor, other.actor, deps.clock.now()
     changed: list[Actor | LoginAccount | GuestLink] = []
     if actor.merged_into != into.id:
-        _may_be_merged(shown, other, await _birth_dates(shown, other, identity))
-        accounts = await accounts_of(actor, identity)
-        signposts = [*[await load_actor(each, identity) for each in actor.merged_from], actor]
+        _may_be_merged(shown, other, await _birth_dates(shown, other, deps))
+        accounts = await accounts_of(actor, deps)
+        signposts = [*[await load_actor(each, deps) for each in actor.merged_from], actor]
         for signpost in signposts:
-            signpost.become_signpost(into.id, now)
-            into.take_in(signpost.id, now)
+            signpost.merge_into(into.id, now)
+            into.absorb(signpost.id, now)
         for account in accounts:
-            changed += [account, *await _replaced(account, actor.id, into.id, identity, now)]
+            changed += [account, *await _replaced(account, actor.id, into.id, deps, now)]
         # The actor comes last: the position that its Idempotency-Key remembers is that of its stream.
         changed += [into, *signposts]
     rows = context.side_rows(actor.id)
-    return await save(identity, *changed, metadata=context.metadata, side_rows=rows)
+    return await save(deps, *changed, metadata=context.metadata, side_rows=rows)
 
 
 async def _replaced(
-    account: LoginAccount, actor_id: UUID, by: UUID, identity: Identity, now: datetime
+    account: LoginAccount, actor_id: UUID, by: UUID, deps: Dependencies, now: datetime
 ) -> Sequence[GuestLink]:
     """Let the account go on as the other actor; the links for which that is news."""
     before = dict(account.guests)
@@ -91,7 +92,7 @@ async def _replaced(
     links = []
     for guest in account.guests.values():
         if guest != before[guest.guest_id]:
-            link = await identity.store.load(GuestLink, guest.guest_id)
+            link = await deps.store.load(GuestLink, guest.guest_id)
             link.confirm(Linked(account.account_id, guest.actor_id, guest.too_late), now)
             links.append(link)
     return links
@@ -103,9 +104,9 @@ def _may_be_merged(actor: ShownActor, into: ShownActor, born: BirthDates) -> Non
         raise DifferentBirthDates
 
 
-async def _birth_dates(actor: ShownActor, into: ShownActor, identity: Identity) -> BirthDates:
+async def _birth_dates(actor: ShownActor, into: ShownActor, deps: Dependencies) -> BirthDates:
     """Compare by the guests of each; who has none has no birth date here."""
     one, other = ([guest.guest_id for guest in each.guests] for each in (actor, into))
     if not one or not other:
         return BirthDates.UNKNOWN
-    return await identity.registration.compare_birth_dates(one, other)
+    return await deps.registration.compare_birth_dates(one, other)

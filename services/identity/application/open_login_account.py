@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from identity.application.dependencies import AccountDetails, Context, Identity
-from identity.application.repository import decided_again, new_account, own_account, person_of, save
+from identity.application.dependencies import AccountDetails, Context, Dependencies
+from identity.application.repository import find_account, new_account, person_of, save
 from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import AccountIdTaken, UsernameTaken
+from shared.event_log import retry_on_conflict
 from shared.kernel.library_card import Isil, canonical_card_number
 
 
@@ -41,28 +42,28 @@ class Opened:
     position: int
 
 
-async def open_login_account(command: OpenLoginAccount, context: Context, identity: Identity) -> Opened:
+async def open_login_account(command: OpenLoginAccount, context: Context, deps: Dependencies) -> Opened:
     """Open an account with an actor of its own.
 
     Raises MalformedIsil, MalformedCardNumber, MalformedUsername, UsernameTaken, AccountIdTaken,
     DirectoryUnavailable; then nothing was written.
     """
     details = command.details()
-    return await decided_again(lambda: _open(details, context, identity))
+    return await retry_on_conflict(lambda: _open(details, context, deps))
 
 
-async def _open(details: AccountDetails, context: Context, identity: Identity) -> Opened:
+async def _open(details: AccountDetails, context: Context, deps: Dependencies) -> Opened:
     account_id = details.account_id
-    if await username_taken(details.username, details.home_isil, account_id, identity):
+    if await username_taken(details.username, details.home_isil, account_id, deps):
         raise UsernameTaken
-    if await own_account(account_id, identity) is not None:
+    if await find_account(account_id, deps) is not None:
         raise AccountIdTaken
-    person = person_of(details, identity)
-    at_hand = await new_account(details, identity, person=person, username_must_be_free=True)
+    person = person_of(details, deps)
+    loaded = await new_account(details, deps, person=person, username_must_be_free=True)
     position = await save(
-        identity,
-        *at_hand.aggregates,
+        deps,
+        *loaded.aggregates,
         metadata=context.metadata,
-        side_rows=[*context.side_rows(at_hand.account.id), *at_hand.side_rows],
+        side_rows=[*context.side_rows(loaded.account.id), *loaded.side_rows],
     )
-    return Opened(at_hand.account.id, position)
+    return Opened(loaded.account.id, position)

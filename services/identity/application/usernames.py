@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import unicodedata
 
-from identity.application.dependencies import Identity
+from identity.application.dependencies import Dependencies
 from identity.domain.errors import MalformedUsername
 from shared.kernel.library_card import isil_base
 
@@ -21,15 +21,15 @@ def plain_username(username: str) -> str:
     return plain
 
 
-def username_key(username: str, home_isil: str, identity: Identity) -> str:
+def username_key(username: str, home_isil: str, deps: Dependencies) -> str:
     """What the index holds: an HMAC of the library and the username, capitals or not."""
     named = f"username|{isil_base(home_isil)}|{plain_username(username).casefold()}"
-    return hmac.new(identity.person_ref_key, named.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(deps.person_ref_key, named.encode(), hashlib.sha256).hexdigest()
 
 
-async def username_taken(username: str, home_isil: str, account_id: str, identity: Identity) -> bool:
+async def username_taken(username: str, home_isil: str, account_id: str, deps: Dependencies) -> bool:
     """Whether an account here has it, or another one in the directory. Raises DirectoryUnavailable."""
-    if await identity.usernames.account_of(username_key(username, home_isil, identity)) is not None:
+    if await deps.usernames.account_of(username_key(username, home_isil, deps)) is not None:
         return True
-    listed = await identity.directory.by_username(username, home_isil)
+    listed = await deps.directory.by_username(username, home_isil)
     return listed is not None and listed.account_id != account_id

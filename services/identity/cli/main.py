@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import typer
 
-from identity.service_handle import OPERATED, settings_of_command
+from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
@@ -36,9 +36,9 @@ def main() -> None:
     run(app, "identity")
 
 
-app.add_typer(events_commands(OPERATED), name="events")
-app.add_typer(parked_commands(OPERATED), name="parked")
-app.add_typer(projection_commands(OPERATED), name="projections")
+app.add_typer(events_commands(SERVICE), name="events")
+app.add_typer(parked_commands(SERVICE), name="parked")
+app.add_typer(projection_commands(SERVICE), name="projections")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
@@ -117,14 +117,14 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
 
     async with open_service(settings) as service:
         with progress_bar("checking") as progress:
-            checked = await check_accounts(read_account_file(file), service.identity, progress)
+            checked = await check_accounts(read_account_file(file), service.deps, progress)
         if checked.mistakes:
             told = "; ".join(f"line {each.number}: {each.text}" for each in checked.mistakes)
             raise Failed(f"{file}: {told}. Nothing was changed.")
         context = Context(Metadata("operator", uuid4()))
         try:
             with progress_bar("importing", checked.lines) as progress:
-                done = await import_accounts(read_account_file(file), context, service.identity, progress)
+                done = await import_accounts(read_account_file(file), context, service.deps, progress)
         except UsernameTaken:
             raise Failed("A username was taken while importing: run it again to see which.") from None
     return {"opened": done.opened, "known": done.known}

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
-from identity.domain.errors import MergedBefore, MergedIntoSignpost, MergedWithItself
+from identity.domain.errors import MergedBefore, MergedIntoMergedRecord, MergedWithItself
 
 
 class Actor(Aggregate):
@@ -68,18 +68,18 @@ class Actor(Aggregate):
         )
 
     def may_be_merged(self, into: Actor) -> None:
-        """Check the two themselves. Raises MergedWithItself, MergedBefore, MergedIntoSignpost."""
+        """Check the two themselves. Raises MergedWithItself, MergedBefore, MergedIntoMergedRecord."""
         if self.id == into.id:
             raise MergedWithItself
         if self.merged_into is not None:
             raise MergedBefore
         if into.merged_into is not None:
-            raise MergedIntoSignpost
+            raise MergedIntoMergedRecord
 
-    def become_signpost(self, into: UUID, now: datetime) -> None:
+    def merge_into(self, into: UUID, now: datetime) -> None:
         """Point at the actor that is the same person."""
         self.trigger_event(self.Merged, into=into, timestamp=now)
 
-    def take_in(self, actor_id: UUID, now: datetime) -> None:
+    def absorb(self, actor_id: UUID, now: datetime) -> None:
         """Be the one to whom that actor points now."""
         self.trigger_event(self.DuplicateMerged, actor_id=actor_id, timestamp=now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from uuid import UUID
 
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 
 class RefusalReason(StrEnum):
@@ -64,7 +64,7 @@ class MergedBefore(MergeBlocked):
     reason = "merged-before"
 
 
-class MergedIntoSignpost(MergeBlocked):
+class MergedIntoMergedRecord(MergeBlocked):
     """The other actor was itself merged into another one: merge into that one (I6)."""
 
     reason = "into-signpost"

@@ -12,7 +12,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import RefusalReason
-from identity.domain.guest_status import Standing, Status
+from identity.domain.guest_status import GuestStatus, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class GuestLink(Aggregate):
 
         def apply(self, aggregate: GuestLink) -> None:
             """Take over the standing."""
-            aggregate.standing = Standing(Status(self.status), self.ends_on)
+            aggregate.guest_status = GuestStatus(Status(self.status), self.ends_on)
 
     class LoginAccountLinked(Event):
         """The guest is linked to the account's actor."""
@@ -123,7 +123,7 @@ class GuestLink(Aggregate):
     def __init__(self, organisation: str, person_ref: str, status: str, ends_on: date | None) -> None:
         self.organisation = organisation
         self.person_ref = person_ref
-        self.standing = Standing(Status(status), ends_on)
+        self.guest_status = GuestStatus(Status(status), ends_on)
         self.answer: Linked | Refused | None = None
         self.accounts: list[str] = []  # every one that was ever linked
         self.merged_into: UUID | None = None
@@ -147,12 +147,12 @@ class GuestLink(Aggregate):
     @property
     def registered(self) -> bool:
         """Whether the registration still counts (R21)."""
-        return self.standing.status not in {Status.DEREGISTERED, Status.ERASED}
+        return self.guest_status.status not in {Status.DEREGISTERED, Status.ERASED}
 
     @property
     def erased(self) -> bool:
         """Whether the guest's personal data was destroyed (I9): only this stub is left."""
-        return self.standing.status == Status.ERASED
+        return self.guest_status.status == Status.ERASED
 
     def concerns(self, account_id: str) -> bool:
         """Whether this account is the one that was last asked for."""
@@ -164,11 +164,14 @@ class GuestLink(Aggregate):
         if answer.account_id not in self.accounts:
             self.accounts.append(answer.account_id)
 
-    def change_standing(self, standing: Standing, now: datetime) -> None:
+    def change_guest_status(self, guest_status: GuestStatus, now: datetime) -> None:
         """Take over what registration told (I7); the same again is no event."""
-        if standing != self.standing:
+        if guest_status != self.guest_status:
             self.trigger_event(
-                self.StandingChanged, status=standing.status.value, ends_on=standing.ends_on, timestamp=now
+                self.StandingChanged,
+                status=guest_status.status.value,
+                ends_on=guest_status.ends_on,
+                timestamp=now,
             )
 
     def confirm(self, linked: Linked, now: datetime) -> None:
@@ -182,7 +185,7 @@ class GuestLink(Aggregate):
             self.LoginAccountLinkRefused, account_id=account_id, reason=reason.value, timestamp=now
         )
 
-    def become_signpost(self, into: UUID, now: datetime) -> None:
+    def merge_into(self, into: UUID, now: datetime) -> None:
         """Point at the guest that is the same person (R18), before the account is released."""
         account_id = self.merged_account if self.answer is None else self.answer.account_id
         self.trigger_event(self.Merged, into=into, account_id=account_id, timestamp=now)

@@ -10,7 +10,7 @@ from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import AccountInUse
 from identity.domain.guest_link import Linked
-from identity.domain.guest_status import Standing, Status
+from identity.domain.guest_status import GuestStatus, Status
 
 _ACCOUNTS = UUID("6f0c8d1e-52a7-5d0b-9a37-0f3f6f0f5b11")
 
@@ -20,7 +20,7 @@ def login_account_stream(account_id: str) -> UUID:
     return uuid5(_ACCOUNTS, account_id)
 
 
-def stream_after(erased: UUID) -> UUID:
+def next_stream(erased: UUID) -> UUID:
     """The stream in which an account begins anew once this one was erased (I9): its key never comes back."""
     return uuid5(erased, "after the erasure")
 
@@ -31,7 +31,7 @@ class GuestOfAccount:
 
     guest_id: UUID
     organisation: str
-    standing: Standing
+    guest_status: GuestStatus
     actor_id: UUID
     too_late: bool
 
@@ -79,12 +79,12 @@ class LoginAccount(Aggregate):
 
         def apply(self, aggregate: LoginAccount) -> None:
             """Take over the guest."""
-            standing = Standing(Status(self.status), self.ends_on)
+            guest_status = GuestStatus(Status(self.status), self.ends_on)
             aggregate.guests[self.guest_id] = GuestOfAccount(
-                self.guest_id, self.organisation, standing, self.actor_id, self.too_late
+                self.guest_id, self.organisation, guest_status, self.actor_id, self.too_late
             )
 
-    class GuestStandingChanged(Event):
+    class GuestStatusChanged(Event):
         """What a recognised login reports of the guest has changed (I7)."""
 
         TOPIC = "identity.login-account-guest-standing-changed"
@@ -94,8 +94,10 @@ class LoginAccount(Aggregate):
 
         def apply(self, aggregate: LoginAccount) -> None:
             """Take over the standing."""
-            standing = Standing(Status(self.status), self.ends_on)
-            aggregate.guests[self.guest_id] = replace(aggregate.guests[self.guest_id], standing=standing)
+            guest_status = GuestStatus(Status(self.status), self.ends_on)
+            aggregate.guests[self.guest_id] = replace(
+                aggregate.guests[self.guest_id], guest_status=guest_status
+            )
 
     class GuestReleased(Event):
         """The guest is not linked to this account any more."""
@@ -195,7 +197,7 @@ class LoginAccount(Aggregate):
         first = self.first_logins.get(organisation)
         return first.actor_id if first is not None and first.new_actor else None
 
-    def link(self, guest_id: UUID, organisation: str, standing: Standing, now: datetime) -> Linked:
+    def link(self, guest_id: UUID, organisation: str, guest_status: GuestStatus, now: datetime) -> Linked:
         """Link a guest; the same pair again is no event (I3). Raises AccountInUse.
 
         After a first login that made its own actor the link is too late and keeps that actor (I6).
@@ -209,26 +211,26 @@ class LoginAccount(Aggregate):
                 self.GuestLinked,
                 guest_id=guest_id,
                 organisation=organisation,
-                status=standing.status.value,
-                ends_on=standing.ends_on,
+                status=guest_status.status.value,
+                ends_on=guest_status.ends_on,
                 actor_id=own_actor or self.actor_id,
                 too_late=own_actor not in {None, self.actor_id},
                 timestamp=now,
             )
         else:
-            self.change_standing(guest_id, standing, now)
+            self.change_guest_status(guest_id, guest_status, now)
         guest = self.guests[guest_id]
         return Linked(self.account_id, guest.actor_id, guest.too_late)
 
-    def change_standing(self, guest_id: UUID, standing: Standing, now: datetime) -> None:
+    def change_guest_status(self, guest_id: UUID, guest_status: GuestStatus, now: datetime) -> None:
         """Report this of the guest from now on (I7); the same again, or of no guest of ours, is no event."""
         guest = self.guests.get(guest_id)
-        if guest is not None and guest.standing != standing:
+        if guest is not None and guest.guest_status != guest_status:
             self.trigger_event(
-                self.GuestStandingChanged,
+                self.GuestStatusChanged,
                 guest_id=guest_id,
-                status=standing.status.value,
-                ends_on=standing.ends_on,
+                status=guest_status.status.value,
+                ends_on=guest_status.ends_on,
                 timestamp=now,
             )
 

@@ -9,12 +9,12 @@ from eventsourcing.utils import get_topic
 
 from identity.domain.login_account import LoginAccount
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 ACCOUNT_TOPICS = frozenset(get_topic(kind) for kind in LoginAccount.Event.__subclasses__())
 
 
-def account_after(events: Sequence[Happened]) -> LoginAccount:
+def fold_account(events: Sequence[RecordedDomainEvent]) -> LoginAccount:
     """The account after its events."""
     account: Any = None
     for happened in events:
@@ -24,9 +24,9 @@ def account_after(events: Sequence[Happened]) -> LoginAccount:
     return account
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """One row for each account; none once it was erased (I9)."""
-    account = account_after(events)
+    account = fold_account(events)
     if account.erased:
         return [[]]
     row = (

@@ -9,18 +9,18 @@ from eventsourcing.utils import get_topic
 
 from identity.domain.guest_link import GuestLink, Linked, Refused
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 LINK_TOPICS = frozenset(get_topic(kind) for kind in GuestLink.Event.__subclasses__())
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """One row for each guest."""
     link: Any = None
     for happened in events:
         link = happened.event.mutate(link)
-    standing = link.standing
-    return [[(link.id, link.organisation, standing.status.value, standing.ends_on, *_answer(link))]]
+    guest_status = link.guest_status
+    return [[(link.id, link.organisation, guest_status.status.value, guest_status.ends_on, *_answer(link))]]
 
 
 def _answer(link: GuestLink) -> tuple[str, str | None, Any, str | None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from identity.read_models.accounts import ACCOUNT_TOPICS, account_after
+from identity.read_models.accounts import ACCOUNT_TOPICS, fold_account
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """One row for each organisation that the account logged in at; none once it was erased (I9)."""
-    account = account_after(events)
+    account = fold_account(events)
     if account.erased:
         return [[]]
     return [

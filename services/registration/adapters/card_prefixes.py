@@ -12,6 +12,7 @@ import asyncpg
 
 from registration.domain.errors import Candidate
 from shared.event_log.export.format import TransferredTable
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedIsil, is_prefix
 
 COLUMNS = ("organisation_code", "organisation", "isil", "updated_on", "card_prefixes")
@@ -28,10 +29,6 @@ class LibraryPrefixes:
     prefixes: tuple[str, ...]
 
 
-class PrefixFileMistake(Exception):
-    """The file of card prefixes is wrong; the text names the line and what is allowed."""
-
-
 def packaged_prefixes() -> list[LibraryPrefixes]:
     """The table that comes with the product: what could be read of the one that clerks used."""
     data = files("registration").joinpath("data/isil_card_prefixes.csv")
@@ -39,14 +36,14 @@ def packaged_prefixes() -> list[LibraryPrefixes]:
 
 
 def read_prefix_file(path: Path) -> list[LibraryPrefixes]:
-    """Every line of the file, UTF-8. Raises PrefixFileMistake, OSError."""
+    """Every line of the file, UTF-8. Raises ConfigurationError, OSError."""
     try:
         return read_prefixes(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise PrefixFileMistake(f"{path}, line {line}: save the file as UTF-8") from None
-    except PrefixFileMistake as mistake:
-        raise PrefixFileMistake(f"{path}, {mistake}") from None
+        raise ConfigurationError(f"{path}, line {line}: save the file as UTF-8") from None
+    except ConfigurationError as mistake:
+        raise ConfigurationError(f"{path}, {mistake}") from None
 
 
 def read_prefixes(text: str) -> list[LibraryPrefixes]:
@@ -55,11 +52,11 @@ def read_prefixes(text: str) -> list[LibraryPrefixes]:
     try:
         libraries = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
-        raise PrefixFileMistake(f"line {reader.line_num}: {error}") from None
+        raise ConfigurationError(f"line {reader.line_num}: {error}") from None
     if not libraries or tuple(cell.strip() for cell in libraries[0][1]) != COLUMNS:
-        raise PrefixFileMistake(f"line 1: the columns must be {','.join(COLUMNS)}")
+        raise ConfigurationError(f"line 1: the columns must be {','.join(COLUMNS)}")
     if len(libraries) == 1:
-        raise PrefixFileMistake("line 2: there is no library in the file, and an empty table finds nobody")
+        raise ConfigurationError("line 2: there is no library in the file, and an empty table finds nobody")
     return list(_distinct(libraries[1:]))
 
 
@@ -69,10 +66,10 @@ def _distinct(rows: Sequence[tuple[int, list[str]]]) -> Iterator[LibraryPrefixes
         try:
             library = _library(row)
         except ValueError as error:
-            raise PrefixFileMistake(f"line {number}: {error}") from None
+            raise ConfigurationError(f"line {number}: {error}") from None
         first = lines.setdefault(library.isil.base, number)
         if first != number:
-            raise PrefixFileMistake(f"line {number}: {library.isil.base} stands on line {first} already")
+            raise ConfigurationError(f"line {number}: {library.isil.base} stands on line {first} already")
         yield library
 
 
@@ -191,7 +188,7 @@ async def replace_prefixes(connection: asyncpg.Connection, libraries: Sequence[L
 
 
 async def import_file(url: str, path: Path) -> int:
-    """Replace the table by a CSV file: all of it, or nothing. Raises PrefixFileMistake, OSError."""
+    """Replace the table by a CSV file: all of it, or nothing. Raises ConfigurationError, OSError."""
     libraries = read_prefix_file(path)
     connection = await asyncpg.connect(url)
     try:

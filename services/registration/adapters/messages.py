@@ -23,17 +23,17 @@ def published_messages(store: AggregateStore) -> ToMessage:
     """Make the function that turns a recorded event into its message; None for other streams' events."""
 
     def to_message(recorded: RecordedEvent) -> Message | None:
-        kind = MESSAGE_TYPES.get(recorded.topic)
+        kind = MESSAGE_TYPES.get(recorded.event_type)
         if kind is None:
             return None
-        share = SHARED_DATA.get(recorded.topic)
+        share = SHARED_DATA.get(recorded.event_type)
         return Message(
             id=recorded.event_id,
             source=f"/registration/{store.log.log_id}",
             type=kind,
-            subject=recorded.originator_id,
+            subject=recorded.stream_id,
             time=recorded.recorded_at,
-            stream_version=recorded.originator_version,
+            stream_version=recorded.stream_version,
             position=recorded.position,
             correlation_id=recorded.metadata.correlation_id,
             causation_id=recorded.metadata.causation_id,

@@ -11,10 +11,10 @@ import asyncpg
 from prometheus_client import Gauge
 
 from registration.application.dependencies import TermCheck
-from registration.application.nightly_report import DueGuest, LibraryNight, NightReport, Nights
-from registration.domain.events import Sealed
+from registration.application.nightly_report import DueGuest, LibraryReport, NightlyChecks, NightlyReport
+from registration.domain.events import Encrypted
 from registration.domain.term import Term
-from registration.domain.term_check import Night, Status, Tally
+from registration.domain.term_check import NightlyCheck, Status, Tally
 from shared.event_log.export.format import TransferredTable
 
 LAST_CHECK = "SELECT verdict, checked_at, stale, reasons FROM term_checks WHERE guest_id = $1"
@@ -120,34 +120,36 @@ FROM night_libraries WHERE day = $1 ORDER BY home_isil
 """  # noqa: S608 - constants
 
 
-class PostgresNights:
-    """See `nights.Nights`."""
+class PostgresNightlyChecks:
+    """See `nights.NightlyChecks`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def begin(self, night: Night, now: datetime) -> None:
-        """See `Nights.begin`."""
-        await self._pool.execute(BEGIN, night.day, now)
+    async def begin(self, nightly: NightlyCheck, now: datetime) -> None:
+        """See `NightlyChecks.begin`."""
+        await self._pool.execute(BEGIN, nightly.day, now)
 
-    async def due(self, night: Night) -> Mapping[str, int]:
-        """See `Nights.due`."""
-        rows = await self._pool.fetch(COUNT, night.day, night.begins_at)
+    async def due(self, nightly: NightlyCheck) -> Mapping[str, int]:
+        """See `NightlyChecks.due`."""
+        rows = await self._pool.fetch(COUNT, nightly.day, nightly.begins_at)
         return {row["home_isil"]: row["count"] for row in rows}
 
-    async def page(self, night: Night, home_isil: str, after: UUID, limit: int) -> Sequence[DueGuest]:
-        """See `Nights.page`."""
-        rows = await self._pool.fetch(PAGE, night.day, night.begins_at, home_isil, after, limit)
+    async def page(
+        self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
+    ) -> Sequence[DueGuest]:
+        """See `NightlyChecks.page`."""
+        rows = await self._pool.fetch(PAGE, nightly.day, nightly.begins_at, home_isil, after, limit)
         return [_due_guest(row) for row in rows]
 
     async def record(
-        self, night: Night, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
+        self, nightly: NightlyCheck, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
     ) -> None:
-        """See `Nights.record`."""
+        """See `NightlyChecks.record`."""
         outcomes = checks.values()
         await self._pool.execute(
             RECORD,
-            night.day,
+            nightly.day,
             home_isil,
             list(checks),
             [each.verdict for each in outcomes],
@@ -157,34 +159,34 @@ class PostgresNights:
             *tally.as_dict().values(),
         )
 
-    async def end(self, night: Night, now: datetime, problems: Mapping[str, str]) -> None:
-        """See `Nights.end`."""
-        left = await self.due(night)
+    async def end(self, nightly: NightlyCheck, now: datetime, problems: Mapping[str, str]) -> None:
+        """See `NightlyChecks.end`."""
+        left = await self.due(nightly)
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
-                "UPDATE night_libraries SET unanswered = 0, problem = NULL WHERE day = $1", night.day
+                "UPDATE night_libraries SET unanswered = 0, problem = NULL WHERE day = $1", nightly.day
             )
             await connection.execute(
-                LEFT, night.day, list(left), list(left.values()), [problems.get(isil) for isil in left]
+                LEFT, nightly.day, list(left), list(left.values()), [problems.get(isil) for isil in left]
             )
-            await connection.execute("UPDATE nights SET ended_at = $2 WHERE day = $1", night.day, now)
+            await connection.execute("UPDATE nights SET ended_at = $2 WHERE day = $1", nightly.day, now)
 
-    async def last(self) -> NightReport | None:
-        """See `Nights.last`."""
+    async def last(self) -> NightlyReport | None:
+        """See `NightlyChecks.last`."""
         row = await self._pool.fetchrow(LAST)
         if row is None:
             return None
         libraries = [
-            LibraryNight(isil, Tally(*counts), left, problem)
+            LibraryReport(isil, Tally(*counts), left, problem)
             for isil, left, problem, *counts in await self._pool.fetch(LIBRARIES, row["day"])
         ]
-        return NightReport(Night(row["day"]), row["started_at"], row["ended_at"], libraries)
+        return NightlyReport(NightlyCheck(row["day"]), row["started_at"], row["ended_at"], libraries)
 
 
 def _due_guest(row: asyncpg.Record) -> DueGuest:
     guest_id, organisation, status, begin, end, provisional, sealed_card, failed_before = row
     term = Term(begin, end, provisional)
-    return DueGuest(guest_id, organisation, Status(status), term, Sealed(sealed_card), failed_before)
+    return DueGuest(guest_id, organisation, Status(status), term, Encrypted(sealed_card), failed_before)
 
 
 _guests = Gauge("term_check_guests", "Guests asked about in the last night, by what came of it", ["outcome"])
@@ -193,9 +195,9 @@ _libraries = Gauge("term_check_left_libraries", "Home libraries with guests with
 _ended = Gauge("term_check_ended_timestamp_seconds", "When the last nightly run ended; 0 while it goes on")
 
 
-async def measure_last_night(nights: Nights) -> None:
+async def update_nightly_metrics(nightly_checks: NightlyChecks) -> None:
     """Bring the gauges up to date."""
-    last = await nights.last()
+    last = await nightly_checks.last()
     if last is None:
         return
     for outcome in Tally().as_dict():

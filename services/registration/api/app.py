@@ -7,15 +7,15 @@ from fastapi import FastAPI
 
 from registration.api import feed, guests, login_accounts, lookups, merges, search
 from registration.api.dependencies import FEED
-from registration.api.problems import KINDS
-from registration.application.dependencies import Registration
+from registration.api.problems import PROBLEM_TYPES
+from registration.application.dependencies import Dependencies
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from shared.messaging.feed import LogFeed
 from shared.web.app import Check, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.problem_handlers import documented
+from shared.web.problem_handlers import problem_responses
 from shared.web.security import TokenVerifier
 
 DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opnieuw inschrijven."
@@ -23,26 +23,26 @@ DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opni
 
 def registration_app(
     *,
-    registration: Registration,
+    deps: Dependencies,
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
     directory: GuestDirectory,
     history: GuestHistory,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
-    measures: Sequence[Check],
+    metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """The app. Set `stopping` when the server is told to stop: long polls then end at once."""
     app = make_app(
         title="Landelijk Lenen: registration",
         description=DESCRIPTION,
-        kinds=KINDS,
+        problem_types=PROBLEM_TYPES,
         verifier=verifier,
         checks=checks,
-        measures=measures,
+        metrics_updates=metrics_updates,
     )
-    app.state.registration = registration
+    app.state.deps = deps
     app.state.idempotency_keys = idempotency_keys
     app.state.feed = own_feed
     app.state.directory = directory
@@ -50,5 +50,5 @@ def registration_app(
     for resource in (lookups, guests, merges, search, login_accounts, feed):
         app.include_router(resource.router)
     app.include_router(guests.operator_router)
-    app.include_router(feed_router(own_feed, FEED, stopping), responses=documented(KINDS))
+    app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import Depends, Request, Response
 
 from registration.api.schemas import GuestJson, guest_json
-from registration.application.dependencies import Context, Registration, SideRows, Written, no_side_rows
+from registration.application.dependencies import Context, Dependencies, SideRows, Written, no_side_rows
 from registration.application.show_guest import show_guest
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from shared.event_log import Metadata
-from shared.web.idempotency import Attempt, Done, IdempotencyKeys, Rows, attempt_of
+from shared.web.idempotency import CommandResult, IdempotencyKeys, IdempotentRequest, Rows, idempotent_request
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import Principal, requires
 
@@ -49,8 +49,8 @@ def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR
     return Metadata(principal.subject, correlation_id(request))
 
 
-def _registration(request: Request) -> Registration:
-    found: Registration = request.app.state.registration
+def _registration(request: Request) -> Dependencies:
+    found: Dependencies = request.app.state.deps
     return found
 
 
@@ -69,13 +69,13 @@ def _history(request: Request) -> GuestHistory:
     return found
 
 
-TheOperator = Annotated[Metadata, Depends(_operator)]
-TheClerk = Annotated[Clerk, Depends(_clerk)]
-TheRegistration = Annotated[Registration, Depends(_registration)]
-TheKeys = Annotated[IdempotencyKeys, Depends(_keys)]
-TheDirectory = Annotated[GuestDirectory, Depends(_directory)]
-TheHistory = Annotated[GuestHistory, Depends(_history)]
-TheAttempt = Annotated[Attempt | None, Depends(attempt_of)]
+OperatorDep = Annotated[Metadata, Depends(_operator)]
+ClerkDep = Annotated[Clerk, Depends(_clerk)]
+DependenciesDep = Annotated[Dependencies, Depends(_registration)]
+KeysDep = Annotated[IdempotencyKeys, Depends(_keys)]
+DirectoryDep = Annotated[GuestDirectory, Depends(_directory)]
+HistoryDep = Annotated[GuestHistory, Depends(_history)]
+IdempotentRequestDep = Annotated[IdempotentRequest | None, Depends(idempotent_request)]
 
 Command = Callable[[Context], Awaitable[Written]]
 
@@ -85,28 +85,28 @@ class GuestWrite:
 
     def __init__(
         self,
-        clerk: TheClerk,
-        attempt: TheAttempt,
-        keys: TheKeys,
-        registration: TheRegistration,
+        clerk: ClerkDep,
+        idempotent: IdempotentRequestDep,
+        keys: KeysDep,
+        deps: DependenciesDep,
         response: Response,
     ) -> None:
         self._clerk = clerk
-        self._attempt = attempt
+        self._attempt = idempotent
         self._keys = keys
-        self._registration = registration
+        self._registration = deps
         self._response = response
 
     async def __call__(self, command: Command) -> GuestJson:
         """The guest after `command`, or after what the same key did before; sets `Event-Position`."""
 
-        async def run(rows: Rows) -> Done:
+        async def run(rows: Rows) -> CommandResult:
             written = await command(self._clerk.context(rows))
-            return Done(written.guest_id, written.position)
+            return CommandResult(written.guest_id, written.position)
 
-        done = await self._keys.once(self._attempt, run)
+        done = await self._keys.run_once(self._attempt, run)
         self._response.headers["Event-Position"] = str(done.position)
         return guest_json(await show_guest(done.resource_id, self._clerk.organisation, self._registration))
 
 
-TheWrite = Annotated[GuestWrite, Depends()]
+WriteDep = Annotated[GuestWrite, Depends()]

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from registration.api.dependencies import FEED, TheRegistration
-from registration.api.problems import KINDS
+from registration.api.dependencies import FEED, DependenciesDep
+from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE
 from registration.application.answer_identity import (
     RegistrationsQuery,
@@ -20,12 +20,12 @@ from registration.application.answer_identity import (
 from registration.domain import errors
 from shared.messaging.feed import LogFeed
 from shared.web.feed_api import items
-from shared.web.problem_handlers import answers, documented
-from shared.web.problems import Problem, ProblemKind
+from shared.web.problem_handlers import answers, problem_responses
+from shared.web.problems import Problem, ProblemType
 
 router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(FEED)])
 
-_NO_NEW_ACCOUNT = ProblemKind(
+_NO_NEW_ACCOUNT = ProblemType(
     404, "no-new-account", "Voor deze gastlener is geen nieuw inlogaccount gevraagd."
 )
 
@@ -66,12 +66,12 @@ class NewAccountJson(BaseModel):
 @router.get(
     "/registrations",
     summary="A person's or an account's registrations at an organisation",
-    responses=documented(KINDS),
+    responses=problem_responses(PROBLEM_TYPES),
 )
 async def registrations(
     request: Request,
     organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
-    registration: TheRegistration,
+    deps: DependenciesDep,
     account_id: Reference = None,
     person_ref: Reference = None,
 ) -> RegistrationsJson:
@@ -85,7 +85,7 @@ async def registrations(
         raise RequestValidationError([missing])
     feed: LogFeed = request.app.state.feed
     query = RegistrationsQuery(organisation, account_id, person_ref)
-    found = await list_registrations(query, registration, feed)
+    found = await list_registrations(query, deps, feed)
     return RegistrationsJson(
         registrations=[
             RegistrationJson(guest_id=guest.guest_id, messages=items(list(guest.messages))) for guest in found
@@ -93,23 +93,30 @@ async def registrations(
     )
 
 
-@router.get("/birth-dates", summary="Whether guests were born on the same day", responses=documented(KINDS))
-async def birth_dates(one: GuestIds, other: GuestIds, registration: TheRegistration) -> BirthDatesJson:
+@router.get(
+    "/birth-dates",
+    summary="Whether guests were born on the same day",
+    responses=problem_responses(PROBLEM_TYPES),
+)
+async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> BirthDatesJson:
     """Each of the ones is compared with each of the others; the dates themselves are not told (I6)."""
-    compared = await compare_birth_dates(one, other, registration)
+    compared = await compare_birth_dates(one, other, deps)
     return BirthDatesJson(birth_dates=compared.value)
 
 
 @router.get(
     "/guests/{guest_id}/new-account",
     summary="The wishes for a login account that does not exist yet",
-    responses={**documented(KINDS), **answers([KINDS[errors.GuestNotFound], _NO_NEW_ACCOUNT])},
+    responses={
+        **problem_responses(PROBLEM_TYPES),
+        **answers([PROBLEM_TYPES[errors.GuestNotFound], _NO_NEW_ACCOUNT]),
+    },
 )
-async def wishes(
-    guest_id: UUID, registration: TheRegistration, account_id: Reference = None
+async def new_account_request(
+    guest_id: UUID, deps: DependenciesDep, account_id: Reference = None
 ) -> NewAccountJson:
     """The last ones, or those that belong to `account_id`; gone after erasure."""
-    found = await new_account(guest_id, account_id, registration)
+    found = await new_account(guest_id, account_id, deps)
     if found is None:
         english = "No new login account was asked for this guest, or it was erased."
         raise Problem(404, _NO_NEW_ACCOUNT.code, _NO_NEW_ACCOUNT.detail_nl, english)

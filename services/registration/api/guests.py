@@ -4,8 +4,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Response
 
-from registration.api.dependencies import COUNTER, TheClerk, TheOperator, TheRegistration, TheWrite
-from registration.api.problems import KINDS
+from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, OperatorDep, WriteDep
+from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
@@ -15,7 +15,7 @@ from registration.application.reregister_guest import ReregisterGuest, reregiste
 from registration.application.show_guest import show_guest
 from registration.domain import errors
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
-from shared.web.problem_handlers import documented
+from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 
@@ -24,8 +24,8 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(C
     "",
     status_code=201,
     summary="Register a member of another library as a guest",
-    responses=documented(
-        KINDS,
+    responses=problem_responses(
+        PROBLEM_TYPES,
         MalformedCardNumber,
         MalformedIsil,
         errors.UnknownSubscription,
@@ -42,34 +42,34 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(C
         errors.HomeLibraryUnavailable,
     ),
 )
-async def register(body: NewGuest, write: TheWrite, registration: TheRegistration) -> GuestJson:
+async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:
     """Asks the home library first; when that refuses or does not answer, nothing is written (R4)."""
-    return await write(lambda context: register_guest(body.command(), context, registration))
+    return await write(lambda context: register_guest(body.command(), context, deps))
 
 
-@router.get("/{guest_id}", summary="One guest", responses=documented(KINDS, errors.GuestNotFound))
-async def show(guest_id: UUID, clerk: TheClerk, registration: TheRegistration) -> GuestJson:
+@router.get(
+    "/{guest_id}", summary="One guest", responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound)
+)
+async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestJson:
     """Read from the guest's stream: an acknowledged guest is always found."""
-    return guest_json(await show_guest(guest_id, clerk.organisation, registration))
+    return guest_json(await show_guest(guest_id, clerk.organisation, deps))
 
 
 @router.post(
     "/{guest_id}/home-check",
     summary="Ask the home library again, now",
-    responses=documented(KINDS, errors.GuestNotFound),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
-async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegistration) -> GuestJson:
+async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) -> GuestJson:
     """Does what the answer asks for (R12); without one in 2 s the term is kept, told to be stale (R13)."""
-    return await write(
-        lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS)
-    )
+    return await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
 
 
 @router.post(
     "/{guest_id}/reregistration",
     summary="Register an expired guest again",
-    responses=documented(
-        KINDS,
+    responses=problem_responses(
+        PROBLEM_TYPES,
         errors.WrongPatronType,
         errors.GuestNotFound,
         errors.HomePatronNotFound,
@@ -84,26 +84,24 @@ async def check_at_home(guest_id: UUID, write: TheWrite, registration: TheRegist
     ),
 )
 async def reregister(
-    guest_id: UUID, body: Reregistration, write: TheWrite, registration: TheRegistration
+    guest_id: UUID, body: Reregistration, write: WriteDep, deps: DependenciesDep
 ) -> GuestJson:
     """The same guest and the same login link, after a fresh check at home (R14)."""
     chosen = body.login_account.chosen() if body.login_account else None
     command = ReregisterGuest(guest_id, body.patron_type, chosen)
-    return await write(lambda context: reregister_guest(command, context, registration))
+    return await write(lambda context: reregister_guest(command, context, deps))
 
 
 @router.post(
     "/{guest_id}/deregistration",
     summary="Take back a registration that was a mistake",
-    responses=documented(
-        KINDS, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
     ),
 )
-async def deregister(
-    guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration
-) -> GuestJson:
+async def deregister(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:
     """With a reason, which stays visible (R21); the card may be registered afresh."""
-    return await write(lambda context: deregister_guest(guest_id, body.reason, context, registration))
+    return await write(lambda context: deregister_guest(guest_id, body.reason, context, deps))
 
 
 # Not below `router`: an operator needs no scope `counter`.
@@ -114,11 +112,9 @@ operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
     "/{guest_id}/personal-data",
     status_code=204,
     summary="Destroy all that is personal of a guest",
-    responses=documented(KINDS, errors.GuestNotFound),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
-async def erase(
-    guest_id: UUID, operator: TheOperator, registration: TheRegistration, response: Response
-) -> None:
+async def erase(guest_id: UUID, operator: OperatorDep, deps: DependenciesDep, response: Response) -> None:
     """For good, here and at identity; the history stays without the person. Again: the same answer."""
-    written = await erase_personal_data(guest_id, operator, registration)
+    written = await erase_personal_data(guest_id, operator, deps)
     response.headers["Event-Position"] = str(written.position)

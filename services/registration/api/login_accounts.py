@@ -6,14 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, TheRegistration, TheWrite
-from registration.api.problems import KINDS
+from registration.api.dependencies import COUNTER, DependenciesDep, WriteDep
+from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
 from registration.application.find_login_account import find_login_account
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.domain import errors
 from shared.kernel.library_card import MalformedIsil
-from shared.web.problem_handlers import documented
+from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(tags=["login accounts"], dependencies=[Depends(COUNTER)])
 
@@ -35,15 +35,15 @@ class FoundJson(BaseModel):
 @router.get(
     "/v1/login-accounts",
     summary="Find a login account by its username",
-    responses=documented(KINDS, MalformedIsil, errors.LoginAccountsUnavailable),
+    responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.LoginAccountsUnavailable),
 )
 async def find(
     username: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE, examples=["jan.jansen"])],
     home_isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
-    registration: TheRegistration,
+    deps: DependenciesDep,
 ) -> FoundJson:
     """Exactly one hit at that home library, or none; e-mail addresses never decide (I1)."""
-    found = await find_login_account(username, home_isil, registration)
+    found = await find_login_account(username, home_isil, deps)
     return FoundJson.model_validate({"account": found}, from_attributes=True)
 
 
@@ -51,8 +51,8 @@ async def find(
     "/v1/guests/{guest_id}/login-account",
     status_code=202,
     summary="Link a login account",
-    responses=documented(
-        KINDS,
+    responses=problem_responses(
+        PROBLEM_TYPES,
         errors.GuestNotFound,
         errors.AlreadyLinked,
         errors.NoLongerRegistered,
@@ -60,21 +60,19 @@ async def find(
         errors.GuestErased,
     ),
 )
-async def link(guest_id: UUID, body: LinkChoice, write: TheWrite, registration: TheRegistration) -> GuestJson:
+async def link(guest_id: UUID, body: LinkChoice, write: WriteDep, deps: DependenciesDep) -> GuestJson:
     """The link is pending until identity has answered."""
-    return await write(lambda context: request_account_link(guest_id, body.chosen(), context, registration))
+    return await write(lambda context: request_account_link(guest_id, body.chosen(), context, deps))
 
 
 @router.delete(
     "/v1/guests/{guest_id}/login-account",
     status_code=202,
     summary="Take a wrong login account off",
-    responses=documented(
-        KINDS, errors.GuestNotFound, errors.NotLinked, errors.GuestMerged, errors.GuestErased
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.GuestNotFound, errors.NotLinked, errors.GuestMerged, errors.GuestErased
     ),
 )
-async def unlink(
-    guest_id: UUID, body: BecauseOf, write: TheWrite, registration: TheRegistration
-) -> GuestJson:
+async def unlink(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:
     """With a reason, which stays visible (R21)."""
-    return await write(lambda context: unlink_login_account(guest_id, body.reason, context, registration))
+    return await write(lambda context: unlink_login_account(guest_id, body.reason, context, deps))

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from registration.api.dependencies import COUNTER, TheRegistration
-from registration.api.problems import KINDS
+from registration.api.dependencies import COUNTER, DependenciesDep
+from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import DetailsJson
 from registration.application.find_home_library import look_up_home_library
 from registration.application.membership import ask_home_patron
@@ -16,7 +16,7 @@ from registration.domain import errors
 from registration.domain.subscriptions import ON_OFFER
 from registration.domain.verdict import Refused, Valid
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
-from shared.web.problem_handlers import documented
+from shared.web.problem_handlers import problem_responses
 
 
 class _Scanned(StringConvertor):
@@ -58,13 +58,13 @@ class VerdictJson(BaseModel):
     "/home-libraries",
     tags=["home libraries"],
     summary="Which library does this card come from?",
-    responses=documented(KINDS, MalformedCardNumber),
+    responses=problem_responses(PROBLEM_TYPES, MalformedCardNumber),
 )
 async def look_up(
-    card_number: Annotated[str, Query(max_length=200, examples=["1844700015"])], registration: TheRegistration
+    card_number: Annotated[str, Query(max_length=200, examples=["1844700015"])], deps: DependenciesDep
 ) -> MatchJson:
     """Both readings of the card's prefix are looked up."""
-    found = await look_up_home_library(card_number, registration)
+    found = await look_up_home_library(card_number, deps)
     return MatchJson.model_validate(found, from_attributes=True)
 
 
@@ -72,8 +72,8 @@ async def look_up(
     "/home-patrons/{isil}/{card_number:scanned}",
     tags=["home libraries"],
     summary="Ask a home library about a card",
-    responses=documented(
-        KINDS,
+    responses=problem_responses(
+        PROBLEM_TYPES,
         MalformedCardNumber,
         MalformedIsil,
         errors.UnknownHomeLibrary,
@@ -84,10 +84,10 @@ async def look_up(
 async def ask(
     isil: Annotated[str, Path(max_length=200, examples=["NL-070288"])],
     card_number: Annotated[str, Path(max_length=200, examples=["0990139305"])],
-    registration: TheRegistration,
+    deps: DependenciesDep,
 ) -> VerdictJson:
     """Nothing is written; a library that does not answer is never reported as a block (R4)."""
-    return _verdict(await ask_home_patron(isil, card_number, registration))
+    return _verdict(await ask_home_patron(isil, card_number, deps))
 
 
 def _verdict(answer: Valid | Refused) -> VerdictJson:
@@ -118,7 +118,10 @@ class SubscriptionsJson(BaseModel):
 
 
 @router.get(
-    "/subscriptions", tags=["subscriptions"], summary="Subscriptions on offer", responses=documented(KINDS)
+    "/subscriptions",
+    tags=["subscriptions"],
+    summary="Subscriptions on offer",
+    responses=problem_responses(PROBLEM_TYPES),
 )
 async def on_offer() -> SubscriptionsJson:
     """The clerk picks one of these."""

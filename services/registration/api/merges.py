@@ -8,15 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, TheAttempt, TheClerk, TheKeys, TheRegistration
-from registration.api.problems import KINDS, MERGE_OBSTACLES
+from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, IdempotentRequestDep, KeysDep
+from registration.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
 from registration.api.schemas import GuestJson, Merging, guest_json
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.domain import errors
 from registration.domain.merge import MergeBlocked
-from shared.kernel.rules import english_sentence
-from shared.web.idempotency import Done, Rows
-from shared.web.problem_handlers import documented
+from shared.kernel.errors import english_sentence
+from shared.web.idempotency import CommandResult, Rows
+from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
@@ -48,30 +48,30 @@ class MergeJson(BaseModel):
 @router.post(
     "/{guest_id}/merge",
     summary="Merge two records of the same person, or see what that would do",
-    responses=documented(KINDS, errors.GuestNotFound, MergeBlocked),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, MergeBlocked),
 )
 async def merge(
     *,
     guest_id: UUID,
     body: Merging,
     request: Request,
-    clerk: TheClerk,
-    attempt: TheAttempt,
-    keys: TheKeys,
-    registration: TheRegistration,
+    clerk: ClerkDep,
+    idempotent: IdempotentRequestDep,
+    keys: KeysDep,
+    deps: DependenciesDep,
     response: Response,
 ) -> MergeJson:
     """Needs the same home card, or the same surname, birth date and address; other birth dates block it."""
     command = MergeGuests(guest_id, body.into)
 
-    async def run(rows: Rows) -> Done:
-        written = await merge_guests(command, clerk.context(rows), registration)
-        return Done(written.guest_id, written.position)
+    async def run(rows: Rows) -> CommandResult:
+        written = await merge_guests(command, clerk.context(rows), deps)
+        return CommandResult(written.guest_id, written.position)
 
     if body.confirm:
-        done = await keys.once(attempt, run)
+        done = await keys.run_once(idempotent, run)
         response.headers["Event-Position"] = str(done.position)
-    shown = await show_merge(command, clerk.organisation, registration)
+    shown = await show_merge(command, clerk.organisation, deps)
     return _json(shown, english=wants_english(request))
 
 

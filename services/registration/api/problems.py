@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from registration.domain import errors, merge
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
-from shared.web.problems import ProblemKind, ProblemKinds
+from shared.web.problems import ProblemType, ProblemTypes
 
 # R4: to the letter.
 REFUSED = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
@@ -42,7 +42,7 @@ MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
     " niet de pas van de thuisbibliotheek, en ook niet achternaam, geboortedatum en adres samen.",
     merge.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
     merge.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
-    merge.MergedIntoSignpost: "De andere inschrijving is zelf al samengevoegd:"
+    merge.MergedIntoMergedRecord: "De andere inschrijving is zelf al samengevoegd:"
     " kies de inschrijving waar die naar verwijst.",
     merge.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
     " voeg die samen met deze in plaats van andersom.",
@@ -51,80 +51,80 @@ MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
 }
 """R18: why two guests are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
 
-KINDS: ProblemKinds = {
-    **{kind: ProblemKind(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
-    errors.GuestMerged: ProblemKind(
+PROBLEM_TYPES: ProblemTypes = {
+    **{kind: ProblemType(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},
+    errors.GuestMerged: ProblemType(
         409,
         "guest-merged",
         "Deze inschrijving is samengevoegd met een andere van dezelfde persoon: ga daar verder.",
         _merged_into,
     ),
-    MalformedCardNumber: ProblemKind(
+    MalformedCardNumber: ProblemType(
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
-    MalformedIsil: ProblemKind(
+    MalformedIsil: ProblemType(
         422, "malformed-isil", "Dit is geen ISIL-code: die bestaat uit NL- en 6 cijfers, soms 10."
     ),
-    errors.WrongPatronType: ProblemKind(422, "wrong-patron-type", "Verander dit niet!"),
-    errors.UnknownSubscription: ProblemKind(
+    errors.WrongPatronType: ProblemType(422, "wrong-patron-type", "Verander dit niet!"),
+    errors.UnknownSubscription: ProblemType(
         422, "unknown-subscription", "Dit abonnement wordt niet aangeboden."
     ),
-    errors.UnknownBranch: ProblemKind(
+    errors.UnknownBranch: ProblemType(
         422, "unknown-branch", "Uw instantie heeft geen vestiging met dit nummer."
     ),
-    errors.UnknownOrganisation: ProblemKind(
+    errors.UnknownOrganisation: ProblemType(
         403, "unknown-organisation", "Uw instantie is hier niet bekend; een beheerder kan haar toevoegen."
     ),
-    errors.GuestNotFound: ProblemKind(404, "guest-not-found", "Deze gastlener bestaat niet."),
-    errors.HomePatronNotFound: ProblemKind(
+    errors.GuestNotFound: ProblemType(404, "guest-not-found", "Deze gastlener bestaat niet."),
+    errors.HomePatronNotFound: ProblemType(
         404, "home-patron-not-found", "De thuisbibliotheek kent deze pas niet."
     ),
-    errors.UnknownHomeLibrary: ProblemKind(
+    errors.UnknownHomeLibrary: ProblemType(
         404, "unknown-home-library", "Er is geen thuisbibliotheek met deze ISIL-code bekend."
     ),
-    errors.AmbiguousHomeLibrary: ProblemKind(
+    errors.AmbiguousHomeLibrary: ProblemType(
         409,
         "ambiguous-home-library",
         "Deze pas kan van meer dan één bibliotheek zijn: kies de thuisbibliotheek.",
         _candidates,
     ),
-    errors.HomeLibraryUnknownForCard: ProblemKind(
+    errors.HomeLibraryUnknownForCard: ProblemType(
         409,
         "home-library-unknown-for-card",
         "De thuisbibliotheek blijkt niet uit de pas: vul de ISIL-code in.",
     ),
-    errors.GuestRefused: ProblemKind(409, "guest-refused", REFUSED, _reasons),
-    errors.AlreadyRegistered: ProblemKind(
+    errors.GuestRefused: ProblemType(409, "guest-refused", REFUSED, _reasons),
+    errors.AlreadyRegistered: ProblemType(
         409, "already-registered", "Deze persoon is hier al als gastlener ingeschreven.", _guest_id
     ),
-    errors.ChainedGuest: ProblemKind(
+    errors.ChainedGuest: ProblemType(
         409, "chained-guest", "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement."
     ),
-    errors.OwnLibrary: ProblemKind(409, "own-library", "Deze pas is van uw eigen bibliotheek."),
-    errors.NotExpired: ProblemKind(
+    errors.OwnLibrary: ProblemType(409, "own-library", "Deze pas is van uw eigen bibliotheek."),
+    errors.NotExpired: ProblemType(
         409,
         "not-expired",
         "Alleen een gastlener wiens abonnement is verlopen, kan opnieuw worden ingeschreven.",
     ),
-    errors.AlreadyLinked: ProblemKind(
+    errors.AlreadyLinked: ProblemType(
         409, "already-linked", "Aan deze gastlener is al een inlogaccount gekoppeld: ontkoppel dat eerst."
     ),
-    errors.NotLinked: ProblemKind(409, "not-linked", "Aan deze gastlener is geen inlogaccount gekoppeld."),
-    errors.NoLongerRegistered: ProblemKind(
+    errors.NotLinked: ProblemType(409, "not-linked", "Aan deze gastlener is geen inlogaccount gekoppeld."),
+    errors.NoLongerRegistered: ProblemType(
         409, "no-longer-registered", "Deze gastlener is uitgeschreven: schrijf de pas opnieuw in."
     ),
-    errors.GuestErased: ProblemKind(
+    errors.GuestErased: ProblemType(
         409,
         "guest-erased",
         "De persoonsgegevens van deze gastlener zijn gewist: er kan niets meer worden gewijzigd.",
     ),
-    errors.HomeLibraryUnavailable: ProblemKind(
+    errors.HomeLibraryUnavailable: ProblemType(
         503,
         "home-library-unavailable",
         "De thuisbibliotheek antwoordt nu niet. Er is niets opgeslagen; probeer het zo opnieuw.",
         retry_after=5,
     ),
-    errors.LoginAccountsUnavailable: ProblemKind(
+    errors.LoginAccountsUnavailable: ProblemType(
         503,
         "login-accounts-unavailable",
         "Inlogaccounts kunnen nu niet worden opgezocht. Probeer het zo opnieuw.",

@@ -10,13 +10,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, TheClerk, TheDirectory, TheHistory, TheRegistration
-from registration.api.problems import KINDS
+from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, DirectoryDep, HistoryDep
+from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE
 from registration.application.repository import load_guest
 from registration.domain import errors
 from registration.read_models.guest_directory import Search, asked_for
-from shared.web.problem_handlers import documented
+from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 
@@ -71,11 +71,11 @@ class HistoryJson(BaseModel):
     history: list[HistoryLineJson]
 
 
-@router.get("", summary="Find guests", responses=documented(KINDS))
+@router.get("", summary="Find guests", responses=problem_responses(PROBLEM_TYPES))
 async def search(
     *,
-    clerk: TheClerk,
-    directory: TheDirectory,
+    clerk: ClerkDep,
+    directory: DirectoryDep,
     query: Annotated[
         str, Query(max_length=200, pattern=ONE_LINE, description="beginnings of words, a card, a birth date")
     ] = "",
@@ -99,16 +99,16 @@ async def search(
 @router.get(
     "/{guest_id}/history",
     summary="Who did what when",
-    responses=documented(KINDS, errors.GuestNotFound),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
 async def history(
     guest_id: UUID,
-    clerk: TheClerk,
-    registration: TheRegistration,
-    lines: TheHistory,
+    clerk: ClerkDep,
+    deps: DependenciesDep,
+    lines: HistoryDep,
     after_position: AfterPosition = 0,
 ) -> HistoryJson:
     """All events of one guest, without personal data."""
-    await load_guest(guest_id, clerk.organisation, registration)
+    await load_guest(guest_id, clerk.organisation, deps)
     found = await lines.of(guest_id, after_position)
     return HistoryJson(history=[HistoryLineJson.model_validate(line, from_attributes=True) for line in found])

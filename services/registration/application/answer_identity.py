@@ -8,8 +8,8 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
-from registration.application.dependencies import Registration
-from registration.application.personal_data import open_personal_data
+from registration.application.dependencies import Dependencies
+from registration.application.personal_data import decrypt_personal_data
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.messaging.envelope import Message
@@ -34,27 +34,27 @@ class RegisteredGuest:
 
 
 async def list_registrations(
-    query: RegistrationsQuery, registration: Registration, feed: Feed
+    query: RegistrationsQuery, deps: Dependencies, feed: Feed
 ) -> list[RegisteredGuest]:
     """List them from committed state; `feed` is our own (LogFeed).
 
     A record that was merged comes with the guest that it points at (R18), and before it: what the merge
     released must be free before the other can have it.
     """
-    guest_ids = await _guest_ids(query, registration)
-    found = [await registration.store.find(Guest, each) for each in guest_ids]
+    guest_ids = await _guest_ids(query, deps)
+    found = [await deps.store.find(Guest, each) for each in guest_ids]
     signposts = {guest.id: guest.state.merged_into for guest in found if guest and guest.state.merged_into}
     ordered = dict.fromkeys([*signposts, *guest_ids, *signposts.values()])
     return [RegisteredGuest(each, await feed.of_guest(each, after_version=0)) for each in ordered]
 
 
-async def _guest_ids(query: RegistrationsQuery, registration: Registration) -> list[UUID]:
+async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID]:
     found: list[UUID] = []
     if query.person_ref is not None:
-        by_person = await registration.registrations.guest_of(query.organisation, query.person_ref)
+        by_person = await deps.registrations.guest_of(query.organisation, query.person_ref)
         found += [] if by_person is None else [by_person]
     if query.account_id is not None:
-        found += await registration.registrations.guests_asking_for(query.organisation, query.account_id)
+        found += await deps.registrations.guests_asking_for(query.organisation, query.account_id)
     return list(dict.fromkeys(found))
 
 
@@ -66,19 +66,17 @@ class BirthDates(StrEnum):
     UNKNOWN = "unknown"
 
 
-async def compare_birth_dates(
-    one: Sequence[UUID], other: Sequence[UUID], registration: Registration
-) -> BirthDates:
+async def compare_birth_dates(one: Sequence[UUID], other: Sequence[UUID], deps: Dependencies) -> BirthDates:
     """Compare each of these guests with each of those, of whatever organisation."""
-    dates = [await _birth_dates(guest_ids, registration) for guest_ids in (one, other)]
+    dates = [await _birth_dates(guest_ids, deps) for guest_ids in (one, other)]
     if not all(dates):
         return BirthDates.UNKNOWN
     return BirthDates.SAME if len(set.union(*dates)) == 1 else BirthDates.DIFFERENT
 
 
-async def _birth_dates(guest_ids: Sequence[UUID], registration: Registration) -> set[date]:
-    found = [await registration.store.find(Guest, each) for each in guest_ids]
-    people = [await open_personal_data(guest, registration) for guest in found if guest is not None]
+async def _birth_dates(guest_ids: Sequence[UUID], deps: Dependencies) -> set[date]:
+    found = [await deps.store.find(Guest, each) for each in guest_ids]
+    people = [await decrypt_personal_data(guest, deps) for guest in found if guest is not None]
     return {person.details.birth_date for person in people if person and person.details.birth_date}
 
 
@@ -92,21 +90,19 @@ class NewAccount:
     email: str
 
 
-async def new_account(
-    guest_id: UUID, account_id: str | None, registration: Registration
-) -> NewAccount | None:
+async def new_account(guest_id: UUID, account_id: str | None, deps: Dependencies) -> NewAccount | None:
     """Give what was asked for under this account id (None: the last one); None when never, or erased.
 
     Raises GuestNotFound.
     """
-    guest = await registration.store.find(Guest, guest_id)
+    guest = await deps.store.find(Guest, guest_id)
     if guest is None:
         raise GuestNotFound
-    wishes = guest.state.new_accounts
-    wanted = account_id or next(reversed(list(wishes)), None)
-    sealed = wishes.get(wanted or "")
-    key = await registration.data_keys.get(guest_id)
+    new_account_request = guest.state.new_accounts
+    wanted = account_id or next(reversed(list(new_account_request)), None)
+    sealed = new_account_request.get(wanted or "")
+    key = await deps.data_keys.get(guest_id)
     if wanted is None or sealed is None or key is None:
         return None
-    opened = key.open(sealed)
+    opened = key.decrypt(sealed)
     return NewAccount(wanted, guest.state.home_isil, opened["username"], opened["email"])

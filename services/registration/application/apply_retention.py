@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.application.erase_guest import erase_if
 from registration.domain.guest_state import GuestState, ended_on
 from shared.event_log import Metadata
@@ -27,14 +27,14 @@ class EndedGuests(Protocol):
         """List some that ended before this day, the longest ended first, beyond `after`; none: no more."""
 
 
-async def forget_ended_guests(retention_days: int, ended: EndedGuests, registration: Registration) -> int:
+async def apply_retention(retention_days: int, ended: EndedGuests, deps: Dependencies) -> int:
     """Erase everybody whose registration ended more than so many days ago; answer how many.
 
     The list may lag behind, so each guest is looked at once more in the attempt that erases: whoever came
     back in the meantime stays. What is interrupted goes on with the next call. Raises OSError when the ledger
     of erasures cannot be written.
     """
-    before = day_of(registration.clock.now()) - timedelta(days=retention_days)
+    before = day_of(deps.clock.now()) - timedelta(days=retention_days)
 
     def long_ago(guest: GuestState) -> bool:
         day = ended_on(guest)
@@ -44,7 +44,7 @@ async def forget_ended_guests(retention_days: int, ended: EndedGuests, registrat
     page = await ended.before(before)
     while page:
         for _, guest_id in page:
-            forgotten += await erase_if(long_ago, guest_id, metadata, registration)
+            forgotten += await erase_if(long_ago, guest_id, metadata, deps)
         page = await ended.before(before, page[-1])
     if forgotten:
         log.info("retention.forgotten", guests=forgotten)

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from registration.application.dependencies import Context, Registration, TermCheck, Written
+from registration.application.dependencies import Context, Dependencies, TermCheck, Written
 from registration.application.membership import current_isil
-from registration.application.personal_data import open_personal_data
-from registration.application.repository import decided, load_guest, new_number_rows, save_guest
+from registration.application.personal_data import decrypt_personal_data
+from registration.application.repository import load_guest, new_number_rows, save_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.guest import Guest
 from registration.domain.term_check import Status, leaves_stale, refusal_reasons
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
+from shared.event_log import retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
 VERDICTS = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
@@ -28,7 +29,7 @@ WHILE_A_CLERK_WAITS = 1.8
 
 
 async def check_term(
-    guest_id: UUID, context: Context, registration: Registration, *, within: float | None = None
+    guest_id: UUID, context: Context, deps: Dependencies, *, within: float | None = None
 ) -> Written:
     """Ask the home library of one guest and do what R12 says with the answer.
 
@@ -36,13 +37,13 @@ async def check_term(
     fails for want of an answer: then the term is kept and marked stale. How it went is told by `show_guest`
     (home, term.stale). Raises GuestNotFound (R20).
     """
-    guest = await load_guest(guest_id, context.organisation, registration)
+    guest = await load_guest(guest_id, context.organisation, deps)
     if guest.state.status in NOT_ASKED_ABOUT:
-        return await save_guest(guest, context, registration)
-    asked_at = registration.clock.now()
-    answer = Answer(await _ask_within(within, guest, registration), asked_at)
-    written = await carry_out(guest_id, answer, context, registration)
-    await registration.term_checks.record(guest_id, answer.outcome())
+        return await save_guest(guest, context, deps)
+    asked_at = deps.clock.now()
+    answer = Answer(await _ask_within(within, guest, deps), asked_at)
+    written = await carry_out(guest_id, answer, context, deps)
+    await deps.term_checks.record(guest_id, answer.outcome())
     return written
 
 
@@ -60,49 +61,49 @@ class Answer:
         return TermCheck(told, self.asked_at, leaves_stale(self.verdict), reasons)
 
 
-async def _ask_within(seconds: float | None, guest: Guest, registration: Registration) -> Verdict:
+async def _ask_within(seconds: float | None, guest: Guest, deps: Dependencies) -> Verdict:
     try:
         async with asyncio.timeout(seconds):
-            return await _ask(guest, registration)
+            return await _ask(guest, deps)
     except TimeoutError:
         return Unavailable("too slow for somebody who waits")
 
 
-async def _ask(guest: Guest, registration: Registration) -> Verdict:
-    person = await open_personal_data(guest, registration)
+async def _ask(guest: Guest, deps: Dependencies) -> Verdict:
+    person = await decrypt_personal_data(guest, deps)
     if person is None:
         return NotFound()
     try:
-        home = current_isil(guest.state.home_isil, registration)
-        return await registration.home_libraries.ask(str(home), person.card.number)
+        home = current_isil(guest.state.home_isil, deps)
+        return await deps.home_libraries.ask(str(home), person.card.number)
     except UnknownHomeLibrary:
         return Unavailable("not in the settings")
 
 
-async def carry_out(guest_id: UUID, answer: Answer, context: Context, registration: Registration) -> Written:
+async def carry_out(guest_id: UUID, answer: Answer, context: Context, deps: Dependencies) -> Written:
     """Do what an answer means for a guest as it is now (R12). Raises GuestNotFound (R20)."""
-    return await decided(lambda: _attempt(guest_id, answer, context, registration))
+    return await retry_on_conflict(lambda: _attempt(guest_id, answer, context, deps))
 
 
-async def _attempt(guest_id: UUID, answer: Answer, context: Context, registration: Registration) -> Written:
-    guest = await load_guest(guest_id, context.organisation, registration)
+async def _attempt(guest_id: UUID, answer: Answer, context: Context, deps: Dependencies) -> Written:
+    guest = await load_guest(guest_id, context.organisation, deps)
     if guest.state.home_agreed_at > answer.asked_at:
-        return await save_guest(guest, context, registration)  # re-registered meanwhile, on a later answer
-    now = registration.clock.now()
+        return await save_guest(guest, context, deps)  # re-registered meanwhile, on a later answer
+    now = deps.clock.now()
     guest.check_term(answer.verdict, today=day_of(now), now=now)
     answered = answer.verdict.canonical_card_number if isinstance(answer.verdict, Valid) else None
-    return await save_guest(guest, context, registration, *new_number_rows(guest, answered, registration))
+    return await save_guest(guest, context, deps, *new_number_rows(guest, answered, deps))
 
 
-async def open_guest(guest_id: UUID, context: Context, registration: Registration) -> GuestView:
+async def open_guest(guest_id: UUID, context: Context, deps: Dependencies) -> GuestView:
     """Show a guest; about an expired one home is asked again at once.
 
     `home` then tells what a re-registration would meet: "valid" that it would succeed, "refused" why not,
     "unavailable" that home was too slow or silent: the guest is shown as it was, its term marked stale.
     Raises GuestNotFound (R20).
     """
-    shown = await show_guest(guest_id, context.organisation, registration)
+    shown = await show_guest(guest_id, context.organisation, deps)
     if shown.status != "expired":
         return shown
-    await check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS)
-    return await show_guest(guest_id, context.organisation, registration)
+    await check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS)
+    return await show_guest(guest_id, context.organisation, deps)

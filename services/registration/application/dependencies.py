@@ -148,7 +148,7 @@ NO_LEDGER = ErasureLedger()
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
+class Dependencies:
     """The collaborators of the use cases.
 
     `isil_aliases`: base of a library that merged -> base of the one it is part of now (R3). `organisations`:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registration.application.dependencies import Context, Registration, Written
+from registration.application.dependencies import Context, Dependencies, Written
 from registration.application.repository import change_guest
 from registration.domain.guest import Guest
 from shared.kernel.amsterdam import day_of
 
 
-async def deregister_guest(
-    guest_id: UUID, reason: str, context: Context, registration: Registration
-) -> Written:
+async def deregister_guest(guest_id: UUID, reason: str, context: Context, deps: Dependencies) -> Written:
     """Deregister, with the reason; the card may be registered afresh (R21).
 
     Raises GuestNotFound, NoLongerRegistered, GuestErased.
     """
 
     def deregister(guest: Guest) -> None:
-        now = registration.clock.now()
+        now = deps.clock.now()
         guest.deregister(reason, today=day_of(now), now=now)
 
-    return await change_guest(guest_id, deregister, context, registration)
+    return await change_guest(guest_id, deregister, context, deps)

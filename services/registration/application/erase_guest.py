@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from registration.application.dependencies import Registration, Written
-from registration.application.repository import decided
+from registration.application.dependencies import Dependencies, Written
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState
-from shared.event_log import Metadata, brought_back, erasure_row
+from shared.event_log import Metadata, brought_back, erasure_row, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
 
-async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: Registration) -> Written:
+async def erase_personal_data(guest_id: UUID, metadata: Metadata, deps: Dependencies) -> Written:
     """Destroy the guest's key and every row that finds the guest, in one append with the event.
 
     So too of the records that were merged into the guest: they are of the same person (R18). A signpost can
@@ -24,52 +23,50 @@ async def erase_personal_data(guest_id: UUID, metadata: Metadata, registration: 
     """
 
     async def attempt() -> tuple[Written, Sequence[UUID]]:
-        guest = await registration.store.find(Guest, guest_id)
+        guest = await deps.store.find(Guest, guest_id)
         if guest is None:
             raise GuestNotFound
-        return await _erase(guest, metadata, registration)
+        return await _erase(guest, metadata, deps)
 
-    written, ids = await decided(attempt)
-    await registration.erasure_ledger.note(ids)
+    written, ids = await retry_on_conflict(attempt)
+    await deps.erasure_ledger.note(ids)
     return written
 
 
 async def erase_if(
-    condition: Callable[[GuestState], bool], guest_id: UUID, metadata: Metadata, registration: Registration
+    condition: Callable[[GuestState], bool], guest_id: UUID, metadata: Metadata, deps: Dependencies
 ) -> bool:
     """Do the same to a guest of whom this holds at that very moment; answer whether it did."""
 
     async def attempt() -> Sequence[UUID]:
-        guest = await registration.store.find(Guest, guest_id)
+        guest = await deps.store.find(Guest, guest_id)
         if guest is None or not condition(guest.state):
             return ()
-        return (await _erase(guest, metadata, registration))[1]
+        return (await _erase(guest, metadata, deps))[1]
 
-    ids = await decided(attempt)
-    await registration.erasure_ledger.note(ids)
+    ids = await retry_on_conflict(attempt)
+    await deps.erasure_ledger.note(ids)
     return bool(ids)
 
 
-async def _erase(
-    guest: Guest, metadata: Metadata, registration: Registration
-) -> tuple[Written, Sequence[UUID]]:
-    signposts = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+async def _erase(guest: Guest, metadata: Metadata, deps: Dependencies) -> tuple[Written, Sequence[UUID]]:
+    signposts = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
     erased = [*signposts, guest]
-    now = registration.clock.now()
+    now = deps.clock.now()
     for each in erased:
         each.erase_personal_data(today=day_of(now), now=now)
     ids = [each.id for each in erased]
     rows = [erasure_row(each) for each in ids]
-    position = await registration.store.save(*erased, metadata=metadata, side_rows=rows)
+    position = await deps.store.save(*erased, metadata=metadata, side_rows=rows)
     return Written(guest.id, position), ids
 
 
-async def apply_erasures(metadata: Metadata, registration: Registration) -> int:
+async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
     """Erase whomever the ledger knows as erased and a restored backup brought back; answer how many."""
-    subjects = await brought_back(registration.store.log, registration.erasure_ledger)
+    subjects = await brought_back(deps.store.log, deps.erasure_ledger)
     for subject_id in subjects:
         try:
-            await erase_personal_data(subject_id, metadata, registration)
+            await erase_personal_data(subject_id, metadata, deps)
         except GuestNotFound:  # registered after the backup: only a key may have come from elsewhere
-            await registration.store.log.append([], [erasure_row(subject_id)])
+            await deps.store.log.append([], [erasure_row(subject_id)])
     return len(subjects)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.domain.errors import Candidate
 from registration.domain.text_matching import words_of
 from shared.kernel.library_card import Isil, canonical_card_number, prefix_readings
@@ -20,11 +20,11 @@ class HomeLibraryMatch:
     candidates: Sequence[Candidate]
 
 
-async def look_up_home_library(card_number: str, registration: Registration) -> HomeLibraryMatch:
+async def look_up_home_library(card_number: str, deps: Dependencies) -> HomeLibraryMatch:
     """Look up both readings of the card's prefix. Raises MalformedCardNumber."""
     readings = prefix_readings(canonical_card_number(card_number))
-    found = await registration.card_prefixes.candidates(readings)
-    candidates = as_they_are_now(found, registration.isil_aliases)
+    found = await deps.card_prefixes.candidates(readings)
+    candidates = as_they_are_now(found, deps.isil_aliases)
     if not candidates:
         return HomeLibraryMatch("none", ())
     return HomeLibraryMatch("one" if len(candidates) == 1 else "ambiguous", candidates)
@@ -46,7 +46,7 @@ def as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> t
 MOST = 20  # more than these nobody reads: a clerk types another letter
 
 
-async def search_home_libraries(text: str, registration: Registration) -> Sequence[Candidate]:
+async def search_home_libraries(text: str, deps: Dependencies) -> Sequence[Candidate]:
     """Find libraries by parts of the name or a part of the ISIL, whatever case and accents; none for nothing.
 
     Those of the table of card prefixes, and those that can be asked though the table does not tell of them:
@@ -55,9 +55,9 @@ async def search_home_libraries(text: str, registration: Registration) -> Sequen
     wanted = text.strip()
     if not wanted:
         return ()
-    listed = await registration.card_prefixes.libraries()
+    listed = await deps.card_prefixes.libraries()
     known = {Isil.parse(candidate.isil).base for candidate in listed}
-    names = registration.home_library_names
+    names = deps.home_library_names
     others = [Candidate(isil, name or isil, "") for isil, name in names.items() if isil not in known]
     found = [each for each in (*listed, *others) if _fits(wanted, each)]
     return sorted(found, key=lambda each: (each.name.casefold(), each.isil))[:MOST]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from registration.application.dependencies import FoundAccount, Registration
+from registration.application.dependencies import Dependencies, FoundAccount
 from registration.application.membership import current_isil
 
 
-async def find_login_account(
-    username: str, home_isil: str, registration: Registration
-) -> FoundAccount | None:
+async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> FoundAccount | None:
     """Find by exact username. Raises MalformedIsil, LoginAccountsUnavailable."""
-    home = current_isil(home_isil, registration)
-    return await registration.login_accounts.find(username, str(home))
+    home = current_isil(home_isil, deps)
+    return await deps.login_accounts.find(username, str(home))

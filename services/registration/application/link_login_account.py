@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registration.application.dependencies import Context, Registration, Written
-from registration.application.personal_data import key_for, seal_wish
-from registration.application.repository import account_rows, change_guest, decided, load_guest, save_guest
+from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.personal_data import encrypt_link_request, key_for
+from registration.application.repository import account_rows, change_guest, load_guest, save_guest
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginAccountChoice
+from shared.event_log import retry_on_conflict
 
 
 async def request_account_link(
-    guest_id: UUID, choice: LoginAccountChoice, context: Context, registration: Registration
+    guest_id: UUID, choice: LoginAccountChoice, context: Context, deps: Dependencies
 ) -> Written:
     """Ask for a link; it is pending until identity answers.
 
@@ -20,22 +21,20 @@ async def request_account_link(
     """
 
     async def attempt() -> Written:
-        guest = await load_guest(guest_id, context.organisation, registration)
-        key, key_rows = await key_for(guest_id, registration)
-        wish = seal_wish(choice, key)
-        guest.request_link(wish, now=registration.clock.now())
-        accounts = account_rows(context.organisation, wish.account_id, guest_id)
-        return await save_guest(guest, context, registration, *key_rows, *accounts)
+        guest = await load_guest(guest_id, context.organisation, deps)
+        key, key_rows = await key_for(guest_id, deps)
+        link_request = encrypt_link_request(choice, key)
+        guest.request_link(link_request, now=deps.clock.now())
+        accounts = account_rows(context.organisation, link_request.account_id, guest_id)
+        return await save_guest(guest, context, deps, *key_rows, *accounts)
 
-    return await decided(attempt)
+    return await retry_on_conflict(attempt)
 
 
-async def unlink_login_account(
-    guest_id: UUID, reason: str, context: Context, registration: Registration
-) -> Written:
+async def unlink_login_account(guest_id: UUID, reason: str, context: Context, deps: Dependencies) -> Written:
     """Unlink, with the reason. Raises GuestNotFound, NotLinked, GuestErased."""
 
     def unlink(guest: Guest) -> None:
-        guest.unlink(reason, now=registration.clock.now())
+        guest.unlink(reason, now=deps.clock.now())
 
-    return await change_guest(guest_id, unlink, context, registration)
+    return await change_guest(guest_id, unlink, context, deps)

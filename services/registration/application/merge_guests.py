@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Context, Registration, Written
+from registration.application.dependencies import Context, Dependencies, Written
 from registration.application.membership import current_isil, refs_of
-from registration.application.personal_data import open_personal_data
-from registration.application.repository import decided, load_guest
+from registration.application.personal_data import decrypt_personal_data
+from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.guest import Guest
 from registration.domain.merge import (
@@ -20,6 +20,7 @@ from registration.domain.merge import (
     same_person,
 )
 from registration.domain.term_check import Status
+from shared.event_log import retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,62 +48,62 @@ class Merge:
     released_account: str | None = None
 
 
-async def show_merge(command: MergeGuests, organisation: str, registration: Registration) -> Merge:
+async def show_merge(command: MergeGuests, organisation: str, deps: Dependencies) -> Merge:
     """Show what a merge would do, or what it did; nothing is written. Raises GuestNotFound (R20)."""
-    guest = await load_guest(command.guest_id, organisation, registration)
-    into = await load_guest(command.into, organisation, registration)
+    guest = await load_guest(command.guest_id, organisation, deps)
+    into = await load_guest(command.into, organisation, deps)
     shown = (
-        await show_guest(guest.id, organisation, registration),
-        await show_guest(into.id, organisation, registration),
+        await show_guest(guest.id, organisation, deps),
+        await show_guest(into.id, organisation, deps),
     )
     kept, released = into.state.link.account_id, guest.state.link.account_id
     if guest.state.merged_into == into.id:
         return Merge(*shown, merged=True, kept_account=kept)
     try:
-        same_by = await _same_person(guest, into, registration)
+        same_by = await _same_person(guest, into, deps)
     except MergeBlocked as blocked:
         return Merge(*shown, merged=False, blocked=blocked)
     return Merge(*shown, merged=False, same_by=same_by, kept_account=kept, released_account=released)
 
 
-async def merge_guests(command: MergeGuests, context: Context, registration: Registration) -> Written:
+async def merge_guests(command: MergeGuests, context: Context, deps: Dependencies) -> Written:
     """Merge; done before, it changes nothing. The login account of `into` wins, the other is released.
 
     Signposts to the merged record point at `into` from now on, all in one append: no signpost ever points at
     a signpost. Raises GuestNotFound, MergeBlocked.
     """
-    return await decided(lambda: _merge(command, context, registration))
+    return await retry_on_conflict(lambda: _merge(command, context, deps))
 
 
-async def _merge(command: MergeGuests, context: Context, registration: Registration) -> Written:
-    guest = await load_guest(command.guest_id, context.organisation, registration)
-    into = await load_guest(command.into, context.organisation, registration)
+async def _merge(command: MergeGuests, context: Context, deps: Dependencies) -> Written:
+    guest = await load_guest(command.guest_id, context.organisation, deps)
+    into = await load_guest(command.into, context.organisation, deps)
     signposts: list[Guest] = []
     if guest.state.merged_into != into.id:
-        await _same_person(guest, into, registration)
-        found = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+        await _same_person(guest, into, deps)
+        found = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
         signposts = [*(each for each in found if each.state.status is not Status.ERASED), guest]
-    now = registration.clock.now()
+    now = deps.clock.now()
     for signpost in signposts:
-        signpost.become_signpost(into.id, now=now)
-        into.take_in(signpost.id, now=now)
+        signpost.merge_into(into.id, now=now)
+        into.absorb(signpost.id, now=now)
     # The guest comes last: the position that its Idempotency-Key remembers is that of its stream.
-    position = await registration.store.save(
+    position = await deps.store.save(
         into, *signposts, metadata=context.metadata, side_rows=context.side_rows(guest.id)
     )
     return Written(guest.id, position)
 
 
-async def _same_person(guest: Guest, into: Guest, registration: Registration) -> Sameness:
+async def _same_person(guest: Guest, into: Guest, deps: Dependencies) -> Sameness:
     may_be_merged(guest, into)
-    return same_person(await _particulars(guest, registration), await _particulars(into, registration))
+    return same_person(await _particulars(guest, deps), await _particulars(into, deps))
 
 
-async def _particulars(guest: Guest, registration: Registration) -> Particulars:
-    person = await open_personal_data(guest, registration)
+async def _particulars(guest: Guest, deps: Dependencies) -> Particulars:
+    person = await decrypt_personal_data(guest, deps)
     if person is None:
         raise MergedWithErased  # just now
-    home = current_isil(guest.state.home_isil, registration)
+    home = current_isil(guest.state.home_isil, deps)
     numbers = (person.card.number, *person.card.aliases)
-    refs = {ref for number in numbers for ref in refs_of(home, number, registration)}
+    refs = {ref for number in numbers for ref in refs_of(home, number, deps)}
     return Particulars(frozenset(refs | {guest.state.person_ref}), person.details)

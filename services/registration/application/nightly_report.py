@@ -9,9 +9,9 @@ from typing import Protocol
 from uuid import UUID
 
 from registration.application.dependencies import TermCheck
-from registration.domain.events import Sealed
+from registration.domain.events import Encrypted
 from registration.domain.term import Term
-from registration.domain.term_check import Night, Status, Tally
+from registration.domain.term_check import NightlyCheck, Status, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class DueGuest:
     organisation: str
     status: Status
     term: Term
-    sealed_card: Sealed
+    sealed_card: Encrypted
     failed_before: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LibraryNight:
+class LibraryReport:
     """One home library in a night. `left`: guests without an answer; `problem`: why, if it is known."""
 
     home_isil: str
@@ -37,13 +37,13 @@ class LibraryNight:
 
 
 @dataclass(frozen=True, slots=True)
-class NightReport:
+class NightlyReport:
     """A night, library by library. `ended_at` None: the run goes on, or was killed."""
 
-    night: Night
+    nightly: NightlyCheck
     started_at: datetime
     ended_at: datetime | None
-    libraries: Sequence[LibraryNight]
+    libraries: Sequence[LibraryReport]
 
     @property
     def is_complete(self) -> bool:
@@ -51,25 +51,27 @@ class NightReport:
         return self.ended_at is not None and not any(library.left for library in self.libraries)
 
 
-class Nights(Protocol):
+class NightlyChecks(Protocol):
     """Guests due and nights past, kept so that a run that was killed goes on where it was."""
 
-    async def begin(self, night: Night, now: datetime) -> None:
+    async def begin(self, nightly: NightlyCheck, now: datetime) -> None:
         """Remember that a run of this night began."""
 
-    async def due(self, night: Night) -> Mapping[str, int]:
+    async def due(self, nightly: NightlyCheck) -> Mapping[str, int]:
         """Count the guests to ask about, by ISIL base of the home library."""
 
-    async def page(self, night: Night, home_isil: str, after: UUID, limit: int) -> Sequence[DueGuest]:
+    async def page(
+        self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
+    ) -> Sequence[DueGuest]:
         """List guests of a library beyond `after`, in the order of their ids."""
 
     async def record(
-        self, night: Night, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
+        self, nightly: NightlyCheck, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
     ) -> None:
         """Remember answers and count them, both or neither."""
 
-    async def end(self, night: Night, now: datetime, problems: Mapping[str, str]) -> None:
+    async def end(self, nightly: NightlyCheck, now: datetime, problems: Mapping[str, str]) -> None:
         """Remember that the run is over, who is left, and why; `problems` by ISIL base."""
 
-    async def last(self) -> NightReport | None:
+    async def last(self) -> NightlyReport | None:
         """Report on the last night in which there was a run."""

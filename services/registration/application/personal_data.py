@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
-from registration.application.dependencies import Registration
-from registration.domain.events import Sealed
+from registration.application.dependencies import Dependencies
+from registration.domain.events import Encrypted
 from registration.domain.guest import Guest
 from registration.domain.login_link import (
     NO_ACCOUNT,
     ExistingAccount,
-    LinkWish,
+    LinkRequest,
     LoginAccountChoice,
     NewLoginAccount,
     NoAccount,
 )
 from registration.domain.verdict import PatronDetails
-from shared.event_log import DataKey, SideRow, mint_id
+from shared.event_log import DataKey, SideRow, create_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +42,26 @@ class PersonalData:
     details: PatronDetails
 
 
-async def key_for(guest_id: UUID | None, registration: Registration) -> tuple[DataKey, Sequence[SideRow]]:
+async def key_for(guest_id: UUID | None, deps: Dependencies) -> tuple[DataKey, Sequence[SideRow]]:
     """Give the guest's key; when there is none, a new one with the row that keeps it.
 
     None stands for a guest who does not exist yet: the key's subject is then the id that it gets.
     """
-    if guest_id is not None and (key := await registration.data_keys.get(guest_id)) is not None:
+    if guest_id is not None and (key := await deps.data_keys.get(guest_id)) is not None:
         return key, ()
-    key, row = registration.data_keys.mint(guest_id or mint_id())
+    key, row = deps.data_keys.create(guest_id or create_id())
     return key, (row,)
 
 
-def seal_card(card: Card, key: DataKey) -> Sealed:
+def encrypt_card(card: Card, key: DataKey) -> Encrypted:
     """Seal the card numbers."""
-    return Sealed(key.seal({"number": card.number, "aliases": list(card.aliases)}))
+    return Encrypted(key.encrypt({"number": card.number, "aliases": list(card.aliases)}))
 
 
-def seal_details(details: PatronDetails, key: DataKey) -> Sealed:
+def encrypt_details(details: PatronDetails, key: DataKey) -> Encrypted:
     """Seal what home told of the person."""
-    return Sealed(
-        key.seal(
+    return Encrypted(
+        key.encrypt(
             {
                 "name": details.name,
                 "birth_date": details.birth_date,
@@ -72,28 +72,28 @@ def seal_details(details: PatronDetails, key: DataKey) -> Sealed:
     )
 
 
-def seal_wish(choice: LoginAccountChoice, key: DataKey) -> LinkWish:
+def encrypt_link_request(choice: LoginAccountChoice, key: DataKey) -> LinkRequest:
     """Turn the clerk's choice into what events keep; the id of a new account is minted here (R17)."""
     match choice:
         case ExistingAccount(account_id):
-            return LinkWish("existing", account_id)
+            return LinkRequest("existing", account_id)
         case NewLoginAccount(username, email):
-            sealed = Sealed(key.seal({"username": username, "email": email}))
-            return LinkWish("new", f"acc-{uuid4().hex}", sealed)
+            sealed = Encrypted(key.encrypt({"username": username, "email": email}))
+            return LinkRequest("new", f"acc-{uuid4().hex}", sealed)
         case NoAccount():
             return NO_ACCOUNT
 
 
-def open_card(sealed_card: Sealed, key: DataKey) -> Card:
+def decrypt_card(sealed_card: Encrypted, key: DataKey) -> Card:
     """Open the card numbers alone."""
-    card = key.open(sealed_card)
+    card = key.decrypt(sealed_card)
     return Card(card["number"], tuple(card["aliases"]))
 
 
-async def open_personal_data(guest: Guest, registration: Registration) -> PersonalData | None:
+async def decrypt_personal_data(guest: Guest, deps: Dependencies) -> PersonalData | None:
     """Open what is known of the person; None once it was erased."""
-    key = await registration.data_keys.get(guest.id)
+    key = await deps.data_keys.get(guest.id)
     if key is None:
         return None
-    details = key.open(guest.state.sealed_details)
-    return PersonalData(open_card(guest.state.sealed_card, key), PatronDetails(**details))
+    details = key.decrypt(guest.state.sealed_details)
+    return PersonalData(decrypt_card(guest.state.sealed_card, key), PatronDetails(**details))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.event_log import Metadata, SideRow
@@ -11,25 +11,25 @@ from shared.messaging.envelope import Message
 IDENTITY = "identity"
 
 
-async def receive_link_answer(message: Message, inbox_row: SideRow, *, registration: Registration) -> None:
+async def receive_link_answer(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of identity: the handler of registration's inbox.
 
     The inbox row is written also when the message changes nothing here. Raises VersionConflict (call it
     again) and GuestNotFound (identity speaks of a guest who was never registered here). Of an erased guest
     there is nothing left to hear.
     """
-    guest = await registration.store.find(Guest, message.subject)
+    guest = await deps.store.find(Guest, message.subject)
     if guest is None and not message.erased:
         raise GuestNotFound
     if guest is not None:
-        _apply(message, guest, registration)
+        _apply(message, guest, deps)
     metadata = Metadata(IDENTITY, message.correlation_id, causation_id=message.id)
     changed = [] if guest is None else [guest]
-    await registration.store.save(*changed, metadata=metadata, side_rows=[inbox_row])
+    await deps.store.save(*changed, metadata=metadata, side_rows=[inbox_row])
 
 
-def _apply(message: Message, guest: Guest, registration: Registration) -> None:
-    now, data = registration.clock.now(), message.data
+def _apply(message: Message, guest: Guest, deps: Dependencies) -> None:
+    now, data = deps.clock.now(), message.data
     match message.type:
         case "login-account-linked.v1":
             guest.confirm_link(data["account_id"], too_late=False, now=now)

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Context, Organisation, Registration, Written
+from registration.application.dependencies import Context, Dependencies, Organisation, Written
 from registration.application.membership import current_isil, home_isil, membership_of, refs_of
-from registration.application.personal_data import Card, key_for, seal_card, seal_details, seal_wish
-from registration.application.repository import account_rows, decided, find_person, person_row, save_guest
+from registration.application.personal_data import (
+    Card,
+    encrypt_card,
+    encrypt_details,
+    encrypt_link_request,
+    key_for,
+)
+from registration.application.repository import account_rows, find_person, person_row, save_guest
 from registration.domain.errors import AlreadyRegistered, OwnLibrary, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LoginAccountChoice
 from registration.domain.subscriptions import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
-from shared.event_log import DataKey, VersionConflict
+from shared.event_log import DataKey, VersionConflict, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import Isil, canonical_card_number
 
@@ -37,22 +43,22 @@ class RegisterGuest:
     subscription_code: str | None = None
 
 
-async def register_guest(command: RegisterGuest, context: Context, registration: Registration) -> Written:
+async def register_guest(command: RegisterGuest, context: Context, deps: Dependencies) -> Written:
     """Register, once per person per library (R10), after a fresh answer from home (R4).
 
     Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
     ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable. Then nothing was written.
     """
-    organisation = _organisation(command, context, registration)
+    organisation = _organisation(command, context, deps)
     scanned = canonical_card_number(command.card_number)
     picked(command.subscription_code)
-    home = await home_isil(command.home_isil, scanned, registration)
-    not_our_own(home, organisation, registration)
-    await not_registered_yet(organisation, refs_of(home, scanned, registration), registration)
-    membership = await membership_of(home, scanned, registration)
+    home = await home_isil(command.home_isil, scanned, deps)
+    not_our_own(home, organisation, deps)
+    await not_registered_yet(organisation, refs_of(home, scanned, deps), deps)
+    membership = await membership_of(home, scanned, deps)
     candidate = _Candidate(command, organisation, home, scanned, membership)
-    return await decided(lambda: _admit(candidate, context, registration))
+    return await retry_on_conflict(lambda: _admit(candidate, context, deps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +77,33 @@ class _Candidate:
         return Card.answered(self.membership.canonical_card_number, self.scanned)
 
 
-async def _admit(candidate: _Candidate, context: Context, registration: Registration) -> Written:
+async def _admit(candidate: _Candidate, context: Context, deps: Dependencies) -> Written:
     organisation = candidate.organisation
-    known = await _known(candidate, registration)
+    known = await _known(candidate, deps)
     guest_id = next((guest_id for guest_id in known.values() if guest_id), None)
-    guest = None if guest_id is None else await find_person(guest_id, registration)
+    guest = None if guest_id is None else await find_person(guest_id, deps)
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: it finds nobody now (R19)
-    key, key_rows = await key_for(guest.id if guest else None, registration)
+    key, key_rows = await key_for(guest.id if guest else None, deps)
     admission = _admission(candidate, key, next(iter(known)))
-    guest = _registered(guest, admission, key.subject_id, registration)
+    guest = _registered(guest, admission, key.subject_id, deps)
     if organisation.grants_strips:
-        guest.grant_strips(now=registration.clock.now())
+        guest.grant_strips(now=deps.clock.now())
     rows = [person_row(organisation.code, ref, guest.id) for ref, owner in known.items() if owner is None]
-    accounts = account_rows(organisation.code, admission.wish.account_id, guest.id)
-    return await save_guest(guest, context, registration, *key_rows, *rows, *accounts)
+    accounts = account_rows(organisation.code, admission.link_request.account_id, guest.id)
+    return await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
 
 
-async def _known(candidate: _Candidate, registration: Registration) -> dict[str, UUID | None]:
+async def _known(candidate: _Candidate, deps: Dependencies) -> dict[str, UUID | None]:
     """Map the person's references, the canonical one first, to the guest that each finds."""
     card = candidate.card
     code = candidate.organisation.code
-    refs = [
-        ref
-        for number in (card.number, *card.aliases)
-        for ref in refs_of(candidate.home, number, registration)
-    ]
-    return {ref: await registration.registrations.guest_of(code, ref) for ref in refs}
+    refs = [ref for number in (card.number, *card.aliases) for ref in refs_of(candidate.home, number, deps)]
+    return {ref: await deps.registrations.guest_of(code, ref) for ref in refs}
 
 
-def _registered(
-    guest: Guest | None, admission: Admission, guest_id: UUID, registration: Registration
-) -> Guest:
-    now = registration.clock.now()
+def _registered(guest: Guest | None, admission: Admission, guest_id: UUID, deps: Dependencies) -> Guest:
+    now = deps.clock.now()
     if guest is None:
         return Guest.register(guest_id, admission, today=day_of(now), now=now)
     guest.register_afresh(admission, today=day_of(now), now=now)
@@ -120,14 +120,14 @@ def _admission(candidate: _Candidate, key: DataKey, person_ref: str) -> Admissio
         card_has_chip=command.card_has_chip,
         identity_document_checked=command.identity_document_checked,
         subscription_code=picked(command.subscription_code).code,
-        sealed_card=seal_card(candidate.card, key),
-        sealed_details=seal_details(candidate.membership.details, key),
-        wish=seal_wish(command.login_account, key),
+        sealed_card=encrypt_card(candidate.card, key),
+        sealed_details=encrypt_details(candidate.membership.details, key),
+        link_request=encrypt_link_request(command.login_account, key),
     )
 
 
-def _organisation(command: RegisterGuest, context: Context, registration: Registration) -> Organisation:
-    organisation = registration.organisations.get(context.organisation)
+def _organisation(command: RegisterGuest, context: Context, deps: Dependencies) -> Organisation:
+    organisation = deps.organisations.get(context.organisation)
     if organisation is None:
         raise UnknownOrganisation
     if command.branch not in organisation.branches:
@@ -135,36 +135,34 @@ def _organisation(command: RegisterGuest, context: Context, registration: Regist
     return organisation
 
 
-def not_our_own(home: Isil, organisation: Organisation, registration: Registration) -> None:
+def not_our_own(home: Isil, organisation: Organisation, deps: Dependencies) -> None:
     """R11: nobody is a guest at their own library."""
-    if any(home.same_library(current_isil(own, registration)) for own in organisation.isils):
+    if any(home.same_library(current_isil(own, deps)) for own in organisation.isils):
         raise OwnLibrary
 
 
-async def not_registered_yet(
-    organisation: Organisation, refs: Sequence[str], registration: Registration
-) -> None:
+async def not_registered_yet(organisation: Organisation, refs: Sequence[str], deps: Dependencies) -> None:
     """R10, told before home is asked: the clerk needs the guest, also when home is silent or says no."""
     for ref in refs:
-        guest_id = await registration.registrations.guest_of(organisation.code, ref)
-        guest = None if guest_id is None else await find_person(guest_id, registration)
+        guest_id = await deps.registrations.guest_of(organisation.code, ref)
+        guest = None if guest_id is None else await find_person(guest_id, deps)
         if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
             raise AlreadyRegistered(guest.id)
 
 
 async def prepare_registration(
-    card_number: str, home_isil: str, organisation: str, registration: Registration
+    card_number: str, home_isil: str, organisation: str, deps: Dependencies
 ) -> Valid:
     """Ask home as registering will do once more (R4, R10, R11); nothing is written.
 
     Raises MalformedCardNumber, MalformedIsil, UnknownOrganisation, OwnLibrary, AlreadyRegistered,
     UnknownHomeLibrary, HomePatronNotFound, GuestRefused, ChainedGuest, HomeLibraryUnavailable.
     """
-    known = registration.organisations.get(organisation)
+    known = deps.organisations.get(organisation)
     if known is None:
         raise UnknownOrganisation
     card = canonical_card_number(card_number)
-    home = current_isil(home_isil, registration)
-    not_our_own(home, known, registration)
-    await not_registered_yet(known, refs_of(home, card, registration), registration)
-    return await membership_of(home, card, registration)
+    home = current_isil(home_isil, deps)
+    not_our_own(home, known, deps)
+    await not_registered_yet(known, refs_of(home, card, deps), deps)
+    return await membership_of(home, card, deps)

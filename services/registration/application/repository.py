@@ -2,71 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 from uuid import UUID
 
-from registration.application.dependencies import REGISTRATION_TAKEN, Context, Registration, Written
+from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies, Written
 from registration.application.membership import current_isil, refs_of
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.term_check import Status
-from shared.event_log import LogOverloaded, SideRow, SideRowConflict, VersionConflict
-
-ATTEMPTS = 5
-T = TypeVar("T")
+from shared.event_log import SideRow, SideRowConflict, VersionConflict, retry_on_conflict
 
 
-async def load_guest(guest_id: UUID, organisation: str, registration: Registration) -> Guest:
+async def load_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> Guest:
     """Load a guest of this organisation. Another's does not exist for it: GuestNotFound (R20)."""
-    guest = await registration.store.find(Guest, guest_id)
+    guest = await deps.store.find(Guest, guest_id)
     if guest is None or guest.state.organisation != organisation:
         raise GuestNotFound
     return guest
 
 
-async def find_person(guest_id: UUID, registration: Registration) -> Guest | None:
+async def find_person(guest_id: UUID, deps: Dependencies) -> Guest | None:
     """Find a guest, or whom it is a signpost to (R18); that is never a signpost itself."""
-    guest = await registration.store.find(Guest, guest_id)
+    guest = await deps.store.find(Guest, guest_id)
     if guest is None or guest.state.status is Status.ERASED or guest.state.merged_into is None:
         return guest
-    return await registration.store.find(Guest, guest.state.merged_into)
+    return await deps.store.find(Guest, guest.state.merged_into)
 
 
-async def save_guest(
-    guest: Guest, context: Context, registration: Registration, *side_rows: SideRow
-) -> Written:
-    """Save what happened, with the command's own rows and these."""
+async def save_guest(guest: Guest, context: Context, deps: Dependencies, *side_rows: SideRow) -> Written:
+    """Save what happened, with the command's own rows and these.
+
+    Raises VersionConflict when another command was first, also with registering this person (R10).
+    """
     rows = (*context.side_rows(guest.id), *side_rows)
-    position = await registration.store.save(guest, metadata=context.metadata, side_rows=rows)
+    try:
+        position = await deps.store.save(guest, metadata=context.metadata, side_rows=rows)
+    except SideRowConflict as conflict:
+        if conflict.constraint == REGISTRATION_TAKEN:
+            raise VersionConflict(conflict.constraint) from conflict
+        raise
     return Written(guest.id, position)
 
 
-async def decided(decide: Callable[[], Awaitable[T]]) -> T:
-    """Load, decide and save; and again from what is there now, when another command was first."""
-    for _ in range(ATTEMPTS):
-        try:
-            return await decide()
-        except VersionConflict:
-            continue
-        except SideRowConflict as conflict:
-            if conflict.constraint != REGISTRATION_TAKEN:
-                raise
-    raise LogOverloaded
-
-
 async def change_guest(
-    guest_id: UUID, change: Callable[[Guest], None], context: Context, registration: Registration
+    guest_id: UUID, change: Callable[[Guest], None], context: Context, deps: Dependencies
 ) -> Written:
     """Load a guest, change it and save it."""
 
     async def attempt() -> Written:
-        guest = await load_guest(guest_id, context.organisation, registration)
+        guest = await load_guest(guest_id, context.organisation, deps)
         change(guest)
-        return await save_guest(guest, context, registration)
+        return await save_guest(guest, context, deps)
 
-    return await decided(attempt)
+    return await retry_on_conflict(attempt)
 
 
 def account_rows(organisation: str, account_id: str | None, guest_id: UUID) -> Sequence[SideRow]:
@@ -83,14 +72,14 @@ def person_row(organisation: str, person_ref: str, guest_id: UUID) -> SideRow:
     return SideRow("registrations", values)
 
 
-def new_number_rows(guest: Guest, card_number: str | None, registration: Registration) -> Sequence[SideRow]:
+def new_number_rows(guest: Guest, card_number: str | None, deps: Dependencies) -> Sequence[SideRow]:
     """Make the rows that find the guest by a number that home gave out since, if it did (R10).
 
     When that number was registered as another guest meanwhile, it stays with that one.
     """
     if card_number is None:
         return ()
-    refs = refs_of(current_isil(guest.state.home_isil, registration), card_number, registration)
+    refs = refs_of(current_isil(guest.state.home_isil, deps), card_number, deps)
     if guest.state.person_ref in refs:
         return ()
     return [replace(person_row(guest.state.organisation, ref, guest.id), or_ignore=True) for ref in refs]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import as_they_are_now
 from registration.application.membership import current_isil, refs_of
 from registration.application.register_guest import not_registered_yet
@@ -42,32 +42,32 @@ class ScannedCard:
         return tuple({Isil.parse(isil).base: isil for isil in found}.values())
 
 
-async def scan_card(card_number: str, organisation: str, registration: Registration) -> ScannedCard:
+async def scan_card(card_number: str, organisation: str, deps: Dependencies) -> ScannedCard:
     """Look for the card in the index, which knows every registration at once.
 
     Raises MalformedCardNumber, UnknownOrganisation.
     """
     card = canonical_card_number(card_number)
-    readings = [await _read(prefix, registration) for prefix in prefix_readings(card)]
+    readings = [await _read(prefix, deps) for prefix in prefix_readings(card)]
     found = [reading for reading in readings if reading.candidates]
     scanned = ScannedCard(card, found, ())
-    guests = [await _guest_of(isil, card, organisation, registration) for isil in scanned.isils]
+    guests = [await _guest_of(isil, card, organisation, deps) for isil in scanned.isils]
     known = dict.fromkeys(guest_id for guest_id in guests if guest_id)
     return ScannedCard(card, found, tuple(known))
 
 
-async def _read(prefix: str, registration: Registration) -> Reading:
-    candidates = await registration.card_prefixes.candidates([prefix])
-    return Reading(prefix, as_they_are_now(candidates, registration.isil_aliases))
+async def _read(prefix: str, deps: Dependencies) -> Reading:
+    candidates = await deps.card_prefixes.candidates([prefix])
+    return Reading(prefix, as_they_are_now(candidates, deps.isil_aliases))
 
 
-async def _guest_of(isil: str, card: str, organisation: str, registration: Registration) -> UUID | None:
-    known = registration.organisations.get(organisation)
+async def _guest_of(isil: str, card: str, organisation: str, deps: Dependencies) -> UUID | None:
+    known = deps.organisations.get(organisation)
     if known is None:
         raise UnknownOrganisation
-    refs = refs_of(current_isil(isil, registration), card, registration)
+    refs = refs_of(current_isil(isil, deps), card, deps)
     try:
-        await not_registered_yet(known, refs, registration)
+        await not_registered_yet(known, refs, deps)
     except AlreadyRegistered as already:
         return already.guest_id
     return None

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
-from registration.application.dependencies import Registration, TermCheck
-from registration.application.personal_data import PersonalData, open_personal_data
+from registration.application.dependencies import Dependencies, TermCheck
+from registration.application.personal_data import PersonalData, decrypt_personal_data
 from registration.application.repository import load_guest
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
@@ -80,19 +80,19 @@ class GuestView:
     merged_from: Sequence[MergedRecord]
 
 
-async def show_guest(guest_id: UUID, organisation: str, registration: Registration) -> GuestView:
+async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
     """Show one guest of this organisation. Raises GuestNotFound (R20)."""
-    guest = await load_guest(guest_id, organisation, registration)
-    person = await open_personal_data(guest, registration)
-    check = await registration.term_checks.last(guest_id)
-    merged = await _merged_records(guest, registration)
-    return _view(guest, person, _current(check, guest), merged, day_of(registration.clock.now()))
+    guest = await load_guest(guest_id, organisation, deps)
+    person = await decrypt_personal_data(guest, deps)
+    check = await deps.term_checks.last(guest_id)
+    merged = await _merged_records(guest, deps)
+    return _view(guest, person, _current(check, guest), merged, day_of(deps.clock.now()))
 
 
-async def _merged_records(guest: Guest, registration: Registration) -> list[MergedRecord]:
+async def _merged_records(guest: Guest, deps: Dependencies) -> list[MergedRecord]:
     if guest.state.status is Status.ERASED:
         return []
-    found = [await registration.store.load(Guest, each) for each in guest.state.merged_from]
+    found = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
     return [
         MergedRecord(each.id, each.state.contributions.rows)
         for each in found

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.event_log import DataKey, RecordedEvent
 
-SEALED = "sealed_"
+ENCRYPTED = "sealed_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +36,28 @@ class HeldData:
     history: Sequence[HeldEvent]
 
 
-async def show_personal_data(guest_id: UUID, registration: Registration) -> HeldData:
+async def show_personal_data(guest_id: UUID, deps: Dependencies) -> HeldData:
     """Open all that is sealed, also what newer particulars replaced; nothing once erased.
 
     An operator sees the guests of every organisation. Raises GuestNotFound.
     """
-    guest = await registration.store.find(Guest, guest_id)
+    guest = await deps.store.find(Guest, guest_id)
     if guest is None:
         raise GuestNotFound
-    view = await show_guest(guest_id, guest.state.organisation, registration)
-    key = await registration.data_keys.get(guest_id)
-    recorded = await registration.store.log.stream(guest_id)
-    return HeldData(view, [_held(each, key, registration) for each in recorded])
+    view = await show_guest(guest_id, guest.state.organisation, deps)
+    key = await deps.data_keys.get(guest_id)
+    recorded = await deps.store.log.stream(guest_id)
+    return HeldData(view, [_held(each, key, deps) for each in recorded])
 
 
-def _held(recorded: RecordedEvent, key: DataKey | None, registration: Registration) -> HeldEvent:
-    event = registration.store.event(recorded)
+def _held(recorded: RecordedEvent, key: DataKey | None, deps: Dependencies) -> HeldEvent:
+    event = deps.store.event(recorded)
     values = vars(event)
     opened = {
-        name.removeprefix(SEALED): key.open(value)
+        name.removeprefix(ENCRYPTED): key.decrypt(value)
         for name, value in values.items()
-        if key is not None and name.startswith(SEALED) and value is not None
+        if key is not None and name.startswith(ENCRYPTED) and value is not None
     }
-    what = recorded.topic.removeprefix("registration.")
+    what = recorded.event_type.removeprefix("registration.")
     caused_by = recorded.metadata.caused_by
     return HeldEvent(what, recorded.recorded_at, caused_by, values.get("reason"), opened)

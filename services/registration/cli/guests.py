@@ -27,7 +27,7 @@ async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:
     """All that is held about one guest."""
     async with open_service(settings) as service:
         try:
-            return await show_personal_data(guest_id, service.registration)
+            return await show_personal_data(guest_id, service.deps)
         except GuestNotFound:
             raise _no_such_guest(guest_id) from None
 
@@ -36,7 +36,7 @@ async def erase_guest(settings: Settings, guest_id: UUID) -> None:
     """Destroy all that is personal of one guest."""
     async with open_service(settings) as service:
         try:
-            await erase_personal_data(guest_id, Metadata("operator", uuid4()), service.registration)
+            await erase_personal_data(guest_id, Metadata("operator", uuid4()), service.deps)
         except GuestNotFound:
             raise _no_such_guest(guest_id) from None
 

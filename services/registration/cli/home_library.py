@@ -9,12 +9,13 @@ from rich.text import Text
 from typer import BadParameter
 
 from registration.adapters.home_library.probe import Probe, ProbeStep
-from registration.adapters.home_library.settings import Directory, DirectoryMistake, Library, load_directory
+from registration.adapters.home_library.settings import Directory, Library, load_directory
 from registration.domain.verdict import NotFound, Refused, Valid
 from registration.settings import Settings, environment
 from shared.cli.console import show_json
 from shared.cli.running import Failed
 from shared.kernel import amsterdam
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 
 _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found"}
@@ -58,7 +59,7 @@ def _card(typed: str) -> str:
 def _directory(settings: Settings) -> Directory:
     try:
         return load_directory(settings.home_libraries, environment())
-    except DirectoryMistake as mistake:
+    except ConfigurationError as mistake:
         raise Failed(f"{mistake}. Correct REGISTRATION_HOME_LIBRARIES.") from None
 
 

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
-from registration.service_handle import OPERATED, settings_of_command
+from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
@@ -41,9 +41,9 @@ def main() -> None:
     run(app, "registration")
 
 
-app.add_typer(events_commands(OPERATED), name="events")
-app.add_typer(parked_commands(OPERATED), name="parked")
-app.add_typer(projection_commands(OPERATED), name="projections")
+app.add_typer(events_commands(SERVICE), name="events")
+app.add_typer(parked_commands(SERVICE), name="parked")
+app.add_typer(projection_commands(SERVICE), name="projections")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
@@ -80,12 +80,13 @@ def import_prefixes(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV")], as_json: Json = False
 ) -> None:
     """Replace the table of card prefixes by the one in FILE."""
-    from registration.adapters.card_prefixes import PrefixFileMistake, import_file  # noqa: PLC0415
+    from registration.adapters.card_prefixes import import_file  # noqa: PLC0415
+    from shared.kernel.errors import ConfigurationError  # noqa: PLC0415
 
     settings = settings_of_command()
     try:
         count = in_loop(import_file(settings.database_url.get_secret_value(), file))
-    except PrefixFileMistake as mistake:
+    except ConfigurationError as mistake:
         raise Failed(f"{mistake}. Nothing was changed.") from None
     show_json({"prefixes": count}) if as_json else typer.echo(f"{count} prefixes imported.")
 
@@ -96,11 +97,11 @@ def nightly(
     as_json: Json = False,
 ) -> None:
     """Ask all home libraries about terms, now; again on the same day it asks only who is left (R12)."""
-    from registration.cli.nightly import read_last, run_now, show_night  # noqa: PLC0415
+    from registration.cli.nightly import read_last, run_now, show_report  # noqa: PLC0415
 
     settings = settings_of_command()
     report = in_loop(read_last(settings) if last else run_now(settings))
-    show_night(report, as_json=as_json)
+    show_report(report, as_json=as_json)
     if not last and not report.is_complete:
         raise typer.Exit(1)
 
@@ -181,13 +182,13 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
     from shared.event_log import Metadata  # noqa: PLC0415
 
     async with open_service(settings) as service:
-        registration = service.registration
-        guest = await registration.store.find(Guest, guest_id)
+        deps = service.deps
+        guest = await deps.store.find(Guest, guest_id)
         if guest is None:
             raise Failed(f"There is no guest {guest_id}: look it up at the counter.")
         context = Context(guest.state.organisation, Metadata("operator", uuid4()))
-        await check_term(guest_id, context, registration)
-        view = await show_guest(guest_id, context.organisation, registration)
+        await check_term(guest_id, context, deps)
+        view = await show_guest(guest_id, context.organisation, deps)
     return {
         "guest_id": view.guest_id,
         "verdict": view.home.verdict,

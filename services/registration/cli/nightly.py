@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from registration.application.nightly_check import run_night
-from registration.application.nightly_report import LibraryNight, NightReport
+from registration.application.nightly_check import run_nightly_check
+from registration.application.nightly_report import LibraryReport, NightlyReport
 from registration.bootstrap import open_service
-from registration.domain.term_check import Night
+from registration.domain.term_check import NightlyCheck
 from registration.settings import Settings
 from shared.cli.console import progress_bar, show_json
 from shared.cli.running import Failed
@@ -29,43 +29,43 @@ COLOURS = {
 }
 
 
-async def run_now(settings: Settings) -> NightReport:
+async def run_now(settings: Settings) -> NightlyReport:
     """Ask about everybody who is due and was not answered for today."""
     async with open_service(settings) as service:
-        night = Night(day_of(service.registration.clock.now()))
-        due = sum((await service.nights.due(night)).values())
+        nightly = NightlyCheck(day_of(service.deps.clock.now()))
+        due = sum((await service.nightly_checks.due(nightly)).values())
         with progress_bar("asking home libraries", due, "guests") as told:
-            report = await run_night(
-                night, "operator", service.nights, Leases(service.pool), service.registration, told=told
+            report = await run_nightly_check(
+                nightly, "operator", service.nightly_checks, Leases(service.pool), service.deps, told=told
             )
     if report is None:
         raise Failed("A nightly check is running already: `registration nightly --last` shows how far it is.")
     return report
 
 
-async def read_last(settings: Settings) -> NightReport:
+async def read_last(settings: Settings) -> NightlyReport:
     """The last night that was."""
     async with open_service(settings) as service:
-        report = await service.nights.last()
+        report = await service.nightly_checks.last()
     if report is None:
         raise Failed("There was no nightly check yet: `registration nightly` runs one now.")
     return report
 
 
-def show_night(report: NightReport, *, as_json: bool) -> None:
+def show_report(report: NightlyReport, *, as_json: bool) -> None:
     """A night, for a script or for a person."""
     if as_json:
-        show_json(night_as_json(report))
+        show_json(report_as_json(report))
         return
     console = Console(highlight=False)
     console.print(_table(report))
     console.print(_last_word(report))
 
 
-def night_as_json(report: NightReport) -> dict[str, Any]:
+def report_as_json(report: NightlyReport) -> dict[str, Any]:
     """Dates as ISO text; libraries by ISIL."""
     return {
-        "night": report.night.day,
+        "night": report.nightly.day,
         "started_at": report.started_at.isoformat(),
         "ended_at": report.ended_at.isoformat() if report.ended_at else None,
         "complete": report.is_complete,
@@ -81,8 +81,8 @@ def night_as_json(report: NightReport) -> dict[str, Any]:
     }
 
 
-def _table(report: NightReport) -> Table:
-    table = Table(title=f"Night of {report.night.day:%d-%m-%Y}", title_justify="left", box=None)
+def _table(report: NightlyReport) -> Table:
+    table = Table(title=f"Night of {report.nightly.day:%d-%m-%Y}", title_justify="left", box=None)
     table.add_column("home library")
     table.add_column("asked", justify="right")
     for name in COLOURS:
@@ -94,7 +94,7 @@ def _table(report: NightReport) -> Table:
     return table
 
 
-def _row(library: LibraryNight) -> list[str]:
+def _row(library: LibraryReport) -> list[str]:
     counts = library.tally.as_dict()
     left = f"[bold red]{library.left:,}[/]" if library.left else ""
     return [
@@ -106,7 +106,7 @@ def _row(library: LibraryNight) -> list[str]:
     ]
 
 
-def _last_word(report: NightReport) -> str:
+def _last_word(report: NightlyReport) -> str:
     asked = sum(library.tally.asked for library in report.libraries)
     left = [library for library in report.libraries if library.left]
     if report.ended_at is None:

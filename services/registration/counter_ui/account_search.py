@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from registration.application.dependencies import Registration
+from registration.application.dependencies import Dependencies
 from registration.application.find_login_account import find_login_account
 from registration.counter_ui.forms import AccountForm, mistakes
 from registration.counter_ui.i18n import Texts
@@ -38,7 +38,7 @@ class Searched(Generic[F]):
     errors: dict[str, Texts]
 
 
-async def search_account(form: F, home_isil: str, registration: Registration) -> Searched[F]:
+async def search_account(form: F, home_isil: str, deps: Dependencies) -> Searched[F]:
     """Look for the username. Raises MalformedIsil, LoginAccountsUnavailable."""
     username = form.username.strip()
     form = form.model_copy(update={"linked": False, "account_id": "", "choice": "existing"})
@@ -46,7 +46,7 @@ async def search_account(form: F, home_isil: str, registration: Registration) ->
         return Searched(form, {"username": EMPTY})
     if len(username) > TOO_LONG or not username.isprintable():
         return Searched(form, {"username": NOBODY})
-    found = await find_login_account(username, home_isil, registration)
+    found = await find_login_account(username, home_isil, deps)
     if found is None:
         return Searched(form, {"username": NOBODY})
     update = {
@@ -64,11 +64,11 @@ def taken(form: F) -> F:
 
 
 async def account_chosen(
-    form: F, home_isil: str, registration: Registration
+    form: F, home_isil: str, deps: Dependencies
 ) -> LoginAccountChoice | Searched[F] | None:
     """What the clerk chose; or the form again, when it is not ready: a username is looked up first (R17)."""
     if form.choice == "existing" and not form.found:
-        return await search_account(form, home_isil, registration)
+        return await search_account(form, home_isil, deps)
     if form.choice == "existing" and not form.linked:
         return Searched(form, {"linked": NOT_TAKEN})
     try:

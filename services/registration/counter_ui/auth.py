@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from starlette.requests import HTTPConnection
 
 from registration.api.dependencies import Clerk
-from registration.application.dependencies import Organisation, Registration
+from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import ALGORITHMS
@@ -58,11 +58,11 @@ def sign_in(session: dict[str, Any], claims: Mapping[str, Any], now: datetime) -
 
 def staff_of(request: HTTPConnection) -> Staff | None:
     """Who is signed in; None when nobody is, or when the working day is over."""
-    session, registration = request.session, _registration_of(request)
+    session, deps = request.session, _registration_of(request)
     known, ends_at = session.get("staff"), session.get("ends_at", 0)
-    if not known or registration.clock.now().timestamp() >= ends_at:
+    if not known or deps.clock.now().timestamp() >= ends_at:
         return None
-    organisation = registration.organisations.get(known["organisation"])
+    organisation = deps.organisations.get(known["organisation"])
     return Staff(
         subject=known["sub"],
         name=known["name"],
@@ -77,8 +77,8 @@ def _branch(organisation: Organisation | None, chosen: str | None) -> str:
     return chosen if chosen and chosen in branches else next(iter(branches), "")
 
 
-def _registration_of(request: HTTPConnection) -> Registration:
-    found: Registration = request.app.state.registration
+def _registration_of(request: HTTPConnection) -> Dependencies:
+    found: Dependencies = request.app.state.deps
     return found
 
 
@@ -117,15 +117,15 @@ async def _staff(request: Request) -> Staff:
     return staff
 
 
-TheStaff = Annotated[Staff, Depends(_staff)]
+StaffDep = Annotated[Staff, Depends(_staff)]
 
 
-async def _counter_clerk(request: Request, staff: TheStaff) -> Clerk:
+async def _counter_clerk(request: Request, staff: StaffDep) -> Clerk:
     needs(staff, "counter")
     return Clerk(staff.organisation, Metadata(staff.subject, correlation_id(request)))
 
 
-async def operator_staff(staff: TheStaff) -> Staff:
+async def operator_staff(staff: StaffDep) -> Staff:
     """A dependency of the operators' pages."""
     needs(staff, "operator")
     return staff
@@ -142,8 +142,8 @@ def needs(staff: Staff, scope: str) -> None:
         )
 
 
-TheCounterClerk = Annotated[Clerk, Depends(_counter_clerk)]
-TheOperatorStaff = Annotated[Staff, Depends(operator_staff)]
+CounterClerkDep = Annotated[Clerk, Depends(_counter_clerk)]
+OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 with warnings.catch_warnings():
     # It recommends the successor of httpx; ours is the httpx that all of the services use.

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
 
-from registration.api.dependencies import Clerk, TheDirectory, TheRegistration
-from registration.application.dependencies import Registration
+from registration.api.dependencies import Clerk, DependenciesDep, DirectoryDep
+from registration.application.dependencies import Dependencies
 from registration.application.scan_card import scan_card
 from registration.application.show_guest import show_guest
-from registration.counter_ui.auth import TheCounterClerk, TheStaff, needs
+from registration.counter_ui.auth import CounterClerkDep, StaffDep, needs
 from registration.counter_ui.forms import Draft
 from registration.counter_ui.new_guest import first_step
 from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of
@@ -24,12 +24,12 @@ Listed = Literal["vandaag", "verlopen", "in-behandeling"]
 
 
 @router.get("/")
-async def desk(request: Request, staff: TheStaff, registration: TheRegistration) -> Response:
+async def desk(request: Request, staff: StaffDep, deps: DependenciesDep) -> Response:
     """Ready for a card. Who has no business at a counter is led to the operators' page."""
     if "counter" not in staff.scopes and "operator" in staff.scopes:
         return see_other("/beheer")
     needs(staff, "counter")
-    overview = await _overviews(request).of(staff.organisation, day_of(registration.clock.now()))
+    overview = await _overviews(request).of(staff.organisation, day_of(deps.clock.now()))
     return page(request, "desk.html", overview=overview)
 
 
@@ -37,14 +37,14 @@ async def desk(request: Request, staff: TheStaff, registration: TheRegistration)
 async def listed(
     *,
     request: Request,
-    clerk: TheCounterClerk,
-    registration: TheRegistration,
-    directory: TheDirectory,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    directory: DirectoryDep,
     lijst: Listed,
     na: Annotated[UUID | None, Query(description="the last guest of the page before")] = None,
 ) -> Response:
     """The guests behind a figure, by name."""
-    today = day_of(registration.clock.now())
+    today = day_of(deps.clock.now())
     if lijst == "vandaag":
         found = await _overviews(request).registered_on(clerk.organisation, today, na, GUESTS_A_PAGE + 1)
     else:
@@ -54,7 +54,7 @@ async def listed(
 
 
 @router.get("/zoeken")
-async def search_form(request: Request, _clerk: TheCounterClerk) -> Response:
+async def search_form(request: Request, _clerk: CounterClerkDep) -> Response:
     """Where a search begins; what was found is never an address, for it would hold a name."""
     return page(request, "search.html", query="", guests=None, more=None)
 
@@ -62,8 +62,8 @@ async def search_form(request: Request, _clerk: TheCounterClerk) -> Response:
 @router.post("/zoeken")
 async def search(
     request: Request,
-    clerk: TheCounterClerk,
-    directory: TheDirectory,
+    clerk: CounterClerkDep,
+    directory: DirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
     na: Annotated[UUID | None, Form()] = None,
 ) -> Response:
@@ -104,20 +104,20 @@ NO_LONGER_HERE = "deregistered"
 @router.post("/scan")
 async def scan(
     request: Request,
-    clerk: TheCounterClerk,
-    registration: TheRegistration,
-    directory: TheDirectory,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    directory: DirectoryDep,
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
     """Who is here already is opened; several with one number, at different libraries, are chosen from."""
     try:
-        scanned = await scan_card(card_number, clerk.organisation, registration)
+        scanned = await scan_card(card_number, clerk.organisation, deps)
     except MalformedCardNumber as error:
         return _not_a_card(request, card_number, error)
     if len(scanned.guests) == 1:
         return see_other(f"/gasten/{scanned.guests[0]}")
     found = await directory.find(Search(clerk.organisation, asked_for(scanned.card_number)))
-    known = [guest for guest in found if await _bears(scanned.card_number, guest, clerk, registration)]
+    known = [guest for guest in found if await _bears(scanned.card_number, guest, clerk, deps)]
     if len(known) == 1:
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
@@ -125,7 +125,7 @@ async def scan(
     return first_step(request, Draft(card_number=scanned.card_number), scanned)
 
 
-async def _bears(card: str, guest: FoundGuest, clerk: Clerk, registration: Registration) -> bool:
+async def _bears(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependencies) -> bool:
     """Whether this is the very number, of the guest or of the record merged into it (R18).
 
     The index was asked for the libraries that the card may come from; the view, a moment behind it, knows
@@ -136,7 +136,7 @@ async def _bears(card: str, guest: FoundGuest, clerk: Clerk, registration: Regis
     if guest.found_as is None:
         numbers = [guest.card_number, *guest.aliases]
     else:
-        record = await show_guest(guest.found_as, clerk.organisation, registration)
+        record = await show_guest(guest.found_as, clerk.organisation, deps)
         numbers = [record.card_number or "", *record.aliases]
     return card.lower() in {number.lower() for number in numbers}
 

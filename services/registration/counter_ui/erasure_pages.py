@@ -5,11 +5,11 @@ from uuid import UUID
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import TheRegistration
+from registration.api.dependencies import DependenciesDep
 from registration.application.erase_guest import erase_personal_data
 from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
-from registration.counter_ui.auth import TheOperatorStaff
+from registration.counter_ui.auth import OperatorStaffDep
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.event_log import Metadata
 from shared.web.problems import correlation_id
@@ -18,28 +18,26 @@ router = pages("/gasten/{guest_id:uuid}/wissen")
 
 
 @router.get("")
-async def begin(
-    request: Request, staff: TheOperatorStaff, registration: TheRegistration, guest_id: UUID
-) -> Response:
+async def begin(request: Request, staff: OperatorStaffDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """What is about to be lost for good."""
-    guest = await show_guest(guest_id, staff.organisation, registration)
+    guest = await show_guest(guest_id, staff.organisation, deps)
     return page(request, "erase.html", guest=guest, forgotten=False)
 
 
 @router.post("")
 async def erase(
     request: Request,
-    staff: TheOperatorStaff,
-    registration: TheRegistration,
+    staff: OperatorStaffDep,
+    deps: DependenciesDep,
     guest_id: UUID,
     confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
     """Done before, it changes nothing: so it needs no key."""
-    await load_guest(guest_id, staff.organisation, registration)
+    await load_guest(guest_id, staff.organisation, deps)
     if not confirmed:
-        guest = await show_guest(guest_id, staff.organisation, registration)
+        guest = await show_guest(guest_id, staff.organisation, deps)
         return page(request, "erase.html", status_code=422, guest=guest, forgotten=True)
     by = Metadata(staff.subject, correlation_id(request))
-    await erase_personal_data(guest_id, by, registration)
+    await erase_personal_data(guest_id, by, deps)
     notify(request, "De persoonsgegevens zijn gewist.", "The personal data was destroyed.")
     return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")

@@ -7,12 +7,12 @@ import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registration.api.dependencies import TheKeys
+from registration.api.dependencies import KeysDep
 from registration.api.schemas import Existing, New
 from registration.application.dependencies import Context, Written
-from registration.counter_ui.auth import TheCounterClerk, TheStaff
+from registration.counter_ui.auth import CounterClerkDep, StaffDep
 from registration.domain.login_link import LoginAccountChoice, NoAccount
-from shared.web.idempotency import Attempt, Done, Rows
+from shared.web.idempotency import CommandResult, IdempotentRequest, Rows
 
 Text = Annotated[str, Field(max_length=254)]
 Choice = Literal["existing", "new", "none", "keep"]
@@ -92,22 +92,22 @@ _LONGEST_KEY = 100
 class FormWrite:
     """Runs a command for the clerk, once per rendered form (`idempotency_key`)."""
 
-    def __init__(self, request: Request, staff: TheStaff, clerk: TheCounterClerk, keys: TheKeys) -> None:
+    def __init__(self, request: Request, staff: StaffDep, clerk: CounterClerkDep, keys: KeysDep) -> None:
         self._request = request
         self._staff = staff
         self._clerk = clerk
         self._keys = keys
 
-    async def __call__(self, command: Command) -> Done:
+    async def __call__(self, command: Command) -> CommandResult:
         """Which guest it was done to, now or by the same form before."""
 
-        async def run(rows: Rows) -> Done:
+        async def run(rows: Rows) -> CommandResult:
             written = await command(self._clerk.context(rows))
-            return Done(written.guest_id, written.position)
+            return CommandResult(written.guest_id, written.position)
 
-        return await self._keys.once(await self._attempt(), run)
+        return await self._keys.run_once(await self._attempt(), run)
 
-    async def _attempt(self) -> Attempt | None:
+    async def _attempt(self) -> IdempotentRequest | None:
         form = await self._request.form()
         key = form.get("idempotency_key")
         if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
@@ -116,7 +116,7 @@ class FormWrite:
             name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
         }
         body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-        return Attempt(self._staff.subject, f"form {self._request.url.path}", key, body)
+        return IdempotentRequest(self._staff.subject, f"form {self._request.url.path}", key, body)
 
 
-TheFormWrite = Annotated[FormWrite, Depends()]
+FormWriteDep = Annotated[FormWrite, Depends()]

@@ -6,28 +6,28 @@ from uuid import UUID
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import TheRegistration
+from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
-from registration.application.dependencies import Context, Registration, Written
+from registration.application.dependencies import Context, Dependencies, Written
 from registration.application.deregister_guest import deregister_guest
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.auth import TheCounterClerk
-from registration.counter_ui.forms import AccountForm, TheFormWrite
+from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.pages import notify, page, pages, problem_of, refusal_of, see_other
 
 router = pages("/gasten/{guest_id:uuid}")
-TheReason = Annotated[Reason, Form()]
+ReasonDep = Annotated[Reason, Form()]
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.post("/thuischeck")
-async def ask_home(guest_id: UUID, write: TheFormWrite, registration: TheRegistration) -> Response:
+async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
     """The home library is asked, now; what it says stands on the page."""
-    await write(lambda context: check_term(guest_id, context, registration, within=WHILE_A_CLERK_WAITS))
+    await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
     return see_other(f"/gasten/{guest_id}")
 
 
@@ -35,34 +35,34 @@ async def ask_home(guest_id: UUID, write: TheFormWrite, registration: TheRegistr
 async def link(
     *,
     request: Request,
-    clerk: TheCounterClerk,
-    write: TheFormWrite,
-    registration: TheRegistration,
+    clerk: CounterClerkDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
     guest_id: UUID,
     account: Annotated[AccountForm, Form()],
     step: Step = "opslaan",
 ) -> Response:
     """Inlogaccount koppelen: search, see username and e-mail, Koppelen (R17)."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     try:
         if step == "koppel":
             account = taken(account)
         if step == "zoek":
-            chosen: object = await search_account(account, guest.home_isil, registration)
+            chosen: object = await search_account(account, guest.home_isil, deps)
         else:
-            chosen = await account_chosen(account, guest.home_isil, registration)
+            chosen = await account_chosen(account, guest.home_isil, deps)
         if isinstance(chosen, Searched):
             return guest_page(
-                request, guest, registration, tab="inlogaccount", account=chosen.form, errors=chosen.errors,
+                request, guest, deps, tab="inlogaccount", account=chosen.form, errors=chosen.errors,
                 status_code=422 if chosen.errors else 200,
             )  # fmt: skip
-        await write(_linking(guest_id, account, registration))
+        await write(_linking(guest_id, account, deps))
     except Exception as error:  # whatever it is: the username that was typed is not lost
         if problem_of(error) is None:
             raise
         refusal = refusal_of(request, error)
         return guest_page(
-            request, guest, registration, tab="inlogaccount", account=account, refusal=refusal,
+            request, guest, deps, tab="inlogaccount", account=account, refusal=refusal,
             status_code=refusal.status,
         )  # fmt: skip
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
@@ -70,46 +70,46 @@ async def link(
 
 @router.get("/ontkoppelen")
 async def unlink_form(
-    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
 ) -> Response:
     """Why? (R21)."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "with_reason.html", guest=guest, action="ontkoppelen")
 
 
 @router.post("/ontkoppelen")
 async def unlink(
-    request: Request, guest_id: UUID, reason: TheReason, write: TheFormWrite, registration: TheRegistration
+    request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
 ) -> Response:
     """The wrong account is taken off, with the reason."""
-    await write(lambda context: unlink_login_account(guest_id, reason, context, registration))
+    await write(lambda context: unlink_login_account(guest_id, reason, context, deps))
     notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 
 @router.get("/uitschrijven")
 async def deregister_form(
-    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
 ) -> Response:
     """Why? (R21)."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "with_reason.html", guest=guest, action="uitschrijven")
 
 
 @router.post("/uitschrijven")
 async def deregister(
-    request: Request, guest_id: UUID, reason: TheReason, write: TheFormWrite, registration: TheRegistration
+    request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
 ) -> Response:
     """The registration is taken back, with the reason."""
-    await write(lambda context: deregister_guest(guest_id, reason, context, registration))
+    await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
     return see_other(f"/gasten/{guest_id}")
 
 
 def _linking(
-    guest_id: UUID, account: AccountForm, registration: Registration
+    guest_id: UUID, account: AccountForm, deps: Dependencies
 ) -> Callable[[Context], Awaitable[Written]]:
     choice = account.chosen()
     if choice is None:
         raise ValueError("a link without an account")
-    return lambda context: request_account_link(guest_id, choice, context, registration)
+    return lambda context: request_account_link(guest_id, choice, context, deps)

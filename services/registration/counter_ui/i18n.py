@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from registration.domain.login_link import LinkState, LoginLink
 
 Texts = tuple[str, str]
-Say = Callable[[str, str], str]
+Translate = Callable[[str, str], str]
 
 HOME_REASONS: Mapping[str, Texts] = {
     "expired-subscription": ("het abonnement is verlopen", "the subscription has expired"),
@@ -56,7 +56,7 @@ LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
     ),
 }
 
-HAPPENED: Mapping[str, Texts] = {
+EVENT_TEXTS: Mapping[str, Texts] = {
     "guest-registered": ("Ingeschreven", "Registered"),
     "lending-strips-granted": ("Leenstrips bijgeschreven", "Lending strips granted"),
     "term-confirmed": ("Looptijd van thuis overgenomen", "Term taken from home"),
@@ -75,28 +75,31 @@ HAPPENED: Mapping[str, Texts] = {
 }
 
 
-def reason_of(code: str, say: Say) -> str:
+def reason_of(code: str, translate: Translate) -> str:
     """Why home refuses; a reason without words as it is."""
-    return say(*HOME_REASONS.get(code, (code, code)))
+    return translate(*HOME_REASONS.get(code, (code, code)))
 
 
-def because(reason: str, say: Say) -> str:
+def because(reason: str, translate: Translate) -> str:
     """The reason of an event: codes of the services in words, what a clerk wrote as it is."""
     known = {**HOME_REASONS, **LINK_REFUSALS}
-    return ", ".join(say(*known.get(code, (code, code))) for code in reason.split(", "))
+    return ", ".join(translate(*known.get(code, (code, code))) for code in reason.split(", "))
 
 
-def happened(what: str, say: Say) -> str:
+def happened(what: str, translate: Translate) -> str:
     """What an event of the history is called."""
-    return say(*HAPPENED.get(what, (what, what)))
+    return translate(*EVENT_TEXTS.get(what, (what, what)))
 
 
-def link_words(link: LoginLink, say: Say) -> tuple[str, str]:
+def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
     """How the link stands: the kind of alert, and its text with the reason for a refusal."""
     kind, texts = LINK_STATES[link.state]
     if link.state is not LinkState.REFUSED or not link.reason:
-        return kind, say(*texts)
-    return kind, f"{say(*texts)}: {say(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}."
+        return kind, translate(*texts)
+    return (
+        kind,
+        f"{translate(*texts)}: {translate(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}.",
+    )
 
 
 NEXT_STEPS: dict[str, tuple[str, str]] = {
@@ -187,6 +190,6 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
 OTHERWISE = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
 
 
-def next_step(code: str, say: Callable[[str, str], str]) -> str:
+def next_step(code: str, translate: Callable[[str, str], str]) -> str:
     """What to do after the problem with this code."""
-    return say(*NEXT_STEPS.get(code, OTHERWISE))
+    return translate(*NEXT_STEPS.get(code, OTHERWISE))

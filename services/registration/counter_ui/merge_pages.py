@@ -5,17 +5,17 @@ from uuid import UUID
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import TheDirectory, TheRegistration
+from registration.api.dependencies import DependenciesDep, DirectoryDep
 from registration.api.problems import MERGE_OBSTACLES
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.application.show_guest import show_guest
-from registration.counter_ui.auth import TheCounterClerk
-from registration.counter_ui.forms import TheFormWrite
-from registration.counter_ui.pages import notify, page, pages, sayer, see_other
+from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.forms import FormWriteDep
+from registration.counter_ui.pages import notify, page, pages, see_other, translator
 from registration.domain.merge import MergeBlocked
 from registration.domain.subscriptions import subscription
 from registration.read_models.guest_directory import Search, asked_for
-from shared.kernel.rules import english_sentence
+from shared.kernel.errors import english_sentence
 
 router = pages("/gasten/{guest_id}/ontdubbelen")
 MOST_FOUND = 25
@@ -25,11 +25,11 @@ MOST_FOUND = 25
 async def choose(
     request: Request,
     guest_id: UUID,
-    clerk: TheCounterClerk,
-    registration: TheRegistration,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
 ) -> Response:
     """Begin: which other record is of the same person? Of a signpost: where it leads."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "merge_search.html", guest=guest, query="", found=None)
 
 
@@ -38,13 +38,13 @@ async def search(
     *,
     request: Request,
     guest_id: UUID,
-    clerk: TheCounterClerk,
-    registration: TheRegistration,
-    directory: TheDirectory,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    directory: DirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Guests of the own organisation, without this one; what was looked for is in no address."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
     found = await directory.find(Search(clerk.organisation, words, limit=MOST_FOUND)) if words else []
     others = {each.guest_id: each for each in found if each.guest_id != guest_id}
@@ -56,10 +56,10 @@ async def search(
 
 @router.get("/{into}")
 async def preview(
-    request: Request, guest_id: UUID, into: UUID, clerk: TheCounterClerk, registration: TheRegistration
+    request: Request, guest_id: UUID, into: UUID, clerk: CounterClerkDep, deps: DependenciesDep
 ) -> Response:
     """Both side by side, what would happen, or why it cannot."""
-    shown = await show_merge(MergeGuests(guest_id, into), clerk.organisation, registration)
+    shown = await show_merge(MergeGuests(guest_id, into), clerk.organisation, deps)
     return page(
         request,
         "merge_preview.html",
@@ -75,12 +75,12 @@ async def confirm(
     request: Request,
     guest_id: UUID,
     into: UUID,
-    write: TheFormWrite,
-    registration: TheRegistration,
+    write: FormWriteDep,
+    deps: DependenciesDep,
 ) -> Response:
     """Merge, and go to the guest that is left; when it can no longer be, the preview says why."""
     try:
-        await write(lambda context: merge_guests(MergeGuests(guest_id, into), context, registration))
+        await write(lambda context: merge_guests(MergeGuests(guest_id, into), context, deps))
     except MergeBlocked:
         return see_other(f"/gasten/{guest_id}/ontdubbelen/{into}")
     notify(request, "De inschrijvingen zijn samengevoegd.", "The two records were merged.")
@@ -91,4 +91,4 @@ def _sentence(request: Request, merge: Merge) -> str | None:
     if merge.blocked is None:
         return None
     kind = type(merge.blocked)
-    return sayer(request)(MERGE_OBSTACLES[kind], english_sentence(kind))
+    return translator(request)(MERGE_OBSTACLES[kind], english_sentence(kind))

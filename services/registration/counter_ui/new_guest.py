@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import Clerk, TheRegistration
-from registration.application.dependencies import Registration
+from registration.api.dependencies import Clerk, DependenciesDep
+from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import search_home_libraries
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, scan_card
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.auth import TheCounterClerk, TheStaff
-from registration.counter_ui.forms import Draft, TheFormWrite
+from registration.counter_ui.auth import CounterClerkDep, StaffDep
+from registration.counter_ui.forms import Draft, FormWriteDep
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.errors import AlreadyRegistered, Candidate
 from registration.domain.login_link import LoginAccountChoice
 from registration.domain.subscriptions import ON_OFFER
 from registration.domain.verdict import Valid
+from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import MalformedCardNumber
-from shared.kernel.rules import RuleBroken
 
 
 def first_step(
@@ -74,12 +74,12 @@ def second_step(
 
 
 router = pages("/gasten/nieuw")
-TheDraft = Annotated[Draft, Form()]
+DraftDep = Annotated[Draft, Form()]
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.get("")
-async def begin(request: Request, _clerk: TheCounterClerk) -> Response:
+async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
     """Without a scanner: card and ISIL are typed."""
     return first_step(request, Draft(), None)
 
@@ -87,20 +87,20 @@ async def begin(request: Request, _clerk: TheCounterClerk) -> Response:
 @router.post("/bibliotheek")
 async def search_library(
     request: Request,
-    clerk: TheCounterClerk,
-    registration: TheRegistration,
-    draft: TheDraft,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Geen ISIL gevonden: looked for by name or ISIL."""
-    found = await search_home_libraries(library, registration)
-    scanned = await _scanned(draft, clerk, registration)
+    found = await search_home_libraries(library, deps)
+    scanned = await _scanned(draft, clerk, deps)
     return first_step(request, draft, scanned, library=library, found=found)
 
 
 @router.post("/thuis")
 async def ask_home(
-    request: Request, clerk: TheCounterClerk, registration: TheRegistration, draft: TheDraft
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, draft: DraftDep
 ) -> Response:
     """Ok, Vervolg: home is asked; what it says is shown, and cannot be changed (R5).
 
@@ -108,15 +108,13 @@ async def ask_home(
     """
     try:
         if not draft.home_isil.strip():
-            scanned = await scan_card(draft.card_number, clerk.organisation, registration)
+            scanned = await scan_card(draft.card_number, clerk.organisation, deps)
             return first_step(request, draft, scanned)
-        membership = await prepare_registration(
-            draft.card_number, draft.home_isil, clerk.organisation, registration
-        )
+        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.organisation, deps)
     except AlreadyRegistered as already:
         return _known_already(request, already)
     except RuleBroken as error:
-        libraries = await _scanned(draft, clerk, registration)
+        libraries = await _scanned(draft, clerk, deps)
         return first_step(request, draft, libraries, refusal=refusal_of(request, error))
     return second_step(request, _with_details(draft, membership))
 
@@ -125,23 +123,23 @@ async def ask_home(
 async def save(
     *,
     request: Request,
-    staff: TheStaff,
-    write: TheFormWrite,
-    registration: TheRegistration,
-    draft: TheDraft,
+    staff: StaffDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+    draft: DraftDep,
     step: Step = "opslaan",
 ) -> Response:
     """OK en Opslaan; or, before it, the login account is searched and taken (Koppelen)."""
     try:
         if step == "zoek":
-            return _searched(request, await search_account(draft, draft.home_isil, registration))
+            return _searched(request, await search_account(draft, draft.home_isil, deps))
         if step == "koppel":
             return second_step(request, taken(draft))
-        chosen = await account_chosen(draft, draft.home_isil, registration)
+        chosen = await account_chosen(draft, draft.home_isil, deps)
         if isinstance(chosen, Searched):
             return _searched(request, chosen)
         command = _command(draft, draft.branch or staff.branch, chosen)
-        done = await write(lambda context: register_guest(command, context, registration))
+        done = await write(lambda context: register_guest(command, context, deps))
         request.session["branch"] = command.branch  # chosen once
     except AlreadyRegistered as already:
         return _known_already(request, already)
@@ -165,9 +163,9 @@ def _known_already(request: Request, already: AlreadyRegistered) -> Response:
     return see_other(f"/gasten/{already.guest_id}")
 
 
-async def _scanned(draft: Draft, clerk: Clerk, registration: Registration) -> ScannedCard | None:
+async def _scanned(draft: Draft, clerk: Clerk, deps: Dependencies) -> ScannedCard | None:
     try:
-        return await scan_card(draft.card_number, clerk.organisation, registration)
+        return await scan_card(draft.card_number, clerk.organisation, deps)
     except MalformedCardNumber:
         return None
 

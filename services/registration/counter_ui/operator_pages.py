@@ -12,10 +12,10 @@ import orjson
 from fastapi import Depends, Form, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from registration.application.nightly_report import Nights
-from registration.counter_ui.auth import TheOperatorStaff, operator_staff
+from registration.application.nightly_report import NightlyChecks
+from registration.counter_ui.auth import OperatorStaffDep, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
-from shared.messaging.errors import NotHeld
+from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox, UnreadableMessage, kept
 from shared.messaging.parked import State
@@ -33,7 +33,7 @@ class Operations:
     pool: asyncpg.Pool
     inbox: Inbox
     identity_feed: Feed
-    nights: Nights
+    nightly_checks: NightlyChecks
     with_broker: bool
     all_views: Sequence[View]
     rebuilds: BackgroundRebuilds
@@ -57,27 +57,27 @@ def _operations(request: Request) -> Operations:
     return found
 
 
-TheOperations = Annotated[Operations, Depends(_operations)]
+OperationsDep = Annotated[Operations, Depends(_operations)]
 
 router = pages("/beheer", Depends(operator_staff))
 
 
 @router.get("")
-async def overview(request: Request, operations: TheOperations) -> Response:
+async def overview(request: Request, operations: OperationsDep) -> Response:
     """All of it on one page."""
     return page(
         request,
         "operators.html",
         views=await operations.views(),
         queues=await operations.queues(),
-        held=await operations.inbox.held.overview(),
+        parked=await operations.inbox.parked.overview(),
         unreadable=await operations.unreadable(),
-        night=await operations.nights.last(),
+        nightly=await operations.nightly_checks.last(),
     )
 
 
 @router.post("/geparkeerd/opnieuw")
-async def retry(request: Request, operations: TheOperations, guest_id: Annotated[UUID, Form()]) -> Response:
+async def retry(request: Request, operations: OperationsDep, guest_id: Annotated[UUID, Form()]) -> Response:
     """Play a guest's messages in order, now."""
     with _while_held():
         through = await operations.inbox.retry_parked(guest_id)
@@ -86,25 +86,25 @@ async def retry(request: Request, operations: TheOperations, guest_id: Annotated
 
 
 @router.get("/geparkeerd/{guest_id}")
-async def parked(request: Request, operations: TheOperations, guest_id: UUID) -> Response:
+async def parked(request: Request, operations: OperationsDep, guest_id: UUID) -> Response:
     """One guest who is held, the messages in line, and passing over the first: only after this page."""
     with _while_held():
-        guest = await operations.inbox.held.show(guest_id)
-    messages = await operations.inbox.held.messages(guest_id)
+        guest = await operations.inbox.parked.show(guest_id)
+    messages = await operations.inbox.parked.messages(guest_id)
     return page(request, "parked.html", guest=guest, messages=messages, missing=False)
 
 
 @router.post("/geparkeerd/{guest_id}/overslaan")
 async def discard(
     request: Request,
-    staff: TheOperatorStaff,
-    operations: TheOperations,
+    staff: OperatorStaffDep,
+    operations: OperationsDep,
     guest_id: UUID,
     reason: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Pass over the message that is in the way, for good; who did it and why is written down."""
     with _while_held():
-        guest = await operations.inbox.held.show(guest_id)
+        guest = await operations.inbox.parked.show(guest_id)
     if guest.state is State.WAITING:
         raise Problem(
             409,
@@ -113,7 +113,7 @@ async def discard(
             "This guest is only waiting and is tried by itself: what is awaited must not be passed over.",
         )
     if not reason.strip():
-        messages = await operations.inbox.held.messages(guest_id)
+        messages = await operations.inbox.parked.messages(guest_id)
         return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
     with _while_held():
         through = await operations.inbox.discard(guest_id, reason=reason.strip(), by=staff.subject)
@@ -126,7 +126,7 @@ def _while_held() -> Iterator[None]:
     """Somebody else, or the worker, may have helped the guest meanwhile."""
     try:
         yield
-    except NotHeld:
+    except NotParked:
         raise Problem(
             404,
             "not-held",
@@ -143,7 +143,7 @@ def _tell(request: Request, *, through: bool) -> None:
 
 
 @router.post("/weergaven/{name}/herbouw")
-async def start(operations: TheOperations, name: str) -> Response:
+async def start(operations: OperationsDep, name: str) -> Response:
     """Begin, or look on when it runs already. Whoever goes away does not stop it."""
     view, last = _view(operations, name), operations.rebuilds.last(name)
     ours = last is not None and last.state == "running"
@@ -159,7 +159,7 @@ async def start(operations: TheOperations, name: str) -> Response:
 
 
 @router.get("/weergaven/{name}")
-async def show(request: Request, operations: TheOperations, name: str) -> Response:
+async def show(request: Request, operations: OperationsDep, name: str) -> Response:
     """How far it is; without JavaScript the page reloads itself."""
     view = _view(operations, name)
     status, last = await _status(operations, name), operations.rebuilds.last(name)
@@ -167,7 +167,7 @@ async def show(request: Request, operations: TheOperations, name: str) -> Respon
 
 
 @router.get("/weergaven/{name}/voortgang")
-async def progress(operations: TheOperations, name: str) -> EventSourceResponse:
+async def progress(operations: OperationsDep, name: str) -> EventSourceResponse:
     """Server-sent events `progress`, and `ended` as the last one."""
     _view(operations, name)
     return EventSourceResponse(_told(operations, name))

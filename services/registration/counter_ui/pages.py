@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
-from registration.api.problems import KINDS
+from registration.api.problems import PROBLEM_TYPES
 from registration.counter_ui.auth import SignInNeeded, check_csrf, csrf_token, staff_of
 from registration.counter_ui.i18n import next_step, reason_of
 from registration.domain.errors import GuestRefused
@@ -32,7 +32,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-Say = Callable[[str, str], str]
+Translate = Callable[[str, str], str]
 
 
 def page(request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
@@ -42,16 +42,16 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
     the idempotency key of a form, `static(file)`, `notices`, `language`, and `here`: the path to which the
     language switch comes back (after a POST the scan page, unless the context says otherwise).
     """
-    staff, say = staff_of(request), sayer(request)
-    organisations = request.app.state.registration.organisations
+    staff, translate = staff_of(request), translator(request)
+    organisations = request.app.state.deps.organisations
     known = {
-        "say": say,
+        "translate": translate,
         "language": language_of(request),
         "here": _here(request),
         "staff": staff,
         "organisation": organisations.get(staff.organisation) if staff else None,
         "csrf_token": csrf_token(request),
-        "notices": [say(*texts) for texts in request.session.pop("notices", ())],
+        "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
         "new_key": lambda: str(uuid4()),
         "static": static_address,
     }
@@ -66,7 +66,7 @@ def language_of(request: Request) -> str:
     return chosen if chosen in {"nl", "en"} else ("en" if wants_english(request) else "nl")
 
 
-def sayer(request: Request) -> Say:
+def translator(request: Request) -> Translate:
     """The function that picks the text in the session's language."""
     if language_of(request) == "en":
         return lambda _dutch, english: english
@@ -75,7 +75,7 @@ def sayer(request: Request) -> Say:
 
 def sentence_of(request: Request, problem: Problem) -> str:
     """What the problem says, in the session's language."""
-    return sayer(request)(problem.detail_nl, problem.detail_en)
+    return translator(request)(problem.detail_nl, problem.detail_en)
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
@@ -157,7 +157,7 @@ def see_other(path: str) -> RedirectResponse:
 
 def problem_of(error: Exception) -> Problem | None:
     """A refusal that is known, as a problem: for pages that show it beside their form."""
-    return known_problem(error, KINDS)
+    return known_problem(error, PROBLEM_TYPES)
 
 
 def problem_page(request: Request, problem: Problem) -> Response:
@@ -167,7 +167,7 @@ def problem_page(request: Request, problem: Problem) -> Response:
         "problem.html",
         status_code=problem.status,
         sentence=sentence_of(request, problem),
-        next_step=next_step(problem.code, sayer(request)),
+        next_step=next_step(problem.code, translator(request)),
         reference=str(correlation_id(request)) if problem.status >= 500 else None,
     )
 
@@ -221,13 +221,13 @@ def refusal_of(request: Request, error: Exception) -> Refusal:
     problem = problem_of(error)
     if problem is None:
         raise error
-    say = sayer(request)
+    translate = translator(request)
     reasons = error.reasons if isinstance(error, GuestRefused) else ()
     return Refusal(
         code=problem.code,
         status=problem.status,
         kind="warning" if problem.status == 503 else "error",
         sentence=sentence_of(request, problem),
-        reasons=tuple(reason_of(str(reason), say) for reason in reasons),
-        next_step=next_step(problem.code, say),
+        reasons=tuple(reason_of(str(reason), translate) for reason in reasons),
+        next_step=next_step(problem.code, translate),
     )

@@ -5,12 +5,12 @@ from uuid import UUID
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import TheRegistration
+from registration.api.dependencies import DependenciesDep
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
-from registration.counter_ui.auth import TheCounterClerk
-from registration.counter_ui.forms import Reregistration, TheFormWrite
+from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.forms import FormWriteDep, Reregistration
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
@@ -20,11 +20,9 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.get("")
-async def begin(
-    request: Request, clerk: TheCounterClerk, registration: TheRegistration, guest_id: UUID
-) -> Response:
+async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """The type that the system gives, the term that it will be, and the login account."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     return _form(request, guest, Reregistration(patron_type=REREGISTRATION_PATRON_TYPE))
 
 
@@ -32,25 +30,25 @@ async def begin(
 async def save(
     *,
     request: Request,
-    clerk: TheCounterClerk,
-    write: TheFormWrite,
-    registration: TheRegistration,
+    clerk: CounterClerkDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
     guest_id: UUID,
     form: Annotated[Reregistration, Form()],
     step: Step = "opslaan",
 ) -> Response:
     """Home is asked afresh; whatever it says, what was filled in is not lost."""
-    guest = await show_guest(guest_id, clerk.organisation, registration)
+    guest = await show_guest(guest_id, clerk.organisation, deps)
     try:
         if step == "zoek":
-            return _again(request, guest, await search_account(form, guest.home_isil, registration))
+            return _again(request, guest, await search_account(form, guest.home_isil, deps))
         if step == "koppel":
             return _form(request, guest, taken(form))
-        chosen = await account_chosen(form, guest.home_isil, registration)
+        chosen = await account_chosen(form, guest.home_isil, deps)
         if isinstance(chosen, Searched):
             return _again(request, guest, chosen)
         command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
-        await write(lambda context: reregister_guest(command, context, registration))
+        await write(lambda context: reregister_guest(command, context, deps))
     except Exception as error:  # whatever it is: what was filled in is not lost
         if problem_of(error) is None:
             raise

@@ -5,8 +5,8 @@ from typing import Annotated
 import structlog
 from fastapi import Form, Query, Request, Response
 
-from registration.api.dependencies import TheRegistration
-from registration.counter_ui.auth import CALLBACK, SignIn, SignInFailed, TheStaff, own_path, sign_in
+from registration.api.dependencies import DependenciesDep
+from registration.counter_ui.auth import CALLBACK, SignIn, SignInFailed, StaffDep, own_path, sign_in
 from registration.counter_ui.pages import page, pages, problem_page, see_other
 from shared.web.problems import Problem
 
@@ -24,7 +24,7 @@ async def begin(
 
 
 @router.get(CALLBACK)
-async def finish(request: Request, registration: TheRegistration) -> Response:
+async def finish(request: Request, deps: DependenciesDep) -> Response:
     """Back from the sign-in service. Anything that is not exactly as it should be signs nobody in."""
     wanted = own_path(request.session.get("next"))
     try:
@@ -32,7 +32,7 @@ async def finish(request: Request, registration: TheRegistration) -> Response:
     except SignInFailed as failure:
         log.warning("sign_in_failed", cause=type(failure.__cause__ or failure).__name__)
         return problem_page(request, _failed())
-    sign_in(request.session, claims, registration.clock.now())
+    sign_in(request.session, claims, deps.clock.now())
     return see_other(wanted)
 
 
@@ -79,7 +79,7 @@ async def choose_language(request: Request, language: Typed, next_path: Typed = 
 
 @router.post("/vestiging")
 async def choose_branch(
-    request: Request, _staff: TheStaff, branch: Typed, next_path: Typed = "/"
+    request: Request, _staff: StaffDep, branch: Typed, next_path: Typed = "/"
 ) -> Response:
     """One that the organisation does not have is passed over when the session is read."""
     request.session["branch"] = branch

@@ -50,7 +50,7 @@ class Contributions(NamedTuple):
         return self.past if self.current is None else (self.current, *self.past)
 
 
-def contributions_after(before: Contributions, event: GuestEvent) -> Contributions:
+def evolve_contributions(before: Contributions, event: GuestEvent) -> Contributions:
     """Let the rows follow one event (R15)."""
     match event:
         case GuestRegistered():

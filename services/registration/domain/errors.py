@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 
 class WrongPatronType(RuleBroken):

@@ -14,7 +14,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import resolve_topic
 
 GUEST_TOPIC = "registration.guest"
-Sealed = NewType("Sealed", bytes)
+Encrypted = NewType("Encrypted", bytes)
 
 
 class GuestEvent(Aggregate.Event):
@@ -41,9 +41,9 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     term_end: date
     login_account_choice: str
     login_account_id: str | None
-    sealed_card: Sealed
-    sealed_details: Sealed
-    sealed_new_account: Sealed | None
+    sealed_card: Encrypted
+    sealed_details: Encrypted
+    sealed_new_account: Encrypted | None
 
     def mutate(self, aggregate: Any) -> Any:
         """Make the guest; or, when it was registered before, change it like any other event."""
@@ -108,9 +108,9 @@ class GuestReregistered(GuestEvent):
     term_end: date
     login_account_choice: str | None
     login_account_id: str | None
-    sealed_card: Sealed
-    sealed_details: Sealed
-    sealed_new_account: Sealed | None
+    sealed_card: Encrypted
+    sealed_details: Encrypted
+    sealed_new_account: Encrypted | None
 
 
 class LoginAccountLinkRequested(GuestEvent):
@@ -120,7 +120,7 @@ class LoginAccountLinkRequested(GuestEvent):
 
     login_account_choice: str
     login_account_id: str
-    sealed_new_account: Sealed | None
+    sealed_new_account: Encrypted | None
 
 
 class LoginAccountLinkConfirmed(GuestEvent):

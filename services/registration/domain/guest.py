@@ -19,9 +19,9 @@ from registration.domain.errors import (
     NotLinked,
     WrongPatronType,
 )
-from registration.domain.events import Sealed
-from registration.domain.guest_state import GuestState, state_after
-from registration.domain.login_link import LinkState, LinkWish
+from registration.domain.events import Encrypted
+from registration.domain.guest_state import GuestState, evolve_guest
+from registration.domain.login_link import LinkRequest, LinkState
 from registration.domain.term import provisional_term
 from registration.domain.term_check import Confirm, Decision, Expire, Reinstate, Status, Suspend, decide
 from registration.domain.verdict import Verdict
@@ -37,9 +37,9 @@ class Admission(NamedTuple):
     card_has_chip: bool
     identity_document_checked: bool
     subscription_code: str
-    sealed_card: Sealed
-    sealed_details: Sealed
-    wish: LinkWish
+    sealed_card: Encrypted
+    sealed_details: Encrypted
+    link_request: LinkRequest
 
     def fields(self, today: date) -> dict[str, Any]:
         """Give the fields of a GuestRegistered on this day, with its provisional term (R6)."""
@@ -56,18 +56,18 @@ class Admission(NamedTuple):
             "term_end": term.end,
             "sealed_card": self.sealed_card,
             "sealed_details": self.sealed_details,
-            **self.wish.fields(),
+            **self.link_request.fields(),
         }
 
 
 class Renewal(NamedTuple):
     """An expired guest about to be registered again; `wish` None leaves the login link as it is."""
 
-    sealed_card: Sealed
-    sealed_details: Sealed
-    wish: LinkWish | None = None
+    sealed_card: Encrypted
+    sealed_details: Encrypted
+    link_request: LinkRequest | None = None
 
-    def fields(self, today: date, wish: LinkWish | None) -> dict[str, Any]:
+    def fields(self, today: date, link_request: LinkRequest | None) -> dict[str, Any]:
         """Give the fields of a GuestReregistered on this day, with its provisional term (R6, R14)."""
         term = provisional_term(today)
         return {
@@ -75,11 +75,11 @@ class Renewal(NamedTuple):
             "term_end": term.end,
             "sealed_card": self.sealed_card,
             "sealed_details": self.sealed_details,
-            **(wish or NO_WISH).fields(),
+            **(link_request or NO_LINK_REQUEST).fields(),
         }
 
 
-NO_WISH = LinkWish(choice=None)
+NO_LINK_REQUEST = LinkRequest(choice=None)
 
 REREGISTRATION_PATRON_TYPE = "04"
 FREE_STRIPS = 125
@@ -167,15 +167,15 @@ class Guest(Aggregate):
     def reregister(self, patron_type: str, renewal: Renewal, *, today: date, now: datetime) -> None:
         """Register an expired guest again (R14): no new strips, and the link stays unless it is wished."""
         self.may_reregister(patron_type)
-        wish = self._new_wish(renewal.wish)
+        link_request = self._new_wish(renewal.link_request)
         self.trigger_event(
             events.GuestReregistered,
             timestamp=now,
             patron_type=patron_type,
-            **renewal.fields(self._day(today), wish),
+            **renewal.fields(self._day(today), link_request),
         )
 
-    def request_link(self, wish: LinkWish, *, now: datetime) -> None:
+    def request_link(self, link_request: LinkRequest, *, now: datetime) -> None:
         """Ask for a login account (R17).
 
         Raises AlreadyLinked, NoLongerRegistered, GuestMerged, GuestErased.
@@ -183,8 +183,8 @@ class Guest(Aggregate):
         self._must_be_registered()
         if self.state.link.is_tied:
             raise AlreadyLinked
-        if wish.account_id is not None:
-            self.trigger_event(events.LoginAccountLinkRequested, timestamp=now, **wish.fields())
+        if link_request.account_id is not None:
+            self.trigger_event(events.LoginAccountLinkRequested, timestamp=now, **link_request.fields())
 
     def confirm_link(self, account_id: str, *, too_late: bool, now: datetime) -> None:
         """Hear that the account is linked. An answer about another account than the one asked for is old."""
@@ -223,11 +223,11 @@ class Guest(Aggregate):
         self._must_be_registered()
         self.trigger_event(events.GuestDeregistered, timestamp=now, on=self._day(today), reason=reason)
 
-    def become_signpost(self, into: UUID, *, now: datetime) -> None:
+    def merge_into(self, into: UUID, *, now: datetime) -> None:
         """Point at the guest that is the same person (R18); `merging` says whether that may be."""
         self.trigger_event(events.GuestsMerged, timestamp=now, into=into)
 
-    def take_in(self, guest_id: UUID, *, now: datetime) -> None:
+    def absorb(self, guest_id: UUID, *, now: datetime) -> None:
         """Be the one to whom that record points now (R18)."""
         self.trigger_event(events.DuplicateMerged, timestamp=now, guest_id=guest_id)
 
@@ -238,7 +238,7 @@ class Guest(Aggregate):
 
     def follow(self, event: events.GuestEvent) -> None:
         """Let the state follow an event, as it happens or as it is read."""
-        self.state: GuestState = state_after(getattr(self, "state", None), event)
+        self.state: GuestState = evolve_guest(getattr(self, "state", None), event)
 
     def _carry_out(self, decision: Decision, today: date, now: datetime) -> None:
         match decision:
@@ -252,13 +252,13 @@ class Guest(Aggregate):
             case Reinstate():
                 self.trigger_event(events.GuestReinstated, timestamp=now)
 
-    def _new_wish(self, wish: LinkWish | None) -> LinkWish | None:
+    def _new_wish(self, link_request: LinkRequest | None) -> LinkRequest | None:
         link = self.state.link
-        if wish is None or wish.account_id is None:
+        if link_request is None or link_request.account_id is None:
             return None
-        if link.is_tied and link.account_id != wish.account_id:
+        if link.is_tied and link.account_id != link_request.account_id:
             raise AlreadyLinked
-        return None if link.is_tied else wish
+        return None if link.is_tied else link_request
 
     def _must_be_open(self) -> None:
         if self.state.status is Status.ERASED:

@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from registration.domain.contributions import Contributions, contributions_after
+from registration.domain.contributions import Contributions, evolve_contributions
 from registration.domain.events import (
     DuplicateMerged,
+    Encrypted,
     GuestDeregistered,
     GuestEvent,
     GuestRegistered,
@@ -22,16 +23,15 @@ from registration.domain.events import (
     LendingStripsGranted,
     LoginAccountLinkRequested,
     PersonalDataErased,
-    Sealed,
     SubscriptionExpired,
     TermConfirmed,
 )
-from registration.domain.login_link import LoginLink, link_after
+from registration.domain.login_link import LoginLink, evolve_link
 from registration.domain.subscriptions import subscription
 from registration.domain.term import Term, expiry_line, last_of_month, reregistration_preview, valid_header
 from registration.domain.term_check import Status
 
-NOTHING: Mapping[str, Sealed] = MappingProxyType({})
+NOTHING: Mapping[str, Encrypted] = MappingProxyType({})
 
 
 class GuestState(NamedTuple):
@@ -50,8 +50,8 @@ class GuestState(NamedTuple):
     card_has_chip: bool
     subscription_code: str
     term: Term
-    sealed_card: Sealed
-    sealed_details: Sealed
+    sealed_card: Encrypted
+    sealed_details: Encrypted
     changed_on: date
     home_agreed_at: datetime
     status: Status = Status.VALID
@@ -59,12 +59,12 @@ class GuestState(NamedTuple):
     lending_strips: int = 0
     contributions: Contributions = Contributions()
     link: LoginLink = LoginLink()
-    new_accounts: Mapping[str, Sealed] = NOTHING
+    new_accounts: Mapping[str, Encrypted] = NOTHING
     merged_into: UUID | None = None
     merged_from: tuple[UUID, ...] = ()
 
 
-def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
+def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
     """Let the state follow one event; the first is a GuestRegistered."""
     if isinstance(event, GuestRegistered):
         return _registered(before, event)
@@ -72,8 +72,8 @@ def state_after(before: GuestState | None, event: GuestEvent) -> GuestState:
         msg = f"a guest begins with GuestRegistered, not with {type(event).__name__}"
         raise ValueError(msg)
     after = _changed(before, event)
-    contributions = contributions_after(after.contributions, event)
-    link, accounts = link_after(after.link, event), _new_accounts(after.new_accounts, event)
+    contributions = evolve_contributions(after.contributions, event)
+    link, accounts = evolve_link(after.link, event), _new_accounts(after.new_accounts, event)
     if contributions is after.contributions and link is after.link and accounts is after.new_accounts:
         return after  # most events change none of them, and replays go through millions
     return after._replace(contributions=contributions, link=link, new_accounts=accounts)
@@ -94,8 +94,8 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
         lending_strips=before.lending_strips if before else 0,
-        contributions=contributions_after(before.contributions if before else Contributions(), event),
-        link=link_after(before.link if before else LoginLink(), event),
+        contributions=evolve_contributions(before.contributions if before else Contributions(), event),
+        link=evolve_link(before.link if before else LoginLink(), event),
         new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
         merged_from=before.merged_from if before else (),
     )
@@ -136,15 +136,15 @@ def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0
             return before._replace(
                 status=Status.ERASED,
                 reason=None,
-                sealed_card=Sealed(b""),
-                sealed_details=Sealed(b""),
+                sealed_card=Encrypted(b""),
+                sealed_details=Encrypted(b""),
                 changed_on=event.on,
             )
         case _:
             return before
 
 
-def _new_accounts(before: Mapping[str, Sealed], event: GuestEvent) -> Mapping[str, Sealed]:
+def _new_accounts(before: Mapping[str, Encrypted], event: GuestEvent) -> Mapping[str, Encrypted]:
     match event:
         case GuestRegistered() | GuestReregistered() | LoginAccountLinkRequested():
             if event.login_account_id and event.sealed_new_account:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from registration.domain.events import (
+    Encrypted,
     GuestDeregistered,
     GuestEvent,
     GuestRegistered,
@@ -17,7 +18,6 @@ from registration.domain.events import (
     LoginAccountLinkRequested,
     LoginAccountUnlinked,
     PersonalDataErased,
-    Sealed,
 )
 
 
@@ -44,12 +44,12 @@ class NoAccount:
 LoginAccountChoice = ExistingAccount | NewLoginAccount | NoAccount
 
 
-class LinkWish(NamedTuple):
+class LinkRequest(NamedTuple):
     """A choice as events keep it: "existing", "new" or "none"; the account's id; what was sealed for it."""
 
     choice: str | None
     account_id: str | None = None
-    sealed_new_account: Sealed | None = None
+    sealed_new_account: Encrypted | None = None
 
     def fields(self) -> dict[str, Any]:
         """Give the fields of an event that carries a choice."""
@@ -60,7 +60,7 @@ class LinkWish(NamedTuple):
         }
 
 
-NO_ACCOUNT = LinkWish("none")
+NO_ACCOUNT = LinkRequest("none")
 
 
 class LinkState(StrEnum):
@@ -86,7 +86,7 @@ class LoginLink(NamedTuple):
         return self.state in {LinkState.LINKED, LinkState.TOO_LATE}
 
 
-def link_after(before: LoginLink, event: GuestEvent) -> LoginLink:
+def evolve_link(before: LoginLink, event: GuestEvent) -> LoginLink:
     """Let the link follow one event."""
     match event:
         case GuestRegistered() | LoginAccountLinkRequested():

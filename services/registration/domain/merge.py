@@ -9,7 +9,7 @@ from registration.domain.guest import Guest
 from registration.domain.term_check import Status
 from registration.domain.text_matching import address_of, surname_of
 from registration.domain.verdict import PatronDetails
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 
 class MergeBlocked(RuleBroken):
@@ -57,7 +57,7 @@ class MergedBefore(MergeBlocked):
     reason = "merged-before"
 
 
-class MergedIntoSignpost(MergeBlocked):
+class MergedIntoMergedRecord(MergeBlocked):
     """The other record was itself merged into another one: merge into that one.
 
     R18.
@@ -102,7 +102,7 @@ class Particulars:
 def may_be_merged(guest: Guest, into: Guest) -> None:
     """Check what needs no personal data.
 
-    Raises MergedWithItself, MergedWithErased, MergedBefore, MergedIntoSignpost, MergedIntoDeregistered.
+    Raises MergedWithItself, MergedWithErased, MergedBefore, MergedIntoMergedRecord, MergedIntoDeregistered.
     """
     if guest.id == into.id:
         raise MergedWithItself
@@ -111,7 +111,7 @@ def may_be_merged(guest: Guest, into: Guest) -> None:
     if guest.state.merged_into is not None:
         raise MergedBefore
     if into.state.merged_into is not None:
-        raise MergedIntoSignpost
+        raise MergedIntoMergedRecord
     if into.state.status is Status.DEREGISTERED:
         raise MergedIntoDeregistered
 

@@ -132,9 +132,9 @@ class Tally:
         self.failed += isinstance(verdict, Unavailable)
         if leaves_stale(verdict):
             return
-        kinds = {type(decision) for decision in decisions}
+        problem_types = {type(decision) for decision in decisions}
         for kind, name in OUTCOMES.items():
-            if kind in kinds:
+            if kind in problem_types:
                 setattr(self, name, getattr(self, name) + 1)
                 return
         self.unchanged += 1
@@ -152,7 +152,7 @@ MORNING = time(7)
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class NightlyCheck:
     """The night before a day in Europe/Amsterdam; by hand the check may run until the next midnight."""
 
     day: date
@@ -163,9 +163,9 @@ class Night:
         return moment_of(self.day, time())
 
 
-def night_at(now: datetime, starts_at: time) -> Night | None:
+def due_at(now: datetime, starts_at: time) -> NightlyCheck | None:
     """Give the night in which terms are to be checked now; None by day, and before `starts_at`."""
     day = day_of(now)
     if moment_of(day, starts_at) <= now < moment_of(day, MORNING):
-        return Night(day)
+        return NightlyCheck(day)
     return None

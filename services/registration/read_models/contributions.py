@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.domain.contributions import Contributions, contributions_after
+from registration.domain.contributions import Contributions, evolve_contributions
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """Number the rows from the oldest."""
     contributions = Contributions()
     for happened in events:
-        contributions = contributions_after(contributions, happened.event)
+        contributions = evolve_contributions(contributions, happened.event)
     guest_id = events[0].event.originator_id
     oldest_first = enumerate(reversed(contributions.rows), start=1)
     return [

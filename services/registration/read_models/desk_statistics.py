@@ -16,7 +16,7 @@ from registration.domain import events as happening
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
 from shared.kernel.amsterdam import day_of
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 COUNTED = {
     happening.GuestRegistered.TOPIC: "registered",
@@ -29,7 +29,7 @@ COUNTED = {
 COLUMNS = tuple(COUNTED.values())
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """Count what happened to the guest on each day, at the branch where it was registered last."""
     days: dict[date, Counter[str]] = defaultdict(Counter)
     branches: dict[date, tuple[str, str]] = {}

@@ -9,14 +9,14 @@ from uuid import UUID
 import asyncpg
 
 from registration.domain.guest_state import ended_on
-from registration.read_models.guest_events import GUEST_TOPICS, guest_after
+from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """The day, while there is one."""
-    day = ended_on(guest_after(events))
+    day = ended_on(fold_guest(events))
     return [[] if day is None else [(events[0].event.originator_id, day)]]
 
 
@@ -40,7 +40,7 @@ PAGE = 500
 
 
 class EndedGuests:
-    """See `application.forget_ended_guests.EndedGuests`."""
+    """See `application.apply_retention.EndedGuests`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

@@ -13,9 +13,9 @@ import asyncpg
 from registration.domain.guest_state import display
 from registration.domain.term_check import Status
 from registration.domain.text_matching import words_of
-from registration.read_models.guest_events import GUEST_TOPICS, guest_after
+from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
 _DATES = (
@@ -44,13 +44,13 @@ def _day(text: str) -> date | None:
     return None
 
 
-def fold(events: Sequence[Happened], key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     """The guest and its words; nothing at all once the person was erased (R19)."""
-    state = guest_after(events)
+    state = fold_guest(events)
     if key is None or state.status is Status.ERASED:
         return [], []
     guest_id = events[0].event.originator_id
-    card, details = key.open(state.sealed_card), key.open(state.sealed_details)
+    card, details = key.decrypt(state.sealed_card), key.decrypt(state.sealed_details)
     numbers = [card["number"], *card["aliases"]]
     name_words, born = words_of(details["name"]), details["birth_date"]
     words = {*name_words, *(number.lower() for number in numbers), *([born.isoformat()] if born else [])}
@@ -91,7 +91,7 @@ VIEW = View(
         ),
     ),
     fold=fold,
-    opens_seals=True,
+    decrypts=True,
 )
 
 

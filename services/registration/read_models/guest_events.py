@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from eventsourcing.utils import get_topic
 
 from registration.domain.events import GuestEvent
-from registration.domain.guest_state import GuestState, state_after
-from shared.projections import Happened
+from registration.domain.guest_state import GuestState, evolve_guest
+from shared.projections import RecordedDomainEvent
 
 GUEST_TOPICS = frozenset(get_topic(kind) for kind in GuestEvent.__subclasses__())
 
 
-def guest_after(events: Sequence[Happened]) -> GuestState:
+def fold_guest(events: Sequence[RecordedDomainEvent]) -> GuestState:
     """The guest after its events, the first of which registers it."""
     state: GuestState | None = None
     for happened in events:
-        state = state_after(state, happened.event)
+        state = evolve_guest(state, happened.event)
     if state is None:
         raise ValueError("a guest without events")
     return state

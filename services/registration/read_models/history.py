@@ -14,18 +14,18 @@ import orjson
 from registration.domain.events import GuestEvent
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
 NOT_TOLD = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """One row for each event; `what` is the event's topic without the service's name."""
     return [[_row(happened) for happened in events]]
 
 
-def _row(happened: Happened) -> tuple[Any, ...]:
+def _row(happened: RecordedDomainEvent) -> tuple[Any, ...]:
     event = happened.event
     what = event.TOPIC.partition(".")[2]
     return (

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from registration.domain.term_check import Status
-from registration.read_models.guest_events import GUEST_TOPICS, guest_after
+from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
 from shared.kernel.library_card import Isil
-from shared.projections import Happened, Rows, View, ViewTable
+from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
-def fold(events: Sequence[Happened], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """A check changes neither an expired nor a deregistered guest, so these are not due.
 
     The card stays sealed: with it here, a night need not read the stream of a guest for whom nothing changes.
     """
-    state = guest_after(events)
+    state = fold_guest(events)
     if state.status not in {Status.VALID, Status.SUSPENDED}:
         return [[]]
     row = (

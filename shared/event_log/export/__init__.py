@@ -14,12 +14,12 @@ from shared.event_log.export.format import (
     sealing_keys,
 )
 from shared.event_log.export.importing import import_log
-from shared.event_log.readable import Opener
+from shared.event_log.readable import Decrypter
 
 __all__ = [
+    "Decrypter",
     "FileRefused",
     "LogNotEmpty",
-    "Opener",
     "Progress",
     "Terms",
     "Transferred",

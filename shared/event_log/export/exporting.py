@@ -19,7 +19,7 @@ from shared.event_log.export.format import (
     row_line,
     stored_state,
 )
-from shared.event_log.readable import Opener
+from shared.event_log.readable import Decrypter
 from shared.event_log.reading import LOG_ID, POSITION
 from shared.platform.postgres import Connection
 
@@ -39,7 +39,7 @@ async def export_log(
     terms: Terms,
     write: Write,
     progress: Progress,
-    opener: Opener | None = None,
+    opener: Decrypter | None = None,
 ) -> Transferred:
     """Write all of the log as it is at this moment. With an opener sealed fields are readable.
 
@@ -65,7 +65,9 @@ async def _what_is_here(connection: Connection, terms: Terms) -> Transferred:
     return Transferred(log_id, events, rows)
 
 
-async def _lines(connection: Connection, terms: Terms, opener: Opener | None) -> AsyncIterator[list[bytes]]:
+async def _lines(
+    connection: Connection, terms: Terms, opener: Decrypter | None
+) -> AsyncIterator[list[bytes]]:
     async for page in _pages(connection, EVENTS):
         yield [event_line(row, _state(row, opener)) for row in page]
     for table in terms.tables:
@@ -79,7 +81,7 @@ async def _pages(connection: Connection, query: str) -> AsyncIterator[list[async
         yield page
 
 
-def _state(row: asyncpg.Record, opener: Opener | None) -> Mapping[str, object]:
+def _state(row: asyncpg.Record, opener: Decrypter | None) -> Mapping[str, object]:
     if opener is None:
         return stored_state(row["state"])
     return {"state": orjson.Fragment(opener.opened(row["originator_id"], row["state"], row["wrapped"]))}

@@ -99,7 +99,7 @@ async def test_a3_a_broker_restarted_in_mid_flow_loses_nothing(
         await eventually(lambda: receiver.all_through(guests, len(TYPES)), within=40)
         await sender.happens(guests[0], "more")
         await eventually(lambda: receiver.all_through(guests[:1], 6), within=20)
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def test_a4_the_consumers_database_away_for_a_while_loses_nothing(
@@ -129,4 +129,4 @@ async def _checkpoint_is(pool: asyncpg.Pool, position: int) -> bool:
 
 async def _nobody_is_held(receiver: Receiver) -> bool:
     await receiver.inbox.retry_waiting()
-    return not await receiver.inbox.held.overview()
+    return not await receiver.inbox.parked.overview()

@@ -51,7 +51,7 @@ class Model:
 
     def version(self, stream: UUID, events: Sequence[NewEvent] | None = None) -> int:
         there = self.log if events is None else events
-        return sum(event.originator_id == stream for event in there)
+        return sum(event.stream_id == stream for event in there)
 
     def command(self, wish: Wish) -> tuple[list[NewEvent], list[SideRow]]:
         events = [
@@ -70,14 +70,11 @@ class Model:
     def fits(self, command: Sequence[NewEvent], log: Sequence[NewEvent]) -> bool:
         there = list(log)
         for event in command:
-            expected = {0, 1} if not self.version(event.originator_id, there) else set()
+            expected = {0, 1} if not self.version(event.stream_id, there) else set()
             expected |= {
-                1
-                + max(
-                    (e.originator_version for e in there if e.originator_id == event.originator_id), default=0
-                )
+                1 + max((e.stream_version for e in there if e.stream_id == event.stream_id), default=0)
             }
-            if event.originator_version not in expected:
+            if event.stream_version not in expected:
                 return False
             there.append(event)
         return True

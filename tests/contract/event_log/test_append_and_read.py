@@ -23,11 +23,15 @@ async def test_what_was_appended_is_read_back_whole(log: EventLog) -> None:
     await log.append([event])
 
     [recorded] = await log.read(0, 10)
-    assert (recorded.position, recorded.originator_id) == (1, event.originator_id)
-    assert (recorded.originator_version, recorded.topic, recorded.state) == (1, event.topic, event.state)
+    assert (recorded.position, recorded.stream_id) == (1, event.stream_id)
+    assert (recorded.stream_version, recorded.event_type, recorded.state) == (
+        1,
+        event.event_type,
+        event.state,
+    )
     assert (recorded.event_id, recorded.metadata) == (event.event_id, metadata)
     assert abs(recorded.recorded_at - datetime.now(UTC)) < timedelta(minutes=1)
-    assert await log.stream(event.originator_id) == [recorded]
+    assert await log.stream(event.stream_id) == [recorded]
 
 
 async def test_an_event_without_a_cause_stays_without(log: EventLog) -> None:
@@ -49,8 +53,8 @@ async def test_a_stream_is_read_from_any_version(log: EventLog) -> None:
     stream = uuid4()
     await log.append([new_event(stream, version) for version in (1, 2, 3)])
 
-    assert [event.originator_version for event in await log.stream(stream)] == [1, 2, 3]
-    assert [event.originator_version for event in await log.stream(stream, after_version=2)] == [3]
+    assert [event.stream_version for event in await log.stream(stream)] == [1, 2, 3]
+    assert [event.stream_version for event in await log.stream(stream, after_version=2)] == [3]
 
 
 async def test_positions_are_read_from_anywhere_and_limited(log: EventLog) -> None:
@@ -83,7 +87,7 @@ async def test_versions_of_a_stream_follow_each_other(
     with pytest.raises(VersionConflict):
         await log.append([new_event(stream, version) for version in versions_new])
 
-    assert [event.originator_version for event in await log.stream(stream)] == versions_there
+    assert [event.stream_version for event in await log.stream(stream)] == versions_there
 
 
 async def test_a_stream_may_begin_at_0(log: EventLog) -> None:

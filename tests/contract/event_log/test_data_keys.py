@@ -30,7 +30,7 @@ async def keys(under_test: LogUnderTest, request: pytest.FixtureRequest) -> Asyn
 
 async def test_a_key_exists_once_its_row_was_appended(under_test: LogUnderTest, keys: DataKeys) -> None:
     guest_id = uuid4()
-    key, row = keys.mint(guest_id)
+    key, row = keys.create(guest_id)
     assert await keys.get(guest_id) is None
 
     await under_test.log.append([], [row])
@@ -40,15 +40,15 @@ async def test_a_key_exists_once_its_row_was_appended(under_test: LogUnderTest, 
 
 async def test_what_was_sealed_is_opened_later(under_test: LogUnderTest, keys: DataKeys) -> None:
     guest_id = uuid4()
-    key, row = keys.mint(guest_id)
+    key, row = keys.create(guest_id)
     details = {"name": "J. Jansen", "birth_date": date(1980, 2, 29), "lines": ["Dorpsstraat 1", None]}
-    sealed = key.seal(details)
+    sealed = key.encrypt(details)
     await under_test.log.append([], [row])
 
     again = await keys.get(guest_id)
 
     assert again is not None
-    assert again.open(sealed) == details
+    assert again.decrypt(sealed) == details
     assert b"Jansen" not in sealed
 
 
@@ -56,7 +56,7 @@ async def test_r19_the_row_of_an_erasure_leaves_nothing_to_open_with(
     under_test: LogUnderTest, keys: DataKeys
 ) -> None:
     guest_id, other_id = uuid4(), uuid4()
-    await under_test.log.append([], [keys.mint(guest_id)[1], keys.mint(other_id)[1]])
+    await under_test.log.append([], [keys.create(guest_id)[1], keys.create(other_id)[1]])
 
     await under_test.log.append([], [erasure_row(guest_id)])
 

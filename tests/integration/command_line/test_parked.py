@@ -15,7 +15,7 @@ import pytest
 
 from shared.messaging.envelope import Message
 from shared.messaging.inbox import keep
-from shared.messaging.parked import HeldGuests, State
+from shared.messaging.parked import ParkedGuests, State
 from shared.platform.postgres import open_pool
 from tests.support.installation import Installation
 
@@ -54,7 +54,7 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
 
 def hold(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
     """Hold a guest, with the first message in the way."""
-    in_database(installed, lambda pool: HeldGuests(pool).hold(state, REASON, messages, messages[0].id))
+    in_database(installed, lambda pool: ParkedGuests(pool).hold(state, REASON, messages, messages[0].id))
 
 
 def applied(installed: Installation) -> list[tuple[int, bool]]:

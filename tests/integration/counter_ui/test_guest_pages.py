@@ -272,10 +272,10 @@ async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: s
 
 
 async def _identity_links(guest: Guest) -> None:
-    registration = guest.site.counter.service.registration
-    loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", registration)
-    loaded.confirm_link("acc-jan", too_late=False, now=registration.clock.now())
-    await registration.store.save(loaded, metadata=Metadata("identity", uuid4()))
+    deps = guest.site.counter.service.deps
+    loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", deps)
+    loaded.confirm_link("acc-jan", too_late=False, now=deps.clock.now())
+    await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
 
 
 async def _history(client: httpx.AsyncClient, guest: Guest) -> str:

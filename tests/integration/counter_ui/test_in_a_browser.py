@@ -7,7 +7,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from registration.bootstrap import view_source
-from registration.domain.term_check import Night, Tally
+from registration.domain.term_check import NightlyCheck, Tally
 from registration.read_models import VIEWS
 from shared.messaging.parked import State
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
@@ -57,12 +57,12 @@ async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
     pool = site.counter.service.pool
     await hold(pool, HARMLESS, State.WAITING)
     stuck = await hold(pool, FAULTY)
-    nights, now = site.counter.service.nights, site.counter.clock.now()
-    await nights.begin(Night(TODAY), now)
+    nightly_checks, now = site.counter.service.nightly_checks, site.counter.clock.now()
+    await nightly_checks.begin(NightlyCheck(TODAY), now)
     tally = Tally(asked=812, unchanged=640, confirmed=120, expired=31, suspended=4, stale=17, failed=17)
     for number in range(70280, 70290):
-        await nights.record(Night(TODAY), f"NL-0{number}", {}, tally)
-    await nights.end(Night(TODAY), now, {})
+        await nightly_checks.record(NightlyCheck(TODAY), f"NL-0{number}", {}, tally)
+    await nightly_checks.end(NightlyCheck(TODAY), now, {})
     page = await new_page(browser)
     await sign_in(page, site.address, "Femke de Boer")
     await page.get_by_role("link", name="Beheer").click()

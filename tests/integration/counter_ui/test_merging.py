@@ -103,7 +103,7 @@ async def test_r18_r20_a_form_sent_twice_is_done_once_and_others_guests_do_not_e
         for _ in range(2):
             assert (await clerk.post(where, data=form)).headers["location"] == f"/gasten/{first}"
         log = site.counter.service.log
-        topics = [event.topic for event in await log.read(0, 1000) if str(event.originator_id) == guest]
+        topics = [event.event_type for event in await log.read(0, 1000) if str(event.stream_id) == guest]
         assert topics.count("registration.guests-merged") == 1
     async with site.signed_in("k.bakker") as other:
         for path in (f"/gasten/{first}/ontdubbelen", f"/gasten/{guest}/ontdubbelen/{first}"):

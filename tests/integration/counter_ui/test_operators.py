@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from registration.application.dependencies import TermCheck
-from registration.domain.term_check import Night, Tally
+from registration.domain.term_check import NightlyCheck, Tally
 from registration.read_models import VIEWS
 from shared.messaging.parked import State
 from shared.platform.postgres import SERVER_SETTINGS
@@ -44,8 +44,8 @@ async def registered(site: Site, card: str) -> UUID:
     return UUID(answer.json()["guest_id"])
 
 
-async def is_held(site: Site, guest_id: UUID) -> bool:
-    held = await site.counter.service.inbox.held.overview()
+async def is_parked(site: Site, guest_id: UUID) -> bool:
+    held = await site.counter.service.inbox.parked.overview()
     return guest_id in {each.guest_id for each in held}
 
 
@@ -61,7 +61,7 @@ async def test_a_clerk_gets_a_friendly_no_everywhere_and_changes_nothing(site: S
                      "/beheer/weergaven/history/herbouw"):  # fmt: skip
             answer = await post(clerk, path, "/", guest_id=str(guest_id), reason="omdat")
             assert answer.status_code == 403
-    assert await is_held(site, guest_id)
+    assert await is_parked(site, guest_id)
     assert site.counter.service.rebuilds.last("history") is None
 
 
@@ -78,12 +78,14 @@ async def test_everything_is_on_one_page(site: Site, operator: httpx.AsyncClient
 
 async def test_r12_the_last_night_is_shown_by_library(site: Site, operator: httpx.AsyncClient) -> None:
     assert "Er is nog geen nacht gedraaid" in (await operator.get("/beheer")).text
-    nights, night = site.counter.service.nights, Night(TODAY)
-    await nights.begin(night, site.counter.clock.now())
+    nightly_checks, nightly = site.counter.service.nightly_checks, NightlyCheck(TODAY)
+    await nightly_checks.begin(nightly, site.counter.clock.now())
     tally = Tally(asked=7, unchanged=4, expired=2, stale=1, failed=1)
-    await nights.record(night, "NL-070288", {uuid4(): TermCheck("valid", site.counter.clock.now())}, tally)
+    await nightly_checks.record(
+        nightly, "NL-070288", {uuid4(): TermCheck("valid", site.counter.clock.now())}, tally
+    )
     assert "loopt, of is afgebroken" in (await operator.get("/beheer")).text
-    await nights.end(night, site.counter.clock.now(), {})
+    await nightly_checks.end(nightly, site.counter.clock.now(), {})
     page = (await operator.get("/beheer")).text
     assert "Nacht van 11-09-2025" in page
     [row] = [row for row in page.split("<tr>") if ">NL-070288<" in row]
@@ -97,7 +99,7 @@ async def test_i8_a_parked_guest_is_tried_again(site: Site, operator: httpx.Asyn
     answer = await post(operator, "/beheer/geparkeerd/opnieuw", guest_id=str(guest_id))
     assert (answer.status_code, answer.headers["location"]) == (303, "/beheer")
     assert "zijn verwerkt" in (await operator.get("/beheer")).text
-    assert not await is_held(site, guest_id)
+    assert not await is_parked(site, guest_id)
     again = await post(operator, "/beheer/geparkeerd/opnieuw", guest_id=str(guest_id))
     assert (again.status_code, "niet (meer) vastgehouden" in again.text) == (404, True)
 
@@ -112,9 +114,9 @@ async def test_i8_what_is_in_the_way_is_passed_over_with_a_reason_only(
     assert "kan niet ongedaan worden gemaakt" in (await operator.get(path)).text
     unexplained = await post(operator, f"{path}/overslaan", path, reason="  ")
     assert (unexplained.status_code, "Vul een reden in" in unexplained.text) == (422, True)
-    assert await is_held(site, guest_id)
+    assert await is_parked(site, guest_id)
     await post(operator, f"{path}/overslaan", path, reason="gestuurd door een test")
-    assert not await is_held(site, guest_id)
+    assert not await is_parked(site, guest_id)
     [discarded] = await pool.fetch(
         "SELECT reason, discarded_by FROM discarded_messages WHERE guest_id = $1", guest_id
     )
@@ -127,7 +129,7 @@ async def test_i8_what_only_waits_is_not_passed_over(site: Site, operator: httpx
     assert "overslaan" not in (await operator.get(path)).text
     refused = await post(operator, f"{path}/overslaan", path, reason="omdat")
     assert refused.status_code == 409
-    assert await is_held(site, guest_id)
+    assert await is_parked(site, guest_id)
     assert (await operator.get(f"/beheer/geparkeerd/{uuid4()}")).status_code == 404
 
 

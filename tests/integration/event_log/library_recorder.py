@@ -63,8 +63,8 @@ class OurRecorder(ApplicationRecorder):
     ) -> Sequence[StoredEvent]:
         after_version = -1 if gt is None else gt
         events = self._wait(self._log.stream(cast("UUID", originator_id), after_version=after_version))
-        upto = [event for event in events if lte is None or event.originator_version <= lte]
-        ordered = upto[::-1] if desc else upto
+        to_position = [event for event in events if lte is None or event.stream_version <= lte]
+        ordered = to_position[::-1] if desc else to_position
         return [_stored(event) for event in ordered[:limit]]
 
     def select_notifications(
@@ -98,15 +98,15 @@ def _wanted(
     return (
         event
         for event in events
-        if (stop is None or event.position <= stop) and (not topics or event.topic in topics)
+        if (stop is None or event.position <= stop) and (not topics or event.event_type in topics)
     )
 
 
 def _stored(event: RecordedEvent) -> StoredEvent:
-    return StoredEvent(event.originator_id, event.originator_version, event.topic, event.state)
+    return StoredEvent(event.stream_id, event.stream_version, event.event_type, event.state)
 
 
 def _notification(event: RecordedEvent) -> Notification:
     return Notification(
-        event.originator_id, event.originator_version, event.topic, event.state, id=event.position
+        event.stream_id, event.stream_version, event.event_type, event.state, id=event.position
     )

@@ -75,7 +75,7 @@ async def test_the_library_reads_our_log_with_a_role_that_may_only_read(
         loaded: Reader = application.repository.get(reader.id)
 
         assert [(each.id, each.originator_version, each.topic, each.state) for each in theirs] == [
-            (each.position, each.originator_version, each.topic, each.state) for each in ours
+            (each.position, each.stream_version, each.event_type, each.state) for each in ours
         ]
         assert application.recorder.max_notification_id() == 2
         assert loaded == reader

@@ -7,7 +7,14 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from shared.event_log import SCHEMA, LogCorrupt, MasterKeys, PostgresDataKeys, PostgresEventLog, SealBroken
+from shared.event_log import (
+    SCHEMA,
+    DecryptionFailed,
+    LogCorrupt,
+    MasterKeys,
+    PostgresDataKeys,
+    PostgresEventLog,
+)
 from shared.platform.postgres import migrate, open_pool
 from tests.support.event_log import in_postgres, new_event
 from tests.support.servers import Databases
@@ -59,7 +66,7 @@ async def test_all_keys_are_wrapped_anew_when_the_master_key_is_replaced(databas
     old, new = os.urandom(32), os.urandom(32)
     async with await open_pool(database, min_size=3, max_size=4) as pool, PostgresEventLog(pool) as log:
         before = PostgresDataKeys(pool, MasterKeys([old]))
-        minted = [before.mint(uuid4()) for _ in range(3)]
+        minted = [before.create(uuid4()) for _ in range(3)]
         await log.append([], [row for _, row in minted])
 
         assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 3
@@ -68,5 +75,5 @@ async def test_all_keys_are_wrapped_anew_when_the_master_key_is_replaced(databas
         after = PostgresDataKeys(pool, MasterKeys([new]))
         for key, _ in minted:
             assert await after.get(key.subject_id) == key
-            with pytest.raises(SealBroken):
+            with pytest.raises(DecryptionFailed):
                 await before.get(key.subject_id)

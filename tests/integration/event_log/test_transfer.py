@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.event_log import MasterKeys
-from shared.event_log.export import LogNotEmpty, Opener, export_log, import_log
+from shared.event_log.export import Decrypter, LogNotEmpty, export_log, import_log
 from shared.event_log.mapping import make_transcoder
 from shared.platform.leases import Leases
 from shared.platform.postgres import Connection, open_pool
@@ -233,8 +233,8 @@ async def test_an_export_is_one_moment_of_the_log(here: Connection, two: tuple[s
         done = await export_log(here, TERMS, pieces.append, meddling)
         await meddling.meddle
     assert (done.events, done.rows["inbox"]) == (3, 1)
-    kinds = [orjson.loads(line)["kind"] for line in b"".join(pieces).splitlines()]
-    assert kinds == ["header", "event", "event", "event", "row", "footer"]
+    problem_types = [orjson.loads(line)["kind"] for line in b"".join(pieces).splitlines()]
+    assert problem_types == ["header", "event", "event", "event", "row", "footer"]
 
 
 async def test_while_importing_nobody_appends(
@@ -270,14 +270,14 @@ async def test_r19_a_decrypted_export_is_readable_but_for_the_erased(
     master_keys, transcoder = MasterKeys([MASTER_KEY]), make_transcoder()
     jan, erased = uuid4(), uuid4()
     for position, guest in enumerate((jan, erased), start=1):
-        key, row = master_keys.mint(guest)
-        sealed = key.seal({"name": "J. Jansen", "birth_date": date(1980, 2, 3)})
+        key, row = master_keys.create(guest)
+        sealed = key.encrypt({"name": "J. Jansen", "birth_date": date(1980, 2, 3)})
         state = transcoder.encode({"on": date(2025, 9, 11), "sealed_details": sealed})
         await put_event(here, position, guest, 1, state)
         if guest == jan:
             await here.execute("INSERT INTO data_keys VALUES ($1, $2)", guest, row.values["wrapped"])
 
-    readable, sealed_file = await exported(here, Opener(master_keys)), await exported(here)
+    readable, sealed_file = await exported(here, Decrypter(master_keys)), await exported(here)
 
     header, *events = [orjson.loads(line) for line in readable.splitlines()][:3]
     assert header["decrypted"]

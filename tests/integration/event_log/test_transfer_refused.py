@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from shared.event_log import MasterKeys
-from shared.event_log.export import FileRefused, Opener
+from shared.event_log.export import Decrypter, FileRefused
 from shared.platform.postgres import Connection
 from tests.support.transfer import (
     MASTER_KEY,
@@ -212,7 +212,7 @@ async def test_a_file_under_a_master_key_that_is_gone_is_refused(here: Connectio
 
 async def test_a_decrypted_export_is_refused(here: Connection) -> None:
     await put_event(here, 1, uuid4(), 1)
-    file = await exported(here, Opener(MasterKeys([MASTER_KEY])))
+    file = await exported(here, Decrypter(MasterKeys([MASTER_KEY])))
     await here.execute("DELETE FROM stored_events")
     assert "decrypted" in str(await refused(here, file))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID, uuid4
 
-from identity.application.repository import own_account
+from identity.application.repository import find_account
 from tests.support.eventually import eventually
 from tests.support.identity import new
 from tests.support.identity_service import LoginDesk
@@ -22,12 +22,12 @@ async def parked_guest(desk: LoginDesk) -> UUID:
 
 
 async def held(desk: LoginDesk) -> list[str]:
-    return [each.state.value for each in await desk.service.inbox.held.overview()]
+    return [each.state.value for each in await desk.service.inbox.parked.overview()]
 
 
 async def is_gone(desk: LoginDesk, guest: UUID) -> bool:
     keys = await desk.service.pool.fetchval("SELECT count(*) FROM data_keys")
-    account = await own_account("acc-new", desk.service.identity)
+    account = await find_account("acc-new", desk.service.deps)
     return (await desk.link(guest)).erased and account is None and keys == 0
 
 

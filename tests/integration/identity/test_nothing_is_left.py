@@ -72,7 +72,7 @@ async def park_and_discard(pair: Pair, guest_id: UUID) -> None:
     inbox = pair.identity.service.inbox
     first, *_ = await pair.registration.service.own_feed.of_guest(guest_id, after_version=0)
     await inbox.receive(replace(first, id=uuid4()))
-    assert [held.guest_id for held in await inbox.held.overview()] == [guest_id]
+    assert [held.guest_id for held in await inbox.parked.overview()] == [guest_id]
     assert await inbox.discard(guest_id, reason="een vergissing", by="beheer")
 
 
@@ -130,11 +130,16 @@ async def test_r19_every_stream_can_still_be_replayed(pair: Pair) -> None:
     guest = await whole_life(pair)
     await pair.erases(guest)
     await pair.sweep()
-    kinds = (Guest, GuestLink, LoginAccount, Actor)
-    for store in (pair.registration.service.registration.store, pair.identity.service.identity.store):
-        loaded = {kind for stream in await streams(store) for kind in kinds if await store.find(kind, stream)}
+    problem_types = (Guest, GuestLink, LoginAccount, Actor)
+    for store in (pair.registration.service.deps.store, pair.identity.service.deps.store):
+        loaded = {
+            kind
+            for stream in await streams(store)
+            for kind in problem_types
+            if await store.find(kind, stream)
+        }
         assert loaded in ({Guest}, {GuestLink, LoginAccount, Actor})
-    left = await pair.registration.service.registration.store.load(Guest, UUID(guest["guest_id"]))
+    left = await pair.registration.service.deps.store.load(Guest, UUID(guest["guest_id"]))
     assert (left.state.status, len(left.state.contributions.rows)) == ("erased", 3)
 
 
@@ -184,4 +189,4 @@ async def count(pool: asyncpg.Pool, table: str) -> int:
 
 
 async def streams(store: AggregateStore) -> set[UUID]:
-    return {event.originator_id for event in await store.log.read(0, 10_000)}
+    return {event.stream_id for event in await store.log.read(0, 10_000)}

@@ -18,7 +18,7 @@ ROUNDS = 15
 
 async def logs_in(desk: LoginDesk, name: str) -> LoggedIn:
     return await log_in(
-        LogIn(f"acc-{name}", "1001"), Context(WISECAT), desk.service.identity, desk.service.inbox.apply_now
+        LogIn(f"acc-{name}", "1001"), Context(WISECAT), desk.service.deps, desk.service.inbox.apply_now
     )
 
 
@@ -155,8 +155,8 @@ async def test_i8_a_gap_that_cannot_be_asked_about_waits_and_comes_through(desk:
     messages = history(desk, guest)
     desk.registration.unplugged = True
     await desk.service.inbox.receive(messages[2])
-    assert [held.state for held in await desk.service.inbox.held.overview()] == ["waiting"]
+    assert [held.state for held in await desk.service.inbox.parked.overview()] == ["waiting"]
     desk.registration.unplugged = False
     await eventually(desk.service.inbox.retry_waiting)
     assert isinstance((await desk.link(guest)).answer, Linked)
-    assert await desk.service.inbox.held.overview() == []
+    assert await desk.service.inbox.parked.overview() == []

@@ -126,14 +126,14 @@ async def test_i4_what_cannot_be_applied_is_try_again_until_it_can(
     with monkeypatch.context() as broken:
         broken.setattr(desk.registration, "new_account", unexpected)
         await desk.deliver_all(guest)
-        assert [held.state for held in await desk.service.inbox.held.overview()] == ["parked"]
+        assert [held.state for held in await desk.service.inbox.parked.overview()] == ["parked"]
         async with desk.nothing_written():
             answer = await wisecat.post("/v1/logins", json=login("minted"))
     assert (answer.status_code, answer.json()["code"]) == (503, "registration-unavailable")
 
     answer = await wisecat.post("/v1/logins", json=login("minted"))
     assert answer.json()["outcome"] == "recognised"
-    assert await desk.service.inbox.held.overview() == []
+    assert await desk.service.inbox.parked.overview() == []
 
 
 async def unexpected(*_: Any) -> None:

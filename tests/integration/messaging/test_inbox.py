@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.event_log import LogUnavailable
-from shared.messaging.errors import CannotApply, FeedUnavailable, NotHeld
+from shared.messaging.errors import CannotApply, FeedUnavailable, NotParked
 from shared.messaging.parked import State
 from tests.support.eventually import eventually
 from tests.support.messaging import Receiver, Sender, receiving, running
@@ -75,7 +75,7 @@ def test_i8_any_deliveries_give_each_effect_once_in_order(
                 effects = await receiver.effects(guest)
                 assert effects == list(range(1, len(effects) + 1))
                 assert len(effects) >= highest
-            assert await receiver.inbox.held.overview() == []
+            assert await receiver.inbox.parked.overview() == []
 
     asyncio.run(deliver())
 
@@ -89,7 +89,7 @@ async def test_i8_a_gap_that_cannot_be_asked_about_waits_and_is_retried_by_itsel
     await receiver.inbox.receive(messages[1])
     await receiver.inbox.receive(messages[3])
     assert await receiver.effects(guest) == []
-    held = await receiver.inbox.held.show(guest)
+    held = await receiver.inbox.parked.show(guest)
     assert (held.state, held.messages, "FeedUnavailable" in held.reason) == (State.WAITING, 2, True)
     async with running(receiver.inbox.keep_retrying()):
         sender.unplugged = False
@@ -111,8 +111,8 @@ async def test_i8_what_is_unavailable_makes_the_guest_wait_and_nobody_else(
         await receiver.inbox.receive(message)
     assert await receiver.effects(guest) == [1]
     assert await receiver.effects(other) == [1, 2]
-    assert (await receiver.inbox.held.show(guest)).state is State.WAITING
-    with pytest.raises(NotHeld):
+    assert (await receiver.inbox.parked.show(guest)).state is State.WAITING
+    with pytest.raises(NotParked):
         await receiver.inbox.discard(guest, reason="impatience", by="operator")
     receiver.refuses.clear()
     await eventually(receiver.inbox.retry_waiting)
@@ -123,9 +123,9 @@ async def test_i8_waiting_is_tried_again_later_and_later(sender: Sender, receive
     guest = uuid4()
     receiver.refuses["registered"] = FeedUnavailable()
     await receiver.inbox.receive((await sender.happens(guest, "registered"))[0])
-    first = await receiver.inbox.held.show(guest)
+    first = await receiver.inbox.parked.show(guest)
     await eventually(lambda: _attempts(receiver, 2))
-    second = await receiver.inbox.held.show(guest)
+    second = await receiver.inbox.parked.show(guest)
     assert second.since == first.since
     assert second.next_try > first.next_try
     assert await receiver.inbox.retry_waiting() == 0
@@ -140,7 +140,7 @@ async def test_i8_what_cannot_be_handled_parks_that_guest_only(sender: Sender, r
         await receiver.inbox.receive(message)
     assert await receiver.effects(guest) == [1]
     assert await receiver.effects(other) == [1]
-    held = await receiver.inbox.held.show(guest)
+    held = await receiver.inbox.parked.show(guest)
     assert (held.state, held.reason, held.messages) == (State.PARKED, "ValueError: cannot be", 2)
     assert await receiver.inbox.retry_waiting() == 0
 
@@ -163,11 +163,11 @@ async def test_i8_an_operator_retries_and_all_come_in_order(sender: Sender, rece
     for message in reversed(await sender.happens(guest, "registered", "expired", "reregistered")):
         await receiver.inbox.receive(message)
     assert not await receiver.inbox.retry_parked(guest)
-    assert (await receiver.inbox.held.show(guest)).attempts == 2
+    assert (await receiver.inbox.parked.show(guest)).attempts == 2
     receiver.refuses.clear()
     assert await receiver.inbox.retry_parked(guest)
     assert await receiver.effects(guest) == [1, 2, 3]
-    with pytest.raises(NotHeld):
+    with pytest.raises(NotParked):
         await receiver.inbox.retry_parked(guest)
 
 
@@ -188,7 +188,7 @@ async def test_i8_an_operator_discards_and_the_inbox_moves_past(sender: Sender, 
         "nonsense",
         "operator-anna",
     )
-    with pytest.raises(NotHeld):
+    with pytest.raises(NotParked):
         await receiver.inbox.discard(guest, reason="again", by="operator-anna")
 
 
@@ -198,7 +198,7 @@ async def test_i8_a_known_version_with_another_id_is_diverged(sender: Sender, re
     for message in messages:
         await receiver.inbox.receive(message)
     await receiver.inbox.receive(replace(messages[0], id=uuid4()))
-    held = await receiver.inbox.held.show(guest)
+    held = await receiver.inbox.parked.show(guest)
     assert held.state is State.DIVERGED
     await receiver.inbox.receive((await sender.happens(guest, "reregistered"))[0])
     assert not await receiver.inbox.retry_parked(guest)
@@ -213,7 +213,7 @@ async def test_i8_a_message_that_the_feed_tells_otherwise_is_diverged(
     guest = uuid4()
     messages = await sender.happens(guest, "registered", "expired")
     await receiver.inbox.receive(replace(messages[1], id=uuid4()))
-    assert (await receiver.inbox.held.show(guest)).state is State.DIVERGED
+    assert (await receiver.inbox.parked.show(guest)).state is State.DIVERGED
     assert await receiver.inbox.discard(guest, reason="forged", by="operator")
     for message in messages:
         await receiver.inbox.receive(message)
@@ -224,12 +224,12 @@ async def test_i8_a_version_that_the_feed_does_not_know_parks(sender: Sender, re
     guest = uuid4()
     (message,) = await sender.happens(guest, "registered")
     await receiver.inbox.receive(replace(message, stream_version=3, id=uuid4()))
-    held = await receiver.inbox.held.show(guest)
+    held = await receiver.inbox.parked.show(guest)
     assert (held.state, held.reason.partition(":")[0]) == (State.PARKED, "MissingVersion")
     assert await receiver.inbox.discard(guest, reason="lost", by="operator")
     await receiver.inbox.receive(message)
     assert await receiver.effects(guest) == []
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def test_i5_apply_now_is_the_same_code_and_one_effect(sender: Sender, receiver: Receiver) -> None:
@@ -252,7 +252,7 @@ async def test_i5_apply_now_beside_the_queue_in_other_processes(sender: Sender, 
         *(receiver.another_process().inbox.receive(message) for message in messages),
     )
     assert await receiver.effects(guest) == [1, 2, 3, 4, 5]
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def test_i5_apply_now_tries_the_parked_again_and_success_unparks(
@@ -264,11 +264,11 @@ async def test_i5_apply_now_tries_the_parked_again_and_success_unparks(
     await receiver.inbox.receive(messages[0])
     with pytest.raises(CannotApply, match="cannot be"):
         await receiver.inbox.apply_now(guest, messages)
-    assert (await receiver.inbox.held.show(guest)).attempts == 1
+    assert (await receiver.inbox.parked.show(guest)).attempts == 1
     receiver.refuses.clear()
     await receiver.inbox.apply_now(guest, messages)
     assert await receiver.effects(guest) == [1, 2]
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def test_i4_apply_now_never_parks(sender: Sender, receiver: Receiver) -> None:
@@ -276,7 +276,7 @@ async def test_i4_apply_now_never_parks(sender: Sender, receiver: Receiver) -> N
     receiver.refuses["registered"] = ValueError("cannot be")
     with pytest.raises(CannotApply):
         await receiver.inbox.apply_now(guest, await sender.happens(guest, "registered"))
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def test_nothing_is_lost_when_a_guest_is_let_go_while_a_message_gets_in_line(
@@ -296,13 +296,13 @@ async def test_nothing_is_lost_when_a_guest_is_let_go_while_a_message_gets_in_li
     await receiver.all_through(guests, 5)
     for guest in guests:
         assert await receiver.effects(guest) == [1, 2, 3, 4, 5]
-    assert await receiver.inbox.held.overview() == []
+    assert await receiver.inbox.parked.overview() == []
 
 
 async def _nobody_is_held(receiver: Receiver) -> bool:
-    return not await receiver.inbox.held.overview()
+    return not await receiver.inbox.parked.overview()
 
 
 async def _attempts(receiver: Receiver, count: int) -> bool:
     await receiver.inbox.retry_waiting()
-    return any(held.attempts == count for held in await receiver.inbox.held.overview())
+    return any(held.attempts == count for held in await receiver.inbox.parked.overview())

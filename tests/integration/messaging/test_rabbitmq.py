@@ -199,7 +199,7 @@ async def _checkpoint_is(receiver: Receiver, position: int) -> bool:
 
 
 async def _are_held(receiver: Receiver, count: int) -> bool:
-    return len(await receiver.inbox.held.overview()) == count
+    return len(await receiver.inbox.parked.overview()) == count
 
 
 async def _queues_are_empty(amqp_url: str) -> bool:

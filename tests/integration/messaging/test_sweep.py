@@ -6,24 +6,24 @@ from uuid import uuid4
 import pytest
 
 from shared.messaging.errors import FeedUnavailable
-from shared.messaging.feed_poller import TASK, Sweep
+from shared.messaging.feed_poller import TASK, FeedPoller
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running
 
 
 @pytest.fixture
-def sweep(sender: Sender, receiver: Receiver) -> Sweep:
+def poller(sender: Sender, receiver: Receiver) -> FeedPoller:
     """The feed transport: no rest, long-polling."""
-    return Sweep(sender, receiver.inbox, Leases(receiver.pool), interval=0, wait=25)
+    return FeedPoller(sender, receiver.inbox, Leases(receiver.pool), interval=0, wait=25)
 
 
 async def test_i8_a_lost_last_message_is_found(sender: Sender, receiver: Receiver) -> None:
     guest = uuid4()
     messages = await sender.happens(guest, "registered", "expired")
     await receiver.inbox.receive(messages[0])
-    sweep = Sweep(sender, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
-    async with running(sweep.run()):
+    poller = FeedPoller(sender, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
+    async with running(poller.run()):
         await eventually(lambda: receiver.all_through([guest], 2))
         await sender.happens(guest, "reregistered")
         await eventually(lambda: receiver.all_through([guest], 3))
@@ -31,10 +31,10 @@ async def test_i8_a_lost_last_message_is_found(sender: Sender, receiver: Receive
 
 
 async def test_the_feed_is_a_transport_that_wakes_at_once(
-    sender: Sender, receiver: Receiver, sweep: Sweep
+    sender: Sender, receiver: Receiver, poller: FeedPoller
 ) -> None:
     guests = [uuid4() for _ in range(30)]
-    async with running(sweep.run()):
+    async with running(poller.run()):
         for guest in guests:
             await sender.happens(guest, "registered")
         await sender.happens(guests[0], SECRET_TOPIC)
@@ -48,27 +48,27 @@ async def test_the_feed_is_a_transport_that_wakes_at_once(
 
 
 async def test_the_sweep_goes_on_after_the_feed_was_away(
-    sender: Sender, receiver: Receiver, sweep: Sweep
+    sender: Sender, receiver: Receiver, poller: FeedPoller
 ) -> None:
     guest = uuid4()
     await sender.happens(guest, "registered")
     sender.unplugged = True
-    async with running(sweep.run()):
+    async with running(poller.run()):
         await eventually(lambda: sender.asked >= 2)
         sender.unplugged = False
         await eventually(lambda: receiver.all_through([guest], 1))
 
 
 async def test_the_checkpoint_moves_only_over_what_was_durably_dealt_with(
-    sender: Sender, receiver: Receiver, sweep: Sweep
+    sender: Sender, receiver: Receiver, poller: FeedPoller
 ) -> None:
     parked, waiting, well = uuid4(), uuid4(), uuid4()
     receiver.refuses = {"bad": ValueError("cannot be"), "early": FeedUnavailable("directory")}
     for guest, what in ((parked, "bad"), (waiting, "early"), (well, "registered")):
         await sender.happens(guest, what)
-    async with running(sweep.run()):
+    async with running(poller.run()):
         await eventually(lambda: _checkpoint_is(receiver, 3))
-    held = {guest.guest_id: guest.messages for guest in await receiver.inbox.held.overview()}
+    held = {guest.guest_id: guest.messages for guest in await receiver.inbox.parked.overview()}
     assert held == {parked: 1, waiting: 1}
     assert await receiver.effects(well) == [1]
 
@@ -76,10 +76,10 @@ async def test_the_checkpoint_moves_only_over_what_was_durably_dealt_with(
 async def test_two_sweeping_processes_have_one_leader(sender: Sender, receiver: Receiver) -> None:
     guests = [uuid4() for _ in range(10)]
     sweeps = [
-        Sweep(sender, inbox, Leases(receiver.pool), interval=0, wait=1)
+        FeedPoller(sender, inbox, Leases(receiver.pool), interval=0, wait=1)
         for inbox in (receiver.inbox, receiver.another_process().inbox)
     ]
-    async with running(*(sweep.run() for sweep in sweeps)):
+    async with running(*(poller.run() for poller in sweeps)):
         for guest in guests:
             await sender.happens(guest, "registered", "expired")
         await eventually(lambda: receiver.all_through(guests, 2))

@@ -28,7 +28,7 @@ async def registered_on(day: date, settings: Settings) -> UUID:
     replaced = Replacements(home_libraries=home, clock=SetClock(on_day(day)))
     async with open_service(settings, replaced) as service:
         context = Context("1001", Metadata("clerk", uuid4()))
-        return (await register_guest(registering(), context, service.registration)).guest_id
+        return (await register_guest(registering(), context, service.deps)).guest_id
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import MasterKeys, Metadata, PostgresDataKeys
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 from tests.support.eventually import eventually
 from tests.support.registration import Desk, member, on_day
 
@@ -36,7 +36,7 @@ ROUNDS = 12
 
 
 async def erase(desk: Desk, guest_id: UUID) -> None:
-    await erase_personal_data(guest_id, OPERATOR, desk.registration)
+    await erase_personal_data(guest_id, OPERATOR, desk.deps)
 
 
 async def after(turns: int, work: Awaitable[Any]) -> Any:
@@ -58,9 +58,9 @@ async def nothing_is_left(guest_id: UUID, desk: Desk, pool: asyncpg.Pool) -> Non
     for table, column in {**TABLES, "term_checks": "guest_id"}.items():
         query = f"SELECT count(*) FROM {table} WHERE {column} = $1"  # noqa: S608
         assert await pool.fetchval(query, guest_id) == 0, table
-    guest = await desk.registration.store.load(Guest, guest_id)
+    guest = await desk.deps.store.load(Guest, guest_id)
     assert guest.state.status == "erased"
-    topics = [event.topic for event in await desk.log.stream(guest_id)]
+    topics = [event.event_type for event in await desk.log.stream(guest_id)]
     assert topics.index("registration.personal-data-erased") == len(topics) - 1
 
 
@@ -88,10 +88,10 @@ async def test_r19_erased_and_reregistered_at_once_is_erased(desks: Desks, pool:
         for desk in desks:
             desk.clock.moment += timedelta(days=1)
         here.says(CANCELLED)
-        await check_term(guest_id, here.context(), here.registration)
+        await check_term(guest_id, here.context(), here.deps)
         here.says(member())
         command = ReregisterGuest(guest_id, "04", NewLoginAccount("jan.jansen", "jan@example.org"))
-        again = reregister_guest(command, there.context(), there.registration)
+        again = reregister_guest(command, there.context(), there.deps)
         [_, outcome] = await at_once(after(turns % 4, erase(here, guest_id)), after(turns, again))
         assert not isinstance(outcome, HomePatronNotFound)
         await nothing_is_left(guest_id, here, pool)
@@ -102,7 +102,7 @@ async def test_r19_erased_and_linked_at_once_is_erased(desks: Desks, pool: async
     for turns in range(ROUNDS):
         guest_id = await here.register()
         choice = NewLoginAccount("jan.jansen", "jan@example.org")
-        link = request_account_link(guest_id, choice, there.context(), there.registration)
+        link = request_account_link(guest_id, choice, there.context(), there.deps)
         [_, outcome] = await at_once(erase(here, guest_id), after(turns, link))
         assert not isinstance(outcome, RuleBroken) or isinstance(outcome, GuestErased)
         await nothing_is_left(guest_id, here, pool)
@@ -116,7 +116,7 @@ async def test_r19_erased_and_checked_at_once_leaves_no_check_and_no_new_number(
         here.says(member())
         guest_id = await here.register()
         there.says(member(f"099020{turns:04}"))
-        check = check_term(guest_id, there.context(), there.registration)
+        check = check_term(guest_id, there.context(), there.deps)
         await at_once(erase(here, guest_id), after(turns, check))
         await nothing_is_left(guest_id, here, pool)
 
@@ -146,7 +146,7 @@ async def test_r19_a_check_on_its_way_is_waited_for_and_one_that_comes_later_is_
 async def test_r19_wrapping_keys_anew_never_brings_one_back(desk: Desk, pool: asyncpg.Pool) -> None:
     """The key is read, erased by another, and only then written."""
     old, new = os.urandom(32), os.urandom(32)
-    _, row = MasterKeys([old]).mint(subject_id := uuid4())
+    _, row = MasterKeys([old]).create(subject_id := uuid4())
     await desk.log.append([], [row])
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("INSERT INTO erasures (subject_id) VALUES ($1)", subject_id)

@@ -53,18 +53,18 @@ async def test_the_life_of_a_guest_in_postgresql(desk: Desk) -> None:
     guest_id = await desk.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
     desk.clock.moment = on_day(date(2025, 9, 15))
     desk.says(CANCELLED)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     assert (await desk.show(guest_id)).header == "Ongeldig  Opgezegd, reden overig"
     desk.says(member())
     command = ReregisterGuest(guest_id, "04", ExistingAccount("acc-jan"))
     desk.clock.moment += timedelta(minutes=1)
-    await reregister_guest(command, desk.context(), desk.registration)
+    await reregister_guest(command, desk.context(), desk.deps)
     guest = await desk.show(guest_id)
     assert (guest.status, guest.home.verdict, guest.lending_strips) == ("valid", "valid", 125)
     assert guest.details == member().details
     desk.says(Unavailable("down"))
     desk.clock.moment += timedelta(days=1)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     assert (await desk.show(guest_id)).term.stale
 
 
@@ -83,10 +83,10 @@ async def test_a6_what_was_acknowledged_at_one_counter_is_told_by_the_other(
     desks: tuple[Desk, Desk], query: Query
 ) -> None:
     here, there = desks
-    person = person_ref(here.registration.person_ref_key, GRONINGEN, CARD)
-    assert await list_registrations(query(person), there.registration, there.feed) == []
+    person = person_ref(here.deps.person_ref_key, GRONINGEN, CARD)
+    assert await list_registrations(query(person), there.deps, there.feed) == []
     guest_id = await here.register(account=ExistingAccount("acc-jan"))
-    [found] = await list_registrations(query(person), there.registration, there.feed)
+    [found] = await list_registrations(query(person), there.deps, there.feed)
     assert found.guest_id == guest_id
     assert found.messages[0].data["login_account"] == {"choice": "existing", "account_id": "acc-jan"}
 

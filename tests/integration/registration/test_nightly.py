@@ -9,9 +9,9 @@ from uuid import uuid4
 import pytest
 
 from registration.application.dependencies import Context, TermCheck
-from registration.application.nightly_check import TASK, run_night
+from registration.application.nightly_check import TASK, run_nightly_check
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
-from registration.domain.term_check import Night
+from registration.domain.term_check import NightlyCheck
 from registration.domain.verdict import (
     UNREADABLE,
     NotFound,
@@ -152,8 +152,8 @@ async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(libr
     await pool.execute(page.format("sealed_card = sealed_card || 'x'"), broken)
     await pool.execute(page.format("organisation = 'nobody'"), guest_id)
 
-    report = await run_night(
-        Night(TOMORROW), "operator", library.service.nights, Leases(pool), library.service.registration
+    report = await run_nightly_check(
+        NightlyCheck(TOMORROW), "operator", library.service.nightly_checks, Leases(pool), library.service.deps
     )
 
     assert report is not None
@@ -196,7 +196,7 @@ async def test_r14_who_registers_again_amid_the_question_keeps_what_home_said_la
             await client.post(f"/v1/guests/{guest_id}/home-check")
         library.counter.member("1")
         command = ReregisterGuest(guest_id, "04", None)
-        await reregister_guest(command, context, library.service.registration)
+        await reregister_guest(command, context, library.service.deps)
         return ended
 
     library.home.before = expires_and_comes_back
@@ -209,12 +209,12 @@ async def test_r19_who_was_erased_is_not_asked_about(library: NightCounter) -> N
     await library.at(on_day(TOMORROW))
     async with library.counter.client(scope="operator") as client:
         assert (await client.delete(f"/v1/guests/{guest_id}/personal-data")).status_code == 204
-    await run_night(
-        Night(TOMORROW),
+    await run_nightly_check(
+        NightlyCheck(TOMORROW),
         "operator",
-        library.service.nights,
+        library.service.nightly_checks,
         Leases(library.service.pool),
-        library.service.registration,
+        library.service.deps,
     )
     assert library.home.asked == []
 
@@ -224,8 +224,8 @@ async def test_r12_two_runs_never_go_on_at_once(library: NightCounter) -> None:
     others = Leases(library.service.pool)
     assert await others.take(TASK) is not None
     await library.at(on_day(TOMORROW))
-    arguments = (library.service.nights, Leases(library.service.pool), library.service.registration)
-    assert await run_night(Night(TOMORROW), "operator", *arguments) is None
+    arguments = (library.service.nightly_checks, Leases(library.service.pool), library.service.deps)
+    assert await run_nightly_check(NightlyCheck(TOMORROW), "operator", *arguments) is None
     assert library.home.asked == []
 
 
@@ -235,7 +235,7 @@ async def test_a_check_at_the_counter_counts_for_the_night_but_not_in_its_report
     guest_id = await library.register("1")
     await library.at(on_day(TOMORROW))
     check = TermCheck("unavailable", on_day(TOMORROW), stale=True)
-    await library.service.registration.term_checks.record(guest_id, check)
+    await library.service.deps.term_checks.record(guest_id, check)
     library.counter.clock.moment += timedelta(minutes=1)
     report = await library.run_now()
     assert report.libraries[0].tally.asked == report.libraries[0].tally.confirmed == 1

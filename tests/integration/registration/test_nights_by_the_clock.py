@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from registration.application.nightly_check import run_when_it_is_night
+from registration.application.nightly_check import run_when_due
 from registration.domain.verdict import (
     Unavailable,
 )
@@ -35,16 +35,16 @@ async def test_r12_in_every_night_each_guest_is_asked_about_once(
     while moment < end:
         library.counter.clock.moment = moment
         before = len(library.home.asked)
-        await run_when_it_is_night(
-            starts_at, library.service.nights, Leases(library.service.pool), library.service.registration
+        await run_when_due(
+            starts_at, library.service.nightly_checks, Leases(library.service.pool), library.service.deps
         )
         asked_at += [moment] * (len(library.home.asked) - before)
         moment += timedelta(minutes=15)
     assert sorted(library.home.asked) == [(HOME, "1"), (HOME, "2")]
     assert len(set(asked_at)) == 1
-    report = await library.service.nights.last()
+    report = await library.service.nightly_checks.last()
     assert report is not None
-    assert (report.night.day, report.is_complete) == (day, True)
+    assert (report.nightly.day, report.is_complete) == (day, True)
 
 
 async def test_r12_until_the_morning_the_silent_are_asked_again_and_then_no_more(
@@ -55,11 +55,11 @@ async def test_r12_until_the_morning_the_silent_are_asked_again_and_then_no_more
     await library.at(datetime.combine(TOMORROW, time(0), UTC))
     for minutes in range(0, 12 * 60, 5):
         library.counter.clock.moment = datetime.combine(TOMORROW, time(0), UTC) + timedelta(minutes=minutes)
-        await run_when_it_is_night(
-            time(2, 30), library.service.nights, Leases(library.service.pool), library.service.registration
+        await run_when_due(
+            time(2, 30), library.service.nightly_checks, Leases(library.service.pool), library.service.deps
         )
     # 00:30 to 05:00 UTC, a quarter of an hour apart, each time with its second chance
     assert len(library.home.asked) == 2 * 18
-    report = await library.service.nights.last()
+    report = await library.service.nightly_checks.last()
     assert report is not None
     assert (report.libraries[0].tally.asked, report.libraries[0].tally.failed) == (1, 1)

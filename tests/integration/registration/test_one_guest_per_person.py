@@ -85,7 +85,7 @@ async def test_r21_registering_afresh_at_two_counters_gives_one_event(
     desks: Desks, pool: asyncpg.Pool
 ) -> None:
     guest_id = await desks[0].register()
-    await deregister_guest(guest_id, "vergissing", desks[0].context(), desks[0].registration)
+    await deregister_guest(guest_id, "vergissing", desks[0].context(), desks[0].deps)
     outcomes = await asyncio.gather(
         *(desk.register() for _ in range(5) for desk in desks), return_exceptions=True
     )
@@ -96,19 +96,19 @@ async def test_r21_registering_afresh_at_two_counters_gives_one_event(
 
 async def test_a_conflict_on_the_commands_own_row_writes_nothing(desk: Desk, pool: asyncpg.Pool) -> None:
     first, second = keyed(desk), keyed(desk)
-    await register_guest(registering(), first, desk.registration)
+    await register_guest(registering(), first, desk.deps)
     other = "0990139313"
     desk.says(member(other), card=other)
     before = await counts(pool)
     with pytest.raises(SideRowConflict) as caught:
-        await register_guest(registering(other), second, desk.registration)
+        await register_guest(registering(other), second, desk.deps)
     assert caught.value.constraint == "idempotency_keys_pkey"
     assert await counts(pool) == before
 
 
 async def test_one_key_at_two_counters_at_once_registers_once(desks: Desks, pool: asyncpg.Pool) -> None:
     outcomes = await asyncio.gather(
-        *(register_guest(registering(), keyed(desk), desk.registration) for desk in desks for _ in range(3)),
+        *(register_guest(registering(), keyed(desk), desk.deps) for desk in desks for _ in range(3)),
         return_exceptions=True,
     )
     refused = [outcome for outcome in outcomes if isinstance(outcome, AlreadyRegistered | SideRowConflict)]

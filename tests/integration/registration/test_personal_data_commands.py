@@ -51,7 +51,7 @@ def guest_id(settings: Settings) -> UUID:
         home.answers(HOME, CARD, member())
         wish = NewLoginAccount("jan.nieuw", "jan@example.org")
         async with open_service(settings, Replacements(home_libraries=home)) as service:
-            return (await register_guest(registering(CARD, wish), CLERK, service.registration)).guest_id
+            return (await register_guest(registering(CARD, wish), CLERK, service.deps)).guest_id
 
     return asyncio.run(register())
 
@@ -99,7 +99,7 @@ def test_r19_after_the_erasure_nothing_is_held(guest_id: UUID, capsys: pytest.Ca
 def status_of(guest_id: UUID, settings: Settings) -> str:
     async def read() -> str:
         async with open_service(settings) as service:
-            guest = await service.registration.store.load(Guest, guest_id)
+            guest = await service.deps.store.load(Guest, guest_id)
             return guest.state.status.value
 
     return asyncio.run(read())
@@ -161,13 +161,13 @@ async def test_r19_the_worker_applies_the_ledger_at_its_start(settings: Settings
     home = WatchedHomeLibraries()
     home.answers(HOME, CARD, member())
     async with open_service(settings, Replacements(home_libraries=home)) as service:
-        registration = service.registration
-        erased = (await register_guest(registering(), CLERK, registration)).guest_id
-        await registration.erasure_ledger.note([erased])
+        deps = service.deps
+        erased = (await register_guest(registering(), CLERK, deps)).guest_id
+        await deps.erasure_ledger.note([erased])
         working = asyncio.ensure_future(worker_tasks(service)["erasures"]())
         await eventually(lambda: service.log.erased([erased]))
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
-        assert await registration.data_keys.get(erased) is None
-        again = await erase_personal_data(erased, CLERK.metadata, registration)
+        assert await deps.data_keys.get(erased) is None
+        again = await erase_personal_data(erased, CLERK.metadata, deps)
         assert again.position == await service.log.position()

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from registration.application.apply_retention import forget_ended_guests
+from registration.application.apply_retention import apply_retention
 from registration.application.show_guest import show_guest
 from registration.bootstrap import view_source, worker_tasks
 from registration.read_models import ended_guests
@@ -49,12 +49,12 @@ async def view_catches_up(counter: Counter) -> None:
 async def forget(counter: Counter, today: date) -> int:
     counter.clock.moment = on_day(today)
     service = counter.service
-    return await forget_ended_guests(KEPT, EndedGuests(service.pool), service.registration)
+    return await apply_retention(KEPT, EndedGuests(service.pool), service.deps)
 
 
 async def status(counter: Counter, guest_id: UUID) -> tuple[str, bool]:
     """How the guest stands, and whether anything personal is shown."""
-    shown = await show_guest(guest_id, "1001", counter.service.registration)
+    shown = await show_guest(guest_id, "1001", counter.service.deps)
     return shown.status, shown.details is not None
 
 
@@ -72,8 +72,8 @@ async def test_r19_who_ended_longer_ago_than_that_is_forgotten_and_nobody_else(
     assert await status(counter, ended) == ("erased", False)
     assert await status(counter, ended_later) == ("deregistered", True)
     assert await status(counter, running) == ("valid", True)
-    assert await counter.service.registration.data_keys.get(ended) is None
-    assert ended in await counter.service.registration.store.log.erasures()
+    assert await counter.service.deps.data_keys.get(ended) is None
+    assert ended in await counter.service.deps.store.log.erasures()
 
 
 async def test_r19_again_before_the_view_has_caught_up_erases_nobody_twice(counter: Counter) -> None:
@@ -107,7 +107,7 @@ async def test_r18_r19_records_that_were_merged_go_with_their_guest(counter: Cou
     await deregister(counter, survivor)
     await view_catches_up(counter)
     assert await forget(counter, DAY_AFTER + timedelta(days=KEPT + 1)) == 1
-    log = counter.service.registration.store.log
+    log = counter.service.deps.store.log
     assert set(await log.erased([survivor, other])) == {survivor, other}
 
 

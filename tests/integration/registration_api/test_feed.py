@@ -40,7 +40,7 @@ async def test_registrations_are_found_by_account_and_by_person_at_once(
     counter: Counter, clerk: httpx.AsyncClient, identity: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk, EXISTING)
-    person = person_ref(counter.service.registration.person_ref_key, HOME, CARD)
+    person = person_ref(counter.service.deps.person_ref_key, HOME, CARD)
 
     for query in (
         {"account_id": "acc-jan"},

@@ -11,7 +11,7 @@ import pytest
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import Directory
 from registration.application.check_term import open_guest
-from registration.application.dependencies import Context, Registration
+from registration.application.dependencies import Context, Dependencies
 from registration.application.show_guest import GuestView
 from registration.bootstrap import http_app
 from registration.domain.verdict import Reason, Refused
@@ -39,8 +39,8 @@ async def over_sip2(counter: Counter, host: Sip2Host) -> AsyncIterator[Counter]:
     libraries = home_libraries(
         Directory({HOME: library(port=host.port, connect_seconds=30, answer_seconds=30)}, {}, {})
     )
-    registration = replace(counter.service.registration, home_libraries=libraries)
-    service = replace(counter.service, registration=registration)
+    deps = replace(counter.service.deps, home_libraries=libraries)
+    service = replace(counter.service, deps=deps)
     yield replace(counter, service=service, app=http_app(service))
     await libraries.close()
 
@@ -76,14 +76,14 @@ async def test_r13_a_slow_home_shows_the_guest_as_it_was_and_stale(over_sip2: Co
 async def test_r13_opening_an_expired_guest_tells_whether_it_could_be_registered_again(
     over_sip2: Counter, host: Sip2Host, expired: str
 ) -> None:
-    registration = over_sip2.service.registration
+    deps = over_sip2.service.deps
     host.usually[b"63"] = checked(text_of("valid_no_end_known"))
-    shown = await _opened(expired, registration)
+    shown = await _opened(expired, deps)
     assert (shown.status, shown.home.verdict, shown.term.stale) == ("expired", "valid", False)
 
     host.usually[b"63"] = silence
     began = monotonic()
-    shown = await _opened(expired, registration)
+    shown = await _opened(expired, deps)
     assert monotonic() - began < TWO_SECONDS + LEEWAY
     assert (shown.status, shown.home.verdict, shown.term.stale) == ("expired", "unavailable", True)
 
@@ -92,9 +92,9 @@ async def test_r13_a_guest_that_is_not_expired_is_opened_without_asking_home(
     over_sip2: Counter, host: Sip2Host, clerk: httpx.AsyncClient
 ) -> None:
     guest_id = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
-    assert (await _opened(guest_id, over_sip2.service.registration)).status == "valid"
+    assert (await _opened(guest_id, over_sip2.service.deps)).status == "valid"
     assert host.received == []
 
 
-async def _opened(guest_id: str, registration: Registration) -> GuestView:
-    return await open_guest(UUID(guest_id), Context("1001", Metadata("clerk", uuid4())), registration)
+async def _opened(guest_id: str, deps: Dependencies) -> GuestView:
+    return await open_guest(UUID(guest_id), Context("1001", Metadata("clerk", uuid4())), deps)

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.event_log import DataKey, MasterKeys, SealBroken
+from shared.event_log import DataKey, DecryptionFailed, MasterKeys
 from shared.kernel.library_card import person_ref
 from shared.platform.secrets import MalformedKeyFile, read_key_file
 
@@ -22,36 +22,36 @@ def key() -> DataKey:
 
 
 def test_it_opens_with_its_key(key: DataKey) -> None:
-    assert key.open(key.seal(DETAILS)) == DETAILS
+    assert key.decrypt(key.encrypt(DETAILS)) == DETAILS
 
 
 def test_the_same_data_never_looks_the_same(key: DataKey) -> None:
-    assert key.seal(DETAILS) != key.seal(DETAILS)
+    assert key.encrypt(DETAILS) != key.encrypt(DETAILS)
 
 
 def test_another_key_does_not_open_it(key: DataKey) -> None:
-    with pytest.raises(SealBroken):
-        DataKey(GUEST, os.urandom(32)).open(key.seal(DETAILS))
+    with pytest.raises(DecryptionFailed):
+        DataKey(GUEST, os.urandom(32)).decrypt(key.encrypt(DETAILS))
 
 
 def test_the_same_key_for_another_subject_does_not_open_it(key: DataKey) -> None:
     """The subject's id is the AAD: what was sealed for one guest cannot be passed off as another's."""
-    with pytest.raises(SealBroken):
-        DataKey(uuid4(), key.secret).open(key.seal(DETAILS))
+    with pytest.raises(DecryptionFailed):
+        DataKey(uuid4(), key.secret).decrypt(key.encrypt(DETAILS))
 
 
 @pytest.mark.parametrize("place", [0, 12, -1])
 def test_changed_data_does_not_open(key: DataKey, place: int) -> None:
-    sealed = bytearray(key.seal(DETAILS))
+    sealed = bytearray(key.encrypt(DETAILS))
     sealed[place] ^= 1
 
-    with pytest.raises(SealBroken):
-        key.open(bytes(sealed))
+    with pytest.raises(DecryptionFailed):
+        key.decrypt(bytes(sealed))
 
 
 def test_nothing_at_all_does_not_open(key: DataKey) -> None:
-    with pytest.raises(SealBroken):
-        key.open(b"")
+    with pytest.raises(DecryptionFailed):
+        key.decrypt(b"")
 
 
 def test_a_key_does_not_show_in_a_log(key: DataKey) -> None:
@@ -60,7 +60,7 @@ def test_a_key_does_not_show_in_a_log(key: DataKey) -> None:
 
 def test_a_master_key_can_be_replaced() -> None:
     old, new = os.urandom(32), os.urandom(32)
-    key, row = MasterKeys([old]).mint(GUEST)
+    key, row = MasterKeys([old]).create(GUEST)
     wrapped = row.values["wrapped"]
     assert isinstance(wrapped, bytes)
 
@@ -70,15 +70,15 @@ def test_a_master_key_can_be_replaced() -> None:
     assert not both.is_newest(wrapped)
     assert both.is_newest(both.wrap(key))
     assert MasterKeys([new]).unwrap(GUEST, both.wrap(key)) == key
-    with pytest.raises(SealBroken, match="master key"):
+    with pytest.raises(DecryptionFailed, match="master key"):
         MasterKeys([new]).unwrap(GUEST, wrapped)
 
 
 def test_a_wrapped_key_belongs_to_its_subject() -> None:
     master = MasterKeys([os.urandom(32)])
-    key, _ = master.mint(GUEST)
+    key, _ = master.create(GUEST)
 
-    with pytest.raises(SealBroken):
+    with pytest.raises(DecryptionFailed):
         master.unwrap(uuid4(), master.wrap(key))
 
 
@@ -86,7 +86,7 @@ def test_a_key_file_has_the_newest_key_first(tmp_path: Path) -> None:
     new, old = os.urandom(32), os.urandom(32)
     path = tmp_path / "master.keys"
     path.write_bytes(base64.b64encode(new) + b"\n\n" + base64.b64encode(old) + b"\n")
-    key, row = MasterKeys([new]).mint(GUEST)
+    key, row = MasterKeys([new]).create(GUEST)
 
     assert read_key_file(path) == [new, old]
     assert isinstance(row.values["wrapped"], bytes)

@@ -4,12 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from registration.adapters.card_prefixes import (
-    PrefixFileMistake,
-    packaged_prefixes,
-    read_prefix_file,
-    read_prefixes,
-)
+from registration.adapters.card_prefixes import packaged_prefixes, read_prefix_file, read_prefixes
+from shared.kernel.errors import ConfigurationError
 
 HEADER = "organisation_code,organisation,isil,updated_on,card_prefixes\n"
 GOOD = "F,Bibliotheekservice Fryslân,NL-083424,2025-06-19,1901 8447\n"
@@ -54,7 +50,7 @@ def test_r2_a_line_is_a_library_with_its_prefixes() -> None:
     ],
 )
 def test_r2_a_mistake_is_told_by_its_line(text: str, told: str) -> None:
-    with pytest.raises(PrefixFileMistake) as mistake:
+    with pytest.raises(ConfigurationError) as mistake:
         read_prefixes(text)
     assert told in str(mistake.value)
 
@@ -62,7 +58,7 @@ def test_r2_a_mistake_is_told_by_its_line(text: str, told: str) -> None:
 def test_r2_a_file_that_is_not_utf8_is_told_by_its_line(tmp_path: Path) -> None:
     file = tmp_path / "prefixes.csv"
     file.write_bytes((HEADER + GOOD).encode("latin-1"))
-    with pytest.raises(PrefixFileMistake, match="line 2: save the file as UTF-8"):
+    with pytest.raises(ConfigurationError, match="line 2: save the file as UTF-8"):
         read_prefix_file(file)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
-from registration.adapters.home_library.settings import DirectoryMistake, load_directory, read_directory
+from registration.adapters.home_library.settings import load_directory, read_directory
+from shared.kernel.errors import ConfigurationError
 
 ENVIRONMENT = {"HOME_USER": "gast", "HOME_PASSWORD": "geheim"}
 LIBRARY = """
@@ -104,7 +105,7 @@ def test_the_local_stack_has_a_directory() -> None:
 def test_a_mistake_names_the_key_and_what_is_allowed(line: str, told: str) -> None:
     key = line.split(" =", maxsplit=1)[0]
     kept = "\n".join(known for known in LIBRARY.splitlines() if not known.startswith(f"{key} ="))
-    with pytest.raises(DirectoryMistake) as mistake:
+    with pytest.raises(ConfigurationError) as mistake:
         read_directory(f"{kept}\n{line}\n", ENVIRONMENT)
     assert told in str(mistake.value)
 
@@ -127,21 +128,21 @@ def test_a_mistake_names_the_key_and_what_is_allowed(line: str, told: str) -> No
     ],
 )
 def test_a_mistake_in_the_whole_is_told(text: str, told: str) -> None:
-    with pytest.raises(DirectoryMistake) as mistake:
+    with pytest.raises(ConfigurationError) as mistake:
         read_directory(text, ENVIRONMENT)
     assert told in str(mistake.value)
 
 
 def test_a_credential_that_could_break_a_message_is_refused() -> None:
-    with pytest.raises(DirectoryMistake, match="HOME_USER must not hold"):
+    with pytest.raises(ConfigurationError, match="HOME_USER must not hold"):
         read_directory(LIBRARY, ENVIRONMENT | {"HOME_USER": "a|COb"})
 
 
 def test_a_credential_that_the_encoding_cannot_write_is_refused() -> None:
-    with pytest.raises(DirectoryMistake, match="HOME_PASSWORD must be text that cp850 can write"):
+    with pytest.raises(ConfigurationError, match="HOME_PASSWORD must be text that cp850 can write"):
         read_directory(LIBRARY, ENVIRONMENT | {"HOME_PASSWORD": "€"})
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DirectoryMistake, match=r"libraries\.toml: No such file"):
+    with pytest.raises(ConfigurationError, match=r"libraries\.toml: No such file"):
         load_directory(tmp_path / "libraries.toml", {})

@@ -13,7 +13,7 @@ from identity.application.dependencies import BeingErased, Context
 from identity.application.erase_guest import apply_erasures
 from identity.application.find_login_account import find_login_account
 from identity.application.open_login_account import OpenLoginAccount, open_login_account
-from identity.application.repository import details_of, own_account
+from identity.application.repository import details_of, find_account
 from identity.application.show_login_account import show_login_account
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink, Linked
@@ -44,7 +44,7 @@ async def erase(house: House, guest: UUID) -> None:
 
 
 async def key_of(house: House, account_id: str) -> object:
-    return await house.identity.data_keys.get(login_account_stream(account_id))
+    return await house.deps.data_keys.get(login_account_stream(account_id))
 
 
 async def test_i9_the_account_of_an_erased_guest_goes_with_its_key_and_username(house: House) -> None:
@@ -52,17 +52,17 @@ async def test_i9_the_account_of_an_erased_guest_goes_with_its_key_and_username(
     assert await key_of(house, "acc-new") is not None
     await erase(house, guest)
     link = await house.link(guest)
-    assert (link.answer, link.erased, link.registered, link.standing.ends_on) == (None, True, False, None)
+    assert (link.answer, link.erased, link.registered, link.guest_status.ends_on) == (None, True, False, None)
     assert await key_of(house, "acc-new") is None
     assert house.log.rows("usernames") == []
-    assert await own_account("acc-new", house.identity) is None
+    assert await find_account("acc-new", house.deps) is None
     assert await house.log.erased([guest, login_account_stream("acc-new")]) == {
         guest,
         login_account_stream("acc-new"),
     }
     with pytest.raises(AccountNotFound):
-        await show_login_account("acc-new", house.identity)
-    assert await find_login_account("kees", HOME_ISIL, house.identity) is None
+        await show_login_account("acc-new", house.deps)
+    assert await find_login_account("kees", HOME_ISIL, house.deps) is None
 
 
 async def test_i9_identitys_own_messages_of_the_guest_say_erased(house: House) -> None:
@@ -87,18 +87,18 @@ async def test_i9_an_account_that_another_guest_still_uses_stays(house: House) -
     await erase(house, guest)
     account = await house.account("jan")
     assert list(account.guests) == [elsewhere]
-    assert await details_of(account, house.identity) == account_details("jan")
+    assert await details_of(account, house.deps) == account_details("jan")
     assert (await house.logs_in("jan", "3003")).guest is not None
 
     await erase(house, elsewhere)
-    assert await own_account("acc-jan", house.identity) is None
+    assert await find_account("acc-jan", house.deps) is None
 
 
 async def test_i9_an_account_opened_for_the_guest_and_taken_off_again_goes_too(house: House) -> None:
     guest = await opened_anew(house)
     house.counter.happens(guest, "login-account-unlinked.v1", reason="vergissing")
     await erase(house, guest)
-    assert await own_account("acc-new", house.identity) is None
+    assert await find_account("acc-new", house.deps) is None
     assert await key_of(house, "acc-new") is None
 
 
@@ -108,7 +108,7 @@ async def test_i9_a_parents_account_that_was_taken_off_a_child_stays(house: Hous
     await house.deliver_all(child)
     await erase(house, child)
     assert (await house.account("jan")).guests == {}
-    assert await details_of(await house.account("jan"), house.identity) == account_details("jan")
+    assert await details_of(await house.account("jan"), house.deps) == account_details("jan")
 
 
 async def test_i9_a_login_after_the_erasure_is_decided_from_scratch(house: House) -> None:
@@ -122,7 +122,7 @@ async def test_i9_a_login_after_the_erasure_is_decided_from_scratch(house: House
     assert after.actor_id != before.actor_id
     account = await house.account("jan")
     assert account.id != login_account_stream("acc-jan")
-    assert await details_of(account, house.identity) == account_details("jan")
+    assert await details_of(account, house.deps) == account_details("jan")
     assert await key_of(house, "acc-jan") is None
     assert not (await house.logs_in("jan")).first_login
 
@@ -141,7 +141,7 @@ async def test_i9_who_comes_back_and_is_erased_again_is_gone_again(house: House)
         assert isinstance((await house.link(guest)).answer, Linked)
         assert (await house.logs_in("jan")).guest is not None
         await erase(house, guest)
-        assert await own_account("acc-jan", house.identity) is None
+        assert await find_account("acc-jan", house.deps) is None
     assert house.log.rows("data_keys") == []
     assert house.log.rows("usernames") == []
 
@@ -150,9 +150,9 @@ async def test_i9_an_account_may_be_opened_again_under_its_id_and_username(house
     guest = await opened_anew(house)
     await erase(house, guest)
     command = OpenLoginAccount("acc-new", "kees", "kees@example.org", HOME_ISIL, "0990")
-    opened = await open_login_account(command, Context(WISECAT), house.identity)
+    opened = await open_login_account(command, Context(WISECAT), house.deps)
     assert opened.account_stream != login_account_stream("acc-new")
-    assert (await show_login_account("acc-new", house.identity)).details is not None
+    assert (await show_login_account("acc-new", house.deps)).details is not None
 
 
 async def test_i9_news_of_a_new_registration_before_that_of_the_erasure_waits_for_it(house: House) -> None:
@@ -190,7 +190,7 @@ async def test_i9_however_much_was_heard_before_all_the_rest_applies_and_leaves_
         assert left == []
     link = await house.store.find(GuestLink, guest)
     assert link is None if heard == 0 else link is not None and link.erased
-    assert await own_account("acc-piet", house.identity) is None
+    assert await find_account("acc-piet", house.deps) is None
     with pytest.raises(AccountNotFound):
         await house.logs_in("new")
 
@@ -202,7 +202,7 @@ async def test_i9_a_message_from_before_that_comes_unflagged_ties_an_erased_gues
     await erase(house, guest)
     await house.deliver(house.counter.asks_link(guest, existing("piet")))
     assert (await house.link(guest)).answer is None
-    assert await own_account("acc-piet", house.identity) is None
+    assert await find_account("acc-piet", house.deps) is None
 
 
 async def test_i9_the_erasure_twice_has_one_effect(house: House) -> None:
@@ -214,10 +214,10 @@ async def test_i9_the_erasure_twice_has_one_effect(house: House) -> None:
 
 
 async def test_i9_what_was_erased_is_in_the_ledger(house: House, tmp_path: Path) -> None:
-    house.identity = replace(house.identity, erasure_ledger=ErasureLedger(tmp_path / "ledger.jsonl"))
+    house.deps = replace(house.deps, erasure_ledger=ErasureLedger(tmp_path / "ledger.jsonl"))
     guest = await opened_anew(house)
     await erase(house, guest)
-    subjects = await house.identity.erasure_ledger.subjects()
+    subjects = await house.deps.erasure_ledger.subjects()
     assert set(subjects) == {guest, login_account_stream("acc-new")}
 
 
@@ -225,16 +225,16 @@ async def test_i9_what_was_erased_is_in_the_ledger(house: House, tmp_path: Path)
 async def test_i9_the_ledger_erases_again_what_a_restored_backup_brought_back(
     house: House, tmp_path: Path, linked: bool
 ) -> None:
-    house.identity = replace(house.identity, erasure_ledger=ErasureLedger(tmp_path / "ledger.jsonl"))
+    house.deps = replace(house.deps, erasure_ledger=ErasureLedger(tmp_path / "ledger.jsonl"))
     guest = await opened_anew(house)
     if not linked:
         house.counter.happens(guest, "login-account-unlinked.v1", reason="vergissing")
         await house.deliver_all(guest)
-    await house.identity.erasure_ledger.note([guest, login_account_stream("acc-new"), uuid4()])
-    counts = [await apply_erasures(WISECAT, house.identity) for _ in range(2)]
+    await house.deps.erasure_ledger.note([guest, login_account_stream("acc-new"), uuid4()])
+    counts = [await apply_erasures(WISECAT, house.deps) for _ in range(2)]
     assert counts[1] == 0
     assert (await house.link(guest)).erased
-    assert await own_account("acc-new", house.identity) is None
+    assert await find_account("acc-new", house.deps) is None
     assert house.log.rows("data_keys") == house.log.rows("usernames") == []
     house.counter.erases(guest)
     await house.deliver_all(guest)  # registration tells it once more
@@ -246,7 +246,7 @@ async def test_i9_an_account_whose_key_alone_is_gone_still_logs_in(house: House)
     await house.deliver_all(guest)
     await house.log.append([], [erasure_row(login_account_stream("acc-jan"))])
     assert (await house.logs_in("jan")).guest is not None
-    assert (await show_login_account("acc-jan", house.identity)).details is None
+    assert (await show_login_account("acc-jan", house.deps)).details is None
 
 
 async def test_i9_erased_streams_are_replayed(house: House) -> None:
@@ -254,4 +254,4 @@ async def test_i9_erased_streams_are_replayed(house: House) -> None:
     await erase(house, guest)
     account = await house.store.load(LoginAccount, login_account_stream("acc-new"))
     assert (account.erased, account.guests, account.details) == (True, {}, b"")
-    assert (await house.link(guest)).standing.status == Status.ERASED
+    assert (await house.link(guest)).guest_status.status == Status.ERASED

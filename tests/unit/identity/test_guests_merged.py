@@ -36,7 +36,7 @@ async def test_r18_the_other_s_account_is_released_and_told(house: House) -> Non
     merges(house, signpost, survivor)
     await house.deliver_all(signpost)
     link = await house.link(signpost)
-    assert (link.answer, link.standing.status, link.merged_into) == (None, Status.DEREGISTERED, survivor)
+    assert (link.answer, link.guest_status.status, link.merged_into) == (None, Status.DEREGISTERED, survivor)
     assert (await house.account("oud")).guests == {}
     assert [kind for kind, _ in await house.published(signpost)][-3:] == [
         "guest-merged.v1",

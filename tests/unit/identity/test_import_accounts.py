@@ -33,12 +33,12 @@ def silent(_more: int) -> None:
 
 
 async def mistakes(house: House, path: Path) -> list[tuple[int, str]]:
-    checked = await check_accounts(read_account_file(path), house.identity, silent)
+    checked = await check_accounts(read_account_file(path), house.deps, silent)
     return [(each.number, each.text) for each in checked.mistakes]
 
 
 async def imported(house: House, path: Path) -> Imported:
-    return await import_accounts(read_account_file(path), Context(WISECAT), house.identity, silent)
+    return await import_accounts(read_account_file(path), Context(WISECAT), house.deps, silent)
 
 
 async def test_all_accounts_are_opened_and_a_second_time_none(tmp_path: Path) -> None:

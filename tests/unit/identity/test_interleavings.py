@@ -112,7 +112,7 @@ class World:
     def of(cls, interleaver: Interleaver) -> Self:
         house = House(*(account_details(name) for name in PEOPLE), log=PausingLog(interleaver))
         slow: Any = Pausing(house, interleaver)
-        house.identity = replace(house.identity, registration=slow, directory=slow)
+        house.deps = replace(house.deps, registration=slow, directory=slow)
         return cls(house, interleaver)
 
     def choice(self, person: str, kind: str) -> dict[str, Any] | None:
@@ -234,13 +234,13 @@ async def links_agree_on_both_sides(world: World) -> None:
     for guest in world.guests.values():
         link = await world.house.link(guest)
         if isinstance(link.answer, Linked):
-            told.add((link.answer.account_id, guest, link.answer.actor_id, link.standing))
+            told.add((link.answer.account_id, guest, link.answer.actor_id, link.guest_status))
     kept = set()
     for stored in world.house.log.rows("usernames"):
         account = await world.house.account(str(stored["account_id"]).removeprefix("acc-"))
         assert len(account.guests) <= 1
         for each in account.guests.values():
-            kept.add((account.account_id, each.guest_id, each.actor_id, each.standing))
+            kept.add((account.account_id, each.guest_id, each.actor_id, each.guest_status))
     assert told == kept
 
 

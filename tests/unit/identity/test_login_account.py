@@ -10,15 +10,15 @@ import pytest
 
 from identity.domain.errors import AccountInUse, RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
-from identity.domain.guest_status import Standing, Status
+from identity.domain.guest_status import GuestStatus, Status
 from identity.domain.login import Recognised, recognised_without_asking
-from identity.domain.login_account import LoginAccount, login_account_stream, stream_after
+from identity.domain.login_account import LoginAccount, login_account_stream, next_stream
 
 NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)
 HOME_ACTOR, OTHER_ACTOR = UUID(int=1), UUID(int=2)
 GUEST, OTHER_GUEST = UUID(int=11), UUID(int=12)
-VALID = Standing(Status.VALID, date(2025, 12, 11))
-EXPIRED = Standing(Status.EXPIRED, date(2025, 12, 11))
+VALID = GuestStatus(Status.VALID, date(2025, 12, 11))
+EXPIRED = GuestStatus(Status.EXPIRED, date(2025, 12, 11))
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def test_i1_an_account_is_known_by_its_id_alone() -> None:
 
 
 def test_i9_an_erased_account_never_begins_in_a_stream_that_was_there(account: LoginAccount) -> None:
-    second = stream_after(account.id)
-    assert len({account.id, second, stream_after(second), login_account_stream("acc-piet")}) == 4
-    assert second == stream_after(account.id)
+    second = next_stream(account.id)
+    assert len({account.id, second, next_stream(second), login_account_stream("acc-piet")}) == 4
+    assert second == next_stream(account.id)
 
 
 def test_i9_an_account_without_a_guest_is_erased(account: LoginAccount) -> None:
@@ -103,15 +103,15 @@ def test_i4_only_the_first_login_of_an_organisation_is_an_event(account: LoginAc
 
 
 def test_i4_the_order_of_what_the_account_knows_by_itself(account: LoginAccount) -> None:
-    def decided(at_home: bool = False) -> Recognised | None:
+    def retry_on_conflict(at_home: bool = False) -> Recognised | None:
         return recognised_without_asking(account, "1001", at_home=at_home)
 
-    assert decided() is None
-    assert decided(at_home=True) == Recognised(HOME_ACTOR, None)
+    assert retry_on_conflict() is None
+    assert retry_on_conflict(at_home=True) == Recognised(HOME_ACTOR, None)
     account.record_first_login("1001", OTHER_ACTOR, new_actor=True, now=NOW)
-    assert decided(at_home=True) == Recognised(OTHER_ACTOR, None)
+    assert retry_on_conflict(at_home=True) == Recognised(OTHER_ACTOR, None)
     account.link(GUEST, "1001", VALID, NOW)
-    assert decided(at_home=True) == Recognised(OTHER_ACTOR, account.guest_at("1001"))
+    assert retry_on_conflict(at_home=True) == Recognised(OTHER_ACTOR, account.guest_at("1001"))
 
 
 def test_i4_a_first_login_through_a_link_makes_no_actor_of_its_own(account: LoginAccount) -> None:
@@ -129,13 +129,13 @@ def test_i6_after_a_login_that_made_its_own_actor_the_link_keeps_that_actor(acco
 
 def test_i7_a_standing_is_taken_over_once_and_the_link_stays(account: LoginAccount) -> None:
     account.link(GUEST, "1001", VALID, NOW)
-    account.change_standing(GUEST, EXPIRED, NOW)
-    account.change_standing(GUEST, EXPIRED, NOW)
-    account.change_standing(OTHER_GUEST, EXPIRED, NOW)
-    assert events(account) == ["GuestLinked", "GuestStandingChanged"]
+    account.change_guest_status(GUEST, EXPIRED, NOW)
+    account.change_guest_status(GUEST, EXPIRED, NOW)
+    account.change_guest_status(OTHER_GUEST, EXPIRED, NOW)
+    assert events(account) == ["GuestLinked", "GuestStatusChanged"]
     guest = account.guest_at("1001")
     assert guest is not None
-    assert guest.standing == EXPIRED
+    assert guest.guest_status == EXPIRED
 
 
 def test_i7_block_and_expiry_are_different_states() -> None:
@@ -170,6 +170,6 @@ def test_i3_letting_go_is_an_event_only_when_there_is_something_to_let_go(link: 
 
 
 def test_i7_the_same_standing_again_is_no_event(link: GuestLink) -> None:
-    link.change_standing(VALID, NOW)
-    link.change_standing(EXPIRED, NOW)
+    link.change_guest_status(VALID, NOW)
+    link.change_guest_status(EXPIRED, NOW)
     assert events(link) == ["StandingChanged"]

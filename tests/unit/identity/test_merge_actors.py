@@ -15,7 +15,7 @@ from identity.domain.errors import (
     ActorNotFound,
     DifferentBirthDates,
     MergedBefore,
-    MergedIntoSignpost,
+    MergedIntoMergedRecord,
     MergedWithItself,
 )
 from identity.domain.guest_link import Linked
@@ -30,11 +30,11 @@ def house() -> House:
 
 
 async def merge(house: House, actor_id: UUID, into: UUID) -> int:
-    return await merge_actors(MergeActors(actor_id, into), Context(WISECAT), house.identity)
+    return await merge_actors(MergeActors(actor_id, into), Context(WISECAT), house.deps)
 
 
 async def preview(house: House, actor_id: UUID, into: UUID) -> ActorMerge:
-    return await show_actor_merge(MergeActors(actor_id, into), house.identity)
+    return await show_actor_merge(MergeActors(actor_id, into), house.deps)
 
 
 async def too_late(house: House, name: str = "jan") -> tuple[UUID, UUID, UUID]:
@@ -77,8 +77,8 @@ async def test_i6_the_losing_actor_stays_as_a_signpost(house: House) -> None:
     of_account, of_login, guest = await too_late(house)
     await merge(house, of_login, of_account)
     signpost, survivor = (
-        await show_actor(of_login, house.identity),
-        await show_actor(of_account, house.identity),
+        await show_actor(of_login, house.deps),
+        await show_actor(of_account, house.deps),
     )
     assert (signpost.actor.merged_into, signpost.guests, signpost.logins) == (of_account, (), ())
     assert survivor.actor.merged_from == [of_login]
@@ -106,7 +106,7 @@ async def test_i6_actors_of_two_accounts_become_one_and_guests_there_say_so(hous
     await merge(house, second, first)
     assert (await house.logs_in("tweede", THERE)).actor_id == first
     assert (await house.logs_in("jan", HERE)).actor_id == first
-    assert {each.guest_id for each in (await show_actor(first, house.identity)).guests} == {one, other}
+    assert {each.guest_id for each in (await show_actor(first, house.deps)).guests} == {one, other}
 
 
 async def test_i6_signposts_follow_into_the_next_and_so_do_their_accounts(house: House) -> None:
@@ -116,12 +116,12 @@ async def test_i6_signposts_follow_into_the_next_and_so_do_their_accounts(house:
     await merge(house, of_login, of_account)
     await merge(house, of_account, second)
     for actor_id in (of_account, of_login):
-        assert (await show_actor(actor_id, house.identity)).actor.merged_into == second
+        assert (await show_actor(actor_id, house.deps)).actor.merged_into == second
     assert (await house.logs_in("jan")).actor_id == second
     third = (await house.logs_in("tweede", "4004")).actor_id
     await merge(house, second, third)
     assert (await house.logs_in("jan")).actor_id == third
-    assert set((await show_actor(third, house.identity)).actor.merged_from) == {of_account, of_login, second}
+    assert set((await show_actor(third, house.deps)).actor.merged_from) == {of_account, of_login, second}
 
 
 async def test_i6_different_birth_dates_block_it_and_nothing_is_written(house: House) -> None:
@@ -166,7 +166,7 @@ async def test_i6_what_cannot_be_merged_is_told_and_again_changes_nothing(house:
     assert (await preview(house, of_login, of_account)).merged
     with pytest.raises(MergedBefore):
         await merge(house, of_login, other)
-    with pytest.raises(MergedIntoSignpost):
+    with pytest.raises(MergedIntoMergedRecord):
         await merge(house, other, of_login)
 
 
@@ -175,8 +175,8 @@ async def test_i6_merged_into_each_other_at_once_one_actor_is_left(house: House)
     outcomes = await asyncio.gather(
         merge(house, of_login, of_account), merge(house, of_account, of_login), return_exceptions=True
     )
-    assert [type(each) for each in outcomes if isinstance(each, Exception)] == [MergedIntoSignpost]
-    signposts = [(await show_actor(each, house.identity)).actor for each in (of_account, of_login)]
+    assert [type(each) for each in outcomes if isinstance(each, Exception)] == [MergedIntoMergedRecord]
+    signposts = [(await show_actor(each, house.deps)).actor for each in (of_account, of_login)]
     (survivor,) = (each.id for each in signposts if each.merged_into is None)
     assert (await house.logs_in("jan")).actor_id == survivor
 
@@ -189,5 +189,5 @@ async def test_i9_an_actor_lives_on_with_the_account_that_is_left(house: House) 
     await merge(house, second, first)
     house.counter.erases(guest)
     await house.deliver_all(guest)
-    assert (await show_actor(first, house.identity)).guests == ()
-    assert (await show_actor(second, house.identity)).actor.merged_into == first
+    assert (await show_actor(first, house.deps)).guests == ()
+    assert (await show_actor(second, house.deps)).actor.merged_into == first

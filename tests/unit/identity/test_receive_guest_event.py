@@ -10,7 +10,7 @@ import pytest
 from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import Linked, Refused
-from identity.domain.guest_status import Standing, Status
+from identity.domain.guest_status import GuestStatus, Status
 from tests.support.identity import ENDS_ON, House, account_details, existing, new
 
 
@@ -178,31 +178,31 @@ LATER = date(2025, 12, 15)
 
 
 @pytest.mark.parametrize(
-    ("told", "standing"),
+    ("told", "guest_status"),
     [
-        ([], Standing(Status.VALID, ENDS_ON)),
-        ([("term-confirmed.v1", {"end": "2026-03-01"})], Standing(Status.VALID, date(2026, 3, 1))),
-        ([("term-confirmed.v1", {"end": None})], Standing(Status.VALID, None)),
+        ([], GuestStatus(Status.VALID, ENDS_ON)),
+        ([("term-confirmed.v1", {"end": "2026-03-01"})], GuestStatus(Status.VALID, date(2026, 3, 1))),
+        ([("term-confirmed.v1", {"end": None})], GuestStatus(Status.VALID, None)),
         (
             [("subscription-expired.v1", {"on": "2025-09-11", "reason": "overig"})],
-            Standing(Status.EXPIRED, ENDS_ON),
+            GuestStatus(Status.EXPIRED, ENDS_ON),
         ),
-        ([("guest-suspended.v1", {"reason": "fines"})], Standing(Status.SUSPENDED, ENDS_ON)),
+        ([("guest-suspended.v1", {"reason": "fines"})], GuestStatus(Status.SUSPENDED, ENDS_ON)),
         (
             [("guest-suspended.v1", {"reason": "fines"}), ("guest-reinstated.v1", {})],
-            Standing(Status.VALID, ENDS_ON),
+            GuestStatus(Status.VALID, ENDS_ON),
         ),
         (
             [
                 ("subscription-expired.v1", {"on": "2025-09-11", "reason": "overig"}),
                 ("guest-reregistered.v1", REREGISTERED),
             ],
-            Standing(Status.VALID, LATER),
+            GuestStatus(Status.VALID, LATER),
         ),
     ],
 )
 async def test_i7_what_happens_to_the_guest_changes_what_recognised_reports_and_the_link_stays(
-    house: House, told: list[tuple[str, dict[str, Any]]], standing: Standing
+    house: House, told: list[tuple[str, dict[str, Any]]], guest_status: GuestStatus
 ) -> None:
     guest = house.counter.registers("jan", existing("jan"))
     for kind, data in told:
@@ -210,7 +210,7 @@ async def test_i7_what_happens_to_the_guest_changes_what_recognised_reports_and_
     await house.deliver_all(guest)
     login = await house.logs_in("jan")
     assert login.guest is not None
-    assert (login.guest.guest_id, login.guest.standing) == (guest, standing)
+    assert (login.guest.guest_id, login.guest.guest_status) == (guest, guest_status)
 
 
 async def test_i7_a_reregistration_may_come_with_another_account(house: House) -> None:
@@ -221,7 +221,7 @@ async def test_i7_a_reregistration_may_come_with_another_account(house: House) -
     )
     await house.deliver_all(guest)
     linked = (await house.account("jan")).guests[guest]
-    assert linked.standing == Standing(Status.VALID, LATER)
+    assert linked.guest_status == GuestStatus(Status.VALID, LATER)
 
 
 async def test_i7_a_card_registered_afresh_is_the_same_guest(house: House) -> None:

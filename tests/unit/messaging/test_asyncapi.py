@@ -26,7 +26,7 @@ TYPES = {
     "identity": {kind for kind, _ in PUBLISHED.values()},
 }
 OTHER = {"registration": "identity", "identity": "registration"}
-EVERY_TYPE = [(service, kind) for service, kinds in TYPES.items() for kind in sorted(kinds)]
+EVERY_TYPE = [(service, kind) for service, problem_types in TYPES.items() for kind in sorted(problem_types)]
 
 
 def payload(service: str, kind: str) -> jsonschema_rs.Validator:

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from registration.domain.events import GuestEvent, GuestRegistered, Sealed
+from registration.domain.events import Encrypted, GuestEvent, GuestRegistered
 from registration.domain.guest import Admission, Guest, Renewal
-from registration.domain.login_link import NO_ACCOUNT, LinkWish
+from registration.domain.login_link import NO_ACCOUNT, LinkRequest
 from registration.domain.verdict import EndsOn, NotFound, PatronDetails, Reason, Refused, Unavailable, Valid
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 
 GUEST_ID = UUID("00000000-0000-4000-8000-000000000001")
 SEPT_11 = date(2025, 9, 11)
@@ -28,7 +28,7 @@ def noon(day: date) -> datetime:
     return datetime.combine(day, time(12), tzinfo=UTC)
 
 
-def admission(wish: LinkWish = NO_ACCOUNT, **changes: Any) -> Admission:
+def admission(link_request: LinkRequest = NO_ACCOUNT, **changes: Any) -> Admission:
     """The guest of the seed: at 9453 (Roden), from Groningen."""
     values: dict[str, Any] = {
         "organisation": "1001",
@@ -38,15 +38,15 @@ def admission(wish: LinkWish = NO_ACCOUNT, **changes: Any) -> Admission:
         "card_has_chip": True,
         "identity_document_checked": True,
         "subscription_code": "346",
-        "sealed_card": Sealed(b"card"),
-        "sealed_details": Sealed(b"details"),
-        "wish": wish,
+        "sealed_card": Encrypted(b"card"),
+        "sealed_details": Encrypted(b"details"),
+        "link_request": link_request,
     }
     return Admission(**(values | changes))
 
 
-def renewal(wish: LinkWish | None = None) -> Renewal:
-    return Renewal(Sealed(b"card"), Sealed(b"details"), wish)
+def renewal(link_request: LinkRequest | None = None) -> Renewal:
+    return Renewal(Encrypted(b"card"), Encrypted(b"details"), link_request)
 
 
 def valid(ends_on: EndsOn = None) -> Valid:
@@ -61,7 +61,7 @@ UNAVAILABLE = Unavailable("timed out")
 
 
 @dataclass(frozen=True)
-class Happened:
+class RecordedDomainEvent:
     """An event as a test speaks of it: its class and the fields that matter."""
 
     kind: type[GuestEvent]
@@ -86,18 +86,20 @@ class Happened:
         return self.kind(**envelope, **self.values)
 
 
-def happened(kind: type[GuestEvent], **values: Any) -> Happened:
-    return Happened(kind, values)
+def happened(kind: type[GuestEvent], **values: Any) -> RecordedDomainEvent:
+    return RecordedDomainEvent(kind, values)
 
 
-def registered(on: date = SEPT_11, wish: LinkWish = NO_ACCOUNT, **changes: Any) -> Happened:
-    return Happened(GuestRegistered, admission(wish, **changes).fields(on))
+def registered(
+    on: date = SEPT_11, link_request: LinkRequest = NO_ACCOUNT, **changes: Any
+) -> RecordedDomainEvent:
+    return RecordedDomainEvent(GuestRegistered, admission(link_request, **changes).fields(on))
 
 
 class given:  # noqa: N801 - reads as a sentence
     """A guest to whom these things happened."""
 
-    def __init__(self, *past: Happened) -> None:
+    def __init__(self, *past: RecordedDomainEvent) -> None:
         self.guest: Guest | None = None
         for each in past:
             self.guest = each.made(self.guest, SEPT_11).mutate(self.guest)
@@ -125,7 +127,7 @@ class Outcome:
     events: list[GuestEvent]
     error: RuleBroken | None
 
-    def then(self, *expected: Happened) -> Guest:
+    def then(self, *expected: RecordedDomainEvent) -> Guest:
         """These events, in this order, and no other; the guest afterwards."""
         if self.error is not None:
             raise self.error

@@ -19,7 +19,7 @@ from registration.domain.events import (
 )
 from registration.domain.guest import Guest
 from registration.domain.verdict import Verdict
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 from tests.unit.registration.scenario import (
     CANCELLED,
     FINES,
@@ -27,7 +27,7 @@ from tests.unit.registration.scenario import (
     SEPT_11,
     SEPT_15,
     UNAVAILABLE,
-    Happened,
+    RecordedDomainEvent,
     admission,
     given,
     happened,
@@ -41,17 +41,17 @@ Span = tuple[date, date | None, str]
 OCT_1 = date(2025, 10, 1)
 
 
-def spans(*past: Happened) -> list[Span]:
+def spans(*past: RecordedDomainEvent) -> list[Span]:
     guest = given(*past).guest
     assert guest is not None
     return [(row.begin, row.end, row.status.value) for row in guest.state.contributions.rows]
 
 
-def expired(on: date) -> Happened:
+def expired(on: date) -> RecordedDomainEvent:
     return happened(SubscriptionExpired, on=on, reason="overig")
 
 
-def reregistered(on: date, end: date) -> Happened:
+def reregistered(on: date, end: date) -> RecordedDomainEvent:
     return happened(
         GuestReregistered,
         patron_type="04",

@@ -37,7 +37,7 @@ def desk() -> Desk:
 
 
 async def erase(desk: Desk, guest_id: UUID) -> int:
-    return (await erase_personal_data(guest_id, OPERATOR, desk.registration)).position
+    return (await erase_personal_data(guest_id, OPERATOR, desk.deps)).position
 
 
 def rows(desk: Desk, table: str) -> int:
@@ -51,12 +51,15 @@ async def test_r19_key_and_index_go_with_the_event(desk: Desk) -> None:
     position = await erase(desk, guest_id)
     assert position == await desk.log.position()
     recorded = (await desk.log.read(position - 1, 1))[0]
-    assert (recorded.topic, recorded.metadata.caused_by) == ("registration.personal-data-erased", "beheer")
-    assert await desk.registration.data_keys.get(guest_id) is None
+    assert (recorded.event_type, recorded.metadata.caused_by) == (
+        "registration.personal-data-erased",
+        "beheer",
+    )
+    assert await desk.deps.data_keys.get(guest_id) is None
     assert isinstance(desk.log, InMemoryEventLog)
     assert {row["guest_id"] for row in desk.log.rows("registrations")} == {other_id}
     assert rows(desk, "registration_accounts") == 0
-    assert await new_account(guest_id, None, desk.registration) is None
+    assert await new_account(guest_id, None, desk.deps) is None
     assert (await desk.show(other_id, "2002")).details == JAN
 
 
@@ -92,23 +95,23 @@ async def test_r19_the_person_may_be_registered_again_as_a_new_guest(desk: Desk)
 
 async def test_r19_who_is_erased_while_the_index_is_read_is_registered_as_a_new_guest(desk: Desk) -> None:
     guest_id = await desk.register()
-    await deregister_guest(guest_id, "vergissing", desk.context(), desk.registration)
+    await deregister_guest(guest_id, "vergissing", desk.context(), desk.deps)
     stale = ErasedOnceFound(desk, guest_id)
-    desk.registration = replace(desk.registration, registrations=stale)
+    desk.deps = replace(desk.deps, registrations=stale)
     again = await desk.register()
     assert again != guest_id
     assert await stale.index.guest_of("1001", await person_of(desk, again)) == again
 
 
 async def person_of(desk: Desk, guest_id: UUID) -> str:
-    return (await desk.registration.store.load(Guest, guest_id)).state.person_ref
+    return (await desk.deps.store.load(Guest, guest_id)).state.person_ref
 
 
 class ErasedOnceFound:
     """The index, whose second answer is out of date as soon as it is given."""
 
     def __init__(self, desk: Desk, guest_id: UUID) -> None:
-        self.index = desk.registration.registrations
+        self.index = desk.deps.registrations
         self._desk, self._guest_id, self._answers = desk, guest_id, 0
 
     async def guest_of(self, organisation: str, person_ref: str) -> UUID | None:
@@ -126,20 +129,20 @@ async def test_r19_home_is_not_asked_about_an_erased_guest(desk: Desk) -> None:
     guest_id = await desk.register()
     await erase(desk, guest_id)
     asked, position = len(desk.home.asked), await desk.log.position()
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     assert (len(desk.home.asked), await desk.log.position()) == (asked, position)
-    assert await desk.registration.term_checks.last(guest_id) is None
+    assert await desk.deps.term_checks.last(guest_id) is None
 
 
 async def test_r19_who_was_erased_while_home_was_asked_is_not_registered_again(desk: Desk) -> None:
     guest_id = await desk.register()
     desk.says(CANCELLED)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     desk.says(member())
 
-    registration = replace(desk.registration, home_libraries=AskedMeanwhile(desk, guest_id))
+    deps = replace(desk.deps, home_libraries=AskedMeanwhile(desk, guest_id))
     with pytest.raises(GuestErased):
-        await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), registration)
+        await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), deps)
     assert rows(desk, "data_keys") == 0
 
 
@@ -147,8 +150,8 @@ async def test_r19_who_was_erased_while_home_was_asked_about_the_term_leaves_no_
     desk: Desk,
 ) -> None:
     guest_id = await desk.register()
-    registration = replace(desk.registration, home_libraries=AskedMeanwhile(desk, guest_id, "0990200000"))
-    await check_term(guest_id, desk.context(), registration)
+    deps = replace(desk.deps, home_libraries=AskedMeanwhile(desk, guest_id, "0990200000"))
+    await check_term(guest_id, desk.context(), deps)
     assert rows(desk, "registrations") == 0
 
 
@@ -169,13 +172,13 @@ class AskedMeanwhile:
 async def test_r19_identity_finds_nobody_and_all_messages_say_erased(desk: Desk) -> None:
     guest_id = await desk.register(account=ExistingAccount("acc-jan"))
     other_id = await desk.register(organisation="2002")
-    guest = await desk.registration.store.load(Guest, guest_id)
+    guest = await desk.deps.store.load(Guest, guest_id)
     await erase(desk, guest_id)
     for query in (
         RegistrationsQuery("1001", account_id="acc-jan"),
         RegistrationsQuery("1001", person_ref=guest.state.person_ref),
     ):
-        assert await list_registrations(query, desk.registration, desk.feed) == []
+        assert await list_registrations(query, desk.deps, desk.feed) == []
     page = await desk.feed.after(0, limit=100, wait=0)
     assert {(each.subject, each.erased) for each in page.messages} == {(guest_id, True), (other_id, False)}
     assert [each.type for each in await desk.feed.of_guest(guest_id, after_version=0)] == [
@@ -204,9 +207,7 @@ async def test_r19_what_identity_still_says_applies_without_effect(desk: Desk, k
         erased=True,
     )
     before = await desk.log.position()
-    await receive_link_answer(
-        message, SideRow("inbox", {"guest_id": guest_id}), registration=desk.registration
-    )
+    await receive_link_answer(message, SideRow("inbox", {"guest_id": guest_id}), deps=desk.deps)
     assert (await desk.log.position(), rows(desk, "inbox")) == (before, 1)
 
 
@@ -214,11 +215,11 @@ async def test_r19_all_that_is_held_can_be_shown_also_what_was_replaced(desk: De
     guest_id = await desk.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
     desk.clock.moment = on_day(date(2025, 9, 15))
     desk.says(CANCELLED)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     desk.says(replace(member("0990200000"), details=MOVED))
-    await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), desk.registration)
+    await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), desk.deps)
 
-    held = await show_personal_data(guest_id, desk.registration)
+    held = await show_personal_data(guest_id, desk.deps)
     first, last = held.history[0], held.history[-1]
     assert (first.what, first.by) == ("guest-registered", "clerk")
     assert first.personal_data["details"]["address"] == JAN.address
@@ -228,23 +229,23 @@ async def test_r19_all_that_is_held_can_be_shown_also_what_was_replaced(desk: De
     assert [each.reason for each in held.history if each.what == "subscription-expired"] == ["overig"]
 
     await erase(desk, guest_id)
-    held = await show_personal_data(guest_id, desk.registration)
+    held = await show_personal_data(guest_id, desk.deps)
     assert not any(each.personal_data for each in held.history)
     assert (held.history[-1].what, held.history[-1].by) == ("personal-data-erased", "beheer")
     with pytest.raises(GuestNotFound):
-        await show_personal_data(uuid4(), desk.registration)
+        await show_personal_data(uuid4(), desk.deps)
 
 
 async def test_r19_the_ledger_erases_again_whom_a_restored_backup_brought_back(
     desk: Desk, tmp_path: Path
 ) -> None:
     ledger = ErasureLedger(tmp_path / "ledger.jsonl")
-    desk.registration = replace(desk.registration, erasure_ledger=ledger)
+    desk.deps = replace(desk.deps, erasure_ledger=ledger)
     guest_id, kept_id = await desk.register(), await desk.register(organisation="2002")
     registered_later = uuid4()
     await ledger.note([guest_id, registered_later])  # erased after the backup that was restored
-    assert await apply_erasures(OPERATOR, desk.registration) == 2
-    assert await apply_erasures(OPERATOR, desk.registration) == 0
+    assert await apply_erasures(OPERATOR, desk.deps) == 2
+    assert await apply_erasures(OPERATOR, desk.deps) == 0
     assert (await desk.show(guest_id)).status == "erased"
     assert (await desk.show(kept_id, "2002")).details == JAN
     assert await desk.log.erased([guest_id, kept_id, registered_later]) == {guest_id, registered_later}
@@ -252,11 +253,11 @@ async def test_r19_the_ledger_erases_again_whom_a_restored_backup_brought_back(
 
 async def test_r19_a_repeated_erasure_is_written_into_the_ledger_too(desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "folder" / "ledger.jsonl"
-    desk.registration = replace(desk.registration, erasure_ledger=ErasureLedger(path))
+    desk.deps = replace(desk.deps, erasure_ledger=ErasureLedger(path))
     guest_id = await desk.register()
     await erase(desk, guest_id)
     await erase(desk, guest_id)
     assert [orjson.loads(line)["subject_id"] for line in path.read_bytes().splitlines()] == [
         str(guest_id)
     ] * 2
-    assert await apply_erasures(OPERATOR, desk.registration) == 0
+    assert await apply_erasures(OPERATOR, desk.deps) == 0

@@ -9,24 +9,24 @@ import pytest
 from registration.domain.contributions import RowStatus
 from registration.domain.errors import GuestErased
 from registration.domain.events import (
+    Encrypted,
     GuestDeregistered,
     GuestReregistered,
     LoginAccountLinkConfirmed,
     LoginAccountLinkRequested,
     PersonalDataErased,
-    Sealed,
     SubscriptionExpired,
 )
 from registration.domain.guest import Guest
 from registration.domain.guest_state import display
-from registration.domain.login_link import LinkWish, LoginLink
+from registration.domain.login_link import LinkRequest, LoginLink
 from tests.unit.registration.scenario import (
     CANCELLED,
     FINES,
     SEPT_11,
     SEPT_12,
     SEPT_15,
-    Happened,
+    RecordedDomainEvent,
     admission,
     given,
     happened,
@@ -38,8 +38,8 @@ from tests.unit.registration.scenario import (
 
 Command = Callable[[Guest], None]
 
-JAN = LinkWish("existing", "acc-jan")
-NEW = LinkWish("new", "acc-new", Sealed(b"username"))
+JAN = LinkRequest("existing", "acc-jan")
+NEW = LinkRequest("new", "acc-new", Encrypted(b"username"))
 LINKED = happened(LoginAccountLinkConfirmed, account_id="acc-jan", too_late=False)
 EXPIRED = happened(SubscriptionExpired, on=SEPT_12, reason="overig")
 GONE = happened(GuestDeregistered, on=SEPT_12, reason="vergissing")
@@ -54,8 +54,8 @@ def erase(guest: Guest) -> None:
     "past",
     [
         [registered()],
-        [registered(wish=JAN), LINKED],
-        [registered(wish=NEW)],
+        [registered(link_request=JAN), LINKED],
+        [registered(link_request=NEW)],
         [registered(), EXPIRED],
         [registered(), GONE],
         [
@@ -65,7 +65,7 @@ def erase(guest: Guest) -> None:
         ],
     ],
 )
-def test_r19_nothing_sealed_and_no_account_is_left_of_any_guest(past: list[Happened]) -> None:
+def test_r19_nothing_sealed_and_no_account_is_left_of_any_guest(past: list[RecordedDomainEvent]) -> None:
     guest = given(*past).when(erase).then(ERASED)
     state = guest.state
     assert (state.status, state.sealed_card, state.sealed_details) == ("erased", b"", b"")
@@ -87,7 +87,9 @@ def test_r19_a_second_erasure_is_no_event() -> None:
     ],
 )
 @pytest.mark.parametrize("past", [[], [EXPIRED], [GONE]])
-def test_r19_every_command_on_an_erased_guest_is_refused(command: Command, past: list[Happened]) -> None:
+def test_r19_every_command_on_an_erased_guest_is_refused(
+    command: Command, past: list[RecordedDomainEvent]
+) -> None:
     given(registered(), *past, ERASED).when(command).refused(GuestErased)
 
 

@@ -16,6 +16,7 @@ from registration.domain.errors import (
     WrongPatronType,
 )
 from registration.domain.events import (
+    Encrypted,
     GuestDeregistered,
     GuestRegistered,
     GuestReregistered,
@@ -25,18 +26,17 @@ from registration.domain.events import (
     LoginAccountLinkRefused,
     LoginAccountLinkRequested,
     LoginAccountUnlinked,
-    Sealed,
     SubscriptionExpired,
 )
 from registration.domain.guest import Guest
-from registration.domain.login_link import LinkState, LinkWish, LoginLink
+from registration.domain.login_link import LinkRequest, LinkState, LoginLink
 from registration.domain.subscriptions import picked, subscription
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 from tests.unit.registration.scenario import (
     SEPT_11,
     SEPT_12,
     SEPT_15,
-    Happened,
+    RecordedDomainEvent,
     admission,
     given,
     happened,
@@ -47,30 +47,30 @@ from tests.unit.registration.scenario import (
 
 Command = Callable[[Guest], None]
 
-JAN = LinkWish("existing", "acc-jan")
-MOTHER = LinkWish("existing", "acc-mother")
-NEW = LinkWish("new", "acc-new", Sealed(b"username"))
+JAN = LinkRequest("existing", "acc-jan")
+MOTHER = LinkRequest("existing", "acc-mother")
+NEW = LinkRequest("new", "acc-new", Encrypted(b"username"))
 EXPIRED = happened(SubscriptionExpired, on=SEPT_12, reason="overig")
 STRIPS = happened(LendingStripsGranted, strips=125, receipt_code="780", price="0.00")
 GONE = happened(GuestDeregistered, on=SEPT_12, reason="verkeerde klant")
 
 
-def requested(wish: LinkWish) -> Happened:
-    return happened(LoginAccountLinkRequested, **wish.fields())
+def requested(link_request: LinkRequest) -> RecordedDomainEvent:
+    return happened(LoginAccountLinkRequested, **link_request.fields())
 
 
-def confirmed(account_id: str = "acc-jan", *, too_late: bool = False) -> Happened:
+def confirmed(account_id: str = "acc-jan", *, too_late: bool = False) -> RecordedDomainEvent:
     return happened(LoginAccountLinkConfirmed, account_id=account_id, too_late=too_late)
 
 
-def link_of(*past: Happened) -> LoginLink:
+def link_of(*past: RecordedDomainEvent) -> LoginLink:
     guest = given(*past).guest
     assert guest is not None
     return guest.state.link
 
 
-def reregister(guest: Guest, patron_type: str = "04", wish: LinkWish | None = None) -> None:
-    guest.reregister(patron_type, renewal(wish), today=SEPT_15, now=noon(SEPT_15))
+def reregister(guest: Guest, patron_type: str = "04", link_request: LinkRequest | None = None) -> None:
+    guest.reregister(patron_type, renewal(link_request), today=SEPT_15, now=noon(SEPT_15))
 
 
 def test_r7_one_subscription_is_on_offer_and_picked_already() -> None:
@@ -110,7 +110,7 @@ def test_r14_only_patron_type_04(patron_type: str) -> None:
 
 
 @pytest.mark.parametrize("past", [[], [happened(GuestSuspended, reason="fines")]])
-def test_r14_only_from_expired(past: list[Happened]) -> None:
+def test_r14_only_from_expired(past: list[RecordedDomainEvent]) -> None:
     given(registered(), *past).when(reregister).refused(NotExpired)
 
 
@@ -119,12 +119,12 @@ def test_r14_not_when_deregistered() -> None:
 
 
 def test_r14_the_login_link_stays() -> None:
-    guest = given(registered(wish=JAN), confirmed(), EXPIRED).when(reregister).guest
+    guest = given(registered(link_request=JAN), confirmed(), EXPIRED).when(reregister).guest
     assert guest.state.link == LoginLink(LinkState.LINKED, "acc-jan")
 
 
 def test_r14_a_choice_of_login_account_may_come_with_it() -> None:
-    outcome = given(registered(), EXPIRED).when(lambda guest: reregister(guest, wish=JAN))
+    outcome = given(registered(), EXPIRED).when(lambda guest: reregister(guest, link_request=JAN))
     guest = outcome.then(
         happened(GuestReregistered, login_account_choice="existing", login_account_id="acc-jan")
     )
@@ -132,36 +132,38 @@ def test_r14_a_choice_of_login_account_may_come_with_it() -> None:
 
 
 def test_r14_choosing_the_account_that_is_linked_already_changes_nothing_of_the_link() -> None:
-    outcome = given(registered(wish=JAN), confirmed(), EXPIRED).when(
-        lambda guest: reregister(guest, wish=JAN)
+    outcome = given(registered(link_request=JAN), confirmed(), EXPIRED).when(
+        lambda guest: reregister(guest, link_request=JAN)
     )
     guest = outcome.then(happened(GuestReregistered, login_account_choice=None, login_account_id=None))
     assert guest.state.link.state is LinkState.LINKED
 
 
 def test_r14_choosing_another_account_than_the_linked_one_is_refused() -> None:
-    scenario = given(registered(wish=JAN), confirmed(), EXPIRED)
-    scenario.when(lambda guest: reregister(guest, wish=MOTHER)).refused(AlreadyLinked)
+    scenario = given(registered(link_request=JAN), confirmed(), EXPIRED)
+    scenario.when(lambda guest: reregister(guest, link_request=MOTHER)).refused(AlreadyLinked)
 
 
 @pytest.mark.parametrize(
     ("past", "link"),
     [
         ([registered()], LoginLink()),
-        ([registered(wish=JAN)], LoginLink(LinkState.PENDING, "acc-jan")),
-        ([registered(wish=NEW)], LoginLink(LinkState.PENDING, "acc-new")),
+        ([registered(link_request=JAN)], LoginLink(LinkState.PENDING, "acc-jan")),
+        ([registered(link_request=NEW)], LoginLink(LinkState.PENDING, "acc-new")),
         ([registered(), requested(MOTHER)], LoginLink(LinkState.PENDING, "acc-mother")),
-        ([registered(wish=JAN), confirmed()], LoginLink(LinkState.LINKED, "acc-jan")),
-        ([registered(wish=JAN), confirmed(too_late=True)], LoginLink(LinkState.TOO_LATE, "acc-jan")),
-        ([registered(wish=JAN), confirmed(), GONE], LoginLink()),
+        ([registered(link_request=JAN), confirmed()], LoginLink(LinkState.LINKED, "acc-jan")),
+        ([registered(link_request=JAN), confirmed(too_late=True)], LoginLink(LinkState.TOO_LATE, "acc-jan")),
+        ([registered(link_request=JAN), confirmed(), GONE], LoginLink()),
     ],
 )
-def test_r17_the_link_follows_the_choice_and_the_answer(past: list[Happened], link: LoginLink) -> None:
+def test_r17_the_link_follows_the_choice_and_the_answer(
+    past: list[RecordedDomainEvent], link: LoginLink
+) -> None:
     assert link_of(*past) == link
 
 
 def test_r17_an_answer_confirms_the_account_that_was_asked_for() -> None:
-    outcome = given(registered(wish=JAN)).when(confirm("acc-jan"))
+    outcome = given(registered(link_request=JAN)).when(confirm("acc-jan"))
     outcome.then(confirmed("acc-jan"))
 
 
@@ -177,17 +179,17 @@ def refuse(account_id: str | None, reason: str = "account-in-use") -> Command:
 def test_r17_an_answer_about_another_account_than_the_one_asked_for_now_changes_nothing(
     account_id: str,
 ) -> None:
-    past = (registered(wish=JAN), requested(MOTHER))
+    past = (registered(link_request=JAN), requested(MOTHER))
     given(*past).when(confirm(account_id)).then_nothing()
     given(*past).when(refuse(account_id)).then_nothing()
 
 
 def test_r17_the_same_answer_twice_is_one_event() -> None:
-    given(registered(wish=JAN), confirmed()).when(confirm("acc-jan")).then_nothing()
+    given(registered(link_request=JAN), confirmed()).when(confirm("acc-jan")).then_nothing()
 
 
 def test_r17_a_refusal_says_why_and_leaves_room_for_another_request() -> None:
-    scenario = given(registered(wish=JAN))
+    scenario = given(registered(link_request=JAN))
     guest = scenario.when(refuse(None)).then(
         happened(LoginAccountLinkRefused, account_id="acc-jan", reason="account-in-use")
     )
@@ -196,27 +198,29 @@ def test_r17_a_refusal_says_why_and_leaves_room_for_another_request() -> None:
 
 
 def test_r17_while_pending_another_account_may_be_asked_for() -> None:
-    scenario = given(registered(wish=JAN))
+    scenario = given(registered(link_request=JAN))
     scenario.when(lambda guest: guest.request_link(NEW, now=noon(SEPT_12))).then(requested(NEW))
 
 
-@pytest.mark.parametrize("wish", [JAN, MOTHER, NEW])
+@pytest.mark.parametrize("link_request", [JAN, MOTHER, NEW])
 @pytest.mark.parametrize("too_late", [False, True])
-def test_r17_a_linked_guest_gets_no_other_account_until_unlinked(wish: LinkWish, too_late: bool) -> None:
-    scenario = given(registered(wish=JAN), confirmed(too_late=too_late))
-    scenario.when(lambda guest: guest.request_link(wish, now=noon(SEPT_12))).refused(AlreadyLinked)
+def test_r17_a_linked_guest_gets_no_other_account_until_unlinked(
+    link_request: LinkRequest, too_late: bool
+) -> None:
+    scenario = given(registered(link_request=JAN), confirmed(too_late=too_late))
+    scenario.when(lambda guest: guest.request_link(link_request, now=noon(SEPT_12))).refused(AlreadyLinked)
 
 
 def test_r17_what_was_sealed_for_a_new_account_is_kept_by_its_id() -> None:
-    guest = given(registered(wish=NEW), requested(JAN)).guest
+    guest = given(registered(link_request=NEW), requested(JAN)).guest
     assert guest is not None
     assert guest.state.new_accounts == {"acc-new": b"username"}
 
 
 @pytest.mark.parametrize("past", [[], [confirmed()], [confirmed(too_late=True)]])
-def test_r21_a_wrong_account_is_unlinked_with_a_reason(past: list[Happened]) -> None:
+def test_r21_a_wrong_account_is_unlinked_with_a_reason(past: list[RecordedDomainEvent]) -> None:
     guest = (
-        given(registered(wish=JAN), *past)
+        given(registered(link_request=JAN), *past)
         .when(lambda guest: guest.unlink("account van moeder", now=noon(SEPT_12)))
         .then(happened(LoginAccountUnlinked, account_id="acc-jan", reason="account van moeder"))
     )
@@ -229,7 +233,7 @@ def test_r21_nothing_linked_nothing_unlinked() -> None:
 
 def test_r21_after_unlinking_an_old_answer_ties_nothing() -> None:
     unlinked = happened(LoginAccountUnlinked, account_id="acc-jan", reason="account van moeder")
-    given(registered(wish=JAN), unlinked).when(confirm("acc-jan")).then_nothing()
+    given(registered(link_request=JAN), unlinked).when(confirm("acc-jan")).then_nothing()
 
 
 def test_r21_a_mistake_is_deregistered_with_a_reason() -> None:
@@ -253,7 +257,7 @@ def test_r21_a_deregistered_card_is_registered_afresh_as_the_same_guest() -> Non
 
 
 @pytest.mark.parametrize("past", [[], [EXPIRED], [happened(GuestSuspended, reason="fines")]])
-def test_r10_a_guest_who_is_registered_is_not_registered_again(past: list[Happened]) -> None:
+def test_r10_a_guest_who_is_registered_is_not_registered_again(past: list[RecordedDomainEvent]) -> None:
     scenario = given(registered(), *past)
     error = scenario.when(
         lambda guest: guest.register_afresh(admission(), today=SEPT_15, now=noon(SEPT_15))

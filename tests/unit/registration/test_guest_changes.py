@@ -39,7 +39,7 @@ from registration.domain.verdict import (
     Verdict,
 )
 from shared.event_log import erasure_row
-from shared.kernel.rules import RuleBroken
+from shared.kernel.errors import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member, on_day
 
 SEPT_15 = date(2025, 9, 15)
@@ -56,7 +56,7 @@ def desk() -> Desk:
 
 async def check(desk: Desk, guest_id: UUID, day: date = SEPT_15) -> GuestView:
     desk.clock.moment = max(on_day(day), desk.clock.moment + timedelta(seconds=1))
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     return await desk.show(guest_id)
 
 
@@ -72,7 +72,7 @@ async def reregister(
     desk: Desk, guest_id: UUID, patron_type: str = "04", account: LoginAccountChoice | None = None
 ) -> Written:
     command = ReregisterGuest(guest_id, patron_type, account)
-    return await reregister_guest(command, desk.context(), desk.registration)
+    return await reregister_guest(command, desk.context(), desk.deps)
 
 
 async def test_r12_the_check_confirms_homes_end(desk: Desk) -> None:
@@ -153,8 +153,8 @@ async def test_r12_an_answer_from_before_a_reregistration_does_not_undo_it(desk:
         desk.clock.moment += timedelta(seconds=3)
         await reregister(desk, guest_id)
 
-    registration = replace(desk.registration, home_libraries=SlowlyCancelled(meanwhile))
-    await check_term(guest_id, desk.context(), registration)
+    deps = replace(desk.deps, home_libraries=SlowlyCancelled(meanwhile))
+    await check_term(guest_id, desk.context(), deps)
     guest = await desk.show(guest_id)
     assert (guest.status, guest.home.verdict) == ("valid", "valid")
 
@@ -175,15 +175,15 @@ class SlowlyCancelled:
 
 async def test_r12_a_library_gone_from_the_settings_is_unavailable(desk: Desk) -> None:
     guest_id = await desk.register()
-    desk.registration = replace(desk.registration, isil_aliases={GRONINGEN: "NL-000000"})
+    desk.deps = replace(desk.deps, isil_aliases={GRONINGEN: "NL-000000"})
     assert (await check(desk, guest_id)).home.verdict == "unavailable"
 
 
 async def test_r21_a_deregistered_guest_is_not_asked_about(desk: Desk) -> None:
     guest_id = await desk.register()
-    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.registration)
+    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.deps)
     asked = len(desk.home.asked)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     assert len(desk.home.asked) == asked
 
 
@@ -252,14 +252,14 @@ async def test_r14_a_login_account_may_be_chosen_with_it(desk: Desk) -> None:
     guest_id = await expired_guest(desk)
     await reregister(desk, guest_id, account=ExistingAccount("acc-jan"))
     assert (await desk.show(guest_id)).login_link.account_id == "acc-jan"
-    assert await desk.registration.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
+    assert await desk.deps.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
 
 
 async def test_r17_a_link_is_asked_for_and_indexed_in_the_same_append(desk: Desk) -> None:
     guest_id = await desk.register()
-    await request_account_link(guest_id, ExistingAccount("acc-jan"), desk.context(), desk.registration)
+    await request_account_link(guest_id, ExistingAccount("acc-jan"), desk.context(), desk.deps)
     assert (await desk.show(guest_id)).login_link.state == "pending"
-    assert await desk.registration.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
+    assert await desk.deps.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
 
 
 async def test_r17_identity_gets_the_wishes_for_a_new_account_by_its_id(desk: Desk) -> None:
@@ -267,10 +267,10 @@ async def test_r17_identity_gets_the_wishes_for_a_new_account_by_its_id(desk: De
     account_id = (await desk.show(guest_id)).login_link.account_id
     assert account_id is not None
     again = NewLoginAccount("jan.jansen.2", "jan@example.org")
-    await request_account_link(guest_id, again, desk.context(), desk.registration)
-    first = await new_account(guest_id, account_id, desk.registration)
+    await request_account_link(guest_id, again, desk.context(), desk.deps)
+    first = await new_account(guest_id, account_id, desk.deps)
     assert first == NewAccount(account_id, GRONINGEN, "jan.jansen", "jan@example.org")
-    last = await new_account(guest_id, None, desk.registration)
+    last = await new_account(guest_id, None, desk.deps)
     assert last is not None
     assert last.username == "jan.jansen.2"
 
@@ -278,39 +278,37 @@ async def test_r17_identity_gets_the_wishes_for_a_new_account_by_its_id(desk: De
 async def test_r19_the_wishes_are_gone_with_the_key(desk: Desk) -> None:
     guest_id = await desk.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
     await desk.log.append([], [erasure_row(guest_id)])
-    assert await new_account(guest_id, None, desk.registration) is None
+    assert await new_account(guest_id, None, desk.deps) is None
     guest = await desk.show(guest_id)
     assert (guest.card_number, guest.details, guest.header) == (None, None, "Normaal December 2025")
 
 
 async def test_there_are_no_wishes_when_none_were_made(desk: Desk) -> None:
     guest_id = await desk.register(account=ExistingAccount("acc-jan"))
-    assert await new_account(guest_id, None, desk.registration) is None
-    assert await new_account(guest_id, "acc-jan", desk.registration) is None
+    assert await new_account(guest_id, None, desk.deps) is None
+    assert await new_account(guest_id, "acc-jan", desk.deps) is None
     with pytest.raises(GuestNotFound):
-        await new_account(uuid4(), None, desk.registration)
+        await new_account(uuid4(), None, desk.deps)
 
 
 async def test_r21_unlinking_needs_a_link(desk: Desk) -> None:
     guest_id = await desk.register(account=ExistingAccount("acc-jan"))
-    await unlink_login_account(guest_id, "account van moeder", desk.context(), desk.registration)
+    await unlink_login_account(guest_id, "account van moeder", desk.context(), desk.deps)
     assert (await desk.show(guest_id)).login_link.state == "none"
     with pytest.raises(NotLinked):
-        await unlink_login_account(guest_id, "nogmaals", desk.context(), desk.registration)
+        await unlink_login_account(guest_id, "nogmaals", desk.context(), desk.deps)
 
 
 Command = Callable[[Desk, UUID, str], Awaitable[object]]
 COMMANDS: list[Command] = [
     lambda desk, guest, of: desk.show(guest, of),
-    lambda desk, guest, of: check_term(guest, desk.context(of), desk.registration),
-    lambda desk, guest, of: reregister_guest(
-        ReregisterGuest(guest, "04"), desk.context(of), desk.registration
-    ),
+    lambda desk, guest, of: check_term(guest, desk.context(of), desk.deps),
+    lambda desk, guest, of: reregister_guest(ReregisterGuest(guest, "04"), desk.context(of), desk.deps),
     lambda desk, guest, of: request_account_link(
-        guest, ExistingAccount("acc-jan"), desk.context(of), desk.registration
+        guest, ExistingAccount("acc-jan"), desk.context(of), desk.deps
     ),
-    lambda desk, guest, of: unlink_login_account(guest, "x", desk.context(of), desk.registration),
-    lambda desk, guest, of: deregister_guest(guest, "x", desk.context(of), desk.registration),
+    lambda desk, guest, of: unlink_login_account(guest, "x", desk.context(of), desk.deps),
+    lambda desk, guest, of: deregister_guest(guest, "x", desk.context(of), desk.deps),
 ]
 
 
@@ -327,8 +325,8 @@ async def test_r20_another_organisations_guest_does_not_exist(desk: Desk, comman
 
 async def test_r17_a_tied_guest_gets_no_other_account(desk: Desk) -> None:
     guest_id = await desk.register(account=ExistingAccount("acc-jan"))
-    guest = await desk.registration.store.load(Guest, guest_id)
+    guest = await desk.deps.store.load(Guest, guest_id)
     guest.confirm_link("acc-jan", too_late=False, now=desk.clock.now())
-    await desk.registration.store.save(guest, metadata=desk.context().metadata)
+    await desk.deps.store.save(guest, metadata=desk.context().metadata)
     with pytest.raises(AlreadyLinked):
-        await request_account_link(guest_id, ExistingAccount("acc-x"), desk.context(), desk.registration)
+        await request_account_link(guest_id, ExistingAccount("acc-x"), desk.context(), desk.deps)

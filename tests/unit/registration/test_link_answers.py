@@ -42,7 +42,7 @@ def linked(guest_id: UUID, account_id: str = "acc-jan") -> Message:
 async def hear(desk: Desk, message: Message) -> LoginLink:
     """Let the message arrive: its inbox row is written, whatever it says; the link afterwards."""
     row = SideRow("inbox", {"guest_id": message.subject, "event_id": message.id})
-    await receive_link_answer(message, row, registration=desk.registration)
+    await receive_link_answer(message, row, deps=desk.deps)
     assert isinstance(desk.log, InMemoryEventLog)
     assert desk.log.rows("inbox")[-1] == row.values
     return (await desk.show(message.subject)).login_link
@@ -84,7 +84,7 @@ async def test_r17_a_refusal_tells_the_clerk_why(desk: Desk, guest_id: UUID, sai
 
 
 async def test_r17_an_old_answer_only_moves_the_inbox(desk: Desk, guest_id: UUID) -> None:
-    await request_account_link(guest_id, MOTHER, desk.context(), desk.registration)
+    await request_account_link(guest_id, MOTHER, desk.context(), desk.deps)
     position = await desk.log.position()
     pending = LoginLink(LinkState.PENDING, "acc-mother")
     assert await hear(desk, linked(guest_id)) == pending
@@ -94,7 +94,7 @@ async def test_r17_an_old_answer_only_moves_the_inbox(desk: Desk, guest_id: UUID
 
 
 async def test_r21_an_answer_after_unlinking_only_moves_the_inbox(desk: Desk, guest_id: UUID) -> None:
-    await unlink_login_account(guest_id, "account van moeder", desk.context(), desk.registration)
+    await unlink_login_account(guest_id, "account van moeder", desk.context(), desk.deps)
     assert await hear(desk, linked(guest_id)) == LoginLink()
 
 

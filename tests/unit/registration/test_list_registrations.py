@@ -21,11 +21,11 @@ def desk() -> Desk:
 
 
 def ref(desk: Desk, card: str) -> str:
-    return person_ref(desk.registration.person_ref_key, GRONINGEN, card)
+    return person_ref(desk.deps.person_ref_key, GRONINGEN, card)
 
 
 async def asked(desk: Desk, query: RegistrationsQuery) -> list[UUID]:
-    return [found.guest_id for found in await list_registrations(query, desk.registration, desk.feed)]
+    return [found.guest_id for found in await list_registrations(query, desk.deps, desk.feed)]
 
 
 async def test_i4_a_registration_is_found_by_account_and_by_person_each_once(desk: Desk) -> None:
@@ -52,7 +52,7 @@ async def test_i4_a_person_is_found_by_a_replaced_number_too(desk: Desk) -> None
 
 async def test_a6_every_message_of_the_guest_comes_along_from_the_first(desk: Desk) -> None:
     guest_id = await desk.register(account=JAN)
-    [found] = await list_registrations(RegistrationsQuery("1001", "acc-jan"), desk.registration, desk.feed)
+    [found] = await list_registrations(RegistrationsQuery("1001", "acc-jan"), desk.deps, desk.feed)
     assert [(each.subject, each.stream_version, each.type) for each in found.messages] == [
         (guest_id, 1, "guest-registered.v1"),
         (guest_id, 2, "lending-strips-granted.v1"),

@@ -21,12 +21,12 @@ from registration.application.receive_message import receive_link_answer
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.domain.errors import AlreadyRegistered, GuestErased, GuestNotFound
 from registration.domain.guest import Guest
-from registration.domain.login_link import ExistingAccount, LinkWish
+from registration.domain.login_link import ExistingAccount, LinkRequest
 from registration.domain.merge import (
     DifferentBirthDates,
     MergedBefore,
     MergedIntoDeregistered,
-    MergedIntoSignpost,
+    MergedIntoMergedRecord,
     MergedWithErased,
     MergedWithItself,
     NothingEqual,
@@ -41,7 +41,7 @@ from tests.unit.registration.scenario import SEPT_12, noon
 SECOND_CARD = "0990139313"
 THIRD_CARD = "0990139321"
 OPERATOR = Metadata("beheer", uuid4())
-LINK = LinkWish("existing", "acc-jan")
+LINK = LinkRequest("existing", "acc-jan")
 SURVIVOR, OTHER = UUID(int=0xA), UUID(int=0xB)
 
 
@@ -59,17 +59,17 @@ async def second_record(desk: Desk, card: str = SECOND_CARD, **changes: Any) -> 
 
 async def merge(desk: Desk, guest_id: UUID, into: UUID) -> int:
     command = MergeGuests(guest_id, into)
-    return (await merge_guests(command, desk.context(), desk.registration)).position
+    return (await merge_guests(command, desk.context(), desk.deps)).position
 
 
 async def preview(desk: Desk, guest_id: UUID, into: UUID) -> Merge:
-    return await show_merge(MergeGuests(guest_id, into), "1001", desk.registration)
+    return await show_merge(MergeGuests(guest_id, into), "1001", desk.deps)
 
 
 async def test_r18_a_preview_tells_what_would_win_and_writes_nothing(desk: Desk) -> None:
     first = await desk.register(account=ExistingAccount("acc-jan"))
     second = await second_record(desk)
-    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.registration)
+    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.deps)
     before = await desk.log.position()
     shown = await preview(desk, second, first)
     assert (shown.merged, shown.same_by, shown.blocked) == (False, Sameness.NAME_BIRTH_DATE_ADDRESS, None)
@@ -102,7 +102,7 @@ async def test_r18_the_same_home_card_is_enough_whatever_the_name(desk: Desk) ->
     first, second = await desk.register(), await second_record(desk, name="J. de Vries", address=None)
     assert isinstance((await preview(desk, second, first)).blocked, NothingEqual)
     desk.says(Valid(JAN, None, SECOND_CARD))  # home gave out the second number in place of the first
-    await deregister_guest(first, "vergissing", desk.context(), desk.registration)
+    await deregister_guest(first, "vergissing", desk.context(), desk.deps)
     third = await second_record(desk, THIRD_CARD, name="J. de Vries", address=None)
     await expire_and_renew(desk, third, answers=SECOND_CARD)
     assert (await preview(desk, third, second)).same_by is Sameness.HOME_CARD
@@ -112,16 +112,16 @@ async def expire_and_renew(desk: Desk, guest_id: UUID, answers: str) -> None:
     """The guest's membership at home ends, and goes on under another number."""
     details = replace(JAN, name="J. de Vries", address=None)
     desk.says(Valid(details, date(2025, 9, 1), THIRD_CARD), THIRD_CARD)
-    await check_term(guest_id, desk.context(), desk.registration)
+    await check_term(guest_id, desk.context(), desk.deps)
     desk.says(Valid(details, None, answers), THIRD_CARD)
-    await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), desk.registration)
+    await reregister_guest(ReregisterGuest(guest_id, "04"), desk.context(), desk.deps)
 
 
 async def test_r18_who_cannot_be_merged_is_told_why_and_nothing_is_written(desk: Desk) -> None:
     first = await desk.register()
     younger = await second_record(desk, birth_date=date(2005, 1, 1))
     gone = await second_record(desk, THIRD_CARD)
-    await deregister_guest(gone, "vergissing", desk.context(), desk.registration)
+    await deregister_guest(gone, "vergissing", desk.context(), desk.deps)
     for guest_id, into, kind in (
         (younger, first, DifferentBirthDates),
         (first, first, MergedWithItself),
@@ -144,8 +144,8 @@ async def test_r18_a_signpost_is_no_way_on(desk: Desk) -> None:
     await merge(desk, second, first)
     for guest_id, into, kind in (
         (second, third, MergedBefore),
-        (third, second, MergedIntoSignpost),
-        (first, second, MergedIntoSignpost),
+        (third, second, MergedIntoMergedRecord),
+        (first, second, MergedIntoMergedRecord),
     ):
         with pytest.raises(kind):
             await merge(desk, guest_id, into)
@@ -178,7 +178,7 @@ async def test_r18_merged_into_each_other_at_once_one_survives(desk: Desk) -> No
     outcomes = await asyncio.gather(
         merge(desk, first, second), merge(desk, second, first), return_exceptions=True
     )
-    assert [type(each) for each in outcomes if isinstance(each, Exception)] == [MergedIntoSignpost]
+    assert [type(each) for each in outcomes if isinstance(each, Exception)] == [MergedIntoMergedRecord]
     merged = [(await desk.show(each)).merged_into for each in (first, second)]
     assert sorted(merged, key=str) in (sorted([None, first], key=str), sorted([None, second], key=str))
 
@@ -191,7 +191,7 @@ async def test_r18_the_merged_card_is_registered_already_as_the_survivor(desk: D
         await desk.register(SECOND_CARD)
     assert refused.value.guest_id == first
     desk.says(member(SECOND_CARD), SECOND_CARD)
-    await deregister_guest(first, "vergissing", desk.context(), desk.registration)
+    await deregister_guest(first, "vergissing", desk.context(), desk.deps)
     assert await desk.register(SECOND_CARD) == first
     assert (await desk.show(first)).card_number == SECOND_CARD
     assert (await desk.show(second)).merged_into == first
@@ -201,13 +201,13 @@ async def test_r18_home_is_not_asked_about_a_signpost(desk: Desk) -> None:
     first, second = await desk.register(), await second_record(desk)
     await merge(desk, second, first)
     desk.home.asked.clear()
-    await check_term(second, desk.context(), desk.registration)
+    await check_term(second, desk.context(), desk.deps)
     assert desk.home.asked == []
 
 
 async def test_r18_the_link_is_let_go_and_a_late_answer_changes_nothing(desk: Desk) -> None:
     first, second = await desk.register(), await second_record(desk)
-    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.registration)
+    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.deps)
     await merge(desk, second, first)
     linked = {"account_id": "acc-jj", "actor_id": str(uuid4())}
     message = Message(
@@ -224,29 +224,29 @@ async def test_r18_the_link_is_let_go_and_a_late_answer_changes_nothing(desk: De
             linked,
         )
     )
-    await receive_link_answer(message, SideRow("inbox", {}), registration=desk.registration)
+    await receive_link_answer(message, SideRow("inbox", {}), deps=desk.deps)
     assert [(await desk.show(each)).login_link.state for each in (first, second)] == ["none", "none"]
 
 
 async def test_r18_whoever_asks_for_the_person_or_the_account_finds_the_survivor(desk: Desk) -> None:
     first, second = await desk.register(account=ExistingAccount("acc-jj")), await second_record(desk)
-    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.registration)
-    person = (await desk.registration.store.load(Guest, second)).state.person_ref
+    await request_account_link(second, ExistingAccount("acc-jj"), desk.context(), desk.deps)
+    person = (await desk.deps.store.load(Guest, second)).state.person_ref
     await merge(desk, second, first)
     for query in (RegistrationsQuery("1001", person_ref=person), RegistrationsQuery("1001", "acc-jj")):
-        found = await list_registrations(query, desk.registration, desk.feed)
+        found = await list_registrations(query, desk.deps, desk.feed)
         assert [each.guest_id for each in found] == [second, first]
 
 
 async def erase(desk: Desk, guest_id: UUID) -> None:
-    await erase_personal_data(guest_id, OPERATOR, desk.registration)
+    await erase_personal_data(guest_id, OPERATOR, desk.deps)
 
 
 async def test_r18_r19_erasing_the_survivor_erases_the_person_s_other_records(
     desk: Desk, tmp_path: Path
 ) -> None:
     ledger = ErasureLedger(tmp_path / "ledger.jsonl")
-    desk.registration = replace(desk.registration, erasure_ledger=ledger)
+    desk.deps = replace(desk.deps, erasure_ledger=ledger)
     first, second = await desk.register(), await second_record(desk)
     await merge(desk, second, first)
     await erase(desk, first)
@@ -258,7 +258,7 @@ async def test_r18_r19_erasing_the_survivor_erases_the_person_s_other_records(
             None,
             [],
         )
-        assert await desk.registration.data_keys.get(guest_id) is None
+        assert await desk.deps.data_keys.get(guest_id) is None
     assert isinstance(desk.log, InMemoryEventLog)
     assert list(desk.log.rows("registrations")) == []
     assert (tmp_path / "ledger.jsonl").read_text().count(str(second)) == 1
@@ -275,7 +275,7 @@ async def test_r18_r19_erasing_the_signpost_leaves_the_survivor_without_a_second
     with pytest.raises(MergedWithErased):
         await merge(desk, first, second)
     with pytest.raises(GuestErased):
-        await unlink_login_account(second, "vergissing", desk.context(), desk.registration)
+        await unlink_login_account(second, "vergissing", desk.context(), desk.deps)
     third = await second_record(desk, THIRD_CARD)
     await merge(desk, first, third)
     assert [each.guest_id for each in (await desk.show(third)).merged_from] == [first]

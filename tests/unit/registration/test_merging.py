@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from registration.domain.errors import GuestMerged
 from registration.domain.events import DuplicateMerged, GuestDeregistered, GuestsMerged, PersonalDataErased
 from registration.domain.guest import Guest
-from registration.domain.login_link import LinkWish
+from registration.domain.login_link import LinkRequest
 from registration.domain.merge import (
     DifferentBirthDates,
     MergeBlocked,
@@ -27,15 +27,15 @@ from registration.domain.merge import (
 from registration.domain.verdict import PatronDetails
 from tests.unit.registration.scenario import SEPT_12, admission, given, happened, noon, registered
 
-LINK = LinkWish("existing", "acc-jan")
+LINK = LinkRequest("existing", "acc-jan")
 SURVIVOR, OTHER = UUID(int=0xA), UUID(int=0xB)
 
 
 def test_r18_a_signpost_has_no_link_and_keeps_its_rows() -> None:
-    past = given(registered(wish=LINK))
+    past = given(registered(link_request=LINK))
     assert past.guest is not None
     rows = past.guest.state.contributions
-    guest = past.when(lambda guest: guest.become_signpost(SURVIVOR, now=noon(SEPT_12))).then(
+    guest = past.when(lambda guest: guest.merge_into(SURVIVOR, now=noon(SEPT_12))).then(
         happened(GuestsMerged, into=SURVIVOR)
     )
     assert (guest.state.status.value, guest.state.merged_into) == ("deregistered", SURVIVOR)

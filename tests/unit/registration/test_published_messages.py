@@ -15,9 +15,9 @@ import pytest
 
 from registration.adapters.messages import MESSAGE_TYPES, published_messages
 from registration.domain import events
-from registration.domain.events import GuestEvent, Sealed
+from registration.domain.events import Encrypted, GuestEvent
 from registration.domain.guest import Guest
-from registration.domain.login_link import LinkWish
+from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import AggregateStore, InMemoryEventLog, Metadata, NewEvent, make_mapper
 from shared.messaging.envelope import Message
@@ -34,8 +34,8 @@ from tests.unit.registration.scenario import (
 )
 
 GOLDEN = Path(__file__).parent / "messages"
-JAN = LinkWish("existing", "acc-jan")
-NEW = LinkWish("new", "acc-new", Sealed(b"sealed username and e-mail"))
+JAN = LinkRequest("existing", "acc-jan")
+NEW = LinkRequest("new", "acc-new", Encrypted(b"sealed username and e-mail"))
 FINES = Refused((Reason.FINES,), because_ended=False)
 META = Metadata("clerk", uuid4(), uuid4())
 
@@ -54,8 +54,8 @@ def whole_life() -> Guest:
     guest.unlink("account van moeder", now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
-    guest.take_in(UUID(int=0xA), now=now)
-    guest.become_signpost(UUID(int=0xB), now=now)
+    guest.absorb(UUID(int=0xA), now=now)
+    guest.merge_into(UUID(int=0xB), now=now)
     guest.erase_personal_data(today=SEPT_15, now=now)
     return guest
 
@@ -79,8 +79,8 @@ async def test_every_event_of_a_guest_is_published_without_gaps() -> None:
 
 
 def test_every_event_has_a_topic_and_a_message_type() -> None:
-    kinds = {kind.TOPIC for kind in vars(events).values() if _is_event(kind)}
-    assert kinds == set(MESSAGE_TYPES)
+    problem_types = {kind.TOPIC for kind in vars(events).values() if _is_event(kind)}
+    assert problem_types == set(MESSAGE_TYPES)
 
 
 def _is_event(kind: Any) -> bool:

@@ -31,8 +31,8 @@ from registration.domain.errors import (
 from registration.domain.login_link import ExistingAccount, LinkState, NewLoginAccount
 from registration.domain.verdict import Reason, Refused, Unavailable, Verdict
 from shared.event_log import InMemoryEventLog, SideRow
+from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
-from shared.kernel.rules import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, JAN, Desk, make_desk, member, on_day, registering
 
 FRYSLAN = Candidate("NL-083424", "Fryslân", "F")
@@ -50,7 +50,7 @@ async def refusal(desk: Desk, command: RegisterGuest, organisation: str = "1001"
     position = await desk.log.position()
     rows = _rows(desk)
     with pytest.raises(RuleBroken) as caught:
-        await register_guest(command, desk.context(organisation), desk.registration)
+        await register_guest(command, desk.context(organisation), desk.deps)
     assert await desk.log.position() == position
     assert _rows(desk) == rows
     return caught.value
@@ -89,7 +89,7 @@ async def test_r1_a_card_number_is_trimmed_and_keeps_its_leading_zero(desk: Desk
 
 async def test_r2_one_library_for_the_card_is_filled_in(desk: Desk) -> None:
     desk.prefixes.by_prefix["9901"] = [replace(FRYSLAN, isil=GRONINGEN)]
-    written = await register_guest(registering(home_isil=None), desk.context(), desk.registration)
+    written = await register_guest(registering(home_isil=None), desk.context(), desk.deps)
     assert (await desk.show(written.guest_id)).home_isil == GRONINGEN
 
 
@@ -113,7 +113,7 @@ async def test_r3_an_unknown_isil_is_refused(desk: Desk) -> None:
 
 
 async def test_r3_a_library_that_merged_is_reached_under_its_new_isil(desk: Desk) -> None:
-    written = await register_guest(registering(home_isil="nl-070299"), desk.context(), desk.registration)
+    written = await register_guest(registering(home_isil="nl-070299"), desk.context(), desk.deps)
     assert (await desk.show(written.guest_id)).home_isil == GRONINGEN
 
 
@@ -168,7 +168,7 @@ async def test_r8_a_library_can_switch_the_strips_off(desk: Desk) -> None:
 
 @pytest.mark.parametrize("chip", [True, False])
 async def test_r9_self_service_goes_with_the_chip(desk: Desk, chip: bool) -> None:
-    written = await register_guest(registering(chip=chip), desk.context(), desk.registration)
+    written = await register_guest(registering(chip=chip), desk.context(), desk.deps)
     assert (await desk.show(written.guest_id)).self_service is chip
 
 
@@ -219,12 +219,12 @@ async def test_r10_two_counters_with_either_number_give_one_event(desk: Desk) ->
 
 
 async def test_r10_who_registered_before_a_merger_of_libraries_is_found_after_it(desk: Desk) -> None:
-    merged = desk.registration
-    desk.registration = replace(merged, isil_aliases={})
+    merged = desk.deps
+    desk.deps = replace(merged, isil_aliases={})
     desk.home.answers("NL-083424", CARD, member())
     command = registering(home_isil="NL-083424")
-    guest_id = (await register_guest(command, desk.context(), desk.registration)).guest_id
-    desk.registration = replace(merged, isil_aliases={"NL-083424": GRONINGEN})
+    guest_id = (await register_guest(command, desk.context(), desk.deps)).guest_id
+    desk.deps = replace(merged, isil_aliases={"NL-083424": GRONINGEN})
     error = await refusal(desk, registering())
     assert isinstance(error, AlreadyRegistered)
     assert error.guest_id == guest_id
@@ -234,7 +234,7 @@ async def test_r10_who_registered_before_a_merger_of_libraries_is_found_after_it
 async def test_r11_a_card_of_the_organisation_itself_is_refused(desk: Desk, own: str) -> None:
     for isil in (GRONINGEN, "NL-0702880009", "NL-070299"):
         organisation = Organisation("1001", "Groningen", frozenset({isil}), {"9453": "Roden"})
-        desk.registration = replace(desk.registration, organisations={"1001": organisation})
+        desk.deps = replace(desk.deps, organisations={"1001": organisation})
         assert isinstance(await refusal(desk, registering(home_isil=own)), OwnLibrary)
 
 
@@ -247,7 +247,7 @@ async def test_r17_an_existing_account_is_pending_and_in_the_index(desk: Desk) -
     guest_id = await desk.register(account=ExistingAccount("acc-jan"))
     link = (await desk.show(guest_id)).login_link
     assert (link.state, link.account_id) == (LinkState.PENDING, "acc-jan")
-    assert await desk.registration.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
+    assert await desk.deps.registrations.guests_asking_for("1001", "acc-jan") == [guest_id]
 
 
 async def test_r17_a_new_account_gets_its_id_here(desk: Desk) -> None:
@@ -255,7 +255,7 @@ async def test_r17_a_new_account_gets_its_id_here(desk: Desk) -> None:
     account_id = (await desk.show(guest_id)).login_link.account_id
     assert account_id is not None
     assert account_id.startswith("acc-")
-    assert await desk.registration.registrations.guests_asking_for("1001", account_id) == [guest_id]
+    assert await desk.deps.registrations.guests_asking_for("1001", account_id) == [guest_id]
 
 
 async def test_r19_nothing_personal_is_readable_in_the_log(desk: Desk) -> None:
@@ -272,7 +272,7 @@ async def test_r20_every_event_says_who_caused_it(desk: Desk) -> None:
 
 async def test_r21_a_deregistered_card_is_registered_afresh_as_the_same_guest(desk: Desk) -> None:
     guest_id = await desk.register()
-    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.registration)
+    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.deps)
     assert (await desk.show(guest_id)).status == "deregistered"
     assert await desk.register(account=ExistingAccount("acc-jan")) == guest_id
     guest = await desk.show(guest_id)
@@ -287,7 +287,7 @@ async def test_r21_a_deregistered_card_is_registered_afresh_as_the_same_guest(de
 
 async def test_r21_two_counters_registering_afresh_at_once_give_one_event(desk: Desk) -> None:
     guest_id = await desk.register()
-    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.registration)
+    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.deps)
     outcomes = await asyncio.gather(*(desk.register() for _ in range(4)), return_exceptions=True)
     assert outcomes.count(guest_id) == 1
     assert sum(isinstance(outcome, AlreadyRegistered) for outcome in outcomes) == 3
@@ -296,7 +296,7 @@ async def test_r21_two_counters_registering_afresh_at_once_give_one_event(desk: 
 @pytest.mark.parametrize("verdict", [Unavailable("timed out"), Refused((Reason.FINES,), because_ended=False)])
 async def test_r21_registering_afresh_asks_home_again(desk: Desk, verdict: Verdict) -> None:
     guest_id = await desk.register()
-    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.registration)
+    await deregister_guest(guest_id, "verkeerde klant", desk.context(), desk.deps)
     desk.says(verdict)
     await refusal(desk, registering())
 
@@ -309,7 +309,7 @@ async def test_the_commands_own_rows_come_first_and_know_the_guest(desk: Desk) -
         return [SideRow("idempotency_keys", {"key": "1", "resource_id": guest_id})]
 
     context = replace(desk.context(), side_rows=rows)
-    written = await register_guest(registering(), context, desk.registration)
+    written = await register_guest(registering(), context, desk.deps)
     assert isinstance(desk.log, InMemoryEventLog)
     assert desk.log.rows("idempotency_keys") == [{"key": "1", "resource_id": written.guest_id}]
     assert seen == [written.guest_id]

@@ -37,7 +37,7 @@ def test_r19_it_ended_when_it_expired_or_was_taken_back() -> None:
 
 def test_r18_r19_a_merged_record_goes_with_its_guest_and_of_the_erased_nothing_ends() -> None:
     for change in (
-        lambda it: it.become_signpost(UUID(int=7), now=noon(SEPT_12)),
+        lambda it: it.merge_into(UUID(int=7), now=noon(SEPT_12)),
         lambda it: it.erase_personal_data(today=SEPT_12, now=noon(SEPT_12)),
     ):
         assert ended_on(after(change).state) is None

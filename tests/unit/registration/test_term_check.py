@@ -27,7 +27,7 @@ from tests.unit.registration.scenario import (
     SEPT_12,
     SEPT_15,
     UNAVAILABLE,
-    Happened,
+    RecordedDomainEvent,
     given,
     happened,
     noon,
@@ -194,7 +194,7 @@ def test_r13_an_expired_guest_shows_its_reason_and_that_the_card_is_not_valid() 
 
 
 def test_r16_the_rows_end_date_decides_what_a_valid_guest_shows() -> None:
-    past: tuple[Happened, ...] = (registered(), happened(TermConfirmed, end=date(2026, 2, 3)))
+    past: tuple[RecordedDomainEvent, ...] = (registered(), happened(TermConfirmed, end=date(2026, 2, 3)))
     guest = given(*past).when(checked(UNAVAILABLE)).then_nothing()
     words = display(guest.state, SEPT_15)
     assert (words.header, words.expiry_line) == ("Normaal Februari 2026", "Vervalt 28-02-2026")

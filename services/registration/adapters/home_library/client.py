@@ -71,7 +71,7 @@ _SECONDS = Histogram(
 _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
 
 
-class Measures:
+class LibraryMetrics:
     """Those of one library, looked up once: there are as many questions in a night as there are guests."""
 
     def __init__(self, isil: str) -> None:
@@ -83,7 +83,7 @@ class Measures:
 
 
 LEFT_ALONE = Unavailable("left alone for a moment after repeated failures", asked=False)
-_log = structlog.get_logger(__name__)
+log = structlog.get_logger(__name__)
 
 
 class HomeLibrary(Protocol):
@@ -104,7 +104,7 @@ class HomeLibrary(Protocol):
 class _Guarded:
     isil: str
     library: HomeLibrary
-    measures: Measures
+    metrics_updates: LibraryMetrics
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
 
     async def ask(self, card_number: str) -> Verdict:
@@ -123,7 +123,7 @@ class _Guarded:
 
     def _unavailable(self, failure: NoAnswer) -> Unavailable:
         # Answers are counted, not told: a line each would cost the night more than the questions do.
-        _log.warning("home-library-unavailable", isil=self.isil, reason=failure.reason)
+        log.warning("home-library-unavailable", isil=self.isil, reason=failure.reason)
         return Unavailable(failure.reason)
 
 
@@ -134,7 +134,9 @@ class DirectoryHomeLibraries:
     """
 
     def __init__(self, libraries: Mapping[str, HomeLibrary], aliases: Mapping[str, str]) -> None:
-        self._guarded = {isil: _Guarded(isil, library, Measures(isil)) for isil, library in libraries.items()}
+        self._guarded = {
+            isil: _Guarded(isil, library, LibraryMetrics(isil)) for isil, library in libraries.items()
+        }
         self._aliases = aliases
 
     async def ask(self, isil: str, card_number: str) -> Verdict:
@@ -145,7 +147,7 @@ class DirectoryHomeLibraries:
             raise UnknownHomeLibrary
         started = perf_counter()
         verdict = await guarded.ask(card_number)
-        guarded.measures.count(verdict, perf_counter() - started)
+        guarded.metrics_updates.count(verdict, perf_counter() - started)
         return verdict
 
     def connections(self, isil: str) -> int:

@@ -24,6 +24,7 @@ from pydantic import (
 from registration.adapters.home_library.sip2.dates import STANDARD, is_date_format
 from registration.adapters.home_library.sip2.framing import is_safe, is_writable
 from registration.adapters.home_library.sip2.messages import USUALLY_REFUSING, positions
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedIsil
 
 
@@ -178,18 +179,14 @@ class Directory:
     aliases: Mapping[str, str]
 
 
-class DirectoryMistake(Exception):
-    """The file of home libraries is wrong; the text names the key and what is allowed."""
-
-
 def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
-    """Reads the file, credentials from `environment`. Raises DirectoryMistake."""
+    """Reads the file, credentials from `environment`. Raises ConfigurationError."""
     try:
         return read_directory(path.read_text(encoding="utf-8"), environment)
     except OSError as error:
-        raise DirectoryMistake(f"{path}: {error.strerror}") from None
-    except (DirectoryMistake, UnicodeDecodeError) as error:
-        raise DirectoryMistake(f"{path}: {error}") from None
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (ConfigurationError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
 
 
 def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
@@ -198,11 +195,11 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
         tables = tomllib.loads(text)
         libraries = _File.model_validate(tables).libraries
     except tomllib.TOMLDecodeError as error:
-        raise DirectoryMistake(str(error)) from None
+        raise ConfigurationError(str(error)) from None
     except ValidationError as error:
-        raise DirectoryMistake("; ".join(_mistakes(error))) from None
+        raise ConfigurationError("; ".join(_mistakes(error))) from None
     if len(libraries) < len(tables["libraries"]):
-        raise DirectoryMistake("libraries: two tables are about one library: six digits make it the same")
+        raise ConfigurationError("libraries: two tables are about one library: six digits make it the same")
     credentials = {}
     for isil, library in libraries.items():
         _check_authority(isil, library)
@@ -222,17 +219,17 @@ def _check_authority(isil: str, library: Library) -> None:
         tls_context(library.tls_ca_file, verify=True)
     except OSError as error:
         told = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
-        raise DirectoryMistake(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {told}") from None
+        raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {told}") from None
 
 
 def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
-        raise DirectoryMistake(f"libraries.{isil}.{key}: the environment has no {variable}")
+        raise ConfigurationError(f"libraries.{isil}.{key}: the environment has no {variable}")
     if not is_safe(value):
-        raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
+        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
     if not is_writable(value, encoding):
-        raise DirectoryMistake(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
+        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
     return value
 
 
@@ -241,11 +238,11 @@ def _aliases(libraries: Mapping[str, Library]) -> dict[str, str]:
     for isil, library in libraries.items():
         for alias in library.aliases:
             if alias in libraries:
-                raise DirectoryMistake(
+                raise ConfigurationError(
                     f"libraries.{isil}.aliases: {alias} is a library of its own in this file"
                 )
             if aliases.setdefault(alias, isil) != isil:
-                raise DirectoryMistake(
+                raise ConfigurationError(
                     f"libraries.{isil}.aliases: {alias} merged into {aliases[alias]} already"
                 )
     return aliases

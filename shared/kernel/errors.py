@@ -1,4 +1,4 @@
-"""The base of all refusals: one exception class per broken rule (ADR 0017)."""
+"""Errors of both services: a broken rule (ADR 0017), and a wrong configuration."""
 
 import inspect
 
@@ -8,6 +8,10 @@ class RuleBroken(Exception):
 
     The first paragraph of a subclass's docstring is the English sentence that callers read.
     """
+
+
+class ConfigurationError(Exception):
+    """A setting or a file that operators write is wrong. The text says where, what, and what to do."""
 
 
 def english_sentence(kind: type[Exception]) -> str:
