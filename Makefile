@@ -1,4 +1,4 @@
-# The two commands of a fresh machine are `make run` and `make test`; each makes its own environment.
+# On a new machine run `make run` or `make test`: both create the Python environment first.
 SHELL := /bin/sh
 PYTHON ?=
 BIN := .venv/bin
@@ -22,12 +22,12 @@ check: .venv/.ready
 bench: .venv/.ready
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
-# Made anew whenever the lock or the project's own description changes.
+# Made again when the locked requirements, pyproject.toml or the script change.
 .venv/.ready: requirements-dev.txt pyproject.toml infra/environment.sh
 	@PYTHON="$(PYTHON)" sh infra/environment.sh .venv
 	@touch $@
 
-# Hashes only: where packages come from is the machine's own setting.
+# The lock files hold hashes but no index: each machine has its own setting for where packages come from.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt

@@ -1,20 +1,20 @@
 #!/bin/sh
-# Makes the Python environment in the folder $1 from the locked requirements.
-# Needs: Python 3.11 or newer with venv. On Debian and Ubuntu, as root, a missing venv is installed.
+# Creates the Python environment in the folder $1 from the locked requirements.
+# Needs Python 3.11 or newer with venv. As root on Debian or Ubuntu, it installs a missing venv.
 set -eu
 folder=$1
 
 fail() { printf '%s\n' "error: $1" >&2; exit 1; }
 suits() { "$1" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
-# The system's own Python first: distributions build it with profile-guided optimisation, version managers mostly
-# do not, and that is a fifth of the processor time of all that runs here.
+# The system's own Python comes first: distributions build it with profile-guided optimisation, most version managers
+# do not. That saves a fifth of the processor time.
 python=${PYTHON:-}
 [ -n "$python" ] || { suits /usr/bin/python3 && python=/usr/bin/python3; } || python=python3
 
-command -v "$python" >/dev/null 2>&1 || fail "no $python found: install Python 3.11 or newer, or name one with PYTHON=…"
+command -v "$python" >/dev/null 2>&1 || fail "no $python found: install Python 3.11 or newer, or set PYTHON=… to another Python"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-  fail "$("$python" --version) is too old: Python 3.11 or newer is needed (name one with PYTHON=…)"
+  fail "$("$python" --version) is too old: Python 3.11 or newer is needed (set PYTHON=… to another Python)"
 
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -25,11 +25,11 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   fi
 fi
 
-printf '%s\n' "making the environment in $folder (once, about a minute)"
+printf '%s\n' "creating the Python environment in $folder (once, about a minute)"
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
-quietly="--quiet --quiet --disable-pip-version-check --no-input"  # errors only: warnings about packaging are for packagers
+quietly="--quiet --quiet --disable-pip-version-check --no-input"  # show errors only: warnings about packaging do not help here
 # shellcheck disable=SC2086
 "$folder/bin/python" -m pip install $quietly --require-hashes -r requirements-dev.txt
-# The project itself, in place: its dependencies are all there, so nothing more may be fetched.
+# The project itself, editable. Its dependencies are installed already, so nothing may be downloaded.
 # shellcheck disable=SC2086
 "$folder/bin/python" -m pip install $quietly --no-deps --no-index --no-build-isolation --editable .

@@ -1,4 +1,4 @@
-"""`python -m infra.local`: start everything, walk through the story over the real APIs, stay up."""
+"""`python -m infra.local`: start the local stack, play the story through the real APIs, stay up."""
 
 import argparse
 import os
@@ -16,43 +16,46 @@ from infra.local.rabbitmq import RabbitMQError, TransportImpossible
 from infra.local.stack import Stack
 
 if TYPE_CHECKING:
-    from infra.local.story import Telling
+    from infra.local.story import StoryRun
 
 EPILOG = """
 environment:
-  RUN_DIR             folder of everything it keeps (.run); two of them can live side by side
-  TRANSPORT           auto, amqp or feed (auto)
-  AMQP_URL            a RabbitMQ to use, instead of a private node
-  DATABASE_URL        a PostgreSQL to use, whose user may create roles and databases
-  REGISTRATION_PORT   8001; 0 means any free port
-  IDENTITY_PORT       8002; 0 means any free port
+  RUN_DIR             folder of all files (default .run); stacks in different folders run side by side
+  TRANSPORT           auto, amqp or feed (default auto)
+  AMQP_URL            address of a RabbitMQ to use instead of a private node
+  DATABASE_URL        address of a PostgreSQL to use; its user must be able to create roles and databases
+  REGISTRATION_PORT   default 8001; 0 means any free port
+  IDENTITY_PORT       default 8002; 0 means any free port
 
 example: RUN_DIR=/tmp/demo TRANSPORT=feed python -m infra.local --exit
 """
 
 
-NARROWEST = 96  # characters: what a contribution row takes
+NARROWEST = 96  # characters: the width of a contribution row
 
 
 class _Stopped(BaseException):
-    """Somebody asked us to stop."""
+    """A signal asked this program to stop."""
 
 
 def main() -> int:
-    """0: stopped in good order, with --exit after a story that came out right; 1: it did not, or no start."""
+    """Run the stack until a signal, or with --exit until the story has ended. Return the exit code.
+
+    1: the stack did not start, or with --exit the story failed or did not end; 0: anything else.
+    """
     arguments = _arguments()
     console = Console(highlight=False, soft_wrap=True, width=max(NARROWEST, Console().width))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, _stop)
     stack = Stack(os.environ, say=lambda line: console.print(line, style="dim", markup=False))
-    telling = None
+    story = None
     try:
         began = time.monotonic()
         stack.start()
         _announce(console, stack, time.monotonic() - began)
         if not arguments.no_story:
-            telling = _tell(stack, console)
-        while not (arguments.exit and telling and telling.ended):
+            story = _start_story(stack, console)
+        while not (arguments.exit and story and story.ended):
             stack.tick()
             time.sleep(0.05)
     except _Stopped:
@@ -61,24 +64,24 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     finally:
-        if telling:
-            telling.cancel()
+        if story:
+            story.cancel()
         stack.stop()
-    return 1 if arguments.exit and not (telling and telling.came_out_right) else 0
+    return 1 if arguments.exit and not (story and story.passed) else 0
 
 
 def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave whatever we are doing; a second signal must not interrupt the stopping."""
+    """Interrupt the program and ignore further signals, so that they do not interrupt the stop."""
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     raise _Stopped
 
 
-def _tell(stack: Stack, console: Console) -> "Telling":
-    """Begin the story; its HTTP client is loaded only now, when all else is up."""
-    from infra.local.story import Telling  # noqa: PLC0415
+def _start_story(stack: Stack, console: Console) -> "StoryRun":
+    """Start the story. Its HTTP client is imported only now, so that the stack starts sooner."""
+    from infra.local.story import StoryRun  # noqa: PLC0415
 
-    return Telling(stack.description, stack.run_dir, console)
+    return StoryRun(stack.description, stack.run_dir, console)
 
 
 def _announce(console: Console, stack: Stack, seconds: float) -> None:
@@ -99,15 +102,15 @@ def _announce(console: Console, stack: Stack, seconds: float) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m infra.local",
-        description="Run Landelijk Lenen here and walk the story through its APIs. Ctrl-C stops it.",
+        description="Run Landelijk Lenen on this machine and play its story. Ctrl-C stops it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
-        "--exit", action="store_true", help="stop after the story; 0 only if it came out right"
+        "--exit", action="store_true", help="stop after the story; exit code 0 only if every check passed"
     )
-    choice.add_argument("--no-story", action="store_true", help="only start")
+    choice.add_argument("--no-story", action="store_true", help="start everything, but do not play the story")
     return parser.parse_args()
 
 

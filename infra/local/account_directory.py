@@ -1,7 +1,7 @@
-"""The demo Single Identity account directory: two calls of HTTP, GET only.
+"""The demo Single Identity account directory: two HTTP requests.
 
-`GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`. Plain asyncio, so that it is ready at
-once.
+`GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`. It starts at once,
+because it uses asyncio alone.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _LONGEST_HEAD = 16_384
 
 
 def account_of(account_id: str) -> Account | None:
-    """The account with this id: one of the two demo accounts, or that of a load card."""
+    """Return the account with this id, or None: one of two demo accounts, or the account of a load card."""
     if account_id in _DEMO:
         username, card_number = _DEMO[account_id]
         return _account(account_id, username, card_number)
@@ -34,7 +34,7 @@ def account_of(account_id: str) -> Account | None:
 
 
 def account_named(username: str, home_isil: str) -> Account | None:
-    """The account with this username, whatever its case, at this home library."""
+    """Return the account with this username at this home library, or None. Upper and lower case are equal."""
     if home_isil.upper()[: len(DEMO_ISIL)] != DEMO_ISIL:
         return None
     username = username.strip().lower()
@@ -71,7 +71,7 @@ async def answer_requests(reader: asyncio.StreamReader, writer: asyncio.StreamWr
             )
             await writer.drain()
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError, ValueError):
-        pass  # the client is done, or does not speak HTTP
+        pass  # the client closed the connection, or does not speak HTTP
     finally:
         writer.close()
 
@@ -90,5 +90,5 @@ def _respond(method: str, target: str) -> tuple[str, object]:
 
 
 async def serve_accounts(host: str, port: int) -> asyncio.Server:
-    """Listens for as long as the server is kept."""
+    """Start a server that listens until it is closed, and return it."""
     return await asyncio.start_server(answer_requests, host, port, limit=_LONGEST_HEAD)

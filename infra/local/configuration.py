@@ -1,4 +1,4 @@
-"""The settings files that the services of the local stack read, with organisations and home libraries."""
+"""The settings of the local stack's services, with their organisations and home libraries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from pathlib import Path
 from infra.local.credentials import CLIENT_ID, Credentials, write_privately
 
 USERNAME = "landelijk-lenen"
-PASSWORD = "alleen-op-deze-machine"  # noqa: S105 - lets a demo into a demo, on 127.0.0.1
+PASSWORD = "alleen-op-deze-machine"  # noqa: S105 - of a demo on 127.0.0.1 only
 
 HOME_LIBRARY_ENVIRONMENT = {
     "REGISTRATION_HOME_LIBRARY_USERNAME": USERNAME,
     "REGISTRATION_HOME_LIBRARY_PASSWORD": PASSWORD,
 }
-"""The variables that the file below names; they belong in `registration.env`."""
+"""The variables that the file of home libraries names. They are written to `registration.env`."""
 
-_NOBODY_LISTENS = 1
-"""A privileged port (tcpmux) that no machine of today serves: connecting is refused at once."""
+_CLOSED_PORT = 1
+"""A privileged port (tcpmux) that nothing uses, so that a connection is refused at once."""
 
 _TEMPLATE = """\
-# Where home libraries are asked. Credentials stand in the environment: the *_env keys name the variables.
+# The addresses of the home libraries. The *_env keys name environment variables with the credentials.
 
 [libraries.NL-070288]
 name = "Thuisbibliotheek (demo)"
@@ -55,14 +55,14 @@ connections = 8
 [libraries.NL-999999]
 name = "Bibliotheek die er niet is (demo)"
 host = "127.0.0.1"
-port = {nobody_listens}
+port = {closed_port}
 connect_seconds = 1.0
 """
 
 
 def home_libraries_toml(sip_port: int) -> str:
-    """The content of `REGISTRATION_HOME_LIBRARIES` for a demo home library on this port of 127.0.0.1."""
-    return _TEMPLATE.format(sip_port=sip_port, nobody_listens=_NOBODY_LISTENS)
+    """Return the file of home libraries, for a demo home library on this port of 127.0.0.1."""
+    return _TEMPLATE.format(sip_port=sip_port, closed_port=_CLOSED_PORT)
 
 
 ORGANISATIONS = """\
@@ -71,7 +71,7 @@ name = "Biblionet Drenthe"
 isils = ["NL-070297"]
 branches = { 9453 = "Roden", 9300 = "Assen" }
 
-# Branch codes are each organisation's own: the same one may stand for two places.
+# Every organisation has its own branch codes: two organisations may use the same code.
 [organisations.2002]
 name = "DOK Delft"
 isils = ["NL-083559"]
@@ -87,7 +87,7 @@ branches = { 7000 = "Centrum" }
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything is: what the settings of both services are made of."""
+    """Ports and addresses of the stack, from which the settings of both services are made."""
 
     registration_port: int
     identity_port: int
@@ -101,27 +101,27 @@ class Addresses:
 
     @property
     def counter(self) -> str:
-        """Where browsers reach the counter's pages."""
+        """The address of the counter's pages, and of registration."""
         return f"http://127.0.0.1:{self.registration_port}"
 
     @property
     def identity(self) -> str:
-        """Where identity answers."""
+        """The address of identity."""
         return f"http://127.0.0.1:{self.identity_port}"
 
     @property
     def wisecat(self) -> str:
-        """Where browsers reach the demo of Wisecat+."""
+        """The address of the Wisecat+ demo."""
         return f"http://127.0.0.1:{self.wisecat_port}"
 
     @property
     def sign_in(self) -> str:
-        """The issuer of all tokens."""
+        """The address of the sign-in service, which is the issuer of all tokens."""
         return f"http://127.0.0.1:{self.sign_in_port}"
 
 
 def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> None:
-    """Write `$RUN_DIR/<service>.env` for both services, and the files that these name."""
+    """Write `$RUN_DIR/<service>.env` for both services, and the files that these settings name."""
     organisations, home_libraries = run_dir / "organisations.toml", run_dir / "home_libraries.toml"
     if not organisations.exists():
         organisations.write_text(ORGANISATIONS, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Keys and tokens of the local stack: made on its first start, kept in its folder, valid only here."""
+"""Keys and tokens of the local stack, kept in its folder and valid only there."""
 
 import base64
 import fcntl
@@ -12,8 +12,8 @@ from typing import Any
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-CLIENT_ID = "counter"  # of the counter's pages, at the issuer
-LIFETIME = 30 * 24 * 3600  # seconds; each start makes fresh ones
+CLIENT_ID = "counter"  # the counter's pages, as the issuer knows them
+LIFETIME = 30 * 24 * 3600  # seconds; every start creates new tokens
 
 TOKENS: dict[str, dict[str, str]] = {
     "counter": {"sub": "m.visser", "scope": "counter", "organisation": "1001"},
@@ -30,9 +30,10 @@ SERVICE_TOKENS: dict[str, dict[str, str]] = {
 
 
 class Credentials:
-    """What signs, seals and identifies in one stack, below `run_dir/keys` (mode 0700).
+    """Keys and tokens of one stack, in `run_dir/keys` (mode 0700). Only tokens are new at every start.
 
-    `issuer`: the address of its sign-in service. Bearer tokens name it too; their keys are in a file.
+    `issuer`: the address of the sign-in service. Bearer tokens name it as their issuer too, but the services
+    read the public key from the file `jwks`.
     """
 
     def __init__(self, run_dir: Path, issuer: str) -> None:
@@ -48,15 +49,15 @@ class Credentials:
             write_privately(self.service_token(service), self._token(claims))
 
     def master_key(self, service: str) -> Path:
-        """The file with the master key of one service: neither could open what the other sealed."""
+        """Return the file of one service's master key: neither service can decrypt the other's data."""
         return self._secret(f"{service}-master.key")
 
     def service_token(self, service: str) -> Path:
-        """The file with the token by which a service calls the other."""
+        """Return the file of the token with which a service calls the other."""
         return self._folder / f"{service}.token"
 
     def tokens(self) -> dict[str, str]:
-        """Fresh tokens for people and programs, by the names in `stack.json`."""
+        """Return new tokens for people and programs, by their names in `stack.json`."""
         return {name: self._token(claims) for name, claims in TOKENS.items()}
 
     def _secret(self, name: str) -> Path:
@@ -73,7 +74,7 @@ class Credentials:
 
 
 def issuer_key(run_dir: Path) -> OKPKey:
-    """What the stack's tokens are signed with; made when it is not there yet."""
+    """Return the key that signs the stack's tokens. Create it if it does not exist."""
     path = run_dir / "keys" / "issuer.json"
     if not path.exists():
         key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "Ed25519"}, auto_kid=True)
@@ -82,7 +83,7 @@ def issuer_key(run_dir: Path) -> OKPKey:
 
 
 def write_privately(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read. It is replaced at once: no reader sees a part of it."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.touch(mode=0o600)
     fresh.write_text(text, encoding="utf-8")
@@ -90,11 +91,11 @@ def write_privately(path: Path, text: str) -> None:
 
 
 class NoLocalStack(Exception):
-    """This asks for no password: it runs beside a running local stack only."""
+    """This program asks for no password, so it runs beside a running local stack only."""
 
 
 def stack_must_run(run_dir: Path) -> None:
-    """The stack holds its folder's lock for as long as it runs. Raises NoLocalStack."""
+    """Raise NoLocalStack unless a stack runs in this folder: a running stack holds the folder's lock."""
     try:
         with (run_dir / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -102,4 +103,4 @@ def stack_must_run(run_dir: Path) -> None:
         return
     except OSError:
         pass
-    raise NoLocalStack(f"{NoLocalStack.__doc__} There is none in {run_dir}.")
+    raise NoLocalStack(f"{NoLocalStack.__doc__} No stack runs in {run_dir}.")

@@ -1,8 +1,8 @@
-"""The demo home library: SIP2 over TCP, and the account directory beside it, in one process on 127.0.0.1.
+"""The demo home library: SIP2 over TCP and an account directory over HTTP, in one process on 127.0.0.1.
 
-    python -m infra.local.home_library --sip-port 6001 --http-port 6002 --run-dir .run
+Its patrons are in `home_library.json` in the folder RUN_DIR. That file is read for every request.
 
-Its patrons are in `home_library.json` in the run directory, read anew for every question.
+Example: python -m infra.local.home_library --sip-port 6001 --http-port 6002 --run-dir .run
 """
 
 import argparse
@@ -23,7 +23,7 @@ PATRONS_FILE = "home_library.json"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where it listens."""
+    """The TCP ports on which it listens."""
 
     sip: int
     http: int
@@ -31,7 +31,7 @@ class Ports:
 
 @asynccontextmanager
 async def home_library(run_dir: Path, sip_port: int = 0, http_port: int = 0) -> AsyncIterator[Ports]:
-    """A home library that listens while the context lasts; port 0 means any free one."""
+    """Run a home library inside the block and return its ports. Port 0 means any free port."""
     patrons = Patrons(run_dir / PATRONS_FILE)
     connections: set[Sip2Server] = set()
     loop = asyncio.get_running_loop()
@@ -60,10 +60,14 @@ async def _serve(run_dir: Path, sip_port: int, http_port: int) -> None:
 
 def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m infra.local.home_library", description=__doc__)
-    parser.add_argument("--sip-port", type=int, default=0, help="TCP port for SIP2; 0: any free one")
-    parser.add_argument("--http-port", type=int, default=0, help="port of the account directory; 0: any free")
-    parser.add_argument("--run-dir", type=Path, required=True, help="the folder of home_library.json")
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.local.home_library",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--sip-port", type=int, default=0, help="TCP port for SIP2; 0: any free port")
+    parser.add_argument("--http-port", type=int, default=0, help="TCP port of the account directory")
+    parser.add_argument("--run-dir", type=Path, required=True, help="folder with home_library.json")
     arguments = parser.parse_args()
     asyncio.run(_serve(arguments.run_dir, arguments.sip_port, arguments.http_port))
 

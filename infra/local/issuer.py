@@ -1,4 +1,4 @@
-"""A small OpenID Connect issuer for the local stack: authorisation code with PKCE, and nothing else."""
+"""A small OpenID Connect issuer for the local stack. It has one flow: authorisation code with PKCE."""
 
 import argparse
 import base64
@@ -69,7 +69,10 @@ _template = Environment(autoescape=True).from_string(TEMPLATE)
 
 
 def sign_in_page(asked: Mapping[str, Any], people: Iterable[Any], goes_to: str) -> HTMLResponse:
-    """The people to choose from, by organisation; `goes_to` is where the form may lead."""
+    """Return the page with the people to choose from, by organisation.
+
+    `goes_to`: the origin to which the form may redirect (Content-Security-Policy).
+    """
     nonce = secrets.token_urlsafe(16)
     organisations = [
         (name, list(group)) for name, group in groupby(people, key=lambda person: person.organisation_name)
@@ -93,7 +96,7 @@ CODE_SECONDS, TOKEN_SECONDS = 60, 600
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in. `scope`: separated by spaces."""
+    """A member of staff who can sign in. `scope`: scopes separated by spaces."""
 
     subject: str
     name: str
@@ -104,7 +107,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who may send people here, and where they go back to."""
+    """An application that may send people here. `redirect_uri`: the address to which they return."""
 
     client_id: str
     redirect_uri: str
@@ -119,11 +122,11 @@ class _Granted:
 
 
 class Refused(Exception):
-    """The request of the client is not good."""
+    """The client's request is not valid."""
 
 
 class Issuer:
-    """Signs ID tokens with `key` for one client."""
+    """Signs people in for one client: its ID tokens are signed with `key`."""
 
     def __init__(self, url: str, key: Key, client: Client, people: tuple[Person, ...]) -> None:
         self.url = url
@@ -133,7 +136,7 @@ class Issuer:
         self._codes: dict[str, _Granted] = {}
 
     def app(self) -> Starlette:
-        """Its pages and endpoints."""
+        """Build the web application with all pages and endpoints."""
         return Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._discovery),
@@ -144,7 +147,7 @@ class Issuer:
         )
 
     def claims(self, person: Person, nonce: str | None) -> dict[str, Any]:
-        """What the ID token says; tests make it say something else."""
+        """Return the claims of the ID token. Tests override this method."""
         now = int(time.time())
         return {
             "iss": self.url,
@@ -177,7 +180,7 @@ class Issuer:
         return JSONResponse({"keys": [self._key.as_dict(private=False)]})
 
     async def _authorize(self, request: Request) -> Response:
-        """The page to choose from; posted back, the way back to the client with a code."""
+        """Show the page to choose from (GET), or redirect to the client with a code (POST)."""
         asked = request.query_params if request.method == "GET" else await request.form()
         try:
             self._must_be_ours(asked)
@@ -188,12 +191,12 @@ class Issuer:
             return sign_in_page(dict(asked), self._people.values(), f"{target.scheme}://{target.netloc}")
         person = self._people.get(str(asked.get("person")))
         if person is None:
-            return HTMLResponse("<!DOCTYPE html><title>Onbekend</title><p>Deze medewerker is er niet.", 400)
+            return HTMLResponse("<!DOCTYPE html><title>Onbekend</title><p>Deze medewerker bestaat niet.", 400)
         back = {"code": self._code_for(person, asked), "state": str(asked["state"])}
         return RedirectResponse(f"{self._client.redirect_uri}?{urlencode(back)}", 303)
 
     def _must_be_ours(self, asked: QueryParams | FormData) -> None:
-        """Nobody is led to an address that is not the client's."""
+        """Raise Refused unless the request is the client's: nobody is redirected to another address."""
         wanted = {
             "client_id": self._client.client_id,
             "redirect_uri": self._client.redirect_uri,
@@ -218,7 +221,7 @@ class Issuer:
 
     async def _token(self, request: Request) -> Response:
         form = await request.form()
-        # Taken out whatever comes of it: a code is good once, also for who guesses at its verifier.
+        # A code can be used once, also when the request fails: so a verifier cannot be guessed.
         granted = self._codes.pop(str(form.get("code")), None)
         right = (
             granted is not None
@@ -246,7 +249,7 @@ class Issuer:
 
 
 def _challenge_of(verifier: str) -> str:
-    """RFC 7636 section 4.6."""
+    """Return the S256 challenge of a verifier (RFC 7636 section 4.6)."""
     digest = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
@@ -261,7 +264,7 @@ PEOPLE = (
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C."""
+    """Run until SIGTERM or Ctrl-C. Return 1 when no local stack runs in the folder."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.issuer", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--counter", required=True, help="address of the counter's pages")

@@ -1,4 +1,4 @@
-"""The demo patrons of the local home library, kept in a file that anyone can edit (contract.md)."""
+"""The demo patrons of the local home library, in a file that a user can edit (docs/contract.md)."""
 
 import json
 import os
@@ -16,7 +16,7 @@ LOAD_CARDS = range(991_000_000, 992_000_000)
 
 
 class Status(StrEnum):
-    """How a patron stands; `SILENT`: the connection closes without an answer."""
+    """The state of a patron at the library. `SILENT`: the connection closes without a reply."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -28,7 +28,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Patron:
-    """One line of the file. Nobody real: the names are made up."""
+    """One line of the file. All people are invented."""
 
     status: Status
     ends_on: date | None
@@ -41,7 +41,7 @@ class Patron:
 
 
 class Patrons:
-    """The patrons in a file, read anew for every question; written with the demo patrons when missing."""
+    """The patrons in a file, which is read for every request. A missing file is created."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,9 +49,10 @@ class Patrons:
             _write(path, demo_patrons(now_in_amsterdam().date()))
 
     def find(self, isil: str, card_number: str) -> tuple[str, Patron] | None:
-        """The patron with this card at this library, and the card number they have now; None: no such card.
+        """Find the patron with this card at this library. Return their current card number and the patron.
 
-        Raises ValueError when the file cannot be read (somebody is in the middle of editing it).
+        Returns None when there is no such card. Raises ValueError when the file is not valid, for example
+        while a user is editing it.
         """
         if isil != library_of(card_number):
             return None
@@ -64,17 +65,17 @@ class Patrons:
 
 
 def now_in_amsterdam() -> datetime:
-    """The library's own time, wherever the machine thinks it is."""
+    """Return the time in Europe/Amsterdam, in whatever time zone the machine is."""
     return datetime.now(AMSTERDAM)
 
 
 def library_of(card_number: str) -> str:
-    """Cards that begin with 18447 are the Frisian library's, all others the demo library's."""
+    """Return the ISIL of a card's library: the Frisian library for 18447…, else the demo library."""
     return FOUND_FROM_CARD_ISIL if _is_frisian(card_number) else DEMO_ISIL
 
 
 def is_load_card(card_number: str) -> bool:
-    """Whether this is one of the million cards for load tests, all of them valid."""
+    """Return whether this is one of the million cards for load tests, which are all valid."""
     return _is_number(card_number) and card_number[0] == "0" and int(card_number) in LOAD_CARDS
 
 
@@ -88,16 +89,16 @@ def _is_number(card_number: str) -> bool:
 
 def _patron(card_number: str, lines: dict[str, Any]) -> Patron | None:
     line = lines.get(card_number)
-    made_up = invented_patron(card_number, now_in_amsterdam().date())
+    invented = invented_patron(card_number, now_in_amsterdam().date())
     if line is None:
-        return made_up if is_load_card(card_number) or _is_frisian(card_number) else None
+        return invented if is_load_card(card_number) or _is_frisian(card_number) else None
     return Patron(
         status=Status(line.get("status", "valid")),
-        ends_on=_day(line["ends_on"]) if "ends_on" in line else made_up.ends_on,
-        name=line.get("name") or made_up.name,
-        birth_date=_day(line.get("birth_date")) or made_up.birth_date,
-        address=line.get("address") or made_up.address,
-        email=line.get("email") or made_up.email,
+        ends_on=_day(line["ends_on"]) if "ends_on" in line else invented.ends_on,
+        name=line.get("name") or invented.name,
+        birth_date=_day(line.get("birth_date")) or invented.birth_date,
+        address=line.get("address") or invented.address,
+        email=line.get("email") or invented.email,
         chip=bool(line.get("chip")),
         answers_as=line.get("answers_as"),
     )
@@ -124,7 +125,7 @@ _PLACES = ("9301 AB Roden", "9321 BM Peize", "9331 CD Norg", "8601 EX Sneek", "9
 
 
 def invented_patron(card_number: str, today: date) -> Patron:
-    """A patron in good standing until the end of next year; the same card is always the same person."""
+    """Return an invented patron, valid until the end of next year. A card always has the same patron."""
     number = int.from_bytes(card_number.encode(), "big") % 1_000_003
     given, family = _GIVEN[number % len(_GIVEN)], _FAMILY[number % len(_FAMILY)]
     return Patron(
@@ -139,7 +140,7 @@ def invented_patron(card_number: str, today: date) -> Patron:
 
 
 def demo_patrons(today: date) -> dict[str, dict[str, Any]]:
-    """The patrons that contract.md lists, as the file has them."""
+    """Return the demo patrons (docs/contract.md) in the form of the file."""
     end = date(today.year + 1, 12, 31).isoformat()
     return {
         "0990139305": _line("valid", end, "Jan Jansen", "1968-04-17", "Brink 3, 9301 JK Roden", chip=True),
@@ -180,7 +181,7 @@ def _line(
 
 
 def _write(path: Path, patrons: dict[str, dict[str, Any]]) -> None:
-    """One line for each patron, so that ending a membership is editing one line."""
+    """Write one line for each patron, so that a user can end a membership by editing one line."""
     lines = (
         f"  {json.dumps(card)}: {json.dumps(line, ensure_ascii=False)}" for card, line in patrons.items()
     )

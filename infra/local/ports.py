@@ -1,4 +1,4 @@
-"""Ports of 127.0.0.1 that nobody uses, nor will use who looked for one before us."""
+"""Free ports of 127.0.0.1, reserved so that two processes of this user never take the same one."""
 
 import fcntl
 import functools
@@ -9,22 +9,22 @@ import tempfile
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
-# Below the range from which the kernel takes the ports of outgoing connections: between our look and the
-# server's bind no connection of somebody else can take it.
+# Below the range of outgoing connections. So the kernel gives no connection such a port between the check
+# that it is free and the server's bind.
 _FIRST, _LAST = 15_000, 31_999
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 on which nothing listens. It stays ours while this process lives."""
+    """Return a TCP port of 127.0.0.1 on which nothing listens. It is reserved until this process ends."""
     for _ in range(200):
         port = random.randint(_FIRST, _LAST)  # noqa: S311 (a port is no secret)
         if port not in _OURS and _reserved(port) and is_free(port):
             return port
-    raise RuntimeError("no free port found on 127.0.0.1: is something using them all?")
+    raise RuntimeError(f"no free port found on 127.0.0.1 between {_FIRST} and {_LAST}")
 
 
 def kept_port(file: Path) -> int:
-    """The port in this file, unless somebody has taken it; else a free one, which is written there."""
+    """Return the port in this file. If it is in use, return a free one and write it to the file."""
     try:
         port = int(file.read_text("ascii"))
     except (OSError, ValueError):
@@ -39,7 +39,7 @@ _OURS: set[int] = set()
 
 
 def _reserved(port: int) -> bool:
-    """Whether it is ours now: others of this user may just be starting what will listen there."""
+    """Reserve a port. Return False when another process of this user reserved it, perhaps to listen soon."""
     try:
         fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
     except OSError:
@@ -50,7 +50,7 @@ def _reserved(port: int) -> bool:
 
 @functools.cache
 def _reservations() -> int:
-    """An open file with a byte for each port, locked by whoever took it until that process ends."""
+    """Return an open file with a byte for each port. A process locks the bytes of its ports until it ends."""
     file = Path(tempfile.gettempdir()) / f"landelijk-lenen-ports-{os.getuid()}"
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -66,7 +66,7 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Return whether something accepts connections on this port."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=0.5):
             return True

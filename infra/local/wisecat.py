@@ -1,4 +1,4 @@
-"""A demo of Wisecat+, the catalogue where people log in, in a process of its own on 127.0.0.1."""
+"""A demo of Wisecat+, the catalogue where patrons log in. It listens on 127.0.0.1 only."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from infra.local.credentials import NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
 from shared.platform.secrets import ServiceToken
 
-# Somebody is looking at the page: identity itself waits for registration no longer than this.
+# A patron waits for the page. Identity itself waits for registration no longer than this.
 TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 
 
 class Outcome(StrEnum):
-    """What the reader sees."""
+    """What the patron sees after a login."""
 
     GUEST = "guest"
     KNOWN = "known"
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestOfLibrary:
-    """The registration behind a login: `status` "valid", "expired" or "suspended"; no end: open-ended."""
+    """The guest behind a login. `status`: "valid", "expired" or "suspended". `ends_on` None: open-ended."""
 
     guest_id: str
     status: str
@@ -55,7 +55,7 @@ class GuestOfLibrary:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Identity's answer. `reference`: what to tell the library when something is wrong."""
+    """Identity's reply to a login. `reference`: the request's id, for questions to the library."""
 
     outcome: Outcome
     actor_id: str | None = None
@@ -68,7 +68,7 @@ REFUSALS = {"link-required": Outcome.LINK_REQUIRED, "account-not-found": Outcome
 
 
 class IdentityLogins:
-    """Identity's logins over HTTP. `token` gives the bearer token at each call: it may be renewed."""
+    """A client of identity's logins. It calls `token` for every request, since the token may be renewed."""
 
     def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
@@ -76,7 +76,7 @@ class IdentityLogins:
         self._token = token
 
     async def log_in(self, account_id: str, organisation: str) -> Answer:
-        """Log in. Whatever is no clear answer means: try again; nobody is told to be new on a guess."""
+        """Log in. Every unclear reply becomes "try again": no patron is shown as new on a guess (I4)."""
         try:
             response = await self._http.post(
                 f"{self._base_url}/v1/logins",
@@ -84,23 +84,23 @@ class IdentityLogins:
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=TIMEOUT,
             )
-            told = response.json()
+            body = response.json()
             if response.status_code == HTTPStatus.OK:
-                return _answer(told)
-            return Answer(REFUSALS.get(told["code"], Outcome.TRY_AGAIN), reference=told["instance"])
+                return _answer(body)
+            return Answer(REFUSALS.get(body["code"], Outcome.TRY_AGAIN), reference=body["instance"])
         except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError):
             return Answer(Outcome.TRY_AGAIN)
 
 
-def _answer(told: dict[str, Any]) -> Answer:
-    guest = told["guest"]
-    outcome = Outcome.GUEST if guest else Outcome.NEW if told["outcome"] == "new_actor" else Outcome.KNOWN
-    return Answer(outcome, told["actor_id"], told["first_login"], _guest(guest) if guest else None)
+def _answer(body: dict[str, Any]) -> Answer:
+    guest = body["guest"]
+    outcome = Outcome.GUEST if guest else Outcome.NEW if body["outcome"] == "new_actor" else Outcome.KNOWN
+    return Answer(outcome, body["actor_id"], body["first_login"], _guest(guest) if guest else None)
 
 
-def _guest(told: dict[str, Any]) -> GuestOfLibrary:
-    ends_on = told["ends_on"]
-    return GuestOfLibrary(told["guest_id"], told["status"], date.fromisoformat(ends_on) if ends_on else None)
+def _guest(body: dict[str, Any]) -> GuestOfLibrary:
+    ends_on = body["ends_on"]
+    return GuestOfLibrary(body["guest_id"], body["status"], date.fromisoformat(ends_on) if ends_on else None)
 
 
 PAGES = Path(__file__).parent / "wisecat_pages"
@@ -113,7 +113,7 @@ SECURITY = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",  # with less, browsers would not say whose form it is
+    "Referrer-Policy": "same-origin",  # with "no-referrer" browsers would send the form with `Origin: null`
     "X-Content-Type-Options": "nosniff",
 }
 MONTHS = {
@@ -123,7 +123,7 @@ MONTHS = {
 
 
 class Wisecat:
-    """`libraries`: code of an organisation -> its name; the first is chosen to begin with."""
+    """The demo's pages. `libraries`: code of an organisation -> its name; the first one is preselected."""
 
     def __init__(self, logins: IdentityLogins, libraries: Mapping[str, str]) -> None:
         self._logins = logins
@@ -133,7 +133,7 @@ class Wisecat:
         )
 
     def app(self) -> Starlette:
-        """For 127.0.0.1 only: another name in the address is somebody else's page pointing here."""
+        """Build the web application. It refuses every host name but its own, against DNS rebinding."""
         return Starlette(
             routes=[
                 Route("/", self._start),
@@ -148,7 +148,9 @@ class Wisecat:
 
     async def _log_in(self, request: Request) -> Response:
         if not _own_form(request):
-            return Response("This form is not ours.", HTTPStatus.FORBIDDEN, SECURITY)
+            return Response(
+                "This form comes from another site, or it is too large.", HTTPStatus.FORBIDDEN, SECURITY
+            )
         form = {name: str(value).strip() for name, value in (await request.form(max_fields=8)).items()}
         language = _language(form.get("taal"), request)
         account_id = form.get("other", "") if form.get("account") == OTHER else form.get("account", "")
@@ -178,7 +180,7 @@ class Wisecat:
         html = self._pages.get_template(template).render(
             language=language,
             other_language="en" if language == "nl" else "nl",
-            say=lambda dutch, english: english if language == "en" else dutch,
+            translate=lambda dutch, english: english if language == "en" else dutch,
             day=lambda when: _day(when, language),
             accounts=DEMO_ACCOUNTS,
             libraries=self._libraries,
@@ -192,7 +194,7 @@ async def _file(name: str, _request: Request) -> Response:
 
 
 def _own_form(request: Request) -> bool:
-    """Browsers say where a form comes from; nobody else's page may log somebody in. And it is small."""
+    """Return whether the form is small and comes from these pages: no other site may log a patron in."""
     origin = request.headers.get("origin")
     ours = origin is None or origin == f"{request.url.scheme}://{request.url.netloc}"
     size = request.headers.get("content-length", "")
@@ -211,7 +213,7 @@ def _day(when: date, language: str) -> str:
 
 
 def main() -> int:
-    """Run until SIGTERM or Ctrl-C."""
+    """Run until SIGTERM or Ctrl-C. Return 1 when no local stack runs in the folder."""
     parser = argparse.ArgumentParser(prog="python -m infra.local.wisecat", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--identity", required=True, help="address of the identity service")
@@ -223,7 +225,7 @@ def main() -> int:
     except NoLocalStack as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 1
-    # The stack's own file, which the services check: read plainly, this is up in half the time.
+    # The services check this file. Reading it without checks halves the time of this start.
     libraries = tomllib.loads((run_dir / "organisations.toml").read_text("utf-8"))["organisations"]
     names = {code: library["name"] for code, library in libraries.items()}
     token = ServiceToken(run_dir / "keys" / "wisecat.token")

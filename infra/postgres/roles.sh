@@ -1,5 +1,5 @@
 #!/bin/sh
-# One database and one role per service; neither role can connect to the other's database.
+# Creates one database and one role per service. Neither role can connect to the other's database.
 set -eu
 for service in registration identity; do
   password=$(cat "/run/secrets/${service}_database_password")

@@ -1,4 +1,4 @@
-"""The one place where identity's real collaborators are built; tests replace any of them."""
+"""Build identity's real collaborators. This is the only place for it; a test can replace some of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -55,14 +55,14 @@ from shared.web.security import JwksKeys, TokenVerifier, keys_of
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
-FORGET_KEYS_EVERY = 600.0  # seconds
-APPLY_ERASURES_EVERY = 3600.0
+CONNECTIONS = {"min_size": 4, "max_size": 16}  # three of them are for the event log only
+FORGET_KEYS_EVERY_SECONDS = 600.0
+APPLY_ERASURES_EVERY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Replacements:
-    """Collaborators that a test brings along instead of the real ones."""
+    """Collaborators that a test uses instead of the real ones. None: the real one."""
 
     registration: RegistrationFeed | None = None
     registration_feed: Feed | None = None
@@ -72,7 +72,7 @@ class Replacements:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Identity, running."""
+    """Identity with all its collaborators, open for use."""
 
     settings: Settings
     pool: asyncpg.Pool
@@ -88,7 +88,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
-    """Build everything, and let go of it in the opposite order."""
+    """Build all collaborators, and close them in the opposite order at the end."""
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
@@ -125,8 +125,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
 
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
-    """The HTTP app on top of it."""
-    from identity.api.app import identity_app  # noqa: PLC0415 - the worker must not wait for routes
+    """Build the HTTP app of an open service. `stopping` ends long polls when it is set."""
+    from identity.api.app import identity_app  # noqa: PLC0415 - the worker starts without routes
 
     return identity_app(
         deps=service.deps,
@@ -134,16 +134,19 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
-        checks={"database": partial(_schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        metrics_updates=(service.inbox.parked.count, partial(update_view_metrics, service.pool, VIEWS)),
+        checks={"database": partial(_check_schema, service.pool), "token_keys": service.token_keys.ready},
+        metrics_updates=(
+            service.inbox.parked.update_metrics,
+            partial(update_view_metrics, service.pool, VIEWS),
+        ),
         stopping=stopping,
     )
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:
-    """What the worker keeps running."""
-    forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
-    erase = partial(every, APPLY_ERASURES_EVERY, partial(erase_again, service))
+    """Return the tasks of the worker, by name."""
+    forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
     return {
         **_transport(service),
         **_views(service),
@@ -153,12 +156,12 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
 
 
 async def erase_again(service: Service) -> int:
-    """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
+    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 
 def view_source(settings: Settings) -> Source:
-    """From where views are built and checked."""
+    """Return the source from which views are rebuilt and verified."""
     return Source(settings.database_url.get_secret_value(), MasterKeys.from_file(settings.master_key_file))
 
 
@@ -186,7 +189,7 @@ def _transport(service: Service) -> Mapping[str, Task]:
     )
 
 
-async def _schema_is_there(pool: asyncpg.Pool) -> None:
+async def _check_schema(pool: asyncpg.Pool) -> None:
     names = [name for name, _ in SCHEMA]
     known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
     if known != len(names):

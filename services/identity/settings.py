@@ -8,12 +8,12 @@ from shared.platform.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """What identity needs beside what both services need."""
+    """The settings of identity: its own, and those of both services."""
 
     model_config = SettingsConfigDict(env_prefix="IDENTITY_")
 
     registration_url: str
-    account_directory_url: str | None = None  # none: only accounts that were imported or opened here
-    organisations: Path  # TOML: the guest libraries, of which each is the home of its own members
+    account_directory_url: str | None = None  # None: only accounts that were imported or opened here
+    organisations: Path  # TOML file of the guest libraries and their own ISILs
     service_token_file: Path
     port: int = 8002

@@ -169,7 +169,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
         checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
-        metrics_updates=(service.inbox.parked.count, views, nightly),
+        metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

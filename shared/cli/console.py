@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -22,14 +23,14 @@ from rich.text import Text
 
 
 def show_json(value: object) -> None:
-    """One line of JSON on stdout; dates and UUIDs as text."""
+    """Print one line of JSON on stdout; dates and UUIDs as text."""
     import orjson  # noqa: PLC0415
 
     sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    """A table on stdout; not cut off when stdout is no terminal."""
+    """Print a table on stdout; not cut off when stdout is not a terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows:
@@ -38,45 +39,62 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
 
 
 def show_pairs(values: Mapping[str, Any]) -> None:
-    """Names and values, a line each."""
+    """Print names and values, one pair per line."""
     show_table(("", ""), [(name, "" if value is None else str(value)) for name, value in values.items()])
 
 
-class Done:
-    """Is told how many more are done."""
+def show_records(records: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows of a query: a JSON list, or a table with the columns' names; `empty` when there is none."""
+    if as_json:
+        show_json([dict(record) for record in records])
+    elif records:
+        columns = [name.replace("_", " ") for name in records[0].keys()]  # noqa: SIM118 - a record's iteration gives values
+        show_table(columns, [tuple(_cell(value) for value in record.values()) for record in records])
+    else:
+        sys.stdout.write(f"{empty}\n")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M")
+    return "" if value is None else str(value)
+
+
+class ProgressUpdate:
+    """Call it with the number of items done since the last call."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
     def __call__(self, more: int) -> None:
-        """So many more are done."""
+        """Add to the items done."""
         self._progress.advance(self._task, more)
 
     def expect(self, total: int) -> None:
-        """So many will it be in all, which is known only now."""
+        """Set the total, when it becomes known later."""
         self._progress.update(self._task, total=total)
 
 
 class RateColumn(ProgressColumn):
-    """How many a second."""
+    """Shows items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn.render`: the speed of late, and at the end that of the whole."""
+        """Return the recent speed; at the end, the speed of the whole run."""
         speed = task.finished_speed or task.speed
         rate = "–" if speed is None else f"{speed:,.0f}"
         return Text(f"{rate} {self._unit}/s", style="progress.data.speed")
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None, unit: str = "lines") -> Iterator[Done]:
-    """Gives a function that is told how many more are done. `total` None: how many there are is not known.
+def progress_bar(what: str, total: int | None = None, unit: str = "lines") -> Iterator[ProgressUpdate]:
+    """Show a progress bar on stderr if it is a terminal: items done, `unit`s per second, remaining time.
 
-    On a terminal it shows how far it is, how fast (in `unit`s a second), and how long it will still take.
+    Yields a function to call with the number of items done. `total` None: not known yet.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -89,4 +107,4 @@ def progress_bar(what: str, total: int | None = None, unit: str = "lines") -> It
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-        yield Done(progress, progress.add_task(what, total=total))
+        yield ProgressUpdate(progress, progress.add_task(what, total=total))

@@ -1,4 +1,4 @@
-"""`doctor`: show every setting with its source, check every dependency, and say what to do."""
+"""The command `doctor`: shows all settings with their source, checks all dependencies, advises what to do."""
 
 import asyncio
 import os
@@ -14,13 +14,14 @@ from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 S = TypeVar("S", bound=ServiceSettings)
 STEP_SECONDS = 5.0
+"""Time limit of one check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One check. `check` says what it found, or raises; `advice` is what to do then.
+    """One check. `check` returns what it found, or raises; `advice` is what the operator then does.
 
-    `vital` False: the service works without it, only worse.
+    `vital` False: without it a part of the service still works.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one step went."""
+    """The result of one step. `advice` is empty when it succeeded."""
 
     step: str
     ok: bool
@@ -41,7 +42,7 @@ class Finding:
 
 
 def diagnose(kind: type[S], steps_for: Callable[[S], Sequence[Step]], *, as_json: bool) -> bool:
-    """Examine the service with its settings, print it all; whether everything vital is well."""
+    """Read the settings, run the steps, print the report; return whether all vital steps succeeded."""
     try:
         findings = in_loop(examine(steps_for(kind.from_environment())))
     except ConfigurationError as error:
@@ -50,7 +51,7 @@ def diagnose(kind: type[S], steps_for: Callable[[S], Sequence[Step]], *, as_json
 
 
 async def examine(steps: Sequence[Step]) -> list[Finding]:
-    """Every step, one after the other, whatever the ones before it found."""
+    """Run all steps one after the other, also after a failure."""
     return [await _examined(step) for step in steps]
 
 
@@ -66,16 +67,16 @@ async def _examined(step: Step) -> Finding:
 
 
 def report(kind: type[ServiceSettings], findings: Sequence[Finding], *, as_json: bool) -> bool:
-    """Print it all; whether everything vital is well."""
+    """Print the settings and the findings; return whether all vital steps succeeded."""
     settings = shown(kind)
-    well = all(finding.ok or not finding.vital for finding in findings)
+    ok = all(finding.ok or not finding.vital for finding in findings)
     if as_json:
         checks = [asdict(finding) for finding in findings]
-        show_json({"ok": well, "settings": [asdict(setting) for setting in settings], "checks": checks})
-        return well
-    show_table(("setting", "value", "from"), [_setting(each) for each in settings])
-    show_table(("", "check", "found", "what to do"), [_finding(each) for each in findings], title="")
-    return well
+        show_json({"ok": ok, "settings": [asdict(setting) for setting in settings], "checks": checks})
+        return ok
+    show_table(("setting", "value", "from"), [_setting(setting) for setting in settings])
+    show_table(("", "check", "found", "what to do"), [_finding(finding) for finding in findings], title="")
+    return ok
 
 
 def _setting(setting: SettingShown) -> tuple[str, str, str]:
@@ -91,7 +92,7 @@ Schema = Sequence[tuple[str, str]]
 
 
 def database(settings: ServiceSettings, schema: Schema, service: str) -> list[Step]:
-    """Can it be reached, and is its schema up to date?"""
+    """Return the steps that connect to the database and check that its schema is up to date."""
     prefix = type(settings).prefix()
 
     async def connects() -> str:
@@ -112,7 +113,7 @@ def database(settings: ServiceSettings, schema: Schema, service: str) -> list[St
         finally:
             await connection.close()
         if missing := [name for name, _ in schema if name not in known]:
-            raise LookupError(f"missing {', '.join(missing)}")
+            raise LookupError(f"not applied yet: {', '.join(missing)}")
         return f"{len(schema)} scripts applied"
 
     return [
@@ -122,7 +123,7 @@ def database(settings: ServiceSettings, schema: Schema, service: str) -> list[St
 
 
 def files(settings: ServiceSettings) -> list[Step]:
-    """Keys and token: there, readable, of the right form?"""
+    """Return the steps that read the key and token files and check that the erasure ledger is writable."""
     prefix = type(settings).prefix()
 
     async def master_keys() -> str:
@@ -140,8 +141,12 @@ def files(settings: ServiceSettings) -> list[Step]:
         return _ledger(settings.erasure_ledger)
 
     return [
-        Step("master keys", master_keys, f"make {prefix}MASTER_KEY_FILE: a line of 32 bytes in base64"),
-        Step("person_ref key", person_ref_key, f"give both services one {prefix}PERSON_REF_KEY_FILE"),
+        Step("master keys", master_keys, f"create {prefix}MASTER_KEY_FILE: a line with 32 bytes in base64"),
+        Step(
+            "person_ref key",
+            person_ref_key,
+            f"create {prefix}PERSON_REF_KEY_FILE: the same key for both services",
+        ),
         Step(
             "service token", service_token, f"put a token for the other service in {prefix}SERVICE_TOKEN_FILE"
         ),
@@ -151,8 +156,8 @@ def files(settings: ServiceSettings) -> list[Step]:
 
 def _ledger(path: Path | None) -> str:
     if path is None:
-        return "none: a restored backup brings back what was erased"
-    folder = next(each for each in path.parents if each.exists())
+        return "none: a restored backup brings erased data back"
+    folder = next(parent for parent in path.parents if parent.exists())
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise PermissionError(f"{path} cannot be written")
     return str(path)
@@ -165,7 +170,7 @@ def _keys(path: Path) -> str:
 
 
 def organisations(path: Path, prefix: str) -> Step:
-    """Can the file of guest libraries be understood?"""
+    """Return the step that reads the file of organisations."""
 
     async def reads() -> str:
         from shared.kernel.organisations import read_organisations  # noqa: PLC0415
@@ -176,7 +181,7 @@ def organisations(path: Path, prefix: str) -> Step:
 
 
 def sign_in(settings: ServiceSettings) -> Step:
-    """Are the issuer's public keys there?"""
+    """Return the step that reads the public keys of the issuer."""
 
     async def keys() -> str:
         import httpx  # noqa: PLC0415
@@ -192,7 +197,7 @@ def sign_in(settings: ServiceSettings) -> Step:
 
 
 def broker(settings: ServiceSettings) -> Step:
-    """Can RabbitMQ be reached, when it is the transport?"""
+    """Return the step that connects to RabbitMQ, if that is the transport."""
 
     async def connects() -> str:
         if settings.amqp_url is None:
@@ -207,14 +212,14 @@ def broker(settings: ServiceSettings) -> Step:
 
 
 def other_service(name: str, url: str) -> Step:
-    """Does the other service answer? This one goes on without it, but cannot ask it anything."""
+    """Return the step that asks whether the other service is live. It is not vital."""
 
     async def answers() -> str:
         import httpx  # noqa: PLC0415
 
         async with httpx.AsyncClient() as http:
-            answer = await http.get(url.rstrip("/") + "/health/live", timeout=3)
-        answer.raise_for_status()
+            response = await http.get(url.rstrip("/") + "/health/live", timeout=3)
+        response.raise_for_status()
         return url
 
     return Step(name, answers, f"start {name}, or correct its address", vital=False)

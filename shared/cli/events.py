@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 STANDARD = Path("-")
 
 
-# Typer's own checks of a path take `-` for a file of that name.
+# Typer's own checks of a path treat `-` as a file of that name.
 def not_a_folder(path: Path) -> Path:
-    """Check an argument that names a file to write; a folder is misuse."""
+    """Check an argument that names a file to write. A folder is misuse."""
     if path != STANDARD and path.is_dir():
         raise typer.BadParameter(f"{path} is a folder")
     return path
 
 
 def to_be_read(path: Path) -> Path:
-    """Check an argument that names a file to read; that there is none is misuse."""
+    """Check an argument that names a file to read. A missing file is misuse."""
     if path != STANDARD and not path.exists():
         raise typer.BadParameter(f"{path} does not exist")
     return not_a_folder(path)
@@ -42,14 +42,14 @@ def to_be_read(path: Path) -> Path:
 
 @contextmanager
 def complete_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when all of it is written; for its owner's eyes only (0600)."""
+    """Open a file that appears under its name only when it is complete; mode 0600."""
     if path == STANDARD:
         yield from _standard_output()
         return
     if path.exists() and not path.is_file():
-        raise Failed(f"{path} is no ordinary file: name another one, or - for standard output.")
+        raise Failed(f"{path} is not a regular file: name another one, or - for standard output.")
     if not path.parent.is_dir():
-        raise Failed(f"There is no folder {path.parent}: make it, or name another file.")
+        raise Failed(f"There is no folder {path.parent}: create it, or name another file.")
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".partial", delete=False
     ) as partial:
@@ -68,14 +68,14 @@ def _standard_output() -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        # Python itself would try to write the rest at its end, and complain once more.
+        # Python would try to write the rest when it exits, and report the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise Failed("Standard output was closed before all of it was written.") from None
 
 
 @contextmanager
 def file_to_read(path: Path) -> Iterator[IO[bytes]]:
-    """A file to read, or standard input."""
+    """Open a file to read, or standard input."""
     if path == STANDARD:
         yield sys.stdin.buffer
         return
@@ -84,15 +84,15 @@ def file_to_read(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_log(service: ServiceHandle, path: Path, *, decrypt: bool) -> dict[str, Any]:
-    """Export the log; what was exported."""
+    """Export the log; return the counts."""
     settings = service.settings()
-    opener = in_loop(_opener(settings)) if decrypt else None
+    decrypter = in_loop(_decrypter(settings)) if decrypt else None
     with complete_file(path) as file:
-        return in_loop(_export(settings, _terms(service, settings), file, opener))
+        return in_loop(_export(settings, _terms(service, settings), file, decrypter))
 
 
 def read_log(service: ServiceHandle, path: Path) -> dict[str, Any]:
-    """Import a log; what was imported. Raises Failed, and then nothing was."""
+    """Import a log; return the counts. Raises Failed; then nothing was imported."""
     from shared.event_log.export import FileRefused, LogNotEmpty  # noqa: PLC0415
 
     settings = service.settings()
@@ -103,12 +103,12 @@ def read_log(service: ServiceHandle, path: Path) -> dict[str, Any]:
         raise Failed(f"{path}: {refused}. Nothing was imported.") from None
     except LogNotEmpty as error:
         raise Failed(
-            f"The log is not empty (there is something in {error}): make a new database, run"
-            f" `{service.name} migrate`, and import before the service is started."
+            f"The log is not empty (the table {error} has rows): create a new database, run"
+            f" `{service.name} migrate`, and import before you start the service."
         ) from None
 
 
-async def _opener(settings: ServiceSettings) -> "Decrypter":
+async def _decrypter(settings: ServiceSettings) -> "Decrypter":
     import structlog  # noqa: PLC0415
 
     from shared.event_log import MasterKeys  # noqa: PLC0415
@@ -120,13 +120,13 @@ async def _opener(settings: ServiceSettings) -> "Decrypter":
 
 
 async def _export(
-    settings: ServiceSettings, terms: "Terms", file: IO[bytes], opener: "Decrypter | None"
+    settings: ServiceSettings, terms: "Terms", file: IO[bytes], decrypter: "Decrypter | None"
 ) -> dict[str, Any]:
     from shared.event_log.export import export_log  # noqa: PLC0415
 
     async with database_of(settings) as pool, pool.acquire() as connection:
         with progress_bar("exporting", unit="events") as progress:
-            return asdict(await export_log(connection, terms, file.write, progress, opener))
+            return asdict(await export_log(connection, terms, file.write, progress, decrypter))
 
 
 async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) -> dict[str, Any]:
@@ -145,15 +145,17 @@ def _terms(service: ServiceHandle, settings: ServiceSettings) -> "Terms":
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 Shown = dict[str, Any]
-"""An event as `readable_event` gives it."""
+"""An event as `readable_event` returns it."""
 
 
 def events_commands(service: ServiceHandle) -> typer.Typer:
-    """Make the commands of one service."""
-    commands = typer.Typer(
-        no_args_is_help=True, help="The event log: read it, move it.", context_settings={"obj": service}
-    )
+    """Return the group of commands for one service."""
     example = f"Example: {service.name} events"
+    commands = typer.Typer(
+        no_args_is_help=True,
+        help=f"Read and move the event log.\n\n{example} list",
+        context_settings={"obj": service},
+    )
     commands.command("list", epilog=f"{example} list --after 100 --limit 20")(list_events)
     stream = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
     commands.command("show", epilog=f"{example} show {stream}")(show_stream)
@@ -166,9 +168,9 @@ def list_events(
     context: typer.Context,
     *,
     after: Annotated[
-        int | None, typer.Option(min=0, help="Those beyond this position; without it the newest.")
+        int | None, typer.Option(min=0, help="Events after this position; the newest when left out.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
     topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
     stream: Annotated[UUID | None, typer.Option(help="Only this stream.")] = None,
     as_json: Json = False,
@@ -186,13 +188,15 @@ def list_events(
 
 def show_stream(
     context: typer.Context,
-    stream: Annotated[UUID, typer.Argument(help="The stream's id: of a guest, the guest's.")],
+    stream: Annotated[UUID, typer.Argument(help="The stream's id. A guest's stream has the guest's id.")],
     as_json: Json = False,
 ) -> None:
-    """Show every event of one stream: who, when, why, and its fields. Personal data stays sealed."""
+    """Show every event of one stream: who, when, why, and its fields. Personal data stays encrypted."""
     shown = in_loop(_stream(context.obj, stream))
     if not shown:
-        raise Failed(f"There is no stream {stream}: `{context.obj.name} events list` shows those there are.")
+        raise Failed(
+            f"There is no stream {stream}: `{context.obj.name} events list` shows the newest events."
+        )
     if as_json:
         _show_lines(shown)
         return
@@ -205,14 +209,14 @@ def export_file(
     file: Annotated[Path, typer.Argument(callback=not_a_folder, help="- is standard output.")],
     decrypt: Annotated[
         bool,
-        typer.Option("--decrypt", help="With personal data, for reading only; needs an operator's token."),
+        typer.Option("--decrypt", help="With personal data, only for reading; needs an operator's token."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the log and all that belongs to it to FILE, as it is at this moment."""
+    """Write the log and its side tables to FILE, as they are at this moment."""
     done = write_log(context.obj, file, decrypt=decrypt)
     if file != STANDARD:
-        _tell(done, f"exported to {file}", as_json=as_json)
+        _report(done, f"exported to {file}", as_json=as_json)
 
 
 def import_file(
@@ -220,12 +224,12 @@ def import_file(
     file: Annotated[Path, typer.Argument(callback=to_be_read, help="- is standard input.")],
     as_json: Json = False,
 ) -> None:
-    """Take over FILE into an empty log, all of it or nothing. Stop the service first, start it after."""
+    """Import FILE into an empty log, completely or not at all. Stop the service first."""
     done = read_log(context.obj, file)
-    _tell(done, f"imported from {file}", as_json=as_json)
+    _report(done, f"imported from {file}", as_json=as_json)
 
 
-def _tell(done: Shown, what: str, *, as_json: bool) -> None:
+def _report(done: Shown, what: str, *, as_json: bool) -> None:
     if as_json:
         show_json(done)
     else:

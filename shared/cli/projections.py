@@ -1,4 +1,4 @@
-"""`projections list|status|rebuild|verify`: the operators' replay, the same in both services (A7)."""
+"""The commands `projections list|status|rebuild|verify`: replay of the event log (ADR 0009)."""
 
 from __future__ import annotations
 
@@ -19,54 +19,57 @@ if TYPE_CHECKING:
     from shared.projections.verify import Difference, Verified
 
 Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
-Name = Annotated[str, typer.Argument(help="The view's name; `all` for every one.")]
+Name = Annotated[str, typer.Argument(help="The view's name, or `all`.")]
 
 
 def projection_commands(of: ServiceHandle) -> typer.Typer:
-    """The group of commands for one service."""
+    """Return the group of commands for one service."""
     service = of.name
-    app = typer.Typer(no_args_is_help=True, help="Read models: how far they are, rebuilding, checking.")
+    app = typer.Typer(
+        no_args_is_help=True,
+        help=f"Read models: show how far they are, rebuild, verify.\n\nExample: {service} projections status",
+    )
 
     @app.command("list", epilog=f"Example: {service} projections list")
     def list_views(as_json: Json = False) -> None:
-        """Name the views, their tables and what they are for."""
+        """List the views, their tables and their purpose."""
         rows = [
             (view.name, ", ".join(table.name for table in view.tables), view.about) for view in of.views()
         ]
         if as_json:
             show_json([dict(zip(("name", "tables", "about"), row, strict=True)) for row in rows])
         else:
-            show_table(("view", "tables", "for"), rows)
+            show_table(("view", "tables", "purpose"), rows)
 
     @app.command(epilog=f"Example: {service} projections status --json")
     def status(as_json: Json = False) -> None:
-        """Show how far each view is, who follows the log for it, and how many guests are held."""
-        views, held = in_loop(_status(of))
+        """Show how far each view is, which worker keeps it live, and how many guests are parked."""
+        views, parked = in_loop(_status(of))
         if as_json:
-            show_json({"views": [asdict(view) for view in views], "held_guests": held})
+            show_json({"views": [asdict(view) for view in views], "held_guests": parked})
         else:
-            show_table(("view", "position", "lag", "state", "rebuilt"), [_status_row(each) for each in views])
-            show_table(("held guests", ""), [_held_row(*each) for each in held.items()])
+            show_table(("view", "position", "lag", "state", "rebuilt"), [_status_row(view) for view in views])
+            show_table(("parked guests", ""), [_parked_row(*row) for row in parked.items()])
 
     @app.command(epilog=f"Example: {service} projections rebuild {of_example(service)}")
     def rebuild(name: Name, as_json: Json = False) -> None:
-        """Build a view anew beside the live one, and switch when it is done."""
-        _each(of, name, _rebuild, as_json=as_json, show=_show_rebuilt)
+        """Build a view again from the log beside the live one, and switch when it is complete."""
+        _run(of, name, _rebuild, as_json=as_json, show=_show_rebuilt)
 
     @app.command(epilog=f"Example: {service} projections verify {of_example(service)}")
     def verify(name: Name, as_json: Json = False) -> None:
-        """Fold a view anew and compare: exit 1, and the rows named, when it is not as the log says."""
-        done = _each(of, name, _verify, as_json=as_json, show=_show_verified)
-        if drifted := [each.view for each in done if each.differences]:
+        """Compute a view from the log and compare it with the live one; exit code 1 if rows differ."""
+        done = _run(of, name, _verify, as_json=as_json, show=_show_verified)
+        if drifted := [result.view for result in done if result.differences]:
             raise Failed(
-                f"Not as the log says: {', '.join(drifted)}. `{service} projections rebuild` heals it."
+                f"Different from the log: {', '.join(drifted)}. `{service} projections rebuild` repairs it."
             )
 
     return app
 
 
 def of_example(service: str) -> str:
-    """A view to name in an example."""
+    """Return the name of a view for an example."""
     return "guest_directory" if service == "registration" else "links"
 
 
@@ -75,11 +78,11 @@ def _named(of: ServiceHandle, name: str) -> Sequence[View]:
     found = views if name == "all" else [view for view in views if view.name == name]
     if not found:
         known = ", ".join(view.name for view in views)
-        raise Failed(f"There is no view {name}: name one of {known}, or all.")
+        raise Failed(f"There is no view {name}. The views are {known}; `all` means all of them.")
     return found
 
 
-def _each(of: ServiceHandle, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]) -> list[Any]:
+def _run(of: ServiceHandle, name: str, do: Any, *, as_json: bool, show: Callable[[Any], None]) -> list[Any]:
     from shared.projections import FoldFailed, RebuildRunning  # noqa: PLC0415
 
     done = []
@@ -91,9 +94,9 @@ def _each(of: ServiceHandle, name: str, do: Any, *, as_json: bool, show: Callabl
     except (FoldFailed, RebuildRunning) as failure:
         raise Failed(f"{failure} Nothing was changed.") from None
     except KeyboardInterrupt:
-        raise Failed("Stopped: the view that was being built is as it was.") from None
+        raise Failed("Stopped. The live view was not changed.") from None
     if as_json:
-        show_json([asdict(each) for each in done])
+        show_json([asdict(result) for result in done])
     return done
 
 
@@ -118,10 +121,10 @@ async def _status(of: ServiceHandle) -> tuple[list[ViewStatus], dict[str, int]]:
 
     connection = await asyncpg.connect(of.view_source().url)
     try:
-        held = await connection.fetch("SELECT state, count(*) AS guests FROM held_guests GROUP BY state")
-        found = {str(row["state"]): int(row["guests"]) for row in held}
-        every = {state: found.get(state, 0) for state in ("waiting", "parked", "diverged")}
-        return await status_of(connection, of.views()), every
+        rows = await connection.fetch("SELECT state, count(*) AS subjects FROM held_guests GROUP BY state")
+        found = {str(row["state"]): int(row["subjects"]) for row in rows}
+        parked = {state: found.get(state, 0) for state in ("waiting", "parked", "diverged")}
+        return await status_of(connection, of.views()), parked
     finally:
         await connection.close()
 
@@ -134,18 +137,18 @@ def _status_row(view: ViewStatus) -> tuple[str, ...]:
     elif view.followed_by:
         state = "[green]live[/]"
     else:
-        state = "[yellow]no worker follows it[/]"
+        state = "[yellow]no worker keeps it live[/]"
     rebuilt = f"{view.rebuilt_at:%Y-%m-%d %H:%M}" if view.rebuilt_at else "never"
     colour = "green" if view.lag == 0 else "yellow"
     return view.name, f"{view.position:,}", f"[{colour}]{view.lag:,}[/]", state, rebuilt
 
 
-def _held_row(state: str, guests: int) -> tuple[str, str]:
-    return state, f"[red]{guests}[/]" if guests else "[green]0[/]"
+def _parked_row(state: str, subjects: int) -> tuple[str, str]:
+    return state, f"[red]{subjects}[/]" if subjects else "[green]0[/]"
 
 
 def _show_rebuilt(done: Rebuilt) -> None:
-    waited = f"readers waited {done.readers_waited * 1000:.0f} ms at most"
+    waited = f"readers waited at most {done.readers_waited * 1000:.0f} ms"
     typer.echo(
         f"{done.view}: {done.events:,} events in {done.seconds:.1f} s"
         f" ({done.events / done.seconds:,.0f}/s), up to position {done.position:,}; {waited}"
@@ -154,9 +157,12 @@ def _show_rebuilt(done: Rebuilt) -> None:
 
 def _show_verified(done: Verified) -> None:
     if not done.differences:
-        typer.echo(f"{done.view}: {done.rows:,} rows are as the log says up to position {done.position:,}")
+        typer.echo(f"{done.view}: {done.rows:,} rows equal the log up to position {done.position:,}")
         return
-    rows = [(each.table, _text(each.key), *map(_text, _only_what_differs(each))) for each in done.differences]
+    rows = [
+        (difference.table, _text(difference.key), *map(_text, _only_what_differs(difference)))
+        for difference in done.differences
+    ]
     show_table(("table", "row", "in the view", "from the log"), rows, title=f"{done.view} differs")
 
 

@@ -17,33 +17,33 @@ T = TypeVar("T")
 
 
 class Failed(Exception):
-    """The command could not do its work; the text says why and what to do."""
+    """The command failed; the text says why and what to do."""
 
 
 def run(app: typer.Typer, service: str) -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     sys.exit(exit_code(app, service, sys.argv[1:]))
 
 
 def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
-    """Run the command line; the exit code."""
+    """Run the command line and return its exit code."""
     try:
         code = get_command(app)(args=arguments, prog_name=service, standalone_mode=False)
     except TyperException as misuse:
         if wrong := misuse.format_message().rstrip(". "):
-            _told(service, f"{wrong}. See `{service} --help`.")
+            _report(service, f"{wrong}. See `{service} --help`.")
         return misuse.exit_code
     except (Failed, ConfigurationError) as failure:
-        _told(service, str(failure))
+        _report(service, str(failure))
         return 1
     except Exception as error:
-        _told(service, explained(error, service))
+        _report(service, explained(error, service))
         return 1
     return code if isinstance(code, int) else 0
 
 
 def explained(error: Exception, service: str) -> str:
-    """One line for an error that no command expected."""
+    """Return one line for an error that no command handles."""
     text = " ".join(str(error).split()) or (type(error).__doc__ or "").split("\n", maxsplit=1)[0]
     if isinstance(error, OSError):
         return f"{text}. `{service} doctor` shows what is missing."
@@ -52,13 +52,13 @@ def explained(error: Exception, service: str) -> str:
     return f"{type(error).__name__}: {text} `{service} doctor` checks every dependency."
 
 
-def _told(service: str, text: str) -> None:
+def _report(service: str, text: str) -> None:
     line = " ".join(text.split())
     sys.stderr.write(f"{service}: {line}\n")
 
 
 def in_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work on uvloop."""
+    """Run a command's coroutine on uvloop."""
     import uvloop  # noqa: PLC0415 - `--help` must not wait for it
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -69,15 +69,15 @@ SCOPE = "operator"
 
 
 async def operator_at_work(settings: ServiceSettings) -> str:
-    """Who holds the token in `…_TOKEN`, which must be good and have the scope `operator`. Raises Failed."""
+    """Return the subject of the token in `…_TOKEN`. Raises Failed unless it has the scope `operator`."""
     import httpx  # noqa: PLC0415
 
-    from shared.web.security import InvalidToken, KeysUnavailable, TokenVerifier, keys_of  # noqa: PLC0415  # noqa: PLC0415
+    from shared.web.security import InvalidToken, KeysUnavailable, TokenVerifier, keys_of  # noqa: PLC0415
 
     name = f"{type(settings).prefix()}TOKEN"
     token = os.environ.get(name)
     if not token:
-        raise Failed(f"This needs the scope {SCOPE}: put a bearer token that has it into {name}.")
+        raise Failed(f"This needs the scope {SCOPE}: put a bearer token with it into {name}.")
     async with httpx.AsyncClient() as http:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
         try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ServiceHandle:
-    """One service, at the command line. Everything is opened only by the command that needs it."""
+    """One service, as the common commands see it. Each part is opened only by the command that needs it."""
 
     name: str
     settings: Callable[[], ServiceSettings]
@@ -34,7 +34,7 @@ class ServiceHandle:
 
 @asynccontextmanager
 async def database_of(settings: ServiceSettings) -> AsyncIterator["asyncpg.Pool"]:
-    """The service's database, for one command."""
+    """Open the service's database for one command."""
     from shared.platform.postgres import open_pool  # noqa: PLC0415
 
     async with await open_pool(settings.database_url.get_secret_value(), min_size=1, max_size=2) as pool:
@@ -46,7 +46,7 @@ S = TypeVar("S")
 
 
 def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Bring the schema up to date, and say which scripts ran."""
+    """Bring the schema up to date, and print which scripts ran."""
     from shared.platform import postgres  # noqa: PLC0415
 
     ran = in_loop(postgres.migrate(settings.database_url.get_secret_value(), schema))
@@ -63,11 +63,9 @@ def apply_erasures(
     *,
     as_json: bool,
 ) -> None:
-    """Destroy again what the ledger of erasures knows as destroyed, and say of how many."""
+    """Apply the erasure ledger again, and print for how many subjects data was erased."""
     if settings.erasure_ledger is None:
-        raise Failed(
-            f"{settings.prefix()}ERASURE_LEDGER is not set: there is no ledger of erasures to apply."
-        )
+        raise Failed(f"{settings.prefix()}ERASURE_LEDGER is not set: there is no erasure ledger to apply.")
 
     async def applied() -> int:
         async with open_service(settings) as service:

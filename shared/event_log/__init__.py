@@ -1,4 +1,4 @@
-"""The event log: append, read, follow; aggregates in and out; personal data under keys."""
+"""The event log: append and read events, load and save aggregates, encrypt personal data."""
 
 from shared.event_log.aggregate_store import AggregateStore, retry_on_conflict
 from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
@@ -17,12 +17,21 @@ from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueK
 from shared.event_log.mapping import make_mapper
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
-from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
+from shared.event_log.types import (
+    CommandResult,
+    EventLog,
+    Metadata,
+    NewEvent,
+    RecordedEvent,
+    SideRow,
+    create_id,
+)
 
 __all__ = [
     "SCHEMA",
     "AggregateNotFound",
     "AggregateStore",
+    "CommandResult",
     "DataKey",
     "DataKeys",
     "DecryptionFailed",

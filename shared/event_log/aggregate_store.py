@@ -1,4 +1,4 @@
-"""How use cases load and save aggregates."""
+"""Load aggregates from the event log and save them; retry a command on conflict."""
 
 from __future__ import annotations
 
@@ -18,37 +18,38 @@ T = TypeVar("T")
 MOST_ATTEMPTS = 20
 """Each conflict means that another command of the same stream was committed, so the service makes progress.
 
-Twenty clerks, logins and messages at one guest at once are more than there are; beyond that, say "too busy".
+Twenty clerks, logins and messages never work on one guest at the same moment. After that many conflicts the
+caller gets "too busy".
 """
 
 
 async def retry_on_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Load, decide and save; again from the new state when another command was committed first.
+    """Run `attempt`, which loads, decides and saves; run it again when another command was committed first.
 
-    Raises LogOverloaded after MOST_ATTEMPTS conflicts.
+    Returns what `attempt` returns. Raises LogOverloaded after MOST_ATTEMPTS conflicts.
     """
     for _ in range(MOST_ATTEMPTS):
         with suppress(VersionConflict):
             return await attempt()
-    raise LogOverloaded(f"{MOST_ATTEMPTS} other commands were first")
+    raise LogOverloaded(f"gave up after {MOST_ATTEMPTS} version conflicts")
 
 
 class AggregateStore:
-    """Aggregates, kept as their events in an event log."""
+    """Loads aggregates from an event log and saves them in it."""
 
     def __init__(self, log: EventLog, mapper: Mapper[UUID]) -> None:
         self.log = log
         self._mapper = mapper
 
     async def load(self, kind: type[A], id: UUID) -> A:  # noqa: A002
-        """Load an aggregate from its events; AggregateNotFound when there is none of that kind."""
+        """Return an aggregate, made from its events. Raises AggregateNotFound when there is none."""
         aggregate = await self.find(kind, id)
         if aggregate is None:
             raise AggregateNotFound(kind, id)
         return aggregate
 
     async def find(self, kind: type[A], id: UUID) -> A | None:  # noqa: A002
-        """Load an aggregate from its events, or None when there is none of that kind."""
+        """Return an aggregate, made from its events; None when there is none of that kind."""
         aggregate: Any = None
         for recorded in await self.log.stream(id):
             aggregate = cast("Any", self.event(recorded)).mutate(aggregate)
@@ -57,9 +58,9 @@ class AggregateStore:
     async def save(
         self, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow] = ()
     ) -> int:
-        """Append what is new in all of them, all or nothing; answer the position of the last event.
+        """Append the new events of all aggregates, all or nothing; return the position of the last event.
 
-        After an error the aggregates are spent: load them again.
+        After an error the aggregates cannot be used again: load new ones.
         """
         events = [
             self._new_event(event, metadata)
@@ -69,7 +70,7 @@ class AggregateStore:
         return await self.log.append(events, side_rows)
 
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
-        """Make the domain event of a recorded one, brought up to its newest version."""
+        """Return the domain event of a recorded event, upcast to the newest version of its type."""
         return self._mapper.to_domain_event(
             StoredEvent(recorded.stream_id, recorded.stream_version, recorded.event_type, recorded.state)
         )

@@ -1,4 +1,4 @@
-"""The queue of commands that wait to be written, and how a batch is taken from it (ADR 0001)."""
+"""The queue of commands that wait to be written, in batches (ADR 0001)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConfli
 from shared.event_log.types import NewEvent, SideRow
 
 Group = tuple[str, tuple[str, ...], bool]
-"""Rows that one INSERT can take: table, columns, or_ignore."""
+"""What the rows of one INSERT have in common: table, columns, or_ignore."""
 
 WrittenRow = tuple[Group, bytes]
 """A row's group and its values as JSON."""
 
 
 def write_rows(rows: Sequence[SideRow]) -> list[WrittenRow]:
-    """Write rows as JSON: here, so that a value that cannot be written fails its own command only."""
+    """Return rows as JSON, each with its group. Raises TypeError for a value that cannot be written.
+
+    Each caller does this before its command is queued, so a wrong value fails no other command.
+    """
     return [
         (
             (row.table, tuple(row.values), row.or_ignore),
-            orjson.dumps(dict(row.values), default=_as_postgres_reads_it),
+            orjson.dumps(dict(row.values), default=_postgres_text),
         )
         for row in rows
     ]
 
 
 def join_rows(rows: Iterable[WrittenRow]) -> str | None:
-    """Join the rows of a batch into the parameter of `append_events`; None when there are none."""
+    """Return the rows of a batch as the parameter `side_rows` of `append_events`; None for no rows."""
     groups: dict[Group, list[orjson.Fragment]] = {}
     for group, values in rows:
         groups.setdefault(group, []).append(orjson.Fragment(values))
@@ -47,8 +50,8 @@ def join_rows(rows: Iterable[WrittenRow]) -> str | None:
     ).decode()
 
 
-def _as_postgres_reads_it(value: Any) -> str:
-    """Write bytes, and asyncpg's own kind of UUID, which orjson does not know."""
+def _postgres_text(value: Any) -> str:
+    """Return the text of bytes or of asyncpg's own UUID class: orjson knows neither."""
     if isinstance(value, bytes):
         return "\\x" + value.hex()
     if isinstance(value, UUID):
@@ -57,7 +60,7 @@ def _as_postgres_reads_it(value: Any) -> str:
 
 
 class Command:
-    """What one `append` asks for, and the promise of its answer."""
+    """One `append`: its events, its side rows, and the future of its result."""
 
     __slots__ = ("answer", "continued", "events", "side_rows", "streams")
 
@@ -67,25 +70,25 @@ class Command:
         firsts = first_of_each_stream(events)
         self.events = events
         self.side_rows = side_rows
-        # A set, made of a dict and joined with other sets, is never hashed again: a UUID's hash is slow.
+        # A UUID's hash is slow. A set made from a dict takes over its hashes; so does a union of sets.
         self.streams = frozenset(firsts)
         self.continued = [first for first in firsts.values() if first.stream_version != 1]
-        """Those that the log must check: do they follow the last event of their stream?"""
+        """Events for which the log must check that they follow the last event of their stream."""
         self.answer = answer
 
     def succeed(self, position: int) -> None:
-        """Answer with the position of the last event, unless nobody waits any more."""
+        """Set the result, the position of the last event, unless the caller has gone."""
         if not self.answer.done():
             self.answer.set_result(position)
 
     def fail(self, error: BaseException) -> None:
-        """Answer with an error, unless nobody waits any more."""
+        """Set the error, unless the caller has gone."""
         if not self.answer.done():
             self.answer.set_exception(error)
 
 
 def first_of_each_stream(events: Sequence[NewEvent]) -> dict[UUID, NewEvent]:
-    """Find each stream's first event; VersionConflict when the others do not follow it one by one."""
+    """Return the first event of each stream. Raises VersionConflict when versions are not consecutive."""
     if len(events) == 1:
         return {events[0].stream_id: events[0]}
     firsts: dict[UUID, NewEvent] = {}
@@ -101,29 +104,29 @@ def first_of_each_stream(events: Sequence[NewEvent]) -> dict[UUID, NewEvent]:
 
 
 WAITING_COMMANDS = 4096
-"""More than this many, and the answer is "overloaded": better said at once than after a time-out."""
+"""When so many commands wait, a new one fails with LogOverloaded at once: better than a late time-out."""
 
 BATCH_EVENTS = 128
-"""About so many in one call: what waits behind it must not wait long."""
+"""A batch with so many events takes no more commands: those behind it must not wait long."""
 
 
 class Writer(Protocol):
-    """Who writes batches of commands."""
+    """Writes batches of commands."""
 
     async def write(self, batch: Sequence[Command]) -> None:
-        """Write commands and answer each of them."""
+        """Write commands and set the result of each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A writer who found nothing to do, and waits to be woken."""
+    """A writer that found no work and waits to be woken."""
 
     writer: Writer
     woken: asyncio.Future[None]
 
 
 class CommandQueue:
-    """First in, first out for each stream; bounded."""
+    """A bounded queue that keeps the order of the commands of each stream."""
 
     def __init__(self, limit: int = WAITING_COMMANDS) -> None:
         self._limit = limit
@@ -134,10 +137,10 @@ class CommandQueue:
         self._closed = False
 
     async def submit(self, command: Command) -> int:
-        """Have a command written, and give its answer.
+        """Have a command written, and return the position of its last event.
 
-        While commands come one by one, each is written by its own caller, in an idle writer's name: to wake
-        that one, and to be woken by it, would take about as long as all else on this side of the database.
+        When the queue is empty, the caller writes directly, with an idle writer's connection: two task
+        switches would double the time that is spent outside the database.
         """
         if self._crowded or self._closed or self._being_written or self._waiting or not self._idle:
             self.put(command)
@@ -152,7 +155,7 @@ class CommandQueue:
         return await command.answer
 
     def put(self, command: Command) -> None:
-        """Queue a command, or raise LogOverloaded, or LogUnavailable after `close`."""
+        """Add a command to the queue. Raises LogOverloaded, and LogUnavailable after `close`."""
         if self._closed:
             raise LogUnavailable("this process is stopping")
         if len(self._waiting) >= self._limit:
@@ -161,14 +164,14 @@ class CommandQueue:
         self._wake(1)
 
     def close(self) -> None:
-        """Take no new commands; those that wait are still written."""
+        """Refuse new commands; commands that wait already are still written."""
         self._closed = True
         self._wake(len(self._idle))
 
     async def next_batch(self, writer: Writer) -> list[Command]:
-        """Wait for commands and take a batch; an empty one means: closed, and nothing is left.
+        """Wait for commands and return a batch; it is empty when the queue is closed and no command waits.
 
-        Any number may take batches at once. Each says `written` when its batch is done with.
+        Several writers may have a batch at the same time. A writer calls `written` when its batch is done.
         """
         while True:
             if batch := self._take():
@@ -180,23 +183,25 @@ class CommandQueue:
             await woken
 
     def written(self, batch: Sequence[Command]) -> None:
-        """Let those go on that wait for a stream of this batch."""
+        """Release the streams of a batch: other commands may wait for them."""
         for command in batch:
             self._being_written -= command.streams
         if self._waiting or self._closed:
             self._wake(len(self._idle))
 
     def _wake(self, how_many: int) -> None:
-        """Wake so many of those who found nothing; one more command is work for one of them."""
+        """Wake at most `how_many` idle writers."""
         for _ in range(min(how_many, len(self._idle))):
             woken = self._idle.popleft().woken
             if not woken.done():
                 woken.set_result(None)
 
     def _take(self) -> list[Command]:
-        """Take from the front; of one stream only one command, and never one that another waits before.
+        """Take a batch from the front of the queue.
 
-        Two of one stream in one call would both fail or both win; apart, the second is told of the first.
+        It has at most one command of a stream, and commands of one stream never overtake each other. In one
+        call, two commands of one stream would fail or succeed together; in two calls only the second one
+        meets the conflict.
         """
         batch: list[Command] = []
         later: list[Command] = []
@@ -205,7 +210,7 @@ class CommandQueue:
         most = self._most()
         while self._waiting and looked_at < most and events < BATCH_EVENTS:
             command = self._waiting.popleft()
-            if command.answer.done():  # its caller went away before anything was written
+            if command.answer.done():  # its caller has gone; nothing was written yet
                 continue
             looked_at += 1
             streams = command.streams
@@ -222,5 +227,8 @@ class CommandQueue:
         return batch
 
     def _most(self) -> int:
-        """Half of what waits, while nothing is being written: so that the other half is under way as well."""
+        """Return how many commands to look at.
+
+        While no batch is being written it is half of them: another writer takes the other half.
+        """
         return BATCH_EVENTS if self._being_written else (len(self._waiting) + 1) // 2

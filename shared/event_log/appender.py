@@ -1,4 +1,4 @@
-"""Writes commands to the log: many at once, one round trip (decision A2)."""
+"""Write commands to the log, many in one round trip (ADR 0001)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.event_log.types import NewEvent
 from shared.platform.postgres import HeldConnection, is_transient
 
 APPEND = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
-# The same for a single event: the driver takes its time over each array, ten times as long as over a value.
+# The same for a single event: the driver needs ten times as long for an array as for a value.
 APPEND_ONE = """
 SELECT append_events(
     ARRAY[$1::uuid], ARRAY[$2::bigint], ARRAY[$3::text], ARRAY[$4::bytea], ARRAY[$5::uuid],
@@ -36,10 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 class Appender:
-    """A task that writes batches of a queue to the log, each on its own connection.
+    """A task that writes batches of commands from a queue to the log, on its own connection.
 
-    A process has two: while the database writes the batch of one, the other's callers are answered, and what
-    they do next is prepared. All of them, in whatever process, queue at the log's lock.
+    A process has two. While the database writes the batch of one, the callers of the other get their results
+    and prepare their next commands. The appenders of all processes wait for the same lock of the log.
     """
 
     def __init__(self, connection: HeldConnection, queue: CommandQueue) -> None:
@@ -55,17 +55,20 @@ class Appender:
                 self._queue.written(batch)
 
     async def write(self, batch: Sequence[Command]) -> None:
-        """Write commands in one call and answer each of them."""
+        """Write commands in one call and set the result of each of them."""
         try:
             await self._write(batch)
-        except Exception as error:  # nobody is left waiting, and the next batch may fare better
+        except Exception as error:  # no caller is left waiting, and the next batch may succeed
             for command in batch:
                 command.fail(error)
 
     async def _write(self, commands: Sequence[Command]) -> None:
-        """Write commands and answer them; when that fails, halve, so that only the failing ones fail."""
+        """Write commands and set their results.
+
+        When the call fails, write both halves apart, until only the commands that cause the failure fail.
+        """
         try:
-            position = await self._insist(*_statement(commands))
+            position = await self._fetch_value(*_statement(commands))
         except LogUnavailable:
             raise
         except Exception as error:
@@ -76,10 +79,10 @@ class Appender:
                 await self._write(commands[:half])
                 await self._write(commands[half:])
         else:
-            _answer(commands, position)
+            _set_results(commands, position)
 
     async def _refuse(self, command: Command, error: Exception) -> None:
-        """Tell a failed command why, or that it succeeded already and only its answer was lost."""
+        """Set the error of a failed command; or its result, if an earlier try was written after all."""
         if not isinstance(error, asyncpg.UniqueViolationError):
             command.fail(error)
             return
@@ -95,13 +98,16 @@ class Appender:
         if not command.events:
             return None
         last = command.events[-1]
-        found: int | None = await self._insist(FIND_OWN, last.stream_id, last.stream_version, last.event_id)
+        found: int | None = await self._fetch_value(
+            FIND_OWN, last.stream_id, last.stream_version, last.event_id
+        )
         return found
 
-    async def _insist(self, statement: str, *arguments: Any) -> Any:
-        """Run a statement; while the database is away try again with growing pauses, at most so long.
+    async def _fetch_value(self, statement: str, *arguments: Any) -> Any:
+        """Run a statement and return its value; retry with growing pauses while the database is away.
 
-        Trying again is safe: what was written after all shows as a conflict with our own event ids.
+        A retry is safe: if the first try was written, the retry conflicts with our own event ids. Raises
+        LogUnavailable after GIVE_UP_SECONDS.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + GIVE_UP_SECONDS
@@ -114,14 +120,14 @@ class Appender:
                 if not is_transient(error):
                     raise
                 await self._connection.drop()
-                log.warning("event_log.append_again", reason=type(error).__name__)
+                log.warning("event_log.append_retried", reason=type(error).__name__)
                 if loop.time() + pause > deadline:
                     raise LogUnavailable(type(error).__name__) from error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
 
-def _answer(commands: Sequence[Command], last_position: int) -> None:
+def _set_results(commands: Sequence[Command], last_position: int) -> None:
     position = last_position - sum(len(command.events) for command in commands)
     for command in commands:
         position += len(command.events)
@@ -129,7 +135,7 @@ def _answer(commands: Sequence[Command], last_position: int) -> None:
 
 
 def _statement(commands: Sequence[Command]) -> tuple[Any, ...]:
-    """Turn a batch into a statement and its parameters: a column each of all events."""
+    """Return the statement for a batch and its parameters: one array for each column of the events."""
     events = list(chain.from_iterable(command.events for command in commands))
     continued = [first for command in commands for first in command.continued]
     beside = (

@@ -1,10 +1,10 @@
-"""Crypto-shredding: personal data is encrypted under a key per person (R19, ADR 0005)."""
+"""Crypto-shredding: personal data is encrypted under one data key per person (R19, ADR 0005)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -27,9 +27,9 @@ _TRANSCODER = make_transcoder()
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """The key of one person.
+    """The data key of one subject (AES-256-GCM).
 
-    AES-256-GCM; sealed data is nonce + ciphertext + tag, tied to the subject's id.
+    Encrypted data is nonce + ciphertext + tag, and is tied to the subject's id.
     """
 
     subject_id: UUID
@@ -40,31 +40,31 @@ class DataKey:
         object.__setattr__(self, "_cipher", AESGCM(self.secret))
 
     def encrypt(self, data: Mapping[str, Any]) -> bytes:
-        """Encrypt a mapping of values that events may hold, dates and the like included."""
+        """Return a mapping as encrypted bytes. Values may have all types that events store, such as date."""
         return _encrypt(self._cipher, _TRANSCODER.encode(dict(data)), self.subject_id)
 
     def decrypt(self, encrypted: bytes) -> dict[str, Any]:
-        """Decrypt what `encrypt` returned. Raises DecryptionFailed for another key or changed bytes."""
+        """Return the mapping that was encrypted. Raises DecryptionFailed for a wrong key or changed bytes."""
         return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self._cipher, encrypted, self.subject_id)))
 
 
 class DataKeys(Protocol):
-    """The keys of all persons that a service knows; one is destroyed by the row of an erasure (R19)."""
+    """The data keys of all subjects of a service. The row of an erasure destroys one (R19)."""
 
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
-        """Make a new key; it exists from the moment that its row was written along with an append."""
+        """Create a key and the side row that stores it. The key exists when that row has been appended."""
 
     async def get(self, subject_id: UUID) -> DataKey | None:
-        """Find a person's key; None when it was erased, or there never was one."""
+        """Return the key of a subject; None when it was erased or never existed."""
 
     async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
-        """Find the keys of those of these persons who have one."""
+        """Return the keys of those of these subjects that have one."""
 
 
 class MasterKeys:
     """The keys that wrap the data keys.
 
-    The first one wraps; all of them unwrap, so that one can be replaced.
+    The newest one wraps; all of them unwrap, so that a master key can be rotated.
     """
 
     def __init__(self, newest_first: Sequence[bytes]) -> None:
@@ -73,31 +73,36 @@ class MasterKeys:
         self._newest_first = newest_first
 
     def __reduce__(self) -> tuple[type[MasterKeys], tuple[Sequence[bytes]]]:
-        """Go to another process as keys: what OpenSSL made of them cannot."""
+        """Pickle only the keys: the cipher objects of OpenSSL cannot be pickled."""
         return MasterKeys, (self._newest_first,)
 
     @classmethod
     def from_file(cls, path: Path | str) -> MasterKeys:
-        """Read them from a key file."""
+        """Read the master keys from a key file."""
         return cls(read_key_file(path))
 
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of these keys as hexadecimal digits, the newest first."""
+        return [_master_id(key).hex() for key in self._newest_first]
+
     def wrap(self, key: DataKey) -> bytes:
-        """Encrypt a data key under the newest master key, whose id goes in front."""
+        """Return a data key encrypted under the newest master key, with the id of that key in front."""
         return self._newest + _encrypt(self._by_id[self._newest], key.secret, key.subject_id)
 
     def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
-        """Decrypt a data key; DecryptionFailed when its master key is not among ours."""
+        """Return the data key. Raises DecryptionFailed when its master key is not in the key file."""
         master = self._by_id.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise DecryptionFailed("wrapped by a master key that is not in the key file")
+            raise DecryptionFailed("a data key is wrapped by a master key that is not in the key file")
         return DataKey(subject_id, _decrypt(master, wrapped[MASTER_ID_BYTES:], subject_id))
 
     def is_newest(self, wrapped: bytes) -> bool:
-        """Say whether this key is wrapped by the newest master key."""
+        """Return whether this data key is wrapped by the newest master key."""
         return wrapped[:MASTER_ID_BYTES] == self._newest
 
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
-        """Make a person's key and the row that keeps it."""
+        """Create the key of a subject and the side row that stores it."""
         key = DataKey(subject_id, os.urandom(KEY_BYTES))
         return key, SideRow("data_keys", {"subject_id": subject_id, "wrapped": self.wrap(key)})
 
@@ -111,22 +116,22 @@ def _encrypt(cipher: AESGCM, plain: bytes, subject_id: UUID) -> bytes:
     return nonce + cipher.encrypt(nonce, plain, subject_id.bytes)
 
 
-def _decrypt(cipher: AESGCM, sealed: bytes, subject_id: UUID) -> bytes:
+def _decrypt(cipher: AESGCM, encrypted: bytes, subject_id: UUID) -> bytes:
     try:
-        return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], subject_id.bytes)
+        return cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], subject_id.bytes)
     except (InvalidTag, ValueError) as error:
-        raise DecryptionFailed("another key, another subject, or it was changed") from error
+        raise DecryptionFailed("wrong key, wrong subject, or changed data") from error
 
 
 class PostgresDataKeys:
-    """Data keys in PostgreSQL. Nothing is kept in memory: an erased key is gone at once, everywhere."""
+    """Data keys in PostgreSQL, without a cache: an erased key is gone at once, in every process."""
 
     def __init__(self, pool: asyncpg.Pool, master_keys: MasterKeys) -> None:
         self._pool = pool
         self._master_keys = master_keys
 
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
-        """See `DataKeys.mint`."""
+        """See `DataKeys.create`."""
         return self._master_keys.create(subject_id)
 
     async def get(self, subject_id: UUID) -> DataKey | None:
@@ -141,32 +146,57 @@ class PostgresDataKeys:
         )
         return {subject: self._master_keys.unwrap(subject, wrapped) for subject, wrapped in rows}
 
-    async def rewrap(self) -> int:
-        """Wrap every key under the newest master key, so that older ones can be dropped; answer how many."""
-        rewrapped = 0
-        for row in await self._pool.fetch("SELECT subject_id, wrapped FROM data_keys"):
-            if not self._master_keys.is_newest(row["wrapped"]):
-                key = self._master_keys.unwrap(row["subject_id"], row["wrapped"])
-                # Only over the very value that was read: never bring back a key erased meanwhile.
-                status = await self._pool.execute(
-                    "UPDATE data_keys SET wrapped = $3 WHERE subject_id = $1 AND wrapped = $2",
-                    row["subject_id"],
-                    row["wrapped"],
-                    self._master_keys.wrap(key),
-                )
-                rewrapped += status == "UPDATE 1"
+    async def count_by_master_key(self) -> Mapping[str, int]:
+        """Count the data keys by the id (8 hexadecimal digits) of the master key that wraps them."""
+        rows = await self._pool.fetch(COUNT_BY_MASTER_KEY, MASTER_ID_BYTES)
+        return {row["master_key"].hex(): row["keys"] for row in rows}
+
+    async def rewrap(self, progress: Callable[[int], None] = lambda _: None) -> int:
+        """Wrap every data key under the newest master key, so that older ones can be retired.
+
+        Works in batches of REWRAP_BATCH keys, so it can be stopped and run again. `progress` is called with
+        the number of keys looked at. Returns the number of keys that changed. Raises DecryptionFailed when
+        a data key is wrapped by a master key that is not in the key file.
+        """
+        rewrapped, last = 0, UUID(int=0)
+        while rows := await self._pool.fetch(NEXT_KEYS, last, REWRAP_BATCH):
+            last = rows[-1]["subject_id"]
+            old = [row for row in rows if not self._master_keys.is_newest(row["wrapped"])]
+            new = [self._rewrapped(row["subject_id"], row["wrapped"]) for row in old]
+            done = await self._pool.execute(
+                REWRAP, [row["subject_id"] for row in old], [row["wrapped"] for row in old], new
+            )
+            rewrapped += int(done.rpartition(" ")[2])
+            progress(len(rows))
         return rewrapped
+
+    def _rewrapped(self, subject_id: UUID, wrapped: bytes) -> bytes:
+        return self._master_keys.wrap(self._master_keys.unwrap(subject_id, wrapped))
+
+
+REWRAP_BATCH = 1000
+NEXT_KEYS = "SELECT subject_id, wrapped FROM data_keys WHERE subject_id > $1 ORDER BY subject_id LIMIT $2"
+# Only over the very value that was read: a key that was erased meanwhile must not come back.
+REWRAP = """
+UPDATE data_keys SET wrapped = rewrapped.new
+  FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS rewrapped (subject_id, old, new)
+ WHERE data_keys.subject_id = rewrapped.subject_id AND data_keys.wrapped = rewrapped.old
+"""
+COUNT_BY_MASTER_KEY = """
+SELECT substring(wrapped FROM 1 FOR $1) AS master_key, count(*) AS keys
+  FROM data_keys GROUP BY master_key ORDER BY keys DESC
+"""
 
 
 class InMemoryDataKeys:
-    """Data keys in the side rows of an in-memory log: like the real ones they exist only once appended."""
+    """Data keys in the side rows of an in-memory log. A key exists only after its row was appended."""
 
     def __init__(self, log: InMemoryEventLog) -> None:
         self._rows = log.rows("data_keys")
         self._master_keys = MasterKeys([os.urandom(KEY_BYTES)])
 
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
-        """See `DataKeys.mint`."""
+        """See `DataKeys.create`."""
         return self._master_keys.create(subject_id)
 
     async def get(self, subject_id: UUID) -> DataKey | None:

@@ -1,4 +1,4 @@
-"""Erasures: the row that destroys what is held (R19), and a ledger kept outside the backup."""
+"""Erasures: the row that destroys personal data (R19), and a ledger kept away from the backups."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import structlog
 
 from shared.event_log.types import EventLog, SideRow
 
-# The row of an erasure is a side row like any other, so the event and the destruction commit together. What
-# is destroyed each table says for itself: `SELECT rows_die_with_subject('term_checks', 'guest_id')`.
+# The row of an erasure is a side row like any other, so the event and the destruction commit together. Each
+# table registers itself: `SELECT rows_die_with_subject('term_checks', 'guest_id')`.
 #
-# Afterwards no row of the subject comes back: who decided before the erasure and writes after it, or brings
-# an old export, comes too late. Not all rows are written under the log's lock: the lock on the table makes
-# the erasure wait for those on their way, and makes those that come after it see it.
+# After an erasure no row of the subject comes back: a row that a late command inserts is dropped. Some rows
+# are not written under the log's lock. So the erasure locks the table: it waits for inserts that are not
+# committed yet, and later inserts see the erasure.
 ERASURES = """
 CREATE TABLE erasures (
     subject_id uuid PRIMARY KEY,
@@ -71,26 +71,26 @@ log = structlog.get_logger(__name__)
 
 
 def erasure_row(subject_id: UUID) -> SideRow:
-    """Make the row whose append destroys a subject's key and rows; a second one does nothing more."""
+    """Return the side row that destroys a subject's key and rows. A second one changes nothing."""
     return SideRow(ERASURES, {"subject_id": subject_id}, or_ignore=True)
 
 
 def erased_by(rows: Iterable[SideRow]) -> Sequence[UUID]:
-    """Name the subjects whose erasure is among these rows."""
+    """Return the subjects whose erasure is among these rows."""
     return [UUID(str(row.values["subject_id"])) for row in rows if row.table == ERASURES]
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureLedger:
-    """A file of erasures, JSON Lines; it belongs where no backup of the database is. `path` None: no ledger.
+    """A file of erasures (JSON Lines), kept away from the backups of the database. `path` None: no ledger.
 
-    A restored backup brings back keys that were destroyed since; the ledger knows which must go again.
+    A restored backup brings back keys that were destroyed later. The ledger shows which to destroy again.
     """
 
     path: Path | None = None
 
     async def note(self, subject_ids: Collection[UUID]) -> None:
-        """Write down that these were erased, on the disk when this returns. Raises OSError."""
+        """Add these subjects; they are on the disk when this returns. Raises OSError."""
         if self.path is None or not subject_ids:
             return
         try:
@@ -100,16 +100,17 @@ class ErasureLedger:
             raise
 
     async def subjects(self) -> Sequence[UUID]:
-        """Read who was ever erased, each once, in that order. Raises OSError."""
+        """Return the subjects that were ever erased, each once and in order. Raises OSError."""
         if self.path is None or not self.path.exists():
             return []
         return await asyncio.to_thread(_read, self.path)
 
 
 async def brought_back(log: EventLog, ledger: ErasureLedger) -> Sequence[UUID]:
-    """Find whom the ledger knows as erased and this log, restored from a backup, does not.
+    """Return the subjects that are erased in the ledger and not in this log, restored from a backup.
 
-    The other way round as well: an erasure whose process died before it was noted is noted now.
+    Subjects that are erased in this log and missing in the ledger are added to it: a process may have ended
+    before it wrote them.
     """
     noted = dict.fromkeys(await ledger.subjects())
     erased = dict.fromkeys(await log.erasures())
@@ -121,22 +122,22 @@ def _append(path: Path, subject_ids: Collection[UUID]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     erased_at = datetime.now(UTC)
     lines = b"".join(
-        orjson.dumps({"subject_id": each, "erased_at": erased_at}, default=str) + b"\n"
-        for each in subject_ids
+        orjson.dumps({"subject_id": subject_id, "erased_at": erased_at}, default=str) + b"\n"
+        for subject_id in subject_ids
     )
-    # In one write at the end of the file: several processes may keep one ledger.
+    # One write at the end of the file, because several processes may write to one ledger.
     ledger = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        whole = _after_a_torn_line(ledger) + lines
+        whole = _end_of_torn_line(ledger) + lines
         if os.write(ledger, whole) < len(whole):
-            raise OSError(errno.ENOSPC, "the ledger of erasures was written in part only", str(path))
+            raise OSError(errno.ENOSPC, "the erasure ledger was written only in part", str(path))
         os.fsync(ledger)
     finally:
         os.close(ledger)
 
 
-def _after_a_torn_line(ledger: int) -> bytes:
-    """A machine that stopped in the middle of a line must not spoil the next one."""
+def _end_of_torn_line(ledger: int) -> bytes:
+    """Return a line end when the last line was cut off, so that it does not spoil the next one."""
     size = os.fstat(ledger).st_size
     return b"" if size == 0 or os.pread(ledger, 1, size - 1) == b"\n" else b"\n"
 

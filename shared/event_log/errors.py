@@ -1,4 +1,4 @@
-"""What can go wrong with the event log."""
+"""Errors of the event log. A caller may see the first paragraph of a docstring."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from uuid import UUID
 
 
 class EventLogError(Exception):
-    """Something went wrong with the event log."""
+    """The event log reported an error."""
 
 
 class VersionConflict(EventLogError):
-    """Another command changed this stream first: load it again and decide again."""
+    """Another command changed this record first. Nothing was written; try again."""
 
 
 class SideRowConflict(EventLogError):
-    """A row that had to be the first of its kind exists already; nothing was written."""
+    """A row with the same unique key exists already. Nothing was written."""
 
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
@@ -22,23 +22,23 @@ class SideRowConflict(EventLogError):
 
 
 class LogOverloaded(EventLogError):
-    """Too many commands are waiting to be written: try again later; nothing was written."""
+    """Too many commands wait to be written. Nothing was written; try again later."""
 
 
 class LogUnavailable(EventLogError):
-    """The event log cannot be reached now: try again.
+    """The event log cannot be reached right now. Try again.
 
-    When the connection broke in the middle of a write its outcome is unknown; appending the same events
-    again (same event ids) is safe.
+    If the connection broke during a write, it is unknown whether the events were written. It is safe to
+    append the same events again, with the same event ids.
     """
 
 
 class LogCorrupt(EventLogError):
-    """The event log has a gap in its positions, which no append can make: restore it."""
+    """The event log has a gap in its positions, and no append can cause that: restore a backup."""
 
 
 class AggregateNotFound(EventLogError):
-    """No such aggregate."""
+    """There is no such aggregate."""
 
     def __init__(self, kind: type, aggregate_id: UUID) -> None:
         super().__init__(f"no {kind.__name__} with id {aggregate_id}")
@@ -46,4 +46,4 @@ class AggregateNotFound(EventLogError):
 
 
 class DecryptionFailed(EventLogError):
-    """This sealed data cannot be opened: another key, another subject, or it was changed."""
+    """This encrypted data cannot be decrypted: wrong key, wrong subject, or changed data."""

@@ -1,4 +1,4 @@
-"""The event log without a database: for tests and for trying things out. It passes the same suite."""
+"""The event log without a database, for tests and experiments. It passes the same contract tests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shared.event_log.notifier import Notifier, tail, wait_beyond
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 
 UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]
-"""The unique keys of side tables: name of the constraint -> (table, its columns)."""
+"""The unique keys of side tables: name of the constraint -> (table, columns)."""
 
 SubjectColumns = Mapping[str, str]
-"""The side tables whose rows die with their subject (R19): table -> the column that names the subject."""
+"""The side tables whose rows are deleted with their subject (R19): table -> column of the subject's id."""
 
 OWN_KEYS: UniqueKeys = {
     "data_keys_pkey": ("data_keys", ("subject_id",)),
@@ -27,7 +27,7 @@ OWN_SUBJECTS: SubjectColumns = {"data_keys": "subject_id"}
 
 
 class InMemoryEventLog:
-    """An `EventLog` in a list. It is told of the side tables what the schema would say."""
+    """An `EventLog` in a list. Its arguments describe the side tables, as the schema does in PostgreSQL."""
 
     def __init__(
         self, unique_keys: UniqueKeys | None = None, subject_columns: SubjectColumns | None = None
@@ -38,14 +38,14 @@ class InMemoryEventLog:
         self._events: list[RecordedEvent] = []
         self._streams: dict[UUID, list[RecordedEvent]] = {}
         self._rows: dict[str, list[Mapping[str, Any]]] = {}
-        self._doorbell = Notifier()
+        self._notifier = Notifier()
 
     def rows(self, table: str) -> list[Mapping[str, Any]]:
-        """The side rows of a table: the list itself, so that a fake may take rows away."""
+        """Return the side rows of a table: the list itself, so that a fake may remove rows."""
         return self._rows.setdefault(table, [])
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
-        """See `EventLog.append`. Yields once first, so that commands run at once do interleave."""
+        """See `EventLog.append`. It lets other tasks run first, so that concurrent commands interleave."""
         await asyncio.sleep(0)
         self._check_versions(events)
         accepted = self._accept(side_rows)
@@ -54,7 +54,7 @@ class InMemoryEventLog:
         for event in events:
             self._record(event)
         if events:
-            self._doorbell.notify()
+            self._notifier.notify()
         return len(self._events)
 
     async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
@@ -80,11 +80,11 @@ class InMemoryEventLog:
 
     def tail(self, after: int, *, batch: int = 500) -> AsyncIterator[list[RecordedEvent]]:
         """See `EventLog.tail`."""
-        return tail(self, self._doorbell, after, batch)
+        return tail(self, self._notifier, after, batch)
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
         """See `EventLog.wait_beyond`."""
-        return await wait_beyond(self, self._doorbell, position, timeout)
+        return await wait_beyond(self, self._notifier, position, timeout)
 
     def _check_versions(self, events: Sequence[NewEvent]) -> None:
         last = {stream: events[-1].stream_version for stream, events in self._streams.items()}
@@ -98,14 +98,14 @@ class InMemoryEventLog:
     def _accept(self, side_rows: Iterable[SideRow]) -> list[SideRow]:
         accepted: list[SideRow] = []
         for row in side_rows:
-            constraint = self._taken(row, accepted)
+            constraint = self._violated_key(row, accepted)
             if constraint is None:
                 accepted.append(row)
             elif not row.or_ignore:
                 raise SideRowConflict(constraint)
         return accepted
 
-    def _taken(self, row: SideRow, accepted: Sequence[SideRow]) -> str | None:
+    def _violated_key(self, row: SideRow, accepted: Sequence[SideRow]) -> str | None:
         present = [*self.rows(row.table), *(other.values for other in accepted if other.table == row.table)]
         for constraint, (table, columns) in self._unique_keys.items():
             if table == row.table:
@@ -115,7 +115,7 @@ class InMemoryEventLog:
         return None
 
     def _write(self, row: SideRow) -> None:
-        """A row, unless its subject was erased; the row of an erasure takes the others away."""
+        """Insert a row, unless its subject was erased. An erasure deletes the other rows of its subject."""
         subject = row.values.get(self._subject_columns.get(row.table, ""))
         if any(erasure["subject_id"] == subject for erasure in self.rows(ERASURES)):
             return

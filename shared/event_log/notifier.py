@@ -1,4 +1,4 @@
-"""How a process learns of new events: LISTEN is the hint, polling is the truth."""
+"""Wake readers when there are new events: LISTEN makes it fast, polling makes sure that none is missed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from shared.platform.postgres import HeldConnection
 
 
 class Notifier:
-    """Rings for everybody who waits. Take `next_notification()` before looking, and wait for it after."""
+    """Wakes all tasks that wait. Call `next_notification()` before reading the log, and wait for it after."""
 
     def __init__(self) -> None:
-        self._ring = asyncio.Event()
+        self._notification = asyncio.Event()
         self.awaited = asyncio.Event()
-        """Set as soon as somebody wants to hear it: before, nobody need listen for what makes it ring."""
+        """Set when a task asks for a notification the first time. Before that there is no need to LISTEN."""
 
     def next_notification(self) -> asyncio.Event:
-        """Give the event that the next ring will set."""
+        """Return the asyncio event that the next notification sets."""
         self.awaited.set()
-        return self._ring
+        return self._notification
 
     def notify(self) -> None:
-        """Wake all who wait now."""
-        self._ring.set()
-        self._ring = asyncio.Event()
+        """Wake all tasks that wait now."""
+        self._notification.set()
+        self._notification = asyncio.Event()
 
 
-async def wait_for_notification(ring: asyncio.Event, timeout: float) -> None:
-    """Wait for the ring or for `timeout` seconds, whichever comes first."""
+async def wait_for_notification(notification: asyncio.Event, timeout: float) -> None:
+    """Wait for the notification, at most `timeout` seconds."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ring.wait(), timeout)
+        await asyncio.wait_for(notification.wait(), timeout)
 
 
 POLL_SECONDS = 0.5
-"""How long an event may stay unseen when its ring was lost (another process's NOTIFY, a reconnect)."""
+"""How long an event may stay unseen when its notification was lost, such as during a reconnect."""
 
 
 log = structlog.get_logger(__name__)
 
 
 class Readable(Protocol):
-    """The part of a log that following it needs."""
+    """The part of an event log that `tail` and `wait_beyond` need."""
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]: ...
 
@@ -57,16 +57,16 @@ class Readable(Protocol):
 async def tail(
     event_log: Readable, notifier: Notifier, after: int, batch: int
 ) -> AsyncIterator[list[RecordedEvent]]:
-    """Yield the events beyond `after`, each once and in order, and wait for more, for ever.
+    """Yield the events after position `after`, each once and in order, then new ones without end.
 
-    While the log is unavailable it waits too: for one who follows, that is only a longer wait.
+    While the log is unavailable it waits as well: for its reader that is only a longer wait.
     """
     while True:
         notification = notifier.next_notification()
         try:
             events = await event_log.read(after, batch)
         except LogUnavailable as error:
-            log.warning("event_log.tail_waits", after=after, reason=str(error))
+            log.warning("event_log.read_failed", after=after, reason=str(error))
             events = []
         if events:
             after = events[-1].position
@@ -76,7 +76,7 @@ async def tail(
 
 
 async def wait_beyond(event_log: Readable, notifier: Notifier, position: int, timeout: float) -> bool:
-    """Wait at most `timeout` seconds for an event beyond `position`; say whether there is one."""
+    """Wait at most `timeout` seconds for an event after `position`; return whether there is one."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     while True:
@@ -94,35 +94,35 @@ PAUSE_SECONDS = 1.0
 
 
 class Listener:
-    """Rings the notifier whenever any process appended to this log."""
+    """Notifies the readers of this process whenever any process has appended to this log."""
 
     def __init__(self, connection: HeldConnection, notifier: Notifier) -> None:
         self._connection = connection
-        self._doorbell = notifier
+        self._notifier = notifier
 
     async def run(self) -> None:
-        """Listen from the first time that somebody waits, on a new connection when one is lost."""
+        """Listen from the moment that a task first waits; use a new connection when one is lost."""
         try:
-            await self._doorbell.awaited.wait()
+            await self._notifier.awaited.wait()
             while True:
                 await self._listen_until_lost()
-                self._doorbell.notify()
+                self._notifier.notify()
                 await asyncio.sleep(PAUSE_SECONDS)
         finally:
-            await self._connection.drop()  # closing it is also what ends the LISTEN
+            await self._connection.drop()  # closing the connection also ends the LISTEN
 
     async def _listen_until_lost(self) -> None:
         lost = asyncio.Event()
         try:
             connection = await self._connection.get()
             connection.add_termination_listener(lambda _: lost.set())
-            await connection.add_listener(CHANNEL, self._heard)
-        except Exception as error:  # whatever it is: without a listener polling goes on
+            await connection.add_listener(CHANNEL, self._on_notify)
+        except Exception as error:  # on any error: polling goes on without a listener
             await self._connection.drop()
-            log.warning("event_log.cannot_listen", reason=type(error).__name__)
+            log.warning("event_log.listen_failed", reason=type(error).__name__)
         else:
-            self._doorbell.notify()  # whatever came before the LISTEN took hold
+            self._notifier.notify()  # events may have come before the LISTEN began
             await lost.wait()
 
-    def _heard(self, *_: object) -> None:
-        self._doorbell.notify()
+    def _on_notify(self, *_: object) -> None:
+        self._notifier.notify()

@@ -1,4 +1,4 @@
-"""The event log in PostgreSQL (decisions A1, A2)."""
+"""The event log in PostgreSQL (ADR 0001, ADR 0012)."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ APPENDERS = 2
 class PostgresEventLog:
     """An `EventLog`, as an async context manager: `async with PostgresEventLog(pool) as log`.
 
-    Leaving it writes what was asked for before, then gives back the three connections that it holds; close
-    the pool only after that.
+    On exit it writes the commands that wait, then gives its three connections back to the pool. Close the
+    pool only after that.
     """
 
     log_id: UUID
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._reader = Reader(pool)
-        self._doorbell = Notifier()
+        self._notifier = Notifier()
         self._queue = CommandQueue()
         self._writing = [HeldConnection(pool, GIVE_UP_SECONDS) for _ in range(APPENDERS)]
-        self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._doorbell)
+        self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._notifier)
 
     async def __aenter__(self) -> Self:
         self.log_id = await self._reader.log_id()
@@ -55,7 +55,7 @@ class PostgresEventLog:
             await connection.give_back()
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
-        """See `EventLog.append`. When its caller is cancelled, what is being written may be written."""
+        """See `EventLog.append`. If the caller is cancelled, its events may still be written."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         return await self._queue.submit(Command(events, write_rows(side_rows), answer))
 
@@ -81,8 +81,8 @@ class PostgresEventLog:
 
     def tail(self, after: int, *, batch: int = 500) -> AsyncIterator[list[RecordedEvent]]:
         """See `EventLog.tail`."""
-        return tail(self._reader, self._doorbell, after, batch)
+        return tail(self._reader, self._notifier, after, batch)
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
         """See `EventLog.wait_beyond`."""
-        return await wait_beyond(self._reader, self._doorbell, position, timeout)
+        return await wait_beyond(self._reader, self._notifier, position, timeout)

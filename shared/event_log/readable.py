@@ -1,4 +1,4 @@
-"""A stored event as readable JSON for an operator, personal data encrypted or decrypted."""
+"""Stored events as readable JSON for an operator, with personal data encrypted or decrypted."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from shared.event_log.errors import DecryptionFailed
 from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import RecordedEvent
 
-ENCRYPTED = "sealed"
+ENCRYPTED = "encrypted"
 _TRANSCODER = make_transcoder()
 
 Open = Callable[[bytes], object]
-"""What to show of bytes: in events they are sealed personal data."""
+"""What to show for bytes. In events, bytes are encrypted personal data."""
 
 
-def keep_sealed(_sealed: bytes) -> object:
-    """Show that something is there, and no more."""
+def keep_sealed(_encrypted: bytes) -> object:
+    """Return a text that shows only that the value exists."""
     return ENCRYPTED
 
 
 def readable_state(state: bytes, opened: Open = keep_sealed) -> dict[str, Any]:
-    """Read the stored fields as plain values, without the type names that stand beside them."""
+    """Return the stored fields as plain values, without the stored names of their types."""
     fields: dict[str, Any] = _plain(_TRANSCODER.decode(state), opened)
     return fields
 
 
 def readable_event(event: RecordedEvent) -> dict[str, Any]:
-    """Give an event with who, when and why; sealed fields stay sealed."""
+    """Return an event with its metadata and fields. Encrypted fields stay encrypted."""
     return {
         "position": event.position,
         "stream": event.stream_id,
@@ -52,33 +52,36 @@ def _plain(value: Any, opened: Open) -> Any:
         case bytes():
             return _plain(opened(value), keep_sealed)
         case dict():
-            return {name: _plain(each, opened) for name, each in value.items()}
+            return {name: _plain(field, opened) for name, field in value.items()}
         case list():
-            return [_plain(each, opened) for each in value]
+            return [_plain(item, opened) for item in value]
         case _:
             return value
 
 
 class Decrypter:
-    """Opens what is sealed in an event. What has no key any more (erased) or another's stays sealed."""
+    """Decrypts the personal data of events. A value stays encrypted if its key was erased or does not fit."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
         self._master_keys = master_keys
 
     def opened(self, stream: UUID, state: bytes, wrapped: bytes | None) -> bytes:
-        """Give the state as readable JSON; `wrapped` is the key of the stream's person."""
+        """Return the state as readable JSON. `wrapped`: the data key of the stream's subject, if it has one.
+
+        Raises DecryptionFailed when no master key unwraps it.
+        """
         if wrapped is None:
             return _json(readable_state(state))
         key = self._master_keys.unwrap(stream, wrapped)
-        return _json(readable_state(state, lambda sealed: _open(key, sealed)))
+        return _json(readable_state(state, lambda encrypted: _decrypt(key, encrypted)))
 
 
-def _open(key: DataKey, sealed: bytes) -> object:
+def _decrypt(key: DataKey, encrypted: bytes) -> object:
     try:
-        return key.decrypt(sealed)
+        return key.decrypt(encrypted)
     except DecryptionFailed:
         return ENCRYPTED
 
 
 def _json(fields: dict[str, object]) -> bytes:
-    return orjson.dumps(fields, default=str)  # a decimal is text, as it is where it is stored
+    return orjson.dumps(fields, default=str)  # decimals as text, as they are stored

@@ -1,4 +1,4 @@
-"""Reads of the log. Only committed events exist: no cache, no lag."""
+"""Read the event log: committed events only, without a cache and without lag."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOG_ID = "SELECT log_id FROM event_log_identity"
 
 
 class Reader:
-    """Reads events; LogUnavailable when the database cannot be reached."""
+    """Reads the log. Every method raises LogUnavailable when the database cannot be reached."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -39,7 +39,7 @@ class Reader:
         return [recorded_event(row) for row in await self._rows(STREAM, stream_id, after_version)]
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
-        """See `EventLog.read`. LogCorrupt when a position is missing: then something was skipped."""
+        """See `EventLog.read`. Raises LogCorrupt when a position is missing, so that no event is skipped."""
         events = [recorded_event(row) for row in await self._rows(BEYOND, after, limit)]
         if events and events[-1].position != max(after, 0) + len(events):
             raise LogCorrupt(f"a position is missing between {after} and {events[-1].position}")
@@ -58,7 +58,7 @@ class Reader:
         return int((await self._rows(POSITION))[0][0])
 
     async def log_id(self) -> UUID:
-        """Read which log this is."""
+        """Return the id of this log."""
         return UUID(str((await self._rows(LOG_ID))[0][0]))
 
     async def _rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -71,10 +71,11 @@ class Reader:
 
 
 def recorded_event(row: asyncpg.Record) -> RecordedEvent:
-    """Make the event of a row with all of `COLUMNS`."""
-    position, stream, version, topic, state, event_id, recorded_at, caused_by, correlation, causation = row
-    metadata = Metadata(caused_by, correlation, causation)
-    return RecordedEvent(position, stream, version, topic, state, event_id, recorded_at, metadata)
+    """Return the event of a row that has all of `COLUMNS`."""
+    position, stream_id, version, event_type, state, event_id, recorded_at, *metadata = row
+    return RecordedEvent(
+        position, stream_id, version, event_type, state, event_id, recorded_at, Metadata(*metadata)
+    )
 
 
 FITTING = """
@@ -91,7 +92,7 @@ SELECT {COLUMNS} FROM stored_events WHERE {FITTING} ORDER BY notification_id DES
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Which events to list: `after` None, the newest; `topic` with or without the service's name in front."""
+    """Which events to list. `after` None: the newest; `topic`: with or without the name of the service."""
 
     limit: int
     after: int | None = None
@@ -100,7 +101,7 @@ class Listed:
 
 
 async def list_events(pool: asyncpg.Pool, listed: Listed) -> list[RecordedEvent]:
-    """List events, in the order of the log."""
+    """Return the events that were asked for, in the order of the log."""
     fitting = (listed.limit, listed.topic, listed.stream)
     if listed.after is not None:
         return [recorded_event(row) for row in await pool.fetch(LISTED_BEYOND, *fitting, listed.after)]

@@ -1,4 +1,4 @@
-"""The tables of an event log and the one function that writes it (decisions A1, A2)."""
+"""The tables of an event log and the function that appends to it (ADR 0001, ADR 0012)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from shared.event_log import erasures
 
-# The columns that the `eventsourcing` library knows have its names and types: its tools read this log.
+# Columns that the `eventsourcing` library knows have its names and types, so its tools can read this log.
 TABLES = """
 CREATE TABLE stored_events (
     originator_id uuid NOT NULL,
@@ -36,9 +36,9 @@ CREATE TABLE data_keys (
 );
 """
 
-# Everything between taking the lock and the commit happens in this one call: no client can hold the lock
-# while it thinks, or while it is stopped. Under the lock the maximum is the truth, so numbers have no gaps,
-# and commits come in the order of their numbers, so a reader that saw N has seen everything before N.
+# Everything from the lock to the commit happens in this one call, so a slow or stopped client never holds the
+# lock. Under the lock the maximum cannot change, so positions have no gaps. Commits happen in the order of
+# positions, so a reader that saw position N has seen everything before it.
 APPEND = """
 CREATE FUNCTION append_events(
     originator_ids uuid[], originator_versions bigint[], topics text[], states bytea[], event_ids uuid[],
@@ -53,9 +53,9 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('event log'), 1);
     SELECT coalesce(max(notification_id), 0) INTO base FROM stored_events;
 
-    -- The primary key refuses a version that is taken; this refuses one whose predecessor is missing.
-    -- Only a stream's first event may stand alone, as version 1, or as version 0 when 1 is not there.
-    -- (Two IFs: a condition with a query in it costs a tenth of a save, also when it is not run.)
+    -- The primary key refuses a version that exists; this refuses a version whose predecessor is missing.
+    -- Only the first event of a stream has none: version 1, or version 0 when version 1 does not exist.
+    -- (Two IFs: a condition with a query costs a tenth of an append, even when the query is not run.)
     IF cardinality(continued_ids) > 0 THEN
         IF EXISTS (
             SELECT FROM unnest(continued_ids, continued_versions) AS continued (id, version)
@@ -71,7 +71,7 @@ BEGIN
         END IF;
     END IF;
 
-    IF total = 1 THEN  -- a tenth of a save cheaper than the general way
+    IF total = 1 THEN  -- a tenth of an append cheaper than the general statement
         INSERT INTO stored_events (
             notification_id, recorded_at, originator_id, originator_version, topic, state, event_id,
             caused_by, correlation_id, causation_id
@@ -109,7 +109,7 @@ END $$;
 
 CREATE FUNCTION append_side_rows(side jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    -- Named columns only, so that the others get their defaults instead of null.
+    -- Only the columns that were given, so that the others get their defaults instead of null.
     named text := (
         SELECT string_agg(quote_ident(name), ', ') FROM jsonb_array_elements_text(side -> 'columns') AS name
     );

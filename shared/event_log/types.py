@@ -1,4 +1,4 @@
-"""What goes into the event log and what comes out of it."""
+"""The types that go into the event log and come out of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asyncpg.pgproto import pgproto
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Why an event exists: who caused it, in which conversation, after which message."""
+    """Why an event exists: who caused it, in which request, and after which message."""
 
     caused_by: str
     """The `sub` of a token, or the name of the part that acted by itself ("identity", "nightly")."""
@@ -23,7 +23,7 @@ class Metadata:
 
 
 class NewEvent(NamedTuple):
-    """An event on its way into the log. Its id is minted once, and kept when it is appended again."""
+    """An event to append. Its id is created once and stays the same when the event is appended again."""
 
     stream_id: UUID
     stream_version: int
@@ -35,7 +35,10 @@ class NewEvent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """An event of the log. Positions are 1, 2, 3 … without gaps; `recorded_at` is the log's own clock."""
+    """An event as read from the log.
+
+    Positions are 1, 2, 3 … without gaps. `recorded_at` comes from the clock of the log.
+    """
 
     position: int
     stream_id: UUID
@@ -49,11 +52,11 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True)
 class SideRow:
-    """A row that is INSERTed in the append's own transaction, or not at all.
+    """A row that is inserted in the append's own transaction.
 
-    `values` hold str, int, bool, UUID, date, datetime, bytes, None, and dict or list for a jsonb column.
-    A column that is left out gets its default. A row that is there already fails the command with
-    `SideRowConflict`, unless `or_ignore` says that either row will do.
+    `values` may be str, int, bool, UUID, date, datetime, bytes, None, and dict or list for a jsonb column. A
+    column that is left out gets its default. If a row with the same unique key exists, the append fails with
+    SideRowConflict; with `or_ignore` the existing row stays and the append goes on.
     """
 
     table: str
@@ -61,45 +64,55 @@ class SideRow:
     or_ignore: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a command changed: the stream of the resource, and the position of the log after the append."""
+
+    resource_id: UUID
+    position: int
+
+
 class EventLog(Protocol):
-    """The truth of one service: streams of events in one order."""
+    """All events of one service, in streams and in one order."""
 
     @property
     def log_id(self) -> UUID:
-        """Which log this is: differs for every database that was ever created."""
+        """The id of this log; every database that is created has its own."""
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
-        """Write all of it or nothing; answer the position of the last event (without events: of the log).
+        """Write all events and side rows, or nothing; return the position of the last event.
 
-        Raises VersionConflict, SideRowConflict, LogOverloaded, LogUnavailable.
+        Without events, returns the position of the log. Raises VersionConflict, SideRowConflict,
+        LogOverloaded and LogUnavailable.
         """
 
     async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
-        """Read the events of one stream with a version beyond `after_version`, in order."""
+        """Return the events of one stream with a version above `after_version`, in order."""
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
-        """Read at most `limit` events beyond position `after`, in order and without gaps."""
+        """Return at most `limit` events after position `after`, in order and without gaps."""
 
     async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
-        """Find those of these subjects whose personal data was destroyed (R19)."""
+        """Return those of these subjects whose personal data was destroyed (R19)."""
 
     async def erasures(self) -> Sequence[UUID]:
-        """List all subjects that were ever erased, oldest first."""
+        """Return all subjects that were ever erased, the oldest erasure first."""
 
     async def position(self) -> int:
-        """Answer the position of the last event; 0 when there is none."""
+        """Return the position of the last event; 0 when there is none."""
 
     def tail(self, after: int, *, batch: int = 500) -> AsyncIterator[list[RecordedEvent]]:
-        """Yield what is beyond `after` and then what comes, for ever, in lists of at most `batch`."""
+        """Yield the events after position `after`, then new ones without end, in lists of at most `batch`."""
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
-        """Wait at most `timeout` seconds until there is an event beyond `position`."""
+        """Wait at most `timeout` seconds for an event after `position`; return whether there is one."""
 
 
 def create_id() -> UUID:
-    """Mint a random UUID (version 4, RFC 9562) of the driver's kind, which all ids have that were read.
+    """Create a random UUID (version 4, RFC 9562) of the driver's class.
 
-    It is made, hashed and sent at a third of what Python's own kind costs.
+    All ids that the driver reads have this class. Such an id is created, hashed and sent in a third of the
+    time that Python's own `UUID` takes.
     """
     random = bytearray(urandom(16))
     random[6] = random[6] & 0x0F | 0x40

@@ -1,4 +1,4 @@
-"""Days and moments at the counter: all rules speak of days in Europe/Amsterdam (R6)."""
+"""Days and moments in Europe/Amsterdam, the time zone of all rules (R6)."""
 
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
@@ -7,7 +7,7 @@ AMSTERDAM = ZoneInfo("Europe/Amsterdam")
 
 
 def day_of(moment: datetime) -> date:
-    """Return the day in Amsterdam of an aware moment."""
+    """Return the day in Amsterdam at `moment`, which must have a time zone."""
     return moment.astimezone(AMSTERDAM).date()
 
 

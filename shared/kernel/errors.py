@@ -1,4 +1,4 @@
-"""Errors of both services: a broken rule (ADR 0017), and a wrong configuration."""
+"""Errors of both services: a broken rule (ADR 0017) and a wrong configuration."""
 
 import inspect
 
@@ -11,7 +11,7 @@ class RuleBroken(Exception):
 
 
 class ConfigurationError(Exception):
-    """A setting or a file that operators write is wrong. The text says where, what, and what to do."""
+    """A setting or a file of the operator is wrong. The text says where, what is wrong, and what to do."""
 
 
 def english_sentence(kind: type[Exception]) -> str:

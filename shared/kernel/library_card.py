@@ -1,4 +1,4 @@
-"""Library cards: ISIL (R3), card number (R1), reference of the holder. One reading for both services."""
+"""Library cards: ISIL (R3), card number (R1), card prefix (R2) and person reference, for both services."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _BASE_LENGTH = len("NL-") + 6
 
 
 class MalformedCardNumber(RuleBroken):
-    """This is not a card number: it has 1 to 20 letters and digits.
+    """This is not a card number: a card number has 1 to 20 letters and digits.
 
     R1.
     """
 
 
 class MalformedIsil(RuleBroken):
-    """This is not an ISIL code: it reads NL- and 6 digits, sometimes 4 more.
+    """This is not an ISIL code: an ISIL code is NL- and 6 digits, sometimes followed by 4 more.
 
     R3.
     """
@@ -42,7 +42,11 @@ class Isil:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an ISIL in either case; only spaces are trimmed. Raises MalformedIsil (`L-070288`)."""
+        """Return the ISIL in `text`.
+
+        Upper and lower case are accepted, and spaces at both ends are trimmed. Raises MalformedIsil, for
+        example for `L-070288`.
+        """
         code = text.strip(" ").upper()
         if _ISIL.fullmatch(code) is None:
             raise MalformedIsil
@@ -50,7 +54,7 @@ class Isil:
 
     @property
     def base(self) -> str:
-        """`NL-` and six digits: two ISILs are compared on this part, without the location behind it."""
+        """The first part, `NL-` and six digits, without the location. Two ISILs are compared on it."""
         return self.code[:_BASE_LENGTH]
 
     def same_library(self, other: Isil) -> bool:
@@ -61,8 +65,8 @@ class Isil:
         """Return the library that this one merged into, or itself (R3).
 
         `aliases` maps the base of a merged library to the base of the library that it is part of now. A
-        library may merge several times, so aliases are followed to the end. A cycle in the alias table
-        returns the ISIL unchanged.
+        library may merge several times, so aliases are followed to the end. If they form a cycle, the
+        ISIL is returned unchanged.
         """
         base = self.base
         seen = {base}
@@ -78,15 +82,15 @@ class Isil:
 
 
 def isil_base(text: str) -> str:
-    """Read an ISIL and return its six-digit base. Raises MalformedIsil."""
+    """Return the base of the ISIL in `text`: `NL-` and six digits. Raises MalformedIsil."""
     return Isil.parse(text).base
 
 
 def canonical_card_number(text: str) -> str:
-    """Return the card number in `text`, leading zeros kept (R1).
+    """Return the card number in `text`, with its leading zeros (R1).
 
-    Only spaces are trimmed: a CR, a tab or any other control character is refused, because the number goes
-    into a line protocol. Raises MalformedCardNumber.
+    Only spaces are trimmed. A CR, a tab or any other control character is refused, because the number is sent
+    in a line protocol. Raises MalformedCardNumber.
     """
     card_number = text.strip(" ")
     if _CARD_NUMBER.fullmatch(card_number) is None:
@@ -95,9 +99,9 @@ def canonical_card_number(text: str) -> str:
 
 
 def prefix_readings(card_number: str) -> tuple[str, ...]:
-    """Return the prefixes under which this card may be listed in the ISIL table (R2), without repeats.
+    """Return the prefixes under which the card-prefix table may list this card (R2), without repeats.
 
-    Digits 2-5 first; then digits 1-4, for cards without a leading digit. The card does not show which of
+    First digits 2-5, then digits 1-4, for cards without a leading digit. The card does not show which of
     the two applies, so both are looked up. A reading that is not four digits cannot be in the table.
     """
     readings = (card_number[1:5], card_number[0:4])
@@ -110,10 +114,12 @@ def is_prefix(text: str) -> bool:
 
 
 def person_ref(key: bytes, home_isil_base: str, card_number: str) -> str:
-    """Return the reference of the holder of a home library's card: HMAC-SHA-256, 64 hexadecimal digits.
+    """Return the person reference of the holder of a card: HMAC-SHA-256, 64 hexadecimal digits.
 
     `home_isil_base` is the ISIL's six-digit base (R3), `card_number` the canonical number (R1). Both services
-    hold the same key, so both compute the same reference. Without the key a card cannot be found from it.
+    hold the same key, so both compute the same reference. The card number cannot be found from it without the
+    key.
     """
-    named = f"{home_isil_base}|{card_number}"  # "|" is in neither, so two pairs never look the same
-    return hmac.new(key, named.encode(), hashlib.sha256).hexdigest()
+    # Neither part can contain "|", so two different pairs never have the same text.
+    pair = f"{home_isil_base}|{card_number}"
+    return hmac.new(key, pair.encode(), hashlib.sha256).hexdigest()

@@ -1,9 +1,9 @@
-"""The guest libraries, from one TOML file that both services read.
+"""The guest libraries, read from one TOML file that both services share.
 
 [organisations.1001]
 name = "Biblionet Drenthe"
 isils = ["NL-070297"]
-strips = true                  # free strips at registration (R8); true when left out
+strips = true                  # grant free strips at registration (R8); the default is true
 branches = { 9453 = "Roden" }
 """
 
@@ -18,7 +18,7 @@ from shared.kernel.errors import ConfigurationError
 
 
 class OrganisationSetting(BaseModel):
-    """A guest library: its name, the ISILs that are its own (R11), its branches (code -> name)."""
+    """A guest library: its name, its own ISILs (R11), its branches (code -> name), free strips (R8)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +32,7 @@ _READER = TypeAdapter(dict[str, OrganisationSetting])
 
 
 def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
-    """Organisation code -> setting; raises `ConfigurationError`, saying where and what, or `OSError`."""
+    """Return organisation code -> setting. Raises ConfigurationError or OSError."""
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         return _READER.validate_python(content.get("organisations", {}))

@@ -1,4 +1,4 @@
-"""The message that travels between the services: CloudEvents 1.0, structured JSON (contract.md, Messages)."""
+"""The message that travels between the services: CloudEvents 1.0, structured JSON (docs/contract.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ CONTENT_TYPE = "application/cloudevents+json"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event of one guest, as the other service sees it. Nothing in it is personal.
+    """One event of one subject, as the other service sees it. Nothing in it is personal.
 
-    `type` is short ("guest-registered.v1"), `subject` the guest, `stream_version` counts 1, 2, 3 … without
-    gaps within the guest, `position` is the place in the sender's log, `source` names that log
-    (`/registration/<log-id>`).
+    `type` is the short form, without TYPE_PREFIX. `subject` is the id of the stream. `stream_version` counts
+    1, 2, 3 … without gaps within the stream. `position` is the event's position in the sender's log, and
+    `source` names that log (`/<service>/<log-id>`).
     """
 
     id: UUID
@@ -36,7 +36,7 @@ class Message:
     erased: bool = False
 
     def to_cloudevent(self) -> dict[str, Any]:
-        """The structured JSON form. Attributes that have no value are left out, as CloudEvents asks."""
+        """Return the structured JSON form. Attributes without a value are left out (CloudEvents 1.0)."""
         cloudevent: dict[str, Any] = {
             "specversion": "1.0",
             "id": str(self.id),
@@ -58,7 +58,7 @@ class Message:
 
     @classmethod
     def from_cloudevent(cls, cloudevent: object) -> "Message":
-        """Reads the structured JSON form; unknown attributes are ignored. Raises MalformedMessage."""
+        """Read the structured JSON form; unknown attributes are ignored. Raises MalformedMessage."""
         if not isinstance(cloudevent, Mapping):
             raise MalformedMessage("not a JSON object")
         try:
@@ -88,12 +88,12 @@ class Message:
         )
 
     def to_json(self) -> bytes:
-        """The CloudEvent as UTF-8 JSON, as it goes over the wire."""
+        """Return the CloudEvent as UTF-8 JSON, the form on the wire."""
         return orjson.dumps(self.to_cloudevent())
 
     @classmethod
     def from_json(cls, body: bytes) -> "Message":
-        """The reverse of `to_json`. Raises MalformedMessage."""
+        """Read what `to_json` returned. Raises MalformedMessage."""
         try:
             return cls.from_cloudevent(orjson.loads(body))
         except orjson.JSONDecodeError as error:

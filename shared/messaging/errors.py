@@ -1,12 +1,12 @@
-"""What can go wrong between the two services; each docstring is the English sentence."""
+"""What can go wrong between the two services. The first sentence of a docstring is what callers read."""
 
 
 class TryAgain(Exception):
-    """Something needed for this is not available now; the same message is tried again by itself."""
+    """Something that this needs is not available now. The same message is tried again automatically."""
 
 
 class FeedUnavailable(TryAgain):
-    """The other service's feed could not be asked."""
+    """The other service's feed did not respond."""
 
 
 class MalformedMessage(ValueError):
@@ -14,19 +14,25 @@ class MalformedMessage(ValueError):
 
 
 class CannotApply(Exception):
-    """What the other service says of this guest cannot be applied now (I4: try again, never a guess)."""
+    """This login cannot be decided right now. Try again.
+
+    I4: messages about the person could not be applied, and a login is never decided on a guess.
+    """
 
 
 class Diverged(Exception):
-    """This version of the guest is known here under another event id (I8)."""
+    """This stream version is known here under another event id.
+
+    I8.
+    """
 
 
 class MissingVersion(Exception):
-    """The other service's feed answered, but without a version that must exist."""
+    """The other service's feed responded, but without a version that must exist."""
 
 
 class NotParked(LookupError):
-    """This guest is not parked."""
+    """No message of this guest is parked."""
 
 
 class Unroutable(TryAgain):

@@ -1,4 +1,4 @@
-"""The feed: the second way to a service's messages, in order, from what was committed (contract.md, HTTP)."""
+"""The feed: the second way to a service's messages, in order, from committed events (ADR 0003)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -14,26 +14,29 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 
 ToMessage = Callable[[RecordedEvent], Message | None]
-"""How a service publishes one of its recorded events; None for what stays inside (another stream's event)."""
+"""Turns a recorded event into its message; returns None for an event that is not published."""
 
 
 async def to_messages(
     recorded: Sequence[RecordedEvent], to_message: ToMessage, log: EventLog
 ) -> list[Message | None]:
-    """These events as messages; those of erased guests say so (R19), after one question for all of them."""
+    """Return the messages of these events; those of erased subjects are marked (R19), after one query."""
     erased = await log.erased({event.stream_id for event in recorded})
     made = map(to_message, recorded)
-    return [replace(each, erased=True) if each and each.subject in erased else each for each in made]
+    return [
+        replace(message, erased=True) if message and message.subject in erased else message
+        for message in made
+    ]
 
 
-# On top of the seconds that the feed was asked to wait: the time in which an answer must come.
-ANSWER_WITHIN = 10.0
-AT_A_TIME = 100
+RESPONSE_SECONDS = 10.0
+"""Time limit of a response, on top of the seconds that the feed was asked to wait."""
+BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An item of the feed that is no message of ours, with the reason; it must be seen, and stop no other."""
+    """An item of the feed that is not a message of ours, and why. It is kept, and stops no other message."""
 
     item: object
     reason: str
@@ -41,7 +44,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """Messages in the order of the log. `position` is the last one looked at; the next page is beyond it."""
+    """Messages in the order of the log. `position` is the last one read; the next page begins after it."""
 
     messages: list[Message]
     position: int
@@ -49,46 +52,46 @@ class FeedPage:
 
 
 class Feed(Protocol):
-    """The other service's messages. Both calls raise FeedUnavailable when it cannot be asked."""
+    """The other service's messages. Both calls raise FeedUnavailable when the other service fails."""
 
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
-        """What is beyond `position`, at most `limit` events; with none, waits `wait` seconds for one."""
+        """Return at most `limit` events after `position`; if there is none, wait `wait` seconds for one."""
         ...
 
-    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
-        """All of one guest's messages beyond a version, in order. Raises MalformedMessage."""
+    async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
+        """Return one subject's messages after a version, in order. Raises MalformedMessage."""
         ...
 
 
 class LogFeed:
-    """The feed of a service's own log: what its HTTP API serves, and a feed for tests in one process."""
+    """The feed of a service's own log, which its HTTP API serves."""
 
     def __init__(self, log: EventLog, to_message: ToMessage) -> None:
         self._log = log
         self._to_message = to_message
 
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
-        """See Feed. An empty page with a higher position means: events, but none that are published."""
+        """See Feed. An empty page with a higher position means: there are events, but none is published."""
         recorded = await self._log.read(position, limit)
         if not recorded and wait > 0 and await self._log.wait_beyond(position, wait):
             recorded = await self._log.read(position, limit)
         return FeedPage(await self._messages(recorded), recorded[-1].position if recorded else position)
 
-    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
-        """See Feed. The stream of the guest carries the guest's own id, in both services."""
-        return await self._messages(await self._log.stream(guest_id, after_version=after_version))
+    async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
+        """See Feed. In both services a subject's id is the id of its stream."""
+        return await self._messages(await self._log.stream(subject, after_version=after_version))
 
     async def _messages(self, recorded: list[RecordedEvent]) -> list[Message]:
         messages: list[Message] = []
-        for start in range(0, len(recorded), AT_A_TIME):
-            made = await to_messages(recorded[start : start + AT_A_TIME], self._to_message, self._log)
+        for start in range(0, len(recorded), BATCH):
+            made = await to_messages(recorded[start : start + BATCH], self._to_message, self._log)
             messages += [message for message in made if message is not None]
-            await asyncio.sleep(0)  # a whole page takes long enough to make a login wait
+            await asyncio.sleep(0)  # a whole page takes long enough to delay a login
         return messages
 
 
 class HttpFeed:
-    """The other service's feed over HTTP. `token` gives the bearer token at each call: it may be renewed."""
+    """The other service's feed over HTTP. `token` returns the bearer token; it is called for each request."""
 
     def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
@@ -107,9 +110,9 @@ class HttpFeed:
                 unreadable.append(Unreadable(item, str(error)))
         return FeedPage(messages, answer["position"], tuple(unreadable))
 
-    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
+    async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed."""
-        answer = await self._get(f"/v1/feed/guests/{guest_id}", {"after_version": after_version}, 0)
+        answer = await self._get(f"/v1/feed/guests/{subject}", {"after_version": after_version}, 0)
         return [Message.from_cloudevent(item) for item in answer["items"]]
 
     async def _get(self, path: str, query: dict[str, int | float], wait: float) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class HttpFeed:
                 self._base_url + path,
                 params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
-                timeout=wait + ANSWER_WITHIN,
+                timeout=wait + RESPONSE_SECONDS,
             )
             response.raise_for_status()
             return _page(orjson.loads(response.content))
@@ -128,7 +131,7 @@ class HttpFeed:
 
 def _page(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
-        raise FeedUnavailable("the answer is no feed page")
+        raise FeedUnavailable("the response is not a feed page")
     if not isinstance(answer.get("position", 0), int):
         raise FeedUnavailable("the page has no position")
     return answer

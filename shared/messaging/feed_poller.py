@@ -1,9 +1,11 @@
-"""The sweep: pulls the other service's feed from a checkpoint, so that no last message stays lost (A5).
+"""The feed poller: read the other service's feed from a checkpoint, so that no last message is lost (I8).
 
-With long-polling and no pause the same loop is the feed transport.
+A lost last message of a subject leaves no gap, so only the feed can show it. With long-polling and no pause
+the same loop is the feed transport.
 """
 
 import asyncio
+from functools import partial
 
 import orjson
 import structlog
@@ -13,19 +15,21 @@ from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed, FeedPage
 from shared.messaging.inbox import Inbox
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
+from shared.platform.retry import keep_trying
 
 PAGE = 500
 TASK = "sweep"
-# Between two questions to a feed that does not answer, seconds.
-FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+"""The name of the task and its checkpoint in the database, which older releases share."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class FeedPoller:
-    """Brings all of a feed into the inbox, in one of the processes at a time.
+    """Passes a whole feed to the inbox, in one of the processes at a time.
 
-    `interval`: seconds of rest once all is read; `wait`: seconds that the feed may hold an empty answer back.
+    `interval`: seconds between reads when nothing is left. `wait`: seconds that the feed may delay an empty
+    response.
     """
 
     def __init__(self, feed: Feed, inbox: Inbox, leases: Leases, *, interval: float, wait: float) -> None:
@@ -36,38 +40,37 @@ class FeedPoller:
         self._wait = wait
 
     async def run(self) -> None:
-        """Sweeps for ever, until cancelled."""
+        """Poll until cancelled."""
         await lead(self._leases, TASK, self._poll)
 
     async def _poll(self, lease: Lease) -> None:
         position = await self._leases.checkpoint(TASK)
         while True:
             page = await self._page(position)
-            await self._deal_with(page)
+            await self._process(page)
             if page.position == position:
                 await asyncio.sleep(self._interval)
                 continue
             if not await self._leases.move_checkpoint(lease, page.position):
                 raise LeaseLost
             position = page.position
-            metrics.sweep_position.set(position)
+            metrics.feed_position.set(position)
 
     async def _page(self, position: int) -> FeedPage:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return await self._feed.after(position, limit=PAGE, wait=self._wait)
-            except FeedUnavailable as error:
-                log.warning("feed.unavailable", reason=str(error), position=position)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        return await keep_trying(
+            partial(self._feed.after, position, limit=PAGE, wait=self._wait),
+            action="feed.unavailable",
+            on=FeedUnavailable,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
 
-    async def _deal_with(self, page: FeedPage) -> None:
-        """Returns when all of the page is durably dealt with; guests side by side, each in order."""
+    async def _process(self, page: FeedPage) -> None:
+        """Return when the outcome of the whole page is durable; subjects run in parallel, each in order."""
         for unreadable in page.unreadable:
             await self._inbox.receive_unreadable(orjson.dumps(unreadable.item), unreadable.reason)
         unknown = await self._inbox.unknown(page.messages)
-        metrics.sweep_found.inc(len(unknown))
+        metrics.feed_found.inc(len(unknown))
         async with asyncio.TaskGroup() as receiving:
             for message in unknown:
                 receiving.create_task(self._inbox.receive(message))

@@ -16,13 +16,16 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import Diverged, MissingVersion
 from shared.messaging.feed import Feed
 
-MOST_AT_A_TIME = 500
+LARGEST_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
 class InboxCursor:
-    """The last version applied of the message's guest, whether its messages stand in line, and whether this
-    very message was applied (or passed over) before."""
+    """The state of the inbox for one message.
+
+    `last_version`: the last applied version of its subject. `is_parked`: the subject's messages are parked.
+    `is_known`: this very message was applied or skipped before.
+    """
 
     last_version: int
     is_parked: bool
@@ -30,66 +33,67 @@ class InboxCursor:
 
 
 class InboxCursors:
-    """Answers where guests stand. What is asked while a question is under way goes into the next one."""
+    """Reads inbox cursors, many in one query: messages that arrive during a query wait for the next one."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._asked: list[tuple[Message, asyncio.Future[InboxCursor]]] = []
-        self._answering: asyncio.Task[None] | None = None
+        self._wanted: list[tuple[Message, asyncio.Future[InboxCursor]]] = []
+        self._reading: asyncio.Task[None] | None = None
 
     async def of(self, message: Message) -> InboxCursor:
-        """Where its guest stands with this message, as committed after this call began."""
-        answer: asyncio.Future[InboxCursor] = asyncio.get_running_loop().create_future()
-        self._asked.append((message, answer))
-        if self._answering is None:
-            self._answering = asyncio.create_task(self._answer_all())
-        return await answer
+        """Return the cursor for a message, as committed after this call began."""
+        cursor: asyncio.Future[InboxCursor] = asyncio.get_running_loop().create_future()
+        self._wanted.append((message, cursor))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_all())
+        return await cursor
 
-    async def _answer_all(self) -> None:
+    async def _read_all(self) -> None:
         try:
-            while self._asked:
-                asked, self._asked = self._asked[:MOST_AT_A_TIME], self._asked[MOST_AT_A_TIME:]
-                await self._answer(asked)
+            while self._wanted:
+                batch, self._wanted = self._wanted[:LARGEST_BATCH], self._wanted[LARGEST_BATCH:]
+                await self._read(batch)
         finally:
-            self._answering = None
+            self._reading = None
 
-    async def _answer(self, asked: Sequence[tuple[Message, "asyncio.Future[InboxCursor]"]]) -> None:
+    async def _read(self, batch: Sequence[tuple[Message, "asyncio.Future[InboxCursor]"]]) -> None:
         try:
             rows = await self._pool.fetch(
-                _ASK,
-                [message.subject for message, _ in asked],
-                [message.stream_version for message, _ in asked],
-                [message.id for message, _ in asked],
+                _READ_CURSORS,
+                [message.subject for message, _ in batch],
+                [message.stream_version for message, _ in batch],
+                [message.id for message, _ in batch],
             )
         except Exception as error:
-            for _, answer in asked:
-                if not answer.done():
-                    answer.set_exception(error)
+            for _, cursor in batch:
+                if not cursor.done():
+                    cursor.set_exception(error)
             return
-        for (_, answer), row in zip(asked, rows, strict=True):
-            if not answer.done():  # else its caller was cancelled
-                answer.set_result(InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]))
+        for (_, cursor), row in zip(batch, rows, strict=True):
+            if not cursor.done():  # else its caller was cancelled
+                cursor.set_result(InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]))
 
 
-# The last version is one step back along the key: how many messages a guest ever had does not matter.
-_ASK = """
-SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = asked.guest_id
+# The last version is one step back along the key, however many messages the subject has.
+_READ_CURSORS = """
+SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = wanted.guest_id
          ORDER BY stream_version DESC LIMIT 1) AS last_version,
-       EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = asked.guest_id) AS is_parked,
+       EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = wanted.guest_id) AS is_parked,
        EXISTS (SELECT FROM inbox
-                WHERE inbox.guest_id = asked.guest_id AND inbox.stream_version = asked.stream_version
-                  AND coalesce(inbox.event_id, asked.event_id) = asked.event_id) AS is_known
+                WHERE inbox.guest_id = wanted.guest_id AND inbox.stream_version = wanted.stream_version
+                  AND coalesce(inbox.event_id, wanted.event_id) = wanted.event_id) AS is_known
   FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) WITH ORDINALITY
-       AS asked (guest_id, stream_version, event_id, number)
+       AS wanted (guest_id, stream_version, event_id, number)
  ORDER BY number
 """
 
 Handler = Callable[[Message, SideRow], Awaitable[None]]
-"""A use case. It must put the given row into its append, also when that has no event: the row is the win."""
+"""A use case that applies a message. It must add the given row to its append, also when it has no event:
+the row's unique key claims the message, so that the effect happens once."""
 
 
 class MessageFailed(Exception):
-    """This message is the one in the way; `__cause__` tells why."""
+    """This message could not be applied; `__cause__` says why."""
 
     def __init__(self, message: Message) -> None:
         super().__init__(message.type)
@@ -97,7 +101,7 @@ class MessageFailed(Exception):
 
 
 class InOrder:
-    """Brings guests up to date with the other service's messages. Harmless when several do it at once."""
+    """Applies the other service's messages, in stream order. Several processes may do it at once."""
 
     def __init__(self, pool: asyncpg.Pool, feed: Feed, handle: Handler) -> None:
         self._pool = pool
@@ -105,27 +109,27 @@ class InOrder:
         self._handle = handle
 
     async def catch_up(
-        self, guest_id: UUID, messages: Sequence[Message], last_version: int | None = None
+        self, subject: UUID, messages: Sequence[Message], last_version: int | None = None
     ) -> None:
-        """Applies those of the messages that are not applied yet, and what is missing before them.
+        """Apply those of the messages that are not applied yet, and the missing ones before them.
 
-        `last_version`: the last one applied, for those who know it already.
-        Raises what the handler raises within MessageFailed, FeedUnavailable, MissingVersion and Diverged.
+        `last_version`: the last applied version, if the caller knows it.
+        Raises MessageFailed (its cause is the handler's error or Diverged), FeedUnavailable, MissingVersion.
         """
-        last = await self._last_version(guest_id) if last_version is None else last_version
+        last = await self._last_version(subject) if last_version is None else last_version
         known = [message for message in messages if message.stream_version <= last]
         fresh = _by_version(message for message in messages if message.stream_version > last)
         await self._drop(known)
         if fresh and (not _follows(last, fresh) or _some_were_erased(fresh)):
-            fresh = await self._fill_gaps(guest_id, last, fresh)
+            fresh = await self._fill_gaps(subject, last, fresh)
         for version in sorted(fresh):
             await self._apply(fresh[version])
 
-    async def _last_version(self, guest_id: UUID) -> int:
-        # One step back along the key: how many messages the guest ever had does not matter.
+    async def _last_version(self, subject: UUID) -> int:
+        # One step back along the key, however many messages the subject has.
         last = await self._pool.fetchval(
             "SELECT stream_version FROM inbox WHERE guest_id = $1 ORDER BY stream_version DESC LIMIT 1",
-            guest_id,
+            subject,
         )
         return last or 0
 
@@ -136,7 +140,7 @@ class InOrder:
             metrics.dropped.inc()
 
     async def _is_applied(self, message: Message) -> bool:
-        """Whether this very message had its effect, or was passed over."""
+        """Return whether this very message was applied or skipped."""
         found = await self._pool.fetchval(
             """
             SELECT true FROM inbox
@@ -148,8 +152,8 @@ class InOrder:
         )
         return found is not None
 
-    async def _fill_gaps(self, guest_id: UUID, last: int, fresh: dict[int, Message]) -> dict[int, Message]:
-        fetched = await self._feed.of_guest(guest_id, after_version=last)
+    async def _fill_gaps(self, subject: UUID, last: int, fresh: dict[int, Message]) -> dict[int, Message]:
+        fetched = await self._feed.of_subject(subject, after_version=last)
         complete = _by_version([*fetched, *fresh.values()])
         if not _follows(last, complete):
             raise MissingVersion
@@ -160,7 +164,7 @@ class InOrder:
         try:
             await retry_on_conflict(partial(self._handle, message, row))
         except Exception as error:
-            # Whoever came first may have changed the ground under this decision: then all is well.
+            # Another process may have applied this message meanwhile, and that may be why this failed.
             if await self._is_applied(message):
                 metrics.dropped.inc()
                 return
@@ -169,7 +173,7 @@ class InOrder:
 
 
 def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
-    """The messages by version; the same one may come twice, two different ones may not."""
+    """Map versions to messages. The same message may come twice; two different ones raise MessageFailed."""
     by_version: dict[int, Message] = {}
     for message in messages:
         if by_version.setdefault(message.stream_version, message).id != message.id:
@@ -178,7 +182,7 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
 
 
 def _some_were_erased(messages: dict[int, Message]) -> bool:
-    """Some came before the guest was erased, and some after: the feed tells all as they are now (R19)."""
+    """Return whether some are from before the erasure and some from after it; the feed has all as erased."""
     return len({message.erased for message in messages.values()}) > 1
 
 

@@ -1,4 +1,7 @@
-"""Guests whose next message cannot be applied, and their messages in line (A5, I8)."""
+"""Subjects with a failed message, and their messages, which wait behind it (I8, ADR 0003).
+
+The tables are called `held_guests` and `held_messages`; see the glossary.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +16,13 @@ from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import NotParked
 
-LONGEST_BACK_OFF = 60.0
-# While one process tries a guest, the others leave it alone for so long.
+LONGEST_BACK_OFF_SECONDS = 60.0
 TRYING_SECONDS = 30.0
+"""While one process tries a subject, the others leave it alone for this long."""
 
 
 class State(StrEnum):
-    """Why a guest is held: something is unavailable, a message cannot be handled, or two histories differ."""
+    """Why messages are parked: something is unavailable, a message failed, or two histories differ."""
 
     WAITING = "waiting"
     PARKED = "parked"
@@ -27,13 +30,13 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ParkedGuest:
-    """One guest who is held. `messages` counts those in line; `next_try` matters to the waiting only.
+class ParkedSubject:
+    """A subject whose messages are parked. `messages` counts them; `next_try` applies to waiting ones only.
 
-    `message_type` and `message_version` are of the message in the way.
+    `message_type` and `message_version` are those of the failed message.
     """
 
-    guest_id: UUID
+    subject: UUID
     state: State
     reason: str
     since: datetime
@@ -44,111 +47,110 @@ class ParkedGuest:
     message_version: int | None
 
 
-class ParkedGuests:
-    """The tables of held guests. Any number of processes may work on them at once."""
+class ParkedSubjects:
+    """The tables of parked subjects and messages. Any number of processes may use them at once."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def hold(
-        self, state: State, reason: str, messages: Sequence[Message], in_the_way: UUID | None
+    async def park(
+        self, state: State, reason: str, messages: Sequence[Message], failed_event_id: UUID | None
     ) -> None:
-        """Holds the guest of these messages, or holds it once more, for another reason perhaps."""
+        """Park the subject of these messages, or park it again, perhaps for another reason."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 """
-                INSERT INTO held_guests AS held (guest_id, state, reason, in_the_way, next_try)
+                INSERT INTO held_guests AS parked (guest_id, state, reason, in_the_way, next_try)
                 VALUES ($1, $2, $3, $5, clock_timestamp() + interval '1 second')
                 ON CONFLICT (guest_id) DO UPDATE
                    SET state = excluded.state, reason = excluded.reason, in_the_way = excluded.in_the_way,
-                       attempts = held.attempts + 1,
+                       attempts = parked.attempts + 1,
                        next_try = clock_timestamp()
-                                + make_interval(secs => least($4, 2 ^ least(held.attempts, 16)))
+                                + make_interval(secs => least($4, 2 ^ least(parked.attempts, 16)))
                 """,
                 messages[0].subject,
                 state,
                 reason,
-                LONGEST_BACK_OFF,
-                in_the_way,
+                LONGEST_BACK_OFF_SECONDS,
+                failed_event_id,
             )
             await connection.executemany(_QUEUE, [_row(message) for message in messages])
 
     async def queue_behind(self, message: Message) -> bool:
-        """Puts a message in its held guest's line; False when the guest is not held (any more)."""
+        """Add a message to those of its parked subject; return False if the subject is no longer parked."""
         try:
             await self._pool.execute(_QUEUE, *_row(message))
         except asyncpg.ForeignKeyViolationError:
             return False
         return True
 
-    async def messages(self, guest_id: UUID) -> list[Message]:
-        """The guest's line, in order; empty when it is not held."""
+    async def messages(self, subject: UUID) -> list[Message]:
+        """Return the subject's parked messages in order; an empty list when it is not parked."""
         rows = await self._pool.fetch(
-            "SELECT message FROM held_messages WHERE guest_id = $1 ORDER BY stream_version, held_at", guest_id
+            "SELECT message FROM held_messages WHERE guest_id = $1 ORDER BY stream_version, held_at", subject
         )
         return [Message.from_json(row["message"].encode()) for row in rows]
 
-    async def unpark(self, guest_id: UUID) -> bool:
-        """Ends the holding, once all that was in line is applied; False when something came in behind."""
+    async def unpark(self, subject: UUID) -> bool:
+        """Unpark the subject once all its messages are applied; return False if another message came."""
         try:
             async with self._pool.acquire() as connection, connection.transaction():
-                await connection.execute(_FORGET_APPLIED, guest_id)
-                await connection.execute("DELETE FROM held_guests WHERE guest_id = $1", guest_id)
+                await connection.execute(_FORGET_APPLIED, subject)
+                await connection.execute("DELETE FROM held_guests WHERE guest_id = $1", subject)
         except asyncpg.ForeignKeyViolationError:
             return False
         return True
 
     async def due(self, limit: int) -> list[UUID]:
-        """Waiting guests whose time has come, and parked ones of whom all is applied after all."""
+        """Return waiting subjects whose time has come, and parked ones whose messages are applied by now."""
         rows = await self._pool.fetch(_DUE, limit, TRYING_SECONDS)
         return [row["guest_id"] for row in rows]
 
-    async def skip(self, guest_id: UUID, *, reason: str, by: str) -> None:
-        """Moves the inbox past the message in the way of a parked guest, and writes down who and why.
+    async def skip(self, subject: UUID, *, reason: str, by: str) -> None:
+        """Move the inbox past the failed message of a parked subject, and record who did it and why.
 
-        A diverged message is taken away only: its version is, or will be, known under the other id.
-
-        Raises NotParked, also for a waiting guest: versions that only could not be asked for yet would be lost.
+        A diverged message is only removed: its version is applied, or will be, under the other event id.
+        Raises NotParked, also for a waiting subject: versions that are only not available yet would be lost.
         """
         async with self._pool.acquire() as connection, connection.transaction():
-            state = await self._lock_parked(connection, guest_id)
-            await connection.execute(_FORGET_APPLIED, guest_id)
-            row = await connection.fetchrow(_SKIP, guest_id, reason, by)
+            state = await self._lock_parked(connection, subject)
+            await connection.execute(_FORGET_APPLIED, subject)
+            row = await connection.fetchrow(_SKIP, subject, reason, by)
             if row is not None and state is State.PARKED:
-                await connection.execute(_MARK_SKIPPED, guest_id, row["stream_version"], row["event_id"])
+                await connection.execute(_MARK_SKIPPED, subject, row["stream_version"], row["event_id"])
 
-    async def _lock_parked(self, connection: PoolConnectionProxy, guest_id: UUID) -> State:
+    async def _lock_parked(self, connection: PoolConnectionProxy, subject: UUID) -> State:
         parked = "SELECT state FROM held_guests WHERE guest_id = $1 AND state <> 'waiting' FOR UPDATE"
-        state = await connection.fetchval(parked, guest_id)
+        state = await connection.fetchval(parked, subject)
         if state is None:
             raise NotParked
         return State(state)
 
-    async def overview(self) -> list[ParkedGuest]:
-        """All held guests, those held longest first."""
-        return [_guest(row) for row in await self._pool.fetch(_LIST + "ORDER BY since")]
+    async def overview(self) -> list[ParkedSubject]:
+        """Return all parked subjects, the longest parked first."""
+        return [_subject(row) for row in await self._pool.fetch(_LIST + "ORDER BY since")]
 
-    async def show(self, guest_id: UUID) -> ParkedGuest:
-        """One held guest. Raises NotParked."""
-        row = await self._pool.fetchrow(_LIST + "WHERE guest_id = $1", guest_id)
+    async def show(self, subject: UUID) -> ParkedSubject:
+        """Return one parked subject. Raises NotParked."""
+        row = await self._pool.fetchrow(_LIST + "WHERE guest_id = $1", subject)
         if row is None:
             raise NotParked
-        return _guest(row)
+        return _subject(row)
 
-    async def count(self) -> None:
-        """Brings the gauges up to date."""
-        rows = await self._pool.fetch("SELECT state, count(*) AS guests FROM held_guests GROUP BY state")
-        guests = {row["state"]: row["guests"] for row in rows}
+    async def update_metrics(self) -> None:
+        """Set the gauges to the present numbers."""
+        rows = await self._pool.fetch("SELECT state, count(*) AS subjects FROM held_guests GROUP BY state")
+        subjects = {row["state"]: row["subjects"] for row in rows}
         for state in State:
-            metrics.held_guests.labels(state.value).set(guests.get(state.value, 0))
+            metrics.parked_subjects.labels(state.value).set(subjects.get(state.value, 0))
 
 
 def _row(message: Message) -> tuple[UUID, int, UUID, str]:
     return message.subject, message.stream_version, message.id, message.to_json().decode()
 
 
-def _guest(row: asyncpg.Record) -> ParkedGuest:
-    return ParkedGuest(**{**row, "state": State(row["state"])})
+def _subject(row: asyncpg.Record) -> ParkedSubject:
+    return ParkedSubject(**{**row, "state": State(row["state"])})
 
 
 _QUEUE = """
@@ -157,7 +159,7 @@ ON CONFLICT DO NOTHING
 """
 
 _LIST = """
-SELECT guest_id, state, reason, since, attempts, next_try,
+SELECT guest_id AS subject, state, reason, since, attempts, next_try,
        (SELECT count(*) FROM held_messages WHERE held_messages.guest_id = held_guests.guest_id) AS messages,
        message_type, message_version
   FROM held_guests LEFT JOIN LATERAL (
@@ -166,7 +168,7 @@ SELECT guest_id, state, reason, since, attempts, next_try,
         ORDER BY event_id = in_the_way DESC NULLS LAST, stream_version, held_at LIMIT 1) AS first ON true
 """
 
-# Applied under the very same id, or passed over unseen. A known version with another id stays.
+# Applied under the very same id, or skipped unseen. A known version with another id stays.
 _FORGET_APPLIED = """
 DELETE FROM held_messages USING inbox
  WHERE held_messages.guest_id = $1 AND inbox.guest_id = $1
@@ -187,18 +189,18 @@ RETURNING guest_id
 """
 
 _SKIP = """
-WITH passed AS (
+WITH skipped AS (
     DELETE FROM held_messages WHERE (guest_id, stream_version, event_id) = (
         SELECT guest_id, stream_version, event_id FROM held_messages JOIN held_guests USING (guest_id)
          WHERE guest_id = $1
          ORDER BY event_id = in_the_way DESC NULLS LAST, stream_version, held_at LIMIT 1)
     RETURNING *)
 INSERT INTO discarded_messages (guest_id, stream_version, event_id, message, reason, discarded_by)
-SELECT guest_id, stream_version, event_id, message, $2, $3 FROM passed
+SELECT guest_id, stream_version, event_id, message, $2, $3 FROM skipped
 RETURNING stream_version, event_id
 """
 
-# Versions before it that never came are passed over with it, unseen.
+# Earlier versions that never came are skipped with it, unseen.
 _MARK_SKIPPED = """
 INSERT INTO inbox (guest_id, stream_version, event_id, discarded)
 SELECT $1, version, CASE WHEN version = $2 THEN $3::uuid END, true

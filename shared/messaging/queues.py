@@ -1,4 +1,4 @@
-"""How far messages have come, out and in: for operators."""
+"""How far the messages are, out and in: for operators."""
 
 from dataclasses import dataclass
 
@@ -21,10 +21,10 @@ LEFT JOIN checkpoints USING (name) LEFT JOIN leases AS lease USING (name)
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """One way of the messages: "relay" (out, to the broker) or "sweep" (in, from the other's feed).
+    """One direction of the messages: "relay" (out, to the broker) or "sweep" (in, from the other's feed).
 
-    `lag`: events beyond `position`, at most MOST_COUNTED for those that come in; None when the other
-    service cannot be asked. `led_by` None: nobody does it now.
+    `lag`: events after `position`, at most MOST_COUNTED for incoming ones; None when the other service does
+    not respond. `led_by`: the process that runs the task now, or None.
     """
 
     name: str
@@ -34,7 +34,7 @@ class QueueStatus:
 
 
 async def queues_of(pool: asyncpg.Pool, other: Feed, *, with_relay: bool) -> list[QueueStatus]:
-    """The ways that there are: without a broker the other service reads our feed, and there is no relay."""
+    """Return the directions. Without a broker there is no relay: the other service reads our feed."""
     rows = await pool.fetch(STATUS, [OUT, IN] if with_relay else [IN])
     return [
         QueueStatus(
@@ -42,14 +42,14 @@ async def queues_of(pool: asyncpg.Pool, other: Feed, *, with_relay: bool) -> lis
             row["position"],
             row["head"] - row["position"]
             if row["name"] == OUT
-            else await _still_to_come(other, row["position"]),
+            else await _incoming_lag(other, row["position"]),
             row["led_by"],
         )
         for row in rows
     ]
 
 
-async def _still_to_come(other: Feed, position: int) -> int | None:
+async def _incoming_lag(other: Feed, position: int) -> int | None:
     try:
         page = await other.after(position, limit=MOST_COUNTED, wait=0)
     except FeedUnavailable:

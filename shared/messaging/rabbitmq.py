@@ -1,8 +1,9 @@
-"""RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0012)."""
+"""RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import aio_pika
 import structlog
@@ -14,15 +15,16 @@ from pamqp.common import Arguments
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.errors import BrokerUnavailable, MalformedMessage, Unroutable
 from shared.messaging.inbox import Inbox
+from shared.platform.retry import keep_running, keep_trying
 
-GUEST_HEADER = "guest-id"
+SUBJECT_HEADER = "guest-id"
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
 CONFIRM_SECONDS = 30.0
-# A worker that dies over and over delivers the same again; beyond this the sweep brings it.
 DELIVERY_LIMIT = 1000
+"""A worker that dies again and again gets the same message again; after this the feed poller brings it."""
 
-EXCHANGE_ARGUMENTS: Arguments = {"hash-header": GUEST_HEADER}
+EXCHANGE_ARGUMENTS: Arguments = {"hash-header": SUBJECT_HEADER}
 QUEUE_ARGUMENTS: Arguments = {
     "x-queue-type": "quorum",
     "x-single-active-consumer": True,
@@ -32,15 +34,15 @@ QUEUE_ARGUMENTS: Arguments = {
 
 @asynccontextmanager
 async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel with confirms on a connection of its own. Raises BrokerUnavailable, from the body too."""
-    # Not the robust kind: it restores itself behind our back and still raises on publishing into an outage.
-    # Who opens this waits and opens it again.
+    """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
+    # Not a robust connection: it reconnects unseen, and still raises when publishing during an outage. The
+    # caller waits and opens a new one.
     try:
         connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
         try:
             yield await connection.channel(on_return_raises=True)
         finally:
-            # What goes wrong with closing must not take the place of why we close: a cancellation, for one.
+            # An error while closing must not hide why it is closed: a cancellation, for example.
             with suppress(*CONNECTION_EXCEPTIONS):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await connection.close()
@@ -49,14 +51,14 @@ async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
 
 
 async def declare_events(channel: AbstractChannel, service: str) -> AbstractExchange:
-    """The exchange on which a service publishes."""
+    """Declare the exchange on which a service publishes."""
     return await channel.declare_exchange(f"{service}.events", ExchangeType.TOPIC, durable=True)
 
 
 async def declare_queues(
     channel: AbstractChannel, *, source: str, consumer: str, queues: int
 ) -> list[AbstractQueue]:
-    """The consumer's queues for the events of `source`; declaring them again changes nothing."""
+    """Declare the consumer's queues for the events of `source`; declaring them again changes nothing."""
     guests = await channel.declare_exchange(
         f"{consumer}.guests", ExchangeType.X_CONSISTENT_HASH, durable=True, arguments=EXCHANGE_ARGUMENTS
     )
@@ -65,7 +67,7 @@ async def declare_queues(
         queue = await channel.declare_queue(
             f"{consumer}.guests.{number}", durable=True, arguments=QUEUE_ARGUMENTS
         )
-        await queue.bind(guests, routing_key="1")  # the queue's share of the guests, equal for all
+        await queue.bind(guests, routing_key="1")  # an equal share of the subjects for every queue
         declared.append(queue)
     await guests.bind(await declare_events(channel, source), routing_key="#")
     return declared
@@ -73,19 +75,19 @@ async def declare_queues(
 
 @asynccontextmanager
 async def publishing(url: str, service: str) -> AsyncIterator["RabbitPublisher"]:
-    """A publisher on the exchange of a service. Raises BrokerUnavailable."""
+    """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
     async with open_channel(url) as channel:
         yield RabbitPublisher(await declare_events(channel, service))
 
 
 class RabbitPublisher:
-    """Publishes persistent messages, confirmed and mandatory: what no queue takes comes back."""
+    """Publishes persistent messages, confirmed and mandatory: a message that no queue takes is returned."""
 
     def __init__(self, exchange: AbstractExchange) -> None:
         self._exchange = exchange
 
     async def publish(self, message: Message) -> None:
-        """Returns when the broker has it on disk in a queue. Raises Unroutable, BrokerUnavailable."""
+        """Publish; return when a queue has it on disk. Raises Unroutable, BrokerUnavailable."""
         try:
             await self._exchange.publish(
                 _to_amqp(message),
@@ -98,16 +100,16 @@ class RabbitPublisher:
         except CONNECTION_EXCEPTIONS as error:
             raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
         except asyncio.CancelledError:
-            # The library cancels what waits for a confirm when the connection goes; nobody cancelled us then.
+            # When the connection ends, the library cancels calls that wait for a confirm; our task goes on.
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            raise BrokerUnavailable("the connection went") from None
+            raise BrokerUnavailable("the connection ended") from None
 
 
 def _to_amqp(message: Message) -> aio_pika.Message:
     return aio_pika.Message(
         message.to_json(),
-        headers={GUEST_HEADER: str(message.subject)},
+        headers={SUBJECT_HEADER: str(message.subject)},
         content_type=CONTENT_TYPE,
         delivery_mode=DeliveryMode.PERSISTENT,
         message_id=str(message.id),
@@ -117,19 +119,19 @@ def _to_amqp(message: Message) -> aio_pika.Message:
 
 
 QUEUES = 4
-# Unacknowledged per queue, at most: guests of one queue are handled side by side.
 PREFETCH = 200
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""The most unacknowledged messages; subjects of one queue are processed in parallel."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LAST_WORK_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
 
 class Consumer:
-    """Consumes a service's queues of the other's events. A message is never given back to its queue.
+    """Consumes a service's queues of the other service's events. A message is never returned to its queue.
 
-    Giving back would put it behind later ones of the same guest. The inbox holds what cannot be applied;
-    while not even that works (the database is away) the message stays in hand and is tried again.
+    That would put it behind later messages of the same subject. The inbox parks what cannot be applied. While
+    the database is down, not even that works: then the message stays unacknowledged and is tried again.
     """
 
     def __init__(self, url: str, inbox: Inbox, *, source: str, consumer: str, queues: int = QUEUES) -> None:
@@ -138,28 +140,28 @@ class Consumer:
         self._source = source
         self._consumer = consumer
         self._queues = queues
-        self._in_hand: set[asyncio.Task[None]] = set()
+        self._in_process: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Consumes for ever, until cancelled; then what is in hand is finished first."""
-        pause = FIRST_PAUSE
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                async with open_channel(self._url) as channel:
-                    await self._consume(channel)
-            except BrokerUnavailable as error:
-                log.warning("consumer.waiting", reason=str(error))
-            lasted = asyncio.get_running_loop().time() - began
-            pause = FIRST_PAUSE if lasted > LONGEST_PAUSE else min(2 * pause, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+        """Consume until cancelled; then finish the messages in process first."""
+        await keep_running(
+            self._consume_once,
+            action="consumer.waiting",
+            on=BrokerUnavailable,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
+
+    async def _consume_once(self) -> None:
+        async with open_channel(self._url) as channel:
+            await self._consume(channel)
 
     async def _consume(self, channel: AbstractChannel) -> None:
         await channel.set_qos(prefetch_count=PREFETCH)
         queues = await declare_queues(
             channel, source=self._source, consumer=self._consumer, queues=self._queues
         )
-        tags = [(queue, await queue.consume(self._take_in_hand)) for queue in queues]
+        tags = [(queue, await queue.consume(self._start)) for queue in queues]
         log.info("consumer.consuming", queues=[queue.name for queue in queues])
         try:
             await channel.closed()
@@ -170,29 +172,28 @@ class Consumer:
                         await queue.cancel(tag)
             await self._finish()
 
-    async def _take_in_hand(self, delivery: AbstractIncomingMessage) -> None:
-        # Started in the order of the queue; the inbox takes one guest's messages in the order of their start.
-        task = asyncio.create_task(self._deal_with(delivery))
-        self._in_hand.add(task)
-        task.add_done_callback(self._in_hand.discard)
+    async def _start(self, delivery: AbstractIncomingMessage) -> None:
+        # Started in the order of the queue: the inbox processes one subject's messages in that order.
+        task = asyncio.create_task(self._process(delivery))
+        self._in_process.add(task)
+        task.add_done_callback(self._in_process.discard)
 
-    async def _deal_with(self, delivery: AbstractIncomingMessage) -> None:
+    async def _process(self, delivery: AbstractIncomingMessage) -> None:
         await self._receive(delivery.body)
         try:
             await delivery.ack()
         except CONNECTION_EXCEPTIONS as error:
-            # It is delivered once more, and dropped as known.
+            # It is delivered again, and dropped as known.
             log.info("message.not_acknowledged", reason=str(error))
 
     async def _receive(self, body: bytes) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                return await self._receive_once(body)
-            except Exception as error:
-                log.warning("message.not_received", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+        await keep_trying(
+            partial(self._receive_once, body),
+            action="message.not_received",
+            on=Exception,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
 
     async def _receive_once(self, body: bytes) -> None:
         try:
@@ -203,10 +204,10 @@ class Consumer:
             await self._inbox.receive(message)
 
     async def _finish(self) -> None:
-        """Gives what is in hand some seconds; what is not done by then is delivered again."""
-        if not self._in_hand:
+        """Wait some seconds for the messages in process; the others are delivered again."""
+        if not self._in_process:
             return
-        _, late = await asyncio.wait(self._in_hand, timeout=LAST_WORK_SECONDS)
+        _, late = await asyncio.wait(self._in_process, timeout=LAST_WORK_SECONDS)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

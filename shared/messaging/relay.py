@@ -1,11 +1,10 @@
-"""The relay: the log is the outbox; everything in it that is published reaches the broker, in order (A3)."""
+"""The relay: the log is the outbox. Every published event reaches the broker, in order (ADR 0002)."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Protocol
-
-import structlog
 
 from shared.event_log import EventLog, LogUnavailable
 from shared.messaging import metrics
@@ -13,22 +12,21 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import TryAgain
 from shared.messaging.feed import ToMessage, to_messages
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
+from shared.platform.retry import keep_running
 
 TASK = "relay"
-# Published and not yet confirmed, at most: what bounds the memory, and the duplicates after a failure.
 PIPELINE = 500
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""The most messages that are published and not confirmed: bounds memory, and duplicates after a failure."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LAST_CONFIRMS_SECONDS = 2.0
-MEASURE_EVERY = 5.0
-
-log = structlog.get_logger(__name__)
+METRICS_INTERVAL_SECONDS = 5.0
 
 
 class Publisher(Protocol):
     """A connection to the broker."""
 
     async def publish(self, message: Message) -> None:
-        """Returns when the broker has confirmed. Calls are sent in their order. Raises TryAgain."""
+        """Publish; return when the broker has confirmed. Calls are sent in their order. Raises TryAgain."""
         ...
 
 
@@ -37,10 +35,10 @@ Sent = asyncio.Queue[tuple[int, "asyncio.Task[None] | None"]]
 
 
 class Relay:
-    """Publishes what comes into the log, from a checkpoint, in one of the processes at a time.
+    """Publishes the events of the log from a checkpoint, in one of the processes at a time.
 
-    A failure begins again at the checkpoint, so that a guest's messages stay in order; the duplicates that
-    this makes are dropped by the inbox.
+    After a failure it starts again at the checkpoint, so a subject's messages stay in order. The inbox drops
+    the duplicates that this causes.
     """
 
     def __init__(
@@ -53,46 +51,51 @@ class Relay:
         self._confirmed = 0
 
     async def run(self) -> None:
-        """Relays for ever, until cancelled."""
+        """Relay until cancelled."""
         await lead(self._leases, TASK, self._relay)
 
     async def _relay(self, lease: Lease) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            before = self._confirmed = await self._leases.checkpoint(TASK)
-            try:
-                async with self._connect() as publisher:
-                    await self._publish_on(lease, publisher)
-            except (TryAgain, LogUnavailable) as error:
-                metrics.publish_failures.inc()
-                log.warning("relay.waiting", reason=str(error), position=self._confirmed)
-            pause = FIRST_PAUSE if self._confirmed > before else min(2 * pause, LONGEST_PAUSE)
-            await asyncio.sleep(pause)
+        await keep_running(
+            partial(self._publish_from_checkpoint, lease),
+            action="relay.waiting",
+            on=(TryAgain, LogUnavailable),
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
+
+    async def _publish_from_checkpoint(self, lease: Lease) -> None:
+        self._confirmed = await self._leases.checkpoint(TASK)
+        try:
+            async with self._connect() as publisher:
+                await self._publish_on(lease, publisher)
+        except (TryAgain, LogUnavailable):
+            metrics.publish_failures.inc()
+            raise
 
     async def _publish_on(self, lease: Lease, publisher: Publisher) -> None:
         sent: Sent = asyncio.Queue(PIPELINE)
-        under_way = UnderWay()
+        unconfirmed = Unconfirmed()
         try:
             await _until_one_fails(
-                self._send(publisher, sent, under_way), self._follow_confirms(lease, sent), self._measure()
+                self._send(publisher, sent, unconfirmed), self._confirm(lease, sent), self._update_metrics()
             )
         finally:
-            await under_way.end()
+            await unconfirmed.end()
 
-    async def _send(self, publisher: Publisher, sent: Sent, under_way: "UnderWay") -> None:
+    async def _send(self, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
         async for events in self._log.tail(self._confirmed):
             messages = await to_messages(events, self._to_message, self._log)
             for event, message in zip(events, messages, strict=True):
-                confirmed = None if message is None else under_way.start(publisher.publish(message))
+                confirmed = None if message is None else unconfirmed.start(publisher.publish(message))
                 await sent.put((event.position, confirmed))
 
-    async def _follow_confirms(self, lease: Lease, sent: Sent) -> None:
-        """Moves the checkpoint over what is confirmed without a gap; not for each when many are under way."""
+    async def _confirm(self, lease: Lease, sent: Sent) -> None:
+        """Move the checkpoint over the confirmed prefix; less often while many messages are unconfirmed."""
         written = self._confirmed
         while True:
             position, confirmed = await sent.get()
             if confirmed is not None:
-                await asyncio.shield(confirmed)  # its own end is up to UnderWay
+                await asyncio.shield(confirmed)  # Unconfirmed ends it
                 metrics.published.inc()
             self._confirmed = position
             if sent.empty() or position >= written + PIPELINE:
@@ -100,18 +103,18 @@ class Relay:
                     raise LeaseLost
                 written = position
 
-    async def _measure(self) -> None:
+    async def _update_metrics(self) -> None:
         while True:
             metrics.relay_lag.set(await self._log.position() - self._confirmed)
-            await asyncio.sleep(MEASURE_EVERY)
+            await asyncio.sleep(METRICS_INTERVAL_SECONDS)
 
 
 async def _until_one_fails(*endless: Coroutine[Any, Any, None]) -> None:
-    """Runs them side by side and raises what the first one fails with; then none of them runs any more.
+    """Run all in parallel; when the first one fails, stop the others and raise its error.
 
-    Not a task group: one that fails while it is cancelled hides the cancellation behind the failure.
+    Not a task group: cancelled while a task fails, it raises the failure and hides the cancellation.
     """
-    tasks = [asyncio.ensure_future(each) for each in endless]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in endless]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         await next(task for task in tasks if task.done())
@@ -121,23 +124,23 @@ async def _until_one_fails(*endless: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class UnderWay:
-    """What is being published and not yet confirmed."""
+class Unconfirmed:
+    """Messages that are being published and are not confirmed yet."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, publishing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Starts publishing; calls are sent in their order."""
+        """Start publishing; calls are sent in their order."""
         task = asyncio.create_task(publishing)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def end(self) -> None:
-        """Waits shortly for what is under way, whatever becomes of it: it will be published again."""
-        # Cancelling is the last resort: aiormq's reader dies of a message that is returned to a cancelled
-        # call, and a channel without its reader does not close for a minute.
+        """Wait shortly for the unconfirmed messages; those that fail are published again later."""
+        # Cancelling is the last resort: aiormq's reader fails on a message that is returned to a cancelled
+        # call, and a channel without its reader takes a minute to close.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LAST_CONFIRMS_SECONDS)
         for task in self._tasks:
@@ -146,4 +149,4 @@ class UnderWay:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # looked at, so that asyncio need not complain: who awaits the task has it too
+            task.exception()  # retrieved, so that asyncio does not warn; the awaiting task gets it, too

@@ -1,4 +1,8 @@
-"""The tables of the messaging, in each service's own database."""
+"""The tables of the messaging, in each service's own database.
+
+`guest_id` is the subject of the messages. `held_guests` and `held_messages` are the parked subjects and
+messages: these tables keep their names, so that two releases can run side by side.
+"""
 
 from collections.abc import Sequence
 
@@ -77,8 +81,8 @@ SCHEMA: Sequence[tuple[str, str]] = [
     ),
 ]
 
-# How far relay and sweep have come travels with the log, so that nothing is published or read anew. An epoch
-# is of the leases, which do not travel: a higher one than theirs would keep every new leader from writing.
+# The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The
+# epoch belongs to the leases, which do not travel: a higher epoch would keep every new leader from writing.
 _CHECKPOINTS = "SELECT name, position, 0 AS epoch FROM checkpoints WHERE name IN ('relay', 'sweep')"
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (

@@ -1,4 +1,4 @@
-"""One leader for each task and how far it has come: leases with an epoch (A3)."""
+"""One leader for each task, and how far the task is: leases with an epoch (ADR 0002)."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 
 LEADING = Gauge("task_leading", "1 while this process leads the task", ["task"])
 LEASE_SECONDS = 5.0
-RENEW_EVERY = 1.0
+RENEW_INTERVAL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -24,21 +24,21 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to do one task until it expires. The epoch rises with every new leader."""
+    """The right to run one task until it expires. Every new leader gets a higher epoch."""
 
     name: str
     epoch: int
 
 
 class Leases:
-    """Takes, renews and gives back leases for one process. `holder` shows who it is, and is its own."""
+    """Take, renew and release leases for one process. `holder` identifies this process."""
 
     def __init__(self, pool: asyncpg.Pool, holder: str | None = None) -> None:
         self._pool = pool
         self.holder = holder or f"{socket.gethostname()}-{uuid4().hex[:12]}"
 
     async def take(self, name: str) -> Lease | None:
-        """The lease, when nobody has it (any more)."""
+        """Take the lease if it is free or expired; return None if another process holds it."""
         epoch = await self._pool.fetchval(
             """
             INSERT INTO leases AS lease (name, holder, epoch, expires_at)
@@ -55,11 +55,11 @@ class Leases:
         return None if epoch is None else Lease(name, epoch)
 
     async def renew(self, lease: Lease) -> bool:
-        """Whether it is still ours, and then for another LEASE_SECONDS."""
+        """Extend the lease by LEASE_SECONDS; return whether it was still ours."""
         return await self._touch(lease, LEASE_SECONDS)
 
     async def release(self, lease: Lease) -> None:
-        """Gives it back, so that another leader need not wait until it expires."""
+        """End the lease now, so that the next leader need not wait until it expires."""
         await self._touch(lease, 0)
 
     async def _touch(self, lease: Lease, seconds: float) -> bool:
@@ -76,13 +76,14 @@ class Leases:
         return touched is not None
 
     async def checkpoint(self, name: str) -> int:
-        """The last position dealt with; 0 at first."""
+        """Return the last processed position of a task; 0 at first."""
         return await self._pool.fetchval("SELECT position FROM checkpoints WHERE name = $1", name) or 0
 
     async def move_checkpoint(self, lease: Lease, position: int) -> bool:
-        """Moves the checkpoint of the lease's task up to a position; False when another leads the task now.
+        """Move the checkpoint of the lease's task up to a position; return False when another leads now.
 
-        It only rises, and only under the epoch that leads: a leader that was stopped cannot write back.
+        The checkpoint only rises, and only under the epoch of the leader: a former leader that was stopped
+        in the middle cannot write an old position.
         """
         moved = await self._pool.fetchval(
             """
@@ -101,9 +102,9 @@ class Leases:
 
 
 async def lead(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
-    """Does `work` whenever this process leads the task; for ever, until cancelled.
+    """Run `work` whenever this process leads the task, until cancelled.
 
-    Work that fails gives the lease back and begins again, by whoever takes it next.
+    Work that fails releases the lease; it starts again in the process that takes the lease next.
     """
     while True:
         try:
@@ -112,17 +113,17 @@ async def lead(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None
                 await _work_while_leading(leases, lease, work)
         except Exception as error:
             log.warning("task.interrupted", task=name, error=type(error).__name__, reason=str(error))
-        await asyncio.sleep(RENEW_EVERY)
+        await asyncio.sleep(RENEW_INTERVAL_SECONDS)
 
 
 async def run_once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> bool:
-    """Does `work` one time, as leader of the task; whether it was free, and the work came to its end."""
+    """Run `work` one time as leader of the task; return whether the lease was free and the work ended."""
     lease = await leases.take(name)
     return lease is not None and await _work_while_leading(leases, lease, work)
 
 
 async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> bool:
-    """Whether the work came to its end."""
+    """Return whether the work ended before the lease was lost."""
     log.info("task.leading", task=lease.name, epoch=lease.epoch)
     LEADING.labels(lease.name).set(1)
     working = asyncio.ensure_future(work(lease))
@@ -138,15 +139,15 @@ async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Leas
         working.cancel()
         renewing.cancel()
         await asyncio.gather(working, renewing, return_exceptions=True)
-        # A courtesy only: without it the lease expires by itself.
+        # Optional: a lease that is not released expires.
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await leases.release(lease)
 
 
 async def _renew(leases: Leases, lease: Lease) -> None:
-    """Ends when the lease was lost."""
+    """Return when the lease was lost."""
     while True:
         if not await leases.renew(lease):
-            log.warning("task.lost", task=lease.name, epoch=lease.epoch)
+            log.warning("task.lease_lost", task=lease.name, epoch=lease.epoch)
             return
-        await asyncio.sleep(RENEW_EVERY)
+        await asyncio.sleep(RENEW_INTERVAL_SECONDS)

@@ -1,16 +1,17 @@
 """Log lines with a constant `action` and ids: JSON for machines, coloured on a terminal.
 
-`log.info("guest_registered", guest_id=...)`; nothing personal, no prose to parse.
+`log.info("guest.registered", guest_id=…)`: an action is `noun.verb`. Nothing personal, no prose to parse.
 """
 
 import logging
 import sys
 
+import stamina
 import structlog
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:
-    """Send structlog and the standard library's records to stderr in one shape; called once by a command."""
+    """Send structlog's and the standard library's records to stderr in one form. Call it once per process."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -32,6 +33,7 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     )
     logging.root.handlers = [handler]
     logging.root.setLevel(level.upper())
+    stamina.instrumentation.set_on_retry_hooks([])  # `retry` logs what failed, under an action of its own
     # httpx logs whole addresses, and an address may hold a query string.
     for noisy in ("httpx", "httpcore", "aiormq", "aio_pika", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

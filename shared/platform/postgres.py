@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-# The event log numbers its events under a lock; that is only right when every statement sees what was
-# committed before it, whatever the database or the role was set to. Durable always means durable.
+# The event log numbers its events under a lock. That is only correct when every statement sees all earlier
+# commits, so neither the isolation level nor durability depends on settings of the database or the role.
 SERVER_SETTINGS = {"default_transaction_isolation": "read committed", "synchronous_commit": "on"}
 CONNECT_SECONDS = 10.0
 
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
-    """Open a pool; close it after all that uses it (`async with await open_pool(...)`).
+    """Open a pool; close it after everything that uses it (`async with await open_pool(...)`).
 
     An event log keeps three of its connections for itself.
     """
@@ -35,9 +35,9 @@ async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
 
 
 async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
-    """Run the scripts (name, SQL) that this database has not seen yet; answer their names.
+    """Run the scripts (name, SQL) that have not run on this database yet; return their names.
 
-    Each runs in its own transaction and once only; two that migrate at the same time queue up.
+    Each script runs once, in its own transaction. A second process that migrates at the same time waits.
     """
     connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
     try:
@@ -56,8 +56,8 @@ async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
 
 Connection = asyncpg.pool.PoolConnectionProxy
 
-# Not the statement's fault: the server is away, full, restarting or switching over, or chose us as the victim
-# of a deadlock. The same statement may succeed later, or on another connection. The one list of such errors.
+# The one list of transient errors: the server is down, full, restarting or switching over, or it ended our
+# transaction to resolve a deadlock. The same statement may succeed later, or on another connection.
 TRANSIENT = (
     ConnectionError,
     TimeoutError,
@@ -71,15 +71,15 @@ TRANSIENT = (
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether the same statement may succeed later, or on another connection."""
+    """Return whether the same statement may succeed later, or on another connection."""
     if isinstance(error, asyncpg.InterfaceError):
-        # Our own wrong arguments are a ValueError as well; the others say that the connection is closed.
+        # Wrong arguments of ours are a ValueError as well; the others mean that the connection is closed.
         return not isinstance(error, ValueError)
     return isinstance(error, (*TRANSIENT, OSError))  # looking up the server's name may fail, too
 
 
 class HeldConnection:
-    """A pool's connection for one task's own use."""
+    """A connection of the pool that one task keeps for itself."""
 
     def __init__(self, pool: asyncpg.Pool, timeout: float) -> None:
         self._pool = pool
@@ -87,7 +87,7 @@ class HeldConnection:
         self._connection: Connection | None = None
 
     async def get(self) -> Connection:
-        """Give the connection; take one from the pool when there is none, or when it was lost."""
+        """Return the connection; take one from the pool when there is none or it was lost."""
         if self._connection is not None and self._connection.is_closed():
             await self.drop()
         if self._connection is None:
@@ -95,15 +95,15 @@ class HeldConnection:
         return self._connection
 
     async def drop(self) -> None:
-        """Close the connection for good: after an error nobody knows what it is in the middle of."""
+        """Close the connection: after an error its state is not known."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            # One that the server closed has gone back to the pool by itself, and says so by an error.
+            # A connection that the server closed is back in the pool already, and this raises.
             with contextlib.suppress(asyncpg.InterfaceError):
                 connection.terminate()
 
     async def give_back(self) -> None:
-        """Give the connection back to the pool."""
+        """Return the connection to the pool."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await self._pool.release(connection)

@@ -10,11 +10,14 @@ KEY_BYTES = 32
 
 
 class MalformedKeyFile(ValueError):
-    """A key file must hold one or more lines of 32 bytes in base64 each."""
+    """A key file must hold one or more lines, each with 32 bytes in base64."""
 
 
 def read_key_file(path: Path | str) -> list[bytes]:
-    """Read the keys of a file, newest first; MalformedKeyFile names the file and never shows a key."""
+    """Read the keys of a file, the newest first.
+
+    Raises MalformedKeyFile, which names the file and never shows a key, and OSError.
+    """
     lines = [line.strip() for line in Path(path).read_text("ascii").splitlines() if line.strip()]
     try:
         keys = [base64.b64decode(line, validate=True) for line in lines]
@@ -26,7 +29,7 @@ def read_key_file(path: Path | str) -> list[bytes]:
 
 
 class ServiceToken:
-    """The token in a file, read anew whenever the file has changed: it can be renewed without a restart."""
+    """The token in a file. A changed file is read again, so the token can be renewed without a restart."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,7 +37,7 @@ class ServiceToken:
         self._token = ""
 
     def __call__(self) -> str:
-        """The token of this moment; raises `OSError` when there is no file."""
+        """Return the current token. Raises OSError when there is no file."""
         status = self._path.stat()
         version = (status.st_mtime_ns, status.st_ino)
         if version != self._read_at:

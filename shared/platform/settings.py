@@ -27,18 +27,18 @@ _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
 class ServiceSettings(BaseSettings):
-    """What both services need. Addresses that may hold a password are secrets: they never show in a repr."""
+    """The settings of both services. Addresses that may hold a password are secrets: a repr hides them."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
     database_url: SecretStr
-    amqp_url: SecretStr | None = None  # none: the feed is the transport
+    amqp_url: SecretStr | None = None  # None: the feed is the transport
     oidc_issuer: str
-    oidc_jwks: str | None = None  # address or file; none: discovery at the issuer
+    oidc_jwks: str | None = None  # address or file; None: discovery at the issuer
     service_token_file: Path | None = None  # bearer token for calling the other service
     master_key_file: Path
     person_ref_key_file: Path
-    erasure_ledger: Path | None = None  # file of erasures, away from the backups (R19); none: none is kept
+    erasure_ledger: Path | None = None  # file, outside the backups (R19); None: no ledger
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "INFO"
@@ -52,23 +52,23 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments (tests), the environment, the local stack's file."""
+        """Return the sources in order: arguments (tests), the environment, the local stack's file."""
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=cls.env_file())
 
     @classmethod
     def prefix(cls) -> str:
-        """`REGISTRATION_` or `IDENTITY_`."""
+        """Return `REGISTRATION_` or `IDENTITY_`."""
         return cls.model_config.get("env_prefix", "")
 
     @classmethod
     def env_file(cls) -> Path | None:
-        """The local stack's file of this service, when `RUN_DIR` is set."""
+        """Return the local stack's settings file of this service; None without `RUN_DIR`."""
         run_dir = os.environ.get("RUN_DIR")
         return Path(run_dir) / f"{cls.prefix().rstrip('_').lower()}.env" if run_dir else None
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read them all; raises `ConfigurationError`, whose text says which one and what to do."""
+        """Read all settings. Raises ConfigurationError, which names the wrong ones and what to do."""
         try:
             return cls.model_validate({})
         except ValidationError as error:
@@ -88,7 +88,7 @@ def _complaint(prefix: str, error: ValidationError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SettingShown:
-    """One setting for an operator's eyes: secrets masked, and where the value came from."""
+    """One setting as operators see it: secrets masked, and the source of the value."""
 
     name: str
     value: str
@@ -96,7 +96,7 @@ class SettingShown:
 
 
 def shown(kind: type[ServiceSettings]) -> list[SettingShown]:
-    """Every setting of a service with its source, whether or not they are all right."""
+    """Return every setting of a service with its source, also when some are wrong."""
     path = kind.env_file()
     in_file = dotenv_values(path) if path and path.is_file() else {}
     return [_one(kind, name, in_file, str(path)) for name in kind.model_fields]
@@ -116,7 +116,7 @@ def _one(
 
 
 def masked(value: str) -> str:
-    """The value with a password inside an address covered, before the host or in the query."""
+    """Return the value with a password in an address masked, before the host or in the query."""
     try:
         password = urlsplit(value).password
     except ValueError:

@@ -1,4 +1,4 @@
-"""Read models: views that follow from the log, live, rebuilt beside themselves, and checked (A7)."""
+"""Read models: views that are computed from the log, kept up to date, rebuilt and verified (ADR 0009)."""
 
 from shared.projections.folding import Folder
 from shared.projections.live import LiveView

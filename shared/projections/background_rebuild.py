@@ -1,6 +1,7 @@
-"""Rebuilding views in the background of a service: each in a process of its own, watched by whoever looks.
+"""Rebuild views in the background of a service, each in its own process.
 
-Who started one may go away: it goes on. When the service stops, it ends, and the live view is as it was.
+A rebuild goes on when the operator who started it leaves the page. It ends when the service stops; then the
+live view is unchanged.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ from shared.projections.view import FoldFailed, RebuildRunning, View
 log = structlog.get_logger(__name__)
 
 State = Literal["running", "done", "busy", "failed"]
-TELL_EVERY = 0.25  # seconds: how often who watches is told that nothing changed, or how far it is
+REPORT_SECONDS = 0.25
+"""The longest time between two reports to a watcher, also when nothing changed."""
 
 
 @dataclass(slots=True)
 class BackgroundRebuild:
-    """One rebuild. `done` and `total` count events; `busy`: another process was at it; `failure`: why."""
+    """One rebuild. `done` and `total` count events.
+
+    State `busy`: another process rebuilds or verifies this view. `failure`: why the rebuild failed.
+    """
 
     view: str
     total: int
@@ -40,7 +45,7 @@ class BackgroundRebuild:
 
     @property
     def percentage(self) -> int:
-        """How far it is; not 100 before it is all done, since indexes come after the events."""
+        """How far it is. It is 100 only when all is done, because indexes are made after the events."""
         if self.state == "done":
             return 100
         return min(99, self.done * 100 // self.total) if self.total else 0
@@ -62,11 +67,11 @@ class BackgroundRebuilds:
         await self.close()
 
     def last(self, view: str) -> BackgroundRebuild | None:
-        """The one that runs, or ran last; None when none was started here."""
+        """Return the rebuild of a view that runs or ran last; None when this process started none."""
         return self._last.get(view)
 
     async def start(self, view: View) -> BackgroundRebuild:
-        """Begin, unless it runs already."""
+        """Start the rebuild of a view, or return the one that runs already."""
         known = self._last.get(view.name)
         if known is not None and known.state == "running":
             return known
@@ -75,22 +80,25 @@ class BackgroundRebuilds:
             begun.total = await self._source.events_of(view)
             self._spawn(view, begun)
         except BaseException:
-            begun.state, begun.failure = "failed", "it could not be started"
+            begun.state, begun.failure = "failed", "the rebuild could not be started"
             raise
         return begun
 
     async def follow(self, view: str, stopping: asyncio.Event) -> AsyncIterator[BackgroundRebuild]:
-        """The rebuild each time that it is further, and last of all when it has ended."""
+        """Yield the rebuild at each progress or after REPORT_SECONDS; the last time when it has ended.
+
+        Also ends when `stopping` is set.
+        """
         while (known := self._last.get(view)) is not None:
             yield known
             if known.state != "running" or stopping.is_set():
                 return
             with suppress(TimeoutError):
-                async with asyncio.timeout(TELL_EVERY):
+                async with asyncio.timeout(REPORT_SECONDS):
                     await self._changed.wait()
 
     async def close(self) -> None:
-        """End those that run."""
+        """End all rebuilds that run."""
         for name, (process, connection) in list(self._running.items()):
             process.kill()
             self._forget(name, process, connection)
@@ -104,45 +112,45 @@ class BackgroundRebuilds:
         process.start()
         theirs.close()
         self._running[view.name] = process, ours
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._hear, begun, process, ours)
-        log.info("rebuild_started", view=view.name, pid=process.pid)
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._receive, begun, process, ours)
+        log.info("rebuild.started", view=view.name, pid=process.pid)
 
-    def _hear(self, begun: BackgroundRebuild, process: BaseProcess, connection: Connection) -> None:
+    def _receive(self, begun: BackgroundRebuild, process: BaseProcess, connection: Connection) -> None:
         try:
             while connection.poll():
-                self._take_in(begun, connection.recv())
+                self._note(begun, connection.recv())
         except EOFError:
             if begun.state == "running":
-                begun.state, begun.failure = "failed", "its process ended"
+                begun.state, begun.failure = "failed", "the process of the rebuild ended too early"
             begun.seconds = time.monotonic() - begun.began
             self._forget(begun.view, process, connection)
-            log.info("rebuild_ended", view=begun.view, state=begun.state, failure=begun.failure)
+            log.info("rebuild.ended", view=begun.view, state=begun.state, failure=begun.failure)
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _take_in(self, begun: BackgroundRebuild, told: int | tuple[State, str]) -> None:
-        if isinstance(told, int):
-            begun.done += told
+    def _note(self, begun: BackgroundRebuild, report: int | tuple[State, str]) -> None:
+        if isinstance(report, int):
+            begun.done += report
         else:
-            begun.state, begun.failure = told
+            begun.state, begun.failure = report
 
     def _forget(self, name: str, process: BaseProcess, connection: Connection) -> None:
         asyncio.get_running_loop().remove_reader(connection.fileno())
         connection.close()
-        process.join()  # it has closed its end, or was killed: this does not wait
+        process.join()  # does not wait: the process has closed its end or was killed
         self._running.pop(name, None)
 
 
-def _rebuild(source: Source, view: View, telling: Connection) -> None:
-    """In the process of its own: tell how many more events are folded, and last how it went."""
+def _rebuild(source: Source, view: View, reports: Connection) -> None:
+    """Rebuild a view in its own process: send how many more events are folded, and finally the result."""
     become_a_part()
     try:
-        asyncio.run(rebuild(source, view, telling.send))
+        asyncio.run(rebuild(source, view, reports.send))
     except RebuildRunning:
-        telling.send(("busy", ""))
+        reports.send(("busy", ""))
     except FoldFailed as failure:
-        telling.send(("failed", str(failure)))
-    except Exception as error:  # its text may hold what is personal: the kind must do
-        telling.send(("failed", type(error).__name__))
+        reports.send(("failed", str(failure)))
+    except Exception as error:  # its text may hold personal data, so only its class is sent
+        reports.send(("failed", type(error).__name__))
     else:
-        telling.send(("done", ""))
+        reports.send(("done", ""))

@@ -1,4 +1,4 @@
-"""From recorded events to the rows of a view, and writing those rows."""
+"""Fold recorded events into the rows of a view, and write those rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View
 Connection = asyncpg.Connection | PoolConnectionProxy
 Stream = tuple[UUID, Sequence[asyncpg.Record]]
 
-CHUNK = 4000  # events that are in memory at a time, beside the rest of one stream
+CHUNK = 4000  # events in memory at a time, besides the rest of one stream
 
 COLUMNS = "originator_id, originator_version, notification_id, topic, state, recorded_at, caused_by"
-# In the order of the primary key a stream's events are together, so that one stream is in memory at a time,
+# In the order of the primary key the events of a stream come together, so only a chunk must be in memory,
 # however long the log is.
 RANGE = f"""
 SELECT {COLUMNS} FROM stored_events
@@ -47,14 +47,14 @@ class Folder:
     async def some(
         self, connection: Connection, streams: Collection[UUID], to_position: int
     ) -> list[list[Row]]:
-        """Give the rows of these streams as of a position, for each table of the view."""
+        """Return the rows of these streams as of a position, for each table of the view."""
         records = await connection.fetch(SOME, list(streams), to_position, self._topics)
         return await self._rows(connection, list(_streams(records)))
 
     async def range(
         self, connection: Connection, first: UUID, last: UUID, to_position: int
     ) -> AsyncIterator[tuple[int, list[list[Row]]]]:
-        """Yield (events, rows) of all streams between two ids, chunk by chunk; within a transaction."""
+        """Yield (events, rows) of all streams between two ids, chunk by chunk. Needs a transaction."""
         rest: Sequence[asyncpg.Record] = ()
         cursor = await connection.cursor(RANGE, first, last, to_position, self._topics)
         while fetched := await cursor.fetch(CHUNK):
@@ -75,33 +75,36 @@ class Folder:
         if not self.view.decrypts:
             return {}
         found = await connection.fetch(KEYS, streams)
-        return {each: self._master_keys.unwrap(each, wrapped) for each, wrapped in found}
+        return {stream: self._master_keys.unwrap(stream, wrapped) for stream, wrapped in found}
 
     def _fold(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> Sequence[Sequence[Row]]:
         try:
-            return self.view.fold([self._happened(record) for record in records], key)
+            return self.view.fold([self._recorded(record) for record in records], key)
         except Exception as error:
-            guilty = self._first_that_fails(records, key)
+            failing = self._first_that_fails(records, key)
             raise FoldFailed(
                 self.view.name,
-                guilty["originator_id"],
-                guilty["notification_id"],
-                guilty["topic"],
+                failing["originator_id"],
+                failing["notification_id"],
+                failing["topic"],
                 f"{type(error).__name__}: {error}",
             ) from error
 
     def _first_that_fails(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> asyncpg.Record:
-        """A fold sees a stream at a time: which event it is that it fails on shows with ever more of them."""
+        """Return the record of the event that makes the fold fail.
+
+        A fold receives a whole stream, so run it again with one more event each time, until it fails.
+        """
         for count, record in enumerate(records, start=1):
             try:
-                self.view.fold([self._happened(each) for each in records[:count]], key)
+                self.view.fold([self._recorded(known) for known in records[:count]], key)
             except Exception:
                 return record
         return records[-1]
 
-    def _happened(self, record: asyncpg.Record) -> RecordedDomainEvent:
-        stream, version, position, topic, state, recorded_at, caused_by = record
-        event = self._mapper.to_domain_event(StoredEvent(stream, version, topic, state))
+    def _recorded(self, record: asyncpg.Record) -> RecordedDomainEvent:
+        stream_id, version, position, event_type, state, recorded_at, caused_by = record
+        event = self._mapper.to_domain_event(StoredEvent(stream_id, version, event_type, state))
         return RecordedDomainEvent(event, position, version, recorded_at, caused_by)
 
 
@@ -114,24 +117,24 @@ SELECT DISTINCT originator_id FROM stored_events
 WHERE notification_id > $1 AND notification_id <= $2 AND topic = ANY ($3)
 """
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
-STEP = 1000  # events whose streams are folded again at a time
+STEP = 1000  # events per step; the streams of these events are folded again
 
 
 async def head_of(connection: Connection) -> int:
-    """The position of the log's last event."""
+    """Return the position of the log's last event; 0 when there is none."""
     head: int = await connection.fetchval(HEAD)
     return head
 
 
 async def copy_rows(connection: Connection, view: View, suffix: str, rows: Sequence[Sequence[Row]]) -> None:
-    """Add rows to the tables of a view, or to those of the same names with a suffix."""
+    """Insert rows into the tables of a view, or into the tables with a suffix behind these names."""
     for table, of_table in zip(view.tables, rows, strict=True):
         if of_table:
             await connection.copy_records_to_table(f"{table.name}{suffix}", records=of_table)
 
 
 async def catch_up(connection: Connection, folder: Folder, suffix: str, after: int, to_position: int) -> None:
-    """Bring the tables from one position to another, step by step, within the caller's transaction."""
+    """Bring the tables from position `after` to `to_position`, in steps, in the caller's transaction."""
     while after < to_position:
         step = min(after + STEP, to_position)
         touched = await connection.fetch(TOUCHED, after, step, list(folder.view.topics))
@@ -142,7 +145,7 @@ async def catch_up(connection: Connection, folder: Folder, suffix: str, after: i
 async def reproject(
     connection: Connection, folder: Folder, suffix: str, streams: Sequence[UUID], to_position: int
 ) -> None:
-    """Replace the rows of these streams by what they are as of a position."""
+    """Replace the rows of these streams by their rows as of a position."""
     if not streams:
         return
     rows = await folder.some(connection, streams, to_position)

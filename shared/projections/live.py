@@ -1,4 +1,4 @@
-"""Views that follow the log, and how far each of them is."""
+"""Keep views up to date with the log, and report how far they are."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WHERE projections.name = ANY ($1) ORDER BY projections.name
 
 @dataclass(frozen=True, slots=True)
 class ViewStatus:
-    """One view. `lag`: events that it has not taken in; `failure`: why it stands still."""
+    """The status of one view. `lag`: events that it has not applied yet; `failure`: why it has stopped."""
 
     name: str
     position: int
@@ -49,19 +49,19 @@ class ViewStatus:
 
 
 async def status_of(pool: asyncpg.Pool | asyncpg.Connection, views: Sequence[View]) -> list[ViewStatus]:
-    """All of these views, by name."""
+    """Return the status of these views, ordered by name."""
     return [ViewStatus(**row) for row in await pool.fetch(STATUS, [view.name for view in views])]
 
 
 async def update_view_metrics(pool: asyncpg.Pool, views: Sequence[View]) -> None:
-    """Bring the gauges of these views up to date, in whatever process they are followed."""
+    """Set the gauges of these views, whichever process keeps the views up to date."""
     for status in await status_of(pool, views):
         view_lag.labels(status.name).set(status.lag)
         view_failed.labels(status.name).set(status.failure is not None)
 
 
 async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
-    """Wait until the view has taken in a position. Raises ViewBehind after MOST_SECONDS."""
+    """Wait until the view has applied all events up to `position`. Raises ViewBehind after MOST_SECONDS."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MOST_SECONDS
     while await pool.fetchval(VIEW_POSITION, view.name) < position:
@@ -70,18 +70,18 @@ async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
         await asyncio.sleep(LOOK_EVERY)
 
 
-LOOK_AGAIN = 5.0  # seconds without a ring after which the log is looked at anyway
+LOOK_AGAIN = 5.0  # seconds without a notification after which the log is read anyway
 POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
 MOVE = "UPDATE projections SET position = $2, moved_at = clock_timestamp(), failure = NULL WHERE name = $1"
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
-view_lag = Gauge("view_lag_events", "Events in the log beyond the view's position", ["view"])
-view_failed = Gauge("view_failed", "1 while the view stands still before an event", ["view"])
+view_lag = Gauge("view_lag_events", "Events in the log after the view's position", ["view"])
+view_failed = Gauge("view_failed", "1 while the view cannot apply its next event", ["view"])
 log = structlog.get_logger(__name__)
 
 
 class LiveView:
-    """Keeps one view up to date. May be started and stopped anywhere, any number of times."""
+    """Keeps one view up to date. Any number of processes may run it; the holder of the lease works."""
 
     def __init__(self, pool: asyncpg.Pool, log: EventLog, folder: Folder, leases: Leases) -> None:
         self._pool = pool
@@ -91,7 +91,7 @@ class LiveView:
         self._name = folder.view.name
 
     async def run(self) -> None:
-        """Follow for ever, until cancelled."""
+        """Follow the log until cancelled."""
         await lead(self._leases, f"view {self._name}", self._follow)
 
     async def _follow(self, _lease: Lease) -> None:
@@ -106,9 +106,9 @@ class LiveView:
             await self._log.wait_beyond(position, LOOK_AGAIN)
 
     async def step(self) -> int:
-        """Take in the next events, at most STEP; the view's position afterwards."""
+        """Apply the next events, at most STEP; return the view's position afterwards."""
         async with self._pool.acquire() as connection, connection.transaction():
-            # The lock is the fence: a leader that was stopped finds the position where others brought it.
+            # The lock protects the rows: a leader that was paused reads the position of its successor.
             position: int = await connection.fetchval(POSITION, self._name)
             head = await head_of(connection)
             to_position = min(position + STEP, head)

@@ -24,26 +24,27 @@ from shared.projections.view import RebuildRunning, View
 
 COUNT = "SELECT count(*) FROM stored_events WHERE topic = ANY ($1)"
 SMALL_LOG = 20_000  # events
-PARTS = 64  # a power of two; more than cores, so that all are busy to the end and progress is smooth
+PARTS = 64  # a power of two; more than there are cores, so that all stay busy and progress is smooth
 Progress = Callable[[int], None]
-"""Told how many more events are folded."""
+"""Called with the number of further events that are folded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a view is built from and to: the address of the database, and the keys that unwrap data keys."""
+    """Where a view is built: the URL of the database, and the keys that unwrap data keys."""
 
     url: str = field(repr=False)  # it holds a password
     master_keys: MasterKeys = field(repr=False)
 
     def folder(self, view: View) -> Folder:
-        """What folds that view's streams."""
+        """Return the folder of a view."""
         return Folder(view, make_mapper(), self.master_keys)
 
     async def connect(self, view: View) -> asyncpg.Connection:
-        """A connection by whose name others see what it is for.
+        """Open a connection; its application name shows that it builds this view.
 
-        The server looks after the client every second: a session must not go on for one that was killed.
+        The server checks every second that the client is still there, so that the session of a killed
+        process ends.
         """
         settings = SERVER_SETTINGS | {
             "application_name": session_name(view),
@@ -52,7 +53,7 @@ class Source:
         return await asyncpg.connect(self.url, server_settings=settings)
 
     async def events_of(self, view: View) -> int:
-        """How many events there are to fold."""
+        """Count the events that the view folds."""
         connection = await self.connect(view)
         try:
             count: int = await connection.fetchval(COUNT, list(view.topics))
@@ -63,7 +64,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """New tables hold the log up to `to_position`, of which `events` were the view's."""
+    """New tables that hold the log up to `to_position`, folded from `events` events."""
 
     to_position: int
     events: int
@@ -80,14 +81,14 @@ class _Part:
 
 
 def session_name(view: View) -> str:
-    """How the sessions that build a view are called in `pg_stat_activity`."""
+    """Return the application name, in `pg_stat_activity`, of the sessions that build a view."""
     return f"building {view.name}"
 
 
 async def build(
     connection: asyncpg.Connection, source: Source, view: View, suffix: str, progress: Progress
 ) -> Built:
-    """Make the view's tables anew under the suffix. Raises FoldFailed."""
+    """Create the view's tables under names with a suffix and fill them from the log. Raises FoldFailed."""
     for table in view.tables:
         await connection.execute(table.creation(f"{table.name}{suffix}"))
     to_position = await head_of(connection)
@@ -99,9 +100,10 @@ async def build(
 
 
 async def _fill(source: Source, view: View, suffix: str, to_position: int, progress: Progress) -> int:
-    """Processes, not threads: folding is Python's own work, and one interpreter does one thing at a time.
+    """Fold all events into the tables, and return their number.
 
-    Starting them takes longer than a small log.
+    A large log is folded by several processes; threads would wait for each other in one interpreter. For a
+    small log, starting processes would take longer than folding.
     """
     if to_position <= SMALL_LOG:
         events = await _copy_part(_Part(source, view, suffix, UUID(int=0), UUID(int=2**128 - 1), to_position))
@@ -123,14 +125,14 @@ async def _fill(source: Source, view: View, suffix: str, to_position: int, progr
 
 
 def _ranges() -> Iterator[tuple[UUID, UUID]]:
-    """Ids are spread evenly, so equal ranges of them have about as many streams."""
+    """Yield equal ranges of ids. Ids are spread evenly, so each range has about as many streams."""
     width = 2**128 // PARTS
     for number in range(PARTS):
         yield UUID(int=number * width), UUID(int=(number + 1) * width - 1)
 
 
 def become_a_part() -> None:
-    """Leave Ctrl-C to the process that started us, and never outlive it."""
+    """Make this process a part of its parent, which handles Ctrl-C: it ends when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -143,7 +145,7 @@ def _end_with_parent() -> None:
 
 
 def _fold_part(part: _Part) -> int:
-    """Fold one part of all streams; how many events it had."""
+    """Fold one part of all streams; return the number of its events."""
     return asyncio.run(_copy_part(part))
 
 
@@ -163,7 +165,7 @@ async def _copy_part(part: _Part) -> int:
 
 NEW, OLD = "__rebuilt", "__replaced"
 WAIT_FOR_OTHERS = "10s"
-# Whoever waits for an exclusive lock makes all readers behind him wait: so only this long, and then again.
+# All readers wait behind a session that waits for an exclusive lock. So it waits this long, then tries again.
 WAIT_FOR_READERS = "50ms"
 BETWEEN_TRIES = 0.05
 TRIES = 200
@@ -182,7 +184,7 @@ UPDATE projections SET position = $2, failure = NULL,
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How a rebuild went; `readers_waited` is the longest that a reader can have waited for the switch."""
+    """The result of a rebuild. `readers_waited`: the longest wait of a reader for the switch, in seconds."""
 
     view: str
     events: int
@@ -192,7 +194,7 @@ class Rebuilt:
 
 
 async def rebuild(source: Source, view: View, progress: Progress) -> Rebuilt:
-    """Build the view anew and put it in the place of the live one. Raises FoldFailed, RebuildRunning."""
+    """Build the view again and replace the live one by it. Raises FoldFailed, RebuildRunning."""
     began = time.perf_counter()
     async with alone(source, view, NEW, OLD) as connection:
         built = await build(connection, source, view, NEW, progress)
@@ -202,7 +204,10 @@ async def rebuild(source: Source, view: View, progress: Progress) -> Rebuilt:
 
 @asynccontextmanager
 async def alone(source: Source, view: View, *suffixes: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection for the one process that builds this view; no table with a suffix is left around it."""
+    """Yield a connection; no other process can build this view at the same time.
+
+    Tables with these suffixes are dropped before and after. Raises RebuildRunning.
+    """
     connection = await source.connect(view)
     try:
         await connection.execute(f"SET lock_timeout = '{WAIT_FOR_OTHERS}'")
@@ -221,7 +226,7 @@ async def alone(source: Source, view: View, *suffixes: str) -> AsyncIterator[asy
 
 
 async def _clear_away(connection: asyncpg.Connection, view: View, suffixes: tuple[str, ...]) -> None:
-    """Also what a killed process left; the sessions of its parts may still be writing."""
+    """Drop the tables with these suffixes; first end the sessions that a killed process left behind."""
     await connection.execute(END_LEFT_SESSIONS, session_name(view))
     for table in view.tables:
         for suffix in suffixes:
@@ -229,7 +234,7 @@ async def _clear_away(connection: asyncpg.Connection, view: View, suffixes: tupl
 
 
 async def _switch(connection: asyncpg.Connection, folder: Folder, built_to: int) -> tuple[int, float]:
-    """Catch up with the log, rename; the position then, and how long readers can have waited."""
+    """Catch up with the log and rename the tables; return the position and `readers_waited`."""
     while (head := await head_of(connection)) - built_to > STEP:
         async with connection.transaction():
             await catch_up(connection, folder, NEW, built_to, head)
@@ -239,14 +244,14 @@ async def _switch(connection: asyncpg.Connection, folder: Folder, built_to: int)
             return await _rename(connection, folder, built_to)
         except asyncpg.LockNotAvailableError:
             await asyncio.sleep(BETWEEN_TRIES)
-    raise RebuildRunning("Somebody holds the view's tables locked: find the session that does, and end it.")
+    raise RebuildRunning("Another session keeps the view's tables locked: find that session and end it.")
 
 
 async def _rename(connection: asyncpg.Connection, folder: Folder, built_to: int) -> tuple[int, float]:
     view = folder.view
     names = ", ".join(table.name for table in view.tables)
     async with connection.transaction():
-        # From here the live view cannot move, so the tail is the last one.
+        # From here the live view cannot move, so this is the last time to catch up.
         await connection.execute(LOCK_POSITION, view.name)
         position = await head_of(connection)
         await catch_up(connection, folder, NEW, built_to, position)

@@ -1,4 +1,4 @@
-"""Checking a view: folded anew from the log, compared by checksum, the rows that differ named (A7)."""
+"""Verify a view: fold it again from the log, compare checksums, list the rows that differ (ADR 0009)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shared.projections.view import View, ViewTable
 CHECK = "__checked"
 MOST_NAMED = 100
 
-# The order of rows means nothing, so it must not matter: a sum, wide enough never to overflow.
+# A sum, because the order of rows must not matter; a numeric, because it never overflows.
 CHECKSUM = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {} t"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row that is not as the log says. None: the view has no such row, or none follows from the log."""
+    """A row that differs. `in_view` None: the view lacks it; `in_log` None: the log does not lead to it."""
 
     table: str
     key: Mapping[str, Any]
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a check found. `differences`: at most MOST_NAMED for each table."""
+    """The result of a check. `differences`: at most MOST_NAMED for each table."""
 
     view: str
     position: int
@@ -41,13 +41,13 @@ class Verified:
 
 
 async def verify(source: Source, view: View, progress: Progress) -> Verified:
-    """Compare the live view with what follows from the log as of the view's own position.
+    """Compare the live view with its rows folded from the log, as of the view's own position.
 
     Raises FoldFailed, RebuildRunning.
     """
     async with alone(source, view, CHECK) as connection:
         built = await build(connection, source, view, CHECK, progress)
-        # One snapshot for the view's position and its rows: the live view may go on meanwhile.
+        # One snapshot for the view's position and its rows, because the live view may move in between.
         async with connection.transaction(isolation="repeatable_read"):
             position: int = await connection.fetchval(
                 "SELECT position FROM projections WHERE name = $1", view.name
@@ -62,7 +62,7 @@ async def verify(source: Source, view: View, progress: Progress) -> Verified:
 
 
 async def _bring_to(connection: asyncpg.Connection, folder: Folder, built_to: int, position: int) -> None:
-    """Forward or back: the rows of a stream can be made as of any position."""
+    """Bring the folded rows to `position`, forward or back."""
     between = (min(built_to, position), max(built_to, position))
     touched = await connection.fetch(TOUCHED, *between, list(folder.view.topics))
     await reproject(connection, folder, CHECK, [record[0] for record in touched], position)
@@ -83,7 +83,7 @@ def _differing(table: ViewTable, live: str, check: str) -> str:
     WITH in_view AS (SELECT to_jsonb(t) AS row FROM {live} t EXCEPT SELECT to_jsonb(t) FROM {check} t),
          in_log AS (SELECT to_jsonb(t) AS row FROM {check} t EXCEPT SELECT to_jsonb(t) FROM {live} t)
     SELECT coalesce(in_view.row, 'null'), coalesce(in_log.row, 'null') FROM in_view FULL JOIN in_log
-        ON {" AND ".join(f"in_view.row -> '{each}' = in_log.row -> '{each}'" for each in _key_of(table))}
+        ON {" AND ".join(f"in_view.row -> '{key}' = in_log.row -> '{key}'" for key in _key_of(table))}
     ORDER BY coalesce(in_view.row, in_log.row)::text LIMIT $1
     """  # noqa: S608 - our own names
 
@@ -92,8 +92,8 @@ def _difference(
     table: ViewTable, in_view: Mapping[str, Any] | None, in_log: Mapping[str, Any] | None
 ) -> Difference:
     row = in_view or in_log or {}
-    return Difference(table.name, {each: row[each] for each in _key_of(table)}, in_view, in_log)
+    return Difference(table.name, {column: row[column] for column in _key_of(table)}, in_view, in_log)
 
 
 def _key_of(table: ViewTable) -> list[str]:
-    return [each.strip() for each in table.key.split(",")]
+    return [column.strip() for column in table.key.split(",")]

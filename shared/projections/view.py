@@ -12,7 +12,7 @@ from shared.event_log import DataKey
 
 
 class FoldFailed(Exception):
-    """A view cannot digest an event. Nothing was changed; the text names the event."""
+    """A view cannot apply an event. Nothing was changed; the text names the event."""
 
     def __init__(self, view: str, stream: UUID, position: int, topic: str, reason: str) -> None:
         super().__init__(view, stream, position, topic, reason)
@@ -20,25 +20,25 @@ class FoldFailed(Exception):
 
     def __str__(self) -> str:
         return (
-            f"the view {self.view} cannot digest the event at position {self.position}"
-            f" ({self.topic}, stream {self.stream}): {self.reason}"
+            f"projection {self.view} failed at position {self.position}"
+            f" ({self.topic}, stream {self.stream}): {self.reason}."
         )
 
 
 class RebuildRunning(Exception):
-    """Another process rebuilds or verifies this view now: wait until it is done, or stop it."""
+    """Another process rebuilds or verifies this view now. Wait until it is done, or stop it."""
 
 
 class ViewBehind(Exception):
-    """The view has not taken in yet what you wait for: try again."""
+    """The view does not show the latest change yet. Try again."""
 
 
 SCHEMA: Sequence[tuple[str, str]] = (
     (
         "projections_0001",
         """
-        -- `position`: every event up to here is in the view. It moves in the transaction of the rows; whoever
-        -- moves it locks its row first, so two that follow one view take turns. `failure`: why it stands.
+        -- `position`: all events up to here are in the view. It changes in the transaction of the rows. A
+        -- process locks this row first, so two processes of one view take turns. `failure`: why it stopped.
         CREATE TABLE projections (
             name text PRIMARY KEY,
             position bigint NOT NULL DEFAULT 0,
@@ -52,7 +52,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
 
 
 class RecordedDomainEvent(NamedTuple):
-    """One event of a stream: the domain's event, and who caused it when."""
+    """A domain event with its position, its stream version, its time and who caused it."""
 
     event: Any
     position: int
@@ -63,17 +63,17 @@ class RecordedDomainEvent(NamedTuple):
 
 Row = tuple[Any, ...]
 Rows = Sequence[Sequence[Row]]
-"""For each table of the view its rows, the id of the stream first."""
+"""The rows for each table of the view. The first column is the stream id."""
 
 Fold = Callable[[Sequence[RecordedDomainEvent], DataKey | None], Rows]
-"""All events of one stream -> its rows. The key is given to views that open seals, until it was erased."""
+"""All events of one stream -> its rows. The key is None if it was erased or the view does not decrypt."""
 
 
 @dataclass(frozen=True, slots=True)
 class ViewTable:
-    """One table of a view, in SQL. The column `stream_id uuid` comes first and is not among `columns`.
+    """One table of a view, in SQL. The column `stream_id uuid` comes first and is not in `columns`.
 
-    `key`: the primary key, which begins with stream_id; `indexes`: what goes behind `CREATE INDEX ON …`.
+    `key`: the primary key, which begins with stream_id; `indexes`: what follows `CREATE INDEX ON <name>`.
     """
 
     name: str
@@ -82,18 +82,18 @@ class ViewTable:
     indexes: tuple[str, ...] = ()
 
     def creation(self, name: str) -> str:
-        """Create it under a name, still without key and indexes: so it is filled fastest."""
+        """Return SQL that creates the table under a name, without key and indexes, to be filled fast."""
         return f"CREATE TABLE {name} (stream_id uuid NOT NULL, {self.columns})"
 
     def completion(self, name: str) -> str:
-        """Add key and indexes to the table of that name."""
+        """Return SQL that adds key and indexes to the table of that name."""
         keys = [f"ALTER TABLE {name} ADD PRIMARY KEY ({self.key})"]
         return ";".join([*keys, *(f"CREATE INDEX ON {name} {index}" for index in self.indexes)])
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read model. `topics`: the events that its fold is given; `decrypts`: it shows personal data."""
+    """A read model. `topics`: the event types that it folds; `decrypts`: whether it reads personal data."""
 
     name: str
     about: str
@@ -103,7 +103,7 @@ class View:
     decrypts: bool = False
 
     def schema(self) -> tuple[str, str]:
-        """Its migration: the empty tables, and a checkpoint at the beginning of the log."""
+        """Return its migration (name, SQL): empty tables, and a checkpoint at the beginning of the log."""
         statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
         checkpoint = f"INSERT INTO projections (name) VALUES ('{self.name}')"  # noqa: S608 - a constant
         return f"view_{self.name}", ";".join([*statements, checkpoint])

@@ -1,4 +1,4 @@
-"""What operators need of every service: liveness, readiness by real checks, metrics."""
+"""The HTTP app of a service: problems, sign-in, liveness, readiness and metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,8 +12,10 @@ from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
 from shared.web.security import TokenVerifier
 
-Check = Callable[[], Awaitable[object]]  # raises when its dependency cannot be used
+Check = Callable[[], Awaitable[object]]
+"""Raises when the dependency that it checks cannot be used."""
 CHECK_SECONDS = 2.0
+"""Time limit of one check."""
 
 
 def make_app(
@@ -25,9 +27,10 @@ def make_app(
     checks: Mapping[str, Check],
     metrics_updates: Sequence[Check] = (),
 ) -> FastAPI:
-    """An app with problems, sign-in, health and metrics in place; the service adds its own routers.
+    """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
-    `measures` bring gauges up to date before they are shown: what the database knows, whoever changed it.
+    Each request of `/metrics` first calls `metrics_updates`. They set gauges from the database, because
+    other processes change what the gauges count.
     """
     app = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
     app.state.token_verifier = verifier
@@ -48,23 +51,22 @@ def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -
 
     @router.get("/health/ready")
     async def ready() -> JSONResponse:
-        found = await readiness(checks)
-        good = all(state == "ok" for state in found.values())
-        return JSONResponse(
-            {"status": "ready" if good else "not-ready", "checks": found}, 200 if good else 503
-        )
+        states = await readiness(checks)
+        is_ready = all(state == "ok" for state in states.values())
+        body = {"status": "ready" if is_ready else "not-ready", "checks": states}
+        return JSONResponse(body, 200 if is_ready else 503)
 
     @router.get("/metrics")
     async def metrics() -> Response:
-        # One that fails keeps its old figure: a database that is away must not hide all others.
-        await asyncio.gather(*(_state(measure) for measure in metrics_updates))
+        # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
+        await asyncio.gather(*(_state(update) for update in metrics_updates))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
 async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
-    """Every dependency asked at the same moment: `ok`, or the kind of error that came back."""
+    """Run all checks at the same time; return `ok` or the class of the error, by the name of the check."""
     states = await asyncio.gather(*(_state(check) for check in checks.values()))
     return dict(zip(checks, states, strict=True))
 
@@ -73,7 +75,7 @@ async def _state(check: Check) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await check()
-    except Exception as error:  # whatever it is, it is the answer
+    except Exception as error:
         return type(error).__name__
     return "ok"
 
@@ -89,7 +91,7 @@ def _docs(title: str) -> Callable[[], Awaitable[HTMLResponse]]:
     return docs
 
 
-# The documentation page loads its viewer from a public address and starts it with an inline script.
+# The documentation page loads Swagger UI from a public server and starts it with an inline script.
 _DOCS_POLICY = (
     "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; "
     "img-src 'self' data: https://fastapi.tiangolo.com; "

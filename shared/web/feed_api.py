@@ -1,4 +1,4 @@
-"""The HTTP side of a service's own feed, the same in both services (contract.md, HTTP, Feed)."""
+"""The routes of a service's feed: its messages over HTTP, in order (ADR 0003)."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -11,18 +11,18 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from shared.messaging.envelope import Message
 from shared.messaging.feed import FeedPage, LogFeed
 
-LONGEST_WAIT = 30
-LARGEST_PAGE = 1000
-LARGEST_POSITION = 2**63 - 1  # what the database can hold
+LONGEST_WAIT = 30  # seconds
+LARGEST_PAGE = 1000  # events
+LARGEST_POSITION = 2**63 - 1  # the largest bigint of PostgreSQL
 
 
 def feed_router(
     feed: LogFeed, requires_feed_scope: Callable[..., Any], stopping: asyncio.Event | None = None
 ) -> APIRouter:
-    """The two routes of the feed. `requires_feed_scope` is the dependency that refuses other callers.
+    """Return the two routes of the feed. `requires_feed_scope` is the dependency that refuses other callers.
 
-    Set `stopping` when the server is told to stop, before it waits for its connections: a long poll then
-    ends at once, and the stop need not sit out its seconds.
+    Set `stopping` when the server receives a stop signal. Long polls then end at once, so that the server
+    does not wait for them.
     """
     router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(requires_feed_scope)])
     stop = stopping or asyncio.Event()
@@ -31,24 +31,24 @@ def feed_router(
     async def after(
         request: Request,
         after: Annotated[
-            int, Query(ge=0, le=LARGEST_POSITION, description="the last position already seen")
+            int, Query(ge=0, le=LARGEST_POSITION, description="the last position that the caller has read")
         ] = 0,
         limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 500,
         wait: Annotated[
-            float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first one")
+            float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first message")
         ] = 0,
     ) -> Response:
         if wait == 0:
-            return _answer(await feed.after(after, limit=limit, wait=0))
+            return _page_response(await feed.after(after, limit=limit, wait=0))
         page = feed.after(after, limit=limit, wait=wait)
-        return _answer(await _unless_ended(page, request, stop) or FeedPage([], after))
+        return _page_response(await _unless_ended(page, request, stop) or FeedPage([], after))
 
     @router.get("/guests/{guest_id}", summary="One guest's messages, in order", response_class=Response)
     async def of_guest(
         guest_id: UUID, after_version: Annotated[int, Query(ge=0, le=LARGEST_POSITION)] = 0
     ) -> Response:
-        messages = await feed.of_guest(guest_id, after_version=after_version)
-        return _answer(FeedPage(messages, messages[-1].position if messages else 0))
+        messages = await feed.of_subject(guest_id, after_version=after_version)
+        return _page_response(FeedPage(messages, messages[-1].position if messages else 0))
 
     return router
 
@@ -56,9 +56,9 @@ def feed_router(
 async def _unless_ended(
     poll: Coroutine[Any, Any, FeedPage], request: Request, stop: asyncio.Event
 ) -> FeedPage | None:
-    """The page, or None as soon as the client is gone or the server stops."""
+    """Wait for the page; return None as soon as the client disconnects or the server stops."""
     page = asyncio.ensure_future(poll)
-    ends = [asyncio.ensure_future(_until_gone(request)), asyncio.ensure_future(stop.wait())]
+    ends = [asyncio.ensure_future(_until_disconnected(request)), asyncio.ensure_future(stop.wait())]
     try:
         await asyncio.wait([page, *ends], return_when=asyncio.FIRST_COMPLETED)
         return page.result() if page.done() else None
@@ -66,7 +66,7 @@ async def _unless_ended(
         await _cancel(page, *ends)
 
 
-async def _until_gone(request: Request) -> None:
+async def _until_disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -77,11 +77,11 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _answer(page: FeedPage) -> Response:
+def _page_response(page: FeedPage) -> Response:
     body = {"items": items(page.messages), "position": page.position}
     return Response(orjson.dumps(body), media_type="application/json")
 
 
 def items(messages: list[Message]) -> list[dict[str, Any]]:
-    """Messages as they stand in an answer of the feed."""
+    """Return the messages in their JSON form, as the feed shows them."""
     return [message.to_cloudevent() for message in messages]

@@ -1,4 +1,4 @@
-"""The `Idempotency-Key` of a POST: a repeated request gets the same response and has no second effect."""
+"""The header `Idempotency-Key`: a repeated POST has the same result and no second effect (R10)."""
 
 import hashlib
 import hmac
@@ -9,13 +9,13 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request, Response
 
-from shared.event_log import SideRow
+from shared.event_log import CommandResult, SideRow
 from shared.event_log.export.format import TransferredTable
 from shared.web.problems import Problem
 
-# The position is known only inside the append, which inserts side rows after its events: hence the trigger.
+# A trigger sets the position: it is known only in the append, which inserts side rows after its events.
 SCHEMA: Sequence[tuple[str, str]] = (
     (
         "idempotency_0001_keys",
@@ -46,7 +46,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
             FOR EACH ROW EXECUTE FUNCTION idempotency_position();
         """,
     ),
-    # The hash of a body is the hash of somebody's particulars (R19).
+    # A row holds the hash of a person's data, so an erasure deletes it (R19).
     (
         "idempotency_0002_erasures",
         """
@@ -60,20 +60,12 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("idempotency_keys", 'subject COLLATE "C", route COLLATE "C", key COLLATE "C"'),
 )
 
-KEPT = "24 hours"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandResult:
-    """What a POST did: to which resource, and the log's position after it."""
-
-    resource_id: UUID
-    position: int
+KEPT = "24 hours"  # a PostgreSQL interval
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """One POST that carries a key: who sends it where, under which key, and what it says."""
+    """A POST with a key. `subject` is the caller, `route` the method and path, `body` the canonical JSON."""
 
     subject: str
     route: str
@@ -82,22 +74,25 @@ class IdempotentRequest:
 
 
 Rows = Callable[[UUID], Sequence[SideRow]]
-"""Given the resource's id, the rows that belong into the append."""
+"""Returns the side rows for the append; its argument is the id of the resource."""
+Command = Callable[[Rows], Awaitable[CommandResult]]
+"""A use case that adds the rows to its append."""
 
 
 class IdempotencyKeys:
-    """The keys of one service. `secret` hashes bodies: a plain hash of a card number can be guessed."""
+    """The idempotency keys of one service.
+
+    Bodies are hashed with `secret`: in a plain hash, a card number is found by trying all numbers.
+    """
 
     def __init__(self, pool: asyncpg.Pool, secret: bytes) -> None:
         self._pool = pool
         self._secret = hmac.digest(secret, b"idempotency keys", hashlib.sha256)
 
-    async def run_once(
-        self, idempotent: IdempotentRequest | None, command: Callable[[Rows], Awaitable[CommandResult]]
-    ) -> CommandResult:
-        """Run `command`, or answer what it did before; raises `key_reused` when the body was another.
+    async def run_once(self, idempotent: IdempotentRequest | None, command: Command) -> CommandResult:
+        """Run `command`, or return its earlier result. Raises `key_reused` when the key had another body.
 
-        Without an attempt (no key was sent) the command simply runs.
+        Without a key (`idempotent` None) the command always runs.
         """
         if idempotent is None:
             return await command(lambda _resource_id: ())
@@ -106,13 +101,13 @@ class IdempotencyKeys:
         try:
             return await command(lambda resource_id: (self._row(idempotent, resource_id),))
         except Exception:
-            # Whatever the refusal is, it may be only the echo of a twin that won meanwhile (R10).
+            # The same request may have succeeded at the same moment, and this one failed because of it (R10).
             if (winner := await self._find(idempotent)) is not None:
                 return winner
             raise
 
     async def forget_old(self) -> int:
-        """Drop the keys that have been kept long enough; answers how many."""
+        """Delete the keys that are older than KEPT; return how many."""
         status = await self._pool.execute(
             f"DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEPT}'"  # noqa: S608
         )
@@ -147,7 +142,7 @@ class IdempotencyKeys:
 
 
 def key_reused() -> Problem:
-    """The key was used for another request."""
+    """Return the problem of a key that was used for another request."""
     return Problem(
         422,
         "idempotency-key-reused",
@@ -165,11 +160,14 @@ async def idempotent_request(
             min_length=1,
             max_length=255,
             pattern=r"^[\x20-\x7e]+$",
-            description="A repeated request is answered the same, and nothing is done twice (kept 24 h).",
+            description="A repeated request with the same key has the same result. Keys are kept for 24 h.",
         ),
     ] = None,
 ) -> IdempotentRequest | None:
-    """A FastAPI dependency, after the one that signs in. The same JSON in another layout is the same body."""
+    """Return the request with its key; None without a key. A FastAPI dependency, to use after `requires`.
+
+    Bodies with the same JSON are the same, whatever the order of their members and their white space.
+    """
     if idempotency_key is None:
         return None
     route = f"{request.method} {request.url.path}"
@@ -178,11 +176,37 @@ async def idempotent_request(
     )
 
 
+class IdempotentWrite:
+    """Runs the command of a route, once per Idempotency-Key, and sets the header `Event-Position`."""
+
+    def __init__(
+        self, keys: IdempotencyKeys, idempotent: IdempotentRequest | None, response: Response
+    ) -> None:
+        self._keys = keys
+        self._idempotent = idempotent
+        self._response = response
+
+    async def __call__(self, command: Command) -> CommandResult:
+        """See `IdempotencyKeys.run_once`."""
+        result = await self._keys.run_once(self._idempotent, command)
+        self._response.headers["Event-Position"] = str(result.position)
+        return result
+
+
+async def idempotent_write(
+    request: Request,
+    response: Response,
+    idempotent: Annotated[IdempotentRequest | None, Depends(idempotent_request)],
+) -> IdempotentWrite:
+    """Return the write of this request. A FastAPI dependency, to use after `requires`."""
+    return IdempotentWrite(request.app.state.idempotency_keys, idempotent, response)
+
+
 def _canonical(body: bytes) -> bytes:
     if not body:
         return b""
     try:
-        read: Any = orjson.loads(body)
+        parsed: Any = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return body  # it is refused as malformed anyway
-    return orjson.dumps(read, option=orjson.OPT_SORT_KEYS)
+        return body  # the route refuses it as malformed
+    return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)

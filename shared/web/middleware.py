@@ -1,4 +1,4 @@
-"""Around every request: body limit, correlation id, security headers, one log line, one measurement."""
+"""Middleware for every request: body limit, correlation id, security headers, one log line, metrics."""
 
 import time
 import traceback
@@ -13,22 +13,37 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problems import Problem, response
 
+log = structlog.get_logger(__name__)
+
+REQUESTS = Counter("http_requests_total", "HTTP requests by status", ["method", "route", "status"])
+SECONDS = Histogram("http_request_seconds", "Seconds from request to response", ["method", "route"])
+
 LARGEST_BODY = 256 * 1024  # bytes
+CORRELATION_HEADER = "X-Correlation-ID"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NOT_LOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class BodyLimit:
-    """A layer of the HTTP app: 413 for a larger body, whether or not its length was told beforehand."""
+    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request (ASGI)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        told = Headers(scope=scope).get("content-length", "")
-        too_large = told.isdigit() and int(told) > LARGEST_BODY
+        length = Headers(scope=scope).get("content-length", "")
+        too_large = length.isdigit() and int(length) > LARGEST_BODY
         received = 0
 
         async def receiving() -> Message:
@@ -44,30 +59,14 @@ class BodyLimit:
         await self._app(scope, receiving, send)
 
 
-log = structlog.get_logger(__name__)
-
-REQUESTS = Counter("http_requests_total", "Requests answered", ["method", "route", "status"])
-SECONDS = Histogram("http_request_seconds", "Time from request to answer", ["method", "route"])
-
-CORRELATION_HEADER = "X-Correlation-ID"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
-
-
 class RequestContext:
-    """The outermost layer of a service's HTTP app."""
+    """The outermost middleware: correlation id, response headers, log line, metrics, unexpected errors."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; what is not HTTP passes through."""
+        """Serve one request (ASGI). Other protocols go to the app unchanged."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -93,7 +92,7 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
     except Exception as error:
         log_unexpected(error)
         if status:
-            raise  # half an answer is out: the server must break the connection, not end it neatly
+            raise  # a part is sent already: a broken connection shows the client that the rest is missing
         request = Request(scope)
         await response(internal_error(), request)(scope, receive, sending)
     finally:
@@ -101,17 +100,17 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
 
 
 def internal_error() -> Problem:
-    """What nobody expected, as it is told: how it came about stands in the log."""
+    """Return the problem of an unexpected error. Only the log holds the cause."""
     return Problem(
         500,
         "internal-error",
-        "Er ging iets mis. Het is vastgelegd; noem bij een melding het kenmerk.",
-        "Something went wrong. It was recorded; quote the instance when you report it.",
+        "Er ging iets mis. Dit is vastgelegd. Noem het kenmerk als u het meldt.",
+        "Something went wrong and was logged. Mention the reference (instance) when you report it.",
     )
 
 
 def _correlation_id(scope: Scope) -> UUID:
-    """The caller's own id when it is a UUID (anything else could smuggle text into the log), or a new one."""
+    """Return the caller's id if it is a UUID, else a new one: other text must not get into the log."""
     try:
         return UUID(Headers(scope=scope).get(CORRELATION_HEADER, ""))
     except ValueError:
@@ -126,21 +125,19 @@ def _add_headers(message: Message, scope: Scope) -> None:
 
 
 def log_unexpected(error: Exception) -> None:
-    """Where it happened, not what the exception says: its text may repeat what a person typed."""
+    """Log the class of an error and where it happened. Its text may hold personal data and is left out."""
     frames = [
         f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
     ]
-    log.error("unexpected_error", error=type(error).__qualname__, frames=frames[-12:])
+    log.error("request.failed", error=type(error).__qualname__, frames=frames[-12:])
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    """By the route's template: a real path may hold a card number."""
+    # The template of the route, such as `/v1/feed/guests/{guest_id}`: the real path may hold a card number.
     route = getattr(scope.get("route"), "path", "unknown")
     method = scope["method"] if scope["method"] in _METHODS else "other"
     REQUESTS.labels(method, route, status).inc()
     SECONDS.labels(method, route).observe(seconds)
-    if route not in _QUIET:
-        log.info("request", method=method, route=route, status=status, milliseconds=round(seconds * 1000, 1))
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+    if route not in _NOT_LOGGED:
+        milliseconds = round(seconds * 1000, 1)
+        log.info("request.served", method=method, route=route, status=status, milliseconds=milliseconds)

@@ -1,6 +1,6 @@
-"""The one place where exceptions become problems: each service's own, the log's, the framework's.
+"""Turns exceptions into problems: those of the service, of the event log and of the framework (ADR 0017).
 
-An exception that nobody mapped is answered by `RequestContext` (operations.py) as 500 `internal-error`.
+For all other exceptions `RequestContext` (middleware.py) responds with 500 `internal-error`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -28,7 +28,7 @@ _OVERLOADED = ProblemType(
 SHARED_PROBLEM_TYPES: ProblemTypes = {
     LogOverloaded: _OVERLOADED,
     LogUnavailable: _NO_DATABASE,
-    # A use case decides again by itself; this comes out only when it was overtaken time and again.
+    # Use cases retry on conflict. A caller sees this only when every attempt failed.
     VersionConflict: _OVERLOADED,
     ViewBehind: ProblemType(
         503, "view-behind", "Het overzicht is nog niet bijgewerkt. Probeer het zo opnieuw.", retry_after=1
@@ -37,49 +37,49 @@ SHARED_PROBLEM_TYPES: ProblemTypes = {
         503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
     ),
 }
-# Reads go to the pool without the log in between.
+# Reads use the pool directly, so they raise the errors of the driver and not those of the event log.
 _DATABASE_ERRORS = (*TRANSIENT, asyncpg.InterfaceError)
 
 
 def known_problem(error: Exception, problem_types: ProblemTypes) -> Problem | None:
-    """An exception that is somebody's to tell of, as a problem; None for what nobody expected."""
+    """Return the problem of an exception; None for an unexpected one."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, _DATABASE_ERRORS) and is_transient(error):
         return _NO_DATABASE.of(LogUnavailable())
-    everything = {**SHARED_PROBLEM_TYPES, **problem_types}
-    found = next((everything[kind] for kind in type(error).__mro__ if kind in everything), None)
-    return found.of(error) if found else None
+    known = {**SHARED_PROBLEM_TYPES, **problem_types}
+    problem_type = next((known[exception] for exception in type(error).__mro__ if exception in known), None)
+    return problem_type.of(error) if problem_type else None
 
 
 def install(app: FastAPI, problem_types: ProblemTypes) -> None:
-    """Answer every refusal of `app` as a problem; `kinds` maps the service's own exception classes."""
-    for exception, kind in {**SHARED_PROBLEM_TYPES, **problem_types}.items():
-        app.add_exception_handler(exception, _handler_of(kind))
-    for gone in _DATABASE_ERRORS:
-        app.add_exception_handler(gone, _database_gone)
+    """Show the errors of `app` as problems. `problem_types` holds the service's own exception classes."""
+    for exception, problem_type in {**SHARED_PROBLEM_TYPES, **problem_types}.items():
+        app.add_exception_handler(exception, _handler_of(problem_type))
+    for exception in _DATABASE_ERRORS:
+        app.add_exception_handler(exception, _database_unavailable)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _malformed_request)
     app.add_exception_handler(HTTPException, http_exception)
 
 
-def _handler_of(kind: ProblemType) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def answer(request: Request, error: Exception) -> JSONResponse:
-        return response(kind.of(error), request)
+def _handler_of(problem_type: ProblemType) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
+    async def handle(request: Request, error: Exception) -> JSONResponse:
+        return response(problem_type.of(error), request)
 
-    return answer
+    return handle
 
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     return response(cast("Problem", error), request)
 
 
-async def _database_gone(request: Request, _error: Exception) -> JSONResponse:
+async def _database_unavailable(request: Request, _error: Exception) -> JSONResponse:
     return response(_NO_DATABASE.of(LogUnavailable()), request)
 
 
 async def _malformed_request(request: Request, error: Exception) -> JSONResponse:
-    """Name the fields, never repeat what was in them: it may be personal, or a card number."""
+    """Name the wrong fields, without their values: these may be personal data."""
     faults = [
         {
             "field": ".".join(str(part) for part in fault["loc"]),
@@ -92,7 +92,7 @@ async def _malformed_request(request: Request, error: Exception) -> JSONResponse
 
 
 def malformed_request(faults: Sequence[dict[str, str]]) -> Problem:
-    """422 `malformed-request`; each fault has a `field`, a `message` and a `kind`."""
+    """Return the problem 422 `malformed-request`; a fault has a `field`, a `message` and a `kind`."""
     names = ", ".join(dict.fromkeys(fault["field"] for fault in faults))
     return Problem(
         422,
@@ -111,7 +111,7 @@ _DUTCH = {
 
 
 async def http_exception(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: no such path, no such method, too large."""
+    """Handle an error of the framework: unknown path, wrong method, body too large."""
     known = cast("HTTPException", error)
     status = HTTPStatus(known.status_code)
     code = status.phrase.lower().replace(" ", "-")
@@ -121,7 +121,7 @@ async def http_exception(request: Request, error: Exception) -> JSONResponse:
 
 PROBLEM_SCHEMA = {
     "type": "object",
-    "description": "RFC 9457 problem; some codes add members of their own",
+    "description": "A problem (RFC 9457). Some codes have more members.",
     "required": ["type", "title", "status", "code", "detail", "instance"],
     "properties": {
         "type": {"type": "string"},
@@ -143,15 +143,16 @@ _EVERYWHERE = (
 def problem_responses(
     problem_types: ProblemTypes, *errors: type[Exception]
 ) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can answer with these errors, beside those of every route."""
+    """Return the OpenAPI `responses` of a route: these errors, and those that every route can have."""
     return answers([*_EVERYWHERE, *(problem_types[error] for error in errors)])
 
 
 def answers(problem_types: Iterable[ProblemType]) -> dict[int | str, dict[str, Any]]:
-    """Problems as OpenAPI responses, by status; each code is an example."""
+    """Return problem types as OpenAPI responses, by status; every code is an example."""
     by_status: dict[int, dict[str, Any]] = {}
-    for kind in problem_types:
-        by_status.setdefault(kind.status, {})[kind.code] = {"value": _example(kind)}
+    for problem_type in problem_types:
+        examples = by_status.setdefault(problem_type.status, {})
+        examples[problem_type.code] = {"value": _example(problem_type)}
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in examples),
@@ -161,12 +162,12 @@ def answers(problem_types: Iterable[ProblemType]) -> dict[int | str, dict[str, A
     }
 
 
-def _example(kind: ProblemType) -> dict[str, object]:
+def _example(problem_type: ProblemType) -> dict[str, object]:
     return {
-        "type": f"urn:landelijk-lenen:problem:{kind.code}",
-        "title": HTTPStatus(kind.status).phrase,
-        "status": kind.status,
-        "code": kind.code,
-        "detail": kind.detail_nl,
+        "type": f"urn:landelijk-lenen:problem:{problem_type.code}",
+        "title": HTTPStatus(problem_type.status).phrase,
+        "status": problem_type.status,
+        "code": problem_type.code,
+        "detail": problem_type.detail_nl,
         "instance": "urn:uuid:0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11",
     }

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 problems: a code for programs, a sentence for people, never a stack trace."""
+"""Problems (RFC 9457): how errors are shown over HTTP, with a code for programs and a sentence for people."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A refusal that is known at once as a problem, without a domain error behind it.
+    """An error in the form that callers see. Raise it directly when there is no exception class for it.
 
-    `extra` holds members beside RFC 9457's own; nothing personal belongs in it.
+    `extra` holds members in addition to those of RFC 9457. It must not hold personal data.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Problem(Exception):
 
 
 def no_extra(_error: Any) -> Mapping[str, object]:
-    """An error that has nothing to add to its sentence."""
+    """Return no members: the default of `ProblemType.members`."""
     return {}
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """How one exception class is told to the outside world."""
+    """How one exception class is shown to callers. `members` returns the `extra` of an error."""
 
     status: int
     code: str
@@ -55,7 +55,7 @@ class ProblemType:
     retry_after: int | None = None  # seconds
 
     def of(self, error: Exception) -> Problem:
-        """This very error as a problem."""
+        """Return the problem of one error; the docstring of its class is the English sentence."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         english = english_sentence(type(error))
         return Problem(
@@ -67,7 +67,7 @@ ProblemTypes = Mapping[type[Exception], ProblemType]
 
 
 def response(problem: Problem, request: Request) -> JSONResponse:
-    """The problem as an HTTP answer in the language that was asked for."""
+    """Return the HTTP response for a problem, in the language that the request asks for."""
     body: dict[str, object] = {
         "type": f"urn:landelijk-lenen:problem:{problem.code}",
         "title": HTTPStatus(problem.status).phrase,
@@ -81,13 +81,13 @@ def response(problem: Problem, request: Request) -> JSONResponse:
 
 
 def correlation_id(request: Request) -> UUID:
-    """The id under which this request is found in the log (set by `RequestContext`; nil without it)."""
+    """Return the id that all log lines of this request carry. Without `RequestContext` it is the nil UUID."""
     found = request.scope.get("state", {}).get("correlation_id")
     return found if isinstance(found, UUID) else UUID(int=0)
 
 
 def wants_english(request: Request) -> bool:
-    """Whether `Accept-Language` ranks English above Dutch; Dutch is the language of the house."""
+    """Return whether `Accept-Language` ranks English above Dutch. The default is Dutch."""
     ranks = {"nl": 0.0, "en": 0.0}
     for choice in request.headers.get("accept-language", "").split(","):
         tag, _, parameter = choice.strip().partition(";")

@@ -1,4 +1,4 @@
-"""Who is calling: bearer tokens (JWT, RFC 7519) verified with the issuer's keys, and scopes per route."""
+"""Authentication by bearer tokens (JWT, RFC 7519) that the issuer signed, and the scopes of routes (R20)."""
 
 import asyncio
 import json
@@ -24,22 +24,22 @@ ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class KeysUnavailable(Exception):
-    """The keys of the sign-in service cannot be read, so that no token can be checked."""
+    """The keys of the sign-in service cannot be read, so no token can be checked."""
 
 
 class KeySource(Protocol):
-    """Where public keys are found by key id."""
+    """A source of public keys."""
 
     async def find(self, key_id: str | None) -> Key:
-        """The key; raises `LookupError` for an unknown id, `KeysUnavailable` when none was ever read."""
+        """Return the key. Raises LookupError for an unknown id, KeysUnavailable when no key was ever read."""
         ...
 
 
 class JwksKeys:
-    """Keys of one JSON Web Key Set (RFC 7517), read anew for an unknown key id and once in `max_age`.
+    """Keys of one JSON Web Key Set (RFC 7517). Reads them again for an unknown key id and after `max_age`.
 
-    An unknown id is asked for at most once in `min_interval`: tokens with made-up ids must not turn into
-    a load on the sign-in service. Times in seconds.
+    Unknown ids cause at most one read per `min_interval`: tokens with invented ids must not become a load
+    on the sign-in service. Times are in seconds.
     """
 
     def __init__(self, read: ReadKeys, *, min_interval: float = 5.0, max_age: float = 300.0) -> None:
@@ -51,7 +51,7 @@ class JwksKeys:
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> Key:
-        """See `KeySource`. A token without a key id is fine as long as there is only one key."""
+        """See KeySource. Without a key id the key is found if there is only one."""
         if self._age() > self._max_age or self._known(key_id) is None:
             await self._read_again(key_id)
         key = self._known(key_id)
@@ -62,7 +62,7 @@ class JwksKeys:
         raise LookupError("unknown key id")
 
     async def ready(self) -> None:
-        """Raises `KeysUnavailable` when no key is known and none can be read."""
+        """Read the keys unless some are known. Raises KeysUnavailable when none can be read."""
         if not self._keys:
             await self._read_again(None)
         if not self._keys:
@@ -85,8 +85,8 @@ class JwksKeys:
             try:
                 self._keys = _public_keys(await self._read())
             except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError) as error:
-                # The keys in hand go on serving: a sign-in service that is down must not close every counter.
-                log.warning("token_keys_unreadable", error=type(error).__name__)
+                # Known keys remain in use, so that clerks can work while the sign-in service is down.
+                log.warning("token_keys.read_failed", error=type(error).__name__)
 
 
 def _public_keys(key_set: dict[str, Any]) -> dict[str, Key]:
@@ -95,7 +95,7 @@ def _public_keys(key_set: dict[str, Any]) -> dict[str, Key]:
         try:
             key = JWKRegistry.import_key(entry)
         except JoseError:
-            continue  # RFC 7517 section 5: a kind of key that is not understood is passed over
+            continue  # RFC 7517 section 5: ignore keys of an unknown type
         if not isinstance(key, OctKey) and entry.get("use", "sig") == "sig":
             key.ensure_kid()
             keys[str(key.kid)] = key
@@ -103,7 +103,7 @@ def _public_keys(key_set: dict[str, Any]) -> dict[str, Key]:
 
 
 def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksKeys:
-    """The keys at `location` (an https address or a file), or where the issuer's discovery page says."""
+    """Return the keys at `location` (an http(s) address or a file), or where the issuer's discovery says."""
     if location is None:
         return JwksKeys(lambda: _discovered(issuer, http))
     if location.startswith(("http://", "https://")):
@@ -114,14 +114,14 @@ def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksK
 async def _discovered(issuer: str, http: httpx.AsyncClient) -> dict[str, Any]:
     page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
     if page["issuer"] != issuer:
-        raise ValueError("the discovery page is another issuer's")
+        raise ValueError("the discovery page belongs to another issuer")
     return await _fetched(page["jwks_uri"], http)
 
 
 async def _fetched(url: str, http: httpx.AsyncClient) -> dict[str, Any]:
-    answer = await http.get(url, timeout=5.0)
-    answer.raise_for_status()
-    return _mapping(answer.json())
+    response = await http.get(url, timeout=5.0)
+    response.raise_for_status()
+    return _mapping(response.json())
 
 
 async def _from_file(path: Path) -> dict[str, Any]:
@@ -134,8 +134,8 @@ def _mapping(value: object) -> dict[str, Any]:
     return value
 
 
-# Signatures by private keys only. Never `none`, and never HS*: with HS256 allowed, anybody could sign a
-# token with the issuer's *public* key as the shared secret.
+# Only signatures by private keys. Never `none`, and never HS256, HS384 or HS512: an attacker could then
+# sign a token with the issuer's *public* key as the shared secret.
 ALGORITHMS = (
     "RS256",
     "RS384",
@@ -154,7 +154,7 @@ _MAX_TOKEN_CHARACTERS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling: `subject` is the one whom events name, `organisation` where a clerk works."""
+    """The caller. Events store `subject` as `caused_by`; `organisation` is where a clerk works."""
 
     subject: str
     scopes: frozenset[str]
@@ -168,7 +168,7 @@ class InvalidToken(Exception):
 class TokenVerifier:
     """Checks signature, algorithm, issuer and expiry of a bearer token.
 
-    `clock` gives seconds since the epoch; `keys` are read anew for a key id not seen before.
+    `clock` returns seconds since the epoch.
     """
 
     def __init__(self, issuer: str, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
@@ -182,7 +182,7 @@ class TokenVerifier:
         )
 
     async def verify(self, token: str) -> Principal:
-        """The caller named by the token; raises `InvalidToken`, or `KeysUnavailable` without any key yet."""
+        """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key."""
         try:
             key = await self._keys.find(self._key_id(token))
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
@@ -214,7 +214,7 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token 
 
 @dataclass(frozen=True)
 class RequiredScope:
-    """A FastAPI dependency giving the calling `Principal`: 401 without a valid token, 403 without `scope`."""
+    """A FastAPI dependency that returns the caller. Raises 401 without a valid token, 403 without `scope`."""
 
     scope: str
 
@@ -238,7 +238,7 @@ class RequiredScope:
 
 
 def requires(scope: str) -> RequiredScope:
-    """The dependency for a route or router: `Depends(requires("counter"))`."""
+    """Return the dependency for a route or router: `Depends(requires("counter"))`."""
     return RequiredScope(scope)
 
 

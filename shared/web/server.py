@@ -1,4 +1,4 @@
-"""Serving an app over HTTP until told to stop."""
+"""Serves an app over HTTP until a stop signal."""
 
 import asyncio
 import socket
@@ -12,16 +12,17 @@ from starlette.types import ASGIApp
 log = structlog.get_logger(__name__)
 
 LAST_REQUESTS_SECONDS = 6
+"""Time for open requests to end after a stop signal."""
 IDLE_SECONDS = 75
-"""Longer than clients keep an idle connection: whoever closes first loses what the other just sent."""
+"""Longer than clients keep an idle connection: if the server closed first, a new request could be lost."""
 BACKLOG = 2048
 
 
 async def serve(app: ASGIApp, host: str, port: int, stopping: asyncio.Event) -> None:
-    """Serve until `stopping` is set; requests in hand get some seconds to end. Raises `OSError` when taken.
+    """Serve until `stopping` is set; open requests then have LAST_REQUESTS_SECONDS to end.
 
-    Proxy headers are not believed: whoever connects could write them. There is no access log, since
-    addresses hold card numbers; `RequestContext` logs each request by its route.
+    Raises OSError when the port is in use. Proxy headers are ignored: any client could write them. There is
+    no access log, because addresses hold card numbers; `RequestContext` logs requests by their route.
     """
     config = uvicorn.Config(
         app,
@@ -39,7 +40,7 @@ async def serve(app: ASGIApp, host: str, port: int, stopping: asyncio.Event) -> 
     server = _Server(config)
     with _listening(host, port) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}"
-        log.info("listening", address=address)
+        log.info("server.listening", address=address)
         watching = asyncio.create_task(_stop(server, stopping))
         try:
             await server.serve(sockets=[listener])
@@ -48,7 +49,7 @@ async def serve(app: ASGIApp, host: str, port: int, stopping: asyncio.Event) -> 
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to `stop_signals`: uvicorn would raise them again afterwards and die of them."""
+    """Leaves signals to `stop_signals`: uvicorn would raise them again at the end and kill the process."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

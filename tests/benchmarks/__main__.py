@@ -1,4 +1,4 @@
-"""Benchmarks, each beside its baseline in one run: `python -m tests.benchmarks [NAME ...]`."""
+"""Run benchmarks. Each one also measures a baseline in the same run and shows the ratio of both."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def main() -> None:
-    """Run the benchmarks that were asked for, all of them by default."""
+    """Run the benchmarks that are named, or all of them. Print a table and write the results as JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; default: all"
+    )
     names = parser.parse_args().names or list(BENCHMARKS)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+        parser.error(f"there is no benchmark {unknown[0]!r}; choose from: {', '.join(BENCHMARKS)}")
     console = Console()
     results = [result for name in names for result in run(BENCHMARKS[name], name, console)]
     console.print(table_of(results))
     write_json(results, RESULTS)
     console.print(
-        f"Written to {RESULTS}. Medians of several rounds, contestants taking turns; durable writes."
+        f"Results are in {RESULTS}. Medians of several rounds; contestants took turns; writes were durable."
     )
 
 
 def run(benchmark: Benchmark, name: str, console: Console) -> Sequence[Result]:
-    """Run one benchmark on a PostgreSQL server of its own, durable as in production."""
+    """Run one benchmark on its own PostgreSQL server, durable as in production."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, console.status(f"measuring {name} …"):
         server = Postgres(Path(folder))
         server.start()

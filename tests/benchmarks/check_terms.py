@@ -1,8 +1,8 @@
-"""Guests that the nightly term check deals with in a second, beside others who only ask (R12, A9).
+"""Guests per second of the nightly check, beside programs that only ask the home libraries (R12, ADR 0011).
 
-Ours reads the guests, opens their card numbers, asks, decides and remembers; the others ask and read the
-answer. All ask the same simulated home libraries, in a process of their own, over as many connections: once
-libraries that take five milliseconds to answer, once libraries that answer at once.
+The nightly check reads the guests, decrypts their card numbers, asks, decides and stores the result. The
+other programs ask and read the reply. All ask the same simulated home libraries, which run in their own
+process, over the same number of connections: once with a reply after 5 ms, once with a reply at once.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ FIRST_NIGHT = date(2060, 1, 1)
 METADATA = Metadata("benchmark", uuid4())
 OF_BARE_LOOP = 0.6
 TIMES_BLOCKING = 8.0
-PROBLEM_TYPES = {"brisk": "answered in 5 ms", "answers": "answered at once"}
-"""Targets are about the first: home libraries are a network away. The second shows what we cost ourselves."""
+LIBRARY_KINDS = {"brisk": "answered in 5 ms", "answers": "answered at once"}
+"""Targets are for the first kind, which has a network's delay. The second shows the cost of our own code."""
 
 
 async def measure(server: Postgres) -> Sequence[Result]:
-    """Run the contestants in turn, three rounds each, against either kind of library."""
+    """Run the contestants in turns, three rounds for each kind of library."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     url = server.create_database("check_terms", "tests")
     await migrate(url, SCHEMA)
@@ -63,11 +63,11 @@ async def measure(server: Postgres) -> Sequence[Result]:
     await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
     results: list[Result] = []
     nightly = NightlyCheck(FIRST_NIGHT)
-    for kind, name in PROBLEM_TYPES.items():
+    for kind, name in LIBRARY_KINDS.items():
         async with AsyncExitStack() as opened:
             ports = await opened.enter_async_context(simulated([kind] * LIBRARIES))
             ours = await _ours(url, ports, opened)
-            await ours.run(nightly)  # whoever changes does so now: then come nights as most nights are
+            await ours.run(nightly)  # the first check changes guests, the others are like most nights
             await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
             rates: dict[str, list[float]] = {"ours": [], "bare": [], "blocking": []}
             for _ in range(ROUNDS):
@@ -77,7 +77,7 @@ async def measure(server: Postgres) -> Sequence[Result]:
                 blocking = asyncio.to_thread(ask_blocking, ports, _cards(BLOCKING_GUESTS))
                 rates["blocking"].append(await blocking)
         nightly = NightlyCheck(nightly.day + timedelta(days=1))
-        medians = {who: median(each) for who, each in rates.items()}
+        medians = {contestant: median(values) for contestant, values in rates.items()}
         results += _results(name, medians, with_targets=kind == "brisk")
     return results
 
@@ -86,8 +86,8 @@ def _results(name: str, rates: dict[str, float], *, with_targets: bool) -> list[
     targets = (OF_BARE_LOOP, TIMES_BLOCKING) if with_targets else (None, None)
     baselines = (("bare", "bare asyncio SIP2"), ("blocking", "Sip2, blocking"))
     return [
-        Result(f"term checks, {name}", "guests/s", rates["ours"], rates[who], told, "higher", target)
-        for (who, told), target in zip(baselines, targets, strict=True)
+        Result(f"term checks, {name}", "guests/s", rates["ours"], rates[contestant], label, "higher", target)
+        for (contestant, label), target in zip(baselines, targets, strict=True)
     ]
 
 
@@ -96,21 +96,21 @@ def _cards(guests: int) -> list[list[str]]:
 
 
 class _Ours:
-    """The nightly run, over real connections to everything."""
+    """The nightly check, over real connections to the database and the home libraries."""
 
     def __init__(self, nightly_checks: PostgresNightlyChecks, deps: Dependencies, clock: SetClock) -> None:
-        self._nights, self._registration, self._clock = nightly_checks, deps, clock
+        self._nightly_checks, self._deps, self._clock = nightly_checks, deps, clock
 
     async def run(self, nightly: NightlyCheck) -> float:
-        """One night; guests/s."""
+        """Run one nightly check. Return guests/s."""
         self._clock.moment = datetime.combine(nightly.day, time(2, 30), UTC)
-        due = sum((await self._nights.due(nightly)).values())
+        due = sum((await self._nightly_checks.due(nightly)).values())
         began = perf_counter()
-        await check_all_terms(nightly, METADATA, self._nights, self._registration)
+        await check_all_terms(nightly, METADATA, self._nightly_checks, self._deps)
         seconds = perf_counter() - began
-        report = await self._nights.last()
+        report = await self._nightly_checks.last()
         if report is None or not report.is_complete or _asked(report) != due:
-            raise AssertionError("not everybody was asked about")
+            raise AssertionError("the nightly check did not ask about all guests that were due")
         return due / seconds
 
 

@@ -1,4 +1,4 @@
-"""Who saves guests: our log, the `eventsourcing` library's application, a bare INSERT, a COPY."""
+"""Four ways to save guests: our log, the `eventsourcing` library's application, a bare INSERT, a COPY."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROW = "($%s, $%s, $%s, $%s, $%s, $%s, now(), $%s, $%s, NULL)"
 
 
 async def share_out(items: Sequence[T], writers: int, write: Callable[[T], Awaitable[Any]]) -> float:
-    """Let so many writers write all items, each its next when it is done with one; answer the seconds."""
+    """Write all items with this number of concurrent writers. Return the seconds."""
     waiting = iter(items)
 
     async def writer() -> None:
@@ -40,7 +40,7 @@ async def share_out(items: Sequence[T], writers: int, write: Callable[[T], Await
             await write(item)
 
     gc.collect()
-    gc.freeze()  # what was prepared is not what a service would have in memory
+    gc.freeze()  # a service would not have the prepared items in memory
     started = time.perf_counter()
     await asyncio.gather(*(writer() for _ in range(writers)))
     return time.perf_counter() - started
@@ -48,14 +48,14 @@ async def share_out(items: Sequence[T], writers: int, write: Callable[[T], Await
 
 @asynccontextmanager
 async def our_log(url: str) -> AsyncIterator[tuple[AggregateStore, asyncpg.Pool]]:
-    """Our event log, as the services open it."""
+    """Open our event log as the services do."""
     await migrate(url, SCHEMA)
     async with await open_pool(url, min_size=3, max_size=10) as pool, PostgresEventLog(pool) as log:
         yield AggregateStore(log, make_mapper()), pool
 
 
 class LibraryApplication(Application[UUID]):
-    """The library's own application over PostgreSQL, without encryption or compression of its own."""
+    """The library's own application over PostgreSQL, without the library's encryption and compression."""
 
     name = "stored"
 
@@ -65,7 +65,7 @@ class LibraryApplication(Application[UUID]):
         transcoder.register(BytesAsBase64())
 
     def save_all(self, guests: Sequence[Guest], threads: int) -> float:
-        """Save guests in so many threads; answer the seconds."""
+        """Save guests in this number of threads. Return the seconds."""
         gc.collect()
         gc.freeze()
         with ThreadPoolExecutor(threads) as executor:
@@ -76,13 +76,13 @@ class LibraryApplication(Application[UUID]):
             return time.perf_counter() - started
 
     def repository_warm(self, _thread: int) -> None:
-        """Have a connection open before the clock starts."""
+        """Open a connection before the clock starts."""
         self.recorder.max_notification_id()
 
 
 @contextmanager
 def library(url: str, threads: int) -> Iterator[LibraryApplication]:
-    """The library's application, with a connection for every thread."""
+    """Open the library's application with a connection for every thread."""
     address = urlsplit(url)
     with LibraryApplication(
         {
@@ -99,7 +99,7 @@ def library(url: str, threads: int) -> Iterator[LibraryApplication]:
 
 
 class BareTable:
-    """Our table without our function: what PostgreSQL does by itself."""
+    """Our table without our function `append_events`: the speed of PostgreSQL alone."""
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
@@ -107,7 +107,7 @@ class BareTable:
         self._position = 0
 
     def rows(self, guests: Iterable[Guest]) -> list[tuple[Any, ...]]:
-        """Map guests to rows of the table."""
+        """Map the events of guests to rows of the table."""
         rows = []
         for event in (event for guest in guests for event in guest.collect_events()):
             stored = self._mapper.to_stored_event(event)
@@ -140,7 +140,7 @@ class BareTable:
 
 @asynccontextmanager
 async def bare_table(url: str) -> AsyncIterator[BareTable]:
-    """An empty log to write into by hand."""
+    """Open an empty log, to write into with plain SQL."""
     await migrate(url, SCHEMA)
     connection = await asyncpg.connect(url)
     try:

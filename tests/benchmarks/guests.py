@@ -1,4 +1,4 @@
-"""Guests as the counter registers them: real aggregates, with personal data really sealed."""
+"""Guests as the counter registers them: real aggregates with encrypted personal data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DETAILS = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, 9301 JK Roden",
 
 
 def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
-    """Register somebody new, details sealed under the key: two events, or one at a library without strips."""
+    """Register a guest, with details encrypted under `key`. It has two events, or one without strips."""
     admission = Admission(
         organisation="1001",
         branch="9453",
@@ -44,6 +44,6 @@ def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
 
 
 def prepare(count: int, *, strips: bool) -> list[Guest]:
-    """Make guests that wait to be saved."""
+    """Return this number of new guests that are not saved yet."""
     keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.create(uuid4()) for _ in range(count)]
     return [registered(key, f"0991{number:06}", strips=strips) for number, (key, _) in enumerate(keys)]

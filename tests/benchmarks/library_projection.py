@@ -1,4 +1,4 @@
-"""The view `terms_due` as one writes it with the `eventsourcing` library: a transaction for each event."""
+"""The view `terms_due`, written with the `eventsourcing` library: one transaction for each event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection, ProjectionRunner
 from psycopg.sql import SQL, Identifier
 
-from registration.domain import events as happening
+from registration.domain import events
 from shared.kernel.library_card import Isil
 from tests.benchmarks.contestants import LibraryApplication
 
@@ -33,7 +33,7 @@ UPDATE {0} SET status = 'valid', begins_on = %s, ends_on = %s, provisional = tru
 
 
 class TermsDueTable(PostgresTrackingRecorder):
-    """The table, and where the projection stands."""
+    """The table and the position of the projection."""
 
     def __init__(self, datastore: Any, **more: Any) -> None:
         super().__init__(datastore, **more)
@@ -41,7 +41,7 @@ class TermsDueTable(PostgresTrackingRecorder):
         self.sql_create_statements.append(SQL(TABLE).format(self._name))
 
     def write(self, tracking: Tracking, statement: str | None, values: tuple[Any, ...]) -> None:
-        """Change a row and move on, in one transaction."""
+        """Change a row and move the position, in one transaction."""
         with self.datastore.transaction(commit=True) as cursor:
             self._insert_tracking(cursor, tracking)
             if statement is not None:
@@ -49,20 +49,20 @@ class TermsDueTable(PostgresTrackingRecorder):
 
 
 class TermsDue(Projection[TermsDueTable]):
-    """The same rules as the view's own fold; expired and deregistered guests stay, with that status."""
+    """The rules of the view's own fold, but expired and deregistered guests stay, with that status."""
 
     name = "termsdue"
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
-        """Write what one event changes."""
+        """Write the change of one event."""
         self.view.write(tracking, *_change(domain_event))
 
 
 STATUSES: dict[type, str] = {
-    happening.SubscriptionExpired: "expired",
-    happening.GuestDeregistered: "deregistered",
-    happening.GuestSuspended: "suspended",
-    happening.GuestReinstated: "valid",
+    events.SubscriptionExpired: "expired",
+    events.GuestDeregistered: "deregistered",
+    events.GuestSuspended: "suspended",
+    events.GuestReinstated: "valid",
 }
 
 
@@ -71,19 +71,19 @@ def _change(event: Any) -> tuple[str | None, tuple[Any, ...]]:
     if status := STATUSES.get(type(event)):
         return STATUS, (status, guest)
     match event:
-        case happening.GuestRegistered():
+        case events.GuestRegistered():
             isil = Isil(event.home_isil).base
             return REGISTER, (guest, event.organisation, isil, event.term_begin, event.term_end)
-        case happening.GuestReregistered():
+        case events.GuestReregistered():
             return RENEW, (event.term_begin, event.term_end, guest)
-        case happening.TermConfirmed():
+        case events.TermConfirmed():
             return CONFIRM, (event.end, guest)
         case _:
             return None, ()
 
 
 class LibraryRunner:
-    """The library's runner on our log, into a table of its own."""
+    """Runs the library's projection of our log into its own table."""
 
     def __init__(self, url: str, table: str) -> None:
         address = urlsplit(url)

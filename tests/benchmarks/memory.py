@@ -1,4 +1,4 @@
-"""How much memory a rebuild takes: the largest of its processes at its peak, in a process of its own."""
+"""Measures the memory of a rebuild, which runs in its own process: the peak of its largest process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.benchmarks.guests import MASTER_KEYS
 
 
 async def peak_of_rebuild(url: str, view: str) -> float:
-    """MiB of resident memory."""
+    """Rebuild a view in a new process. Return its peak of resident memory in MiB."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.benchmarks.memory", url, view), stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise RuntimeError("the rebuild whose memory was to be measured failed")
+        raise RuntimeError("the rebuild failed, so its memory cannot be measured")
     return float(output)
 
 
@@ -29,5 +29,7 @@ async def _rebuild(url: str, name: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_rebuild(sys.argv[1], sys.argv[2]))
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peaks = [
+        resource.getrusage(scope).ru_maxrss for scope in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    ]
     sys.stdout.write(f"{max(peaks) / 1024}\n")

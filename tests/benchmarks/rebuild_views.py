@@ -1,7 +1,7 @@
-"""Rebuilding a view, beside the library's `ProjectionRunner` on the same log and the same view (A7).
+"""Rebuilds a view, beside the library's `ProjectionRunner` with the same log and the same view (ADR 0009).
 
-The runner goes event by event; it is given the beginning of the log, and must come to the same rows there.
-The memory of a rebuild is measured on a short and on a long log.
+The runner processes one event at a time. It reads only the beginning of the log, and must produce the same
+rows for it. The memory of a rebuild is measured with a short and with a long log.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_MEMORY = 1.3
 
 
 async def measure(server: Postgres) -> Sequence[Result]:
-    """Measure ours and theirs in turns, each view once, and memory at the end."""
+    """Measure both contestants in turns, then every other view once, then the memory."""
     url = server.create_database("views", "bench")
     await migrate(url, SCHEMA)
     await fill_log(url, GUESTS_OF_SHORT_LOG, MASTER_KEYS)
@@ -64,7 +64,7 @@ async def measure(server: Postgres) -> Sequence[Result]:
 
 
 def _nothing(_more: int) -> None:
-    """Nobody watches."""
+    """Ignore the progress."""
 
 
 def _turn_of_library(url: str, turn: int) -> float:
@@ -84,7 +84,7 @@ WHERE status IN ('valid', 'suspended')
 
 
 async def _check_that_rows_are_the_same(url: str, source: Source) -> None:
-    """Two ways to one view: what differs would be measured for nothing."""
+    """Raise AssertionError unless both contestants made the same rows: else the comparison has no value."""
     connection = await asyncpg.connect(url)
     try:
         (table,) = VIEW.tables

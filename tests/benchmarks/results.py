@@ -1,4 +1,4 @@
-"""What a benchmark found: ours beside a baseline that was measured in the same run."""
+"""The results of a benchmark: our figure beside a baseline of the same run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Result:
-    """Two medians in the same unit. `target` is about the ratio ours : baseline; None where there is none."""
+    """Two medians in the same unit. `target`: the wanted ratio of ours to the baseline, or None."""
 
     name: str
     unit: str
@@ -25,7 +25,7 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """How many times the baseline."""
+        """Our figure divided by the baseline."""
         return self.ours / self.baseline
 
     @property
@@ -36,12 +36,12 @@ class Result:
         return self.ratio >= self.target if self.better == "higher" else self.ratio <= self.target
 
     def as_json(self) -> dict[str, Any]:
-        """Give it as the contract has it."""
+        """Return the result as an object of `.bench/results.json` (docs/contract.md)."""
         return {**asdict(self), "ratio": self.ratio}
 
 
 def table_of(results: Sequence[Result]) -> Table:
-    """Lay the results out as a table of ratios."""
+    """Return the results as a table of ratios."""
     table = Table(title="Benchmarks", title_justify="left")
     for heading in ("what", "unit", "ours", "baseline", "", "ratio", "target"):
         table.add_column(heading, justify="left" if heading in {"what", "unit", ""} else "right")
@@ -60,7 +60,7 @@ def table_of(results: Sequence[Result]) -> Table:
 
 
 def write_json(results: Sequence[Result], path: Path) -> None:
-    """Write the results where scripts look for them."""
+    """Write the results as a JSON list."""
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps([result.as_json() for result in results], indent=2) + "\n")
 

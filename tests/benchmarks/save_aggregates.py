@@ -1,9 +1,8 @@
-"""Saving prepared aggregates, mapping included (A2).
+"""Saves prepared aggregates; the time of mapping events is included for every contestant (ADR 0001).
 
-Ours at 1, 16, 64 and 256 writers, beside the library's PostgreSQL application at its best number of threads,
-beside COPY, and, for one writer, beside a bare INSERT; mapping is in all of them. All write to the same
-server in turns. A save of two events costs the library little more than one of one, since it is the commit
-that it waits for; so what a save costs shows in saves of one event.
+Our log has 1, 16, 64 and 256 writers. The baselines are the library's PostgreSQL application with its best
+number of threads, COPY, and a bare INSERT for one writer. All write to the same server in turns. The library
+waits for the commit, so a second event in a save costs it little. So targets are for saves of one event.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ TARGET_OF_ONE = 1.3
 
 @dataclass
 class Rates:
-    """Events per second of each contestant, one figure per round; and seconds of single saves."""
+    """Events per second of every contestant, one figure per round, and the seconds of single saves."""
 
     strips: bool
     ours: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -46,18 +45,18 @@ class Rates:
 
     @property
     def events(self) -> int:
-        """In each save."""
+        """The number of events in a save."""
         return EVENTS_PER_GUEST if self.strips else 1
 
     def best_of_library(self) -> tuple[int, float]:
-        """Give the number of threads at which the library is fastest, and its rate there."""
+        """Return the number of threads with which the library is fastest, and that rate in events/s."""
         return max(
             ((threads, median(rates)) for threads, rates in self.library.items()), key=lambda it: it[1]
         )
 
 
 async def measure(server: Postgres) -> Sequence[Result]:
-    """Measure saves of one event, for which the targets are, and of two."""
+    """Measure saves of one event, which have targets, and saves of two."""
     return [*await _measure(server, strips=False), *await _measure(server, strips=True)]
 
 
@@ -77,11 +76,11 @@ async def _measure(server: Postgres, *, strips: bool) -> Sequence[Result]:
 
 
 async def check_that_all_are_there(pool: asyncpg.Pool, acknowledged: int) -> None:
-    """Every acknowledged event is there, at positions without gaps."""
+    """Raise AssertionError unless every acknowledged event is stored, at positions without gaps."""
     count = await pool.fetchval("SELECT count(*) FROM stored_events")
     maximum = await pool.fetchval("SELECT max(notification_id) FROM stored_events")
     if not count == maximum == acknowledged:
-        raise AssertionError(f"acknowledged {acknowledged}, but there are {count}, up to position {maximum}")
+        raise AssertionError(f"{acknowledged} events acknowledged, {count} stored, last position {maximum}")
 
 
 async def _our_turn(server: Postgres, store: AggregateStore, rates: Rates) -> None:
@@ -109,7 +108,7 @@ async def _turn_of_copy(server: Postgres, bare: BareTable, rates: Rates) -> None
 
 
 async def _one_by_one(server: Postgres, store: AggregateStore, bare: BareTable, rates: Rates) -> None:
-    """One of ours, one bare INSERT, and so on, so that both meet the same moments of the machine."""
+    """Alternate a save of our log and a bare INSERT, so that other load on the machine slows both alike."""
     guests, others = (prepare(GUESTS_ONE_BY_ONE, strips=rates.strips) for _ in range(2))
     await _settle(server)
     for guest, other in zip(guests, others, strict=True):
@@ -123,7 +122,7 @@ async def _one_by_one(server: Postgres, store: AggregateStore, bare: BareTable, 
 
 
 async def _settle(server: Postgres) -> None:
-    """Nobody pays for what another wrote before."""
+    """Make a checkpoint, so that a contestant does not wait for the writes of the one before it."""
     await asyncio.to_thread(server.sql, "CHECKPOINT")
 
 
@@ -142,6 +141,6 @@ def _results(rates: Rates) -> Sequence[Result]:
         target = None if rates.strips else TARGETS.get(writers)
         results.append(Result(name, "events/s", rate, best, library_name, "higher", target))
         results.append(Result(name, "events/s", rate, copy, "COPY", "higher"))
-    save, insert = (median(each) * 1000 for each in (rates.save_seconds, rates.insert_seconds))
+    save, insert = (median(seconds) * 1000 for seconds in (rates.save_seconds, rates.insert_seconds))
     target = None if rates.strips else TARGET_OF_ONE
     return [*results, Result(f"{what}, 1 writer", "ms", save, insert, "bare INSERT", "lower", target)]

@@ -1,4 +1,4 @@
-"""Others who ask the same home libraries the same questions: a bare asyncio loop, and the package `Sip2`."""
+"""Baselines that ask the same home libraries the same: a bare asyncio loop, and the package `Sip2`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HOST = "127.0.0.1"
 
 
 async def ask_barely(ports: Sequence[int], connections: int, cards: Sequence[Sequence[str]]) -> float:
-    """Ask as an asyncio program does that knows nothing but SIP2: streams, checksums, fields; questions/s.
+    """Ask with asyncio streams, checksums and fields, and nothing else. Return requests/s.
 
-    `cards`: those of each library. No database, no time-outs, no second thoughts about an answer.
+    `cards`: the cards of each library. It has no database and no time-outs, and does not interpret a reply.
     """
-    waiting = [iter(each) for each in cards]
+    waiting = [iter(numbers) for numbers in cards]
     lines = [
         (await asyncio.open_connection(HOST, port), waiting[library])
         for library, port in enumerate(ports)
@@ -45,14 +45,14 @@ async def _ask_in_turn(
         writer.write(request + b"%04X\r" % (-sum(request) & 0xFFFF))
         answer = await reader.readuntil(b"\r")
         if int(answer[-5:-1], 16) != -sum(answer[:-5]) & 0xFFFF:
-            raise ValueError("damaged")
+            raise ValueError("a reply with a wrong checksum")
         fields = {part[:2]: part[2:] for part in answer.decode("cp850")[61:].split("|")}
         if fields["AA"] != card or not fields["BL"]:
-            raise ValueError("another's answer")
+            raise ValueError("the reply to another request")
 
 
 def ask_blocking(ports: Sequence[int], cards: Sequence[Sequence[str]]) -> float:
-    """Ask with the package `Sip2`, one library after the other in one thread; questions/s."""
+    """Ask with the package `Sip2`, one library after the other in one thread. Return requests/s."""
     with tempfile.TemporaryDirectory() as folder:
         lines = [_connected(port, folder) for port in ports]
         began = perf_counter()
@@ -62,7 +62,7 @@ def ask_blocking(ports: Sequence[int], cards: Sequence[Sequence[str]]) -> float:
                 answer = line.get_response(line.sip_patron_information_request("none"))
                 fields = line.sip_patron_information_response(answer)["variable"]
                 if fields["AA"] != [card]:
-                    raise ValueError("another's answer")
+                    raise ValueError("the reply to another request")
         seconds = perf_counter() - began
         for line in lines:
             line.disconnect()

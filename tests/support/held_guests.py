@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from shared.messaging.envelope import Message
-from shared.messaging.parked import ParkedGuests, State
+from shared.messaging.parked import ParkedSubjects, State
 
 REASON = "ValueError: what an older release could not do"
 # Registration passes over what it does not know, and cannot handle an answer to a question never asked.
@@ -38,5 +38,5 @@ async def hold(
     """
     guest_id = guest_id or uuid4()
     line = [from_identity(guest_id, 1, kind), from_identity(guest_id, 2, HARMLESS)]
-    await ParkedGuests(pool).hold(state, REASON, line, line[0].id)
+    await ParkedSubjects(pool).park(state, REASON, line, line[0].id)
     return guest_id

@@ -243,7 +243,7 @@ class House:
     async def published(self, guest_id: UUID) -> list[tuple[str, dict[str, Any]]]:
         """What identity tells registration of a guest: types and data, in order."""
         feed = LogFeed(self.log, published_messages(self.store))
-        return [(each.type, each.data) for each in await feed.of_guest(guest_id, after_version=0)]
+        return [(each.type, each.data) for each in await feed.of_subject(guest_id, after_version=0)]
 
     async def topics(self) -> list[str]:
         """Every event that was written, in order."""

@@ -51,7 +51,7 @@ class FeedOfCounter:
         page = sorted((each for each in every if each.position > position), key=lambda each: each.position)
         return FeedPage(page[:limit], page[:limit][-1].position if page else position)
 
-    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
+    async def of_subject(self, guest_id: UUID, *, after_version: int) -> list[Message]:
         """One guest's messages."""
         self._ask()
         return self._registration.messages[guest_id][after_version:]

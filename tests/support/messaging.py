@@ -66,17 +66,17 @@ class Sender:
             for number, what in enumerate(types, start=1)
         ]
         await self.log.append(events)
-        return await LogFeed(self.log, to_message).of_guest(guest, after_version=before)
+        return await LogFeed(self.log, to_message).of_subject(guest, after_version=before)
 
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
         """The feed, unless it is unplugged."""
         self._ask()
         return await LogFeed(self.log, to_message).after(position, limit=limit, wait=wait)
 
-    async def of_guest(self, guest_id: UUID, *, after_version: int) -> list[Message]:
+    async def of_subject(self, guest_id: UUID, *, after_version: int) -> list[Message]:
         """The feed of one guest, unless it is unplugged."""
         self._ask()
-        return await LogFeed(self.log, to_message).of_guest(guest_id, after_version=after_version)
+        return await LogFeed(self.log, to_message).of_subject(guest_id, after_version=after_version)
 
     def _ask(self) -> None:
         self.asked += 1

@@ -110,7 +110,7 @@ class Desk:
         """Register a card at the first branch of an organisation."""
         branch = next(iter(self.deps.organisations[organisation].branches))
         command = registering(card, account, branch=branch)
-        return (await register_guest(command, self.context(organisation), self.deps)).guest_id
+        return (await register_guest(command, self.context(organisation), self.deps)).resource_id
 
     async def show(self, guest_id: UUID, organisation: str = "1001") -> GuestView:
         return await show_guest(guest_id, organisation, self.deps)

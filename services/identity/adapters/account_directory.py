@@ -1,4 +1,4 @@
-"""The identity provider's directory of accounts, over HTTP."""
+"""The account directory of the identity provider, over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _FoundJson(BaseModel):
 
 
 class HttpAccountDirectory:
-    """`GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`."""
+    """An account directory with `GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`."""
 
     def __init__(self, base_url: str, http: httpx.AsyncClient) -> None:
         self._base_url = base_url.rstrip("/")
@@ -43,7 +43,7 @@ class HttpAccountDirectory:
             return None
         found = _details(_read(_AccountJson, response))
         if found.account_id != account_id:
-            raise DirectoryUnavailable("it answered with another account")
+            raise DirectoryUnavailable("the reply is about another account")
         return found
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
@@ -60,7 +60,7 @@ class HttpAccountDirectory:
 
 
 class NoAccountDirectory:
-    """An installation that imports its accounts and has no directory behind them."""
+    """No account directory: identity has only accounts that were imported or opened here."""
 
     async def by_id(self, account_id: str) -> AccountDetails | None:  # noqa: ARG002
         """See `AccountDirectory.by_id`."""
@@ -73,17 +73,21 @@ class NoAccountDirectory:
 
 def _read(kind: type[Json], response: httpx.Response) -> Json:
     if response.status_code != 200:
-        raise DirectoryUnavailable(f"it answered {response.status_code}")
+        raise DirectoryUnavailable(f"the reply has status {response.status_code}")
     try:
         return kind.model_validate(orjson.loads(response.content))
     except (ValidationError, orjson.JSONDecodeError) as error:
-        raise DirectoryUnavailable("the answer cannot be read") from error
+        raise DirectoryUnavailable("the reply cannot be read") from error
 
 
 def _details(found: _AccountJson) -> AccountDetails:
-    """A card that cannot be one would give a reference that finds nobody: that is no answer to decide on."""
+    """Check the ISIL and the card number of an account.
+
+    A malformed card would result in a person reference that matches no guest, so a login could make a wrong
+    new actor. Raises DirectoryUnavailable.
+    """
     try:
         isil, card_number = str(Isil.parse(found.home_isil)), canonical_card_number(found.home_card_number)
     except (MalformedIsil, MalformedCardNumber) as error:
-        raise DirectoryUnavailable("the account's home card cannot be one") from error
+        raise DirectoryUnavailable("the home card of the account is malformed") from error
     return AccountDetails(found.account_id, found.username, found.email, isil, card_number)

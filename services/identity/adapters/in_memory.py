@@ -1,4 +1,4 @@
-"""Registration, the account directory and the index of usernames, without network or database."""
+"""Registration, the account directory and the index of usernames in memory, for tests."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from shared.kernel.library_card import isil_base
 from shared.messaging.envelope import Message
 
 UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}
-"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
+"""The unique keys of the schema, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
 
 SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id"}
-"""Whose rows die with an erased account (R19, I9)."""
+"""The tables whose rows an erasure deletes, with the column of the subject (R19, I9)."""
 
 
 @dataclass
 class InMemoryRegistration:
-    """What registration has committed. `unplugged`: it cannot be asked. `asked` counts the questions."""
+    """The committed state of registration. `unplugged`: it cannot be asked. `asked` counts the questions."""
 
     messages: dict[UUID, list[Message]] = field(default_factory=dict)
     by_account: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class InMemoryRegistration:
 
 @dataclass
 class InMemoryAccountDirectory:
-    """The accounts in a list. `unplugged`: it cannot be asked."""
+    """A list of accounts. `unplugged`: it cannot be asked. `asked` counts the questions."""
 
     accounts: list[AccountDetails] = field(default_factory=list)
     unplugged: bool = False
@@ -84,14 +84,16 @@ class InMemoryAccountDirectory:
     async def by_id(self, account_id: str) -> AccountDetails | None:
         """See `AccountDirectory.by_id`."""
         self._ask()
-        return next((each for each in self.accounts if each.account_id == account_id), None)
+        return next((account for account in self.accounts if account.account_id == account_id), None)
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
         """See `AccountDirectory.by_username`."""
         self._ask()
         wanted = (username.casefold(), isil_base(home_isil))
         found = (
-            each for each in self.accounts if (each.username.casefold(), isil_base(each.home_isil)) == wanted
+            account
+            for account in self.accounts
+            if (account.username.casefold(), isil_base(account.home_isil)) == wanted
         )
         return next(found, None)
 
@@ -102,7 +104,7 @@ class InMemoryAccountDirectory:
 
 
 class InMemoryUsernames:
-    """The side rows of an in-memory log; make that log with `UNIQUE_KEYS`."""
+    """The index of usernames in the side rows of an in-memory log. Make that log with `UNIQUE_KEYS`."""
 
     def __init__(self, log: InMemoryEventLog) -> None:
         self._rows = log.rows("usernames")

@@ -1,4 +1,4 @@
-"""What identity tells other services: every event of a guest's link, and nothing of accounts and actors."""
+"""Identity's messages: one for every event of a guest's link, none for accounts and actors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Data = Callable[[Any], dict[str, Any]]
 
 
 def _nothing(_event: DomainEventProtocol[Any]) -> dict[str, Any]:
-    """Nothing to share, but published: versions have no gaps."""
+    """Return no data. The event is published all the same, so that the versions have no gaps."""
     return {}
 
 
@@ -25,7 +25,7 @@ def _link(event: Any) -> dict[str, Any]:
 
 
 def _refusal(event: GuestLink.LoginAccountLinkRefused) -> dict[str, Any]:
-    # With the account, so that registration can tell an answer to an older request.
+    # Registration needs the account id to recognise a reply to an older request.
     return {"account_id": event.account_id, "reason": event.reason}
 
 
@@ -38,22 +38,22 @@ PUBLISHED: Mapping[str, tuple[str, Data]] = {
     GuestLink.LoginAccountReleased.TOPIC: ("login-account-released.v1", _nothing),
     GuestLink.Merged.TOPIC: ("guest-merged.v1", _nothing),
 }
-"""Topic of the event -> type and data of the message. Types stay readable for ever."""
+"""Event type -> message type, and the function that makes the message's data. A type never changes."""
 
 
 def published_messages(store: AggregateStore) -> ToMessage:
-    """How identity publishes a recorded event; None for what stays inside."""
+    """Return the function from a recorded event to its message; its result is None for an internal event."""
     source = f"/identity/{store.log.log_id}"
 
     def to_message(recorded: RecordedEvent) -> Message | None:
         published = PUBLISHED.get(recorded.event_type)
         if published is None:
             return None
-        kind, data = published
+        message_type, data = published
         return Message(
             id=recorded.event_id,
             source=source,
-            type=kind,
+            type=message_type,
             subject=recorded.stream_id,
             time=recorded.recorded_at,
             stream_version=recorded.stream_version,

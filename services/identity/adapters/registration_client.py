@@ -1,4 +1,4 @@
-"""Registration's feed over HTTP, for what a login must know before it is decided (A6)."""
+"""Registration's feed over HTTP, for the login barrier (ADR 0004), new accounts and birth dates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from identity.application.dependencies import BirthDates, NewAccount, Registered
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
 
-# A person is waiting at the login page: better "try again" soon than an answer late.
+# A person waits at the login page: a quick "try again" is better than a late reply.
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 
 
@@ -39,7 +39,7 @@ class _BirthDatesJson(BaseModel):
 
 
 class RegistrationApi:
-    """Registration, as identity asks it. `token` gives the bearer token at each call: it may be renewed."""
+    """A client of registration. `token` returns the bearer token; it is called for each request."""
 
     def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
@@ -55,31 +55,31 @@ class RegistrationApi:
         try:
             _expect(response, 200)
             found = _RegistrationsJson.model_validate(orjson.loads(response.content)).registrations
-            return [_guest(each) for each in found]
+            return [_guest(registration) for registration in found]
         except (ValidationError, MalformedMessage, orjson.JSONDecodeError) as error:
-            raise RegistrationUnavailable("the answer cannot be read") from error
+            raise RegistrationUnavailable("the reply cannot be read") from error
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
         """See `RegistrationFeed.new_account`."""
         response = await self._get(f"/v1/feed/guests/{guest_id}/new-account", {"account_id": account_id})
-        if _says_there_is_none(response):
+        if _is_none(response):
             return None
         try:
             _expect(response, 200)
             wanted = _NewAccountJson.model_validate(orjson.loads(response.content))
         except (ValidationError, orjson.JSONDecodeError) as error:
-            raise RegistrationUnavailable("the answer cannot be read") from error
+            raise RegistrationUnavailable("the reply cannot be read") from error
         return NewAccount(wanted.account_id, wanted.username, wanted.email, wanted.home_isil)
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""
-        query = {"one": [str(each) for each in one], "other": [str(each) for each in other]}
+        query = {"one": [str(guest_id) for guest_id in one], "other": [str(guest_id) for guest_id in other]}
         response = await self._get("/v1/feed/birth-dates", query)
         try:
             _expect(response, 200)
             return _BirthDatesJson.model_validate(orjson.loads(response.content)).birth_dates
         except (ValidationError, orjson.JSONDecodeError) as error:
-            raise RegistrationUnavailable("the answer cannot be read") from error
+            raise RegistrationUnavailable("the reply cannot be read") from error
 
     async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx.Response:
         try:
@@ -93,8 +93,8 @@ class RegistrationApi:
             raise RegistrationUnavailable(type(error).__name__) from error
 
 
-def _says_there_is_none(response: httpx.Response) -> bool:
-    """Registration says it, in its own words; another 404 is only a wrong address."""
+def _is_none(response: httpx.Response) -> bool:
+    """Return whether registration replies that there is no such account. Any other 404 is a wrong address."""
     if response.status_code != 404:
         return False
     try:
@@ -106,8 +106,8 @@ def _says_there_is_none(response: httpx.Response) -> bool:
 
 def _expect(response: httpx.Response, status: int) -> None:
     if response.status_code != status:
-        raise RegistrationUnavailable(f"it answered {response.status_code}")
+        raise RegistrationUnavailable(f"the reply has status {response.status_code}")
 
 
 def _guest(found: _RegistrationJson) -> RegisteredGuest:
-    return RegisteredGuest(found.guest_id, [Message.from_cloudevent(each) for each in found.messages])
+    return RegisteredGuest(found.guest_id, [Message.from_cloudevent(item) for item in found.messages])

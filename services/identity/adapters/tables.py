@@ -1,4 +1,4 @@
-"""Every table of identity's database."""
+"""All tables of identity's database."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
     (
         "identity_0001_usernames",
         """
-        -- Who holds a username at a home library: being first with the row is what makes it taken (I2).
-        -- The key is an HMAC, so that no username stands here to be read.
+        -- The account that has a username at a home library: the unique key claims the username (I2).
+        -- The key is an HMAC, so the table holds no readable username.
         CREATE TABLE usernames (
             username_key text NOT NULL,
             account_id text NOT NULL,
@@ -24,7 +24,7 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
     (
         "identity_0002_erasures",
         """
-        -- The stream of the account: once that was erased, its username is free again (I9).
+        -- The stream of the account: an erasure of it deletes the row, and the username is free again (I9).
         ALTER TABLE usernames ADD COLUMN subject_id uuid;
         UPDATE usernames SET subject_id = opened.originator_id FROM stored_events AS opened
          WHERE opened.topic = 'identity.login-account-opened'
@@ -49,7 +49,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *(view.schema() for view in VIEWS),
 )
 
-# In this order they are taken over; views and leases are made anew wherever the log is.
+# In the order in which an import fills them. Views and leases are left out: each database makes its own.
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,

@@ -1,4 +1,4 @@
-"""The index of usernames, which is written along with every account (I1, I2)."""
+"""The index of usernames. The append that opens an account also writes its row (I1, I2)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import asyncpg
 
 
 class PostgresUsernames:
-    """The table `usernames`: committed state, never a lagging view."""
+    """The table `usernames`: committed state, not a view that may lag."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

@@ -1,12 +1,12 @@
-"""Actors: who is behind a login, and two of them made one (I6)."""
+"""Routes of actors: show one, merge two (I6)."""
 
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentRequestDep, KeysDep, MetadataDep
+from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentWriteDep, MetadataDep
 from identity.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
 from identity.api.schemas import ActorJson, Merging, actor_json
 from identity.application.dependencies import Context, RegistrationUnavailable
@@ -14,7 +14,6 @@ from identity.application.merge_actors import ActorMerge, MergeActors, merge_act
 from identity.application.show_login_account import show_actor
 from identity.domain import errors
 from shared.kernel.errors import english_sentence
-from shared.web.idempotency import CommandResult, Rows
 from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
@@ -27,21 +26,21 @@ router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(A
     responses=problem_responses(PROBLEM_TYPES, errors.ActorNotFound),
 )
 async def show(actor_id: UUID, deps: DependenciesDep) -> ActorJson:
-    """Read from the streams of actor and account."""
+    """Return an actor. The reply includes all events that were acknowledged before."""
     return actor_json(await show_actor(actor_id, deps))
 
 
 class BlockedJson(BaseModel):
-    """Why these two cannot be merged: for programs, and for people."""
+    """Why these two actors cannot be merged: `reason` for programs, `detail` for people."""
 
     reason: str
     detail: str
 
 
 class ActorMergeJson(BaseModel):
-    """Both actors as they are now: `actor` is or becomes a signpost to `into`. `merged`: it was done.
+    """Both actors as they are now. `merged` true: `actor` is a merged record that points to `into`.
 
-    `birth_dates`: how those of their guests compare; the dates themselves stay at registration.
+    `birth_dates`: how the birth dates of their guests compare. `blocked`: why they cannot be merged, or null.
     """
 
     merged: bool
@@ -64,20 +63,17 @@ async def merge(
     body: Merging,
     request: Request,
     metadata: MetadataDep,
-    idempotent: IdempotentRequestDep,
-    keys: KeysDep,
+    write: IdempotentWriteDep,
     deps: DependenciesDep,
-    response: Response,
 ) -> ActorMergeJson:
-    """All logins of the one go on as the other; birth dates that differ block it (I6)."""
+    """Merge an actor into another one, with `confirm`; without it, show what would happen.
+
+    All later logins use the actor `into`. Different birth dates block a merge.
+    """
+    # I6
     command = MergeActors(actor_id, body.into)
-
-    async def run(rows: Rows) -> CommandResult:
-        return CommandResult(actor_id, await merge_actors(command, Context(metadata, rows), deps))
-
     if body.confirm:
-        done = await keys.run_once(idempotent, run)
-        response.headers["Event-Position"] = str(done.position)
+        await write(lambda rows: merge_actors(command, Context(metadata, rows), deps))
     return _json(await show_actor_merge(command, deps), english=wants_english(request))
 
 

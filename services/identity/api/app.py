@@ -1,4 +1,4 @@
-"""The HTTP app of identity, put together from its resources."""
+"""The HTTP app of identity."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import TokenVerifier
 
-DESCRIPTION = "Inloggen bij een gastbibliotheek: wie is het, en is het account op tijd gekoppeld."
+DESCRIPTION = "Bepaalt wie er inlogt bij een gastbibliotheek, en koppelt inlogaccounts aan gastleners."
 
 
 def identity_app(
@@ -29,9 +29,9 @@ def identity_app(
     metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
-    """The app. `apply_now` is the inbox's own, for the login barrier (A6).
+    """Build the app. `apply_now` is the inbox's method of that name, for the login barrier (ADR 0004).
 
-    Set `stopping` when the server is told to stop: long polls then end at once.
+    Set `stopping` when the server must stop: long polls end at once then.
     """
     app = make_app(
         title="Landelijk Lenen: identity",

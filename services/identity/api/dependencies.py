@@ -1,4 +1,4 @@
-"""What routes are given: the collaborators of the use cases, and who is calling."""
+"""FastAPI dependencies of the routes: the collaborators of the use cases, and the caller."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from identity.application.dependencies import ApplyNow, Dependencies
 from shared.event_log import Metadata
-from shared.web.idempotency import IdempotencyKeys, IdempotentRequest, idempotent_request
+from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import correlation_id
 from shared.web.security import Principal, requires
 
@@ -16,12 +16,12 @@ FEED = requires("feed")
 
 
 def _metadata(request: Request) -> Metadata:
-    """Who causes what is done now; after the dependency that signs in."""
+    """Return the caller and the correlation id. A dependency of `requires` must have checked the token."""
     principal: Principal = request.state.principal
     return Metadata(principal.subject, correlation_id(request))
 
 
-def _identity(request: Request) -> Dependencies:
+def _dependencies(request: Request) -> Dependencies:
     found: Dependencies = request.app.state.deps
     return found
 
@@ -31,13 +31,7 @@ def _apply_now(request: Request) -> ApplyNow:
     return found
 
 
-def _keys(request: Request) -> IdempotencyKeys:
-    found: IdempotencyKeys = request.app.state.idempotency_keys
-    return found
-
-
 MetadataDep = Annotated[Metadata, Depends(_metadata)]
-DependenciesDep = Annotated[Dependencies, Depends(_identity)]
+DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
 BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]
-KeysDep = Annotated[IdempotencyKeys, Depends(_keys)]
-IdempotentRequestDep = Annotated[IdempotentRequest | None, Depends(idempotent_request)]
+IdempotentWriteDep = Annotated[IdempotentWrite, Depends(idempotent_write)]

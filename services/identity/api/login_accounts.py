@@ -1,11 +1,11 @@
-"""Login accounts: found by username, shown, opened by an operator (I1)."""
+"""Routes of login accounts: find by username (I1), show, open."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentRequestDep, KeysDep, MetadataDep
+from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentWriteDep, MetadataDep
 from identity.api.problems import PROBLEM_TYPES
 from identity.api.schemas import AccountJson, NewLoginAccount, account_json
 from identity.application.dependencies import Context, DirectoryUnavailable
@@ -14,14 +14,13 @@ from identity.application.open_login_account import open_login_account
 from identity.application.show_login_account import show_login_account, show_opened_account
 from identity.domain import errors
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
-from shared.web.idempotency import CommandResult, Rows
 from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/login-accounts", tags=["login accounts"], dependencies=[Depends(ACCOUNTS)])
 
 
 class FoundAccountJson(BaseModel):
-    """What a clerk compares with the person at the counter."""
+    """The details of an account that a clerk compares with the person at the counter."""
 
     account_id: str
     username: str
@@ -30,7 +29,7 @@ class FoundAccountJson(BaseModel):
 
 
 class FoundJson(BaseModel):
-    """The one account with this username, or null."""
+    """The one account with this username at this home library, or null."""
 
     account: FoundAccountJson | None
 
@@ -45,7 +44,11 @@ async def find(
     home_isil: Annotated[str, Query(max_length=300, examples=["NL-070288"])],
     deps: DependenciesDep,
 ) -> FoundJson:
-    """Exactly one hit at that home library, or none; e-mail addresses never decide (I1)."""
+    """Find the one account with this username at a home library. `account` is null if there is none.
+
+    An e-mail address never finds an account.
+    """
+    # I1
     found = await find_login_account(username, home_isil, deps)
     return FoundJson.model_validate({"account": found}, from_attributes=True)
 
@@ -56,7 +59,7 @@ async def find(
     responses=problem_responses(PROBLEM_TYPES, errors.AccountNotFound, DirectoryUnavailable),
 )
 async def show(account_id: str, deps: DependenciesDep) -> AccountJson:
-    """Read from its stream, so what was acknowledged is there."""
+    """Return an account. The reply includes all events that were acknowledged before."""
     return account_json(await show_login_account(account_id, deps))
 
 
@@ -78,17 +81,9 @@ async def open_one(
     *,
     body: NewLoginAccount,
     metadata: MetadataDep,
-    idempotent: IdempotentRequestDep,
-    keys: KeysDep,
+    write: IdempotentWriteDep,
     deps: DependenciesDep,
-    response: Response,
 ) -> AccountJson:
-    """With an actor of its own; a username is free or taken per home library."""
-
-    async def run(rows: Rows) -> CommandResult:
-        opened = await open_login_account(body.command(), Context(metadata, rows), deps)
-        return CommandResult(opened.account_stream, opened.position)
-
-    done = await keys.run_once(idempotent, run)
-    response.headers["Event-Position"] = str(done.position)
-    return account_json(await show_opened_account(done.resource_id, deps))
+    """Open an account with its own actor. A username can be used once per home library."""
+    result = await write(lambda rows: open_login_account(body.command(), Context(metadata, rows), deps))
+    return account_json(await show_opened_account(result.resource_id, deps))

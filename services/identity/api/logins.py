@@ -1,18 +1,17 @@
-"""Logins: who is it that logs in (I4)."""
+"""The route of logins (I4)."""
 
 from datetime import date
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from identity.api.dependencies import (
     LOGIN,
     BarrierDep,
     DependenciesDep,
-    IdempotentRequestDep,
-    KeysDep,
+    IdempotentWriteDep,
     MetadataDep,
 )
 from identity.api.problems import PROBLEM_TYPES
@@ -20,14 +19,15 @@ from identity.api.schemas import Login
 from identity.application.dependencies import Context, DirectoryUnavailable, RegistrationUnavailable
 from identity.application.log_in import LoggedIn, log_in, logged_in_before
 from identity.domain import errors
-from shared.web.idempotency import CommandResult, Rows
+from shared.event_log import CommandResult
+from shared.web.idempotency import Rows
 from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
 
 
 class GuestJson(BaseModel):
-    """The registration at this organisation: status, and last day of the term (null: open-ended)."""
+    """The guest at this organisation: status, and last day of the term (null: open-ended)."""
 
     guest_id: UUID
     status: Literal["valid", "expired", "suspended"]
@@ -35,7 +35,11 @@ class GuestJson(BaseModel):
 
 
 class LoginAnswerJson(BaseModel):
-    """Who it is. `new_actor`: nobody that this organisation knows. `first_login`: the first one there."""
+    """The person who logs in. `outcome` is `new_actor` if the organisation does not know the person.
+
+    `first_login`: this is the account's first login at the organisation. `guest` is null if the person is not
+    registered there.
+    """
 
     outcome: Literal["recognised", "new_actor"]
     actor_id: UUID
@@ -44,7 +48,7 @@ class LoginAnswerJson(BaseModel):
 
 
 class _NothingWritten(Exception):
-    """Not a first login: there was nothing to write, and so nothing that a key could be kept with."""
+    """Not a first login: nothing was written, so the Idempotency-Key is not stored either."""
 
     def __init__(self, answer: LoggedIn) -> None:
         super().__init__()
@@ -66,13 +70,15 @@ async def login(
     *,
     body: Login,
     metadata: MetadataDep,
-    idempotent: IdempotentRequestDep,
-    keys: KeysDep,
+    write: IdempotentWriteDep,
     deps: DependenciesDep,
     apply_now: BarrierDep,
-    response: Response,
 ) -> LoginAnswerJson:
-    """Recognised or rightly a new actor; never a new actor on a guess (I4, I5)."""
+    """Decide who logs in: a known actor, or a new actor for a person who is not registered there.
+
+    A login that cannot be decided is refused with status 503. The caller then tries again.
+    """
+    # I4, I5
     written: list[LoggedIn] = []
 
     async def run(rows: Rows) -> CommandResult:
@@ -83,10 +89,9 @@ async def login(
         return CommandResult(answer.account_stream, answer.position)
 
     try:
-        done = await keys.run_once(idempotent, run)
+        done = await write(run)
     except _NothingWritten as nothing:
         return _json(nothing.answer)
-    response.headers["Event-Position"] = str(done.position)
     return _json(written[0] if written else await logged_in_before(done.resource_id, body.organisation, deps))
 
 

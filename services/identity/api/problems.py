@@ -1,4 +1,7 @@
-"""How each refusal is told to the outside world; the English sentences are the errors' docstrings (A10)."""
+"""Problem types of identity: HTTP status, code and Dutch sentence of each error (ADR 0017).
+
+The English sentence is the first paragraph of the error's docstring.
+"""
 
 from collections.abc import Mapping
 
@@ -13,14 +16,14 @@ _TRY_AGAIN = "De inschrijving kan nu niet worden nagevraagd. Er is niets opgesla
 
 MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
     errors.MergeBlocked: "Deze twee actoren kunnen niet worden samengevoegd.",
-    errors.DifferentBirthDates: "Gastleners van deze twee zijn niet op dezelfde dag geboren:"
+    errors.DifferentBirthDates: "De gastleners van deze twee actoren hebben niet dezelfde geboortedatum:"
     " het is niet dezelfde persoon.",
     errors.MergedWithItself: "Dit is twee keer dezelfde actor.",
     errors.MergedBefore: "Deze actor is al met een andere samengevoegd.",
     errors.MergedIntoMergedRecord: "De andere actor is zelf al samengevoegd:"
-    " kies de actor waar die naar verwijst.",
+    " kies de actor waarnaar die verwijst.",
 }
-"""I6: why two actors are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
+"""Error -> why two actors cannot be merged (I6), in Dutch. All have the code `merge-blocked` and a reason."""
 
 
 def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:

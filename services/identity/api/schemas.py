@@ -1,4 +1,4 @@
-"""JSON bodies of requests and responses. A request with an unknown or mistyped field is refused."""
+"""JSON bodies of requests and responses. A request with an unknown field or a wrong type is refused."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal
@@ -11,15 +11,15 @@ from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
 
-# One line of text: control characters belong in no id, code or name.
+# One line of text: an id or a code has no control characters.
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-# Anything at all, since the domain says itself what is malformed; only its size is bounded.
+# Only the length is checked here: the domain raises its own error for a malformed value.
 Typed = Annotated[str, Field(max_length=300)]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$")]
 
 
 class Body(BaseModel):
-    """A request's body."""
+    """The body of a request."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -35,24 +35,24 @@ class Login(Body):
     organisation: Line
 
     def command(self) -> LogIn:
-        """As the use case knows it."""
+        """Return the command of the use case."""
         return LogIn(self.account_id, self.organisation)
 
 
 class Merging(Body):
-    """The actor that is to stay; without `confirm` it is only shown what would happen (I6)."""
+    """`into`: the actor that stays. `confirm` false: only show what would happen, and write nothing."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
     )
 
-    # JSON knows no ids: from text also where all else is strict.
+    # JSON has no type for an id, so this one field is read from text although the body is strict.
     into: Annotated[UUID, Field(strict=False)]
     confirm: bool
 
 
 class NewLoginAccount(Body):
-    """An account to be opened; without an id one is minted."""
+    """An account to open. Without `account_id` an id is created."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -74,14 +74,14 @@ class NewLoginAccount(Body):
     home_card_number: Typed
 
     def command(self) -> OpenLoginAccount:
-        """As the use case knows it."""
+        """Return the command of the use case."""
         return OpenLoginAccount(
             self.account_id, self.username, self.email, self.home_isil, self.home_card_number
         )
 
 
 class LinkJson(BaseModel):
-    """A guest that the account is linked to. `too_late`: a login there had made its own actor before (I6)."""
+    """A guest that the account is linked to. `too_late`: a first login there made its own actor before."""
 
     guest_id: UUID
     organisation: str
@@ -92,7 +92,10 @@ class LinkJson(BaseModel):
 
 
 class LoginJson(BaseModel):
-    """The first login at an organisation. `new_actor`: nobody of this person was registered there."""
+    """The first login at an organisation.
+
+    `new_actor`: the person was not registered there, so the login made a new actor.
+    """
 
     organisation: str
     actor_id: UUID
@@ -101,7 +104,10 @@ class LoginJson(BaseModel):
 
 
 class AccountJson(BaseModel):
-    """An account. `actor_id` null: so far it is in the directory only; personal data null: erased."""
+    """An account. `actor_id` null: only the directory knows it.
+
+    `username` and `email` null: erased. `home_card_number` null: erased, or opened at a registration.
+    """
 
     account_id: str
     actor_id: UUID | None
@@ -114,9 +120,10 @@ class AccountJson(BaseModel):
 
 
 class ActorJson(BaseModel):
-    """An actor. `organisation`: where a login made it; null: it came with the account.
+    """An actor. `organisation`: where a first login made it; null: it was opened with the account.
 
-    `merged_into`: this is a signpost to that actor, `merged_from`: the signposts to this one (I6).
+    `merged_into`: this is a merged record that points to that actor. `merged_from`: the merged records that
+    point to this actor.
     """
 
     actor_id: UUID
@@ -129,7 +136,7 @@ class ActorJson(BaseModel):
 
 
 def account_json(shown: ShownAccount) -> AccountJson:
-    """The account with its links and logins."""
+    """Return the JSON of an account with its links and logins."""
     details = shown.details
     return AccountJson(
         account_id=shown.account_id,
@@ -144,7 +151,7 @@ def account_json(shown: ShownAccount) -> AccountJson:
 
 
 def actor_json(shown: ShownActor) -> ActorJson:
-    """The actor with the links and logins that go by it."""
+    """Return the JSON of an actor with its links and logins."""
     return ActorJson(
         actor_id=shown.actor.id,
         account_id=shown.actor.account_id,

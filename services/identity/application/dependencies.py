@@ -1,7 +1,7 @@
-"""What the use cases of identity are given, and what they give back.
+"""The collaborators that the use cases of identity receive, as protocols, and the values that they exchange.
 
-Every use case is one function: `async def verb(command, context, identity) -> …`. `context` says for whom it
-is done; `identity` bundles the collaborators, made once in bootstrap.py, any of them a fake in tests.
+Every use case is one function: `async def verb(command, context, deps) -> …`. `context` says who caused the
+command; `deps` bundles the collaborators. bootstrap.py makes them once; a test can replace any of them.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ from shared.messaging.errors import TryAgain
 SideRows = Callable[[UUID], Sequence[SideRow]]
 
 ApplyNow = Callable[[UUID, Sequence[Message]], Awaitable[None]]
-"""The inbox's second door: applies a guest's messages now, or raises CannotApply (A6)."""
+"""Synchronous entry to the inbox, used by the login barrier (ADR 0004).
+
+Applies the messages of one guest now, or raises CannotApply.
+"""
 
 
 def no_side_rows(_account_stream: UUID) -> Sequence[SideRow]:
-    """Nothing to write along."""
+    """Return no rows."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Who caused something.
+    """Who caused a command, and the rows to write with it.
 
-    `side_rows` gives the rows that belong to this very command, once the account's stream is known: the row
-    of an Idempotency-Key. They come first, so a SideRowConflict on them is told before any of ours.
+    `side_rows` returns the rows of this one command, such as the row of its Idempotency-Key. Its argument is
+    the stream of the account, or of the actor of a merge. These rows are inserted before the use case's own
+    rows, so a conflict on them is reported first.
     """
 
     metadata: Metadata
@@ -42,32 +46,47 @@ class Context:
 
 
 class RegistrationUnavailable(TryAgain):
-    """Registration cannot be asked now, so this login cannot be decided: try again."""
+    """Registration cannot be asked now, so this request cannot be decided: try again."""
 
 
 class BeingMerged(TryAgain):
-    """The guest who has this account was merged into another; that it is free is still to be heard (R18)."""
+    """The guest that has this account was merged into another guest. The message about it is not here yet.
+
+    Rule R18.
+    """
 
 
 class BeingErased(TryAgain):
-    """The guest who has this account was erased at registration; here that is still to be heard."""
+    """The guest that has this account was erased at registration. The message about it is not here yet.
+
+    Rule I9.
+    """
 
 
 class DirectoryUnavailable(TryAgain):
     """The account directory cannot be asked now: try again."""
 
 
+MERGED = "guests-merged.v1"
+"""The type of the message that a guest was merged into another guest (R18)."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegisteredGuest:
-    """A guest of registration with all of its messages, from the first version on."""
+    """A guest of registration with all of its messages, from stream version 1."""
 
     guest_id: UUID
     messages: Sequence[Message]
 
+    @property
+    def merged(self) -> bool:
+        """Whether registration merged this guest into another guest (R18)."""
+        return any(message.type == MERGED for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """What registration was asked to open an account with; username and e-mail are personal."""
+    """The details of an account that registration wants opened. Username and e-mail are personal data."""
 
     account_id: str
     username: str
@@ -76,7 +95,7 @@ class NewAccount:
 
 
 class BirthDates(StrEnum):
-    """How the birth dates of two sets of guests compare; the dates themselves stay at registration."""
+    """How the birth dates of two sets of guests compare. The dates themselves stay at registration."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -84,23 +103,36 @@ class BirthDates(StrEnum):
 
 
 class RegistrationFeed(Protocol):
-    """Registration's answers from what it has committed. All raise RegistrationUnavailable."""
+    """The questions to registration, which replies from committed state.
+
+    All methods raise RegistrationUnavailable.
+    """
 
     async def registrations(
         self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
     ) -> Sequence[RegisteredGuest]:
-        """The guests there for whom this account was ever asked, or who are this person (aliases too)."""
+        """Find the guests of an organisation by login account or by person.
+
+        A guest is found when a clerk ever asked for this account for it, or when it is this person. Card
+        aliases count too.
+        """
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
-        """What the account is to be opened with (I2); None when it was never asked for, or erased."""
+        """Find the details to open an account with (I2).
+
+        Returns None when this account was never asked for, or when the guest was erased.
+        """
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
-        """Whether these guests and those were born on the same day (I6)."""
+        """Compare the birth dates of two lists of guests (I6)."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """What is known of a login account. All but id and ISIL is personal. No card: opened at registration."""
+    """The details of a login account. All but the id and the ISIL is personal data.
+
+    `home_card_number` is None for an account that was opened at a registration.
+    """
 
     account_id: str
     username: str
@@ -110,32 +142,32 @@ class AccountDetails:
 
 
 class AccountDirectory(Protocol):
-    """The identity provider's own list of accounts. Both raise DirectoryUnavailable."""
+    """The identity provider's own list of accounts. Both methods raise DirectoryUnavailable."""
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
-        """The account with this id (I1)."""
+        """Find the account with this id (I1)."""
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
-        """Exactly one hit or none (I1)."""
+        """Find the one account with this username at this home library (I1)."""
 
 
 class Usernames(Protocol):
-    """The index of usernames that is written along with every account opened here."""
+    """The index of usernames. The append that opens an account also writes its row here."""
 
     async def account_of(self, username_key: str) -> str | None:
-        """The account that holds a username."""
+        """Find the id of the account that has this username."""
 
     async def holders(
         self, username_keys: Collection[str], account_ids: Collection[str]
     ) -> Mapping[str, str]:
-        """Username key -> account id, of all these usernames and of all these accounts."""
+        """Return username key -> account id, for all of these usernames and all of these accounts."""
 
 
 class Clock(Protocol):
-    """What time it is."""
+    """A source of the time."""
 
     def now(self) -> datetime:
-        """Give the moment, in UTC."""
+        """Return the present moment, in UTC."""
 
 
 class SystemClock:
@@ -148,12 +180,12 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Organisations:
-    """Which home libraries belong to which organisation, from the settings: code -> ISILs."""
+    """Organisation code -> the ISILs of its home libraries, from the settings."""
 
     isils: Mapping[str, frozenset[str]]
 
     def is_home_of(self, organisation: str, home_isil: str) -> bool:
-        """Whether this organisation is the home of that library's members (I4.2)."""
+        """Return whether this home library belongs to this organisation (I4, step 2)."""
         own = {isil_base(isil) for isil in self.isils.get(organisation, frozenset())}
         return isil_base(home_isil) in own
 

@@ -1,4 +1,4 @@
-"""Forget a guest whose personal data registration destroyed (I9)."""
+"""Erase a guest whose personal data registration destroyed (I9)."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ from functools import partial
 from uuid import UUID
 
 from identity.application.dependencies import Dependencies
-from identity.application.link_guest import release_guest
-from identity.application.repository import LoadedAccount, find_account, save
+from identity.application.repository import LoadedAccount, find_account, release_guest, save
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
 from shared.event_log import Metadata, brought_back, erased_by, erasure_row, retry_on_conflict
 
 
 async def erase_guest(link: GuestLink, deps: Dependencies, now: datetime) -> Sequence[LoadedAccount]:
-    """Let go of the account and destroy it, unless another guest uses it. What is to be saved along.
+    """Release the guest's account and erase it, unless another guest uses it. Returns the accounts to save.
 
-    So too with an account that was taken off the guest before and is the same person's: it was opened for
-    them, and nobody else will ask for it to go. Another's, such as a parent's, stays then.
+    Accounts that were unlinked from the guest earlier are erased too if they belong to the same person:
+    nothing else would ever erase them. An unlinked account of another person, such as a parent, stays.
     """
     released = await release_guest(link, deps, now)
     link.change_guest_status(link.guest_status.erased(), now)
-    linked = {each.account.account_id for each in released}
-    former = [await find_account(each, deps) for each in link.accounts if each not in linked]
-    own = [each for each in former if each and each.account.person_ref == link.person_ref]
-    return [_erased(each, now) for each in (*released, *own)]
+    released_ids = {loaded.account.account_id for loaded in released}
+    former = [
+        await find_account(former_id, deps) for former_id in link.accounts if former_id not in released_ids
+    ]
+    own = [loaded for loaded in former if loaded and loaded.account.person_ref == link.person_ref]
+    return [_erase_account(loaded, now) for loaded in (*released, *own)]
 
 
-def _erased(loaded: LoadedAccount, now: datetime) -> LoadedAccount:
+def _erase_account(loaded: LoadedAccount, now: datetime) -> LoadedAccount:
+    """Erase the account and add its erasure row, unless a guest still uses it."""
     if not loaded.account.erase(now):
         return loaded
     return replace(loaded, side_rows=(*loaded.side_rows, erasure_row(loaded.account.id)))
 
 
 async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
-    """Erase whomever the ledger knows as erased and a restored backup brought back; answer how many."""
+    """Erase again all subjects of the erasure ledger that a restored backup brought back.
+
+    Returns the number of subjects.
+    """
     subjects = await brought_back(deps.store.log, deps.erasure_ledger)
     for subject_id in subjects:
         await retry_on_conflict(partial(_erase_again, subject_id, metadata, deps))
@@ -45,18 +50,18 @@ async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
 
 
 async def _erase_again(subject_id: UUID, metadata: Metadata, deps: Dependencies) -> None:
-    """A guest, or an account; its own row is written in any case, for that destroys the key."""
+    """Erase a guest or an account. The erasure row is always written, because it destroys the data key."""
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, subject_id)
     account = await deps.store.find(LoginAccount, subject_id)
     changed = [] if link is None else await erase_guest(link, deps, now)
     if account is not None and not account.erased:
-        changed = [_erased(LoadedAccount(account), now)]
-    rows = [erasure_row(subject_id), *(row for each in changed for row in each.side_rows)]
+        changed = [_erase_account(LoadedAccount(account), now)]
+    rows = [erasure_row(subject_id), *(row for loaded in changed for row in loaded.side_rows)]
     await save(
         deps,
         *([] if link is None else [link]),
-        *(each.account for each in changed),
+        *(loaded.account for loaded in changed),
         metadata=metadata,
         side_rows=rows,
     )

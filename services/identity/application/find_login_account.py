@@ -8,9 +8,10 @@ from identity.application.usernames import plain_username, username_key
 
 
 async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> AccountDetails | None:
-    """Exactly one hit or none: here, else in the directory; e-mail addresses never decide (I1).
+    """Find the one account with this username, first in identity's own store, then in the directory.
 
-    Raises MalformedIsil, MalformedUsername, DirectoryUnavailable.
+    An e-mail address never finds an account (I1). Raises MalformedIsil, MalformedUsername,
+    DirectoryUnavailable.
     """
     holder = await deps.usernames.account_of(username_key(username, home_isil, deps))
     if holder is None:

@@ -1,6 +1,6 @@
-"""Take over login accounts from a list: first all of it is checked, then it is written.
+"""Import login accounts from a list: `check_accounts` checks the whole list, `import_accounts` opens them.
 
-What is taken over already is passed over, so an import that was broken off is simply run again.
+Accounts that are known already are skipped, so an import that was stopped can be run again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from shared.event_log import VersionConflict
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
-"""Called with how many lines were dealt with since the last call."""
+"""Called with the number of lines processed since the last call."""
 
-AT_ONCE = 200
-MOST_MISTAKES = 20
+BATCH_LINES = 200
+MAX_MISTAKES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class AccountLine:
-    """One account of the list, and the number of its line."""
+    """One account of the list, with its line number."""
 
     number: int
     details: AccountDetails
@@ -35,7 +35,7 @@ class AccountLine:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong with a line."""
+    """What is wrong with one line. An operator reads `text`."""
 
     number: int
     text: str
@@ -43,7 +43,7 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many lines were looked at, and the first mistakes."""
+    """The number of lines that were checked, and the first mistakes in the order of the lines."""
 
     lines: int
     mistakes: Sequence[Mistake]
@@ -51,7 +51,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """How many accounts were opened, and how many were known already."""
+    """The number of accounts that were opened, and of those that were known already."""
 
     opened: int
     known: int
@@ -60,38 +60,41 @@ class Imported:
 async def check_accounts(
     lines: Iterable[AccountLine | Mistake], deps: Dependencies, progress: Progress
 ) -> Checked:
-    """Find the mistakes of the whole list, at most MOST_MISTAKES; with none it can be imported."""
+    """Find the mistakes in the list, at most MAX_MISTAKES. A list without mistakes can be imported."""
     count = 0
     mistakes: list[Mistake] = []
     seen = _Seen({}, {})
     for batch in _batches(lines):
-        mistakes += [each for each in batch if isinstance(each, Mistake)]
-        accounts = [each for each in batch if isinstance(each, AccountLine)]
+        mistakes += [line for line in batch if isinstance(line, Mistake)]
+        accounts = [line for line in batch if isinstance(line, AccountLine)]
         mistakes += await _conflicts(accounts, seen, deps)
         count += len(batch)
         progress(len(batch))
-        if len(mistakes) >= MOST_MISTAKES:
+        if len(mistakes) >= MAX_MISTAKES:
             break
     in_order = sorted(mistakes, key=lambda mistake: mistake.number)
-    return Checked(count, in_order[:MOST_MISTAKES])
+    return Checked(count, in_order[:MAX_MISTAKES])
 
 
 async def import_accounts(
     lines: Iterable[AccountLine | Mistake], context: Context, deps: Dependencies, progress: Progress
 ) -> Imported:
-    """Open the accounts of a list that was checked. Raises UsernameTaken when one was taken since."""
+    """Open the accounts of a list that was checked.
+
+    Raises UsernameTaken when another command took a username after the check.
+    """
     opened = known = 0
     for batch in _batches(line for line in lines if isinstance(line, AccountLine)):
-        fresh = await asyncio.gather(*(_import(line.details, context, deps) for line in batch))
-        opened += sum(fresh)
-        known += len(fresh) - sum(fresh)
+        was_opened = await asyncio.gather(*(_import(line.details, context, deps) for line in batch))
+        opened += sum(was_opened)
+        known += len(was_opened) - sum(was_opened)
         progress(len(batch))
     return Imported(opened, known)
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """On which line an account id or a username came first."""
+    """The line on which an account id or a username was first seen."""
 
     account_ids: dict[str, int]
     username_keys: dict[str, int]
@@ -101,23 +104,25 @@ async def _conflicts(lines: Sequence[AccountLine], seen: _Seen, deps: Dependenci
     keys = {line.number: _key(line.details, deps) for line in lines}
     ids = {line.details.account_id for line in lines}
     holders = await deps.usernames.holders(set(keys.values()), ids)
-    key_held = {account_id: key for key, account_id in holders.items()}
+    key_of_account = {account_id: key for key, account_id in holders.items()}
     mistakes = []
     for line in lines:
         account_id, key = line.details.account_id, keys[line.number]
         if seen.account_ids.setdefault(account_id, line.number) != line.number:
-            mistakes.append(Mistake(line.number, f"account_id stands on line {seen.account_ids[account_id]}"))
+            mistakes.append(
+                Mistake(line.number, f"account_id is on line {seen.account_ids[account_id]} already")
+            )
         elif seen.username_keys.setdefault(key, line.number) != line.number:
-            mistakes.append(Mistake(line.number, f"username stands on line {seen.username_keys[key]}"))
+            mistakes.append(Mistake(line.number, f"username is on line {seen.username_keys[key]} already"))
         elif holders.get(key, account_id) != account_id:
             mistakes.append(Mistake(line.number, "username is taken by another account"))
-        elif key_held.get(account_id, key) != key:
+        elif key_of_account.get(account_id, key) != key:
             mistakes.append(Mistake(line.number, "account_id is known with another username"))
     return mistakes
 
 
 async def _import(details: AccountDetails, context: Context, deps: Dependencies) -> bool:
-    """Open one account; whether it was not there yet."""
+    """Open one account and return True, or return False when it is known already."""
     if await find_account(details.account_id, deps) is not None:
         return False
     person = person_of(details, deps)
@@ -137,5 +142,5 @@ def _key(details: AccountDetails, deps: Dependencies) -> str:
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, AT_ONCE)):
+    while batch := list(islice(iterator, BATCH_LINES)):
         yield batch

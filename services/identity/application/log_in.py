@@ -1,4 +1,4 @@
-"""Somebody logs in: who is it? Rule I4, with the barrier of decision A6."""
+"""Decide which person logs in (I4), behind the login barrier (I5, ADR 0004)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.event_log import create_id, retry_on_conflict
 
 @dataclass(frozen=True, slots=True)
 class LogIn:
-    """An account, and the organisation at whose catalogue it logs in."""
+    """An account logs in at the catalogue of an organisation."""
 
     account_id: str
     organisation: str
@@ -32,7 +32,10 @@ class LogIn:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """The answer. `position`: of the log, when this first login was written; None: nothing was."""
+    """The decision on a login.
+
+    `position`: the log's position after the first login was written. None: nothing was written.
+    """
 
     account_stream: UUID
     actor_id: UUID
@@ -45,14 +48,17 @@ class LoggedIn:
 async def log_in(command: LogIn, context: Context, deps: Dependencies, apply_now: ApplyNow) -> LoggedIn:
     """Decide a login, in the order of I4.
 
-    Raises LinkRequired, AccountNotFound; RegistrationUnavailable, DirectoryUnavailable, CannotApply: then
-    nothing was decided, and the login is to be tried again.
+    Raises LinkRequired, AccountNotFound. Raises RegistrationUnavailable, DirectoryUnavailable or CannotApply
+    when the login cannot be decided now: the caller tries again.
     """
     return await retry_on_conflict(lambda: _decide(command, context, deps, apply_now))
 
 
 async def logged_in_before(account_stream: UUID, organisation: str, deps: Dependencies) -> LoggedIn:
-    """The answer of the first login there, once more: for who asks again with the same Idempotency-Key."""
+    """Return the decision on the first login at an organisation again.
+
+    Used for a repeated request with the same Idempotency-Key.
+    """
     account = await deps.store.load(LoginAccount, account_stream)
     first = account.first_logins[organisation]
     return LoggedIn(account.id, first.actor_id, first.new_actor, True, account.guest_at(organisation), None)
@@ -89,20 +95,21 @@ def _known(
 async def _registrations(
     command: LogIn, loaded: LoadedAccount | None, deps: Dependencies, apply_now: ApplyNow
 ) -> tuple[Sequence[GuestLink], Sequence[GuestLink]]:
-    """I4.3: what registration has committed of this person and for this account, all of it applied here.
+    """Ask registration about this person and this account, and apply all messages of its reply (I4, step 3).
 
-    An account that nobody knows can still be one that registration has just asked to be opened.
+    Returns the links of the person's guests, and the links of the guests for which a clerk asked for this
+    account. Also asks about an unknown account: registration may have just asked to open it.
     """
     by_account, by_person = await asyncio.gather(
         deps.registration.registrations(command.organisation, account_id=command.account_id),
-        _of_person(command, loaded, deps),
+        _guests_of_person(command, loaded, deps),
     )
     for guest in {guest.guest_id: guest for guest in (*by_account, *by_person)}.values():
         await apply_now(guest.guest_id, guest.messages)
     return await _links(by_person, deps), await _links(by_account, deps)
 
 
-async def _of_person(
+async def _guests_of_person(
     command: LogIn, loaded: LoadedAccount | None, deps: Dependencies
 ) -> Sequence[RegisteredGuest]:
     if loaded is None:
@@ -118,7 +125,7 @@ async def _links(guests: Iterable[RegisteredGuest], deps: Dependencies) -> Seque
 async def _recognise(
     loaded: LoadedAccount, known: Recognised, command: LogIn, context: Context, deps: Dependencies
 ) -> LoggedIn:
-    """Only the first login per organisation is an event (I4); all others only read."""
+    """Write the first login at an organisation as an event; a later login writes nothing (I4)."""
     now = deps.clock.now()
     first = loaded.account.record_first_login(command.organisation, known.actor_id, new_actor=False, now=now)
     position = await _save(loaded, [], context, deps) if first else None
@@ -126,7 +133,7 @@ async def _recognise(
 
 
 async def _new_actor(loaded: LoadedAccount, command: LogIn, context: Context, deps: Dependencies) -> LoggedIn:
-    """I4.6: nobody of this person is registered there, so a new actor is right."""
+    """Open a new actor: this person is not registered at the organisation (I4, step 6)."""
     now = deps.clock.now()
     actor = Actor.open(create_id(), account_id=command.account_id, organisation=command.organisation, now=now)
     loaded.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)

@@ -1,4 +1,4 @@
-"""Make one of two actors that are the same person (I6)."""
+"""Merge two actors that are the same person (I6)."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from datetime import datetime
 from uuid import UUID
 
 from identity.application.dependencies import BirthDates, Context, Dependencies
-from identity.application.repository import save
-from identity.application.show_login_account import ShownActor, accounts_of, load_actor, show_actor
+from identity.application.repository import accounts_of, load_actor, save
+from identity.application.show_login_account import ShownActor, show_actor
 from identity.domain.actor import Actor
 from identity.domain.errors import DifferentBirthDates, MergeBlocked
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount
-from shared.event_log import retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
 class MergeActors:
-    """`actor_id` becomes a signpost to `into`."""
+    """Make `actor_id` a merged record that points to the actor `into`."""
 
     actor_id: UUID
     into: UUID
@@ -27,7 +27,7 @@ class MergeActors:
 
 @dataclass(frozen=True, slots=True)
 class ActorMerge:
-    """Both actors as they are now. `merged`: it was done; `blocked`: why it cannot be."""
+    """Both actors as they are now. `merged`: the merge is done. `blocked`: why it cannot be done."""
 
     actor: ShownActor
     into: ShownActor
@@ -37,7 +37,7 @@ class ActorMerge:
 
 
 async def show_actor_merge(command: MergeActors, deps: Dependencies) -> ActorMerge:
-    """Show what a merge would do, or what it did; nothing is written.
+    """Show what a merge would do, or what it did. Writes nothing.
 
     Raises ActorNotFound, RegistrationUnavailable.
     """
@@ -53,17 +53,17 @@ async def show_actor_merge(command: MergeActors, deps: Dependencies) -> ActorMer
     return ActorMerge(actor, into, merged=merged, birth_dates=born)
 
 
-async def merge_actors(command: MergeActors, context: Context, deps: Dependencies) -> int:
-    """Merge; done before, it changes nothing. Answers the log's position.
+async def merge_actors(command: MergeActors, context: Context, deps: Dependencies) -> CommandResult:
+    """Merge two actors. A repeated merge changes nothing.
 
-    All logins that went on as this actor go on as `into`, and a guest that was linked too late is linked in
-    time: actors, accounts and links change in one append. Raises ActorNotFound, MergeBlocked,
+    From now on all logins of the merged actor go on as `into`, and a link that was too late is a normal link.
+    Actors, accounts and links change in one append. Raises ActorNotFound, MergeBlocked,
     RegistrationUnavailable.
     """
     return await retry_on_conflict(lambda: _merge(command, context, deps))
 
 
-async def _merge(command: MergeActors, context: Context, deps: Dependencies) -> int:
+async def _merge(command: MergeActors, context: Context, deps: Dependencies) -> CommandResult:
     shown = await show_actor(command.actor_id, deps)
     other = await show_actor(command.into, deps)
     actor, into, now = shown.actor, other.actor, deps.clock.now()
@@ -71,22 +71,24 @@ async def _merge(command: MergeActors, context: Context, deps: Dependencies) -> 
     if actor.merged_into != into.id:
         _may_be_merged(shown, other, await _birth_dates(shown, other, deps))
         accounts = await accounts_of(actor, deps)
-        signposts = [*[await load_actor(each, deps) for each in actor.merged_from], actor]
-        for signpost in signposts:
-            signpost.merge_into(into.id, now)
-            into.absorb(signpost.id, now)
+        # The actors that were merged into this one point to `into` too: there are no chains (ADR 0015).
+        merged_actors = [*[await load_actor(merged_id, deps) for merged_id in actor.merged_from], actor]
+        for merged in merged_actors:
+            merged.merge_into(into.id, now)
+            into.absorb(merged.id, now)
         for account in accounts:
-            changed += [account, *await _replaced(account, actor.id, into.id, deps, now)]
-        # The actor comes last: the position that its Idempotency-Key remembers is that of its stream.
-        changed += [into, *signposts]
+            changed += [account, *await _replace_actor(account, actor.id, into.id, deps, now)]
+        # The actor comes last: its Idempotency-Key stores the position of the last event of its stream.
+        changed += [into, *merged_actors]
     rows = context.side_rows(actor.id)
-    return await save(deps, *changed, metadata=context.metadata, side_rows=rows)
+    position = await save(deps, *changed, metadata=context.metadata, side_rows=rows)
+    return CommandResult(actor.id, position)
 
 
-async def _replaced(
+async def _replace_actor(
     account: LoginAccount, actor_id: UUID, by: UUID, deps: Dependencies, now: datetime
 ) -> Sequence[GuestLink]:
-    """Let the account go on as the other actor; the links for which that is news."""
+    """Replace the actor of the account, and return the links that changed with it."""
     before = dict(account.guests)
     account.replace_actor(actor_id, by, now)
     links = []
@@ -105,8 +107,8 @@ def _may_be_merged(actor: ShownActor, into: ShownActor, born: BirthDates) -> Non
 
 
 async def _birth_dates(actor: ShownActor, into: ShownActor, deps: Dependencies) -> BirthDates:
-    """Compare by the guests of each; who has none has no birth date here."""
-    one, other = ([guest.guest_id for guest in each.guests] for each in (actor, into))
+    """Ask registration to compare the birth dates of the guests of both; without guests they are unknown."""
+    one, other = ([guest.guest_id for guest in shown.guests] for shown in (actor, into))
     if not one or not other:
         return BirthDates.UNKNOWN
     return await deps.registration.compare_birth_dates(one, other)

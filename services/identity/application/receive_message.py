@@ -1,29 +1,38 @@
-"""Hear from registration what happened to a guest."""
+"""Apply the messages of registration about a guest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
-from identity.application.dependencies import Dependencies
+from identity.application.dependencies import MERGED, Dependencies
 from identity.application.erase_guest import erase_guest
-from identity.application.link_guest import MERGED, link_guest, release_guest, requested_account
-from identity.application.repository import LoadedAccount, find_account, save
+from identity.application.link_guest import RequestedAccount, link_guest
+from identity.application.repository import LoadedAccount, find_account, release_guest, save
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.guest_status import GuestStatus
 from shared.event_log import Metadata, SideRow, erased_by, erasure_row
 from shared.messaging.envelope import Message
 
+REGISTERED = "guest-registered.v1"
+ERASED = "personal-data-erased.v1"
+UNLINKED = "login-account-unlinked.v1"
+RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
+"""The messages that release the guest's login account."""
+
 Changed = Sequence[LoadedAccount]
 
 
 async def receive_guest_event(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
-    """Apply one message of registration: the handler of identity's inbox.
+    """Apply one message of registration. This is the handler of identity's inbox.
 
-    Guest, account, actor and inbox row go in one append, the row also when nothing changes here; so do the
-    rows of an erasure, which then goes into the ledger. Raises VersionConflict (call it again) and TryAgain
-    (wait).
+    One append writes the link, the accounts, the actors, the inbox row and the rows of an erasure. The inbox
+    row is written also when nothing else changes. An erasure is written to the ledger afterwards.
+
+    Raises VersionConflict when another command was first: call it again. Raises TryAgain when something is
+    unavailable: wait.
     """
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, message.subject)
@@ -31,7 +40,7 @@ async def receive_guest_event(message: Message, inbox_row: SideRow, *, deps: Dep
     if link is not None:
         changed = await _apply(message, link, deps, now)
     elif message.type == REGISTERED and not message.erased:
-        link = _noted(message, now)
+        link = _note_guest(message, now)
         changed = await link_guest(link, requested_account(message.data["login_account"]), deps, now)
     rows = [row for loaded in changed for row in loaded.side_rows]
     if message.type == ERASED:
@@ -46,13 +55,14 @@ async def receive_guest_event(message: Message, inbox_row: SideRow, *, deps: Dep
     await deps.erasure_ledger.note(erased_by(rows))
 
 
-REGISTERED = "guest-registered.v1"
-ERASED = "personal-data-erased.v1"
-UNLINKED = "login-account-unlinked.v1"
-LETTING_GO = {UNLINKED, "guest-deregistered.v1", MERGED}
+def requested_account(login_account: Mapping[str, Any] | None) -> RequestedAccount | None:
+    """Read the `login_account` of a message. None: the message asks for no account, so a link stays."""
+    if login_account is None or login_account["choice"] == "none":
+        return None
+    return RequestedAccount(login_account["account_id"], new=login_account["choice"] == "new")
 
 
-def _noted(message: Message, now: datetime) -> GuestLink:
+def _note_guest(message: Message, now: datetime) -> GuestLink:
     return GuestLink.note(
         message.subject,
         organisation=message.data["organisation"],
@@ -63,12 +73,16 @@ def _noted(message: Message, now: datetime) -> GuestLink:
 
 
 async def _apply(message: Message, link: GuestLink, deps: Dependencies, now: datetime) -> Changed:
-    """The effect on a guest that is known. An erased message only still lets go; other types have none."""
+    """Apply a message to a known guest. Returns the accounts to save.
+
+    Of an erased guest's messages only a release or the erasure has an effect. Message types that are not
+    named here have none.
+    """
     if link.erased:
         return []
     if message.type == ERASED:
         return await erase_guest(link, deps, now)
-    if message.type in LETTING_GO:
+    if message.type in RELEASING:
         if message.type == MERGED:
             link.merge_into(UUID(message.data["into"]), now)
         changed = await release_guest(link, deps, now)
@@ -81,11 +95,14 @@ async def _apply(message: Message, link: GuestLink, deps: Dependencies, now: dat
         link.change_guest_status(STATUS_CHANGES[message.type](link.guest_status, message), now)
     if asked := requested_account(message.data.get("login_account")):
         return await link_guest(link, asked, deps, now)
-    return await _reporting(link, deps, now)
+    return await _report_to_account(link, deps, now)
 
 
-async def _reporting(link: GuestLink, deps: Dependencies, now: datetime) -> Changed:
-    """The linked account, which answers logins by itself and so has to know the standing too (I7)."""
+async def _report_to_account(link: GuestLink, deps: Dependencies, now: datetime) -> Changed:
+    """Change the guest status in the linked account too (I7). Returns the account to save.
+
+    A login of a linked account reads only the account (ADR 0006).
+    """
     if not link.pending_events or not isinstance(link.answer, Linked):
         return []
     loaded = await find_account(link.answer.account_id, deps)
@@ -100,11 +117,13 @@ def _day(text: str | None) -> date | None:
 
 
 STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
-    REGISTERED: lambda was, told: was.registered_until(_day(told.data["term"]["end"])),
-    "guest-reregistered.v1": lambda was, told: was.registered_until(_day(told.data["term"]["end"])),
-    "term-confirmed.v1": lambda was, told: was.confirmed_until(_day(told.data["end"])),
-    "subscription-expired.v1": lambda was, _: was.expired(),
-    "guest-suspended.v1": lambda was, _: was.suspended(),
-    "guest-reinstated.v1": lambda was, _: was.reinstated(),
+    REGISTERED: lambda status, message: status.registered_until(_day(message.data["term"]["end"])),
+    "guest-reregistered.v1": lambda status, message: status.registered_until(
+        _day(message.data["term"]["end"])
+    ),
+    "term-confirmed.v1": lambda status, message: status.confirmed_until(_day(message.data["end"])),
+    "subscription-expired.v1": lambda status, _: status.expired(),
+    "guest-suspended.v1": lambda status, _: status.suspended(),
+    "guest-reinstated.v1": lambda status, _: status.reinstated(),
 }
-"""What registration tells of a guest's standing (I7); a card that was taken back may be registered afresh."""
+"""Message type -> the new guest status (I7). A deregistered guest may be registered again (R21)."""

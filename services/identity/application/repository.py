@@ -1,9 +1,10 @@
-"""Load and save login accounts and actors; retry when another command was first."""
+"""Load, open, release and save login accounts and actors, for all use cases."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
@@ -11,29 +12,39 @@ from eventsourcing.domain import Aggregate
 from identity.application.dependencies import AccountDetails, Dependencies
 from identity.application.usernames import username_key
 from identity.domain.actor import Actor
+from identity.domain.errors import ActorNotFound
+from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount, login_account_stream, next_stream
 from shared.event_log import Metadata, SideRow, SideRowConflict, VersionConflict, create_id
 from shared.kernel.library_card import isil_base, person_ref
 
-# Written along only by what a decision opens. Held by another: the decision was made on an old state.
-_OURS = frozenset({"data_keys_pkey", "usernames_pkey"})
+# Only a new account inserts rows under these keys. A conflict on them means: another command opened the same
+# account, or took the username, after this command loaded its state.
+_KEYS_OF_NEW_ACCOUNT = frozenset({"data_keys_pkey", "usernames_pkey"})
 
 
 async def save(
     deps: Dependencies, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow]
 ) -> int:
-    """Save all or nothing; the log's position. Raises VersionConflict: decide again."""
+    """Save all or nothing, and return the position of the last event.
+
+    Raises VersionConflict when another command was first: load and decide again.
+    """
     try:
         return await deps.store.save(*aggregates, metadata=metadata, side_rows=side_rows)
     except SideRowConflict as conflict:
-        if conflict.constraint in _OURS:
+        if conflict.constraint in _KEYS_OF_NEW_ACCOUNT:
             raise VersionConflict(conflict.constraint) from conflict
         raise
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedAccount:
-    """An account, with what must be written along when it is new: its actor, key and username."""
+    """An account, and what to save with it.
+
+    A new account comes with its actor, its data key row and its username row. An erased one comes with its
+    erasure row.
+    """
 
     account: LoginAccount
     actor: Actor | None = None
@@ -41,18 +52,21 @@ class LoadedAccount:
 
     @property
     def aggregates(self) -> Sequence[Aggregate]:
-        """All that has to be saved together; the account last, so that the position is that of its stream."""
+        """The aggregates to save together. The account is last, because `save` returns the last position."""
         return [self.account] if self.actor is None else [self.actor, self.account]
 
 
 async def find_account(account_id: str, deps: Dependencies) -> LoadedAccount | None:
-    """The account from our own store: one indexed read, and one more for each time that it was erased."""
-    _, account = await _last(account_id, deps)
+    """Load the account from identity's own store; None if it is unknown or erased.
+
+    Costs one indexed read, and one more for each time that the account was erased.
+    """
+    _, account = await _current_stream(account_id, deps)
     return None if account is None else LoadedAccount(account)
 
 
-async def _last(account_id: str, deps: Dependencies) -> tuple[UUID, LoginAccount | None]:
-    """The stream of the account as it is now, after all erasures (I9), and what is in it."""
+async def _current_stream(account_id: str, deps: Dependencies) -> tuple[UUID, LoginAccount | None]:
+    """Return the account's stream after all its erasures (I9), and the account in it if there is one."""
     stream = login_account_stream(account_id)
     account = await deps.store.find(LoginAccount, stream)
     while account is not None and account.erased:
@@ -62,21 +76,21 @@ async def _last(account_id: str, deps: Dependencies) -> tuple[UUID, LoginAccount
 
 
 async def get_or_import(account_id: str, deps: Dependencies) -> LoadedAccount | None:
-    """The account from our own store, else from the directory. Raises DirectoryUnavailable.
+    """Load the account from identity's own store, or open it with the details from the directory.
 
-    A directory's account is known by its id, so it is opened also when its username is held here (I1).
+    Returns None if neither knows it. An account of the directory is known by its id (I1), so it is opened
+    even if another account here has its username. Raises DirectoryUnavailable.
     """
-    if known := await find_account(account_id, deps):
-        return known
+    if loaded := await find_account(account_id, deps):
+        return loaded
     listed = await deps.directory.by_id(account_id)
     if listed is None:
         return None
-    reference = person_of(listed, deps)
-    return await new_account(listed, deps, person=reference, username_must_be_free=False)
+    return await new_account(listed, deps, person=person_of(listed, deps), username_must_be_free=False)
 
 
 def person_of(details: AccountDetails, deps: Dependencies) -> str:
-    """The reference of the person whose home card this is."""
+    """Return the person reference: HMAC of home ISIL base and card number, as hexadecimal digits."""
     card = details.home_card_number or ""
     return person_ref(deps.person_ref_key, isil_base(details.home_isil), card)
 
@@ -84,9 +98,13 @@ def person_of(details: AccountDetails, deps: Dependencies) -> str:
 async def new_account(
     details: AccountDetails, deps: Dependencies, *, person: str, username_must_be_free: bool
 ) -> LoadedAccount:
-    """Open an account with an actor of its own and what is personal sealed (A8)."""
+    """Open an account with its own actor and with encrypted details (ADR 0005).
+
+    `person` is its person reference. With `username_must_be_free`, saving the account raises VersionConflict
+    when another account has the username.
+    """
     now = deps.clock.now()
-    stream, _ = await _last(details.account_id, deps)
+    stream, _ = await _current_stream(details.account_id, deps)
     key, key_row = deps.data_keys.create(stream)
     actor = Actor.open(create_id(), account_id=details.account_id, organisation=None, now=now)
     account = LoginAccount.open(
@@ -117,15 +135,44 @@ async def new_account(
 
 
 async def details_of(account: LoginAccount, deps: Dependencies) -> AccountDetails | None:
-    """What is sealed, opened; None when it was erased."""
+    """Decrypt the details of the account; None after its erasure."""
     key = await deps.data_keys.get(account.id)
     if key is None:
         return None
-    opened = key.decrypt(account.details)
+    decrypted = key.decrypt(account.details)
     return AccountDetails(
         account_id=account.account_id,
-        username=opened["username"],
-        email=opened["email"],
+        username=decrypted["username"],
+        email=decrypted["email"],
         home_isil=account.home_isil,
-        home_card_number=opened["home_card_number"],
+        home_card_number=decrypted["home_card_number"],
     )
+
+
+async def release_guest(link: GuestLink, deps: Dependencies, now: datetime) -> Sequence[LoadedAccount]:
+    """Release the guest and its account from each other (I3, R21). Returns the accounts to save."""
+    former = link.answer
+    link.release(now)
+    if not isinstance(former, Linked):
+        return []
+    loaded = await find_account(former.account_id, deps)
+    if loaded is None:
+        return []
+    loaded.account.release(link.id, now)
+    return [loaded]
+
+
+async def load_actor(actor_id: UUID, deps: Dependencies) -> Actor:
+    """Load an actor. Raises ActorNotFound."""
+    actor = await deps.store.find(Actor, actor_id)
+    if actor is None:
+        raise ActorNotFound
+    return actor
+
+
+async def accounts_of(actor: Actor, deps: Dependencies) -> Sequence[LoginAccount]:
+    """Load the accounts of this actor and of the actors that were merged into it, without erased accounts."""
+    merged = [await deps.store.load(Actor, merged_id) for merged_id in actor.merged_from]
+    account_ids = dict.fromkeys([actor.account_id, *(record.account_id for record in merged)])
+    found = [await find_account(account_id, deps) for account_id in account_ids]
+    return [loaded.account for loaded in found if loaded is not None]

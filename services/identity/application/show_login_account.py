@@ -1,13 +1,12 @@
-"""Show what is held of a login account, and of an actor."""
+"""Show a login account or an actor, with its links and first logins."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import details_of, find_account
+from identity.application.repository import accounts_of, details_of, find_account, load_actor
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound, ActorNotFound
 from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccount
@@ -15,7 +14,7 @@ from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccou
 
 @dataclass(frozen=True, slots=True)
 class ShownActor:
-    """The actor, with the guests and the first logins that go by it, of whatever account."""
+    """An actor with its guests and first logins. These can belong to several accounts."""
 
     actor: Actor
     guests: tuple[GuestOfAccount, ...]
@@ -23,41 +22,28 @@ class ShownActor:
 
 
 async def show_actor(actor_id: UUID, deps: Dependencies) -> ShownActor:
-    """Read it from the streams of actor and accounts. Raises ActorNotFound, also once all were erased."""
+    """Load the actor from its stream and the streams of its accounts.
+
+    Raises ActorNotFound, also when all its accounts were erased.
+    """
     actor = await load_actor(actor_id, deps)
     accounts = await accounts_of(actor, deps)
     if not accounts:
         raise ActorNotFound
+    guests = (guest for account in accounts for guest in account.guests.values())
+    logins = (login for account in accounts for login in account.first_logins.values())
     return ShownActor(
         actor,
-        tuple(guest for each in accounts for guest in each.guests.values() if guest.actor_id == actor_id),
-        tuple(
-            login for each in accounts for login in each.first_logins.values() if login.actor_id == actor_id
-        ),
+        tuple(guest for guest in guests if guest.actor_id == actor_id),
+        tuple(login for login in logins if login.actor_id == actor_id),
     )
-
-
-async def load_actor(actor_id: UUID, deps: Dependencies) -> Actor:
-    """Load an actor. Raises ActorNotFound."""
-    actor = await deps.store.find(Actor, actor_id)
-    if actor is None:
-        raise ActorNotFound
-    return actor
-
-
-async def accounts_of(actor: Actor, deps: Dependencies) -> Sequence[LoginAccount]:
-    """The accounts whose logins may go on as this actor: its own, and those of who was merged into it."""
-    merged = [await deps.store.load(Actor, each) for each in actor.merged_from]
-    account_ids = dict.fromkeys(each.account_id for each in (actor, *merged))
-    found = [await find_account(each, deps) for each in account_ids]
-    return [loaded.account for loaded in found if loaded is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class ShownAccount:
-    """The account with its links and logins.
+    """A login account with its links and first logins.
 
-    `actor_id` None: so far it is in the directory only. `details` None: they were erased.
+    `actor_id` None: only the directory knows the account. `details` None: they were erased.
     """
 
     account_id: str
@@ -69,7 +55,10 @@ class ShownAccount:
 
 
 async def show_login_account(account_id: str, deps: Dependencies) -> ShownAccount:
-    """Read it from its stream, else from the directory. Raises AccountNotFound, DirectoryUnavailable."""
+    """Load the account from its stream, or else from the directory.
+
+    Raises AccountNotFound, DirectoryUnavailable.
+    """
     if loaded := await find_account(account_id, deps):
         return await _shown(loaded.account, deps)
     listed = await deps.directory.by_id(account_id)
@@ -79,7 +68,7 @@ async def show_login_account(account_id: str, deps: Dependencies) -> ShownAccoun
 
 
 async def show_opened_account(account_stream: UUID, deps: Dependencies) -> ShownAccount:
-    """The account of this stream, just after it was opened. Raises AccountNotFound."""
+    """Load the account of this stream, right after it was opened. Raises AccountNotFound."""
     account = await deps.store.find(LoginAccount, account_stream)
     if account is None:
         raise AccountNotFound

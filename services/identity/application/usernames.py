@@ -1,4 +1,4 @@
-"""How a username is compared and kept: never in the clear outside the seal."""
+"""How usernames are compared and stored. Outside encrypted fields only an HMAC of a username is stored."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from identity.application.dependencies import Dependencies
 from identity.domain.errors import MalformedUsername
 from shared.kernel.library_card import isil_base
 
-_LONGEST = 200
+_MAX_CHARACTERS = 200
 
 
 def plain_username(username: str) -> str:
-    """The username as it is kept: trimmed, composed (NFC). Raises MalformedUsername."""
+    """Return the username as it is stored: trimmed, in Unicode form NFC. Raises MalformedUsername."""
     plain = unicodedata.normalize("NFC", username.strip())
-    if not 0 < len(plain) <= _LONGEST or any(unicodedata.category(each) == "Cc" for each in plain):
+    if not 0 < len(plain) <= _MAX_CHARACTERS or any(
+        unicodedata.category(character) == "Cc" for character in plain
+    ):
         raise MalformedUsername
     return plain
 
 
 def username_key(username: str, home_isil: str, deps: Dependencies) -> str:
-    """What the index holds: an HMAC of the library and the username, capitals or not."""
+    """Return a username's key in the index: HMAC-SHA-256 of ISIL base and username, 64 hexadecimal digits.
+
+    Upper and lower case result in the same key. Raises MalformedIsil, MalformedUsername.
+    """
     named = f"username|{isil_base(home_isil)}|{plain_username(username).casefold()}"
     return hmac.new(deps.person_ref_key, named.encode(), hashlib.sha256).hexdigest()
 
 
 async def username_taken(username: str, home_isil: str, account_id: str, deps: Dependencies) -> bool:
-    """Whether an account here has it, or another one in the directory. Raises DirectoryUnavailable."""
+    """Return whether an account here has the username, or another account in the directory has it.
+
+    Raises DirectoryUnavailable.
+    """
     if await deps.usernames.account_of(username_key(username, home_isil, deps)) is not None:
         return True
     listed = await deps.directory.by_username(username, home_isil)

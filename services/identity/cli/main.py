@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import typer
 
+from identity.cli.reports import reports
 from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
 from shared.cli import doctor as checks
@@ -13,6 +14,7 @@ from shared.cli import service_handle
 from shared.cli.console import show_json
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
+from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
@@ -22,8 +24,9 @@ app = typer.Typer(
     add_completion=False,
     help="Logins at guest libraries: the identity service.\n\nExample: identity doctor",
 )
-accounts = typer.Typer(no_args_is_help=True, help="Login accounts.")
+accounts = typer.Typer(no_args_is_help=True, help="Login accounts.\n\nExample: identity accounts list")
 app.add_typer(accounts, name="accounts")
+app.add_typer(reports, name="reports")
 erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19, I9).")
 app.add_typer(erasures, name="erasures")
 
@@ -38,6 +41,7 @@ def main() -> None:
 
 app.add_typer(events_commands(SERVICE), name="events")
 app.add_typer(parked_commands(SERVICE), name="parked")
+app.add_typer(keys_commands(SERVICE), name="keys")
 app.add_typer(projection_commands(SERVICE), name="projections")
 
 

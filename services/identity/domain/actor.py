@@ -1,4 +1,4 @@
-"""The one person behind a login."""
+"""An actor: the one person behind a login."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ from identity.domain.errors import MergedBefore, MergedIntoMergedRecord, MergedW
 
 
 class Actor(Aggregate):
-    """An actor, opened with a login account, or by a first login that found no registration (I4.6).
+    """An actor, opened with a login account or by a first login without a registration (I4, step 6).
 
-    `organisation` says where that login was; None for the account's own actor.
+    `organisation` is the organisation of that first login; None for the account's own actor.
     """
 
     TOPIC = "identity.actor"
 
     class Event(Aggregate.Event):
-        """What happened to an actor."""
+        """An event of an actor."""
 
     class Opened(Event, Aggregate.Created):
-        """The actor came to be."""
+        """The actor was opened."""
 
         TOPIC = "identity.actor-opened"
         account_id: str
         organisation: str | None
 
     class Merged(Event):
-        """The actor is a signpost from now on, to the one that is the same person (I6).
+        """The actor became a merged record that points to the survivor, the same person (I6).
 
-        It happens again when that one becomes a signpost itself: a signpost never points at a signpost.
+        The event is written again when that survivor is merged too: a merged record never points to a merged
+        record (ADR 0015).
         """
 
         TOPIC = "identity.actor-merged"
         into: UUID
 
         def apply(self, aggregate: Actor) -> None:
-            """Point there."""
+            """Point to the survivor."""
             aggregate.merged_into = self.into
             aggregate.merged_from = []
 
     class DuplicateMerged(Event):
-        """Another actor was the same person, and points here now (I6)."""
+        """Another actor is the same person; it became a merged record that points to this one (I6)."""
 
         TOPIC = "identity.actor-duplicate-merged"
         actor_id: UUID
 
         def apply(self, aggregate: Actor) -> None:
-            """Remember who points here."""
+            """Add the merged record to the list."""
             aggregate.merged_from.append(self.actor_id)
 
     Created = Opened  # the name under which the library looks for a first event
@@ -62,13 +63,16 @@ class Actor(Aggregate):
 
     @classmethod
     def open(cls, actor_id: UUID, *, account_id: str, organisation: str | None, now: datetime) -> Actor:
-        """Open an actor."""
+        """Open an actor under this id."""
         return cls._create(
             cls.Opened, id=actor_id, account_id=account_id, organisation=organisation, timestamp=now
         )
 
     def may_be_merged(self, into: Actor) -> None:
-        """Check the two themselves. Raises MergedWithItself, MergedBefore, MergedIntoMergedRecord."""
+        """Check that this actor may be merged into another one. Does not compare birth dates.
+
+        Raises MergedWithItself, MergedBefore, MergedIntoMergedRecord.
+        """
         if self.id == into.id:
             raise MergedWithItself
         if self.merged_into is not None:
@@ -77,9 +81,9 @@ class Actor(Aggregate):
             raise MergedIntoMergedRecord
 
     def merge_into(self, into: UUID, now: datetime) -> None:
-        """Point at the actor that is the same person."""
+        """Make this actor a merged record that points to the survivor."""
         self.trigger_event(self.Merged, into=into, timestamp=now)
 
     def absorb(self, actor_id: UUID, now: datetime) -> None:
-        """Be the one to whom that actor points now."""
+        """Take note of a merged record that points to this actor."""
         self.trigger_event(self.DuplicateMerged, actor_id=actor_id, timestamp=now)

@@ -1,4 +1,7 @@
-"""What identity refuses. Each docstring is the English sentence that a caller reads (A10)."""
+"""Errors of identity, one class per broken rule (ADR 0017).
+
+The first paragraph of each docstring is the English sentence that a caller reads. The rule comes after it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from shared.kernel.errors import RuleBroken
 
 
 class RefusalReason(StrEnum):
-    """Why a link was refused, as registration is told."""
+    """Why a link was refused (I2, I3). Registration receives this code."""
 
     UNKNOWN_ACCOUNT = "unknown-account"
     ACCOUNT_IN_USE = "account-in-use"
@@ -18,7 +21,10 @@ class RefusalReason(StrEnum):
 
 
 class AccountInUse(RuleBroken):
-    """This login account is tied to another guest of the same organisation (I3)."""
+    """This login account is linked to another guest of the same organisation.
+
+    Rule I3. `guest_id` is that guest.
+    """
 
     def __init__(self, guest_id: UUID) -> None:
         super().__init__()
@@ -26,57 +32,75 @@ class AccountInUse(RuleBroken):
 
 
 class LinkRequired(RuleBroken):
-    """This person is registered here without a link to this login account: go to the counter first."""
+    """This person is registered here without a link to this login account. Go to the counter first.
+
+    Rule I4, step 4.
+    """
 
 
 class AccountNotFound(RuleBroken):
-    """There is no such login account."""
+    """This login account does not exist."""
 
 
 class ActorNotFound(RuleBroken):
-    """There is no such actor."""
+    """This actor does not exist."""
 
 
 class MergeBlocked(RuleBroken):
-    """These two actors cannot be merged (I6).
+    """These two actors cannot be merged.
 
-    `reason`: for programs.
+    Rule I6. `reason` is the code for programs.
     """
 
     reason = "blocked"
 
 
 class DifferentBirthDates(MergeBlocked):
-    """Guests of these two were not born on the same day: they are not one person (I6)."""
+    """The guests of these two actors have different birth dates: they are not the same person.
+
+    Rule I6.
+    """
 
     reason = "different-birth-dates"
 
 
 class MergedWithItself(MergeBlocked):
-    """These are one and the same actor (I6)."""
+    """Both are the same actor.
+
+    Rule I6.
+    """
 
     reason = "same-actor"
 
 
 class MergedBefore(MergeBlocked):
-    """This actor was merged into another one before (I6)."""
+    """This actor was already merged into another actor.
+
+    Rule I6.
+    """
 
     reason = "merged-before"
 
 
 class MergedIntoMergedRecord(MergeBlocked):
-    """The other actor was itself merged into another one: merge into that one (I6)."""
+    """The other actor was itself merged into another actor. Choose the actor that it points to.
+
+    Rule I6, ADR 0015.
+    """
 
     reason = "into-signpost"
 
 
 class UsernameTaken(RuleBroken):
-    """This username is taken at this home library."""
+    """This username is already in use at this home library.
+
+    Rule I2.
+    """
 
 
 class AccountIdTaken(RuleBroken):
-    """There is a login account with this id already."""
+    """A login account with this id already exists."""
 
 
 class MalformedUsername(RuleBroken):
-    """This is not a username: 1 to 200 characters, none of them a control character."""
+    """This is not a username. A username has 1 to 200 characters, without control characters."""

@@ -1,4 +1,4 @@
-"""Where a guest stands, as registration's messages told: what a recognised login reports (I7)."""
+"""The guest status: status and end of the term, as a recognised login reports them (I7)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """The guest's status, in registration's own words."""
+    """The status of a guest, with registration's names."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -19,35 +19,35 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestStatus:
-    """Status and the last day of the term (inclusive); `ends_on` None: open-ended (R12)."""
+    """Status and last day of the term, inclusive. `ends_on` None: the term is open-ended (R12)."""
 
     status: Status
     ends_on: date | None
 
     def registered_until(self, ends_on: date | None) -> GuestStatus:
-        """A registration or re-registration, which only a guest in good standing at home gets."""
+        """Return the status after a registration or re-registration, which is always valid."""
         return GuestStatus(Status.VALID, ends_on)
 
     def confirmed_until(self, ends_on: date | None) -> GuestStatus:
-        """The home library told when the term really ends; the status is another matter."""
+        """Return the same status with the end date that the home library confirmed (R12)."""
         return replace(self, ends_on=ends_on)
 
     def expired(self) -> GuestStatus:
-        """The subscription ended. Its row keeps the old end date (R15), and so does this."""
+        """Return the status after an expiry. The end date stays, as it does on the contribution row (R15)."""
         return replace(self, status=Status.EXPIRED)
 
     def suspended(self) -> GuestStatus:
-        """A block at home. It does not hide that a subscription has ended (R12: different states)."""
+        """Return the status after a block at home. Only a valid guest is suspended: an expiry stays (R12)."""
         return replace(self, status=Status.SUSPENDED) if self.status == Status.VALID else self
 
     def reinstated(self) -> GuestStatus:
-        """The block was lifted."""
+        """Return the status after a block was lifted. Only a suspended guest becomes valid."""
         return replace(self, status=Status.VALID) if self.status == Status.SUSPENDED else self
 
     def deregistered(self) -> GuestStatus:
-        """The registration was a mistake (R21)."""
+        """Return the status after a deregistration (R21) or a merge (R18)."""
         return replace(self, status=Status.DEREGISTERED)
 
     def erased(self) -> GuestStatus:
-        """The personal data was destroyed (R19); when the term would have ended is nobody's business now."""
+        """Return the status after an erasure (R19), without an end date."""
         return GuestStatus(Status.ERASED, None)

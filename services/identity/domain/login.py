@@ -1,4 +1,4 @@
-"""How a login is decided: rule I4, in its own order."""
+"""The steps of rule I4, which decides a login."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from identity.domain.login_account import GuestOfAccount, LoginAccount
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """This is a known person: log in as this actor; `guest` when they are registered there."""
+    """A known person logs in as this actor. `guest` None: the person is not registered there."""
 
     actor_id: UUID
     guest: GuestOfAccount | None
@@ -22,9 +22,9 @@ class Recognised:
 def recognised_without_asking(
     account: LoginAccount, organisation: str, *, at_home: bool
 ) -> Recognised | None:
-    """I4.1 and I4.2: what the account's own stream decides. None: registration must be asked.
+    """Decide a login from the account alone (I4, steps 1 and 2). None: registration must be asked.
 
-    `at_home`: the organisation is the account's own home library.
+    `at_home`: the account's own home library belongs to the organisation.
     """
     if guest := account.guest_at(organisation):
         return Recognised(guest.actor_id, guest)
@@ -36,11 +36,13 @@ def recognised_without_asking(
 def require_no_registration(
     account_id: str, of_person: Iterable[GuestLink], asked: Iterable[GuestLink]
 ) -> None:
-    """I4.4, once all of these were applied and the account still has no link there. Raises LinkRequired.
+    """Check that no registration there needs a link to this account first (I4, step 4).
 
-    `of_person`: the person's own registrations there, whoever's account they have. `asked`: those for which
-    this account was ever asked; they count while it is the one last asked for, which was refused then. So
-    does the guest into whom one of them was merged that had this account until then (R18).
+    Call this after all messages of these guests were applied and the account still has no link there.
+    `of_person`: the guests of this person there, linked to any account or to none. One that is registered is
+    enough. `asked`: the guests for which a clerk ever asked for this account. One of them counts if this
+    account is still the last one asked for, so the link was refused. It also counts if it is the survivor of
+    a guest that had this account until the merge (R18). Raises LinkRequired.
     """
     asked = tuple(asked)
     merged_into = {link.merged_into for link in asked if link.merged_account == account_id}
@@ -51,6 +53,9 @@ def require_no_registration(
 
 
 def actor_seen_before(account: LoginAccount, organisation: str) -> Recognised | None:
-    """Before I4.6: whom a link that is gone let in there once, is not split in two now."""
+    """Return the actor of an earlier login there through a link that is gone (I4, between steps 5 and 6).
+
+    So the person is not split into two actors now. None: the account never logged in there.
+    """
     first = account.first_logins.get(organisation)
     return None if first is None else Recognised(first.actor_id, None)

@@ -1,4 +1,7 @@
-"""A login account: its links, its first login per organisation, its actor."""
+"""A login account: its links, its first login per organisation, its actor.
+
+Its stream holds everything that a login needs (ADR 0006).
+"""
 
 from __future__ import annotations
 
@@ -16,18 +19,21 @@ _ACCOUNTS = UUID("6f0c8d1e-52a7-5d0b-9a37-0f3f6f0f5b11")
 
 
 def login_account_stream(account_id: str) -> UUID:
-    """The stream of an account, which is known by its id alone (I1)."""
+    """Return the stream id of an account, computed from the account id alone (I1)."""
     return uuid5(_ACCOUNTS, account_id)
 
 
 def next_stream(erased: UUID) -> UUID:
-    """The stream in which an account begins anew once this one was erased (I9): its key never comes back."""
+    """Return the stream id of an account that is opened again after an erasure (I9).
+
+    A new stream is needed because the data key of the erased stream never comes back.
+    """
     return uuid5(erased, "after the erasure")
 
 
 @dataclass(frozen=True, slots=True)
 class GuestOfAccount:
-    """A guest that the account is linked to, with the actor under which logins there go on."""
+    """A guest that the account is linked to. Logins at its organisation use the actor `actor_id`."""
 
     guest_id: UUID
     organisation: str
@@ -38,7 +44,7 @@ class GuestOfAccount:
 
 @dataclass(frozen=True, slots=True)
 class FirstLogin:
-    """The first login at an organisation. `new_actor`: it made an actor of its own (I4.6)."""
+    """The first login at an organisation. `new_actor`: it made an actor of its own (I4, step 6)."""
 
     organisation: str
     actor_id: UUID
@@ -47,15 +53,15 @@ class FirstLogin:
 
 
 class LoginAccount(Aggregate):
-    """A login account, with an actor of its own from the start. `details` are sealed (A8)."""
+    """A login account with its own actor. `details` is personal data, encrypted (ADR 0005)."""
 
     TOPIC = "identity.login-account"
 
     class Event(Aggregate.Event):
-        """What happened to an account."""
+        """An event of an account."""
 
     class Opened(Event, Aggregate.Created):
-        """The account is known here."""
+        """The account was opened here."""
 
         TOPIC = "identity.login-account-opened"
         account_id: str
@@ -78,14 +84,14 @@ class LoginAccount(Aggregate):
         too_late: bool
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Take over the guest."""
+            """Add the guest."""
             guest_status = GuestStatus(Status(self.status), self.ends_on)
             aggregate.guests[self.guest_id] = GuestOfAccount(
                 self.guest_id, self.organisation, guest_status, self.actor_id, self.too_late
             )
 
     class GuestStatusChanged(Event):
-        """What a recognised login reports of the guest has changed (I7)."""
+        """The guest status changed, which a recognised login reports (I7)."""
 
         TOPIC = "identity.login-account-guest-standing-changed"
         guest_id: UUID
@@ -93,24 +99,24 @@ class LoginAccount(Aggregate):
         ends_on: date | None
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Take over the standing."""
+            """Set the guest status."""
             guest_status = GuestStatus(Status(self.status), self.ends_on)
             aggregate.guests[self.guest_id] = replace(
                 aggregate.guests[self.guest_id], guest_status=guest_status
             )
 
     class GuestReleased(Event):
-        """The guest is not linked to this account any more."""
+        """The guest was released from this account."""
 
         TOPIC = "identity.login-account-guest-released"
         guest_id: UUID
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Forget the guest."""
+            """Remove the guest."""
             del aggregate.guests[self.guest_id]
 
     class FirstLoginRecorded(Event):
-        """Somebody logged in at this organisation for the first time."""
+        """The account logged in at this organisation for the first time."""
 
         TOPIC = "identity.login-account-first-login-recorded"
         organisation: str
@@ -118,20 +124,20 @@ class LoginAccount(Aggregate):
         new_actor: bool
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Remember it, for ever."""
+            """Add the first login. It is never removed."""
             aggregate.first_logins[self.organisation] = FirstLogin(
                 self.organisation, self.actor_id, self.new_actor, self.timestamp
             )
 
     class ActorReplaced(Event):
-        """Two actors were one person: wherever logins went on as `actor_id`, they do as `by` (I6)."""
+        """Two actors were merged: logins that used the actor `actor_id` use the actor `by` now (I6)."""
 
         TOPIC = "identity.login-account-actor-replaced"
         actor_id: UUID
         by: UUID
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Take over the actor; a link is no longer too late once there is but one."""
+            """Replace the actor everywhere. A link to the account's own actor is no longer too late."""
             if aggregate.actor_id == self.actor_id:
                 aggregate.actor_id = self.by
             for guest in aggregate.guests.values():
@@ -143,12 +149,12 @@ class LoginAccount(Aggregate):
                     aggregate.first_logins[login.organisation] = replace(login, actor_id=self.by)
 
     class Erased(Event):
-        """What was personal of the account was destroyed (I9); nothing happens to it any more."""
+        """The personal data of the account was destroyed (I9). No event follows."""
 
         TOPIC = "identity.login-account-erased"
 
         def apply(self, aggregate: LoginAccount) -> None:
-            """Forget what is sealed: nobody can open it."""
+            """Clear the encrypted details: their key is gone."""
             aggregate.erased = True
             aggregate.details = b""
 
@@ -176,7 +182,7 @@ class LoginAccount(Aggregate):
         details: bytes,
         now: datetime,
     ) -> LoginAccount:
-        """Open an account in this stream, under whose key `details` are sealed."""
+        """Open an account in this stream. `details` is encrypted under the data key of the stream."""
         return cls._create(
             cls.Opened,
             id=stream,
@@ -189,18 +195,19 @@ class LoginAccount(Aggregate):
         )
 
     def guest_at(self, organisation: str) -> GuestOfAccount | None:
-        """The one guest of this account at an organisation (I3)."""
+        """Return the guest of this account at an organisation; there is at most one (I3)."""
         return next((guest for guest in self.guests.values() if guest.organisation == organisation), None)
 
     def own_actor_at(self, organisation: str) -> UUID | None:
-        """The actor that an earlier first login made there, because nobody was registered (I4.2)."""
+        """Return the actor that a first login there made without a registration (I4, step 2)."""
         first = self.first_logins.get(organisation)
         return first.actor_id if first is not None and first.new_actor else None
 
     def link(self, guest_id: UUID, organisation: str, guest_status: GuestStatus, now: datetime) -> Linked:
-        """Link a guest; the same pair again is no event (I3). Raises AccountInUse.
+        """Link a guest and return the link. The same pair again changes at most the guest status (I3).
 
-        After a first login that made its own actor the link is too late and keeps that actor (I6).
+        After a first login that made its own actor the link is too late and keeps that actor (I6). Raises
+        AccountInUse when another guest of the organisation has the account.
         """
         present = self.guest_at(organisation)
         if present is not None and present.guest_id != guest_id:
@@ -223,7 +230,7 @@ class LoginAccount(Aggregate):
         return Linked(self.account_id, guest.actor_id, guest.too_late)
 
     def change_guest_status(self, guest_id: UUID, guest_status: GuestStatus, now: datetime) -> None:
-        """Report this of the guest from now on (I7); the same again, or of no guest of ours, is no event."""
+        """Change the status of a linked guest (I7). The same status, or an unknown guest, is no event."""
         guest = self.guests.get(guest_id)
         if guest is not None and guest.guest_status != guest_status:
             self.trigger_event(
@@ -235,18 +242,18 @@ class LoginAccount(Aggregate):
             )
 
     def release(self, guest_id: UUID, now: datetime) -> None:
-        """Let go of a guest (I3); first logins stay, for they happened."""
+        """Release a guest (I3). First logins stay."""
         if guest_id in self.guests:
             self.trigger_event(self.GuestReleased, guest_id=guest_id, timestamp=now)
 
     def replace_actor(self, actor_id: UUID, by: UUID, now: datetime) -> None:
-        """Go on as another actor (I6); where this one was not known, that is no event."""
+        """Replace an actor by another one (I6). An actor that the account does not use is no event."""
         known = {self.actor_id, *(guest.actor_id for guest in self.guests.values())}
         if actor_id in known | {login.actor_id for login in self.first_logins.values()}:
             self.trigger_event(self.ActorReplaced, actor_id=actor_id, by=by, timestamp=now)
 
     def erase(self, now: datetime) -> bool:
-        """Destroy the account, unless a guest still uses it (I9); whether it was."""
+        """Erase the account and return True, or return False when a guest still uses it (I9)."""
         if self.guests:
             return False
         self.trigger_event(self.Erased, timestamp=now)
@@ -255,7 +262,7 @@ class LoginAccount(Aggregate):
     def record_first_login(
         self, organisation: str, actor_id: UUID, *, new_actor: bool, now: datetime
     ) -> bool:
-        """Remember the first login at an organisation; whether this was it."""
+        """Record the first login at an organisation and return True; return False for a later login."""
         if organisation in self.first_logins:
             return False
         self.trigger_event(

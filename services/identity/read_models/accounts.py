@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 from eventsourcing.utils import get_topic
 
 from identity.domain.login_account import LoginAccount
@@ -15,17 +16,17 @@ ACCOUNT_TOPICS = frozenset(get_topic(kind) for kind in LoginAccount.Event.__subc
 
 
 def fold_account(events: Sequence[RecordedDomainEvent]) -> LoginAccount:
-    """The account after its events."""
+    """Apply the events of one stream to an account."""
     account: Any = None
-    for happened in events:
-        account = happened.event.mutate(account)
+    for recorded in events:
+        account = recorded.event.mutate(account)
     if not isinstance(account, LoginAccount):
         raise TypeError("this stream is no login account")
     return account
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """One row for each account; none once it was erased (I9)."""
+    """Return the row of an account; none after its erasure (I9)."""
     account = fold_account(events)
     if account.erased:
         return [[]]
@@ -52,3 +53,14 @@ VIEW = View(
     ),
     fold=fold,
 )
+
+LISTED = """
+SELECT account_id, actor_id, home_isil, opened_at, guests, organisations FROM accounts
+ WHERE guests = 0 OR NOT $1 ORDER BY opened_at DESC LIMIT $2
+"""
+
+
+async def list_accounts(pool: asyncpg.Pool, *, without_guests: bool, limit: int) -> list[asyncpg.Record]:
+    """List at most `limit` accounts, the newest first; with `without_guests` only those without a link."""
+    found: list[asyncpg.Record] = await pool.fetch(LISTED, without_guests, limit)
+    return found

@@ -1,10 +1,11 @@
-"""What became of every guest's link."""
+"""The state of every guest's link: linked, too late (I6), refused (I2, I3) or none."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 from eventsourcing.utils import get_topic
 
 from identity.domain.guest_link import GuestLink, Linked, Refused
@@ -15,10 +16,10 @@ LINK_TOPICS = frozenset(get_topic(kind) for kind in GuestLink.Event.__subclasses
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """One row for each guest."""
+    """Return the row of one guest."""
     link: Any = None
-    for happened in events:
-        link = happened.event.mutate(link)
+    for recorded in events:
+        link = recorded.event.mutate(link)
     guest_status = link.guest_status
     return [[(link.id, link.organisation, guest_status.status.value, guest_status.ends_on, *_answer(link))]]
 
@@ -35,7 +36,7 @@ def _answer(link: GuestLink) -> tuple[str, str | None, Any, str | None]:
 
 VIEW = View(
     name="links",
-    about="what became of every guest's link",
+    about="the state of every guest's link",
     topics=LINK_TOPICS,
     tables=(
         ViewTable(
@@ -49,3 +50,17 @@ VIEW = View(
     ),
     fold=fold,
 )
+
+LISTED = """
+SELECT stream_id AS guest_id, organisation, state, reason, account_id, actor_id, status, ends_on FROM links
+ WHERE ($1::text IS NULL OR organisation = $1) AND ($2::text IS NULL OR state = $2)
+ ORDER BY organisation, stream_id LIMIT $3
+"""
+
+
+async def list_links(
+    pool: asyncpg.Pool, organisation: str | None, state: str | None, limit: int
+) -> list[asyncpg.Record]:
+    """List at most `limit` links, of one organisation and in one state if these are not None."""
+    found: list[asyncpg.Record] = await pool.fetch(LISTED, organisation, state, limit)
+    return found

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+
+import asyncpg
 
 from identity.read_models.accounts import ACCOUNT_TOPICS, fold_account
 from shared.event_log import DataKey
@@ -10,7 +13,7 @@ from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """One row for each organisation that the account logged in at; none once it was erased (I9)."""
+    """Return a row for each organisation at which the account logged in; none after its erasure (I9)."""
     account = fold_account(events)
     if account.erased:
         return [[]]
@@ -39,3 +42,15 @@ VIEW = View(
     ),
     fold=fold,
 )
+
+COUNTED = """
+SELECT organisation, count(*) AS first_logins, count(*) FILTER (WHERE new_actor) AS new_actors,
+       min(at) AS first_at, max(at) AS last_at
+  FROM logins WHERE at >= $1 GROUP BY organisation ORDER BY organisation
+"""
+
+
+async def count_first_logins(pool: asyncpg.Pool, since: date) -> list[asyncpg.Record]:
+    """Count the first logins since a day (UTC), by organisation, and how many of them made a new actor."""
+    found: list[asyncpg.Record] = await pool.fetch(COUNTED, since)
+    return found

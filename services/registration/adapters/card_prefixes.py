@@ -1,4 +1,4 @@
-"""The table of card prefixes (R2): its CSV file, checked as a whole, and its rows in PostgreSQL."""
+"""The card-prefix table (R2): its CSV file, which is checked as a whole, and its rows in PostgreSQL."""
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,7 @@ COLUMNS = ("organisation_code", "organisation", "isil", "updated_on", "card_pref
 
 @dataclass(frozen=True, slots=True)
 class LibraryPrefixes:
-    """One line: a library, and the prefixes that its cards carry."""
+    """One line of the file: a library and the prefixes of its cards."""
 
     organisation_code: str
     organisation: str
@@ -30,24 +30,24 @@ class LibraryPrefixes:
 
 
 def packaged_prefixes() -> list[LibraryPrefixes]:
-    """The table that comes with the product: what could be read of the one that clerks used."""
+    """Return the table that comes with the product: the legible part of the counter manual's table."""
     data = files("registration").joinpath("data/isil_card_prefixes.csv")
     return read_prefixes(data.read_text(encoding="utf-8"))
 
 
 def read_prefix_file(path: Path) -> list[LibraryPrefixes]:
-    """Every line of the file, UTF-8. Raises ConfigurationError, OSError."""
+    """Read all lines of a file in UTF-8. Raises ConfigurationError, OSError."""
     try:
         return read_prefixes(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{path}, line {line}: save the file as UTF-8") from None
-    except ConfigurationError as mistake:
-        raise ConfigurationError(f"{path}, {mistake}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}, {error}") from None
 
 
 def read_prefixes(text: str) -> list[LibraryPrefixes]:
-    """See read_prefix_file; a mistake in the text names the line only."""
+    """Read the text of such a file. A ConfigurationError names the line, but not the file."""
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
         libraries = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
@@ -56,7 +56,7 @@ def read_prefixes(text: str) -> list[LibraryPrefixes]:
     if not libraries or tuple(cell.strip() for cell in libraries[0][1]) != COLUMNS:
         raise ConfigurationError(f"line 1: the columns must be {','.join(COLUMNS)}")
     if len(libraries) == 1:
-        raise ConfigurationError("line 2: there is no library in the file, and an empty table finds nobody")
+        raise ConfigurationError("line 2: the file holds no library; an empty table would find none")
     return list(_distinct(libraries[1:]))
 
 
@@ -69,7 +69,7 @@ def _distinct(rows: Sequence[tuple[int, list[str]]]) -> Iterator[LibraryPrefixes
             raise ConfigurationError(f"line {number}: {error}") from None
         first = lines.setdefault(library.isil.base, number)
         if first != number:
-            raise ConfigurationError(f"line {number}: {library.isil.base} stands on line {first} already")
+            raise ConfigurationError(f"line {number}: {library.isil.base} is already on line {first}")
         yield library
 
 
@@ -104,11 +104,11 @@ def _prefixes(text: str) -> tuple[str, ...]:
         if not is_prefix(prefix):
             raise ValueError(f"{prefix!r} is not a card prefix: four digits, several separated by spaces")
         if prefixes.count(prefix) > 1:
-            raise ValueError(f"{prefix} stands there twice")
+            raise ValueError(f"{prefix} is listed twice")
     return prefixes
 
 
-# No constraint on the prefix alone: several libraries may share one (the red ones), and the clerk chooses.
+# The prefix alone is not unique: several libraries may share one, and then the clerk chooses (R2).
 CARD_PREFIXES = """
 CREATE TABLE card_prefixes (
     prefix text NOT NULL,
@@ -124,7 +124,7 @@ _Row = tuple[str, str, str, str, date]
 
 
 def _first_content(libraries: Iterable[LibraryPrefixes]) -> str:
-    """The statement that fills the table when it is made; afterwards it is the operators' own."""
+    """Return the SQL that fills the new table. Afterwards only operators change it."""
     rows = ", ".join(f"({', '.join(_literal(value) for value in row)})" for row in _rows(libraries))
     return f"INSERT INTO card_prefixes ({', '.join(_COLUMNS)}) VALUES {rows};"  # noqa: S608 - our own file
 
@@ -154,13 +154,13 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 
 
 class PostgresCardPrefixes:
-    """See `ports.CardPrefixes`."""
+    """See `dependencies.CardPrefixes`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
-        """See `CardPrefixes.candidates`; in the order of their ISILs."""
+        """See `CardPrefixes.candidates`. They are ordered by ISIL."""
         rows = await self._pool.fetch(
             "SELECT DISTINCT isil, organisation, organisation_code FROM card_prefixes"
             " WHERE prefix = ANY($1) ORDER BY isil",
@@ -177,10 +177,10 @@ class PostgresCardPrefixes:
 
 
 async def replace_prefixes(connection: asyncpg.Connection, libraries: Sequence[LibraryPrefixes]) -> int:
-    """Put these in the place of the whole table, at one moment; answers how many prefixes there are now."""
+    """Replace the whole table in one transaction. Return the number of its rows."""
     rows = list(_rows(libraries))
     async with connection.transaction():
-        # Two imports at once would otherwise each delete what they saw, and leave a mixture of both.
+        # Without the lock, two imports at once would delete only what they see, and leave a mixture of both.
         await connection.execute("LOCK TABLE card_prefixes IN EXCLUSIVE MODE")
         await connection.execute("DELETE FROM card_prefixes")
         await connection.copy_records_to_table("card_prefixes", records=rows, columns=_COLUMNS)
@@ -188,7 +188,10 @@ async def replace_prefixes(connection: asyncpg.Connection, libraries: Sequence[L
 
 
 async def import_file(url: str, path: Path) -> int:
-    """Replace the table by a CSV file: all of it, or nothing. Raises ConfigurationError, OSError."""
+    """Replace the table by a CSV file, all or nothing. Return the number of rows.
+
+    Raises ConfigurationError, OSError.
+    """
     libraries = read_prefix_file(path)
     connection = await asyncpg.connect(url)
     try:

@@ -1,4 +1,4 @@
-"""Identity's login accounts over HTTP (R17)."""
+"""The client of identity's API for login accounts (R17)."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 
-# A clerk and a patron are waiting.
+# Seconds; short, because a clerk and a patron are waiting.
 TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 
 
@@ -24,7 +24,7 @@ class _FoundJson(BaseModel):
 
 
 class IdentityApi:
-    """See `ports.LoginAccounts`. `token` gives the bearer token at each call: it may be renewed."""
+    """See `dependencies.LoginAccounts`. `token` returns the bearer token and is called for every request."""
 
     def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
         self._url = base_url.rstrip("/") + "/v1/login-accounts"

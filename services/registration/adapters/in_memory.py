@@ -1,4 +1,4 @@
-"""The adapters without network or database: for tests and for trying things out."""
+"""Adapters without network or database, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ UNIQUE_KEYS: UniqueKeys = {
     "registrations_pkey": ("registrations", ("organisation", "person_ref")),
     "registration_accounts_pkey": ("registration_accounts", ("organisation", "account_id", "guest_id")),
 }
-"""What the schema makes unique, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
+"""The unique keys of the schema, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
 
 SUBJECT_COLUMNS: SubjectColumns = {"registrations": "guest_id", "registration_accounts": "guest_id"}
-"""Whose rows die with an erased guest (R19)."""
+"""The tables whose rows an erasure of a guest deletes, with the column of the guest id (R19)."""
 
 
 class InMemoryRegistrations:
-    """The index, read from the side rows of an in-memory log."""
+    """The registration index, read from the side rows of an in-memory log."""
 
     def __init__(self, log: InMemoryEventLog) -> None:
         self._persons = log.rows("registrations")
@@ -63,7 +63,7 @@ class InMemoryTermChecks:
 
 
 class SetClock:
-    """A clock that stands where it was set."""
+    """A clock that shows the moment to which it was set."""
 
     def __init__(self, moment: datetime) -> None:
         self.moment = moment
@@ -74,9 +74,9 @@ class SetClock:
 
 
 class InMemoryHomeLibraries:
-    """Knows the libraries in `isils`, and the verdicts told with `answers`; any other card is not found.
+    """The libraries in `isils`. They know the cards that were set with `answers`; others are not found.
 
-    `aliases` leads from the base of a merged library to that of the surviving one (R3).
+    `aliases`: ISIL base of a merged library -> that of the surviving one (R3).
     """
 
     def __init__(self, isils: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
@@ -101,15 +101,15 @@ class InMemoryHomeLibraries:
         return 4
 
     def answers(self, isil: str, card_number: str, verdict: Verdict) -> None:
-        """From now on this is what the library says about this card."""
+        """Set the verdict of the library about this card."""
         self._verdicts[self._base(isil)][canonical_card_number(card_number)] = verdict
 
     def goes_down(self, isil: str) -> None:
-        """From now on the library does not answer."""
+        """Make the library unavailable."""
         self._down.add(self._base(isil))
 
     def comes_back(self, isil: str) -> None:
-        """From now on the library answers again."""
+        """Make the library available again."""
         self._down.discard(self._base(isil))
 
     def _base(self, isil: str) -> str:

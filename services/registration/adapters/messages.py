@@ -1,7 +1,7 @@
-"""What registration tells the world of its guests (contract.md, Messages). Nothing personal is among it.
+"""The messages that registration publishes about its guests, without personal data (docs/contract.md).
 
-Every event of a guest is published, so that versions have no gaps; with empty data where there is nothing to
-share. A type and version once published stays readable for ever: a change of its data is a new version.
+Every event of a guest is published, so that stream versions have no gaps. If there is nothing to share, the
+data is empty. A published message type never changes: other data needs a new version of the type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Data = dict[str, Any]
 
 
 def published_messages(store: AggregateStore) -> ToMessage:
-    """Make the function that turns a recorded event into its message; None for other streams' events."""
+    """Return a function from a recorded event to its message; None for events of other streams."""
 
     def to_message(recorded: RecordedEvent) -> Message | None:
         kind = MESSAGE_TYPES.get(recorded.event_type)
@@ -97,7 +97,7 @@ SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestsMerged.TOPIC: _merged,
 }
 
-# By hand, although they follow the topics: the outside world holds on to them.
+# Spelled out, although they resemble the topics: other services depend on these names.
 MESSAGE_TYPES = {
     Guest.Created.TOPIC: "guest-registered.v1",
     Guest.Reregistered.TOPIC: "guest-reregistered.v1",

@@ -1,4 +1,4 @@
-"""Guests due, checks done and nightly reports, in PostgreSQL and at `/metrics` (R12)."""
+"""Term checks, due guests and nightly reports in PostgreSQL, and their metrics (R12)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.event_log.export.format import TransferredTable
 
 LAST_CHECK = "SELECT verdict, checked_at, stale, reasons FROM term_checks WHERE guest_id = $1"
 
-# Two may check one guest at once: the later answer stays, whichever is written last.
+# Two processes may check one guest at once. The later check stays, also if it is written first.
 RECORD_CHECK = """
 INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (guest_id) DO UPDATE
@@ -30,7 +30,7 @@ WHERE term_checks.checked_at <= excluded.checked_at
 
 
 class PostgresTermChecks:
-    """See `ports.TermChecks`."""
+    """See `dependencies.TermChecks`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -49,9 +49,9 @@ class PostgresTermChecks:
         )
 
 
-COUNTS = tuple(each.name for each in fields(Tally))
+COUNTS = tuple(count.name for count in fields(Tally))
 
-# `night` of a check: the night whose run wrote it. Not so of a check at the counter, which no night counts.
+# `night`: the day of the nightly check that wrote the row. A check at the counter leaves it as it is.
 TABLES = f"""
 ALTER TABLE term_checks ADD COLUMN night date;
 
@@ -76,8 +76,8 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("night_libraries", 'day, home_isil COLLATE "C"'),
 )
 
-# Due from the day after registration; not again in a night in which home answered, whoever asked.
-# $1 is the night's day, $2 its beginning.
+# A guest is due from the day after registration, unless its home library has already replied since midnight,
+# to the nightly check or to a counter. $1: the day of the nightly check, $2: the moment at which it begins.
 DUE = """
 FROM terms_due AS due LEFT JOIN term_checks AS checked ON checked.guest_id = due.stream_id
 WHERE due.begins_on < $1 AND (checked.checked_at >= $2 AND checked.verdict <> 'unavailable') IS NOT TRUE
@@ -121,7 +121,7 @@ FROM night_libraries WHERE day = $1 ORDER BY home_isil
 
 
 class PostgresNightlyChecks:
-    """See `nights.NightlyChecks`."""
+    """See `nightly_report.NightlyChecks`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -152,10 +152,10 @@ class PostgresNightlyChecks:
             nightly.day,
             home_isil,
             list(checks),
-            [each.verdict for each in outcomes],
-            [each.checked_at for each in outcomes],
-            [each.stale for each in outcomes],
-            [",".join(each.reasons) for each in outcomes],
+            [check.verdict for check in outcomes],
+            [check.checked_at for check in outcomes],
+            [check.stale for check in outcomes],
+            [",".join(check.reasons) for check in outcomes],
             *tally.as_dict().values(),
         )
 
@@ -189,14 +189,18 @@ def _due_guest(row: asyncpg.Record) -> DueGuest:
     return DueGuest(guest_id, organisation, Status(status), term, Encrypted(sealed_card), failed_before)
 
 
-_guests = Gauge("term_check_guests", "Guests asked about in the last night, by what came of it", ["outcome"])
-_left = Gauge("term_check_left_guests", "Guests without an answer in the last night")
-_libraries = Gauge("term_check_left_libraries", "Home libraries with guests without an answer")
-_ended = Gauge("term_check_ended_timestamp_seconds", "When the last nightly run ended; 0 while it goes on")
+_guests = Gauge("term_check_guests", "Guests in the last nightly check, by outcome", ["outcome"])
+_left = Gauge("term_check_left_guests", "Guests without a reply in the last nightly check")
+_libraries = Gauge(
+    "term_check_left_libraries", "Home libraries that left guests without a reply in the last nightly check"
+)
+_ended = Gauge(
+    "term_check_ended_timestamp_seconds", "Unix time at which the last nightly check ended; 0 while it runs"
+)
 
 
 async def update_nightly_metrics(nightly_checks: NightlyChecks) -> None:
-    """Bring the gauges up to date."""
+    """Set the gauges to the last nightly report."""
     last = await nightly_checks.last()
     if last is None:
         return

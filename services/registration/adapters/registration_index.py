@@ -1,4 +1,4 @@
-"""The index of registrations in PostgreSQL: read here, written along with every append (A6)."""
+"""The registration index in PostgreSQL. Its rows are side rows of every append (ADR 0004)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import asyncpg
 
 
 class PostgresRegistrations:
-    """See `ports.Registrations`."""
+    """See `dependencies.Registrations`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

@@ -1,4 +1,4 @@
-"""Every table of registration's database."""
+"""All tables of registration's database."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
 from shared.web import idempotency
 
-# Both are written in the append's own transaction, so they never lag. The primary key of `registrations` is
-# rule R10: one guest per person per library. A card number that was replaced is a second row of one guest.
+# The registration index. Its rows are written in the append's own transaction, so they never lag. The primary
+# key of `registrations` is R10: one guest per person per library. A replaced card is another row of a guest.
 REGISTRATIONS = """
 CREATE TABLE registrations (
     organisation text NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE registration_accounts (
 );
 """
 
-# State of the runs, not events (R12): what home said last, and whether the term had to be kept without it.
+# State of the checks, not events (R12): the home library's last reply, and whether the term is stale.
 TERM_CHECKS = """
 CREATE TABLE term_checks (
     guest_id uuid PRIMARY KEY,
@@ -42,7 +42,7 @@ CREATE TABLE term_checks (
 );
 """
 
-# What finds a guest, or tells of one, goes with the guest's personal data (R19).
+# An erasure deletes all rows that find a guest or describe one (R19).
 OWN_ERASURES = """
 SELECT rows_die_with_subject('registrations', 'guest_id');
 CREATE INDEX registration_accounts_guest_id_idx ON registration_accounts (guest_id);
@@ -56,8 +56,8 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0003_erasures", OWN_ERASURES),
 )
 
-# What was added to a view's tables since: a new database has it from the view itself. Until a rebuild
-# older rows are without; nothing was merged before there was this column.
+# Columns that were added to a view later. A new database gets them from the view itself. In older rows they
+# are NULL until a rebuild, which is right: no guest was merged before this column was added.
 VIEW_CHANGES: Sequence[tuple[str, str]] = (
     (
         "view_guest_directory_0002_merged_into",
@@ -83,7 +83,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *VIEW_CHANGES,
 )
 
-# In this order they are taken over; views and leases are made anew wherever the log is.
+# An import fills the tables in this order. Views and leases are not transferred: each database has its own.
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,
@@ -96,7 +96,7 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 
 
 async def schema_is_there(pool: asyncpg.Pool) -> None:
-    """Raises RuntimeError when a script has not run yet."""
+    """Check that all scripts have run. Raises RuntimeError otherwise."""
     names = [name for name, _ in SCHEMA]
     known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
     if known != len(names):

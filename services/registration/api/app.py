@@ -33,7 +33,7 @@ def registration_app(
     metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
-    """The app. Set `stopping` when the server is told to stop: long polls then end at once."""
+    """Return the app. Set `stopping` when the server receives a stop signal: long polls then end at once."""
     app = make_app(
         title="Landelijk Lenen: registration",
         description=DESCRIPTION,

@@ -1,18 +1,18 @@
-"""What routes are given: dependencies of use cases, the caller, one write per Idempotency-Key."""
+"""FastAPI dependencies of the routes: collaborators, the caller, idempotent writes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 
 from registration.api.schemas import GuestJson, guest_json
-from registration.application.dependencies import Context, Dependencies, SideRows, Written, no_side_rows
+from registration.application.dependencies import Context, Dependencies, SideRows, no_side_rows
 from registration.application.show_guest import show_guest
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
-from shared.event_log import Metadata
-from shared.web.idempotency import CommandResult, IdempotencyKeys, IdempotentRequest, Rows, idempotent_request
+from shared.event_log import CommandResult, Metadata
+from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import Principal, requires
 
@@ -23,13 +23,13 @@ OPERATOR = requires("operator")
 
 @dataclass(frozen=True, slots=True)
 class Clerk:
-    """Somebody at the counter of an organisation: sees and changes its guests only (R20)."""
+    """The calling clerk, who sees and changes the guests of one organisation only (R20)."""
 
     organisation: str
     metadata: Metadata
 
     def context(self, side_rows: SideRows = no_side_rows) -> Context:
-        """For whom a use case works."""
+        """Return the context in which a use case works for this clerk."""
         return Context(self.organisation, self.metadata, side_rows)
 
 
@@ -45,17 +45,12 @@ async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNT
 
 
 def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:
-    """Who causes what an operator does now, at whichever organisation."""
+    """Return the metadata of events that this operator causes, at any organisation."""
     return Metadata(principal.subject, correlation_id(request))
 
 
-def _registration(request: Request) -> Dependencies:
+def _deps(request: Request) -> Dependencies:
     found: Dependencies = request.app.state.deps
-    return found
-
-
-def _keys(request: Request) -> IdempotencyKeys:
-    found: IdempotencyKeys = request.app.state.idempotency_keys
     return found
 
 
@@ -71,42 +66,30 @@ def _history(request: Request) -> GuestHistory:
 
 OperatorDep = Annotated[Metadata, Depends(_operator)]
 ClerkDep = Annotated[Clerk, Depends(_clerk)]
-DependenciesDep = Annotated[Dependencies, Depends(_registration)]
-KeysDep = Annotated[IdempotencyKeys, Depends(_keys)]
+DependenciesDep = Annotated[Dependencies, Depends(_deps)]
 DirectoryDep = Annotated[GuestDirectory, Depends(_directory)]
 HistoryDep = Annotated[GuestHistory, Depends(_history)]
-IdempotentRequestDep = Annotated[IdempotentRequest | None, Depends(idempotent_request)]
+IdempotentWriteDep = Annotated[IdempotentWrite, Depends(idempotent_write)]
 
-Command = Callable[[Context], Awaitable[Written]]
+Command = Callable[[Context], Awaitable[CommandResult]]
 
 
 class GuestWrite:
-    """Runs a command for the calling clerk and shows the guest afterwards, read from its stream."""
+    """A callable that runs a command for the calling clerk, then returns the guest from its stream."""
 
-    def __init__(
-        self,
-        clerk: ClerkDep,
-        idempotent: IdempotentRequestDep,
-        keys: KeysDep,
-        deps: DependenciesDep,
-        response: Response,
-    ) -> None:
+    def __init__(self, clerk: Clerk, write: IdempotentWrite, deps: Dependencies) -> None:
         self._clerk = clerk
-        self._attempt = idempotent
-        self._keys = keys
-        self._registration = deps
-        self._response = response
+        self._write = write
+        self._deps = deps
 
     async def __call__(self, command: Command) -> GuestJson:
-        """The guest after `command`, or after what the same key did before; sets `Event-Position`."""
-
-        async def run(rows: Rows) -> CommandResult:
-            written = await command(self._clerk.context(rows))
-            return CommandResult(written.guest_id, written.position)
-
-        done = await self._keys.run_once(self._attempt, run)
-        self._response.headers["Event-Position"] = str(done.position)
-        return guest_json(await show_guest(done.resource_id, self._clerk.organisation, self._registration))
+        """Run `command` once per Idempotency-Key; return the guest."""
+        result = await self._write(lambda rows: command(self._clerk.context(rows)))
+        return guest_json(await show_guest(result.resource_id, self._clerk.organisation, self._deps))
 
 
-WriteDep = Annotated[GuestWrite, Depends()]
+async def _guest_write(clerk: ClerkDep, write: IdempotentWriteDep, deps: DependenciesDep) -> GuestWrite:
+    return GuestWrite(clerk, write, deps)
+
+
+WriteDep = Annotated[GuestWrite, Depends(_guest_write)]

@@ -1,4 +1,4 @@
-"""The feed for other services: what is committed, and what identity must know to keep its promise (A6)."""
+"""The feed for other services: committed messages, and what identity asks at the login barrier (ADR 0004)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -36,26 +36,26 @@ GuestIds = Annotated[list[UUID], Query(min_length=1, max_length=50)]
 
 
 class BirthDatesJson(BaseModel):
-    """How they compare. `unknown`: of one side no birth date is known, or any more."""
+    """The result of the comparison. `unknown`: no birth date is known for one side, or it was erased."""
 
     birth_dates: Literal["same", "different", "unknown"]
 
 
 class RegistrationJson(BaseModel):
-    """A guest with all of its messages (CloudEvents), from the first version on."""
+    """A guest with all its messages (CloudEvents), starting at version 1."""
 
     guest_id: UUID
     messages: Sequence[dict[str, Any]]
 
 
 class RegistrationsJson(BaseModel):
-    """All registrations that answer the question."""
+    """All registrations that match the query."""
 
     registrations: list[RegistrationJson]
 
 
 class NewAccountJson(BaseModel):
-    """Under which username and e-mail address a new login account is to be opened."""
+    """The username and e-mail address for a login account that is to be opened."""
 
     account_id: str
     home_isil: str
@@ -75,7 +75,7 @@ async def registrations(
     account_id: Reference = None,
     person_ref: Reference = None,
 ) -> RegistrationsJson:
-    """From committed state, never from a lagging view; an account, or a person, or both."""
+    """Return registrations of an account, a person, or both. Read committed state, never a lagging view."""
     if account_id is None and person_ref is None:
         missing = {
             "loc": ("query", "account_id"),
@@ -98,26 +98,27 @@ async def registrations(
     summary="Whether guests were born on the same day",
     responses=problem_responses(PROBLEM_TYPES),
 )
-async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> BirthDatesJson:
-    """Each of the ones is compared with each of the others; the dates themselves are not told (I6)."""
+async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> BirthDatesJson:  # I6
+    """Compare all guests in `one` with all guests in `other`. The response does not contain the dates."""
     compared = await compare_birth_dates(one, other, deps)
     return BirthDatesJson(birth_dates=compared.value)
 
 
 @router.get(
     "/guests/{guest_id}/new-account",
+    operation_id="wishes_v1_feed_guests__guest_id__new_account_get",  # kept for generated clients
     summary="The wishes for a login account that does not exist yet",
     responses={
         **problem_responses(PROBLEM_TYPES),
         **answers([PROBLEM_TYPES[errors.GuestNotFound], _NO_NEW_ACCOUNT]),
     },
 )
-async def new_account_request(
+async def new_account_data(
     guest_id: UUID, deps: DependenciesDep, account_id: Reference = None
 ) -> NewAccountJson:
-    """The last ones, or those that belong to `account_id`; gone after erasure."""
+    """Return the latest request, or the one for `account_id`. After an erasure there is none."""
     found = await new_account(guest_id, account_id, deps)
     if found is None:
-        english = "No new login account was asked for this guest, or it was erased."
+        english = "No new login account was requested for this guest, or the request was erased."
         raise Problem(404, _NO_NEW_ACCOUNT.code, _NO_NEW_ACCOUNT.detail_nl, english)
     return NewAccountJson.model_validate(found, from_attributes=True)

@@ -1,4 +1,4 @@
-"""Guests: registered, shown, checked at home, registered again, deregistered, erased."""
+"""Routes for one guest: register, show, check at home, re-register, deregister, erase."""
 
 from uuid import UUID
 
@@ -42,8 +42,8 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(C
         errors.HomeLibraryUnavailable,
     ),
 )
-async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:
-    """Asks the home library first; when that refuses or does not answer, nothing is written (R4)."""
+async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4
+    """Ask the home library first. If it refuses or is unavailable, nothing is written."""
     return await write(lambda context: register_guest(body.command(), context, deps))
 
 
@@ -51,7 +51,7 @@ async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> Gu
     "/{guest_id}", summary="One guest", responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound)
 )
 async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestJson:
-    """Read from the guest's stream: an acknowledged guest is always found."""
+    """Return the guest, read from its stream: it is found directly after its registration."""
     return guest_json(await show_guest(guest_id, clerk.organisation, deps))
 
 
@@ -60,8 +60,8 @@ async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestJ
     summary="Ask the home library again, now",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
-async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) -> GuestJson:
-    """Does what the answer asks for (R12); without one in 2 s the term is kept, told to be stale (R13)."""
+async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R12, R13
+    """Apply the home library's reply. Without a reply within 2 s the term is kept and marked stale."""
     return await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
 
 
@@ -85,8 +85,8 @@ async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) 
 )
 async def reregister(
     guest_id: UUID, body: Reregistration, write: WriteDep, deps: DependenciesDep
-) -> GuestJson:
-    """The same guest and the same login link, after a fresh check at home (R14)."""
+) -> GuestJson:  # R14
+    """Make the guest valid again after a fresh check at the home library. The guest keeps its login link."""
     chosen = body.login_account.chosen() if body.login_account else None
     command = ReregisterGuest(guest_id, body.patron_type, chosen)
     return await write(lambda context: reregister_guest(command, context, deps))
@@ -100,11 +100,11 @@ async def reregister(
     ),
 )
 async def deregister(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:
-    """With a reason, which stays visible (R21); the card may be registered afresh."""
+    """Deregister the guest. The reason stays visible; the card may be registered again."""  # R21
     return await write(lambda context: deregister_guest(guest_id, body.reason, context, deps))
 
 
-# Not below `router`: an operator needs no scope `counter`.
+# A router of its own: an operator does not need the scope `counter`.
 operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
 
 
@@ -115,6 +115,6 @@ operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
 async def erase(guest_id: UUID, operator: OperatorDep, deps: DependenciesDep, response: Response) -> None:
-    """For good, here and at identity; the history stays without the person. Again: the same answer."""
+    """Destroy it permanently, here and at identity. The history stays, without the person. Safe to repeat."""
     written = await erase_personal_data(guest_id, operator, deps)
     response.headers["Event-Position"] = str(written.position)

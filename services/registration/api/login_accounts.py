@@ -1,4 +1,4 @@
-"""Login accounts: found by username, linked to a guest, taken off again (R17, R21)."""
+"""Routes for login accounts: find one by username, link it to a guest, unlink it (R17, R21)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -19,7 +19,7 @@ router = APIRouter(tags=["login accounts"], dependencies=[Depends(COUNTER)])
 
 
 class AccountJson(BaseModel):
-    """A login account, for the clerk to compare with the person at the counter."""
+    """A login account. The clerk compares it with the person at the counter."""
 
     account_id: str
     username: str
@@ -27,7 +27,7 @@ class AccountJson(BaseModel):
 
 
 class FoundJson(BaseModel):
-    """The one account with this username, or null."""
+    """The account with this username, or null."""
 
     account: AccountJson | None
 
@@ -41,8 +41,8 @@ async def find(
     username: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE, examples=["jan.jansen"])],
     home_isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
     deps: DependenciesDep,
-) -> FoundJson:
-    """Exactly one hit at that home library, or none; e-mail addresses never decide (I1)."""
+) -> FoundJson:  # I1
+    """Return the one account with this username at that home library, or null. E-mail is never compared."""
     found = await find_login_account(username, home_isil, deps)
     return FoundJson.model_validate({"account": found}, from_attributes=True)
 
@@ -61,7 +61,7 @@ async def find(
     ),
 )
 async def link(guest_id: UUID, body: LinkChoice, write: WriteDep, deps: DependenciesDep) -> GuestJson:
-    """The link is pending until identity has answered."""
+    """Request the link. It is pending until identity has made or refused it."""
     return await write(lambda context: request_account_link(guest_id, body.chosen(), context, deps))
 
 
@@ -73,6 +73,6 @@ async def link(guest_id: UUID, body: LinkChoice, write: WriteDep, deps: Dependen
         PROBLEM_TYPES, errors.GuestNotFound, errors.NotLinked, errors.GuestMerged, errors.GuestErased
     ),
 )
-async def unlink(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:
-    """With a reason, which stays visible (R21)."""
+async def unlink(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R21
+    """Unlink the account. The reason stays visible."""
     return await write(lambda context: unlink_login_account(guest_id, body.reason, context, deps))

@@ -1,4 +1,4 @@
-"""What a clerk looks up before registering: home libraries, home patrons, subscriptions (R2, R4, R7)."""
+"""Routes for lookups before a registration: home libraries, home patrons, subscriptions (R2, R4, R7)."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ from shared.web.problem_handlers import problem_responses
 
 
 class _Scanned(StringConvertor):
-    """Whatever a scanner read: a slash or a line end is a malformed card number, not an unknown page."""
+    """Any text: a scanned slash or line end is then a malformed card number, not an unknown page."""
 
     regex = r"[\s\S]*"
 
@@ -37,15 +37,15 @@ class CandidateJson(BaseModel):
     organisation: str
 
 
-class MatchJson(BaseModel):
-    """*one* is filled in; with *ambiguous* the clerk chooses; with *none* the clerk types the ISIL (R2)."""
+class MatchJson(BaseModel):  # R2
+    """`one`: the candidate is filled in. `ambiguous`: the clerk chooses. `none`: the clerk types the ISIL."""
 
     match: Literal["one", "ambiguous", "none"]
     candidates: list[CandidateJson]
 
 
 class VerdictJson(BaseModel):
-    """What home says of the card; `details` null when it gave none; `ends_on` null when it knows none."""
+    """The home library's reply about a card. `details` and `ends_on` are null when the library sent none."""
 
     verdict: Literal["valid", "refused"]
     reasons: list[str]
@@ -63,7 +63,7 @@ class VerdictJson(BaseModel):
 async def look_up(
     card_number: Annotated[str, Query(max_length=200, examples=["1844700015"])], deps: DependenciesDep
 ) -> MatchJson:
-    """Both readings of the card's prefix are looked up."""
+    """Look up both readings of the card's prefix."""
     found = await look_up_home_library(card_number, deps)
     return MatchJson.model_validate(found, from_attributes=True)
 
@@ -85,23 +85,23 @@ async def ask(
     isil: Annotated[str, Path(max_length=200, examples=["NL-070288"])],
     card_number: Annotated[str, Path(max_length=200, examples=["0990139305"])],
     deps: DependenciesDep,
-) -> VerdictJson:
-    """Nothing is written; a library that does not answer is never reported as a block (R4)."""
+) -> VerdictJson:  # R4
+    """Return the reply and write nothing. An unavailable library is never reported as a block."""
     return _verdict(await ask_home_patron(isil, card_number, deps))
 
 
-def _verdict(answer: Valid | Refused) -> VerdictJson:
+def _verdict(reply: Valid | Refused) -> VerdictJson:
     return VerdictJson(
-        verdict="valid" if isinstance(answer, Valid) else "refused",
-        reasons=[] if isinstance(answer, Valid) else [str(reason) for reason in answer.reasons],
-        details=DetailsJson.of(answer.details) if answer.details else None,
-        ends_on=answer.ends_on if isinstance(answer.ends_on, date) else None,
-        canonical_card_number=answer.canonical_card_number,
+        verdict="valid" if isinstance(reply, Valid) else "refused",
+        reasons=[] if isinstance(reply, Valid) else [str(reason) for reason in reply.reasons],
+        details=DetailsJson.of(reply.details) if reply.details else None,
+        ends_on=reply.ends_on if isinstance(reply.ends_on, date) else None,
+        canonical_card_number=reply.canonical_card_number,
     )
 
 
 class SubscriptionJson(BaseModel):
-    """A subscription; `cost` in euros."""
+    """A subscription. `cost` is in euros."""
 
     code: str
     name: str
@@ -112,7 +112,7 @@ class SubscriptionJson(BaseModel):
 
 
 class SubscriptionsJson(BaseModel):
-    """Those on offer; a single one is picked already."""
+    """The subscriptions on offer. If there is one only, it applies when a registration names none."""
 
     subscriptions: list[SubscriptionJson]
 
@@ -124,5 +124,5 @@ class SubscriptionsJson(BaseModel):
     responses=problem_responses(PROBLEM_TYPES),
 )
 async def on_offer() -> SubscriptionsJson:
-    """The clerk picks one of these."""
+    """Return the subscriptions from which the clerk picks one."""
     return SubscriptionsJson.model_validate({"subscriptions": ON_OFFER}, from_attributes=True)

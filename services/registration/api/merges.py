@@ -1,21 +1,20 @@
-"""Two records of the same person made one: ontdubbelen (R18)."""
+"""Merge two records of the same person: ontdubbelen (R18)."""
 
 from __future__ import annotations
 
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, IdempotentRequestDep, KeysDep
+from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, IdempotentWriteDep
 from registration.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
 from registration.api.schemas import GuestJson, Merging, guest_json
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.domain import errors
 from registration.domain.merge import MergeBlocked
 from shared.kernel.errors import english_sentence
-from shared.web.idempotency import CommandResult, Rows
 from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
@@ -23,17 +22,17 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(C
 
 
 class BlockedJson(BaseModel):
-    """Why these two cannot be merged: for programs, and for people."""
+    """Why these two cannot be merged: `reason` for programs, `detail` for people."""
 
     reason: str
     detail: str
 
 
 class MergeJson(BaseModel):
-    """Both records as they are now: `guest` is or becomes a signpost to `into`. `merged`: it was done.
+    """Both records as they are now. A merge makes `guest` a merged record that points to `into`.
 
-    `same_by`: what shows that they are one person. `kept_account` stays the login account of `into`,
-    `released_account` would be released.
+    `merged`: the merge is done. `same_by`: what shows that both are one person. `kept_account`: the login
+    account that `into` keeps. `released_account`: the login account that a merge would release.
     """
 
     merged: bool
@@ -56,21 +55,17 @@ async def merge(
     body: Merging,
     request: Request,
     clerk: ClerkDep,
-    idempotent: IdempotentRequestDep,
-    keys: KeysDep,
+    write: IdempotentWriteDep,
     deps: DependenciesDep,
-    response: Response,
-) -> MergeJson:
-    """Needs the same home card, or the same surname, birth date and address; other birth dates block it."""
+) -> MergeJson:  # R18
+    """Merge with `confirm`; without it, show what a merge would do and write nothing.
+
+    The records need the same home card, or the same surname, birth date and address. Different birth dates
+    block a merge.
+    """
     command = MergeGuests(guest_id, body.into)
-
-    async def run(rows: Rows) -> CommandResult:
-        written = await merge_guests(command, clerk.context(rows), deps)
-        return CommandResult(written.guest_id, written.position)
-
     if body.confirm:
-        done = await keys.run_once(idempotent, run)
-        response.headers["Event-Position"] = str(done.position)
+        await write(lambda rows: merge_guests(command, clerk.context(rows), deps))
     shown = await show_merge(command, clerk.organisation, deps)
     return _json(shown, english=wants_english(request))
 

@@ -1,4 +1,4 @@
-"""How each broken rule is told to the outside world; in English by the errors' docstrings (A10)."""
+"""The problem type of each broken rule. English sentences come from the errors' docstrings (ADR 0017)."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from registration.domain import errors, merge
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problems import ProblemType, ProblemTypes
 
-# R4: to the letter.
+# R4 prescribes this sentence, to the letter.
 REFUSED = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
 
 
@@ -38,18 +38,18 @@ def _reason(error: merge.MergeBlocked) -> Mapping[str, object]:
 MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
     merge.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
     merge.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
-    merge.NothingEqual: "Niets toont dat dit dezelfde persoon is:"
-    " niet de pas van de thuisbibliotheek, en ook niet achternaam, geboortedatum en adres samen.",
+    merge.NothingEqual: "Uit niets blijkt dat dit dezelfde persoon is: de pas van de thuisbibliotheek is"
+    " niet gelijk, en achternaam, geboortedatum en adres zijn niet alle drie gelijk.",
     merge.MergedWithItself: "Dit is twee keer dezelfde inschrijving.",
     merge.MergedBefore: "Deze inschrijving is al met een andere samengevoegd.",
     merge.MergedIntoMergedRecord: "De andere inschrijving is zelf al samengevoegd:"
     " kies de inschrijving waar die naar verwijst.",
     merge.MergedIntoDeregistered: "De andere gastlener is uitgeschreven:"
-    " voeg die samen met deze in plaats van andersom.",
+    " voeg die samen met deze, niet andersom.",
     merge.MergedWithErased: "De persoonsgegevens van een van beide zijn gewist:"
-    " niets toont nog dat dit dezelfde persoon is.",
+    " er is niet meer te zien of dit dezelfde persoon is.",
 }
-"""R18: why two guests are not made one, in Dutch; all of them are `merge-blocked`, the reason tells which."""
+"""Why two guests cannot be merged, in Dutch (R18). The code is always `merge-blocked`; `reason` differs."""
 
 PROBLEM_TYPES: ProblemTypes = {
     **{kind: ProblemType(409, "merge-blocked", text, _reason) for kind, text in MERGE_OBSTACLES.items()},

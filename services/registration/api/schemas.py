@@ -23,46 +23,46 @@ Line = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Reason = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=ONE_LINE)
 ]
-# Anything at all, since rules R1 and R3 say themselves what is malformed; only its size is bounded.
+# Any text: R1 and R3 decide what is malformed. Only the length is limited here.
 Typed = Annotated[str, Field(max_length=200)]
 
 
 class Body(BaseModel):
-    """A request's body."""
+    """The body of a request."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Existing(Body):
-    """`Bestaand inlogaccount gebruiken`."""
+    """Use an existing login account (*Bestaand inlogaccount gebruiken*)."""
 
     choice: Literal["existing"]
     account_id: Line
 
     def chosen(self) -> ExistingAccount:
-        """As the domain knows it."""
+        """Return the choice as a domain object."""
         return ExistingAccount(self.account_id)
 
 
 class New(Body):
-    """`Nieuw inlogaccount genereren`: registration mints the account's id."""
+    """Make a new login account (*Nieuw inlogaccount genereren*). Registration creates the account's id."""
 
     choice: Literal["new"]
     username: Line
     email: Annotated[str, Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$")]
 
     def chosen(self) -> NewLoginAccount:
-        """As the domain knows it."""
+        """Return the choice as a domain object."""
         return NewLoginAccount(self.username, self.email)
 
 
 class NoneChosen(Body):
-    """`Gebruik inlogaccount: Nee`."""
+    """Use no login account (*Gebruik inlogaccount: Nee*)."""
 
     choice: Literal["none"]
 
     def chosen(self) -> NoAccount:
-        """As the domain knows it."""
+        """Return the choice as a domain object."""
         return NoAccount()
 
 
@@ -70,8 +70,8 @@ Choice = Annotated[Existing | New | NoneChosen, Field(discriminator="choice")]
 LinkChoice = Annotated[Existing | New, Field(discriminator="choice")]
 
 
-class NewGuest(Body):
-    """A member of another library at the counter. `home_isil` null: find it from the card (R2)."""
+class NewGuest(Body):  # R2
+    """A member of another library at the counter. `home_isil` null: it is found from the card."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -98,7 +98,7 @@ class NewGuest(Body):
     login_account: Choice
 
     def command(self) -> RegisterGuest:
-        """As the use case knows it."""
+        """Return the command for the use case."""
         return RegisterGuest(
             card_number=self.card_number,
             home_isil=self.home_isil,
@@ -110,8 +110,8 @@ class NewGuest(Body):
         )
 
 
-class Reregistration(Body):
-    """Patron type 04 and nothing else (R14); without a choice the login link stays as it is."""
+class Reregistration(Body):  # R14
+    """Only patron type 04 is accepted. Without `login_account` the login link stays as it is."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"patron_type": "04"}]})
 
@@ -119,28 +119,28 @@ class Reregistration(Body):
     login_account: Choice | None = None
 
 
-class Merging(Body):
-    """The guest that is to stay; without `confirm` it is only shown what would happen (R18)."""
+class Merging(Body):  # R18
+    """`into`: the guest that stays. Without `confirm` the response only shows what a merge would do."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
     )
 
-    # JSON knows no ids: from text also where all else is strict.
+    # JSON has no type for ids, so this one field accepts text.
     into: Annotated[UUID, Field(strict=False)]
     confirm: bool
 
 
-class BecauseOf(Body):
-    """Why a clerk takes something back (R21)."""
+class BecauseOf(Body):  # R21
+    """Why a clerk takes something back."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "account van een ouder"}]})
 
     reason: Reason
 
 
-class DetailsJson(BaseModel):
-    """The home library's own particulars of the patron: shown, never edited here (R5)."""
+class DetailsJson(BaseModel):  # R5
+    """The patron's details from the home library. They are shown, never edited here."""
 
     name: str
     birth_date: date | None
@@ -149,7 +149,7 @@ class DetailsJson(BaseModel):
 
     @classmethod
     def of(cls, details: PatronDetails) -> DetailsJson:
-        """From the domain's own."""
+        """Return domain details as JSON."""
         return cls(
             name=details.name,
             birth_date=details.birth_date,
@@ -158,16 +158,16 @@ class DetailsJson(BaseModel):
         )
 
 
-class HomeJson(BaseModel):
-    """What home said last. `valid` with an expired guest: re-registration would succeed (R13)."""
+class HomeJson(BaseModel):  # R13
+    """The home library's last reply. `valid` for an expired guest: re-registration would succeed."""
 
     verdict: Literal["valid", "refused", "not_found", "unavailable"]
     reasons: list[str]
     checked_at: datetime
 
 
-class TermJson(BaseModel):
-    """End dates are inclusive; no end: open. `stale`: kept for want of an answer from home (R12)."""
+class TermJson(BaseModel):  # R12
+    """`end` is inclusive; null: open-ended. `stale`: kept because the home library had no usable reply."""
 
     begin: date
     end: date | None
@@ -175,8 +175,8 @@ class TermJson(BaseModel):
     stale: bool
 
 
-class ContributionJson(BaseModel):
-    """A row of the tab *contributie*; empty when `begin` is after `end` (R15)."""
+class ContributionJson(BaseModel):  # R15
+    """A row of the tab *contributie*. It is empty when `begin` is after `end`."""
 
     organisation: str
     branch: str
@@ -189,7 +189,7 @@ class ContributionJson(BaseModel):
 
     @classmethod
     def of(cls, row: Row) -> ContributionJson:
-        """From the domain's own."""
+        """Return a contribution row of the domain as JSON."""
         sold = subscription(row.subscription_code)
         return cls(
             organisation=row.organisation,
@@ -204,24 +204,24 @@ class ContributionJson(BaseModel):
 
 
 class LoginLinkJson(BaseModel):
-    """What became of the login account; `reason` when identity refused it."""
+    """The state of the login link. `reason` is set when identity refused it."""
 
     state: Literal["none", "pending", "linked", "refused", "too_late"]
     account_id: str | None
     reason: str | None
 
 
-class MergedRecordJson(BaseModel):
-    """A record of the same person that was merged into this one; its rows stay with it (R18)."""
+class MergedRecordJson(BaseModel):  # R18
+    """A record of the same person that was merged into this guest. It keeps its contribution rows."""
 
     guest_id: UUID
     contributions: list[ContributionJson]
 
 
-class GuestJson(BaseModel):
-    """A guest; `details` and `card_number` are null once personal data is erased.
+class GuestJson(BaseModel):  # R18, R19
+    """A guest. `details` and `card_number` are null after the personal data was erased.
 
-    `merged_into`: this record is a signpost to that guest, its status is `deregistered` (R18).
+    `merged_into`: this is a merged record that points to that guest; its status is `deregistered`.
     """
 
     guest_id: UUID
@@ -249,7 +249,7 @@ class GuestJson(BaseModel):
 
 
 def guest_json(guest: GuestView) -> GuestJson:
-    """The guest, for the outside world."""
+    """Return a shown guest as JSON."""
     return GuestJson(
         guest_id=guest.guest_id,
         version=guest.version,

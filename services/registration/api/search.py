@@ -1,4 +1,4 @@
-"""Guests found by what a clerk knows of them, and what happened to one: answered from the read models."""
+"""Routes that read the read models: search for guests, and the history of one guest."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
 
-LARGEST_POSITION = 2**63 - 1  # what the database can hold
+LARGEST_POSITION = 2**63 - 1  # a bigint of the database
 Status = Literal["valid", "expired", "suspended", "deregistered"]
 AfterPosition = Annotated[
-    int, Query(ge=0, le=LARGEST_POSITION, description="an `Event-Position` that must be in the answer")
+    int, Query(ge=0, le=LARGEST_POSITION, description="wait until the view has reached this `Event-Position`")
 ]
 
 
-class FoundGuestJson(BaseModel):
-    """A guest as a search shows it; all else by its id.
+class FoundGuestJson(BaseModel):  # R18
+    """A guest in a search result.
 
-    `found_as`: the record that the words fit, when that was merged into this guest (R18).
+    `found_as`: the record that matched the words, if it is a merged record of this guest.
     """
 
     guest_id: UUID
@@ -48,14 +48,14 @@ class FoundGuestJson(BaseModel):
 
 
 class FoundGuestsJson(BaseModel):
-    """One page. `next_cursor` null: there are no more."""
+    """One page of guests. `next_cursor` null: this is the last page."""
 
     guests: list[FoundGuestJson]
     next_cursor: UUID | None
 
 
 class HistoryLineJson(BaseModel):
-    """One thing that happened: who caused it, when, and what it says beside personal data."""
+    """One event: its time, its cause (`by`), and its fields without personal data."""
 
     version: int
     position: int
@@ -66,7 +66,7 @@ class HistoryLineJson(BaseModel):
 
 
 class HistoryJson(BaseModel):
-    """All of it, oldest first."""
+    """All events of a guest, the oldest first."""
 
     history: list[HistoryLineJson]
 
@@ -81,15 +81,15 @@ async def search(
     ] = "",
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
+    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the previous page")] = None,
     after_position: AfterPosition = 0,
-) -> FoundGuestsJson:
-    """Guests of the clerk's own organisation (R20), by name; all of the words must fit."""
+) -> FoundGuestsJson:  # R20
+    """Return guests of the clerk's own organisation, by name. All words must match."""
     wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit + 1)
     found = await directory.find(wanted, after_position)
     page = found[:limit]
-    once_each = {guest.guest_id: guest for guest in reversed(page)}  # several signposts may lead to one
-    guests = [guest for guest in page if once_each[guest.guest_id] is guest]
+    first_hits = {guest.guest_id: guest for guest in reversed(page)}  # merged records may lead to one guest
+    guests = [guest for guest in page if first_hits[guest.guest_id] is guest]
     return FoundGuestsJson(
         guests=[FoundGuestJson.model_validate(guest, from_attributes=True) for guest in guests],
         next_cursor=page[-1].cursor if len(found) > limit else None,
@@ -108,7 +108,7 @@ async def history(
     lines: HistoryDep,
     after_position: AfterPosition = 0,
 ) -> HistoryJson:
-    """All events of one guest, without personal data."""
+    """Return all events of one guest, without personal data."""
     await load_guest(guest_id, clerk.organisation, deps)
     found = await lines.of(guest_id, after_position)
     return HistoryJson(history=[HistoryLineJson.model_validate(line, from_attributes=True) for line in found])

@@ -27,7 +27,7 @@ class RegistrationsQuery:
 
 @dataclass(frozen=True, slots=True)
 class RegisteredGuest:
-    """A guest with all of its messages, from the first version on."""
+    """A guest with all its messages from the first version."""
 
     guest_id: UUID
     messages: Sequence[Message]
@@ -36,16 +36,18 @@ class RegisteredGuest:
 async def list_registrations(
     query: RegistrationsQuery, deps: Dependencies, feed: Feed
 ) -> list[RegisteredGuest]:
-    """List them from committed state; `feed` is our own (LogFeed).
+    """Return the registrations from committed state (I4); `feed` is this service's own.
 
-    A record that was merged comes with the guest that it points at (R18), and before it: what the merge
-    released must be free before the other can have it.
+    A merged record comes together with its guest (R18), and before it: the account that the merge released
+    must be free before the guest can have it.
     """
     guest_ids = await _guest_ids(query, deps)
-    found = [await deps.store.find(Guest, each) for each in guest_ids]
-    signposts = {guest.id: guest.state.merged_into for guest in found if guest and guest.state.merged_into}
-    ordered = dict.fromkeys([*signposts, *guest_ids, *signposts.values()])
-    return [RegisteredGuest(each, await feed.of_guest(each, after_version=0)) for each in ordered]
+    found = [await deps.store.find(Guest, guest_id) for guest_id in guest_ids]
+    merged = {guest.id: guest.state.merged_into for guest in found if guest and guest.state.merged_into}
+    ordered = dict.fromkeys([*merged, *guest_ids, *merged.values()])
+    return [
+        RegisteredGuest(guest_id, await feed.of_subject(guest_id, after_version=0)) for guest_id in ordered
+    ]
 
 
 async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID]:
@@ -59,7 +61,7 @@ async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID
 
 
 class BirthDates(StrEnum):
-    """How they compare. An unknown date, or one that was erased, is left out."""
+    """How birth dates compare. Unknown and erased dates are left out."""
 
     SAME = "same"
     DIFFERENT = "different"
@@ -67,7 +69,7 @@ class BirthDates(StrEnum):
 
 
 async def compare_birth_dates(one: Sequence[UUID], other: Sequence[UUID], deps: Dependencies) -> BirthDates:
-    """Compare each of these guests with each of those, of whatever organisation."""
+    """Compare the birth dates of two groups of guests, of any organisation (I6)."""
     dates = [await _birth_dates(guest_ids, deps) for guest_ids in (one, other)]
     if not all(dates):
         return BirthDates.UNKNOWN
@@ -75,14 +77,14 @@ async def compare_birth_dates(one: Sequence[UUID], other: Sequence[UUID], deps: 
 
 
 async def _birth_dates(guest_ids: Sequence[UUID], deps: Dependencies) -> set[date]:
-    found = [await deps.store.find(Guest, each) for each in guest_ids]
+    found = [await deps.store.find(Guest, guest_id) for guest_id in guest_ids]
     people = [await decrypt_personal_data(guest, deps) for guest in found if guest is not None]
     return {person.details.birth_date for person in people if person and person.details.birth_date}
 
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """The wishes for an account that does not exist yet; username and e-mail are personal."""
+    """The data for a new account. Username and e-mail are personal."""
 
     account_id: str
     home_isil: str
@@ -91,16 +93,16 @@ class NewAccount:
 
 
 async def new_account(guest_id: UUID, account_id: str | None, deps: Dependencies) -> NewAccount | None:
-    """Give what was asked for under this account id (None: the last one); None when never, or erased.
+    """Return the data requested for this account id (None: the last one); None if there is none, or erased.
 
     Raises GuestNotFound.
     """
     guest = await deps.store.find(Guest, guest_id)
     if guest is None:
         raise GuestNotFound
-    new_account_request = guest.state.new_accounts
-    wanted = account_id or next(reversed(list(new_account_request)), None)
-    sealed = new_account_request.get(wanted or "")
+    requested = guest.state.new_accounts
+    wanted = account_id or next(reversed(list(requested)), None)
+    sealed = requested.get(wanted or "")
     key = await deps.data_keys.get(guest_id)
     if wanted is None or sealed is None or key is None:
         return None

@@ -1,4 +1,4 @@
-"""Destroy what is personal of those whose registration ended long ago (R19)."""
+"""Erase the personal data of guests whose registration ended long ago (R19)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Ended = tuple[date, UUID]
 
 
 class EndedGuests(Protocol):
-    """Guests whose registration ended, as far as the view has come."""
+    """Guests whose registration ended, as far as the view is."""
 
     async def before(self, day: date, after: Ended = ...) -> Sequence[Ended]:
-        """List some that ended before this day, the longest ended first, beyond `after`; none: no more."""
+        """Return the next ones that ended before this day, the earliest first; [] at the end."""
 
 
 async def apply_retention(retention_days: int, ended: EndedGuests, deps: Dependencies) -> int:
-    """Erase everybody whose registration ended more than so many days ago; answer how many.
+    """Erase the guests whose registration ended more than so many days ago; return how many.
 
-    The list may lag behind, so each guest is looked at once more in the attempt that erases: whoever came
-    back in the meantime stays. What is interrupted goes on with the next call. Raises OSError when the ledger
-    of erasures cannot be written.
+    The view may lag, so the guest is checked again in the transaction that erases: a guest that was
+    registered again meanwhile stays. After an interruption the next call continues. Raises OSError when the
+    erasure ledger cannot be written.
     """
     before = day_of(deps.clock.now()) - timedelta(days=retention_days)
 
@@ -40,12 +40,12 @@ async def apply_retention(retention_days: int, ended: EndedGuests, deps: Depende
         day = ended_on(guest)
         return day is not None and day < before
 
-    metadata, forgotten = Metadata("retention period", uuid4()), 0
+    metadata, erased = Metadata("retention period", uuid4()), 0
     page = await ended.before(before)
     while page:
         for _, guest_id in page:
-            forgotten += await erase_if(long_ago, guest_id, metadata, deps)
+            erased += await erase_if(long_ago, guest_id, metadata, deps)
         page = await ended.before(before, page[-1])
-    if forgotten:
-        log.info("retention.forgotten", guests=forgotten)
-    return forgotten
+    if erased:
+        log.info("retention.applied", guests=erased)
+    return erased

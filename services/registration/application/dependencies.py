@@ -1,8 +1,8 @@
-"""What the use cases of registration are given, and what they give back.
+"""What the use cases of registration depend on.
 
-Every use case is one function: `async def verb(command, context, registration) -> …`. `context` says for
-whom it is done; `registration` bundles the collaborators, made once in bootstrap.py, any of them a fake in
-tests. A write answers `Written`; to show the guest afterwards, call `show_guest`, which reads the stream.
+A use case is one function: `async def verb(command, context, deps) -> …`. `context` has the organisation and
+the caller. `deps` bundles the collaborators; bootstrap.py builds them once, and tests replace any of them. A
+write returns `CommandResult`; `show_guest` reads the guest afterwards.
 """
 
 from __future__ import annotations
@@ -24,29 +24,21 @@ SideRows = Callable[[UUID], Sequence[SideRow]]
 
 
 def no_side_rows(_guest_id: UUID) -> Sequence[SideRow]:
-    """Nothing to write along."""
+    """Return no rows."""
     return ()
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """For whom something is done: the organisation whose guests are seen (R20), and who caused it.
+    """The organisation whose guests are visible (R20), and who caused the command.
 
-    `side_rows` gives the rows that belong to this very command, once the guest's id is known: the row of an
-    Idempotency-Key. They come first, so a SideRowConflict on them is told before any of ours.
+    `side_rows` returns the rows that belong to this command, once the guest's id is known: the row of its
+    Idempotency-Key. They are inserted first, so that a conflict of theirs is reported first.
     """
 
     organisation: str
     metadata: Metadata
     side_rows: SideRows = no_side_rows
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a write did: to which guest, and the log's position after it (`Event-Position`)."""
-
-    guest_id: UUID
-    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """A login account that a username found; username and e-mail are personal."""
+    """A login account found by its username. Username and e-mail are personal."""
 
     account_id: str
     username: str
@@ -71,9 +63,9 @@ class FoundAccount:
 
 @dataclass(frozen=True, slots=True)
 class TermCheck:
-    """How the last question about a guest went: state of the run, not an event (R12).
+    """The outcome of the last term check of a guest: state of the check, not an event (R12).
 
-    `verdict`: "valid", "refused", "not_found" or "unavailable"; `stale`: the term is kept without an answer.
+    `verdict`: "valid", "refused", "not_found" or "unavailable". `stale`: no usable reply; the term was kept.
     """
 
     verdict: str
@@ -83,61 +75,61 @@ class TermCheck:
 
 
 class HomeLibraries(Protocol):
-    """All home libraries, whatever they speak."""
+    """All home libraries, whatever their protocol."""
 
     async def ask(self, isil: str, card_number: str) -> Verdict:
-        """Ask the library of this ISIL about a card (R4). Raises UnknownHomeLibrary, nothing else."""
+        """Ask the library with this ISIL about a card (R4). Raises UnknownHomeLibrary and nothing else."""
 
     def connections(self, isil: str) -> int:
-        """Say how many questions this library takes at once. Raises UnknownHomeLibrary."""
+        """Return how many requests this library accepts at once. Raises UnknownHomeLibrary."""
 
 
 class CardPrefixes(Protocol):
     """The table of card prefixes (R2)."""
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
-        """Find the libraries whose cards carry one of these prefixes, each once."""
+        """Return the libraries whose cards have one of these prefixes, without repeats."""
 
     async def libraries(self) -> Sequence[Candidate]:
-        """List the libraries of the table, each once."""
+        """Return the libraries of the table, without repeats."""
 
 
 class LoginAccounts(Protocol):
     """Identity's login accounts."""
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
-        """Find by exact username at a home library. Raises LoginAccountsUnavailable."""
+        """Find an account by its exact username at a home library. Raises LoginAccountsUnavailable."""
 
 
 class Registrations(Protocol):
-    """The index that is written along with every registration: committed state, never a lagging view."""
+    """The index of registrations, written in the append's own transaction: it never lags (ADR 0004)."""
 
     async def guest_of(self, organisation: str, person_ref: str) -> UUID | None:
         """Find the guest of a person at an organisation, by any card number (R10)."""
 
     async def guests_asking_for(self, organisation: str, account_id: str) -> Sequence[UUID]:
-        """Find the guests for whom this login account was ever asked at an organisation."""
+        """Find the guests of an organisation for which this login account was ever requested."""
 
 
 class TermChecks(Protocol):
-    """How the last question about each guest went."""
+    """The last term check of each guest."""
 
     async def last(self, guest_id: UUID) -> TermCheck | None:
-        """Give the last check; None when there was none."""
+        """Return the last check, or None."""
 
     async def record(self, guest_id: UUID, check: TermCheck) -> None:
-        """Remember this check, unless a later one is known."""
+        """Store this check, unless a later one is stored."""
 
 
 class Clock(Protocol):
-    """What time it is."""
+    """The time."""
 
     def now(self) -> datetime:
-        """Give the moment, in UTC."""
+        """Return the present moment, in UTC."""
 
 
 class SystemClock:
-    """The machine's clock."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
         """See `Clock.now`."""
@@ -151,9 +143,9 @@ NO_LEDGER = ErasureLedger()
 class Dependencies:
     """The collaborators of the use cases.
 
-    `isil_aliases`: base of a library that merged -> base of the one it is part of now (R3). `organisations`:
-    code -> guest library. `home_library_names`: base of a library that can be asked -> its name, which may be
-    empty.
+    `isil_aliases`: ISIL base of a merged library -> base of the library that it is part of now (R3).
+    `organisations`: code -> guest library. `home_library_names`: ISIL base of a library that can be asked ->
+    its name, which may be empty.
     """
 
     store: AggregateStore

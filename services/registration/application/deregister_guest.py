@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.dependencies import Context, Dependencies
 from registration.application.repository import change_guest
 from registration.domain.guest import Guest
+from shared.event_log import CommandResult
 from shared.kernel.amsterdam import day_of
 
 
-async def deregister_guest(guest_id: UUID, reason: str, context: Context, deps: Dependencies) -> Written:
-    """Deregister, with the reason; the card may be registered afresh (R21).
+async def deregister_guest(
+    guest_id: UUID, reason: str, context: Context, deps: Dependencies
+) -> CommandResult:
+    """Deregister a guest, with the reason; the card may be registered again (R21).
 
     Raises GuestNotFound, NoLongerRegistered, GuestErased.
     """

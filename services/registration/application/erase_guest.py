@@ -1,28 +1,28 @@
-"""Destroy all that is personal of a guest (R19); the history stays, and can be replayed."""
+"""Erase the personal data of a guest (R19); the history stays and can be replayed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from registration.application.dependencies import Dependencies, Written
+from registration.application.dependencies import Dependencies
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState
-from shared.event_log import Metadata, brought_back, erasure_row, retry_on_conflict
+from shared.event_log import CommandResult, Metadata, brought_back, erasure_row, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
 
-async def erase_personal_data(guest_id: UUID, metadata: Metadata, deps: Dependencies) -> Written:
+async def erase_personal_data(guest_id: UUID, metadata: Metadata, deps: Dependencies) -> CommandResult:
     """Destroy the guest's key and every row that finds the guest, in one append with the event.
 
-    So too of the records that were merged into the guest: they are of the same person (R18). A signpost can
-    be erased by itself. An operator may, at every organisation. Done before, it changes nothing, and goes
-    into the ledger once more: whoever got no answer asks again. Raises GuestNotFound; OSError when the
-    ledger cannot be written.
+    The records merged into the guest are erased as well: they belong to the same person (R18). A merged
+    record can be erased alone. An operator may erase guests of every organisation. A repeated erasure changes
+    nothing and is noted in the ledger again, because a caller without a response repeats it. Raises
+    GuestNotFound; OSError when the ledger cannot be written.
     """
 
-    async def attempt() -> tuple[Written, Sequence[UUID]]:
+    async def attempt() -> tuple[CommandResult, Sequence[UUID]]:
         guest = await deps.store.find(Guest, guest_id)
         if guest is None:
             raise GuestNotFound
@@ -36,7 +36,7 @@ async def erase_personal_data(guest_id: UUID, metadata: Metadata, deps: Dependen
 async def erase_if(
     condition: Callable[[GuestState], bool], guest_id: UUID, metadata: Metadata, deps: Dependencies
 ) -> bool:
-    """Do the same to a guest of whom this holds at that very moment; answer whether it did."""
+    """Erase a guest if the condition is true in the same transaction; return whether it was erased."""
 
     async def attempt() -> Sequence[UUID]:
         guest = await deps.store.find(Guest, guest_id)
@@ -49,24 +49,26 @@ async def erase_if(
     return bool(ids)
 
 
-async def _erase(guest: Guest, metadata: Metadata, deps: Dependencies) -> tuple[Written, Sequence[UUID]]:
-    signposts = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
-    erased = [*signposts, guest]
+async def _erase(
+    guest: Guest, metadata: Metadata, deps: Dependencies
+) -> tuple[CommandResult, Sequence[UUID]]:
+    records = [await deps.store.load(Guest, record_id) for record_id in guest.state.merged_from]
+    erased = [*records, guest]
     now = deps.clock.now()
-    for each in erased:
-        each.erase_personal_data(today=day_of(now), now=now)
-    ids = [each.id for each in erased]
-    rows = [erasure_row(each) for each in ids]
+    for record in erased:
+        record.erase_personal_data(today=day_of(now), now=now)
+    ids = [record.id for record in erased]
+    rows = [erasure_row(record_id) for record_id in ids]
     position = await deps.store.save(*erased, metadata=metadata, side_rows=rows)
-    return Written(guest.id, position), ids
+    return CommandResult(guest.id, position), ids
 
 
 async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
-    """Erase whomever the ledger knows as erased and a restored backup brought back; answer how many."""
+    """Erase again the guests of the erasure ledger that a restored backup brought back; return how many."""
     subjects = await brought_back(deps.store.log, deps.erasure_ledger)
     for subject_id in subjects:
         try:
             await erase_personal_data(subject_id, metadata, deps)
-        except GuestNotFound:  # registered after the backup: only a key may have come from elsewhere
+        except GuestNotFound:  # registered after the backup was made: at most a key is here
             await deps.store.log.append([], [erasure_row(subject_id)])
     return len(subjects)

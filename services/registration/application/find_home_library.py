@@ -14,7 +14,7 @@ from shared.kernel.library_card import Isil, canonical_card_number, prefix_readi
 
 @dataclass(frozen=True, slots=True)
 class HomeLibraryMatch:
-    """One library is filled in; among several the clerk chooses; with none the clerk types the ISIL."""
+    """*one*: filled in. *ambiguous*: the clerk chooses a candidate. *none*: the clerk types the ISIL."""
 
     match: Literal["one", "ambiguous", "none"]
     candidates: Sequence[Candidate]
@@ -31,7 +31,7 @@ async def look_up_home_library(card_number: str, deps: Dependencies) -> HomeLibr
 
 
 def as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> tuple[Candidate, ...]:
-    """Each library once; one that merged is the one that it is part of now, by that one's own name (R3)."""
+    """Return the libraries without repeats; a merged one appears as the one that it is part of now (R3)."""
     now: dict[str, Candidate] = {}
     for candidate in found:
         known = Isil.parse(candidate.isil)
@@ -43,14 +43,14 @@ def as_they_are_now(found: Sequence[Candidate], aliases: Mapping[str, str]) -> t
     return tuple(now.values())
 
 
-MOST = 20  # more than these nobody reads: a clerk types another letter
+MOST_FOUND = 20  # clerks do not read more: they type another letter
 
 
 async def search_home_libraries(text: str, deps: Dependencies) -> Sequence[Candidate]:
-    """Find libraries by parts of the name or a part of the ISIL, whatever case and accents; none for nothing.
+    """Find at most MOST_FOUND libraries by parts of the name or a part of the ISIL, without case and accents.
 
-    Those of the table of card prefixes, and those that can be asked though the table does not tell of them:
-    it is for their cards that a clerk searches. Some twenty at most.
+    Searches the table of card prefixes and the libraries in the settings: a clerk searches for libraries that
+    the table lacks. An empty text finds nothing.
     """
     wanted = text.strip()
     if not wanted:
@@ -59,8 +59,8 @@ async def search_home_libraries(text: str, deps: Dependencies) -> Sequence[Candi
     known = {Isil.parse(candidate.isil).base for candidate in listed}
     names = deps.home_library_names
     others = [Candidate(isil, name or isil, "") for isil, name in names.items() if isil not in known]
-    found = [each for each in (*listed, *others) if _fits(wanted, each)]
-    return sorted(found, key=lambda each: (each.name.casefold(), each.isil))[:MOST]
+    found = [library for library in (*listed, *others) if _fits(wanted, library)]
+    return sorted(found, key=lambda library: (library.name.casefold(), library.isil))[:MOST_FOUND]
 
 
 def _fits(wanted: str, library: Candidate) -> bool:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.dependencies import Context, Dependencies
 from registration.application.personal_data import encrypt_link_request, key_for
 from registration.application.repository import account_rows, change_guest, load_guest, save_guest
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict
 
 
 async def request_account_link(
     guest_id: UUID, choice: LoginAccountChoice, context: Context, deps: Dependencies
-) -> Written:
-    """Ask for a link; it is pending until identity answers.
+) -> CommandResult:
+    """Request the link of a login account; it is pending until identity replies (R17).
 
     Raises GuestNotFound, AlreadyLinked, NoLongerRegistered, GuestErased.
     """
 
-    async def attempt() -> Written:
+    async def attempt() -> CommandResult:
         guest = await load_guest(guest_id, context.organisation, deps)
         key, key_rows = await key_for(guest_id, deps)
         link_request = encrypt_link_request(choice, key)
@@ -31,8 +31,10 @@ async def request_account_link(
     return await retry_on_conflict(attempt)
 
 
-async def unlink_login_account(guest_id: UUID, reason: str, context: Context, deps: Dependencies) -> Written:
-    """Unlink, with the reason. Raises GuestNotFound, NotLinked, GuestErased."""
+async def unlink_login_account(
+    guest_id: UUID, reason: str, context: Context, deps: Dependencies
+) -> CommandResult:
+    """Unlink the login account, with the reason (R21). Raises GuestNotFound, NotLinked, GuestErased."""
 
     def unlink(guest: Guest) -> None:
         guest.unlink(reason, now=deps.clock.now())

@@ -1,8 +1,8 @@
-"""Which library is home, and what it says of a card: the same way for all use cases."""
+"""The home library of a card, and its verdict: the same way for all use cases."""
 
 from __future__ import annotations
 
-from registration.application.dependencies import Dependencies
+from registration.application.dependencies import Dependencies, Organisation
 from registration.application.find_home_library import look_up_home_library
 from registration.domain.errors import (
     AmbiguousHomeLibrary,
@@ -11,6 +11,7 @@ from registration.domain.errors import (
     HomeLibraryUnavailable,
     HomeLibraryUnknownForCard,
     HomePatronNotFound,
+    OwnLibrary,
 )
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid
 from shared.kernel.amsterdam import day_of
@@ -18,7 +19,7 @@ from shared.kernel.library_card import Isil, canonical_card_number, person_ref
 
 
 async def home_isil(typed: str | None, card_number: str, deps: Dependencies) -> Isil:
-    """Give the home library's ISIL as it is now (R3): the typed one, or the one that the card tells (R2).
+    """Return the home library's present ISIL (R3): the typed one, or the one found from the card (R2).
 
     Raises MalformedIsil, AmbiguousHomeLibrary, HomeLibraryUnknownForCard.
     """
@@ -33,12 +34,18 @@ async def home_isil(typed: str | None, card_number: str, deps: Dependencies) -> 
 
 
 def current_isil(typed: str, deps: Dependencies) -> Isil:
-    """Read an ISIL, and follow a library that merged into another (R3). Raises MalformedIsil."""
+    """Read an ISIL and follow the aliases of merged libraries (R3). Raises MalformedIsil."""
     return Isil.parse(typed).surviving(deps.isil_aliases)
 
 
+def require_other_library(home: Isil, organisation: Organisation, deps: Dependencies) -> None:
+    """Raise OwnLibrary when the home library belongs to the guest organisation (R11)."""
+    if any(home.same_library(current_isil(own, deps)) for own in organisation.isils):
+        raise OwnLibrary
+
+
 async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid | Refused:
-    """Ask home (R4). A membership that is past its end is refused as such, whatever else home says of it.
+    """Ask the home library (R4). A membership past its end date is refused as expired.
 
     Raises UnknownHomeLibrary, HomePatronNotFound, HomeLibraryUnavailable.
     """
@@ -60,7 +67,7 @@ async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid |
 
 
 async def membership_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid:
-    """Ask home for a membership that a guest can be registered on (R4, R11).
+    """Ask the home library for a membership with which a guest can be registered (R4, R11).
 
     Raises GuestRefused, ChainedGuest, and what `answer_of` raises.
     """
@@ -73,10 +80,10 @@ async def membership_of(isil: Isil, card_number: str, deps: Dependencies) -> Val
 
 
 def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:
-    """Give the references under which indexes and messages may know this person, today's first.
+    """Return the references under which indexes and messages may know this person, the present one first.
 
-    The others are those of libraries that merged into this one: who was registered before the merger is found
-    afterwards, and the other way round (R3, R10).
+    The others belong to libraries that merged into this one, so that a person registered before the merger is
+    found afterwards (R3, R10).
     """
     aliases = deps.isil_aliases
     merged = [base for base in aliases if Isil(base).surviving(aliases).same_library(isil)]
@@ -84,7 +91,7 @@ def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:
 
 
 async def ask_home_patron(home_isil: str, card_number: str, deps: Dependencies) -> Valid | Refused:
-    """Ask, and answer what the library said; a membership past its end is refused.
+    """Ask a home library about a card, before there is a guest (R4).
 
     Raises MalformedIsil, MalformedCardNumber, UnknownHomeLibrary, HomePatronNotFound, HomeLibraryUnavailable.
     """

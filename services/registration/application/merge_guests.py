@@ -1,11 +1,11 @@
-"""Make one of two records of the same person: ontdubbelen (R18)."""
+"""Merge two records of the same person: ontdubbelen (R18)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.dependencies import Context, Dependencies
 from registration.application.membership import current_isil, refs_of
 from registration.application.personal_data import decrypt_personal_data
 from registration.application.repository import load_guest
@@ -20,12 +20,12 @@ from registration.domain.merge import (
     same_person,
 )
 from registration.domain.term_check import Status
-from shared.event_log import retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
 class MergeGuests:
-    """`guest_id` becomes a signpost to `into`."""
+    """`guest_id` becomes a merged record of `into`."""
 
     guest_id: UUID
     into: UUID
@@ -33,10 +33,10 @@ class MergeGuests:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Both records as they are now. `merged`: it was done.
+    """Both records as they are now. `merged`: the merge is done.
 
-    Otherwise `same_by` shows that they are one person, or `blocked` why they cannot be merged. The login
-    account `kept_account` stays, `released_account` is or would be let go.
+    Otherwise `same_by` says why they are one person, or `blocked` why they cannot be merged. The login
+    account `kept_account` stays; `released_account` would be released.
     """
 
     guest: GuestView
@@ -49,7 +49,7 @@ class Merge:
 
 
 async def show_merge(command: MergeGuests, organisation: str, deps: Dependencies) -> Merge:
-    """Show what a merge would do, or what it did; nothing is written. Raises GuestNotFound (R20)."""
+    """Return what a merge would do, or has done; nothing is written. Raises GuestNotFound (R20)."""
     guest = await load_guest(command.guest_id, organisation, deps)
     into = await load_guest(command.into, organisation, deps)
     shown = (
@@ -66,32 +66,32 @@ async def show_merge(command: MergeGuests, organisation: str, deps: Dependencies
     return Merge(*shown, merged=False, same_by=same_by, kept_account=kept, released_account=released)
 
 
-async def merge_guests(command: MergeGuests, context: Context, deps: Dependencies) -> Written:
-    """Merge; done before, it changes nothing. The login account of `into` wins, the other is released.
+async def merge_guests(command: MergeGuests, context: Context, deps: Dependencies) -> CommandResult:
+    """Merge two records; a repeated merge changes nothing. `into` keeps its login account (R18).
 
-    Signposts to the merged record point at `into` from now on, all in one append: no signpost ever points at
-    a signpost. Raises GuestNotFound, MergeBlocked.
+    Earlier merged records of `guest_id` point to `into` afterwards, in the same append: a merged record never
+    points to another merged record. Raises GuestNotFound, MergeBlocked.
     """
     return await retry_on_conflict(lambda: _merge(command, context, deps))
 
 
-async def _merge(command: MergeGuests, context: Context, deps: Dependencies) -> Written:
+async def _merge(command: MergeGuests, context: Context, deps: Dependencies) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
     into = await load_guest(command.into, context.organisation, deps)
-    signposts: list[Guest] = []
+    records: list[Guest] = []
     if guest.state.merged_into != into.id:
         await _same_person(guest, into, deps)
-        found = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
-        signposts = [*(each for each in found if each.state.status is not Status.ERASED), guest]
+        earlier = [await deps.store.load(Guest, record_id) for record_id in guest.state.merged_from]
+        records = [*(record for record in earlier if record.state.status is not Status.ERASED), guest]
     now = deps.clock.now()
-    for signpost in signposts:
-        signpost.merge_into(into.id, now=now)
-        into.absorb(signpost.id, now=now)
-    # The guest comes last: the position that its Idempotency-Key remembers is that of its stream.
+    for record in records:
+        record.merge_into(into.id, now=now)
+        into.absorb(record.id, now=now)
+    # The guest comes last, so that the result's position is the one of its stream.
     position = await deps.store.save(
-        into, *signposts, metadata=context.metadata, side_rows=context.side_rows(guest.id)
+        into, *records, metadata=context.metadata, side_rows=context.side_rows(guest.id)
     )
-    return Written(guest.id, position)
+    return CommandResult(guest.id, position)
 
 
 async def _same_person(guest: Guest, into: Guest, deps: Dependencies) -> Sameness:
@@ -102,7 +102,7 @@ async def _same_person(guest: Guest, into: Guest, deps: Dependencies) -> Samenes
 async def _particulars(guest: Guest, deps: Dependencies) -> Particulars:
     person = await decrypt_personal_data(guest, deps)
     if person is None:
-        raise MergedWithErased  # just now
+        raise MergedWithErased  # erased just now
     home = current_isil(guest.state.home_isil, deps)
     numbers = (person.card.number, *person.card.aliases)
     refs = {ref for number in numbers for ref in refs_of(home, number, deps)}

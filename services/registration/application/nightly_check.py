@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 import structlog
 
-from registration.application.check_term import Answer, carry_out
 from registration.application.dependencies import Context, Dependencies
+from registration.application.home_reply import HomeReply, apply_reply
 from registration.application.membership import current_isil
 from registration.application.nightly_report import DueGuest, NightlyChecks, NightlyReport
 from registration.application.personal_data import decrypt_card
@@ -25,30 +25,30 @@ from shared.platform.leases import Leases, run_once
 log = structlog.get_logger(__name__)
 
 PAGE = 50
-"""Guests of a library whose answers are remembered together; after a kill two pages may be asked twice."""
+"""Guests of a library whose replies are stored together; after a kill at most two pages are asked again."""
 
-TRY_AGAIN_AFTER = 3.0
-"""Seconds after all others are done: a library that failed gets a second chance in the same run."""
+SECOND_TRY_SECONDS = 3.0
+"""Pause after all others are done: then a library that failed gets a second try in the same run."""
 
 BEFORE_ALL = UUID(int=0)
 
 
 CHANGES_AT_ONCE = 200
-"""Guests whose term changes are written together; the counter's own writes must still fit beside them."""
+"""Guests that are changed at the same time; this leaves room for the counter's own writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class NightlyRun:
-    """One run. `told` hears how many more guests are dealt with.
+    """One run. `on_progress` is called with the number of guests checked since the last call.
 
-    `problems` say, by library, why guests are left; of those in `left_alone` nothing more is asked.
+    `problems`: library -> why guests are left. Libraries in `left_alone` are not asked again.
     """
 
     nightly: NightlyCheck
     metadata: Metadata
     nightly_checks: NightlyChecks
     deps: Dependencies
-    told: Callable[[int], None]
+    on_progress: Callable[[int], None]
     problems: dict[str, str] = field(default_factory=dict)
     left_alone: set[str] = field(default_factory=set)
     changing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
@@ -59,19 +59,20 @@ async def check_all_terms(
     metadata: Metadata,
     nightly_checks: NightlyChecks,
     deps: Dependencies,
-    told: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Ask about every guest who is due and was not answered for tonight; run again, it goes on where it was.
+    """Check every guest that is due and was not checked tonight; another run continues where this one ended.
 
-    All libraries at once, each as many questions at a time as it takes, so that none waits for another. One
-    that stops answering is left alone, and asked again when the others are done. How it went: `nights.last`.
+    All libraries are asked in parallel, each with as many requests at once as it accepts, so that none waits
+    for another. A library that stops replying is left alone, and asked again when the others are done. The
+    outcome is in the last report of `nightly_checks`.
     """
-    run = NightlyRun(nightly, metadata, nightly_checks, deps, told)
+    run = NightlyRun(nightly, metadata, nightly_checks, deps, on_progress)
     await nightly_checks.begin(nightly, deps.clock.now())
     isils = _by_library(await nightly_checks.due(nightly), deps)
     await _ask_libraries(isils, run)
     if again := {library: isils[library] for library in isils if library in run.problems}:
-        await asyncio.sleep(TRY_AGAIN_AFTER)
+        await asyncio.sleep(SECOND_TRY_SECONDS)
         run.problems.clear()
         run.left_alone.clear()
         await _ask_libraries(again, run)
@@ -80,7 +81,7 @@ async def check_all_terms(
 
 
 def _by_library(due: Mapping[str, int], deps: Dependencies) -> dict[str, list[str]]:
-    """Group the libraries under which guests registered by the one that answers for them now (R3)."""
+    """Group the ISILs under which guests registered by the library that has them now (R3)."""
     isils: dict[str, list[str]] = {}
     for isil in due:
         isils.setdefault(current_isil(isil, deps).base, []).append(isil)
@@ -104,27 +105,27 @@ async def _ask_library(library: str, isils: Sequence[str], run: NightlyRun) -> N
 
 
 async def _ask_by_page(library: str, isil: str, connections: int, run: NightlyRun) -> None:
-    """Page after page: while home answers for one, the next is read and the last one is remembered."""
+    """Ask page by page: during one page the next one is read and the last one is stored."""
     async with asyncio.TaskGroup() as beside:
         page = await run.nightly_checks.page(run.nightly, isil, BEFORE_ALL, PAGE)
-        remembered: asyncio.Task[None] | None = None
+        stored: asyncio.Task[None] | None = None
         while page and library not in run.left_alone:
             following = beside.create_task(
                 run.nightly_checks.page(run.nightly, isil, page[-1].guest_id, PAGE)
             )
             cards = await _cards(page, run.deps)
-            answers = await _ask(library, cards, connections, run)
-            if remembered is not None:
-                await remembered
-            remembered = beside.create_task(_remember(isil, page, cards, answers, run))
+            replies = await _ask(library, cards, connections, run)
+            if stored is not None:
+                await stored
+            stored = beside.create_task(_store(isil, page, cards, replies, run))
             page = await following
 
 
 async def _ask(
     library: str, cards: Mapping[UUID, str], connections: int, run: NightlyRun
-) -> dict[UUID, Answer]:
-    """Ask about these guests, so many questions at once; without answers once the library is left alone."""
-    to_ask, answers = iter(cards.items()), dict[UUID, Answer]()
+) -> dict[UUID, HomeReply]:
+    """Ask about these guests with so many requests at once; stop when the library is left alone."""
+    to_ask, replies = iter(cards.items()), dict[UUID, HomeReply]()
 
     async def keep_asking() -> None:
         for guest_id, card_number in to_ask:
@@ -136,91 +137,95 @@ async def _ask(
                     run.problems.setdefault(library, verdict.reason)
                     return
                 run.problems[library] = verdict.reason
-            answers[guest_id] = Answer(verdict, asked_at)
+            replies[guest_id] = HomeReply(verdict, asked_at)
 
     await asyncio.gather(*(keep_asking() for _ in range(connections)))
-    return answers
+    return replies
 
 
-async def _remember(
+async def _store(
     isil: str,
     page: Sequence[DueGuest],
     cards: Mapping[UUID, str],
-    answers: dict[UUID, Answer],
+    replies: dict[UUID, HomeReply],
     run: NightlyRun,
 ) -> None:
-    """Do what the answers of a page mean, then remember and count them; who cannot be changed stays due."""
+    """Apply the replies of a page, then store and count them; a guest that cannot be changed stays due."""
     library = current_isil(isil, run.deps).base
-    guests, tally, changed = {each.guest_id: each for each in page}, Tally(), dict[UUID, asyncio.Task[bool]]()
+    guests, tally, changed = (
+        {guest.guest_id: guest for guest in page},
+        Tally(),
+        dict[UUID, asyncio.Task[bool]](),
+    )
     decisions = {
         guest_id: decide(
-            answer.verdict, guests[guest_id].status, guests[guest_id].term, day_of(answer.asked_at)
+            reply.verdict, guests[guest_id].status, guests[guest_id].term, day_of(reply.asked_at)
         )
-        for guest_id, answer in answers.items()
+        for guest_id, reply in replies.items()
     }
     async with asyncio.TaskGroup() as changes:
-        for guest_id, answer in answers.items():
-            if decisions[guest_id] or _is_new_number(answer, cards[guest_id]):
-                changed[guest_id] = changes.create_task(_change(library, guests[guest_id], answer, run))
+        for guest_id, reply in replies.items():
+            if decisions[guest_id] or _is_new_number(reply, cards[guest_id]):
+                changed[guest_id] = changes.create_task(_change(library, guests[guest_id], reply, run))
     for guest_id in [guest_id for guest_id, done in changed.items() if not done.result()]:
-        del answers[guest_id]
-    for guest_id, answer in answers.items():
-        tally.count(answer.verdict, decisions[guest_id], failed_before=guests[guest_id].failed_before)
-    if answers:
-        checks = {guest_id: answer.outcome() for guest_id, answer in answers.items()}
+        del replies[guest_id]
+    for guest_id, reply in replies.items():
+        tally.count(reply.verdict, decisions[guest_id], failed_before=guests[guest_id].failed_before)
+    if replies:
+        checks = {guest_id: reply.outcome() for guest_id, reply in replies.items()}
         await run.nightly_checks.record(run.nightly, isil, checks, tally)
-        run.told(len(checks))
+        run.on_progress(len(checks))
 
 
 async def _cards(page: Sequence[DueGuest], deps: Dependencies) -> Mapping[UUID, str]:
-    """Open the card numbers of those who are to be asked about; whoever was erased has no key any more.
+    """Decrypt the card numbers of the guests to ask about; an erased guest has no key and is left out.
 
-    The list of the due shows whether an answer changes anything: the guest's own stream is read only then,
-    and decides. A night in which nothing happens reads no stream.
+    The list of due guests shows whether a reply changes anything. Only then the guest's stream is read and
+    decides, so a night without changes reads no stream.
     """
-    keys = await deps.data_keys.get_all([each.guest_id for each in page])
+    keys = await deps.data_keys.get_all([guest.guest_id for guest in page])
     cards: dict[UUID, str] = {}
-    for each in page:
-        if each.guest_id not in keys:
+    for guest in page:
+        if guest.guest_id not in keys:
             continue
         try:
-            cards[each.guest_id] = decrypt_card(each.sealed_card, keys[each.guest_id]).number
+            cards[guest.guest_id] = decrypt_card(guest.sealed_card, keys[guest.guest_id]).number
         except DecryptionFailed:
-            log.error("card_cannot_be_opened", guest_id=str(each.guest_id))
+            log.error("nightly.card_undecryptable", guest_id=str(guest.guest_id))
     return cards
 
 
-def _is_new_number(answer: Answer, card_number: str) -> bool:
-    """Say whether home answers with another number than it was asked about (R10)."""
-    verdict = answer.verdict
+def _is_new_number(reply: HomeReply, card_number: str) -> bool:
+    """Return whether the reply has another card number than the request (R10)."""
+    verdict = reply.verdict
     return isinstance(verdict, Valid) and verdict.canonical_card_number != card_number
 
 
-async def _change(library: str, guest: DueGuest, answer: Answer, run: NightlyRun) -> bool:
-    """Decide again on the guest as it is by now, and save it; the counter may have been first.
+async def _change(library: str, guest: DueGuest, reply: HomeReply, run: NightlyRun) -> bool:
+    """Decide again on the guest's present state, and save it: the counter may have changed it meanwhile.
 
-    False when this one guest cannot be changed now: that stops neither its library nor the night.
+    Returns False when this guest cannot be changed now; that stops neither its library nor the run.
     """
     async with run.changing:
         context = Context(guest.organisation, run.metadata)
         try:
-            await carry_out(guest.guest_id, answer, context, run.deps)
+            await apply_reply(guest.guest_id, reply, context, run.deps)
         except (GuestNotFound, LogOverloaded, DecryptionFailed) as error:
-            log.warning("term_change_failed", guest_id=str(guest.guest_id), error=type(error).__name__)
+            log.warning("nightly.change_failed", guest_id=str(guest.guest_id), error=type(error).__name__)
             run.problems.setdefault(library, "a guest could not be changed: see the log")
             return False
     return True
 
 
 TASK = "nightly check"
-TRY_AGAIN_EVERY = timedelta(minutes=15)
-"""How long a library that did not answer is left alone before the same night asks it again."""
+RETRY_INTERVAL = timedelta(minutes=15)
+"""Pause before the same night asks a library again that did not reply."""
 
 
 async def run_when_due(
     starts_at: time, nightly_checks: NightlyChecks, leases: Leases, deps: Dependencies
 ) -> None:
-    """Run when it is time: once a night, and again for libraries that did not answer, until the morning."""
+    """Run if it is time: once a night, and again for libraries that did not reply, until the morning."""
     now = deps.clock.now()
     nightly = due_at(now, starts_at)
     if nightly is None:
@@ -232,7 +237,7 @@ async def run_when_due(
 
 
 def _was_just_tried(last: NightlyReport, now: datetime) -> bool:
-    return last.ended_at is not None and now - last.ended_at < TRY_AGAIN_EVERY
+    return last.ended_at is not None and now - last.ended_at < RETRY_INTERVAL
 
 
 async def run_nightly_check(
@@ -242,11 +247,11 @@ async def run_nightly_check(
     leases: Leases,
     deps: Dependencies,
     *,
-    told: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> NightlyReport | None:
-    """Run now, and report; None when another process is at it, or took over."""
+    """Run now and return the report; None when another process runs it or took over."""
     metadata = Metadata(caused_by, uuid4())
     done = await run_once(
-        leases, TASK, lambda _: check_all_terms(nightly, metadata, nightly_checks, deps, told)
+        leases, TASK, lambda _: check_all_terms(nightly, metadata, nightly_checks, deps, on_progress)
     )
     return await nightly_checks.last() if done else None

@@ -1,4 +1,4 @@
-"""What the nightly check must be given: who is due, where it is kept how far it is (R12)."""
+"""What the nightly check reads and writes: due guests, stored replies, reports (R12)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from registration.domain.term_check import NightlyCheck, Status, Tally
 
 @dataclass(frozen=True, slots=True)
 class DueGuest:
-    """A guest to ask about, as listed. `failed_before`: asked tonight already, without an answer."""
+    """A guest to check. `failed_before`: already asked tonight, without a reply."""
 
     guest_id: UUID
     organisation: str
@@ -28,7 +28,7 @@ class DueGuest:
 
 @dataclass(frozen=True, slots=True)
 class LibraryReport:
-    """One home library in a night. `left`: guests without an answer; `problem`: why, if it is known."""
+    """One home library in a report. `left`: guests without a reply; `problem`: why, if known."""
 
     home_isil: str
     tally: Tally = field(default_factory=Tally)
@@ -38,7 +38,7 @@ class LibraryReport:
 
 @dataclass(frozen=True, slots=True)
 class NightlyReport:
-    """A night, library by library. `ended_at` None: the run goes on, or was killed."""
+    """A nightly check, library by library. `ended_at` None: the run goes on, or was killed."""
 
     nightly: NightlyCheck
     started_at: datetime
@@ -47,31 +47,31 @@ class NightlyReport:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every guest who was due was answered for."""
+        """Return whether every due guest was checked."""
         return self.ended_at is not None and not any(library.left for library in self.libraries)
 
 
 class NightlyChecks(Protocol):
-    """Guests due and nights past, kept so that a run that was killed goes on where it was."""
+    """Due guests and stored replies: a run that was killed continues where it ended."""
 
     async def begin(self, nightly: NightlyCheck, now: datetime) -> None:
-        """Remember that a run of this night began."""
+        """Store that a run began."""
 
     async def due(self, nightly: NightlyCheck) -> Mapping[str, int]:
-        """Count the guests to ask about, by ISIL base of the home library."""
+        """Count the due guests by the ISIL base of their home library."""
 
     async def page(
         self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
     ) -> Sequence[DueGuest]:
-        """List guests of a library beyond `after`, in the order of their ids."""
+        """Return the next due guests of a library after an id, in the order of their ids."""
 
     async def record(
         self, nightly: NightlyCheck, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally
     ) -> None:
-        """Remember answers and count them, both or neither."""
+        """Store replies and counts, both or neither."""
 
     async def end(self, nightly: NightlyCheck, now: datetime, problems: Mapping[str, str]) -> None:
-        """Remember that the run is over, who is left, and why; `problems` by ISIL base."""
+        """Store the end of the run and what is left; `problems`: ISIL base -> why."""
 
     async def last(self) -> NightlyReport | None:
-        """Report on the last night in which there was a run."""
+        """Return the report of the last run, or None."""

@@ -1,4 +1,4 @@
-"""Personal data going into events sealed, and coming out (A8): only here and for the eyes that need it."""
+"""Encrypt personal data for events, and decrypt it for those who may see it (R19, ADR 0005)."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from shared.event_log import DataKey, SideRow, create_id
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The canonical card number, and others that were scanned for the same person (R10)."""
+    """The canonical card number, and other numbers of the same person (R10)."""
 
     number: str
     aliases: tuple[str, ...] = ()
 
     @classmethod
     def answered(cls, canonical: str, *others: str) -> Card:
-        """Make it of the number that home answered with, and numbers that it went under before."""
+        """Return the card for the number in the home library's reply, and the numbers that it had before."""
         return cls(canonical, tuple(dict.fromkeys(other for other in others if other != canonical)))
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """What is known of a guest's person."""
+    """What is known about the person of a guest."""
 
     card: Card
     details: PatronDetails
 
 
 async def key_for(guest_id: UUID | None, deps: Dependencies) -> tuple[DataKey, Sequence[SideRow]]:
-    """Give the guest's key; when there is none, a new one with the row that keeps it.
+    """Return the guest's key; if there is none, a new key with the row that stores it.
 
-    None stands for a guest who does not exist yet: the key's subject is then the id that it gets.
+    `guest_id` None means a guest that does not exist yet: the new key's subject is the id for it.
     """
     if guest_id is not None and (key := await deps.data_keys.get(guest_id)) is not None:
         return key, ()
@@ -54,12 +54,12 @@ async def key_for(guest_id: UUID | None, deps: Dependencies) -> tuple[DataKey, S
 
 
 def encrypt_card(card: Card, key: DataKey) -> Encrypted:
-    """Seal the card numbers."""
+    """Encrypt the card numbers."""
     return Encrypted(key.encrypt({"number": card.number, "aliases": list(card.aliases)}))
 
 
 def encrypt_details(details: PatronDetails, key: DataKey) -> Encrypted:
-    """Seal what home told of the person."""
+    """Encrypt the home library's details of the person."""
     return Encrypted(
         key.encrypt(
             {
@@ -73,7 +73,7 @@ def encrypt_details(details: PatronDetails, key: DataKey) -> Encrypted:
 
 
 def encrypt_link_request(choice: LoginAccountChoice, key: DataKey) -> LinkRequest:
-    """Turn the clerk's choice into what events keep; the id of a new account is minted here (R17)."""
+    """Return the clerk's choice as events store it; the id of a new account is created here (R17)."""
     match choice:
         case ExistingAccount(account_id):
             return LinkRequest("existing", account_id)
@@ -85,13 +85,13 @@ def encrypt_link_request(choice: LoginAccountChoice, key: DataKey) -> LinkReques
 
 
 def decrypt_card(sealed_card: Encrypted, key: DataKey) -> Card:
-    """Open the card numbers alone."""
+    """Decrypt the card numbers."""
     card = key.decrypt(sealed_card)
     return Card(card["number"], tuple(card["aliases"]))
 
 
 async def decrypt_personal_data(guest: Guest, deps: Dependencies) -> PersonalData | None:
-    """Open what is known of the person; None once it was erased."""
+    """Decrypt what is known about the person; return None after its erasure."""
     key = await deps.data_keys.get(guest.id)
     if key is None:
         return None

@@ -1,4 +1,4 @@
-"""Hear from identity what became of a link."""
+"""Apply identity's messages about login links."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ IDENTITY = "identity"
 async def receive_link_answer(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of identity: the handler of registration's inbox.
 
-    The inbox row is written also when the message changes nothing here. Raises VersionConflict (call it
-    again) and GuestNotFound (identity speaks of a guest who was never registered here). Of an erased guest
-    there is nothing left to hear.
+    The inbox row is written also when the message changes nothing here. A message about an erased guest
+    changes nothing. Raises VersionConflict (call it again) and GuestNotFound (the guest was never registered
+    here).
     """
     guest = await deps.store.find(Guest, message.subject)
     if guest is None and not message.erased:
@@ -38,4 +38,4 @@ def _apply(message: Message, guest: Guest, deps: Dependencies) -> None:
         case "login-account-link-refused.v1":
             guest.refuse_link(data.get("account_id"), data["reason"], now=now)
         case _:
-            pass  # identity's other news of a guest changes nothing here
+            pass  # identity's other messages change nothing here

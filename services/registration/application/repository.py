@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
-from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies, Written
+from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies
 from registration.application.membership import current_isil, refs_of
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.term_check import Status
-from shared.event_log import SideRow, SideRowConflict, VersionConflict, retry_on_conflict
+from shared.event_log import CommandResult, SideRow, SideRowConflict, VersionConflict, retry_on_conflict
 
 
 async def load_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> Guest:
-    """Load a guest of this organisation. Another's does not exist for it: GuestNotFound (R20)."""
+    """Load a guest. Raises GuestNotFound, also for a guest of another organisation (R20)."""
     guest = await deps.store.find(Guest, guest_id)
     if guest is None or guest.state.organisation != organisation:
         raise GuestNotFound
@@ -23,15 +23,27 @@ async def load_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> G
 
 
 async def find_person(guest_id: UUID, deps: Dependencies) -> Guest | None:
-    """Find a guest, or whom it is a signpost to (R18); that is never a signpost itself."""
+    """Find a guest; for a merged record, the guest that it was merged into (R18)."""
     guest = await deps.store.find(Guest, guest_id)
     if guest is None or guest.state.status is Status.ERASED or guest.state.merged_into is None:
         return guest
     return await deps.store.find(Guest, guest.state.merged_into)
 
 
-async def save_guest(guest: Guest, context: Context, deps: Dependencies, *side_rows: SideRow) -> Written:
-    """Save what happened, with the command's own rows and these.
+async def registered_guest(organisation: str, refs: Sequence[str], deps: Dependencies) -> Guest | None:
+    """Find the guest registered under one of these references (R10), unless deregistered or erased."""
+    for ref in refs:
+        guest_id = await deps.registrations.guest_of(organisation, ref)
+        guest = None if guest_id is None else await find_person(guest_id, deps)
+        if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
+            return guest
+    return None
+
+
+async def save_guest(
+    guest: Guest, context: Context, deps: Dependencies, *side_rows: SideRow
+) -> CommandResult:
+    """Save the new events of a guest, with the rows of the command and these rows.
 
     Raises VersionConflict when another command was first, also with registering this person (R10).
     """
@@ -42,15 +54,15 @@ async def save_guest(guest: Guest, context: Context, deps: Dependencies, *side_r
         if conflict.constraint == REGISTRATION_TAKEN:
             raise VersionConflict(conflict.constraint) from conflict
         raise
-    return Written(guest.id, position)
+    return CommandResult(guest.id, position)
 
 
 async def change_guest(
     guest_id: UUID, change: Callable[[Guest], None], context: Context, deps: Dependencies
-) -> Written:
-    """Load a guest, change it and save it."""
+) -> CommandResult:
+    """Load a guest, change it and save it. Raises GuestNotFound and what `change` raises."""
 
-    async def attempt() -> Written:
+    async def attempt() -> CommandResult:
         guest = await load_guest(guest_id, context.organisation, deps)
         change(guest)
         return await save_guest(guest, context, deps)
@@ -59,7 +71,7 @@ async def change_guest(
 
 
 def account_rows(organisation: str, account_id: str | None, guest_id: UUID) -> Sequence[SideRow]:
-    """Make the row that finds a guest by a login account that was asked for, if one was."""
+    """Return the row that finds a guest by a requested login account; no row when none was requested."""
     if account_id is None:
         return ()
     values = {"organisation": organisation, "account_id": account_id, "guest_id": guest_id}
@@ -67,15 +79,15 @@ def account_rows(organisation: str, account_id: str | None, guest_id: UUID) -> S
 
 
 def person_row(organisation: str, person_ref: str, guest_id: UUID) -> SideRow:
-    """Make the row that finds a guest by person; being first with it is what makes a guest the only one."""
+    """Return the row that finds a guest by person. Its unique key allows one guest per person (R10)."""
     values = {"organisation": organisation, "person_ref": person_ref, "guest_id": guest_id}
     return SideRow("registrations", values)
 
 
 def new_number_rows(guest: Guest, card_number: str | None, deps: Dependencies) -> Sequence[SideRow]:
-    """Make the rows that find the guest by a number that home gave out since, if it did (R10).
+    """Return the rows that find the guest by a new number in the home library's reply, if there is one (R10).
 
-    When that number was registered as another guest meanwhile, it stays with that one.
+    If that number was registered as another guest meanwhile, it stays with that guest.
     """
     if card_number is None:
         return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.dependencies import Context, Dependencies
 from registration.application.membership import current_isil, membership_of
 from registration.application.personal_data import (
     Card,
@@ -20,21 +20,21 @@ from registration.application.repository import account_rows, load_guest, new_nu
 from registration.domain.errors import GuestErased
 from registration.domain.guest import Guest, Renewal
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
 
 @dataclass(frozen=True, slots=True)
 class ReregisterGuest:
-    """`login_account` None: the link stays as it is."""
+    """A guest, and the choice of login account; None keeps the link as it is."""
 
     guest_id: UUID
     patron_type: str
     login_account: LoginAccountChoice | None = None
 
 
-async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dependencies) -> Written:
-    """Re-register after a fresh check at home: same guest, no new strips.
+async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dependencies) -> CommandResult:
+    """Re-register after a fresh reply of the home library: the same guest, no new strips (R14).
 
     Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, GuestErased, AlreadyLinked,
     ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable. Then nothing
@@ -49,7 +49,7 @@ async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dep
 async def _agreed_at_home(guest: Guest, deps: Dependencies) -> PersonalData:
     known = await decrypt_personal_data(guest, deps)
     if known is None:
-        raise GuestErased  # just now: nobody knows any more whom to ask about
+        raise GuestErased  # erased just now: the card is not known any more
     home = current_isil(guest.state.home_isil, deps)
     membership = await membership_of(home, known.card.number, deps)
     card = Card.answered(membership.canonical_card_number, known.card.number, *known.card.aliases)
@@ -58,7 +58,7 @@ async def _agreed_at_home(guest: Guest, deps: Dependencies) -> PersonalData:
 
 async def _renew(
     command: ReregisterGuest, person: PersonalData, context: Context, deps: Dependencies
-) -> Written:
+) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
     key, key_rows = await key_for(guest.id, deps)
     choice = command.login_account

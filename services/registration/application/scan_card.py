@@ -1,4 +1,4 @@
-"""What a scanned card leads to: a guest who is known here, or the libraries it may come from (R2, R10)."""
+"""Find what a scanned card belongs to: a guest here, or the libraries it may come from (R2, R10)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from uuid import UUID
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import as_they_are_now
 from registration.application.membership import current_isil, refs_of
-from registration.application.register_guest import not_registered_yet
-from registration.domain.errors import AlreadyRegistered, Candidate, UnknownOrganisation
+from registration.application.repository import registered_guest
+from registration.domain.errors import Candidate, UnknownOrganisation
 from shared.kernel.library_card import Isil, canonical_card_number, prefix_readings
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of the card's prefix, and the libraries whose cards begin so; several: it is a red one."""
+    """One reading of the card's prefix, and the libraries that use it; a red prefix has several (R2)."""
 
     prefix: str
     candidates: Sequence[Candidate]
 
     @property
     def is_shared(self) -> bool:
-        """Whether more than one library uses this prefix."""
+        """Return whether more than one library uses this prefix."""
         return len(self.candidates) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedCard:
-    """`guests`: who is registered here under this number at a library that the card may come from."""
+    """A card. `guests`: those registered here with this number at a library that it may come from."""
 
     card_number: str
     readings: Sequence[Reading]
@@ -37,13 +37,13 @@ class ScannedCard:
 
     @property
     def isils(self) -> Sequence[str]:
-        """The libraries that the card may come from, each once, whatever its location (R3)."""
+        """Return the libraries that the card may come from, without repeats by location (R3)."""
         found = [candidate.isil for reading in self.readings for candidate in reading.candidates]
         return tuple({Isil.parse(isil).base: isil for isil in found}.values())
 
 
 async def scan_card(card_number: str, organisation: str, deps: Dependencies) -> ScannedCard:
-    """Look for the card in the index, which knows every registration at once.
+    """Look the card up in the index, which has every committed registration.
 
     Raises MalformedCardNumber, UnknownOrganisation.
     """
@@ -62,12 +62,7 @@ async def _read(prefix: str, deps: Dependencies) -> Reading:
 
 
 async def _guest_of(isil: str, card: str, organisation: str, deps: Dependencies) -> UUID | None:
-    known = deps.organisations.get(organisation)
-    if known is None:
+    if organisation not in deps.organisations:
         raise UnknownOrganisation
-    refs = refs_of(current_isil(isil, deps), card, deps)
-    try:
-        await not_registered_yet(known, refs, deps)
-    except AlreadyRegistered as already:
-        return already.guest_id
-    return None
+    guest = await registered_guest(organisation, refs_of(current_isil(isil, deps), card, deps), deps)
+    return None if guest is None else guest.id

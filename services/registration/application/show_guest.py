@@ -1,4 +1,4 @@
-"""Show a guest, from the stream: an acknowledged guest is always there."""
+"""Show a guest from its stream: a guest is found directly after its registration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shared.kernel.amsterdam import day_of
 
 @dataclass(frozen=True, slots=True)
 class HomeAnswer:
-    """What home said last: "valid", "refused", "not_found" or "unavailable", and when."""
+    """The home library's last reply: "valid", "refused", "not_found" or "unavailable", and when."""
 
     verdict: str
     checked_at: datetime
@@ -31,7 +31,7 @@ class HomeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TermView:
-    """The term as shown; `stale`: home did not answer, so the term was kept as it was (R12)."""
+    """The term as shown. `stale`: there was no usable reply, so the term was kept (R12)."""
 
     begin: date
     end: date | None
@@ -49,11 +49,11 @@ class MergedRecord:
 
 @dataclass(frozen=True, slots=True)
 class GuestView:
-    """A guest as the clerk sees it. `details` and `card_number` are None once personal data is erased.
+    """A guest as the clerk sees it. `details` and `card_number` are None after the erasure of personal data.
 
-    `merged_into`: this is a signpost to that guest, `merged_from`: the signposts to this one (R18); an erased
-    record is neither. From `header` to `reregistration_preview`: the words of the screen, see
-    `domain.display.Display`.
+    `merged_into`: this is a merged record of that guest. `merged_from`: the merged records of this guest
+    (R18); an erased record is neither. `header` to `reregistration_preview`: the words on the screen, see
+    `domain.guest_state.Display`.
     """
 
     guest_id: UUID
@@ -81,7 +81,7 @@ class GuestView:
 
 
 async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
-    """Show one guest of this organisation. Raises GuestNotFound (R20)."""
+    """Return one guest of this organisation. Raises GuestNotFound (R20)."""
     guest = await load_guest(guest_id, organisation, deps)
     person = await decrypt_personal_data(guest, deps)
     check = await deps.term_checks.last(guest_id)
@@ -92,16 +92,16 @@ async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> G
 async def _merged_records(guest: Guest, deps: Dependencies) -> list[MergedRecord]:
     if guest.state.status is Status.ERASED:
         return []
-    found = [await deps.store.load(Guest, each) for each in guest.state.merged_from]
+    records = [await deps.store.load(Guest, record_id) for record_id in guest.state.merged_from]
     return [
-        MergedRecord(each.id, each.state.contributions.rows)
-        for each in found
-        if each.state.status is not Status.ERASED
+        MergedRecord(record.id, record.state.contributions.rows)
+        for record in records
+        if record.state.status is not Status.ERASED
     ]
 
 
 def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
-    """Give the last answer from home: a registration since the last check was an answer too."""
+    """Return the last reply of the home library: a registration after the last check is a reply, too."""
     agreed_at = guest.state.home_agreed_at
     if check is None or check.checked_at < agreed_at:
         return TermCheck("valid", agreed_at)

@@ -1,4 +1,4 @@
-"""Show all that is held about a guest's person, for whoever asks what that is (R19)."""
+"""Show all personal data of a guest, for a person who asks for it (R19)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.event_log import DataKey, RecordedEvent
 
-ENCRYPTED = "sealed_"
+ENCRYPTED_PREFIX = "sealed_"
 
 
 @dataclass(frozen=True, slots=True)
 class HeldEvent:
-    """One event: what happened, when, who caused it, why, and the personal data that it carries, opened."""
+    """One event: what happened, when, who caused it, why, and its personal data, decrypted."""
 
     what: str
     at: datetime
@@ -30,14 +30,14 @@ class HeldEvent:
 
 @dataclass(frozen=True, slots=True)
 class HeldData:
-    """The guest as it is now, and all that ever happened to it."""
+    """The present guest, and its history."""
 
     guest: GuestView
     history: Sequence[HeldEvent]
 
 
 async def show_personal_data(guest_id: UUID, deps: Dependencies) -> HeldData:
-    """Open all that is sealed, also what newer particulars replaced; nothing once erased.
+    """Decrypt all personal data, also details that were replaced later; nothing after an erasure.
 
     An operator sees the guests of every organisation. Raises GuestNotFound.
     """
@@ -47,16 +47,16 @@ async def show_personal_data(guest_id: UUID, deps: Dependencies) -> HeldData:
     view = await show_guest(guest_id, guest.state.organisation, deps)
     key = await deps.data_keys.get(guest_id)
     recorded = await deps.store.log.stream(guest_id)
-    return HeldData(view, [_held(each, key, deps) for each in recorded])
+    return HeldData(view, [_held(event, key, deps) for event in recorded])
 
 
 def _held(recorded: RecordedEvent, key: DataKey | None, deps: Dependencies) -> HeldEvent:
     event = deps.store.event(recorded)
     values = vars(event)
     opened = {
-        name.removeprefix(ENCRYPTED): key.decrypt(value)
+        name.removeprefix(ENCRYPTED_PREFIX): key.decrypt(value)
         for name, value in values.items()
-        if key is not None and name.startswith(ENCRYPTED) and value is not None
+        if key is not None and name.startswith(ENCRYPTED_PREFIX) and value is not None
     }
     what = recorded.event_type.removeprefix("registration.")
     caused_by = recorded.metadata.caused_by

@@ -1,4 +1,4 @@
-"""What `registration guests show` and `guests erase` do."""
+"""The commands `registration guests show` and `registration guests erase`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PERSONAL = ("card_number", "aliases", "details")
 
 
 async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:
-    """All that is held about one guest."""
+    """Return all stored data about one guest. Raises Failed if there is no such guest."""
     async with open_service(settings) as service:
         try:
             return await show_personal_data(guest_id, service.deps)
@@ -33,7 +33,7 @@ async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:
 
 
 async def erase_guest(settings: Settings, guest_id: UUID) -> None:
-    """Destroy all that is personal of one guest."""
+    """Destroy all personal data of one guest. Raises Failed if there is no such guest."""
     async with open_service(settings) as service:
         try:
             await erase_personal_data(guest_id, Metadata("operator", uuid4()), service.deps)
@@ -42,27 +42,30 @@ async def erase_guest(settings: Settings, guest_id: UUID) -> None:
 
 
 def confirm_erasure(guest_id: UUID, *, yes: bool) -> None:
-    """Ask whoever sits at the terminal; a script says it with --yes."""
+    """Ask the operator at the terminal; a script passes `--yes` instead.
+
+    Raises BadParameter without a terminal, and Failed if the operator declines.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise typer.BadParameter("there is no terminal to ask at: say --yes")
-    if not typer.confirm(f"Destroy all that is personal of guest {guest_id}? It cannot be undone."):
+        raise typer.BadParameter("there is no terminal to ask for confirmation: pass --yes")
+    if not typer.confirm(f"Destroy all personal data of guest {guest_id}? This cannot be undone."):
         raise Failed("Nothing was changed.")
 
 
 def print_guest(held: HeldData, *, personal_data: bool, as_json: bool) -> None:
-    """The guest and its history, for a script or for a person; without personal data unless asked for."""
+    """Print the guest and its history as JSON or tables; personal data only if `personal_data`."""
     guest = _guest(held.guest, personal_data=personal_data)
-    history = [_event(each, personal_data=personal_data) for each in held.history]
+    history = [_event(event, personal_data=personal_data) for event in held.history]
     if as_json:
         show_json({"guest": guest, "history": history})
         return
     show_pairs({name: _line(value) for name, value in guest.items()})
-    rows = [tuple(_line(each.get(name)) for name in COLUMNS) for each in history]
+    rows = [tuple(_line(event.get(name)) for name in COLUMNS) for event in history]
     show_table(COLUMNS, rows, title="")
-    if personal_data and not any(each.personal_data for each in held.history):
-        typer.echo("Nothing personal is held.")
+    if personal_data and not any(event.personal_data for event in held.history):
+        typer.echo("No personal data is stored.")
 
 
 COLUMNS = ("what", "at", "by", "reason", "personal_data")
@@ -77,17 +80,17 @@ def _event(event: HeldEvent, *, personal_data: bool) -> dict[str, Any]:
 
 
 def _line(value: object) -> str:
-    """A value in the words of a table."""
+    """Return a value as text for one cell of a table."""
     match value:
         case None:
             return ""
         case Mapping():
-            return "; ".join(f"{name}: {_line(each)}" for name, each in value.items() if each)
+            return "; ".join(f"{name}: {_line(item)}" for name, item in value.items() if item)
         case list() | tuple():
-            return ", ".join(_line(each) for each in value)
+            return ", ".join(_line(item) for item in value)
         case _:
             return str(value)
 
 
 def _no_such_guest(guest_id: UUID) -> Failed:
-    return Failed(f"There is no guest {guest_id}: look it up at the counter.")
+    return Failed(f"There is no guest {guest_id}. Find the guest's id at the counter.")

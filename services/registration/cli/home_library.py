@@ -1,4 +1,4 @@
-"""What `registration home-library` does and shows."""
+"""The command `registration home-library probe`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found"}
 
 
 async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_json: bool) -> bool:
-    """Ask one home library about a card, and show every step; whether there was a verdict."""
+    """Ask one home library about a card and show every step. Return whether there was a verdict.
+
+    Raises Failed if the library is not in the file of home libraries, or if that file is wrong.
+    """
     isil, card = _isil(typed_isil), _card(card_number)
     directory = _directory(settings)
     home = isil.surviving(directory.aliases).base
     library = directory.libraries.get(home)
     if library is None:
         known = ", ".join(sorted(directory.libraries)) or "none"
-        raise Failed(f"{home} is not in {settings.home_libraries}; there are: {known}.")
+        raise Failed(f"{home} is not in {settings.home_libraries}. The libraries there: {known}.")
     asked = Probe(library, directory.credentials.get(home), card, amsterdam.today())
     console = Console(highlight=False, quiet=as_json, soft_wrap=True)
     _heading(console, isil, home, library)
@@ -59,14 +62,14 @@ def _card(typed: str) -> str:
 def _directory(settings: Settings) -> Directory:
     try:
         return load_directory(settings.home_libraries, environment())
-    except ConfigurationError as mistake:
-        raise Failed(f"{mistake}. Correct REGISTRATION_HOME_LIBRARIES.") from None
+    except ConfigurationError as error:
+        raise Failed(f"{error}. Correct REGISTRATION_HOME_LIBRARIES.") from None
 
 
 def _heading(console: Console, typed: Isil, home: str, library: Library) -> None:
     line = Text(home, style="bold")
     line.append(f"  {library.name}" if library.name else "")
-    line.append(f"  (into which {typed.base} merged)" if typed.base != home else "", style="yellow")
+    line.append(f"  ({typed.base} merged into it)" if typed.base != home else "", style="yellow")
     line.append(f"  {library.protocol}, {library.encoding}, {'TLS' if library.uses_tls else 'no TLS'}", "dim")
     console.print(line)
 

@@ -1,4 +1,4 @@
-"""The command `registration`. What is heavy is imported by the command that needs it."""
+"""The command `registration`. Slow imports are made inside the command that needs them."""
 
 from functools import partial
 from pathlib import Path
@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli.reports import reports
 from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
@@ -14,6 +15,7 @@ from shared.cli import service_handle
 from shared.cli.console import show_json, show_pairs
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
+from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
@@ -23,13 +25,14 @@ app = typer.Typer(
     add_completion=False,
     help="Guest borrowing: the registration service.\n\nExample: registration doctor",
 )
-isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes (R2).")
+isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes.")
 guests = typer.Typer(no_args_is_help=True, help="Single guests.")
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
-home_library = typer.Typer(no_args_is_help=True, help="Home libraries, as this service reaches them (A9).")
+app.add_typer(reports, name="reports")
+home_library = typer.Typer(no_args_is_help=True, help="Home libraries, as this service reaches them.")
 app.add_typer(home_library, name="home-library")
-erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19).")
+erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed.")
 app.add_typer(erasures, name="erasures")
 
 
@@ -37,24 +40,25 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line."""
     run(app, "registration")
 
 
 app.add_typer(events_commands(SERVICE), name="events")
 app.add_typer(parked_commands(SERVICE), name="parked")
+app.add_typer(keys_commands(SERVICE), name="keys")
 app.add_typer(projection_commands(SERVICE), name="projections")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
 def serve() -> None:
-    """The HTTP service, until SIGTERM."""
+    """Run the HTTP service until SIGTERM."""
     in_loop(_serve(settings_of_command()))
 
 
 @app.command(epilog="Example: registration work")
 def work() -> None:
-    """Relay, consumers and regular tasks, until SIGTERM."""
+    """Run the relay, the consumers and the regular tasks until SIGTERM."""
     from registration.worker import work as working  # noqa: PLC0415
 
     in_loop(working(settings_of_command()))
@@ -70,7 +74,7 @@ def migrate(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: registration doctor --json")
 def doctor(as_json: Json = False) -> None:
-    """Show every setting with its source, check every dependency, and say what to do."""
+    """Show every setting with its source, check every dependency, and show what to do."""
     if not diagnose(Settings, _steps, as_json=as_json):
         raise typer.Exit(1)
 
@@ -79,24 +83,27 @@ def doctor(as_json: Json = False) -> None:
 def import_prefixes(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV")], as_json: Json = False
 ) -> None:
-    """Replace the table of card prefixes by the one in FILE."""
+    """Replace the table of card prefixes with the one in FILE."""
     from registration.adapters.card_prefixes import import_file  # noqa: PLC0415
     from shared.kernel.errors import ConfigurationError  # noqa: PLC0415
 
     settings = settings_of_command()
     try:
         count = in_loop(import_file(settings.database_url.get_secret_value(), file))
-    except ConfigurationError as mistake:
-        raise Failed(f"{mistake}. Nothing was changed.") from None
+    except ConfigurationError as error:
+        raise Failed(f"{error}. Nothing was changed.") from None
     show_json({"prefixes": count}) if as_json else typer.echo(f"{count} prefixes imported.")
 
 
 @app.command(epilog="Example: registration nightly --json")
 def nightly(
-    last: Annotated[bool, typer.Option("--last", help="Only show how the last one went.")] = False,
+    last: Annotated[bool, typer.Option("--last", help="Only show the report of the last check.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask all home libraries about terms, now; again on the same day it asks only who is left (R12)."""
+    """Ask all home libraries about terms, now.
+
+    A second run on the same day asks only about guests without a reply.
+    """
     from registration.cli.nightly import read_last, run_now, show_report  # noqa: PLC0415
 
     settings = settings_of_command()
@@ -109,10 +116,10 @@ def nightly(
 @home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
 def probe(
     isil: Annotated[str, typer.Argument(help="The home library, such as NL-070288.")],
-    card: Annotated[str, typer.Argument(help="A card number; it is shown, and so is what the library says.")],
+    card: Annotated[str, typer.Argument(help="A card number. It is shown, with the library's reply.")],
     as_json: Json = False,
 ) -> None:
-    """Ask one home library about a card: every step, the wire, the verdict; exit 1 when there is none."""
+    """Ask one home library about a card. Show every step, the wire and the verdict; exit 1 without one."""
     from registration.cli.home_library import probe as probing  # noqa: PLC0415
 
     if not in_loop(probing(settings_of_command(), isil, card, as_json=as_json)):
@@ -121,7 +128,7 @@ def probe(
 
 @guests.command("check", epilog="Example: registration guests check 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
 def check(guest_id: UUID, as_json: Json = False) -> None:
-    """Ask one guest's home library again about the term (R12)."""
+    """Ask the home library of one guest about the term again."""
     outcome = in_loop(_check(settings_of_command(), guest_id))
     show_json(outcome) if as_json else show_pairs(outcome)
 
@@ -130,11 +137,11 @@ def check(guest_id: UUID, as_json: Json = False) -> None:
 def show(
     guest_id: UUID,
     personal_data: Annotated[
-        bool, typer.Option("--personal-data", help="All that is held about the person (R19).")
+        bool, typer.Option("--personal-data", help="Also show all stored data about the person.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show one guest of any organisation, with everything that happened to it."""
+    """Show one guest of any organisation, with its history."""
     from registration.cli.guests import print_guest, read_guest  # noqa: PLC0415
 
     held = in_loop(read_guest(settings_of_command(), guest_id))
@@ -144,10 +151,10 @@ def show(
 @guests.command("erase", epilog="Example: registration guests erase 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
 def erase(
     guest_id: UUID,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation: for scripts.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Destroy all that is personal of one guest, for good (R19)."""
+    """Destroy all personal data of one guest permanently."""
     from registration.cli.guests import confirm_erasure, erase_guest  # noqa: PLC0415
 
     confirm_erasure(guest_id, yes=yes)
@@ -157,7 +164,10 @@ def erase(
 
 @erasures.command("apply", epilog="Example: registration erasures apply")
 def apply(as_json: Json = False) -> None:
-    """Destroy again what a restored backup brought back, by REGISTRATION_ERASURE_LEDGER; safe to repeat."""
+    """Destroy again the personal data that a restored backup brought back.
+
+    Reads the file that REGISTRATION_ERASURE_LEDGER names. Safe to repeat.
+    """
     from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
 
     service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
@@ -185,7 +195,7 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
         deps = service.deps
         guest = await deps.store.find(Guest, guest_id)
         if guest is None:
-            raise Failed(f"There is no guest {guest_id}: look it up at the counter.")
+            raise Failed(f"There is no guest {guest_id}. Find the guest's id at the counter.")
         context = Context(guest.state.organisation, Metadata("operator", uuid4()))
         await check_term(guest_id, context, deps)
         view = await show_guest(guest_id, context.organisation, deps)

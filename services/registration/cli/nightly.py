@@ -1,4 +1,4 @@
-"""What `registration nightly` does and shows."""
+"""The command `registration nightly`: run the nightly check and show its report."""
 
 from __future__ import annotations
 
@@ -30,40 +30,45 @@ COLOURS = {
 
 
 async def run_now(settings: Settings) -> NightlyReport:
-    """Ask about everybody who is due and was not answered for today."""
+    """Check all guests that are due and have no reply of today yet. Raises Failed if a check is running."""
     async with open_service(settings) as service:
         nightly = NightlyCheck(day_of(service.deps.clock.now()))
         due = sum((await service.nightly_checks.due(nightly)).values())
-        with progress_bar("asking home libraries", due, "guests") as told:
+        with progress_bar("asking home libraries", due, "guests") as on_progress:
             report = await run_nightly_check(
-                nightly, "operator", service.nightly_checks, Leases(service.pool), service.deps, told=told
+                nightly,
+                "operator",
+                service.nightly_checks,
+                Leases(service.pool),
+                service.deps,
+                on_progress=on_progress,
             )
     if report is None:
-        raise Failed("A nightly check is running already: `registration nightly --last` shows how far it is.")
+        raise Failed("A nightly check is already running. `registration nightly --last` shows its progress.")
     return report
 
 
 async def read_last(settings: Settings) -> NightlyReport:
-    """The last night that was."""
+    """Return the report of the last nightly check. Raises Failed if there was none."""
     async with open_service(settings) as service:
         report = await service.nightly_checks.last()
     if report is None:
-        raise Failed("There was no nightly check yet: `registration nightly` runs one now.")
+        raise Failed("There was no nightly check yet. `registration nightly` runs one now.")
     return report
 
 
 def show_report(report: NightlyReport, *, as_json: bool) -> None:
-    """A night, for a script or for a person."""
+    """Print the report: as JSON for scripts, as a table for people."""
     if as_json:
         show_json(report_as_json(report))
         return
     console = Console(highlight=False)
     console.print(_table(report))
-    console.print(_last_word(report))
+    console.print(_summary(report))
 
 
 def report_as_json(report: NightlyReport) -> dict[str, Any]:
-    """Dates as ISO text; libraries by ISIL."""
+    """Return the report for JSON: one item per home library, moments as ISO text."""
     return {
         "night": report.nightly.day,
         "started_at": report.started_at.isoformat(),
@@ -82,13 +87,13 @@ def report_as_json(report: NightlyReport) -> dict[str, Any]:
 
 
 def _table(report: NightlyReport) -> Table:
-    table = Table(title=f"Night of {report.nightly.day:%d-%m-%Y}", title_justify="left", box=None)
+    table = Table(title=f"Nightly check of {report.nightly.day:%d-%m-%Y}", title_justify="left", box=None)
     table.add_column("home library")
     table.add_column("asked", justify="right")
     for name in COLOURS:
         table.add_column(name.replace("_", " "), justify="right")
-    table.add_column("left", justify="right")
-    table.add_column("why")
+    table.add_column("pending", justify="right")
+    table.add_column("reason")
     for library in report.libraries:
         table.add_row(*_row(library))
     return table
@@ -106,15 +111,15 @@ def _row(library: LibraryReport) -> list[str]:
     ]
 
 
-def _last_word(report: NightlyReport) -> str:
+def _summary(report: NightlyReport) -> str:
     asked = sum(library.tally.asked for library in report.libraries)
-    left = [library for library in report.libraries if library.left]
+    pending = [library for library in report.libraries if library.left]
     if report.ended_at is None:
-        return f"[yellow]Under way, or broken off:[/] {asked:,} asked so far."
-    if not left:
-        return f"[green]Done:[/] {asked:,} asked, nobody is left."
-    guests = sum(library.left for library in left)
+        return f"[yellow]Running, or interrupted:[/] {asked:,} guests checked so far."
+    if not pending:
+        return f"[green]Done:[/] {asked:,} guests checked, none pending."
+    guests = sum(library.left for library in pending)
     return (
-        f"[red]{guests:,} guests of {len(left)} libraries got no answer.[/] Their terms are kept. "
-        "Run it again later tonight: it asks only about them."
+        f"[red]{guests:,} guests of {len(pending)} libraries are without a reply.[/] Their terms are kept. "
+        "Run the command again later: it asks only about these guests."
     )

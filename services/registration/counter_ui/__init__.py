@@ -1,1 +1,1 @@
-"""The pages of the counter: rendered here, working without JavaScript, on the use cases of the API."""
+"""The counter's pages: HTML rendered on the server. They call the API's use cases and need no JavaScript."""

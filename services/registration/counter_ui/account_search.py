@@ -1,4 +1,4 @@
-"""The login account on a form: searched, taken, or not right yet. One way for all forms that ask for it."""
+"""The login account on a form: search, take, and check it. All forms with a login account use this."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,7 +13,7 @@ from registration.domain.login_link import LoginAccountChoice
 
 F = TypeVar("F", bound=AccountForm)
 
-NOBODY: Texts = (
+NO_SUCH_ACCOUNT: Texts = (
     "Bij de thuisbibliotheek bestaat geen inlogaccount met deze gebruikersnaam.",
     "The home library has no login account with this username.",
 )
@@ -27,28 +27,28 @@ NOT_TAKEN: Texts = (
 )
 NO_USERNAME: Texts = ("Vul een gebruikersnaam in.", "Fill in a username.")
 NO_EMAIL: Texts = ("Dit is geen e-mailadres.", "This is not an e-mail address.")
-TOO_LONG = 200
+LONGEST_USERNAME = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Searched(Generic[F]):
-    """The form afterwards, with what is wrong with which field."""
+    """The form after a search, with the errors of its fields, by field name."""
 
     form: F
     errors: dict[str, Texts]
 
 
 async def search_account(form: F, home_isil: str, deps: Dependencies) -> Searched[F]:
-    """Look for the username. Raises MalformedIsil, LoginAccountsUnavailable."""
+    """Search for the username and fill in what was found. Raises MalformedIsil, LoginAccountsUnavailable."""
     username = form.username.strip()
     form = form.model_copy(update={"linked": False, "account_id": "", "choice": "existing"})
     if not username:
         return Searched(form, {"username": EMPTY})
-    if len(username) > TOO_LONG or not username.isprintable():
-        return Searched(form, {"username": NOBODY})
+    if len(username) > LONGEST_USERNAME or not username.isprintable():
+        return Searched(form, {"username": NO_SUCH_ACCOUNT})
     found = await find_login_account(username, home_isil, deps)
     if found is None:
-        return Searched(form, {"username": NOBODY})
+        return Searched(form, {"username": NO_SUCH_ACCOUNT})
     update = {
         "username": found.username,
         "account_id": found.account_id,
@@ -59,14 +59,17 @@ async def search_account(form: F, home_isil: str, deps: Dependencies) -> Searche
 
 
 def taken(form: F) -> F:
-    """The clerk pressed Koppelen: this account is the patron's."""
+    """Mark the found account as the patron's: the clerk pressed Koppelen."""
     return form.model_copy(update={"linked": form.found})
 
 
 async def account_chosen(
     form: F, home_isil: str, deps: Dependencies
 ) -> LoginAccountChoice | Searched[F] | None:
-    """What the clerk chose; or the form again, when it is not ready: a username is looked up first (R17)."""
+    """Return the clerk's choice (None: keep the link), or the form again if it is not complete (R17).
+
+    A username that was not searched yet is searched first.
+    """
     if form.choice == "existing" and not form.found:
         return await search_account(form, home_isil, deps)
     if form.choice == "existing" and not form.linked:
@@ -74,5 +77,5 @@ async def account_chosen(
     try:
         return form.chosen()
     except ValidationError as error:
-        told = {"username": ("new_username", NO_USERNAME), "email": ("new_email", NO_EMAIL)}
-        return Searched(form, dict(told[name] for name in mistakes(error) if name in told))
+        shown = {"username": ("new_username", NO_USERNAME), "email": ("new_email", NO_EMAIL)}
+        return Searched(form, dict(shown[name] for name in mistakes(error) if name in shown))

@@ -1,4 +1,4 @@
-"""The counter's pages, put onto the app of the API: one process, one set of use cases."""
+"""Adds the counter's pages to the app of the API: one process, one set of use cases (ADR 0014)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,12 @@ ROUTERS: tuple[APIRouter, ...] = (
     reregistration_pages.router,
     erasure_pages.router,
 )
-FOR_EVER = "public, max-age=31536000, immutable"
+CACHE_FOR_A_YEAR = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
 class CounterUi:
-    """What the pages need beside what the API has. `session_key` signs the cookies."""
+    """What the pages need in addition to the API. `session_key` signs the cookies."""
 
     sign_in: SignIn
     session_key: bytes
@@ -52,11 +52,11 @@ class CounterUi:
 
 
 def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
-    """Add pages, static files and the session."""
+    """Add the pages, the static files and the session to the API's app."""
     app.state.sign_in = ui.sign_in
     app.state.desk_overviews = ui.desk_overviews
     app.state.operations = ui.operations
-    # Inside RequestContext, which stays outermost: it knows each request's id and catches everything.
+    # Inside RequestContext, which must stay outermost: it sets the correlation id and catches every error.
     app.user_middleware.append(
         Middleware(
             SessionMiddleware,
@@ -74,14 +74,14 @@ def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
 
 
 class _Static(StaticFiles):
-    """Files whose address changes with their content."""
+    """Static files. An address with `v=` changes with the content, so browsers may cache it."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """See `StaticFiles.get_response`."""
+        """Return the file, as `StaticFiles` does; with `v=` it may be cached."""
         response = await super().get_response(path, scope)
         if b"v=" in scope["query_string"]:
-            response.headers["Cache-Control"] = FOR_EVER
+            response.headers["Cache-Control"] = CACHE_FOR_A_YEAR
         return response

@@ -1,4 +1,4 @@
-"""Who is signed in at this browser: OpenID Connect sign-in, and the session in a signed cookie."""
+"""Sign-in of staff: OpenID Connect, the session in a signed cookie, and the check of forms (CSRF)."""
 
 import hmac
 import re
@@ -25,19 +25,19 @@ from shared.web.problems import Problem, correlation_id
 from shared.web.security import ALGORITHMS
 
 WORKING_DAY = timedelta(hours=10)
-# A path on this very server: `//elsewhere` and `/\elsewhere` are others' addresses to a browser, which drops
-# tabs and line ends before it looks.
+# A path on this server. Browsers read `//elsewhere` and `/\elsewhere` as addresses of other servers, and drop
+# tabs and line ends before they look.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
 _LONGEST_PATH = 500
 
 
 class SignInNeeded(Exception):
-    """You are not signed in, or no longer: sign in again."""
+    """You are not signed in: sign in again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """Somebody of a guest library who is signed in. `branch`: where they sit now; empty without any."""
+    """A signed-in staff member of a guest library. `branch`: where they work now; empty if there is none."""
 
     subject: str
     name: str
@@ -47,7 +47,7 @@ class Staff:
 
 
 def sign_in(session: dict[str, Any], claims: Mapping[str, Any], now: datetime) -> None:
-    """Begin the session of a staff member. Whatever the browser had before is gone, a token for forms too."""
+    """Begin the session of a staff member. The earlier session and its CSRF token end; the language stays."""
     language = session.get("language")
     session.clear()
     if language:
@@ -57,8 +57,8 @@ def sign_in(session: dict[str, Any], claims: Mapping[str, Any], now: datetime) -
 
 
 def staff_of(request: HTTPConnection) -> Staff | None:
-    """Who is signed in; None when nobody is, or when the working day is over."""
-    session, deps = request.session, _registration_of(request)
+    """Return the signed-in staff member; None without a session or after WORKING_DAY."""
+    session, deps = request.session, _deps_of(request)
     known, ends_at = session.get("staff"), session.get("ends_at", 0)
     if not known or deps.clock.now().timestamp() >= ends_at:
         return None
@@ -77,20 +77,20 @@ def _branch(organisation: Organisation | None, chosen: str | None) -> str:
     return chosen if chosen and chosen in branches else next(iter(branches), "")
 
 
-def _registration_of(request: HTTPConnection) -> Dependencies:
+def _deps_of(request: HTTPConnection) -> Dependencies:
     found: Dependencies = request.app.state.deps
     return found
 
 
 def csrf_token(request: HTTPConnection) -> str:
-    """The token that every form of this session carries."""
+    """Return the CSRF token that every form of this session carries; create it if there is none."""
     if not request.session.get("csrf"):
         request.session["csrf"] = secrets.token_urlsafe(32)
     return str(request.session["csrf"])
 
 
 async def check_csrf(request: Request) -> None:
-    """A dependency of all pages: a form that this session did not get from us changes nothing."""
+    """Refuse a form without this session's CSRF token. Raises Problem (403). All pages depend on it."""
     if request.method in {"GET", "HEAD"}:
         return
     expected, sent = request.session.get("csrf", ""), (await request.form()).get("csrf_token", "")
@@ -98,13 +98,13 @@ async def check_csrf(request: Request) -> None:
         raise Problem(
             403,
             "form-not-ours",
-            "Dit formulier is verlopen of niet van deze pagina. Er is niets opgeslagen.",
-            "This form has expired, or is not from this page. Nothing was saved.",
+            "Dit formulier is verlopen of komt niet van deze pagina. Er is niets opgeslagen.",
+            "This form has expired or does not come from this page. Nothing was saved.",
         )
 
 
 def own_path(wanted: str | None) -> str:
-    """Where to go next: only ever a path of this server; else the scan page."""
+    """Return `wanted` if it is a path of this server, else `/`: no redirect leads to another server."""
     if wanted and len(wanted) <= _LONGEST_PATH and _OWN_PATH.fullmatch(wanted):
         return wanted
     return "/"
@@ -126,13 +126,13 @@ async def _counter_clerk(request: Request, staff: StaffDep) -> Clerk:
 
 
 async def operator_staff(staff: StaffDep) -> Staff:
-    """A dependency of the operators' pages."""
+    """Return the staff member if they are an operator. Raises Problem (403)."""
     needs(staff, "operator")
     return staff
 
 
 def needs(staff: Staff, scope: str) -> None:
-    """Raises Problem (403) without this scope."""
+    """Require this scope. Raises Problem (403)."""
     if scope not in staff.scopes:
         raise Problem(
             403,
@@ -146,33 +146,33 @@ CounterClerkDep = Annotated[Clerk, Depends(_counter_clerk)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 with warnings.catch_warnings():
-    # It recommends the successor of httpx; ours is the httpx that all of the services use.
+    # Authlib recommends the successor of httpx; both services use httpx.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
     from authlib.integrations.starlette_client import OAuth
 
 CALLBACK = "/aanmelden/terug"
-SECONDS = 5.0
+TIMEOUT_SECONDS = 5.0
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _WANTED = ("sub", "name", "organisation", "scope")
 
 
 class InsecureAddress(ValueError):
-    """Sign-in over http:// is for this machine only: give an https:// address."""
+    """Sign-in over http:// is allowed on this machine only: use an https:// address."""
 
 
 class SignInFailed(Exception):
-    """What came back from the sign-in service is not good: sign in again."""
+    """The response of the sign-in service is not valid: sign in again."""
 
 
 class SignIn:
-    """The client of the sign-in service. `address`: where browsers reach the counter.
+    """The client of the sign-in service. `address`: the URL at which browsers reach the counter.
 
     Raises InsecureAddress.
     """
 
     def __init__(self, *, issuer: str, client_id: str, client_secret: str | None, address: str) -> None:
-        for each in (issuer, address):
-            _must_be_secure(each)
+        for url in (issuer, address):
+            _must_be_secure(url)
         self._issuer = issuer
         self._client_id = client_id
         self._callback = address.rstrip("/") + CALLBACK
@@ -185,29 +185,33 @@ class SignIn:
             client_kwargs={
                 "scope": "openid profile",
                 "code_challenge_method": "S256",
-                "timeout": SECONDS,
-                "verify": httpx.create_ssl_context(),  # made once: it takes longer than the whole sign-in
+                "timeout": TIMEOUT_SECONDS,
+                "verify": httpx.create_ssl_context(),  # created once: it is slower than a whole sign-in
                 "token_endpoint_auth_method": "client_secret_basic" if client_secret else "none",
             },
         )
 
     async def ready(self) -> None:
-        """Raises Problem when the service does not answer, or is another than the settings say."""
+        """Check the sign-in service. Raises Problem (503) if it does not answer or its issuer differs."""
         await self._metadata()
 
     async def begin(self, request: Request) -> Response:
-        """Send the browser to the sign-in service; state, nonce and verifier stay in the session.
+        """Send the browser to the sign-in service. State, nonce and verifier stay in the session.
 
-        On this machine the counter answers to other names too (localhost), but cookies are of one name.
+        On this machine the counter has several host names, such as localhost, but a cookie belongs to one:
+        the browser is first sent to the host name of `address`.
         """
         if not self.is_secure and request.headers.get("host") != urlsplit(self._callback).netloc:
             return RedirectResponse(self._callback.removesuffix(CALLBACK) + "/aanmelden", 303)
         await self._metadata()
-        answer: Response = await self._client.authorize_redirect(request, self._callback)
-        return answer
+        response: Response = await self._client.authorize_redirect(request, self._callback)
+        return response
 
     async def finish(self, request: Request) -> dict[str, str]:
-        """The claims of who came back. Raises SignInFailed, and Problem when the service does not answer."""
+        """Return the claims of the staff member who signed in.
+
+        Raises SignInFailed when the response is not valid, Problem (503) when the service does not answer.
+        """
         metadata = await self._metadata()
         try:
             token = await self._client.authorize_access_token(
@@ -232,7 +236,7 @@ class SignIn:
         return {name: claims[name] for name in _WANTED}
 
     async def _metadata(self) -> dict[str, Any]:
-        """What the service says of itself. Only public-key signatures are accepted, whatever it offers."""
+        """Return the service's metadata, with only public-key signatures left in its list of algorithms."""
         try:
             metadata: dict[str, Any] = await self._client.load_server_metadata()
         except (httpx.HTTPError, ValueError) as error:
@@ -241,7 +245,7 @@ class SignIn:
             self._client.server_metadata.clear()
             raise _unavailable()
         offered = metadata.get("id_token_signing_alg_values_supported", ("RS256",))
-        metadata["id_token_signing_alg_values_supported"] = [each for each in offered if each in ALGORITHMS]
+        metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata
 
 
@@ -252,7 +256,7 @@ def _complete(claims: dict[str, Any]) -> bool:
 def _must_be_secure(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise InsecureAddress(f"{address}: an https:// address is needed, or http:// on this very machine")
+        raise InsecureAddress(f"{address}: use an https:// address, or http:// on this machine")
 
 
 def _unavailable() -> Problem:

@@ -1,4 +1,4 @@
-"""The first page: the scan field, the search, and what needs attention today (R2)."""
+"""The desk: the scan field (R2), the search, the figures of the day, and the lists behind them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ Listed = Literal["vandaag", "verlopen", "in-behandeling"]
 
 @router.get("/")
 async def desk(request: Request, staff: StaffDep, deps: DependenciesDep) -> Response:
-    """Ready for a card. Who has no business at a counter is led to the operators' page."""
+    """Show the scan field. Operators without the scope `counter` are sent to the operators' page."""
     if "counter" not in staff.scopes and "operator" in staff.scopes:
         return see_other("/beheer")
     needs(staff, "counter")
@@ -41,9 +41,9 @@ async def listed(
     deps: DependenciesDep,
     directory: DirectoryDep,
     lijst: Listed,
-    na: Annotated[UUID | None, Query(description="the last guest of the page before")] = None,
+    na: Annotated[UUID | None, Query(description="the last guest of the previous page")] = None,
 ) -> Response:
-    """The guests behind a figure, by name."""
+    """List the guests behind one figure of the desk, by name."""
     today = day_of(deps.clock.now())
     if lijst == "vandaag":
         found = await _overviews(request).registered_on(clerk.organisation, today, na, GUESTS_A_PAGE + 1)
@@ -55,7 +55,7 @@ async def listed(
 
 @router.get("/zoeken")
 async def search_form(request: Request, _clerk: CounterClerkDep) -> Response:
-    """Where a search begins; what was found is never an address, for it would hold a name."""
+    """Show an empty search form. Searches are POST requests, so that no address holds a person's name."""
     return page(request, "search.html", query="", guests=None, more=None)
 
 
@@ -67,7 +67,7 @@ async def search(
     query: Annotated[str, Form(max_length=200)] = "",
     na: Annotated[UUID | None, Form()] = None,
 ) -> Response:
-    """By beginnings of names, a card number or a date of birth; guests of the own organisation (R20)."""
+    """Search guests of the own organisation (R20) by beginnings of names, card number or date of birth."""
     words = asked_for(query)
     if not words:
         return page(request, "search.html", here="/zoeken", query=query, guests=None, more=None)
@@ -92,7 +92,7 @@ def _listing(clerk: Clerk, lijst: Listed, after: UUID | None) -> Search:
 
 
 def _page_of(found: Sequence[FoundGuest]) -> tuple[Sequence[FoundGuest], UUID | None]:
-    """One more than a page was asked for: so it is known whether there are more."""
+    """Return one page and the next cursor. The one guest more that was read shows whether there is one."""
     shown = found[:GUESTS_A_PAGE]
     return shown, shown[-1].cursor if len(found) > GUESTS_A_PAGE else None
 
@@ -109,7 +109,10 @@ async def scan(
     directory: DirectoryDep,
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
-    """Who is here already is opened; several with one number, at different libraries, are chosen from."""
+    """Open the guest with this card, or begin a registration.
+
+    Several guests may have the same number at different libraries: then the clerk chooses.
+    """
     try:
         scanned = await scan_card(card_number, clerk.organisation, deps)
     except MalformedCardNumber as error:
@@ -126,10 +129,10 @@ async def scan(
 
 
 async def _bears(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependencies) -> bool:
-    """Whether this is the very number, of the guest or of the record merged into it (R18).
+    """Return whether exactly this number is the guest's, or that of a record merged into it (R18).
 
-    The index was asked for the libraries that the card may come from; the view, a moment behind it, knows
-    the guests of all others.
+    `scan_card` searched the index for libraries that the card may come from. The view lags behind the index
+    but also has the guests of other libraries.
     """
     if guest.status == NO_LONGER_HERE:
         return False

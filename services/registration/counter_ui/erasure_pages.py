@@ -1,4 +1,4 @@
-"""Persoonsgegevens wissen: by an operator, with a confirmation (R19)."""
+"""Persoonsgegevens wissen: an operator destroys personal data, after a confirmation (R19)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -19,7 +19,7 @@ router = pages("/gasten/{guest_id:uuid}/wissen")
 
 @router.get("")
 async def begin(request: Request, staff: OperatorStaffDep, deps: DependenciesDep, guest_id: UUID) -> Response:
-    """What is about to be lost for good."""
+    """Show what will be destroyed permanently."""
     guest = await show_guest(guest_id, staff.organisation, deps)
     return page(request, "erase.html", guest=guest, forgotten=False)
 
@@ -32,7 +32,7 @@ async def erase(
     guest_id: UUID,
     confirmed: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Done before, it changes nothing: so it needs no key."""
+    """Destroy the personal data. Repeating it changes nothing, so the form has no idempotency key."""
     await load_guest(guest_id, staff.organisation, deps)
     if not confirmed:
         guest = await show_guest(guest_id, staff.organisation, deps)

@@ -1,4 +1,4 @@
-"""What clerks fill in, as the browser sends it; a form that is sent twice is executed once."""
+"""Forms as the browser sends them, and the writer that runs a form once even if it is sent twice."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -7,19 +7,19 @@ import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registration.api.dependencies import KeysDep
 from registration.api.schemas import Existing, New
-from registration.application.dependencies import Context, Written
+from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, StaffDep
 from registration.domain.login_link import LoginAccountChoice, NoAccount
-from shared.web.idempotency import CommandResult, IdempotentRequest, Rows
+from shared.event_log import CommandResult
+from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
 Choice = Literal["existing", "new", "none", "keep"]
 
 
 class AccountForm(BaseModel):
-    """The choice of login account (R17). `account_*`: what the search found, `linked`: the clerk took it."""
+    """The choice of login account (R17). `account_*`: the found account. `linked`: the clerk took it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,11 +34,11 @@ class AccountForm(BaseModel):
 
     @property
     def found(self) -> bool:
-        """Whether the account that the search found is the one that stands in the field."""
+        """Return whether the search found an account and the username field still names it."""
         return bool(self.account_id) and self.account_username.lower() == self.username.strip().lower()
 
     def chosen(self) -> LoginAccountChoice | None:
-        """As the domain knows it; None leaves the link as it is. Raises ValidationError."""
+        """Return the choice as a domain object; None keeps the link as it is. Raises ValidationError."""
         match self.choice:
             case "existing":
                 return Existing(choice="existing", account_id=self.account_id).chosen()
@@ -53,9 +53,9 @@ class AccountForm(BaseModel):
 
 
 class Draft(AccountForm):
-    """A registration under way. Name to `ends_on` are shown only: home is asked again when it is saved.
+    """A registration that is not saved yet. `branch`: the clerk's branch, if it differs from the session's.
 
-    `branch`: where the clerk sits, when it is another than the session knows.
+    `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     """
 
     card_number: Text = ""
@@ -73,7 +73,7 @@ class Draft(AccountForm):
 
 
 class Reregistration(AccountForm):
-    """An expired guest's (R14)."""
+    """The re-registration of an expired guest (R14)."""
 
     choice: Choice = "keep"
     patron_type: Text = ""
@@ -81,41 +81,36 @@ class Reregistration(AccountForm):
 
 
 def mistakes(error: ValidationError) -> set[str]:
-    """The names of the fields that are wrong."""
+    """Return the names of the fields that are wrong."""
     return {str(fault["loc"][-1]) for fault in error.errors(include_url=False, include_input=False)}
 
 
-Command = Callable[[Context], Awaitable[Written]]
+Command = Callable[[Context], Awaitable[CommandResult]]
 _LONGEST_KEY = 100
 
 
 class FormWrite:
-    """Runs a command for the clerk, once per rendered form (`idempotency_key`)."""
+    """A callable that runs a command for the clerk, once per rendered form (`idempotency_key`)."""
 
-    def __init__(self, request: Request, staff: StaffDep, clerk: CounterClerkDep, keys: KeysDep) -> None:
+    def __init__(self, request: Request, staff: StaffDep, clerk: CounterClerkDep) -> None:
         self._request = request
         self._staff = staff
         self._clerk = clerk
-        self._keys = keys
 
     async def __call__(self, command: Command) -> CommandResult:
-        """Which guest it was done to, now or by the same form before."""
+        """Run `command`, or return the result that the same form had before."""
+        keys: IdempotencyKeys = self._request.app.state.idempotency_keys
+        return await keys.run_once(await self._idempotent(), lambda rows: command(self._clerk.context(rows)))
 
-        async def run(rows: Rows) -> CommandResult:
-            written = await command(self._clerk.context(rows))
-            return CommandResult(written.guest_id, written.position)
-
-        return await self._keys.run_once(await self._attempt(), run)
-
-    async def _attempt(self) -> IdempotentRequest | None:
+    async def _idempotent(self) -> IdempotentRequest | None:
         form = await self._request.form()
         key = form.get("idempotency_key")
         if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
             return None
-        said = {
+        fields = {
             name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
         }
-        body = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
         return IdempotentRequest(self._staff.subject, f"form {self._request.url.path}", key, body)
 
 

@@ -1,4 +1,4 @@
-"""What a clerk does to a guest from its page: asks home, links and unlinks an account, deregisters."""
+"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from fastapi import Form, Request, Response
 from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
-from registration.application.dependencies import Context, Dependencies, Written
+from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.show_guest import show_guest
@@ -18,6 +18,7 @@ from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.pages import notify, page, pages, problem_of, refusal_of, see_other
+from shared.event_log import CommandResult
 
 router = pages("/gasten/{guest_id:uuid}")
 ReasonDep = Annotated[Reason, Form()]
@@ -26,7 +27,7 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 @router.post("/thuischeck")
 async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
-    """The home library is asked, now; what it says stands on the page."""
+    """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
     return see_other(f"/gasten/{guest_id}")
 
@@ -42,7 +43,7 @@ async def link(
     account: Annotated[AccountForm, Form()],
     step: Step = "opslaan",
 ) -> Response:
-    """Inlogaccount koppelen: search, see username and e-mail, Koppelen (R17)."""
+    """Inlogaccount koppelen: search the account, take it (Koppelen), or save the link (R17)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     try:
         if step == "koppel":
@@ -57,7 +58,7 @@ async def link(
                 status_code=422 if chosen.errors else 200,
             )  # fmt: skip
         await write(_linking(guest_id, account, deps))
-    except Exception as error:  # whatever it is: the username that was typed is not lost
+    except Exception as error:  # the form keeps the username that was typed
         if problem_of(error) is None:
             raise
         refusal = refusal_of(request, error)
@@ -72,7 +73,7 @@ async def link(
 async def unlink_form(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
 ) -> Response:
-    """Why? (R21)."""
+    """Ask for the reason (R21)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "with_reason.html", guest=guest, action="ontkoppelen")
 
@@ -81,7 +82,7 @@ async def unlink_form(
 async def unlink(
     request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
 ) -> Response:
-    """The wrong account is taken off, with the reason."""
+    """Unlink the wrong login account, with the reason (R21)."""
     await write(lambda context: unlink_login_account(guest_id, reason, context, deps))
     notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
@@ -91,7 +92,7 @@ async def unlink(
 async def deregister_form(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
 ) -> Response:
-    """Why? (R21)."""
+    """Ask for the reason (R21)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "with_reason.html", guest=guest, action="uitschrijven")
 
@@ -100,7 +101,7 @@ async def deregister_form(
 async def deregister(
     request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
 ) -> Response:
-    """The registration is taken back, with the reason."""
+    """Deregister the guest, with the reason (R21)."""
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
     return see_other(f"/gasten/{guest_id}")
@@ -108,7 +109,7 @@ async def deregister(
 
 def _linking(
     guest_id: UUID, account: AccountForm, deps: Dependencies
-) -> Callable[[Context], Awaitable[Written]]:
+) -> Callable[[Context], Awaitable[CommandResult]]:
     choice = account.chosen()
     if choice is None:
         raise ValueError("a link without an account")

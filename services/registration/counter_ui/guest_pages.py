@@ -1,4 +1,4 @@
-"""The page of a guest, with its tabs and the live state of its login link (R13)."""
+"""The page of a guest (R13), with its tabs and the live state of its login link."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ async def show(
     guest_id: UUID,
     tab: Annotated[Tab, Query()] = "klant",
 ) -> Response:
-    """From the stream: what was just saved is always there."""
+    """Show the guest, read from its stream, so that it includes what was saved just before."""
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)))
@@ -47,7 +47,7 @@ async def show(
 async def registered(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
 ) -> Response:
-    """After OK en Opslaan: what the patron can do now, and how the link stands, live."""
+    """Show the result of OK en Opslaan: what the patron can do now, and the live state of the link."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "registered.html", **_shown(request, guest, deps))
 
@@ -55,7 +55,7 @@ async def registered(
 def guest_page(
     request: Request, guest: GuestView, deps: Dependencies, *, status_code: int = 200, **more: Any
 ) -> Response:
-    """The page with one tab open; `account` and `errors`: of the form on the tab Inlogaccount."""
+    """Render the page with one tab. `account` and `errors` are the form on the tab Inlogaccount."""
     context = {
         "tab": "klant",
         "lines": [],
@@ -85,8 +85,8 @@ def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, 
     }
 
 
-LONGEST = 120.0  # seconds; a browser that still waits asks again by itself
-LOOK_UP = 1.0  # seconds after which it is seen that the server stops
+LONGEST_STREAM_SECONDS = 120.0  # after that the browser connects again by itself
+LONGEST_WAIT_SECONDS = 1.0  # so that a stop of the server is noticed in time
 
 
 @router.get("/koppeling")
@@ -98,20 +98,20 @@ async def follow(
     operations: OperationsDep,
     guest_id: UUID,
 ) -> EventSourceResponse:
-    """Server-sent events: the state now and each later one, until identity has answered."""
+    """Send the state of the link and its changes as server-sent events, until it is no longer pending."""
     await load_guest(guest_id, clerk.organisation, deps)
-    told = _states(guest_id, clerk.organisation, deps, operations.stopping)
+    states = _states(guest_id, clerk.organisation, deps, operations.stopping)
     translate = translator(request)
-    return EventSourceResponse((_event(link, translate) async for link in told), ping=15)
+    return EventSourceResponse((_event(link, translate) async for link in states), ping=15)
 
 
 async def _states(
     guest_id: UUID, organisation: str, deps: Dependencies, stopping: asyncio.Event
 ) -> AsyncIterator[LoginLink]:
     log, before = deps.store.log, None
-    until = time.monotonic() + LONGEST
+    until = time.monotonic() + LONGEST_STREAM_SECONDS
     while not stopping.is_set() and time.monotonic() < until:
-        # The position first: what comes after it is seen by the next look.
+        # Read the position before the guest: a later change ends the wait below.
         position = await log.position()
         link = (await load_guest(guest_id, organisation, deps)).state.link
         if link != before:
@@ -119,7 +119,7 @@ async def _states(
             yield link
         if link.state is not LinkState.PENDING:
             return
-        await log.wait_beyond(position, LOOK_UP)
+        await log.wait_beyond(position, LONGEST_WAIT_SECONDS)
 
 
 def _event(link: LoginLink, translate: Translate) -> ServerSentEvent:

@@ -1,4 +1,4 @@
-"""The counter's words for the codes of the services: Dutch first, English second."""
+"""The counter's texts for the services' codes: Dutch first, English second."""
 
 from collections.abc import Callable, Mapping
 
@@ -50,8 +50,8 @@ LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
     LinkState.TOO_LATE: (
         "warning",
         (
-            "Te laat gekoppeld: de klant had hier al eerder ingelogd. Inloggen blijft werken.",
-            "Linked too late: the patron had logged in here before. Logging in goes on working.",
+            "Te laat gekoppeld: de klant had hier al ingelogd. Inloggen blijft werken.",
+            "Linked too late: the patron had already logged in here. The login keeps working.",
         ),
     ),
 }
@@ -59,40 +59,40 @@ LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
 EVENT_TEXTS: Mapping[str, Texts] = {
     "guest-registered": ("Ingeschreven", "Registered"),
     "lending-strips-granted": ("Leenstrips bijgeschreven", "Lending strips granted"),
-    "term-confirmed": ("Looptijd van thuis overgenomen", "Term taken from home"),
+    "term-confirmed": ("Looptijd van de thuisbibliotheek overgenomen", "Term taken from the home library"),
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
     "guest-reregistered": ("Opnieuw ingeschreven", "Registered again"),
-    "login-account-link-requested": ("Koppelen gevraagd", "Link asked for"),
+    "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
     "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
     "guest-deregistered": ("Uitgeschreven", "Deregistered"),
     "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
-    "duplicate-merged": ("Een dubbele inschrijving opgenomen", "Took in a double record"),
+    "duplicate-merged": ("Een dubbele inschrijving opgenomen", "Absorbed a merged record"),
     "personal-data-erased": ("Persoonsgegevens gewist", "Personal data erased"),
 }
 
 
 def reason_of(code: str, translate: Translate) -> str:
-    """Why home refuses; a reason without words as it is."""
+    """Return the text for a home library's reason; an unknown code is returned as it is."""
     return translate(*HOME_REASONS.get(code, (code, code)))
 
 
 def because(reason: str, translate: Translate) -> str:
-    """The reason of an event: codes of the services in words, what a clerk wrote as it is."""
+    """Return the reason of an event: texts for the services' codes, and a clerk's own words unchanged."""
     known = {**HOME_REASONS, **LINK_REFUSALS}
     return ", ".join(translate(*known.get(code, (code, code))) for code in reason.split(", "))
 
 
 def happened(what: str, translate: Translate) -> str:
-    """What an event of the history is called."""
+    """Return the name of an event of the history."""
     return translate(*EVENT_TEXTS.get(what, (what, what)))
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
-    """How the link stands: the kind of alert, and its text with the reason for a refusal."""
+    """Return the kind of alert for the link's state, and its text with the reason of a refusal."""
     kind, texts = LINK_STATES[link.state]
     if link.state is not LinkState.REFUSED or not link.reason:
         return kind, translate(*texts)
@@ -113,11 +113,11 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
     ),
     "own-library": (
         "Een eigen lid kan geen gastlener worden: help de klant als reguliere klant.",
-        "A member of your own cannot be a guest: help them as a regular patron.",
+        "A member of your own library cannot be a guest: help them as a regular patron.",
     ),
     "malformed-card-number": (
         "Scan de pas opnieuw, of typ het nummer over.",
-        "Scan again, or type the number.",
+        "Scan the card again, or type the number.",
     ),
     "malformed-isil": (
         "Controleer de ISIL-code, of zoek de bibliotheek op naam.",
@@ -129,7 +129,7 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
     ),
     "unknown-home-library": (
         "Controleer de ISIL-code. Doet deze bibliotheek mee aan landelijk lenen?",
-        "Check the ISIL code. Does this library take part?",
+        "Check the ISIL code. Does this library take part in Landelijk Lenen?",
     ),
     "home-library-unavailable": (
         "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
@@ -150,15 +150,15 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
     "wrong-patron-type": ("Zet het klanttype terug op 04.", "Set the patron type back to 04."),
     "not-expired": (
         "De gastlener is geldig: u hoeft niets te doen.",
-        "The guest is valid: nothing needs doing.",
+        "The guest is valid: you need not do anything.",
     ),
     "already-linked": (
         "Ontkoppel op het tabblad Inlogaccount eerst het huidige account.",
-        "Unlink the present account first, on the tab Login account.",
+        "First unlink the current account on the tab Login account.",
     ),
     "no-longer-registered": (
         "Scan de pas en schrijf de klant opnieuw in.",
-        "Scan the card and register afresh.",
+        "Scan the card and register the patron again.",
     ),
     "unknown-branch": ("Kies bovenaan uw vestiging.", "Choose your branch at the top."),
     "idempotency-key-reused": (
@@ -171,25 +171,28 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
     ),
     "form-not-ours": (
         "Ga naar de vorige pagina, laad die opnieuw en vul het formulier nog eens in.",
-        "Go back to the page before, reload it and fill in the form again.",
+        "Go back to the previous page, reload it and fill in the form again.",
     ),
-    "wrong-scope": ("Meld u af en met een ander account weer aan.", "Sign out, and in with another account."),
+    "wrong-scope": (
+        "Meld u af en meld u aan met een ander account.",
+        "Sign out, then sign in with another account.",
+    ),
     "internal-error": (
         "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
-        "Try again. If it goes on, report the reference below to your administrator.",
+        "Try again. If it fails again, report the reference below to your operators.",
     ),
     "not-held": ("Ga terug naar beheer.", "Go back to the operators' page."),
     "only-waiting": (
         "Wacht, of kies op de beheerpagina Opnieuw proberen.",
         "Wait, or choose Try again on the operators' page.",
     ),
-    "rebuild-running": ("Wacht tot dat klaar is.", "Wait until that is done."),
-    "no-such-page": ("Ga naar de balie en zoek vandaar verder.", "Go to the counter, and look from there."),
+    "rebuild-running": ("Wacht tot dat proces klaar is.", "Wait until that process is done."),
+    "no-such-page": ("Ga naar de balie en zoek daar verder.", "Go to the counter and search there."),
     "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
 }
 OTHERWISE = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
 
 
 def next_step(code: str, translate: Callable[[str, str], str]) -> str:
-    """What to do after the problem with this code."""
+    """Return what the clerk does next after a problem with this code."""
     return translate(*NEXT_STEPS.get(code, OTHERWISE))

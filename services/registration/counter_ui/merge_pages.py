@@ -1,4 +1,4 @@
-"""Ontdubbelen: find the other record of the same person, see both side by side, make them one (R18)."""
+"""Ontdubbelen: find the other record of the same person, compare both, merge them (R18)."""
 
 from typing import Annotated
 from uuid import UUID
@@ -28,7 +28,7 @@ async def choose(
     clerk: CounterClerkDep,
     deps: DependenciesDep,
 ) -> Response:
-    """Begin: which other record is of the same person? Of a signpost: where it leads."""
+    """Show the search for the other record. A merged record shows a link to its survivor instead."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     return page(request, "merge_search.html", guest=guest, query="", found=None)
 
@@ -43,11 +43,11 @@ async def search(
     directory: DirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Guests of the own organisation, without this one; what was looked for is in no address."""
+    """Search guests of the own organisation, except this one. POST keeps the words out of the address."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
     found = await directory.find(Search(clerk.organisation, words, limit=MOST_FOUND)) if words else []
-    others = {each.guest_id: each for each in found if each.guest_id != guest_id}
+    others = {other.guest_id: other for other in found if other.guest_id != guest_id}
     here = f"/gasten/{guest_id}/ontdubbelen"
     return page(
         request, "merge_search.html", here=here, guest=guest, query=query, found=list(others.values())
@@ -58,7 +58,7 @@ async def search(
 async def preview(
     request: Request, guest_id: UUID, into: UUID, clerk: CounterClerkDep, deps: DependenciesDep
 ) -> Response:
-    """Both side by side, what would happen, or why it cannot."""
+    """Show both records, and what a merge would do or why it is blocked."""
     shown = await show_merge(MergeGuests(guest_id, into), clerk.organisation, deps)
     return page(
         request,
@@ -78,7 +78,7 @@ async def confirm(
     write: FormWriteDep,
     deps: DependenciesDep,
 ) -> Response:
-    """Merge, and go to the guest that is left; when it can no longer be, the preview says why."""
+    """Merge, then open the survivor. If the merge is blocked by now, the preview shows why."""
     try:
         await write(lambda context: merge_guests(MergeGuests(guest_id, into), context, deps))
     except MergeBlocked:

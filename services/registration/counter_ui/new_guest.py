@@ -1,4 +1,4 @@
-"""Register a guest: card and library; then what home says, subscription and login account; saved."""
+"""Register a guest in two steps: card and home library; then details, subscription and login account."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -33,7 +33,7 @@ def first_step(
     library: str = "",
     found: Sequence[Candidate] | None = None,
 ) -> Response:
-    """Card number and ISIL: filled in, chosen or typed."""
+    """Show the first step: card number and ISIL, which is filled in, chosen or typed (R2)."""
     isils = scanned.isils if scanned else ()
     if len(isils) == 1 and not draft.home_isil:
         draft = draft.model_copy(update={"home_isil": isils[0]})
@@ -57,7 +57,7 @@ def second_step(
     refusal: Refusal | None = None,
     errors: dict[str, Texts] | None = None,
 ) -> Response:
-    """What home says, the subscription (picked already when there is one, R7) and the login account."""
+    """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
     return page(
         request,
         "new_guest_details.html",
@@ -80,7 +80,7 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 @router.get("")
 async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
-    """Without a scanner: card and ISIL are typed."""
+    """Begin without a scanner: the clerk types card number and ISIL."""
     return first_step(request, Draft(), None)
 
 
@@ -92,7 +92,7 @@ async def search_library(
     draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Geen ISIL gevonden: looked for by name or ISIL."""
+    """Search the home library by name or ISIL (Geen ISIL gevonden?)."""
     found = await search_home_libraries(library, deps)
     scanned = await _scanned(draft, clerk, deps)
     return first_step(request, draft, scanned, library=library, found=found)
@@ -102,9 +102,9 @@ async def search_library(
 async def ask_home(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, draft: DraftDep
 ) -> Response:
-    """Ok, Vervolg: home is asked; what it says is shown, and cannot be changed (R5).
+    """Ok, Vervolg: ask the home library and show its details, which cannot be edited (R5).
 
-    Without an ISIL the card tells which library it is, or the clerk does (R2).
+    Without an ISIL the first step comes again, with the libraries that the card may come from (R2).
     """
     try:
         if not draft.home_isil.strip():
@@ -112,7 +112,7 @@ async def ask_home(
             return first_step(request, draft, scanned)
         membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.organisation, deps)
     except AlreadyRegistered as already:
-        return _known_already(request, already)
+        return _already_registered(request, already)
     except RuleBroken as error:
         libraries = await _scanned(draft, clerk, deps)
         return first_step(request, draft, libraries, refusal=refusal_of(request, error))
@@ -129,7 +129,7 @@ async def save(
     draft: DraftDep,
     step: Step = "opslaan",
 ) -> Response:
-    """OK en Opslaan; or, before it, the login account is searched and taken (Koppelen)."""
+    """OK en Opslaan: register. The other steps of the same form search and take the login account."""
     try:
         if step == "zoek":
             return _searched(request, await search_account(draft, draft.home_isil, deps))
@@ -139,22 +139,22 @@ async def save(
         if isinstance(chosen, Searched):
             return _searched(request, chosen)
         command = _command(draft, draft.branch or staff.branch, chosen)
-        done = await write(lambda context: register_guest(command, context, deps))
-        request.session["branch"] = command.branch  # chosen once
+        result = await write(lambda context: register_guest(command, context, deps))
+        request.session["branch"] = command.branch  # chosen once per session
     except AlreadyRegistered as already:
-        return _known_already(request, already)
-    except Exception as error:  # whatever it is: what was filled in is not lost
+        return _already_registered(request, already)
+    except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:
             raise
         return second_step(request, draft, refusal=refusal_of(request, error))
-    return see_other(f"/gasten/{done.resource_id}/ingeschreven")
+    return see_other(f"/gasten/{result.resource_id}/ingeschreven")
 
 
 def _searched(request: Request, searched: Searched[Draft]) -> Response:
     return second_step(request, searched.form, errors=searched.errors)
 
 
-def _known_already(request: Request, already: AlreadyRegistered) -> Response:
+def _already_registered(request: Request, already: AlreadyRegistered) -> Response:
     notify(
         request,
         "Deze klant is hier al ingeschreven, misschien zojuist door een collega. Dit is de gastlener.",

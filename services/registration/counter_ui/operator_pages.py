@@ -1,4 +1,4 @@
-"""The operators' page: views, backlog, parked guests, rebuilds, and what can be done about them."""
+"""The operators' page: views, queues, parked guests, the nightly check, and actions on them (ADR 0009)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -17,7 +17,7 @@ from registration.counter_ui.auth import OperatorStaffDep, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
-from shared.messaging.inbox import Inbox, UnreadableMessage, kept
+from shared.messaging.inbox import Inbox, UnreadableMessage, unreadable_messages
 from shared.messaging.parked import State
 from shared.messaging.queues import QueueStatus, queues_of
 from shared.projections import View
@@ -28,7 +28,7 @@ from shared.web.problems import Problem
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """The service from the operators' side. `stopping` is set when the server is told to stop."""
+    """What the operators' page reads and does. `stopping` is set when the server receives a stop signal."""
 
     pool: asyncpg.Pool
     inbox: Inbox
@@ -40,16 +40,16 @@ class Operations:
     stopping: asyncio.Event
 
     async def views(self) -> list[ViewStatus]:
-        """How far each view is."""
+        """Return the status of every view, with its lag."""
         return await status_of(self.pool, self.all_views)
 
     async def queues(self) -> list[QueueStatus]:
-        """How far messages have come."""
+        """Return the status of the messages in both directions, with their lag."""
         return await queues_of(self.pool, self.identity_feed, with_relay=self.with_broker)
 
     async def unreadable(self) -> list[UnreadableMessage]:
-        """What came in and is no message of ours."""
-        return await kept(self.pool)
+        """Return the unreadable messages."""
+        return await unreadable_messages(self.pool)
 
 
 def _operations(request: Request) -> Operations:
@@ -64,7 +64,7 @@ router = pages("/beheer", Depends(operator_staff))
 
 @router.get("")
 async def overview(request: Request, operations: OperationsDep) -> Response:
-    """All of it on one page."""
+    """Show everything on one page."""
     return page(
         request,
         "operators.html",
@@ -78,17 +78,17 @@ async def overview(request: Request, operations: OperationsDep) -> Response:
 
 @router.post("/geparkeerd/opnieuw")
 async def retry(request: Request, operations: OperationsDep, guest_id: Annotated[UUID, Form()]) -> Response:
-    """Play a guest's messages in order, now."""
-    with _while_held():
-        through = await operations.inbox.retry_parked(guest_id)
-    _tell(request, through=through)
+    """Process the guest's backlog in order, now."""
+    with _while_parked():
+        processed = await operations.inbox.retry_parked(guest_id)
+    _notify_outcome(request, processed=processed)
     return see_other("/beheer")
 
 
 @router.get("/geparkeerd/{guest_id}")
 async def parked(request: Request, operations: OperationsDep, guest_id: UUID) -> Response:
-    """One guest who is held, the messages in line, and passing over the first: only after this page."""
-    with _while_held():
+    """Show one parked guest with its backlog; only this page offers to skip the failed message."""
+    with _while_parked():
         guest = await operations.inbox.parked.show(guest_id)
     messages = await operations.inbox.parked.messages(guest_id)
     return page(request, "parked.html", guest=guest, messages=messages, missing=False)
@@ -102,49 +102,49 @@ async def discard(
     guest_id: UUID,
     reason: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Pass over the message that is in the way, for good; who did it and why is written down."""
-    with _while_held():
+    """Skip the failed message permanently. The operator's name and the reason are stored."""
+    with _while_parked():
         guest = await operations.inbox.parked.show(guest_id)
     if guest.state is State.WAITING:
         raise Problem(
             409,
             "only-waiting",
-            "Deze gast wacht alleen en wordt vanzelf geprobeerd: wat komt, mag niet worden overgeslagen.",
-            "This guest is only waiting and is tried by itself: what is awaited must not be passed over.",
+            "Deze gast wacht alleen en wordt vanzelf opnieuw geprobeerd: sla het bericht niet over.",
+            "This guest is only waiting and is retried automatically: do not skip the message.",
         )
     if not reason.strip():
         messages = await operations.inbox.parked.messages(guest_id)
         return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
-    with _while_held():
-        through = await operations.inbox.discard(guest_id, reason=reason.strip(), by=staff.subject)
-    _tell(request, through=through)
+    with _while_parked():
+        processed = await operations.inbox.discard(guest_id, reason=reason.strip(), by=staff.subject)
+    _notify_outcome(request, processed=processed)
     return see_other("/beheer")
 
 
 @contextmanager
-def _while_held() -> Iterator[None]:
-    """Somebody else, or the worker, may have helped the guest meanwhile."""
+def _while_parked() -> Iterator[None]:
+    """Turn NotParked into a Problem: another operator or the worker may have unparked the guest meanwhile."""
     try:
         yield
     except NotParked:
         raise Problem(
             404,
             "not-held",
-            "Deze gast wordt niet (meer) vastgehouden.",
-            "This guest is not held (any more).",
+            "Deze gast is niet (meer) geparkeerd.",
+            "This guest is not parked (any more).",
         ) from None
 
 
-def _tell(request: Request, *, through: bool) -> None:
-    if through:
-        notify(request, "De berichten van deze gast zijn verwerkt.", "This guest's messages are through.")
+def _notify_outcome(request: Request, *, processed: bool) -> None:
+    if processed:
+        notify(request, "De berichten van deze gast zijn verwerkt.", "This guest's messages were processed.")
     else:
-        notify(request, "Deze gast wordt nog vastgehouden.", "This guest is still held.")
+        notify(request, "Deze gast is nog geparkeerd.", "This guest is still parked.")
 
 
 @router.post("/weergaven/{name}/herbouw")
 async def start(operations: OperationsDep, name: str) -> Response:
-    """Begin, or look on when it runs already. Whoever goes away does not stop it."""
+    """Start a rebuild, or show the one that runs already. It goes on when the operator leaves the page."""
     view, last = _view(operations, name), operations.rebuilds.last(name)
     ours = last is not None and last.state == "running"
     if not ours and (await _status(operations, name)).being_built:
@@ -160,7 +160,7 @@ async def start(operations: OperationsDep, name: str) -> Response:
 
 @router.get("/weergaven/{name}")
 async def show(request: Request, operations: OperationsDep, name: str) -> Response:
-    """How far it is; without JavaScript the page reloads itself."""
+    """Show the progress of a rebuild. Without JavaScript the page reloads itself."""
     view = _view(operations, name)
     status, last = await _status(operations, name), operations.rebuilds.last(name)
     return page(request, "rebuild.html", view=view, status=status, last=last)
@@ -168,20 +168,20 @@ async def show(request: Request, operations: OperationsDep, name: str) -> Respon
 
 @router.get("/weergaven/{name}/voortgang")
 async def progress(operations: OperationsDep, name: str) -> EventSourceResponse:
-    """Server-sent events `progress`, and `ended` as the last one."""
+    """Send server-sent events: `progress`, and `ended` as the last one."""
     _view(operations, name)
-    return EventSourceResponse(_told(operations, name))
+    return EventSourceResponse(_progress_events(operations, name))
 
 
-async def _told(operations: Operations, name: str) -> AsyncIterator[ServerSentEvent]:
+async def _progress_events(operations: Operations, name: str) -> AsyncIterator[ServerSentEvent]:
     async for rebuild in operations.rebuilds.follow(name, operations.stopping):
-        told = {"percentage": rebuild.percentage, "done": rebuild.done, "total": rebuild.total}
+        data = {"percentage": rebuild.percentage, "done": rebuild.done, "total": rebuild.total}
         kind = "progress" if rebuild.state == "running" else "ended"
-        yield ServerSentEvent(orjson.dumps(told).decode(), event=kind)
+        yield ServerSentEvent(orjson.dumps(data).decode(), event=kind)
 
 
 async def _status(operations: Operations, name: str) -> ViewStatus:
-    return next(each for each in await operations.views() if each.name == name)
+    return next(status for status in await operations.views() if status.name == name)
 
 
 def _view(operations: Operations, name: str) -> View:

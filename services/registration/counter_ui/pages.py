@@ -1,4 +1,4 @@
-"""What all pages have in common: rendering, form checks, and refusals as pages in the reader's language."""
+"""What all pages share: rendering, the check of forms, and errors as pages in the session's language."""
 
 import hashlib
 from collections.abc import Callable, Coroutine
@@ -36,11 +36,11 @@ Translate = Callable[[str, str], str]
 
 
 def page(request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
-    """The template `name` with this context. Everything that is put into it is escaped.
+    """Render the template `name` with this context. All values are escaped.
 
-    Templates know beside it: `say(dutch, english)`, `staff`, `organisation`, `csrf_token`, `new_key()` for
-    the idempotency key of a form, `static(file)`, `notices`, `language`, and `here`: the path to which the
-    language switch comes back (after a POST the scan page, unless the context says otherwise).
+    Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
+    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, and `here`: the path to which the
+    language switch returns (`/` after a POST, unless the context has another).
     """
     staff, translate = staff_of(request), translator(request)
     organisations = request.app.state.deps.organisations
@@ -61,30 +61,30 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
 
 
 def language_of(request: Request) -> str:
-    """`nl` or `en`: as chosen in this session, else as the browser asks."""
+    """Return `nl` or `en`: the choice in this session, else the browser's preference."""
     chosen = request.session.get("language")
     return chosen if chosen in {"nl", "en"} else ("en" if wants_english(request) else "nl")
 
 
 def translator(request: Request) -> Translate:
-    """The function that picks the text in the session's language."""
+    """Return the function that picks the text in the session's language."""
     if language_of(request) == "en":
         return lambda _dutch, english: english
     return lambda dutch, _english: dutch
 
 
 def sentence_of(request: Request, problem: Problem) -> str:
-    """What the problem says, in the session's language."""
+    """Return the problem's sentence in the session's language."""
     return translator(request)(problem.detail_nl, problem.detail_en)
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
-    """Something to say on the next page. It travels in the cookie: nothing of a guest may be in it."""
+    """Show a notice on the next page. It is stored in the cookie, so it must not hold data about a guest."""
     request.session["notices"] = [*request.session.get("notices", ()), (dutch, english)]
 
 
 def static_address(file: str) -> str:
-    """The address of a file of ours. It changes with the content, so that browsers may keep it for ever."""
+    """Return the address of a static file. It changes with the content, so browsers may cache it."""
     return f"/static/{file}?v={_digest(file)}"
 
 
@@ -94,14 +94,14 @@ def _digest(file: str) -> str:
 
 
 def _here(request: Request) -> str:
-    """Where the language switch comes back to."""
+    """Return the path to which the language switch returns."""
     if request.method != "GET":
         return "/"
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _moment(moment: datetime | None) -> str:
-    """As on the clock at the counter; empty for none."""
+    """Return the moment in Europe/Amsterdam as text; empty for None."""
     return moment.astimezone(AMSTERDAM).strftime("%d-%m-%Y %H:%M") if moment else ""
 
 
@@ -123,25 +123,25 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Page(APIRoute):
-    """A route whose refusals are pages, not JSON."""
+    """A route whose errors are pages, not JSON."""
 
     def get_route_handler(self) -> Handler:
-        """See `APIRoute.get_route_handler`."""
-        answer = super().get_route_handler()
+        """Return a handler that turns every exception into a page."""
+        handle = super().get_route_handler()
 
-        async def answer_with_a_page(request: Request) -> Response:
+        async def handle_with_pages(request: Request) -> Response:
             try:
-                return await answer(request)
+                return await handle(request)
             except SignInNeeded:
                 return _sign_in_first(request)
-            except Exception as error:  # whatever it is, a clerk gets a page
+            except Exception as error:  # a clerk gets a page for every error
                 return problem_page(request, _problem(error))
 
-        return answer_with_a_page
+        return handle_with_pages
 
 
 def pages(prefix: str = "", *dependencies: Any) -> APIRouter:
-    """A router for pages; `dependencies` are of all of them, after the check of forms."""
+    """Return a router for pages. Every route checks its form first, then has these `dependencies`."""
     return APIRouter(
         prefix=prefix,
         route_class=Page,
@@ -151,17 +151,17 @@ def pages(prefix: str = "", *dependencies: Any) -> APIRouter:
 
 
 def see_other(path: str) -> RedirectResponse:
-    """After a POST: the browser asks for this page, so that a reload repeats nothing."""
+    """Redirect after a POST: a reload then repeats only the GET of this path."""
     return RedirectResponse(path, 303)
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """A refusal that is known, as a problem: for pages that show it beside their form."""
+    """Return the problem of a known error, for pages that show it beside their form; None if unknown."""
     return known_problem(error, PROBLEM_TYPES)
 
 
 def problem_page(request: Request, problem: Problem) -> Response:
-    """The sentence, and what to do next."""
+    """Render the problem's sentence and the next step."""
     return page(
         request,
         "problem.html",
@@ -173,7 +173,7 @@ def problem_page(request: Request, problem: Problem) -> Response:
 
 
 async def no_such_page(request: Request, error: Exception) -> Response:
-    """What the framework refuses, such as an address that is no page; programs get their problem."""
+    """Handle errors of the framework, such as an unknown address: a page for browsers, JSON for programs."""
     if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/v1/"):
         return await http_exception(request, error)
     return problem_page(request, _problem(error))
@@ -190,7 +190,7 @@ def _problem(error: Exception) -> Problem:
             getattr(error, "status_code", 422),
             "malformed-request",
             "Deze pagina of dit formulier klopt niet. Er is niets opgeslagen.",
-            "This page or form is not as it should be. Nothing was saved.",
+            "This page or form is not valid. Nothing was saved.",
         )
     log_unexpected(error)
     return internal_error()
@@ -200,13 +200,13 @@ def _sign_in_first(request: Request) -> Response:
     if request.method in {"GET", "HEAD"}:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return see_other(f"/aanmelden?next={quote(path, safe='')}")
-    # A form must not be led to another server: the content policy forbids it, so the clerk clicks.
+    # The content policy forbids a redirect of a form to another server, so the clerk clicks a link.
     return page(request, "signed_out.html", status_code=401, lost=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What is shown. `kind`: warning when trying again may help, error otherwise."""
+    """A refusal as pages show it. `kind`: `warning` if trying again may help, else `error`."""
 
     code: str
     status: int
@@ -217,7 +217,7 @@ class Refusal:
 
 
 def refusal_of(request: Request, error: Exception) -> Refusal:
-    """Word it in the session's language; what is no refusal is raised on."""
+    """Return the error as a refusal in the session's language. An unknown error is raised again."""
     problem = problem_of(error)
     if problem is None:
         raise error

@@ -1,4 +1,4 @@
-"""Herinschrijven: an expired guest becomes valid again, with klanttype 04 and nothing else (R14)."""
+"""Herinschrijven: make an expired guest valid again, with klanttype 04 only (R14)."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -21,7 +21,7 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 @router.get("")
 async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
-    """The type that the system gives, the term that it will be, and the login account."""
+    """Show the form: patron type 04, a preview of the new term, and the login account."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     return _form(request, guest, Reregistration(patron_type=REREGISTRATION_PATRON_TYPE))
 
@@ -37,7 +37,7 @@ async def save(
     form: Annotated[Reregistration, Form()],
     step: Step = "opslaan",
 ) -> Response:
-    """Home is asked afresh; whatever it says, what was filled in is not lost."""
+    """Ask the home library again and re-register. After a refusal the form keeps what was filled in."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     try:
         if step == "zoek":
@@ -49,14 +49,14 @@ async def save(
             return _again(request, guest, chosen)
         command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
         await write(lambda context: reregister_guest(command, context, deps))
-    except Exception as error:  # whatever it is: what was filled in is not lost
+    except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:
             raise
         return _form(request, guest, form, refusal=refusal_of(request, error))
     notify(
         request,
         "Opnieuw ingeschreven: het abonnement is weer geldig.",
-        "Registered again: the subscription is valid.",
+        "Registered again: the subscription is valid again.",
     )
     return see_other(f"/gasten/{guest_id}")
 

@@ -18,19 +18,19 @@ router = pages()
 async def begin(
     request: Request, next_path: Annotated[str | None, Query(alias="next", max_length=1000)] = None
 ) -> Response:
-    """To the sign-in service; afterwards to the page that was asked for."""
+    """Send the browser to the sign-in service; remember the requested page for afterwards."""
     request.session["next"] = own_path(next_path)
     return await _service(request).begin(request)
 
 
 @router.get(CALLBACK)
 async def finish(request: Request, deps: DependenciesDep) -> Response:
-    """Back from the sign-in service. Anything that is not exactly as it should be signs nobody in."""
+    """Sign in with the response of the sign-in service. Any error in it leaves the browser signed out."""
     wanted = own_path(request.session.get("next"))
     try:
         claims = await _service(request).finish(request)
     except SignInFailed as failure:
-        log.warning("sign_in_failed", cause=type(failure.__cause__ or failure).__name__)
+        log.warning("sign_in.failed", cause=type(failure.__cause__ or failure).__name__)
         return problem_page(request, _failed())
     sign_in(request.session, claims, deps.clock.now())
     return see_other(wanted)
@@ -38,7 +38,7 @@ async def finish(request: Request, deps: DependenciesDep) -> Response:
 
 @router.post("/afmelden")
 async def sign_out(request: Request) -> Response:
-    """Nothing of the session is left in the browser, but its language."""
+    """Sign out: clear the session, except the language."""
     language = request.session.get("language")
     request.session.clear()
     if language:
@@ -48,7 +48,7 @@ async def sign_out(request: Request) -> Response:
 
 @router.get("/afmelden")
 async def signed_out(request: Request) -> Response:
-    """Where one comes out: with a button, since signing in again is somebody's own decision."""
+    """Show the page after signing out. Its button signs in again; the page does not do that by itself."""
     return page(request, "signed_out.html", lost=False)
 
 
@@ -61,8 +61,8 @@ def _failed() -> Problem:
     return Problem(
         400,
         "sign-in-failed",
-        "Aanmelden is niet gelukt: de aanmelding was verlopen, al gebruikt of niet van deze browser.",
-        "Sign-in failed: it had expired, was used before, or was not this browser's.",
+        "Aanmelden is niet gelukt: de aanmelding was verlopen, al gebruikt of van een andere browser.",
+        "Sign-in failed: it had expired, was used before, or came from another browser.",
     )
 
 
@@ -71,7 +71,7 @@ Typed = Annotated[str, Form(max_length=500)]
 
 @router.post("/taal")
 async def choose_language(request: Request, language: Typed, next_path: Typed = "/") -> Response:
-    """Dutch or English, also before signing in."""
+    """Choose Dutch or English, also before signing in."""
     if language in {"nl", "en"}:
         request.session["language"] = language
     return see_other(own_path(next_path))
@@ -81,6 +81,6 @@ async def choose_language(request: Request, language: Typed, next_path: Typed = 
 async def choose_branch(
     request: Request, _staff: StaffDep, branch: Typed, next_path: Typed = "/"
 ) -> Response:
-    """One that the organisation does not have is passed over when the session is read."""
+    """Choose the branch. `staff_of` ignores a branch that the organisation does not have."""
     request.session["branch"] = branch
     return see_other(own_path(next_path))

@@ -1,6 +1,6 @@
 """The contribution rows of a guest: which subscription ran from when to when (R15).
 
-A change on day D closes the current row and opens the next one from D, so rows never overlap.
+A change on day D closes the current row and opens a new row that begins on D, so rows never overlap.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from registration.domain.events import (
 
 
 class RowStatus(StrEnum):
-    """What a row says of the subscription in its days."""
+    """The status of the subscription during the days of a row."""
 
     VALID = "Normaal"
     INVALID = "Ongeldig"
 
 
 class Row(NamedTuple):
-    """One row. Both days are inclusive; `begin` after `end` is an empty row, which happens; no end: open."""
+    """One row; both days are inclusive. `end` None: open-ended. `begin` after `end`: empty, which happens."""
 
     organisation: str
     branch: str
@@ -39,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """The rows of one guest. Without a current row no subscription runs, not even an invalid one."""
+    """The rows of one guest. `current` None: there is no subscription now, not even an invalid one."""
 
     current: Row | None = None
     past: tuple[Row, ...] = ()
@@ -51,19 +51,19 @@ class Contributions(NamedTuple):
 
 
 def evolve_contributions(before: Contributions, event: GuestEvent) -> Contributions:
-    """Let the rows follow one event (R15)."""
+    """Return the rows after one event (R15)."""
     match event:
         case GuestRegistered():
-            return _opened(before, _first_row(event))
+            return _open_row(before, _first_row(event))
         case GuestReregistered() if before.current:
             row = before.current._replace(begin=event.term_begin, end=event.term_end, status=RowStatus.VALID)
-            return _opened(before, row)
+            return _open_row(before, row)
         case SubscriptionExpired() if before.current:
-            return _opened(before, before.current._replace(begin=event.on, status=RowStatus.INVALID))
+            return _open_row(before, before.current._replace(begin=event.on, status=RowStatus.INVALID))
         case TermConfirmed() if before.current:
             return before._replace(current=before.current._replace(end=event.end))
         case GuestDeregistered() | PersonalDataErased():
-            return _closed(before, event.on)
+            return _close_row(before, event.on)
         case _:
             return before
 
@@ -79,15 +79,15 @@ def _first_row(event: GuestRegistered) -> Row:
     )
 
 
-def _opened(before: Contributions, row: Row) -> Contributions:
-    return Contributions(row, _closed(before, row.begin).past)
+def _open_row(before: Contributions, row: Row) -> Contributions:
+    return Contributions(row, _close_row(before, row.begin).past)
 
 
-def _closed(before: Contributions, on: date) -> Contributions:
+def _close_row(before: Contributions, on: date) -> Contributions:
     row = before.current
     if row is None:
         return before
-    eve = on - timedelta(days=1)
-    ended_earlier = row.status is RowStatus.VALID and row.end is not None and row.end < eve
-    closed = row if ended_earlier else row._replace(end=eve)
+    day_before = on - timedelta(days=1)
+    ended_earlier = row.status is RowStatus.VALID and row.end is not None and row.end < day_before
+    closed = row if ended_earlier else row._replace(end=day_before)
     return Contributions(current=None, past=(closed, *before.past))

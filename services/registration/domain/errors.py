@@ -1,6 +1,6 @@
-"""The rules of registration that can be broken.
+"""The rules of registration that a caller can break.
 
-The first paragraph of each docstring is the sentence that an English reader gets; the rule's number follows.
+The first paragraph of each docstring is the sentence that API callers read; the rule's number follows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from shared.kernel.errors import RuleBroken
 
 
 class WrongPatronType(RuleBroken):
-    """A guest is re-registered with patron type 04 only: do not change this.
+    """A guest can be re-registered only with patron type 04. Do not change it.
 
     R14.
     """
@@ -27,15 +27,15 @@ class UnknownSubscription(RuleBroken):
 
 
 class UnknownBranch(RuleBroken):
-    """Your organisation has no such branch."""
+    """Your organisation has no branch with this code."""
 
 
 class UnknownOrganisation(RuleBroken):
-    """Nothing is known here of your organisation: an operator adds it to the settings."""
+    """Your organisation is not known here. An operator can add it to the settings."""
 
 
 class GuestNotFound(RuleBroken):
-    """No such guest.
+    """This guest does not exist.
 
     R20.
     """
@@ -49,7 +49,7 @@ class HomePatronNotFound(RuleBroken):
 
 
 class UnknownHomeLibrary(RuleBroken):
-    """No home library is known under this ISIL code.
+    """No home library with this ISIL code is known.
 
     R3.
     """
@@ -65,7 +65,7 @@ class Candidate:
 
 
 class AmbiguousHomeLibrary(RuleBroken):
-    """This card may come from more than one library: choose which.
+    """This card may come from more than one library. Choose the home library.
 
     R2.
     """
@@ -76,7 +76,7 @@ class AmbiguousHomeLibrary(RuleBroken):
 
 
 class HomeLibraryUnknownForCard(RuleBroken):
-    """The card does not tell which library it comes from: type its ISIL code.
+    """The card does not show which library it comes from. Enter the ISIL code of that library.
 
     R2.
     """
@@ -94,14 +94,14 @@ class GuestRefused(RuleBroken):
 
 
 class HomeLibraryUnavailable(RuleBroken):
-    """The home library does not answer now: try again. Nothing was written.
+    """The home library cannot be asked now. Nothing was saved. Try again.
 
     R4.
     """
 
 
 class AlreadyRegistered(RuleBroken):
-    """This person is registered here already.
+    """This person is already registered here.
 
     R10.
     """
@@ -133,21 +133,21 @@ class NotExpired(RuleBroken):
 
 
 class NoLongerRegistered(RuleBroken):
-    """This guest was deregistered: register the card afresh.
+    """This guest was deregistered. Register the card again.
 
     R21.
     """
 
 
 class GuestErased(RuleBroken):
-    """The personal data of this guest was destroyed: nothing can be changed any more.
+    """The personal data of this guest was destroyed. Nothing can be changed any more.
 
     R19.
     """
 
 
 class GuestMerged(RuleBroken):
-    """This record was merged into another one of the same person: go on there.
+    """This record was merged into another record of the same person. Continue with that record.
 
     R18.
     """
@@ -158,18 +158,18 @@ class GuestMerged(RuleBroken):
 
 
 class AlreadyLinked(RuleBroken):
-    """The guest has a login account already: unlink that first.
+    """The guest already has a login account. Unlink it first.
 
     R17, R21.
     """
 
 
 class NotLinked(RuleBroken):
-    """This guest has no login account that could be unlinked.
+    """This guest has no login account to unlink.
 
     R21.
     """
 
 
 class LoginAccountsUnavailable(RuleBroken):
-    """Login accounts cannot be looked up now: try again."""
+    """Login accounts cannot be looked up now. Try again."""

@@ -1,6 +1,6 @@
-"""What can happen to a guest. Each event keeps its topic for ever, so moving a class breaks no log.
+"""The events of a guest. An event keeps its topic permanently, so a class can move to another module.
 
-Fields that start with `sealed_` are personal data, sealed by the use case and never opened here (A8).
+Fields named `sealed_…` are personal data. The use cases encrypt and decrypt them, not this module (ADR 0005).
 Days are days in Europe/Amsterdam; `timestamp` is the moment in UTC.
 """
 
@@ -18,15 +18,15 @@ Encrypted = NewType("Encrypted", bytes)
 
 
 class GuestEvent(Aggregate.Event):
-    """Something that happened to a guest."""
+    """An event of a guest."""
 
     def apply(self, aggregate: Any) -> None:
-        """Let the guest's state follow."""
-        aggregate.follow(self)
+        """Change the guest's state by this event."""
+        aggregate.evolve(self)
 
 
 class GuestRegistered(GuestEvent, Aggregate.Created):
-    """A guest was registered; a later one in the same stream follows a deregistration (R21)."""
+    """A guest was registered. After a deregistration the same stream may hold another one (R21)."""
 
     TOPIC = "registration.guest-registered"
 
@@ -46,19 +46,19 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     sealed_new_account: Encrypted | None
 
     def mutate(self, aggregate: Any) -> Any:
-        """Make the guest; or, when it was registered before, change it like any other event."""
+        """Create the guest. If it was registered before, change it like any other event does."""
         if aggregate is not None:
             return CanMutateAggregate.mutate(self, aggregate)
-        # As the library does, but for its looks at what `__init__` takes: a tenth of a registration.
-        kind = resolve_topic(self.originator_topic)
-        guest = kind.__new__(kind)
+        # The library's own code also inspects `__init__`, which takes a tenth of a registration's time.
+        guest_class = resolve_topic(self.originator_topic)
+        guest = guest_class.__new__(guest_class)
         guest.__base_init__(self.originator_id, self.originator_version, self.timestamp)
         self.apply(guest)
         return guest
 
 
 class LendingStripsGranted(GuestEvent):
-    """The free strips of a new guest were booked (R8)."""
+    """The free strips of a new guest were granted (R8)."""
 
     TOPIC = "registration.lending-strips-granted"
 
@@ -68,7 +68,7 @@ class LendingStripsGranted(GuestEvent):
 
 
 class TermConfirmed(GuestEvent):
-    """The home library's end date replaced the one known until now; None: no end known (R12)."""
+    """The home library's end date replaced the earlier one. `end` None: no end date is known (R12)."""
 
     TOPIC = "registration.term-confirmed"
 
@@ -76,7 +76,7 @@ class TermConfirmed(GuestEvent):
 
 
 class SubscriptionExpired(GuestEvent):
-    """The home membership ended, and with it the guest's subscription (R12)."""
+    """The membership at the home library ended, so the guest's subscription ended too (R12)."""
 
     TOPIC = "registration.subscription-expired"
 
@@ -85,7 +85,7 @@ class SubscriptionExpired(GuestEvent):
 
 
 class GuestSuspended(GuestEvent):
-    """The home library blocks the patron: an obstacle, not an end (R12)."""
+    """The home library blocks the patron. A block may be lifted; it is not an end (R12)."""
 
     TOPIC = "registration.guest-suspended"
 
@@ -93,13 +93,13 @@ class GuestSuspended(GuestEvent):
 
 
 class GuestReinstated(GuestEvent):
-    """The block at home was lifted (R12)."""
+    """The block at the home library was lifted (R12)."""
 
     TOPIC = "registration.guest-reinstated"
 
 
 class GuestReregistered(GuestEvent):
-    """An expired guest was registered again (R14). Without a choice the login link stays as it is."""
+    """An expired guest was registered again (R14). `login_account_choice` None: the login link stays."""
 
     TOPIC = "registration.guest-reregistered"
 
@@ -114,7 +114,7 @@ class GuestReregistered(GuestEvent):
 
 
 class LoginAccountLinkRequested(GuestEvent):
-    """A clerk asked for a login account to be linked: koppelen (R17)."""
+    """A clerk asked for a link to a login account: koppelen (R17)."""
 
     TOPIC = "registration.login-account-link-requested"
 
@@ -124,7 +124,7 @@ class LoginAccountLinkRequested(GuestEvent):
 
 
 class LoginAccountLinkConfirmed(GuestEvent):
-    """Identity linked the account; too late when a first login came before (I6)."""
+    """Identity linked the account. `too_late`: a first login came before the link (I6)."""
 
     TOPIC = "registration.login-account-link-confirmed"
 
@@ -133,7 +133,7 @@ class LoginAccountLinkConfirmed(GuestEvent):
 
 
 class LoginAccountLinkRefused(GuestEvent):
-    """Identity did not link the account, and said why (I2, I3)."""
+    """Identity refused to link the account, for this reason (I2, I3)."""
 
     TOPIC = "registration.login-account-link-refused"
 
@@ -142,7 +142,7 @@ class LoginAccountLinkRefused(GuestEvent):
 
 
 class LoginAccountUnlinked(GuestEvent):
-    """A clerk took a wrong account off the guest (R21)."""
+    """A clerk removed a wrong login account from the guest (R21)."""
 
     TOPIC = "registration.login-account-unlinked"
 
@@ -160,9 +160,9 @@ class GuestDeregistered(GuestEvent):
 
 
 class GuestsMerged(GuestEvent):
-    """This record is a signpost from now on, to the guest that is the same person (R18).
+    """This record became a merged record: it points to the guest that is the same person (R18).
 
-    It happens again when that one becomes a signpost itself: a signpost always points at a guest.
+    When that guest is merged too, this event is recorded again, so it never points to a merged record.
     """
 
     TOPIC = "registration.guests-merged"
@@ -179,7 +179,7 @@ class DuplicateMerged(GuestEvent):
 
 
 class PersonalDataErased(GuestEvent):
-    """All that was personal of the guest was destroyed: earlier events are read, and never opened (R19)."""
+    """All personal data of the guest was destroyed. Earlier events stay, but cannot be decrypted (R19)."""
 
     TOPIC = "registration.personal-data-erased"
 

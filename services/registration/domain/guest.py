@@ -1,4 +1,4 @@
-"""The guest: a member of another library who may borrow here. State and command give events or an error."""
+"""The guest: a member of another library who may borrow here. Commands trigger events or raise an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from registration.domain.verdict import Verdict
 
 
 class Admission(NamedTuple):
-    """A guest about to be registered: who, where, and with what."""
+    """All that a registration needs: the person, the library and the link request."""
 
     organisation: str
     branch: str
@@ -42,7 +42,7 @@ class Admission(NamedTuple):
     link_request: LinkRequest
 
     def fields(self, today: date) -> dict[str, Any]:
-        """Give the fields of a GuestRegistered on this day, with its provisional term (R6)."""
+        """Return the fields of a GuestRegistered on this day, with its provisional term (R6)."""
         term = provisional_term(today)
         return {
             "organisation": self.organisation,
@@ -61,14 +61,14 @@ class Admission(NamedTuple):
 
 
 class Renewal(NamedTuple):
-    """An expired guest about to be registered again; `wish` None leaves the login link as it is."""
+    """All that a re-registration needs. `link_request` None: the login link stays as it is."""
 
     sealed_card: Encrypted
     sealed_details: Encrypted
     link_request: LinkRequest | None = None
 
     def fields(self, today: date, link_request: LinkRequest | None) -> dict[str, Any]:
-        """Give the fields of a GuestReregistered on this day, with its provisional term (R6, R14)."""
+        """Return the fields of a GuestReregistered on this day, with its provisional term (R6, R14)."""
         term = provisional_term(today)
         return {
             "term_begin": term.begin,
@@ -87,7 +87,7 @@ STRIPS_RECEIPT_CODE = "780"
 
 
 class Guest(Aggregate):
-    """One person's registration at one library, through its whole history."""
+    """The registration of one person at one library, with its whole history."""
 
     TOPIC = events.GUEST_TOPIC
 
@@ -110,7 +110,7 @@ class Guest(Aggregate):
 
     @classmethod
     def register(cls, guest_id: UUID, admission: Admission, *, today: date, now: datetime) -> Guest:
-        """Register somebody who was never a guest here (R6, R7, R9, R17)."""
+        """Register a person who was never a guest here (R6, R7, R9, R17)."""
         registered = events.GuestRegistered(
             originator_topic=events.GUEST_TOPIC,
             originator_id=guest_id,
@@ -123,7 +123,7 @@ class Guest(Aggregate):
         return guest
 
     def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:
-        """Register somebody whose registration was taken back (R21).
+        """Register a deregistered guest again (R21).
 
         Raises AlreadyRegistered (R10), GuestMerged, GuestErased.
         """
@@ -149,12 +149,12 @@ class Guest(Aggregate):
             )
 
     def check_term(self, verdict: Verdict, *, today: date, now: datetime) -> None:
-        """Do what an answer from home means (R12)."""
+        """Trigger the events that follow from a verdict of the home library (R12)."""
         for decision in decide(verdict, self.state.status, self.state.term, today):
             self._carry_out(decision, today, now)
 
     def may_reregister(self, patron_type: str) -> None:
-        """Check what can be checked before home is asked (R14).
+        """Check what can be checked before the home library is asked (R14).
 
         Raises WrongPatronType, NotExpired, NoLongerRegistered, GuestMerged, GuestErased.
         """
@@ -165,9 +165,12 @@ class Guest(Aggregate):
             raise NotExpired
 
     def reregister(self, patron_type: str, renewal: Renewal, *, today: date, now: datetime) -> None:
-        """Register an expired guest again (R14): no new strips, and the link stays unless it is wished."""
+        """Register an expired guest again, without new strips (R14, R17).
+
+        Raises AlreadyLinked, and what `may_reregister` raises.
+        """
         self.may_reregister(patron_type)
-        link_request = self._new_wish(renewal.link_request)
+        link_request = self._new_link_request(renewal.link_request)
         self.trigger_event(
             events.GuestReregistered,
             timestamp=now,
@@ -176,7 +179,7 @@ class Guest(Aggregate):
         )
 
     def request_link(self, link_request: LinkRequest, *, now: datetime) -> None:
-        """Ask for a login account (R17).
+        """Request a link to a login account (R17).
 
         Raises AlreadyLinked, NoLongerRegistered, GuestMerged, GuestErased.
         """
@@ -187,7 +190,7 @@ class Guest(Aggregate):
             self.trigger_event(events.LoginAccountLinkRequested, timestamp=now, **link_request.fields())
 
     def confirm_link(self, account_id: str, *, too_late: bool, now: datetime) -> None:
-        """Hear that the account is linked. An answer about another account than the one asked for is old."""
+        """Record that identity linked the account. A reply about another account is late, and is ignored."""
         link = self.state.link
         outcome = LinkState.TOO_LATE if too_late else LinkState.LINKED
         if link.account_id == account_id and link.state is not outcome:
@@ -196,7 +199,7 @@ class Guest(Aggregate):
             )
 
     def refuse_link(self, account_id: str | None, reason: str, *, now: datetime) -> None:
-        """Hear that the account is not linked; None stands for the account asked for."""
+        """Record that identity refused the link. `account_id` None means the requested account."""
         link = self.state.link
         if link.state is LinkState.PENDING and account_id in {None, link.account_id}:
             self.trigger_event(
@@ -204,7 +207,7 @@ class Guest(Aggregate):
             )
 
     def unlink(self, reason: str, *, now: datetime) -> None:
-        """Take the login account off, with a reason (R21). Raises NotLinked, GuestMerged, GuestErased."""
+        """Remove the login account, with a reason (R21). Raises NotLinked, GuestMerged, GuestErased."""
         self._must_be_open()
         if self.state.link.account_id is None:
             raise NotLinked
@@ -216,7 +219,7 @@ class Guest(Aggregate):
         )
 
     def deregister(self, reason: str, *, today: date, now: datetime) -> None:
-        """Take the registration back, with a reason (R21).
+        """Deregister the guest, with a reason (R21).
 
         Raises NoLongerRegistered, GuestMerged, GuestErased.
         """
@@ -224,20 +227,20 @@ class Guest(Aggregate):
         self.trigger_event(events.GuestDeregistered, timestamp=now, on=self._day(today), reason=reason)
 
     def merge_into(self, into: UUID, *, now: datetime) -> None:
-        """Point at the guest that is the same person (R18); `merging` says whether that may be."""
+        """Become a merged record that points to `into` (R18). The caller checks `may_be_merged` first."""
         self.trigger_event(events.GuestsMerged, timestamp=now, into=into)
 
     def absorb(self, guest_id: UUID, *, now: datetime) -> None:
-        """Be the one to whom that record points now (R18)."""
+        """Record that the guest `guest_id` was merged into this one (R18)."""
         self.trigger_event(events.DuplicateMerged, timestamp=now, guest_id=guest_id)
 
     def erase_personal_data(self, *, today: date, now: datetime) -> None:
-        """Leave nothing of the person (R19); a second time is no event."""
+        """Record that all personal data is destroyed (R19). A second call triggers no event."""
         if self.state.status is not Status.ERASED:
             self.trigger_event(events.PersonalDataErased, timestamp=now, on=self._day(today))
 
-    def follow(self, event: events.GuestEvent) -> None:
-        """Let the state follow an event, as it happens or as it is read."""
+    def evolve(self, event: events.GuestEvent) -> None:
+        """Change the state by one event, whether it is new or read from the log."""
         self.state: GuestState = evolve_guest(getattr(self, "state", None), event)
 
     def _carry_out(self, decision: Decision, today: date, now: datetime) -> None:
@@ -252,7 +255,7 @@ class Guest(Aggregate):
             case Reinstate():
                 self.trigger_event(events.GuestReinstated, timestamp=now)
 
-    def _new_wish(self, link_request: LinkRequest | None) -> LinkRequest | None:
+    def _new_link_request(self, link_request: LinkRequest | None) -> LinkRequest | None:
         link = self.state.link
         if link_request is None or link_request.account_id is None:
             return None
@@ -272,5 +275,5 @@ class Guest(Aggregate):
             raise NoLongerRegistered
 
     def _day(self, today: date) -> date:
-        # Days never run backwards within a guest, whatever a machine's clock does: rows would overlap.
+        # A machine's clock may go back. The days of one guest may not: contribution rows would overlap.
         return max(today, self.state.changed_on)

@@ -1,4 +1,4 @@
-"""What is known of a guest after its events, and how the counter shows it (R13, R16)."""
+"""The state of a guest after its events, and the words that the counter shows for it (R13, R16)."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ NOTHING: Mapping[str, Encrypted] = MappingProxyType({})
 
 
 class GuestState(NamedTuple):
-    """A guest now: a tuple, since a replay makes and changes millions of them.
+    """The state of a guest. It is a tuple, because a replay creates and changes millions of them.
 
-    `changed_on` is the last day on which rows were closed or opened, `home_agreed_at` the last moment at
-    which home agreed to a registration; `new_accounts` maps account ids to what was sealed for them.
-    `merged_into`: the guest that this record is a signpost to, `merged_from`: those to this guest. Once
-    erased nothing sealed is left, and `person_ref` finds nobody any more (R19).
+    `changed_on`: the last day on which rows were closed or opened. `home_agreed_at`: the last moment at which
+    the home library agreed to a registration. `new_accounts`: account id -> its encrypted details.
+    `merged_into`: the guest to which this merged record points. `merged_from`: the merged records that point
+    to this guest. After an erasure no encrypted data is left, and `person_ref` finds no guest (R19).
     """
 
     organisation: str
@@ -65,22 +65,22 @@ class GuestState(NamedTuple):
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
-    """Let the state follow one event; the first is a GuestRegistered."""
+    """Return the state after one event. Raises ValueError when the first event is no GuestRegistered."""
     if isinstance(event, GuestRegistered):
         return _registered(before, event)
     if before is None:
-        msg = f"a guest begins with GuestRegistered, not with {type(event).__name__}"
+        msg = f"the first event of a guest must be GuestRegistered, not {type(event).__name__}"
         raise ValueError(msg)
-    after = _changed(before, event)
+    after = _evolve_fields(before, event)
     contributions = evolve_contributions(after.contributions, event)
     link, accounts = evolve_link(after.link, event), _new_accounts(after.new_accounts, event)
     if contributions is after.contributions and link is after.link and accounts is after.new_accounts:
-        return after  # most events change none of them, and replays go through millions
+        return after  # most events change none of these, and a replay reads millions
     return after._replace(contributions=contributions, link=link, new_accounts=accounts)
 
 
 def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState:
-    """Begin; a card registered afresh (R21) keeps its past."""
+    """Return the state after a registration. A guest who is registered again keeps its past (R21)."""
     return GuestState(
         organisation=event.organisation,
         branch=event.branch,
@@ -101,7 +101,7 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
     )
 
 
-def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
+def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
     match event:
         case LendingStripsGranted():
             return before._replace(lending_strips=before.lending_strips + event.strips)
@@ -114,34 +114,39 @@ def _changed(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0
         case GuestReinstated():
             return before._replace(status=Status.VALID, reason=None)
         case GuestReregistered():
-            return before._replace(
-                status=Status.VALID,
-                reason=None,
-                term=Term(event.term_begin, event.term_end, provisional=True),
-                sealed_card=event.sealed_card,
-                sealed_details=event.sealed_details,
-                changed_on=event.term_begin,
-                home_agreed_at=event.timestamp,
-            )
+            return _reregistered(before, event)
         case GuestDeregistered():
             return before._replace(status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
         case GuestsMerged():
-            # For whoever knows no signposts: nobody who may borrow.
+            # To code that does not look at `merged_into` this is a guest who may not borrow.
             return before._replace(
                 status=Status.DEREGISTERED, reason=None, merged_into=event.into, merged_from=()
             )
         case DuplicateMerged():
             return before._replace(merged_from=(*before.merged_from, event.guest_id))
         case PersonalDataErased():
-            return before._replace(
-                status=Status.ERASED,
-                reason=None,
-                sealed_card=Encrypted(b""),
-                sealed_details=Encrypted(b""),
-                changed_on=event.on,
-            )
+            return _erased(before, event)
         case _:
             return before
+
+
+def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
+    return before._replace(
+        status=Status.VALID,
+        reason=None,
+        term=Term(event.term_begin, event.term_end, provisional=True),
+        sealed_card=event.sealed_card,
+        sealed_details=event.sealed_details,
+        changed_on=event.term_begin,
+        home_agreed_at=event.timestamp,
+    )
+
+
+def _erased(before: GuestState, event: PersonalDataErased) -> GuestState:
+    nothing = Encrypted(b"")
+    return before._replace(
+        status=Status.ERASED, reason=None, sealed_card=nothing, sealed_details=nothing, changed_on=event.on
+    )
 
 
 def _new_accounts(before: Mapping[str, Encrypted], event: GuestEvent) -> Mapping[str, Encrypted]:
@@ -159,9 +164,9 @@ CARD_NOT_VALID = "Pas niet geldig!"
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """The words for a guest. What does not apply to its status is None.
+    """The words that the counter shows for a guest. What does not apply to its status is None.
 
-    `expires_on`: the last day of the month of the row's end date. `card_notice` stands in red (R13).
+    `expires_on`: the last day of the month of the row's end date. `card_notice` is shown in red (R13).
     """
 
     header: str
@@ -172,7 +177,7 @@ class Display:
 
 
 def display(state: GuestState, today: date) -> Display:
-    """Word a guest as it stands today; the current row's end date decides (R16)."""
+    """Return the words for a guest on `today`. The end date of the current row decides (R16)."""
     match state.status:
         case Status.VALID:
             return _running(state, valid_header(_row_end(state)))
@@ -209,9 +214,9 @@ ENDED = frozenset({Status.EXPIRED, Status.DEREGISTERED})
 
 
 def ended_on(guest: GuestState) -> date | None:
-    """Give the day on which the registration ended; None as long as it runs, and for the erased.
+    """Return the day on which the registration ended; None while it runs, and after an erasure.
 
-    Nor did it end for a record that was merged into another: that one's person may still be a guest, and when
-    not, both go together (R18).
+    None for a merged record too: the person may still be a guest under the other record. When that one is
+    erased, both are (R18).
     """
     return guest.changed_on if guest.status in ENDED and guest.merged_into is None else None

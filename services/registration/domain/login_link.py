@@ -1,4 +1,4 @@
-"""The tie between a guest and a login account, as registration knows it (R17, R21)."""
+"""The link between a guest and a login account, as registration knows it (R17, R21)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from registration.domain.events import (
 
 @dataclass(frozen=True, slots=True)
 class ExistingAccount:
-    """`Bestaand inlogaccount gebruiken`."""
+    """The choice `Bestaand inlogaccount gebruiken`."""
 
     account_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class NewLoginAccount:
-    """`Nieuw inlogaccount genereren`. Username and e-mail are personal."""
+    """The choice `Nieuw inlogaccount genereren`. Username and e-mail are personal data."""
 
     username: str
     email: str
@@ -38,21 +38,25 @@ class NewLoginAccount:
 
 @dataclass(frozen=True, slots=True)
 class NoAccount:
-    """`Gebruik inlogaccount: Nee`."""
+    """The choice `Gebruik inlogaccount: Nee`."""
 
 
 LoginAccountChoice = ExistingAccount | NewLoginAccount | NoAccount
 
 
 class LinkRequest(NamedTuple):
-    """A choice as events keep it: "existing", "new" or "none"; the account's id; what was sealed for it."""
+    """A choice of login account as events keep it.
+
+    `choice`: "existing", "new", "none", or None when the clerk made no choice. `sealed_new_account`: username
+    and e-mail of a new account, encrypted.
+    """
 
     choice: str | None
     account_id: str | None = None
     sealed_new_account: Encrypted | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Give the fields of an event that carries a choice."""
+        """Return the fields of an event that carries a link request."""
         return {
             "login_account_choice": self.choice,
             "login_account_id": self.account_id,
@@ -64,7 +68,7 @@ NO_ACCOUNT = LinkRequest("none")
 
 
 class LinkState(StrEnum):
-    """What became of the link."""
+    """The state of the link to a login account."""
 
     NONE = "none"
     PENDING = "pending"
@@ -74,7 +78,7 @@ class LinkState(StrEnum):
 
 
 class LoginLink(NamedTuple):
-    """The link now. `reason` says why identity refused."""
+    """The link now. `reason`: why identity refused it."""
 
     state: LinkState = LinkState.NONE
     account_id: str | None = None
@@ -87,12 +91,12 @@ class LoginLink(NamedTuple):
 
 
 def evolve_link(before: LoginLink, event: GuestEvent) -> LoginLink:
-    """Let the link follow one event."""
+    """Return the link after one event."""
     match event:
         case GuestRegistered() | LoginAccountLinkRequested():
-            return _asked(event.login_account_id)
+            return _pending(event.login_account_id)
         case GuestReregistered() if event.login_account_id:
-            return _asked(event.login_account_id)
+            return _pending(event.login_account_id)
         case LoginAccountLinkConfirmed():
             return LoginLink(LinkState.TOO_LATE if event.too_late else LinkState.LINKED, event.account_id)
         case LoginAccountLinkRefused():
@@ -103,5 +107,5 @@ def evolve_link(before: LoginLink, event: GuestEvent) -> LoginLink:
             return before
 
 
-def _asked(account_id: str | None) -> LoginLink:
+def _pending(account_id: str | None) -> LoginLink:
     return LoginLink() if account_id is None else LoginLink(LinkState.PENDING, account_id)

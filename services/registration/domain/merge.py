@@ -1,4 +1,4 @@
-"""Whether two guests are one person, so that one becomes a merged record of the other (R18)."""
+"""Whether two guests are the same person, so that one can be merged into the other (R18)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.kernel.errors import RuleBroken
 class MergeBlocked(RuleBroken):
     """These two guests cannot be merged.
 
-    R18. `reason`: for programs.
+    R18. `reason` is a code for programs.
     """
 
     reason = "blocked"
 
 
 class DifferentBirthDates(MergeBlocked):
-    """These two were not born on the same day: they are not one person.
+    """These two guests have different birth dates. They are not the same person.
 
     R18.
     """
@@ -31,7 +31,7 @@ class DifferentBirthDates(MergeBlocked):
 
 
 class NothingEqual(MergeBlocked):
-    """Nothing shows that these two are one person: neither home card, nor surname, birth date and address.
+    """These two guests share neither the home card, nor surname, birth date and address together.
 
     R18.
     """
@@ -40,7 +40,7 @@ class NothingEqual(MergeBlocked):
 
 
 class MergedWithItself(MergeBlocked):
-    """These are one and the same record.
+    """A record cannot be merged with itself.
 
     R18.
     """
@@ -49,7 +49,7 @@ class MergedWithItself(MergeBlocked):
 
 
 class MergedBefore(MergeBlocked):
-    """This record was merged into another one before.
+    """This record was already merged into another record.
 
     R18.
     """
@@ -58,7 +58,7 @@ class MergedBefore(MergeBlocked):
 
 
 class MergedIntoMergedRecord(MergeBlocked):
-    """The other record was itself merged into another one: merge into that one.
+    """The other record was already merged into a third record. Merge into that one.
 
     R18.
     """
@@ -67,7 +67,7 @@ class MergedIntoMergedRecord(MergeBlocked):
 
 
 class MergedIntoDeregistered(MergeBlocked):
-    """The other record was deregistered: merge it into this one instead.
+    """The other guest is deregistered. Merge that guest into this one instead.
 
     R18, R21.
     """
@@ -76,7 +76,7 @@ class MergedIntoDeregistered(MergeBlocked):
 
 
 class MergedWithErased(MergeBlocked):
-    """The personal data of one of these two was destroyed: nothing shows any more that they are one person.
+    """The personal data of one of these guests was destroyed. They can no longer be compared.
 
     R18, R19.
     """
@@ -85,7 +85,7 @@ class MergedWithErased(MergeBlocked):
 
 
 class Sameness(StrEnum):
-    """What shows that two guests are one person."""
+    """What shows that two guests are the same person."""
 
     HOME_CARD = "home-card"
     NAME_BIRTH_DATE_ADDRESS = "surname-birth-date-address"
@@ -93,14 +93,14 @@ class Sameness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Particulars:
-    """What is compared. `person_refs`: of all card numbers that home knows the person by, or knew."""
+    """What is compared. `person_refs`: one for each card number, past and present, at the home library."""
 
     person_refs: frozenset[str]
     details: PatronDetails
 
 
 def may_be_merged(guest: Guest, into: Guest) -> None:
-    """Check what needs no personal data.
+    """Check the conditions that need no personal data (R18).
 
     Raises MergedWithItself, MergedWithErased, MergedBefore, MergedIntoMergedRecord, MergedIntoDeregistered.
     """
@@ -117,7 +117,7 @@ def may_be_merged(guest: Guest, into: Guest) -> None:
 
 
 def same_person(one: Particulars, other: Particulars) -> Sameness:
-    """Say what shows that these are one person; an unknown birth date shows nothing, and blocks nothing.
+    """Return what shows that both are the same person (R18). An unknown birth date proves and blocks nothing.
 
     Raises DifferentBirthDates (whatever else is equal), NothingEqual.
     """

@@ -9,7 +9,7 @@ from registration.domain.errors import UnknownSubscription
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription that a guest can have. `cost` in euros, with two decimals."""
+    """A subscription that a guest can have. `cost` is in euros, with two decimals."""
 
     code: str
     name: str
@@ -20,7 +20,7 @@ class Subscription:
 
     @property
     def label(self) -> str:
-        """How rows name it: `346-gastleen abonnement`."""
+        """The name in contribution rows: `346-gastleen abonnement`."""
         return f"{self.code}-{self.name}"
 
 
@@ -37,7 +37,7 @@ ON_OFFER = (
 
 
 def subscription(code: str) -> Subscription:
-    """Give the subscription with this code. Raises UnknownSubscription."""
+    """Return the subscription with this code. Raises UnknownSubscription."""
     for offered in ON_OFFER:
         if offered.code == code:
             return offered
@@ -45,7 +45,10 @@ def subscription(code: str) -> Subscription:
 
 
 def picked(code: str | None) -> Subscription:
-    """Give the one that the clerk picked; when one is on offer it is picked already (R7)."""
+    """Return the subscription that the clerk picked; the only one on offer if the clerk picked none (R7).
+
+    Raises UnknownSubscription.
+    """
     if code is None and len(ON_OFFER) == 1:
         return ON_OFFER[0]
     return subscription(code or "")

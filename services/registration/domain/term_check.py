@@ -1,4 +1,4 @@
-"""What a verdict means for a guest, counted per library, and when the nightly check runs (R12)."""
+"""The effect of a verdict on a guest, the counts of a library, and the day of a nightly check (R12)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from registration.domain.verdict import UNREADABLE, NotFound, Reason, Refused, U
 from shared.kernel.amsterdam import day_of, moment_of
 
 REASON_OF_EXPIRY = "overig"
-"""What the screen gives as reason whenever a home membership ended (R13)."""
+"""The reason that the screen shows when the membership at the home library ended (R13)."""
 
 GUEST_SUBSCRIPTION = "guest-subscription"
-"""The reason when the membership at home is itself one of a guest (R11)."""
+"""The reason when the membership at the home library is itself a guest subscription (R11)."""
 
 
 class Status(StrEnum):
-    """How a guest stands."""
+    """The status of a guest."""
 
     VALID = "valid"
     EXPIRED = "expired"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """The term ends when home says."""
+    """The term gets the home library's end date. `end` None: open-ended."""
 
     end: date | None
 
@@ -58,7 +58,7 @@ Decision = Confirm | Expire | Suspend | Reinstate
 
 
 def decide(verdict: Verdict, status: Status, term: Term, today: date) -> tuple[Decision, ...]:
-    """Decide what happens to a guest (R12). Nothing revives one that is expired, deregistered or erased."""
+    """Return what happens to a guest (R12): nothing if it is expired, deregistered or erased."""
     if status not in {Status.VALID, Status.SUSPENDED}:
         return ()
     match verdict:
@@ -76,7 +76,7 @@ def decide(verdict: Verdict, status: Status, term: Term, today: date) -> tuple[D
 
 
 def leaves_stale(verdict: Verdict) -> bool:
-    """Say whether the term stays as it is for want of an answer that can be used (R12)."""
+    """Return whether the term is kept because the home library gave no usable reply (R12)."""
     match verdict:
         case NotFound() | Unavailable():
             return True
@@ -87,7 +87,7 @@ def leaves_stale(verdict: Verdict) -> bool:
 
 
 def refusal_reasons(verdict: Verdict, today: date) -> tuple[str, ...]:
-    """Give the reasons for which nobody could be registered on this answer (R4, R11); empty without any."""
+    """Return the reasons why this verdict forbids a registration (R4, R11); empty if it does not."""
     match verdict:
         case Refused():
             return tuple(reason.value for reason in verdict.reasons)
@@ -100,7 +100,7 @@ def refusal_reasons(verdict: Verdict, today: date) -> tuple[str, ...]:
 
 
 def _term_decision(verdict: Valid, term: Term, today: date) -> tuple[Decision, ...]:
-    # On the day of registration the provisional term runs; home's end replaces it from the day after.
+    # The provisional term is kept on the day of registration. The home library's end date replaces it later.
     if verdict.ends_on is UNREADABLE or today <= term.begin or verdict.ends_on == term.end:
         return ()
     return (Confirm(verdict.ends_on),)
@@ -108,7 +108,7 @@ def _term_decision(verdict: Valid, term: Term, today: date) -> tuple[Decision, .
 
 @dataclass(slots=True)
 class Tally:
-    """Guests. `asked` is the sum of all others but the last two, which tell why terms are `stale`."""
+    """Counts of guests. `asked` is the sum of those up to `stale`; the last two are causes of `stale`."""
 
     asked: int = 0
     unchanged: int = 0
@@ -121,7 +121,7 @@ class Tally:
     failed: int = 0
 
     def count(self, verdict: Verdict, decisions: Sequence[Decision], *, failed_before: bool) -> None:
-        """Count one answer. Who failed earlier in the night is asked again, and is no second guest."""
+        """Count one verdict. `failed_before`: this nightly check already counted the guest as failed."""
         if failed_before:
             self.asked -= 1
             self.stale -= 1
@@ -132,39 +132,39 @@ class Tally:
         self.failed += isinstance(verdict, Unavailable)
         if leaves_stale(verdict):
             return
-        problem_types = {type(decision) for decision in decisions}
-        for kind, name in OUTCOMES.items():
-            if kind in problem_types:
+        decision_types = {type(decision) for decision in decisions}
+        for decision_type, name in OUTCOMES.items():
+            if decision_type in decision_types:
                 setattr(self, name, getattr(self, name) + 1)
                 return
         self.unchanged += 1
 
     def as_dict(self) -> dict[str, int]:
-        """By name."""
+        """Return the counts by name."""
         return asdict(self)
 
 
 OUTCOMES = {Expire: "expired", Suspend: "suspended", Reinstate: "reinstated", Confirm: "confirmed"}
-"""By weight: a guest who is reinstated with a new end counts as reinstated."""
+"""The most important first: a guest who is reinstated with a new end date counts as reinstated."""
 
 MORNING = time(7)
-"""Counters open after this: what is not done by then waits for the next night."""
+"""Counters open at this time in Europe/Amsterdam. From then on no nightly check starts by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class NightlyCheck:
-    """The night before a day in Europe/Amsterdam; by hand the check may run until the next midnight."""
+    """The day, in Europe/Amsterdam, whose nightly check runs. By hand it may run until the next midnight."""
 
     day: date
 
     @property
     def begins_at(self) -> datetime:
-        """Midnight. Clocks change later in the night, so there is exactly one."""
+        """Midnight, the start of the day. Clocks change later in the night, so this moment is unique."""
         return moment_of(self.day, time())
 
 
 def due_at(now: datetime, starts_at: time) -> NightlyCheck | None:
-    """Give the night in which terms are to be checked now; None by day, and before `starts_at`."""
+    """Return the nightly check that is due now; None before `starts_at` and from the morning on."""
     day = day_of(now)
     if moment_of(day, starts_at) <= now < moment_of(day, MORNING):
         return NightlyCheck(day)

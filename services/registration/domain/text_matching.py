@@ -16,14 +16,14 @@ _INFIXES = frozenset(
 
 
 def words_of(text: str) -> list[str]:
-    """`Élise van den Brûlé-Jansen` -> elise, van, den, brule, jansen; each once."""
+    """Return the words of a text, without repeats: `Élise Brûlé-Jansen` -> elise, brule, jansen."""
     return list(dict.fromkeys(_WORD.findall(_plain(text))))
 
 
 def surname_of(name: str) -> tuple[str, ...]:
-    """The family name without infixes, of either form: `J. van den Berg` and `Berg, J. van den` -> berg.
+    """Return the surname without infixes: `J. van den Berg` and `Berg, J. van den` -> berg.
 
-    Of a double name without hyphen (`Jan Bakker Schut`) only the last word can be told; empty: none can.
+    Of a double name without a hyphen (`Jan Bakker Schut`) only the last word is returned. Empty: none found.
     """
     family, comma, _ = name.partition(",")
     parts = family.split() if comma else _after_given_names(name.split())
@@ -34,12 +34,12 @@ def surname_of(name: str) -> tuple[str, ...]:
 
 
 def address_of(text: str) -> tuple[str, ...]:
-    """Street, number, postal code and town, in their order; `9301 AA` is `9301AA`."""
+    """Return street, number, postal code and town, in their order. `9301 AA` equals `9301AA`."""
     return tuple(_WORD.findall(_POSTAL_CODE.sub(r"\1\2", _plain(text))))
 
 
 def _after_given_names(parts: list[str]) -> list[str]:
-    """From the first infix on, else the last word that is no initial."""
+    """Return the parts from the first infix on; without an infix, the last word that is not an initial."""
     names = [part for part in parts if any(len(word) > 1 for word in _WORD.findall(_plain(part)))]
     for number, part in enumerate(names[:-1]):
         if _plain(part).strip("'’") in _INFIXES:

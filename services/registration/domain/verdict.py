@@ -1,4 +1,4 @@
-"""What a home library says about one card: one of four things, never mixed up (R4)."""
+"""The verdict of a home library about one card: exactly one of four kinds (R4)."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,10 +7,10 @@ from typing import Final, Literal
 
 
 class EndDate(Enum):
-    """Stands where an end date should: the home library sent one that cannot be read.
+    """The value for an end date that cannot be read.
 
-    Not the same as None ("no end known"): None makes a term open-ended, UNREADABLE leaves it as it was (R12).
-    The type checker asks everyone who handles an end date to say what they do with it.
+    It differs from None ("no end date known"): None makes a term open-ended, UNREADABLE keeps the term (R12).
+    Because it is a type of its own, the type checker finds code that forgets this case.
     """
 
     UNREADABLE = "unreadable"
@@ -39,7 +39,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PatronDetails:
-    """The home library's own particulars of a patron (R5): shown, never edited here. Personal data (R19)."""
+    """The home library's details of a patron: shown, never edited here (R5). Personal data (R19)."""
 
     name: str
     birth_date: date | None = None
@@ -49,7 +49,7 @@ class PatronDetails:
 
 @dataclass(frozen=True, slots=True)
 class Valid:
-    """A member in good standing. `ends_on` may lie in the past: then the subscription has ended (R12)."""
+    """The library accepts the patron. `ends_on` may be in the past: then the subscription ended (R12)."""
 
     details: PatronDetails
     ends_on: EndsOn
@@ -57,16 +57,16 @@ class Valid:
     is_guest_subscription: bool = False
 
     def has_ended(self, today: date) -> bool:
-        """Whether the last day of the home subscription (inclusive) lies before `today`."""
+        """Return whether the last day of the home subscription (inclusive) is before `today`."""
         return isinstance(self.ends_on, date) and self.ends_on < today
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not in good standing. `because_ended`: expired or cancelled, an end; otherwise a block, which may lift.
+    """The library refuses the patron. `because_ended`: expired or cancelled; else a block, which may lift.
 
-    Without an end date in the past it is always a block, never an end. `ends_on` UNREADABLE means that the
-    two could not be told apart, so a term check keeps the term (R12).
+    Without an end date in the past it is always a block, never an end. `ends_on` UNREADABLE: it is not known
+    which of the two it is, so a term check keeps the term (R12).
     """
 
     reasons: tuple[Reason, ...]
@@ -78,15 +78,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotFound:
-    """The home library knows no such card."""
+    """The home library does not know the card."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No answer that can be trusted. Never reported as blocked, never a reason to end anything.
+    """No reply that can be trusted. It never counts as a block, and it never ends anything.
 
-    `reason` is a short constant for logs and operators, such as "timed out"; never personal data. `asked` is
-    false when the library is left alone for a while, so that nothing went out to it.
+    `reason`: a short constant for logs and operators, such as "timed out"; never personal data.
+    `asked` False: nothing was sent, because the circuit breaker is open.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""All views of registration."""
+"""The views of registration."""
 
 from registration.read_models import (
     contributions,

@@ -1,42 +1,39 @@
-"""What happened at the desks: counts per branch and day.
+"""What happened at the desks per day, for the desk overview (`guest_directory.DeskOverviews`).
 
-A row per guest and day, so that a guest can be folded again by itself; the question adds them up.
+There is one row per guest and day, so that one guest can be folded again without the others.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
-import asyncpg
-
-from registration.domain import events as happening
+from registration.domain import events as domain_events
 from registration.read_models.guest_events import GUEST_TOPICS
 from shared.event_log import DataKey
 from shared.kernel.amsterdam import day_of
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 COUNTED = {
-    happening.GuestRegistered.TOPIC: "registered",
-    happening.GuestReregistered.TOPIC: "reregistered",
-    happening.SubscriptionExpired.TOPIC: "expired",
-    happening.GuestSuspended.TOPIC: "suspended",
-    happening.GuestDeregistered.TOPIC: "deregistered",
-    happening.LoginAccountLinkConfirmed.TOPIC: "linked",
+    domain_events.GuestRegistered.TOPIC: "registered",
+    domain_events.GuestReregistered.TOPIC: "reregistered",
+    domain_events.SubscriptionExpired.TOPIC: "expired",
+    domain_events.GuestSuspended.TOPIC: "suspended",
+    domain_events.GuestDeregistered.TOPIC: "deregistered",
+    domain_events.LoginAccountLinkConfirmed.TOPIC: "linked",
 }
 COLUMNS = tuple(COUNTED.values())
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """Count what happened to the guest on each day, at the branch where it was registered last."""
+    """Count the events of the guest per day, for the branch where it was last registered."""
     days: dict[date, Counter[str]] = defaultdict(Counter)
     branches: dict[date, tuple[str, str]] = {}
     at = ("", "")
-    for happened in events:
-        event = happened.event
-        if isinstance(event, happening.GuestRegistered):
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, domain_events.GuestRegistered):
             at = (event.organisation, event.branch)
         if counted := COUNTED.get(event.TOPIC):
             day = day_of(event.timestamp)
@@ -66,34 +63,3 @@ VIEW = View(
     ),
     fold=fold,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DeskDay:
-    """One branch on one day."""
-
-    branch: str
-    day: date
-    registered: int
-    reregistered: int
-    expired: int
-    suspended: int
-    deregistered: int
-    linked: int
-
-
-PER_DAY = f"""
-SELECT branch, day, {", ".join(f"sum({column})::bigint" for column in COLUMNS)} FROM desk_statistics
-WHERE organisation = $1 AND day BETWEEN $2 AND $3 GROUP BY branch, day ORDER BY day, branch
-"""  # noqa: S608 - constants only
-
-
-class DeskStatistics:
-    """Reads the view."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-
-    async def between(self, organisation: str, first: date, last: date) -> list[DeskDay]:
-        """Days on which anything happened, both ends included; oldest first."""
-        return [DeskDay(*row) for row in await self._pool.fetch(PER_DAY, organisation, first, last)]

@@ -1,4 +1,4 @@
-"""Guests whose registration ended, for as long as anything personal of them is kept (R19)."""
+"""Guests whose registration ended and whose personal data is still kept (R19)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """The day, while there is one."""
+    """Return the guest with the day on which its registration ended; no row if it did not end."""
     day = ended_on(fold_guest(events))
     return [[] if day is None else [(events[0].event.originator_id, day)]]
 
 
 VIEW = View(
     name="ended_guests",
-    about="guests whose registration ended, to be forgotten after the retention period",
+    about="guests whose registration ended, to be erased after the retention period",
     topics=GUEST_TOPICS,
     tables=(
         ViewTable(name="ended_guests", columns="ended_on date NOT NULL", indexes=("(ended_on, stream_id)",)),

@@ -1,4 +1,4 @@
-"""The guest directory: find guests by words or birth date, and count those that need attention today."""
+"""The guest directory: finds guests by words or birth date, and counts those that need attention today."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ MOST_WORDS = 6
 
 
 def asked_for(query: str) -> list[str]:
-    """The words that a guest must have (each as a beginning); a day, Dutch or ISO, is one word."""
+    """Return the words of a query. For each of them a guest must have a word that begins with it.
+
+    A day in Dutch or ISO form is one word.
+    """
     words: list[str] = []
     for part in query.split():
         day = _day(part)
@@ -45,7 +48,7 @@ def _day(text: str) -> date | None:
 
 
 def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
-    """The guest and its words; nothing at all once the person was erased (R19)."""
+    """Return the row of the guest and the rows of its words; none after an erasure (R19)."""
     state = fold_guest(events)
     if key is None or state.status is Status.ERASED:
         return [], []
@@ -63,7 +66,7 @@ def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     return [guest], [(guest_id, state.organisation, word) for word in sorted(words)]
 
 
-# C: what begins with a word is then one range of the index.
+# COLLATE "C": all words with one beginning are then one range of the index.
 VIEW = View(
     name="guest_directory",
     about="finds guests by name, card number, alias, birth date and status",
@@ -97,7 +100,7 @@ VIEW = View(
 
 @dataclass(frozen=True, slots=True)
 class FoundGuest:
-    """A guest as a search shows it. `found_as`: the record merged into it by which it was found (R18)."""
+    """A guest as a search shows it. `found_as`: the merged record by which the guest was found (R18)."""
 
     guest_id: UUID
     branch: str
@@ -114,15 +117,15 @@ class FoundGuest:
 
     @property
     def cursor(self) -> UUID:
-        """Where the next page begins: after the record that was found."""
+        """The record after which the next page begins."""
         return self.found_as or self.guest_id
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What is looked for. `after`: whom the page before found last; `words`: from `asked_for`.
+    """A search. `words`: from `asked_for`. `after`: the `cursor` of the last guest on the previous page.
 
-    `link_pending`: whose login account is being linked; it goes without words.
+    `link_pending`: only guests whose link to a login account is pending; ignored when there are words.
     """
 
     organisation: str
@@ -136,8 +139,8 @@ class Search:
 SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
     guest.birth_date, guest.home_isil, guest.header, guest.expires_on, guest.login_link"""
 
-# By name. The cursor is a guest, since a name in an address would be personal data there. Signposts are left
-# out: whom they point at is in the list.
+# Ordered by name. The cursor is a guest id, because a name in a URL would be personal data there. Merged
+# records are left out: the guests to which they point are in the list.
 ALL = f"""
 SELECT {SHOWN} FROM guest_directory guest
 WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
@@ -146,11 +149,11 @@ AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
 {{more}} ORDER BY sorted_by, stream_id LIMIT $4
 """  # noqa: S608 - constants only
 
-LINK_PENDING = "AND login_link = 'pending'"  # to the letter of the index's own condition
+LINK_PENDING = "AND login_link = 'pending'"  # exactly the condition of the index
 
-# In the order of the index on words, so that a page costs the same however many begin like this. A guest with
-# two such words (Jan Jansen) is found by the first of them. A signpost (R18) leads to its guest, unless
-# that is found by these words itself; it never points at another signpost.
+# In the order of the index on words, so that a page costs the same however many words match. A guest with two
+# matching words (Jan Jansen) is found by the first of them. A merged record (R18) leads to its guest, unless
+# the guest itself matches. A merged record never points to another merged record.
 BY_WORDS = f"""
 SELECT {SHOWN}, nullif(found.stream_id, guest.stream_id)
 FROM guest_words found JOIN guest_directory record USING (stream_id)
@@ -181,7 +184,7 @@ class GuestDirectory:
         self._pool = pool
 
     async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
-        """One page, of guests who have all of the words; waits for the view to reach a position.
+        """Return one page of guests that match all words, after the view has reached a position.
 
         Raises ViewBehind.
         """
@@ -198,7 +201,7 @@ class GuestDirectory:
 
 @dataclass(frozen=True, slots=True)
 class DeskOverview:
-    """Counts of one organisation. `expired_today` says how many of the expired became so today."""
+    """Counts of one organisation. `expired_today`: how many of the expired guests expired today."""
 
     registered_today: int
     expired: int
@@ -226,19 +229,19 @@ ORDER BY sorted_by, stream_id LIMIT $4
 
 
 class DeskOverviews:
-    """Reads the guest directory and the statistics of the desks."""
+    """Reads the guest directory and the desk statistics."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
     async def of(self, organisation: str, today: date) -> DeskOverview:
-        """The counts."""
+        """Return the counts of an organisation."""
         [row] = await self._pool.fetch(COUNTS, organisation, today)
         return DeskOverview(*row)
 
     async def registered_on(
         self, organisation: str, day: date, after: UUID | None, limit: int
     ) -> list[FoundGuest]:
-        """Guests who were registered or registered again that day, by name; a page after a guest."""
+        """Return a page of guests who were registered or re-registered on a day, ordered by name."""
         rows = await self._pool.fetch(REGISTERED_ON, organisation, day, after, limit)
         return [FoundGuest(*row) for row in rows]

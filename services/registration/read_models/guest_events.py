@@ -1,4 +1,4 @@
-"""What the views of guests have in common: which events they follow, and the state after them."""
+"""The event types that the views of guests read, and the state of a guest after its events."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ GUEST_TOPICS = frozenset(get_topic(kind) for kind in GuestEvent.__subclasses__()
 
 
 def fold_guest(events: Sequence[RecordedDomainEvent]) -> GuestState:
-    """The guest after its events, the first of which registers it."""
+    """Return the state of a guest after its events. Raises ValueError when there are none."""
     state: GuestState | None = None
-    for happened in events:
-        state = evolve_guest(state, happened.event)
+    for recorded in events:
+        state = evolve_guest(state, recorded.event)
     if state is None:
         raise ValueError("a guest without events")
     return state

@@ -1,4 +1,4 @@
-"""Who did what when (R20, R21): a line for each event of a guest, without anything personal."""
+"""The history of a guest: one line per event, without personal data (R20, R21)."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from shared.event_log import DataKey
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
-NOT_TOLD = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
+NOT_SHOWN = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """One row for each event; `what` is the event's topic without the service's name."""
-    return [[_row(happened) for happened in events]]
+    """Return one row per event. `what` is the event's topic without the name of the service."""
+    return [[_row(recorded) for recorded in events]]
 
 
-def _row(happened: RecordedDomainEvent) -> tuple[Any, ...]:
-    event = happened.event
+def _row(recorded: RecordedDomainEvent) -> tuple[Any, ...]:
+    event = recorded.event
     what = event.TOPIC.partition(".")[2]
     return (
-        *(event.originator_id, happened.version, happened.position),
-        *(happened.recorded_at, happened.caused_by, what, orjson.dumps(told_of(event)).decode()),
+        *(event.originator_id, recorded.version, recorded.position),
+        *(recorded.recorded_at, recorded.caused_by, what, orjson.dumps(shown_fields(event)).decode()),
     )
 
 
-def told_of(event: GuestEvent) -> dict[str, Any]:
-    """The fields of an event that anybody at the counter may see: never what is sealed."""
+def shown_fields(event: GuestEvent) -> dict[str, Any]:
+    """Return the fields of an event that every clerk may see, without encrypted fields."""
     return {
         name: value
         for name, value in vars(event).items()
-        if name not in NOT_TOLD and not name.startswith("sealed_") and value is not None
+        if name not in NOT_SHOWN and not name.startswith("sealed_") and value is not None
     }
 
 
 VIEW = View(
     name="history",
-    about="who did what when, for each guest",
+    about="the history of each guest: who did what, and when",
     topics=GUEST_TOPICS,
     tables=(
         ViewTable(
@@ -63,7 +63,7 @@ VIEW = View(
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
-    """One thing that happened to a guest."""
+    """One event of a guest. `by`: who caused it."""
 
     version: int
     position: int
@@ -85,7 +85,7 @@ class GuestHistory:
         self._pool = pool
 
     async def of(self, guest_id: UUID, after_position: int) -> list[HistoryLine]:
-        """All that happened to a guest up to a position at least, oldest first. Raises ViewBehind."""
+        """Return all lines, oldest first, after the view has reached a position. Raises ViewBehind."""
         await wait_until_at(self._pool, VIEW, after_position)
         rows = await self._pool.fetch(OF_GUEST, guest_id)
         return [HistoryLine(**{**row, "details": orjson.loads(row["details"])}) for row in rows]

@@ -1,4 +1,4 @@
-"""Guests whose home library is asked about their term each night (R12)."""
+"""The guests whose terms the nightly check asks about, by home library (R12)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
-    """A check changes neither an expired nor a deregistered guest, so these are not due.
+    """Return the row of a guest, if its status is one that a term check can change.
 
-    The card stays sealed: with it here, a night need not read the stream of a guest for whom nothing changes.
+    The row holds the encrypted card, so the nightly check need not read the stream of an unchanged guest.
     """
     state = fold_guest(events)
     if state.status not in {Status.VALID, Status.SUSPENDED}:
@@ -28,7 +28,7 @@ def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
 
 VIEW = View(
     name="terms_due",
-    about="guests to ask about at home each night, by home library",
+    about="guests for the nightly check, by home library",
     topics=GUEST_TOPICS,
     tables=(
         ViewTable(

@@ -1,6 +1,6 @@
-"""The event log as a file, and back: JSON Lines under a chained seal, personal data still sealed.
+"""The event log as a file: JSON Lines under a chained seal, with personal data still encrypted.
 
-Line 1 is the header; then come the events in order, the rows of the side tables, and a footer that counts.
+Line 1 is the header. Then come the events in order, the rows of the side tables, and a footer with counts.
 """
 
 from shared.event_log.export.exporting import export_log

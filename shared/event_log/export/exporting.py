@@ -1,4 +1,4 @@
-"""Writing a log to a file: one moment of it, page after page, so that its size does not matter."""
+"""Export a log to a file: one snapshot, read page by page, so that a large log needs no more memory."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ async def export_log(
     progress: Progress,
     opener: Decrypter | None = None,
 ) -> Transferred:
-    """Write all of the log as it is at this moment. With an opener sealed fields are readable.
+    """Write the whole log as it is at this moment; return what was written.
 
-    `write` gets whole lines, many at a time.
+    With an `opener`, encrypted fields become readable. `write` receives whole lines, many at a time.
     """
     chain = Chain(terms.sealing_keys[0])
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("SET LOCAL timezone TO 'UTC'")  # moments in rows look alike everywhere
+        await connection.execute("SET LOCAL timezone TO 'UTC'")  # the same text for a moment everywhere
         here = await _what_is_here(connection, terms)
         progress.expect(here.events + sum(here.rows.values()))
         write(chain.seal(header_line(terms.service, here, decrypted=opener is not None)))

@@ -21,7 +21,7 @@ EXPORT_AGAIN = "export the log again"
 
 
 class FileRefused(Exception):
-    """This file is not the export of a log, whole and unchanged."""
+    """This file is not a complete and unchanged export of an event log."""
 
     def __init__(self, line: int, reason: str, advice: str = EXPORT_AGAIN) -> None:
         super().__init__(f"line {line}: {reason}: {advice}")
@@ -29,17 +29,17 @@ class FileRefused(Exception):
 
 
 class LogNotEmpty(Exception):
-    """A log is imported only into a database that nothing has happened in."""
+    """A log can be imported only into an empty database."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferredTable:
-    """A side table.
+    """A side table that is exported and imported.
 
-    `order` is SQL: the order of its rows, the same in every database (so text needs `COLLATE "C"`).
-    `rows` is SQL for those that travel and how, when that is not simply all of them.
-    `is_filled_at_first`: by a migration, so that an import takes the place of what is there.
-    `numbered_by`: the column with a counter.
+    `order`: SQL, the order of its rows, which must be the same in every database (text: `COLLATE "C"`).
+    `rows`: a query for the rows to export; None means all rows of the table.
+    `is_filled_at_first`: a migration fills the table, so an import replaces its rows.
+    `numbered_by`: the column that a sequence numbers.
     """
 
     name: str
@@ -50,23 +50,23 @@ class TransferredTable:
 
     @property
     def read(self) -> str:
-        """SQL that gives each row as JSON, in order."""
-        return f"SELECT row_to_json(each)::text FROM ({self._rows}) AS each ORDER BY {self.order}"  # noqa: S608
+        """SQL that selects each row as JSON, in order."""
+        return f"SELECT row_to_json(side)::text FROM ({self._rows}) AS side ORDER BY {self.order}"  # noqa: S608
 
     @property
     def count(self) -> str:
-        """SQL that counts them."""
-        return f"SELECT count(*) FROM ({self._rows}) AS each"  # noqa: S608 - our own constants
+        """SQL that counts the rows."""
+        return f"SELECT count(*) FROM ({self._rows}) AS side"  # noqa: S608 - our own constants
 
     @property
     def _rows(self) -> str:
         return self.rows or f"SELECT * FROM {self.name}"  # noqa: S608
 
 
-# Taken over first: what is left of an erased subject among the other rows does not come back.
+# The first side table of every file.
 ERASURES = TransferredTable("erasures", "subject_id")
 
-# The keys travel as they are: wrapped, so that only who has the master key can use them.
+# The keys are exported as they are stored: wrapped, so they are of no use without the master key.
 DATA_KEYS = TransferredTable("data_keys", "subject_id")
 
 FORMAT = "landelijk-lenen-event-log"
@@ -75,7 +75,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Whose log it is, which tables travel with it, and the keys that seal the lines (newest first)."""
+    """The service whose log it is, its side tables, and the keys that seal the lines (newest first)."""
 
     service: str
     tables: Sequence[TransferredTable]
@@ -84,7 +84,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What was exported or imported. `rows` counts those of each side table."""
+    """What was exported or imported. `rows`: the number of rows of each side table."""
 
     log_id: UUID
     events: int
@@ -92,17 +92,17 @@ class Transferred:
 
 
 class Progress(Protocol):
-    """Is told how many lines there will be, and of every few that are done."""
+    """Shows how far an export or import is."""
 
     def expect(self, total: int) -> None:
-        """So many lines in all."""
+        """Set the total number of lines."""
 
     def __call__(self, more: int) -> None:
-        """So many more are done."""
+        """Add to the number of lines that are done."""
 
 
 def header_line(service: str, expected: Transferred, *, decrypted: bool) -> bytes:
-    """Line 1: what this is, and how much of it will follow."""
+    """Return line 1: what the file is, and how much follows."""
     return _line(
         {
             "kind": "header",
@@ -118,7 +118,7 @@ def header_line(service: str, expected: Transferred, *, decrypted: bool) -> byte
 
 
 def event_line(row: asyncpg.Record, state: Mapping[str, object]) -> bytes:
-    """One event, with its state as `stored` or `opened` gives it."""
+    """Return the line of an event, with its state from `stored_state` or `Decrypter.opened`."""
     return _line(
         {
             "kind": "event",
@@ -137,29 +137,29 @@ def event_line(row: asyncpg.Record, state: Mapping[str, object]) -> bytes:
 
 
 def stored_state(state: bytes) -> Mapping[str, object]:
-    """The state as it is where JSON gives the very same bytes back, else in base64."""
+    """Return the state as JSON when JSON reproduces exactly the same bytes, otherwise as base64."""
     try:
         if orjson.dumps(orjson.loads(state)) == state:
             return {"state": orjson.Fragment(state)}
-    except (ValueError, TypeError):  # not JSON, or too deep to be written again
+    except (ValueError, TypeError):  # not JSON, or nested too deeply to be written again
         pass
     return {"state_base64": base64.b64encode(state).decode()}
 
 
 def state_of(content: Mapping[str, Any]) -> bytes:
-    """The bytes that `stored_state` was given."""
+    """Return the bytes that `stored_state` was given."""
     if "state" in content:
         return orjson.dumps(content["state"])
     return base64.b64decode(content["state_base64"], validate=True)
 
 
 def row_line(table: str, values: str) -> bytes:
-    """One row of a side table; `values` is JSON as the database wrote it."""
+    """Return the line of a row of a side table; `values` is JSON as the database wrote it."""
     return _line({"kind": "row", "table": table, "values": orjson.Fragment(values)})
 
 
 def footer_line(transferred: Transferred) -> bytes:
-    """The last line: without it the file was cut off."""
+    """Return the last line. A file without it was cut off."""
     return _line({"kind": "footer", "events": transferred.events, "rows": transferred.rows})
 
 
@@ -168,14 +168,14 @@ def _line(content: Mapping[str, object]) -> bytes:
 
 
 def _uuid(value: Any) -> str:
-    if isinstance(value, UUID):  # asyncpg has a kind of its own
+    if isinstance(value, UUID):  # asyncpg has its own class of UUID
         return str(value)
     raise TypeError(type(value).__qualname__)
 
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """An event, on its line."""
+    """An event in the file; `line` is the number of its line."""
 
     line: int
     position: int
@@ -191,13 +191,13 @@ class EventEntry:
 
     @property
     def target(self) -> tuple[str, ...]:
-        """Where it goes: the table."""
+        """The table of the event."""
         return ("stored_events",)
 
 
 @dataclass(frozen=True, slots=True)
 class RowEntry:
-    """A row of a side table, on its line. `target` is the table and its columns, `json` the whole line."""
+    """A row of a side table in the file. `target`: the table and its columns; `json`: the whole line."""
 
     line: int
     target: tuple[str, ...]
@@ -208,7 +208,7 @@ Entry = EventEntry | RowEntry
 
 
 def event_entry(line: int, content: Mapping[str, Any]) -> EventEntry:
-    """Read an event; KeyError, TypeError, ValueError or AttributeError when something in it is not right."""
+    """Return the event on a line. Raises KeyError, TypeError, ValueError or AttributeError if it is wrong."""
     causation = content["causation"]
     return EventEntry(
         line=line,
@@ -226,7 +226,7 @@ def event_entry(line: int, content: Mapping[str, Any]) -> EventEntry:
 
 
 def row_entry(line: int, content: Mapping[str, Any], json: bytes) -> RowEntry:
-    """Read a row; KeyError, TypeError or AttributeError when it is none."""
+    """Return the row on a line. Raises KeyError, TypeError or AttributeError if it is wrong."""
     return RowEntry(line, (content["table"], *content["values"].keys()), json)
 
 
@@ -240,27 +240,27 @@ MEMBER = b',"seal":"'
 
 
 def sealing_keys(master_key_file: Path | str) -> Sequence[bytes]:
-    """Derive the keys of the seal from the service's master keys, newest first."""
+    """Return the keys of the seal, derived from the service's master keys, newest first."""
     return [hmac.digest(key, b"event log file", hashlib.sha256) for key in read_key_file(master_key_file)]
 
 
 class Chain:
-    """The seals of one file, line after line."""
+    """The chained seal of one file. Each line is sealed together with the seal of the line before it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._last = bytes(hashlib.sha256().digest_size)
 
     def seal(self, content: bytes) -> bytes:
-        """Make the next line of `content`, a JSON object: the same with its seal as the last member."""
+        """Return the next line: `content`, a JSON object, with its seal as the last member."""
         self._last = hmac.digest(self._key, self._last + content, hashlib.sha256)
         return b"".join((content[:-1], MEMBER, self._last.hex().encode(), b'"}\n'))
 
     def follows(self, line: bytes) -> bool:
-        """Say whether this is the next line of the file, as it was sealed."""
+        """Return whether this is the next line of the file, unchanged. The chain goes on after it."""
         return hmac.compare_digest(self.seal(content_of(line)), line)
 
 
 def content_of(line: bytes) -> bytes:
-    """Take the seal off a line."""
+    """Return the content of a line, without its seal."""
     return line.rpartition(MEMBER)[0] + b"}"

@@ -1,4 +1,4 @@
-"""Import a log from a file: every line is checked, all of it in one transaction or nothing."""
+"""Import a log from a file: every line is checked, and one transaction writes all of it or nothing."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from shared.platform.postgres import Connection, is_transient
 
 LONGEST_LINE = 64 * 1024 * 1024
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
-CHANGED = "it was changed, or a line before it is missing, added or in another place"
+CHANGED = "it was changed, or a line before it is missing, added or moved"
 OTHER_KEY = "it was changed, or sealed under a master key that is not in the key file"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says of itself."""
+    """What line 1 says about the file."""
 
     log_id: UUID
     events: int
@@ -47,7 +47,7 @@ class Header:
 
 
 class LogFile:
-    """A file on its way in: first `header`, then `entries`. Both raise FileRefused."""
+    """The file of an import. Read `header` first, then `entries`. Both raise FileRefused."""
 
     def __init__(self, file: IO[bytes], terms: Terms) -> None:
         self._file = file
@@ -58,19 +58,19 @@ class LogFile:
         self._rows: Counter[str] = Counter()
 
     def header(self) -> Header:
-        """Read line 1, and refuse what is no export of this service's log."""
+        """Read line 1. Raises FileRefused when the file is not an export of this service's log."""
         line = self._next_line()
         content = self._read(line)
-        self._must_be_ours(content)
+        self._check_origin(content)
         self._chain = self._chain_of(line)
         try:
             self._header = Header(UUID(content["log_id"]), int(content["position"]), int(content["rows"]))
         except UNREADABLE:
-            raise self._refusal("it is no header") from None
+            raise self._refusal("it is not a header") from None
         return self._header
 
     def entries(self) -> Iterator[Entry]:
-        """Read on to the footer, which must count what came before it, and end the file."""
+        """Yield events and rows up to the footer. The footer must count them correctly and end the file."""
         while True:
             line = self._next_sealed_line()
             content = self._read(line)
@@ -78,25 +78,25 @@ class LogFile:
             if kind == "footer":
                 break
             yield self._event(content) if kind == "event" else self._row(content, line)
-        self._no_event_may_be_missing()
+        self._check_event_count()
         if content.get("events") != self._events or Counter(content.get("rows")) != self._rows:
-            raise self._refusal("the footer counts other lines than there are")
+            raise self._refusal("the footer counts do not match the lines before it")
         if self._file.read(1):
             self._line += 1
-            raise self._refusal("there is more behind the footer")
+            raise self._refusal("there are more lines after the footer")
 
     def done(self) -> Transferred:
-        """What was read."""
+        """Return what was read."""
         rows = {table.name: self._rows[table.name] for table in self._terms.tables}
         return Transferred(self._header.log_id, self._events, rows)
 
-    def _must_be_ours(self, content: Mapping[str, Any]) -> None:
-        # Before the seal is checked: it would fail as well, and say less.
+    def _check_origin(self, content: Mapping[str, Any]) -> None:
+        # Before the check of the seal, which would fail as well, with a less helpful message.
         service, version = content.get("service"), content.get("version")
         if content.get("format") != FORMAT:
             raise self._refusal("it is not the export of an event log", "name another file")
         if version != FORMAT_VERSION:
-            reason = f"format version {version} is unknown here, which reads version {FORMAT_VERSION}"
+            reason = f"format version {version} is unknown here; this release reads version {FORMAT_VERSION}"
             raise self._refusal(reason, "use the release that wrote it")
         if service != self._terms.service:
             raise self._refusal(f"it is the log of {service}", f"use `{service} events import`")
@@ -104,7 +104,7 @@ class LogFile:
             raise self._refusal("it is decrypted, for reading only", "export without --decrypt")
 
     def _chain_of(self, line: bytes) -> Chain:
-        """Find the key under which the file was sealed: it may be older than the newest master key."""
+        """Return the chain of the key that sealed the file. It may be older than the newest master key."""
         for key in self._terms.sealing_keys:
             chain = Chain(key)
             if chain.follows(line):
@@ -138,13 +138,13 @@ class LogFile:
             raise self._refusal("the event cannot be read") from None
         expected = self._events + 1
         if entry.position != expected:
-            wrong = "comes again" if entry.position < expected else f"stands where {expected} must be"
+            wrong = "comes again" if entry.position < expected else f"comes where position {expected} must be"
             raise self._refusal(f"position {entry.position} {wrong}")
         self._events = expected
         return entry
 
     def _row(self, content: Mapping[str, Any], line: bytes) -> RowEntry:
-        self._no_event_may_be_missing()
+        self._check_event_count()
         try:
             entry = row_entry(self._line, content, line)
         except UNREADABLE:
@@ -154,7 +154,7 @@ class LogFile:
         self._rows[entry.target[0]] += 1
         return entry
 
-    def _no_event_may_be_missing(self) -> None:
+    def _check_event_count(self) -> None:
         if self._events != self._header.events:
             raise self._refusal(f"there are {self._events} events, not {self._header.events} as line 1 says")
 
@@ -163,7 +163,7 @@ class LogFile:
 
 
 BATCH = 1000
-# The lock of every append: nothing can get into the log before the import has ended, one way or the other.
+# The lock that every append takes: nothing else can be written until the import has ended.
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('event log'), 1)"
 TAKE_OVER_ID = "UPDATE event_log_identity SET log_id = $1"
 EVENT_COLUMNS = (
@@ -178,7 +178,7 @@ EVENT_COLUMNS = (
     "correlation_id",
     "causation_id",
 )
-# The last version of each stream is one step back along the key, however many there are.
+# Each last version is one step in the primary key, however many versions the stream has.
 LAST_VERSIONS = """
 SELECT stream, coalesce((SELECT originator_version FROM stored_events WHERE originator_id = stream
                           ORDER BY originator_version DESC LIMIT 1), -1) AS version
@@ -189,7 +189,10 @@ SELECT stream, coalesce((SELECT originator_version FROM stored_events WHERE orig
 async def import_log(
     connection: Connection, terms: Terms, file: IO[bytes], progress: Progress
 ) -> Transferred:
-    """Take over a file. Raises LogNotEmpty and FileRefused; then nothing was written."""
+    """Import a file into an empty log; return what was imported.
+
+    Raises LogNotEmpty and FileRefused; nothing is written then.
+    """
     reading = LogFile(file, terms)
     async with connection.transaction():
         await connection.execute(LOCK)
@@ -197,10 +200,10 @@ async def import_log(
         header = reading.header()
         progress.expect(header.events + header.rows)
         for batch in _batches(reading.entries()):
-            await _take_over(connection, batch)
+            await _write(connection, batch)
             progress(len(batch))
         await connection.execute(TAKE_OVER_ID, header.log_id)
-        await _settle(connection, terms.tables)
+        await _restore_triggers_and_sequences(connection, terms.tables)
     return reading.done()
 
 
@@ -212,11 +215,11 @@ async def _make_room(connection: Connection, tables: Sequence[TransferredTable])
     for table in tables:
         if table.is_filled_at_first:
             await connection.execute(f"DELETE FROM {table.name}")  # noqa: S608
-        # What a trigger would put into a row stands in the file already.
+        # The file already has the values that a trigger would put into a row.
         await connection.execute(f"ALTER TABLE {table.name} DISABLE TRIGGER USER")
 
 
-async def _settle(connection: Connection, tables: Sequence[TransferredTable]) -> None:
+async def _restore_triggers_and_sequences(connection: Connection, tables: Sequence[TransferredTable]) -> None:
     for table in tables:
         await connection.execute(f"ALTER TABLE {table.name} ENABLE TRIGGER USER")
         if table.numbered_by:
@@ -226,7 +229,7 @@ async def _settle(connection: Connection, tables: Sequence[TransferredTable]) ->
 
 
 def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    """Gather neighbours that go into the same table and columns."""
+    """Yield neighbouring entries for the same table and columns together, at most BATCH at a time."""
     batch: list[Entry] = []
     for entry in entries:
         if batch and (len(batch) == BATCH or entry.target != batch[0].target):
@@ -237,7 +240,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
         yield batch
 
 
-async def _take_over(connection: Connection, batch: Sequence[Entry]) -> None:
+async def _write(connection: Connection, batch: Sequence[Entry]) -> None:
     try:
         if isinstance(batch[0], EventEntry):
             await _copy_events(connection, cast("Sequence[EventEntry]", batch))
@@ -247,7 +250,7 @@ async def _take_over(connection: Connection, batch: Sequence[Entry]) -> None:
         if is_transient(error):
             raise
         until = "" if len(batch) == 1 else f", or a line up to {batch[-1].line}"
-        reason = f"the database does not take it{until} ({type(error).__name__})"
+        reason = f"the database refuses it{until} ({type(error).__name__})"
         raise FileRefused(batch[0].line, reason) from error
 
 
@@ -257,7 +260,7 @@ async def _copy_events(connection: Connection, events: Sequence[EventEntry]) -> 
     last: dict[UUID, int] = {row["stream"]: row["version"] for row in found}
     for event in events:
         before, version = last[event.stream], event.version
-        # A stream begins with version 1, or with 0; after that each follows the one before it.
+        # A stream begins with version 1 or 0; every later version follows the one before it.
         if version != before + 1 and (before, version) != (-1, 1):
             wrong = "comes again" if version <= before else f"does not follow {max(before, 0)}"
             raise FileRefused(event.line, f"version {version} of stream {event.stream} {wrong}")
@@ -283,7 +286,7 @@ def _record(event: EventEntry) -> tuple[object, ...]:
 
 
 async def _insert_rows(connection: Connection, rows: Sequence[RowEntry]) -> None:
-    """Write rows of one table, from their lines: the database reads the JSON that it wrote itself."""
+    """Insert rows of one table from their lines: the database reads the JSON that it wrote itself."""
     table, *names = rows[0].target
     columns = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
     await connection.execute(

@@ -57,7 +57,7 @@ EXPECTED: Mapping[str, Verdict] = {
     "0990139347": refused("0990139347", Reason.CARD_LOST),
     "0990139354": Valid(details("0990139354"), END, "0990139354", is_guest_subscription=True),
     "0990139362": Valid(details("0990139362"), END, "0990139305"),
-    "0990139370": Unavailable("closed the connection without an answer"),
+    "0990139370": Unavailable("closed the connection without a reply"),
     "0990000000": NotFound(),
 }
 """What each card of the demo library is (contract.md), and one that nobody has."""

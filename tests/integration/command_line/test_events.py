@@ -97,14 +97,14 @@ def test_r19_show_tells_who_when_and_why_and_keeps_personal_data_sealed(
 ) -> None:
     installed.live()
     events = lines_of(told(installed, capsys, "events", "list", "--json"))
-    sealed = next(event for event in events if "sealed" in event["fields"].values())
+    sealed = next(event for event in events if "encrypted" in event["fields"].values())
     shown = lines_of(told(installed, capsys, "events", "show", sealed["stream"], "--json"))
     assert [event["version"] for event in shown] == list(range(1, len(shown) + 1))
     assert sealed in shown
     text = told(installed, capsys, "events", "show", sealed["stream"])
     for name in ("topic", "caused_by", "event_id", "correlation"):
         assert str(sealed[name]) in text
-    assert ": sealed" in text
+    assert ": encrypted" in text
     assert not [personal for personal in PERSONAL if personal in text]
 
 

@@ -14,8 +14,7 @@ import asyncpg
 import pytest
 
 from shared.messaging.envelope import Message
-from shared.messaging.inbox import keep
-from shared.messaging.parked import ParkedGuests, State
+from shared.messaging.parked import ParkedSubjects, State
 from shared.platform.postgres import open_pool
 from tests.support.installation import Installation
 
@@ -54,7 +53,7 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
 
 def hold(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
     """Hold a guest, with the first message in the way."""
-    in_database(installed, lambda pool: ParkedGuests(pool).hold(state, REASON, messages, messages[0].id))
+    in_database(installed, lambda pool: ParkedSubjects(pool).park(state, REASON, messages, messages[0].id))
 
 
 def applied(installed: Installation) -> list[tuple[int, bool]]:
@@ -134,7 +133,12 @@ def test_what_is_in_the_way_need_not_be_the_oldest_in_line(installed: Installati
 def test_list_also_names_what_was_no_message(installed: Installation, capsys: Captured) -> None:
     assert read(installed, capsys, "list") == {"guests": [], "unreadable": []}
     assert "no message of ours" not in told(installed, capsys, "list")
-    in_database(installed, lambda pool: keep(pool, b"\xffnonsense", "not JSON"))
+    in_database(
+        installed,
+        lambda pool: pool.execute(
+            "INSERT INTO unreadable_messages (body, reason) VALUES ($1, $2)", b"\xffnonsense", "not JSON"
+        ),
+    )
     [unreadable] = read(installed, capsys, "list")["unreadable"]
     assert (unreadable["bytes"], unreadable["reason"]) == (9, "not JSON")
     table = told(installed, capsys, "list")

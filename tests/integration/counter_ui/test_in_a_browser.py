@@ -82,7 +82,7 @@ async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
     await assert_accessible(page)
     await screenshot(page, "parked")
     await page.get_by_label("Reden").press("Enter")
-    await expect(page.get_by_role("status")).to_contain_text("Deze gast wordt nog vastgehouden")
+    await expect(page.get_by_role("status")).to_contain_text("Deze gast is nog geparkeerd")
     await page.context.close()
 
 

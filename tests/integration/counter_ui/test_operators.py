@@ -46,7 +46,7 @@ async def registered(site: Site, card: str) -> UUID:
 
 async def is_parked(site: Site, guest_id: UUID) -> bool:
     held = await site.counter.service.inbox.parked.overview()
-    return guest_id in {each.guest_id for each in held}
+    return guest_id in {each.subject for each in held}
 
 
 async def test_a_clerk_gets_a_friendly_no_everywhere_and_changes_nothing(site: Site) -> None:
@@ -71,13 +71,13 @@ async def test_everything_is_on_one_page(site: Site, operator: httpx.AsyncClient
     assert [view.name for view in VIEWS if f"/beheer/weergaven/{view.name}/herbouw" not in page] == []
     assert str(guest_id) in page
     assert REASON in page
-    assert "geen worker volgt haar" in page, "there is none here"
+    assert "geen worker werkt haar bij" in page, "there is none here"
     assert "identity antwoordt niet" in page
     assert "identity parked list" in page
 
 
 async def test_r12_the_last_night_is_shown_by_library(site: Site, operator: httpx.AsyncClient) -> None:
-    assert "Er is nog geen nacht gedraaid" in (await operator.get("/beheer")).text
+    assert "Er is nog geen nachtelijke controle geweest" in (await operator.get("/beheer")).text
     nightly_checks, nightly = site.counter.service.nightly_checks, NightlyCheck(TODAY)
     await nightly_checks.begin(nightly, site.counter.clock.now())
     tally = Tally(asked=7, unchanged=4, expired=2, stale=1, failed=1)
@@ -101,7 +101,7 @@ async def test_i8_a_parked_guest_is_tried_again(site: Site, operator: httpx.Asyn
     assert "zijn verwerkt" in (await operator.get("/beheer")).text
     assert not await is_parked(site, guest_id)
     again = await post(operator, "/beheer/geparkeerd/opnieuw", guest_id=str(guest_id))
-    assert (again.status_code, "niet (meer) vastgehouden" in again.text) == (404, True)
+    assert (again.status_code, "niet (meer) geparkeerd" in again.text) == (404, True)
 
 
 async def test_i8_what_is_in_the_way_is_passed_over_with_a_reason_only(
@@ -178,7 +178,7 @@ async def test_a7_a_view_that_another_process_builds_is_left_to_it(
     other = await asyncpg.connect(url, server_settings=settings)
     try:
         answer = await post(operator, "/beheer/weergaven/contributions/herbouw")
-        assert (answer.status_code, "Wacht tot dat klaar is" in answer.text) == (409, True)
+        assert (answer.status_code, "Wacht tot dat proces klaar is" in answer.text) == (409, True)
         assert "wordt herbouwd" in (await operator.get("/beheer")).text
     finally:
         await other.close()

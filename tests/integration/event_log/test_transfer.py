@@ -284,7 +284,7 @@ async def test_r19_a_decrypted_export_is_readable_but_for_the_erased(
     details = {"name": "J. Jansen", "birth_date": "1980-02-03"}
     assert [event["state"] for event in events] == [
         {"on": "2025-09-11", "sealed_details": details},
-        {"on": "2025-09-11", "sealed_details": "sealed"},
+        {"on": "2025-09-11", "sealed_details": "encrypted"},
     ]
     assert b"Jansen" not in sealed_file
 

@@ -111,7 +111,7 @@ MISTAKEN: list[tuple[str, Callable[[Lines], Lines], int, str]] = [
         "a position missing",
         lambda lines: [*lines[:3], *lines[4:]],
         4,
-        "position 4 stands where 3 must be",
+        "position 4 comes where position 3 must be",
     ),
     ("a position twice", lambda lines: [*lines[:4], lines[3], *lines[4:]], 5, "position 3 comes again"),
     ("the last position missing", lambda lines: [*lines[:4], *lines[5:]], 5, "there are 3 events, not 4"),
@@ -144,7 +144,7 @@ MISTAKEN: list[tuple[str, Callable[[Lines], Lines], int, str]] = [
         "a letter that no database takes",
         lambda lines: [lines[0], edited(lines[1], topic="x\0"), *lines[2:]],
         2,
-        "the database does not take it, or a line up to 5",
+        "the database refuses it, or a line up to 5",
     ),
     (
         "an unknown table",
@@ -156,13 +156,13 @@ MISTAKEN: list[tuple[str, Callable[[Lines], Lines], int, str]] = [
         "an unknown column",
         lambda lines: [*lines[:5], edited(lines[5], values={"x": 1}), *lines[6:]],
         6,
-        "the database does not take it",
+        "the database refuses it",
     ),
     (
         "a row twice",
         lambda lines: [*lines[:6], lines[5], lines[7]],
         6,
-        "the database does not take it, or a line up to 7",
+        "the database refuses it, or a line up to 7",
     ),
     ("an unknown kind", lambda lines: [*lines[:5], edited(lines[5], kind="x", table=1), *lines[6:]], 6, ""),
     (
@@ -194,7 +194,7 @@ async def test_a_log_that_cannot_have_been_is_refused_although_it_is_sealed(
         ({"version": 2}, "format version 2 is unknown here"),
         ({"service": "museum"}, "it is the log of museum: use `museum events import`"),
         ({"decrypted": True}, "it is decrypted, for reading only: export without --decrypt"),
-        ({"log_id": "x"}, "it is no header"),
+        ({"log_id": "x"}, "it is not a header"),
     ],
 )
 async def test_a_header_of_something_else_is_refused_in_clear_words(

@@ -15,7 +15,7 @@ from tests.support.sip2_host import Sip2Host, checked, hang_up, plain, silence, 
 from tests.unit.home_library.reading import CARD, TODAY, library
 
 VALID = text_of("valid")
-LEFT_ALONE = Unavailable("left alone for a moment after repeated failures", asked=False)
+LEFT_ALONE = Unavailable("not asked for a while after repeated failures", asked=False)
 
 
 def about_whom_it_was_asked(question: bytes) -> list[bytes]:

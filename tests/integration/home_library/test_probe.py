@@ -86,7 +86,7 @@ def test_a9_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> N
     assert "> 9300CN***|CO***|CP|AY0AZ***" in out
     assert f"AA{CARD}|AC|AD|AY2AZ" in out
     assert "AEZoë Brouwér|BLY|" in out
-    assert "valid; no end known" in out
+    assert "valid; no end date known" in out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("✓")] == [
         "connect",
         "log",
@@ -116,7 +116,7 @@ def test_r4_a_verdict_is_a_verdict_whatever_it_says(
 def test_r12_called_valid_past_its_end_is_told_as_expired(probe: Probe) -> None:
     code, out, _ = probe(host_that_says(checked(text_of("valid_end_already_past"))))
     assert code == 0
-    assert "expired: called valid, but ended on 2025-09-10" in out
+    assert "expired: reported as valid, but ended on 2025-09-10" in out
 
 
 def repeats_the_login(question: bytes) -> list[bytes]:
@@ -133,16 +133,16 @@ def repeats_the_login(question: bytes) -> list[bytes]:
             ("login refused", "check PROBED_USERNAME, PROBED_PASSWORD and location"),
         ),
         (b"93", repeats_the_login, "log in", ("reply cannot be understood", "compare the reply above")),
-        (b"93", hang_up, "log in", ("closed the connection before it let us in", "ask the library")),
+        (b"93", hang_up, "log in", ("closed the connection before the first question", "ask the library")),
         (b"93", silence, "log in", ("timed out", "connect_seconds (0.5)")),
         (
             b"99",
             checked(ON_LINE.replace(b"98Y", b"98N")),
             "status",
-            ("says that it is off-line", "call the library"),
+            ("reports that it is off-line", "call the library"),
         ),
         (b"63", silence, "ask", ("timed out", "answer_seconds (0.3)")),
-        (b"63", hang_up, "ask", ("closed the connection without an answer", "try another card")),
+        (b"63", hang_up, "ask", ("closed the connection without a reply", "try another card")),
         (
             b"63",
             checked(text_of("garbled_validity_blank")),
@@ -206,7 +206,7 @@ def test_a9_tls_is_a_step_of_its_own(probe: Probe, tmp_path: Path) -> None:
 def test_r3_a_merged_library_is_probed_as_the_one_it_is_part_of(probe: Probe) -> None:
     code, out, _ = probe(host_that_says(checked(text_of("valid"))), isil="nl-070299")
     assert code == 0
-    assert "NL-070288  Thuis  (into which NL-070299 merged)" in out
+    assert "NL-070288  Thuis  (NL-070299 merged into it)" in out
 
 
 @pytest.mark.parametrize(

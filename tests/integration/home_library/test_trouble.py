@@ -39,7 +39,7 @@ async def test_r4_a_checksum_that_stays_wrong_is_no_answer(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     host.usually[b"63"] = damaged(VALID)
-    assert await libraries.ask(ISIL, CARD) == Unavailable("reply arrives damaged")
+    assert await libraries.ask(ISIL, CARD) == Unavailable("reply arrived damaged")
     assert len(host.questions()) == 3
 
 
@@ -59,7 +59,7 @@ async def test_r4_a_library_that_asks_for_ever_is_unavailable(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     host.usually[b"63"] = lambda _question: [ASK_AGAIN]
-    assert await libraries.ask(ISIL, CARD) == Unavailable("reply arrives damaged")
+    assert await libraries.ask(ISIL, CARD) == Unavailable("reply arrived damaged")
 
 
 async def test_r4_a_silent_close_is_tried_once_more_on_another_connection(
@@ -79,7 +79,7 @@ async def test_r4_a_close_without_a_whole_answer_is_unavailable_never_a_refusal(
     host: Sip2Host, libraries: DirectoryHomeLibraries, answer: Answer
 ) -> None:
     host.usually[b"63"] = answer
-    assert await libraries.ask(ISIL, CARD) == Unavailable("closed the connection without an answer")
+    assert await libraries.ask(ISIL, CARD) == Unavailable("closed the connection without a reply")
     assert len(host.questions()) == 2
 
 
@@ -140,9 +140,9 @@ async def test_r4_one_that_lets_nobody_in_is_given_up(
     [
         (b"93", checked(b"940"), "login refused"),
         (b"93", checked(b"94"), "reply cannot be understood"),
-        (b"99", checked(ON_LINE.replace(b"98Y", b"98N")), "says that it is off-line"),
-        (b"93", hang_up, "closed the connection before it let us in"),
-        (b"99", hang_up, "closed the connection before it let us in"),
+        (b"99", checked(ON_LINE.replace(b"98Y", b"98N")), "reports that it is off-line"),
+        (b"93", hang_up, "closed the connection before the first question"),
+        (b"99", hang_up, "closed the connection before the first question"),
     ],
 )
 async def test_r4_one_that_does_not_let_us_in_is_unavailable(

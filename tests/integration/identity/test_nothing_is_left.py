@@ -70,9 +70,9 @@ async def whole_life(pair: Pair) -> dict[str, Any]:
 async def park_and_discard(pair: Pair, guest_id: UUID) -> None:
     """A message that contradicts what is known stops the guest until an operator passes over it."""
     inbox = pair.identity.service.inbox
-    first, *_ = await pair.registration.service.own_feed.of_guest(guest_id, after_version=0)
+    first, *_ = await pair.registration.service.own_feed.of_subject(guest_id, after_version=0)
     await inbox.receive(replace(first, id=uuid4()))
-    assert [held.guest_id for held in await inbox.parked.overview()] == [guest_id]
+    assert [parked.subject for parked in await inbox.parked.overview()] == [guest_id]
     assert await inbox.discard(guest_id, reason="een vergissing", by="beheer")
 
 

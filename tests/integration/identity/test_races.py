@@ -136,7 +136,7 @@ async def test_i8_reversed_doubled_with_one_missing_or_the_last_lost_each_has_on
         page = await desk.service.registration_feed.after(0, limit=500, wait=0)  # the sweep
         for message in page.messages:
             await desk.service.inbox.receive(message)
-        feed = await desk.service.own_feed.of_guest(guest, after_version=0)
+        feed = await desk.service.own_feed.of_subject(guest, after_version=0)
         told.append([message.type for message in feed])
         assert [message.stream_version for message in feed] == [1, 2, 3, 4, 5]
     assert told == [

@@ -86,8 +86,8 @@ async def test_one_guest_after_a_version(sender: Sender, feed: HttpFeed) -> None
     guest = uuid4()
     messages = await sender.happens(guest, "registered", "expired", "reregistered")
     await sender.happens(uuid4(), "registered")
-    assert await feed.of_guest(guest, after_version=1) == messages[1:]
-    assert await feed.of_guest(uuid4(), after_version=0) == []
+    assert await feed.of_subject(guest, after_version=1) == messages[1:]
+    assert await feed.of_subject(uuid4(), after_version=0) == []
 
 
 async def test_a_long_poll_wakes_at_once(sender: Sender, feed: HttpFeed) -> None:
@@ -154,7 +154,7 @@ async def test_a_feed_that_is_away_is_unavailable() -> None:
         with pytest.raises(FeedUnavailable):
             await feed.after(0, limit=1, wait=0)
         with pytest.raises(FeedUnavailable):
-            await feed.of_guest(uuid4(), after_version=0)
+            await feed.of_subject(uuid4(), after_version=0)
 
 
 def _answering(body: object, status: int = 200) -> httpx.AsyncClient:
@@ -175,4 +175,4 @@ async def test_an_unreadable_item_is_told_and_stops_no_other(sender: Sender) -> 
         page = await feed.after(0, limit=5, wait=0)
         assert (page.messages, page.position, page.unreadable[0].item) == ([message], 2, {"specversion": "9"})
         with pytest.raises(MalformedMessage):
-            await feed.of_guest(uuid4(), after_version=0)
+            await feed.of_subject(uuid4(), after_version=0)

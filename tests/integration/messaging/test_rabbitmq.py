@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
-from shared.messaging.inbox import kept
+from shared.messaging.inbox import unreadable_messages
 from shared.messaging.rabbitmq import Consumer, declare_events, declare_queues, open_channel, publishing
 from shared.messaging.relay import TASK, Relay
 from shared.platform.leases import Leases
@@ -160,7 +160,7 @@ async def test_a4_what_is_no_message_is_kept_and_holds_up_nobody(
             for message in await sender.happens(guest, "registered"):
                 await publisher.publish(message)
         await eventually(lambda: receiver.all_through([guest], 1))
-        (unreadable,) = await eventually(lambda: kept(receiver.pool))
+        (unreadable,) = await eventually(lambda: unreadable_messages(receiver.pool))
     assert (unreadable.body, unreadable.reason) == (b"{nonsense", "not JSON")
 
 

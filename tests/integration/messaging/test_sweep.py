@@ -68,7 +68,7 @@ async def test_the_checkpoint_moves_only_over_what_was_durably_dealt_with(
         await sender.happens(guest, what)
     async with running(poller.run()):
         await eventually(lambda: _checkpoint_is(receiver, 3))
-    held = {guest.guest_id: guest.messages for guest in await receiver.inbox.parked.overview()}
+    held = {parked.subject: parked.messages for parked in await receiver.inbox.parked.overview()}
     assert held == {parked: 1, waiting: 1}
     assert await receiver.effects(well) == [1]
 

@@ -71,6 +71,6 @@ async def library(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[NightCounter]:
     """A counter whose guests are checked at night; who did not answer is asked again at once."""
-    monkeypatch.setattr(nightly_check, "TRY_AGAIN_AFTER", 0.0)
+    monkeypatch.setattr(nightly_check, "SECOND_TRY_SECONDS", 0.0)
     async with open_night(database, tmp_path) as opened:
         yield opened

@@ -28,7 +28,7 @@ async def registered_on(day: date, settings: Settings) -> UUID:
     replaced = Replacements(home_libraries=home, clock=SetClock(on_day(day)))
     async with open_service(settings, replaced) as service:
         context = Context("1001", Metadata("clerk", uuid4()))
-        return (await register_guest(registering(), context, service.deps)).guest_id
+        return (await register_guest(registering(), context, service.deps)).resource_id
 
 
 @pytest.mark.parametrize(
@@ -72,5 +72,5 @@ def test_a_guest_that_nobody_registered_is_told_in_one_line(capsys: pytest.Captu
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == (
         "",
-        f"registration: There is no guest {unknown}: look it up at the counter.\n",
+        f"registration: There is no guest {unknown}. Find the guest's id at the counter.\n",
     )

@@ -126,7 +126,7 @@ def test_r2_an_import_replaces_the_whole_table_of_prefixes(
         ("DOK,DOK Delft,NL-083559,19-06-2025,6100", "updated_on '19-06-2025' is not a date"),
         ("DOK,DOK Delft,NL-083559,2025-06-19,610", "'610' is not a card prefix"),
         ("DOK,DOK Delft,NL-083559,2025-06-19", "4 columns; there must be 5"),
-        (DRENTHE, "NL-070297 stands on line 2 already"),
+        (DRENTHE, "NL-070297 is already on line 2"),
     ],
 )
 def test_r2_an_import_with_a_mistake_names_its_line_and_changes_nothing(

@@ -51,7 +51,7 @@ def guest_id(settings: Settings) -> UUID:
         home.answers(HOME, CARD, member())
         wish = NewLoginAccount("jan.nieuw", "jan@example.org")
         async with open_service(settings, Replacements(home_libraries=home)) as service:
-            return (await register_guest(registering(CARD, wish), CLERK, service.deps)).guest_id
+            return (await register_guest(registering(CARD, wish), CLERK, service.deps)).resource_id
 
     return asyncio.run(register())
 
@@ -91,7 +91,7 @@ def test_r19_after_the_erasure_nothing_is_held(guest_id: UUID, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"guest_id": str(guest_id), "erased": True}
     assert registration("guests", "show", guest_id, "--personal-data") == 0
     shown = capsys.readouterr().out
-    assert "Nothing personal is held." in shown
+    assert "No personal data is stored." in shown
     assert "Persoonsgegevens gewist" in shown
     assert [each for each in PERSONAL if each in shown] == []
 
@@ -135,7 +135,7 @@ def test_r19_a_guest_who_is_not_there(command: list[str], capsys: pytest.Capture
     nobody = uuid4()
     assert registration("guests", *command, nobody) == 1
     assert capsys.readouterr().err == (
-        f"registration: There is no guest {nobody}: look it up at the counter.\n"
+        f"registration: There is no guest {nobody}. Find the guest's id at the counter.\n"
     )
 
 
@@ -162,7 +162,7 @@ async def test_r19_the_worker_applies_the_ledger_at_its_start(settings: Settings
     home.answers(HOME, CARD, member())
     async with open_service(settings, Replacements(home_libraries=home)) as service:
         deps = service.deps
-        erased = (await register_guest(registering(), CLERK, deps)).guest_id
+        erased = (await register_guest(registering(), CLERK, deps)).resource_id
         await deps.erasure_ledger.note([erased])
         working = asyncio.ensure_future(worker_tasks(service)["erasures"]())
         await eventually(lambda: service.log.erased([erased]))

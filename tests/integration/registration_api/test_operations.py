@@ -62,7 +62,7 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     logged = capsys.readouterr().err
-    assert '"action": "unexpected_error"' in logged
+    assert '"action": "request.failed"' in logged
     assert "KeyError" in logged
     for text in (logged, answer.text):
         assert "0990139305" not in text
@@ -78,7 +78,7 @@ async def test_the_log_holds_no_card_number_query_or_body(
     await clerk.get("/v1/home-patrons/NL-070288/0990139305")
     await clerk.get("/v1/login-accounts", params={"username": "jan.jansen", "home_isil": "NL-070288"})
     logged = capsys.readouterr().err
-    assert logged.count('"action": "request"') == 3
+    assert logged.count('"action": "request.served"') == 3
     for personal in ("0990139305", "jan.jansen", "Jansen", "1980", "username="):
         assert personal not in logged
 
@@ -101,7 +101,7 @@ async def test_metrics_show_held_guests_and_views_that_stand_still(
     )
     await counter.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
     metrics = (await clerk.get("/metrics")).text
-    assert 'messages_held_guests{state="parked"} 1.0' in metrics
+    assert 'messages_parked_guests{state="parked"} 1.0' in metrics
     assert 'view_failed{view="history"} 1.0' in metrics
     assert 'view_lag_events{view="contributions"} 2.0' in metrics
 

@@ -33,7 +33,7 @@ def test_r2_a_line_is_a_library_with_its_prefixes() -> None:
     [
         ("", "line 1: the columns must be organisation_code,"),
         ("isil,prefix\n" + GOOD, "line 1: the columns must be"),
-        (HEADER, "line 2: there is no library"),
+        (HEADER, "line 2: the file holds no library"),
         (HEADER + GOOD + "F,Fryslân,NL-083425,2025-06-19\n", "line 3: 4 columns; there must be 5"),
         (HEADER + GOOD + "\nF,Fryslân,L-070288,2025-06-19,1234\n", "line 4: 'L-070288' is not an ISIL"),
         (HEADER + "F,Fryslân,NL-083424,19-06-2025,1234\n", "line 2: updated_on '19-06-2025' is not a date"),
@@ -43,9 +43,9 @@ def test_r2_a_line_is_a_library_with_its_prefixes() -> None:
             "line 2: 'BT02' is not a card prefix: four digits",
         ),
         (HEADER + "F,Fryslân,NL-083424,2025-06-19,12345\n", "line 2: '12345' is not a card prefix"),
-        (HEADER + "F,Fryslân,NL-083424,2025-06-19,1234 1234\n", "line 2: 1234 stands there twice"),
+        (HEADER + "F,Fryslân,NL-083424,2025-06-19,1234 1234\n", "line 2: 1234 is listed twice"),
         (HEADER + ",Fryslân,NL-083424,2025-06-19,1234\n", "line 2: organisation_code and organisation"),
-        (HEADER + GOOD + GOOD, "line 3: NL-083424 stands on line 2 already"),
+        (HEADER + GOOD + GOOD, "line 3: NL-083424 is already on line 2"),
         (HEADER + 'F,"Frys"lân,NL-083424,2025-06-19,1234\n', "line 2"),
     ],
 )

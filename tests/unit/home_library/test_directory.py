@@ -78,8 +78,8 @@ def test_the_local_stack_has_a_directory() -> None:
             'tls_ca_file = "/dev/null"',
             "libraries.NL-070288.tls_ca_file: /dev/null: no certificate in PEM form",
         ),
-        ("tls_verify = false", "tls_verify: may be false only for a host on this machine; give tls_ca_file"),
-        ('tls = false\ntls_server_name = "a"', "tls_server_name: means nothing without TLS; add tls = true"),
+        ("tls_verify = false", "tls_verify: may be false only for a host on this machine; set tls_ca_file"),
+        ('tls = false\ntls_server_name = "a"', "tls_server_name: has no effect without TLS; add tls = true"),
         (
             'date_format = "DD-MM-YY"',
             "libraries.NL-070288.date_format: must be YYYY, MM and DD, once each",
@@ -99,7 +99,7 @@ def test_the_local_stack_has_a_directory() -> None:
             "libraries.NL-070288.requests_per_second: Input should be greater than 0",
         ),
         ("connections = 65", "libraries.NL-070288.connections: Input should be less than or equal to 64"),
-        ('username_env = "NOWHERE"', "libraries.NL-070288.username_env: the environment has no NOWHERE"),
+        ('username_env = "NOWHERE"', "username_env: the environment variable NOWHERE is not set"),
     ],
 )
 def test_a_mistake_names_the_key_and_what_is_allowed(line: str, told: str) -> None:
@@ -117,13 +117,16 @@ def test_a_mistake_names_the_key_and_what_is_allowed(line: str, told: str) -> No
         ("[libraries\n", "at line 1"),
         ("[libraries.L-070288]\nhost='a'\nport=1", "libraries.L-070288: must be an ISIL"),
         ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: Field required"),
-        ("[libraries.NL-070288]\nhost='a'\nport=1\nusername_env='A'", "give both or neither"),
-        (LIBRARY + "[libraries.NL-070299]\nhost='a'\nport=1", "NL-070299 is a library of its own"),
+        (
+            "[libraries.NL-070288]\nhost='a'\nport=1\nusername_env='A'",
+            "set both username_env and password_env",
+        ),
+        (LIBRARY + "[libraries.NL-070299]\nhost='a'\nport=1", "NL-070299 is itself a library"),
         (LIBRARY + "[libraries.NL-0702880001]\nhost='a'\nport=1", "two tables are about one library"),
         (LIBRARY + "[libraries.NL-1]\nhost='a'\nport=1", "libraries.NL-1: must be an ISIL"),
         (
             LIBRARY + "[libraries.NL-000001]\nhost='a'\nport=1\naliases=['NL-070299']",
-            "libraries.NL-000001.aliases: NL-070299 merged into NL-070288 already",
+            "libraries.NL-000001.aliases: NL-070299 is already an alias of NL-070288",
         ),
     ],
 )

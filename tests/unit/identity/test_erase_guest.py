@@ -151,7 +151,7 @@ async def test_i9_an_account_may_be_opened_again_under_its_id_and_username(house
     await erase(house, guest)
     command = OpenLoginAccount("acc-new", "kees", "kees@example.org", HOME_ISIL, "0990")
     opened = await open_login_account(command, Context(WISECAT), house.deps)
-    assert opened.account_stream != login_account_stream("acc-new")
+    assert opened.resource_id != login_account_stream("acc-new")
     assert (await show_login_account("acc-new", house.deps)).details is not None
 
 

@@ -79,8 +79,8 @@ async def test_an_imported_account_is_found_by_its_login_and_its_person(tmp_path
         ("acc-x,x,x@example.org,L-070288,1", "ISIL"),
         ("acc-x,x,x@example.org,NL-070288,09|1", "card number"),
         ("acc-x,x,x@example.org,NL-070288,", "card number"),
-        (JAN, "account_id stands on line 2"),
-        ("acc-x,JAN,x@example.org,NL-070288,1", "username stands on line 2"),
+        (JAN, "account_id is on line 2 already"),
+        ("acc-x,JAN,x@example.org,NL-070288,1", "username is on line 2 already"),
     ],
 )
 async def test_a_mistake_is_told_by_its_line(tmp_path: Path, line: str, text: str) -> None:

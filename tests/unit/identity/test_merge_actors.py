@@ -29,7 +29,7 @@ def house() -> House:
     return House(account_details("jan"), account_details("tweede"))
 
 
-async def merge(house: House, actor_id: UUID, into: UUID) -> int:
+async def merge(house: House, actor_id: UUID, into: UUID) -> CommandResult:
     return await merge_actors(MergeActors(actor_id, into), Context(WISECAT), house.deps)
 
 

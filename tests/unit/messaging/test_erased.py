@@ -69,7 +69,7 @@ async def test_r19_the_feed_asks_once_for_a_page() -> None:
         (erased, True),
     ]
     assert log.asked == 1
-    assert [each.erased for each in await LogFeed(log, to_message).of_guest(erased, after_version=0)] == [
+    assert [each.erased for each in await LogFeed(log, to_message).of_subject(erased, after_version=0)] == [
         True,
         True,
     ]

@@ -181,7 +181,7 @@ async def test_r19_identity_finds_nobody_and_all_messages_say_erased(desk: Desk)
         assert await list_registrations(query, desk.deps, desk.feed) == []
     page = await desk.feed.after(0, limit=100, wait=0)
     assert {(each.subject, each.erased) for each in page.messages} == {(guest_id, True), (other_id, False)}
-    assert [each.type for each in await desk.feed.of_guest(guest_id, after_version=0)] == [
+    assert [each.type for each in await desk.feed.of_subject(guest_id, after_version=0)] == [
         "guest-registered.v1",
         "lending-strips-granted.v1",
         "personal-data-erased.v1",

@@ -11,7 +11,6 @@ import pytest
 
 from registration.application.answer_identity import NewAccount, new_account
 from registration.application.check_term import check_term
-from registration.application.dependencies import Written
 from registration.application.deregister_guest import deregister_guest
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
@@ -38,7 +37,7 @@ from registration.domain.verdict import (
     Unavailable,
     Verdict,
 )
-from shared.event_log import erasure_row
+from shared.event_log import CommandResult, erasure_row
 from shared.kernel.errors import RuleBroken
 from tests.support.registration import CARD, GRONINGEN, Desk, make_desk, member, on_day
 
@@ -70,7 +69,7 @@ async def expired_guest(desk: Desk) -> UUID:
 
 async def reregister(
     desk: Desk, guest_id: UUID, patron_type: str = "04", account: LoginAccountChoice | None = None
-) -> Written:
+) -> CommandResult:
     command = ReregisterGuest(guest_id, patron_type, account)
     return await reregister_guest(command, desk.context(), desk.deps)
 

@@ -90,7 +90,7 @@ async def test_r1_a_card_number_is_trimmed_and_keeps_its_leading_zero(desk: Desk
 async def test_r2_one_library_for_the_card_is_filled_in(desk: Desk) -> None:
     desk.prefixes.by_prefix["9901"] = [replace(FRYSLAN, isil=GRONINGEN)]
     written = await register_guest(registering(home_isil=None), desk.context(), desk.deps)
-    assert (await desk.show(written.guest_id)).home_isil == GRONINGEN
+    assert (await desk.show(written.resource_id)).home_isil == GRONINGEN
 
 
 async def test_r2_two_libraries_for_the_card_leave_the_choice_to_the_clerk(desk: Desk) -> None:
@@ -114,7 +114,7 @@ async def test_r3_an_unknown_isil_is_refused(desk: Desk) -> None:
 
 async def test_r3_a_library_that_merged_is_reached_under_its_new_isil(desk: Desk) -> None:
     written = await register_guest(registering(home_isil="nl-070299"), desk.context(), desk.deps)
-    assert (await desk.show(written.guest_id)).home_isil == GRONINGEN
+    assert (await desk.show(written.resource_id)).home_isil == GRONINGEN
 
 
 @pytest.mark.parametrize("reason", [Reason.EXPIRED, Reason.FINES, Reason.CARD_LOST])
@@ -169,7 +169,7 @@ async def test_r8_a_library_can_switch_the_strips_off(desk: Desk) -> None:
 @pytest.mark.parametrize("chip", [True, False])
 async def test_r9_self_service_goes_with_the_chip(desk: Desk, chip: bool) -> None:
     written = await register_guest(registering(chip=chip), desk.context(), desk.deps)
-    assert (await desk.show(written.guest_id)).self_service is chip
+    assert (await desk.show(written.resource_id)).self_service is chip
 
 
 async def test_r10_a_second_registration_names_the_guest_even_when_home_is_silent(desk: Desk) -> None:
@@ -223,7 +223,7 @@ async def test_r10_who_registered_before_a_merger_of_libraries_is_found_after_it
     desk.deps = replace(merged, isil_aliases={})
     desk.home.answers("NL-083424", CARD, member())
     command = registering(home_isil="NL-083424")
-    guest_id = (await register_guest(command, desk.context(), desk.deps)).guest_id
+    guest_id = (await register_guest(command, desk.context(), desk.deps)).resource_id
     desk.deps = replace(merged, isil_aliases={"NL-083424": GRONINGEN})
     error = await refusal(desk, registering())
     assert isinstance(error, AlreadyRegistered)
@@ -311,6 +311,6 @@ async def test_the_commands_own_rows_come_first_and_know_the_guest(desk: Desk) -
     context = replace(desk.context(), side_rows=rows)
     written = await register_guest(registering(), context, desk.deps)
     assert isinstance(desk.log, InMemoryEventLog)
-    assert desk.log.rows("idempotency_keys") == [{"key": "1", "resource_id": written.guest_id}]
-    assert seen == [written.guest_id]
+    assert desk.log.rows("idempotency_keys") == [{"key": "1", "resource_id": written.resource_id}]
+    assert seen == [written.resource_id]
     assert written.position == 2

@@ -1,1 +1,1 @@
-"""Home libraries behind one port: asked for a verdict on a card, each in its own protocol (R4, A9)."""
+"""Home libraries: each is asked for a verdict about a card, in its own protocol (R4, ADR 0016)."""

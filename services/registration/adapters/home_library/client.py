@@ -1,4 +1,4 @@
-"""All home libraries of the settings as one, each behind its own circuit breaker (R4)."""
+"""All home libraries of the settings, each with its own circuit breaker (R4)."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -24,10 +24,10 @@ _LONGEST_PAUSE = 30.0
 
 
 class CircuitBreaker:
-    """Opens after five failures in a row, for one second at first, twice as long each time, at most thirty.
+    """Opens after five failures in a row: for 1 second, then twice as long each time, at most 30 seconds.
 
-    After the pause one question goes through as a trial: it closes the circuit or opens it again. A trial of
-    which nothing is heard makes room for the next one after another pause.
+    After the pause one question is let through as a trial. Its result closes the breaker or opens it again.
+    If a trial has no result, the next trial follows after another pause.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -35,14 +35,14 @@ class CircuitBreaker:
         self.succeeded()
 
     def succeeded(self) -> None:
-        """The library answered."""
+        """Close the breaker: the library replied."""
         self._failures = 0
         self._pause = _FIRST_PAUSE
         self._open_until: float | None = None
         self._on_trial = False
 
     def lets_through(self) -> bool:
-        """Whether to ask now. Of many who come after the pause only the first may."""
+        """Return whether to ask now. After the pause only the first caller may."""
         if self._open_until is None:
             return True
         if self._clock() < self._open_until:
@@ -52,19 +52,19 @@ class CircuitBreaker:
         return True
 
     def failed(self) -> None:
-        """The library did not answer."""
+        """Count a failure, and open the breaker when there were enough."""
         self._failures += 1
         if self._on_trial:
             self._on_trial = False
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         elif self._open_until is not None or self._failures < _FAILURES_TO_OPEN:
-            return  # a straggler asked before it opened, or not enough yet
+            return  # asked before it opened, or too few failures
         self._open_until = self._clock() + self._pause
 
 
 _SECONDS = Histogram(
     "registration_home_library_seconds",
-    "How long a home library took to answer, or not to.",
+    "Seconds until a home library replied or failed.",
     ["isil", "verdict"],
     buckets=(0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
@@ -72,39 +72,39 @@ _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable
 
 
 class LibraryMetrics:
-    """Those of one library, looked up once: there are as many questions in a night as there are guests."""
+    """The metrics of one library. Their labels are looked up once, because a nightly check asks often."""
 
     def __init__(self, isil: str) -> None:
         self._seconds = {kind: _SECONDS.labels(isil, name) for kind, name in _NAMES.items()}
 
     def count(self, verdict: Verdict, seconds: float) -> None:
-        """One question was answered with this."""
+        """Record a verdict and the seconds it took."""
         self._seconds[type(verdict)].observe(seconds)
 
 
-LEFT_ALONE = Unavailable("left alone for a moment after repeated failures", asked=False)
+LEFT_ALONE = Unavailable("not asked for a while after repeated failures", asked=False)
 log = structlog.get_logger(__name__)
 
 
 class HomeLibrary(Protocol):
-    """One home library, whatever it speaks. `connections`: how many questions it takes at once."""
+    """One home library, in any protocol."""
 
     @property
     def connections(self) -> int:
-        """See above."""
+        """How many questions it takes at once."""
 
     async def ask(self, card_number: str) -> Valid | Refused | NotFound:
-        """Its verdict on a card. Raises NoAnswer."""
+        """Return its verdict about a card. Raises NoAnswer."""
 
     def close(self) -> None:
-        """Let go of its connections."""
+        """Close its connections."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Guarded:
     isil: str
     library: HomeLibrary
-    metrics_updates: LibraryMetrics
+    metrics: LibraryMetrics
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
 
     async def ask(self, card_number: str) -> Verdict:
@@ -113,7 +113,7 @@ class _Guarded:
         try:
             verdict = await self.library.ask(card_number)
         except ClosedWithoutAnswer as failure:
-            # It let us in and hung up over this card: that is quick, and says nothing about the next card.
+            # It closed the connection over this card. That costs no time, and the next card may go well.
             return self._unavailable(failure)
         except NoAnswer as failure:
             self.breaker.failed()
@@ -122,15 +122,15 @@ class _Guarded:
         return verdict
 
     def _unavailable(self, failure: NoAnswer) -> Unavailable:
-        # Answers are counted, not told: a line each would cost the night more than the questions do.
-        log.warning("home-library-unavailable", isil=self.isil, reason=failure.reason)
+        # Replies are counted, not logged: a log line takes more time than a question.
+        log.warning("home_library.unavailable", isil=self.isil, reason=failure.reason)
         return Unavailable(failure.reason)
 
 
 class DirectoryHomeLibraries:
-    """Asks the library of an ISIL, each through its own connections and its own circuit breaker (A9).
+    """Asks the library of an ISIL, over its own connections and through its own circuit breaker (ADR 0016).
 
-    `libraries` is by ISIL base, `aliases` leads from a merged library to the surviving one (R3).
+    `libraries`: by ISIL base. `aliases`: base of a merged library -> that of the surviving one (R3).
     """
 
     def __init__(self, libraries: Mapping[str, HomeLibrary], aliases: Mapping[str, str]) -> None:
@@ -147,11 +147,11 @@ class DirectoryHomeLibraries:
             raise UnknownHomeLibrary
         started = perf_counter()
         verdict = await guarded.ask(card_number)
-        guarded.metrics_updates.count(verdict, perf_counter() - started)
+        guarded.metrics.count(verdict, perf_counter() - started)
         return verdict
 
     def connections(self, isil: str) -> int:
-        """See `ports.HomeLibraries.connections`."""
+        """See `dependencies.HomeLibraries.connections`."""
         if (guarded := self._surviving(isil)) is None:
             raise UnknownHomeLibrary
         return guarded.library.connections
@@ -160,7 +160,7 @@ class DirectoryHomeLibraries:
         return self._guarded.get(Isil.parse(isil).surviving(self._aliases).base)
 
     async def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         for guarded in self._guarded.values():
             guarded.library.close()
 
@@ -168,7 +168,7 @@ class DirectoryHomeLibraries:
 def home_libraries(
     directory: Directory, today: Callable[[], date] = amsterdam.today
 ) -> DirectoryHomeLibraries:
-    """The home libraries of a directory. Connects to none of them before it is asked."""
+    """Return the home libraries of a directory. A library is connected to when it is asked first."""
     libraries = {
         isil: Sip2Library(library, directory.credentials.get(isil), _context(library), today)
         for isil, library in directory.libraries.items()

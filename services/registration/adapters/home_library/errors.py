@@ -1,12 +1,15 @@
-"""Why a home library gave no answer that can be trusted: *unavailable*, never a refusal (R4)."""
+"""Why a home library gave no reply that can be trusted: *unavailable*, never a refusal (R4).
+
+The docstring of a class is the reason that logs and operators get.
+"""
 
 
 class NoAnswer(Exception):
-    """no answer"""
+    """no reply"""
 
     @property
     def reason(self) -> str:
-        """A constant for logs and operators; nothing personal is ever in it."""
+        """A constant for logs and operators, without personal data."""
         return type(self).__doc__ or ""
 
 
@@ -15,7 +18,7 @@ class CannotConnect(NoAnswer):
 
 
 class TlsFailed(CannotConnect):
-    """does not speak TLS as we do"""
+    """TLS handshake failed"""
 
 
 class CertificateNotTrusted(CannotConnect):
@@ -27,7 +30,7 @@ class LoginRefused(NoAnswer):
 
 
 class OffLine(NoAnswer):
-    """says that it is off-line"""
+    """reports that it is off-line"""
 
 
 class TimedOut(NoAnswer):
@@ -35,11 +38,11 @@ class TimedOut(NoAnswer):
 
 
 class NotLetIn(NoAnswer):
-    """closed the connection before it let us in"""
+    """closed the connection before the first question"""
 
 
 class ClosedWithoutAnswer(NoAnswer):
-    """closed the connection without an answer"""
+    """closed the connection without a reply"""
 
 
 class GarbledReply(NoAnswer):
@@ -47,7 +50,7 @@ class GarbledReply(NoAnswer):
 
 
 class BadChecksum(GarbledReply):
-    """reply arrives damaged"""
+    """reply arrived damaged"""
 
 
 class OutOfStep(GarbledReply):

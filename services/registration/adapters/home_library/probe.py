@@ -1,4 +1,4 @@
-"""One question to one home library, step by step, with the wire: for an operator who looks for a fault."""
+"""One question to one home library, step by step: for an operator who looks for a fault."""
 
 import asyncio
 import os
@@ -25,27 +25,27 @@ _SUM = re.compile(r"AZ[0-9A-F]{4}$")
 _ADVICE: tuple[tuple[type[errors.NoAnswer], str], ...] = (
     (
         errors.CertificateNotTrusted,
-        "give the library's own authority as tls_ca_file, or the name in its certificate as tls_server_name",
+        "set tls_ca_file to the library's CA certificate, or tls_server_name to the name in its certificate",
     ),
     (
         errors.TlsFailed,
-        "ask the library for its port with TLS; tls = false only where a tunnel protects the line",
+        "ask the library for its TLS port; set tls = false only if a tunnel protects the connection",
     ),
     (
         errors.CannotConnect,
-        "check host and port in the file of home libraries, and whether the library's firewall lets us in",
+        "check host and port in the file of home libraries, and whether the library's firewall blocks us",
     ),
     (errors.LoginRefused, "check {credentials} and location with the library"),
     (errors.OffLine, "the library's own system is down: try again later, or call the library"),
     (
         errors.NotLetIn,
-        "the library may admit known addresses only, or want TLS or a login: ask the library",
+        "the library may accept known addresses only, or require TLS or a login: ask the library",
     ),
-    (errors.ClosedWithoutAnswer, "try another card: if that goes well, tell the library about this one"),
+    (errors.ClosedWithoutAnswer, "try another card: if that works, report this card to the library"),
     (errors.OutOfStep, "the library does not return our sequence numbers: set checksums = false"),
     (
         errors.BadChecksum,
-        "if the library knows no checksums, set checksums = false; else the line is damaged",
+        "if the library uses no checksums, set checksums = false; else the connection damages data",
     ),
     (
         errors.GarbledReply,
@@ -55,22 +55,24 @@ _ADVICE: tuple[tuple[type[errors.NoAnswer], str], ...] = (
 
 
 def described(verdict: Valid | Refused | NotFound, today: date) -> str:
-    """A verdict in one line."""
+    """Return a verdict in one line. The command line shows a line that starts with `valid;` in green."""
     match verdict:
         case NotFound():
-            return "not found: the library knows no such card"
+            return "not found: the library does not know this card"
         case Refused():
             return f"refused: {', '.join(verdict.reasons)}; {_ends(verdict.ends_on, today)}"
         case Valid() if verdict.has_ended(today):
-            return f"expired: called valid, but {_ends(verdict.ends_on, today)}"
+            return f"expired: reported as valid, but {_ends(verdict.ends_on, today)}"
         case Valid(is_guest_subscription=True):
-            return f"valid, but itself a guest subscription; {_ends(verdict.ends_on, today)}"
+            return (
+                f"valid, but the subscription is itself a guest subscription; {_ends(verdict.ends_on, today)}"
+            )
         case Valid():
             return f"valid; {_ends(verdict.ends_on, today)}"
 
 
 def encrypted(agreed: ssl.SSLObject) -> str:
-    """Which version, and whose certificate until when."""
+    """Return the TLS version, and the names and last day of the certificate."""
     certificate = agreed.getpeercert()
     if not certificate:
         return f"{agreed.version()}, certificate not checked"
@@ -80,7 +82,7 @@ def encrypted(agreed: ssl.SSLObject) -> str:
 
 
 def cause(failure: errors.NoAnswer) -> str:
-    """Why there was no answer, in the words of the machine where it has any."""
+    """Return why there was no reply, with the error text of the operating system or of TLS, if any."""
     error = failure.__cause__
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{failure.reason}: {error.verify_message}"
@@ -94,25 +96,26 @@ def cause(failure: errors.NoAnswer) -> str:
 
 
 def advice(failure: errors.NoAnswer, step: str, library: Library) -> str:
-    """What to do about it."""
+    """Return what an operator can do about a failure."""
     if isinstance(failure, errors.TimedOut):
         if step == "ask":
-            return f"silent for answer_seconds ({library.answer_seconds:g}): try another card, or call them"
-        return f"nothing in connect_seconds ({library.connect_seconds:g}): a firewall may drop us"
-    told = next(words for kind, words in _ADVICE if isinstance(failure, kind))
+            seconds = f"{library.answer_seconds:g}"
+            return f"no reply in answer_seconds ({seconds}): try another card, or call the library"
+        return f"no reply in connect_seconds ({library.connect_seconds:g}): a firewall may block us"
+    text = next(hint for kind, hint in _ADVICE if isinstance(failure, kind))
     credentials = f"{library.username_env}, {library.password_env}" if library.username_env else "credentials"
-    return told.format(credentials=credentials)
+    return text.format(credentials=credentials)
 
 
 def masked(data: bytes, encoding: str, credentials: Credentials | None) -> str:
-    """A frame to look at: nothing that a terminal obeys, nothing that lets anybody in."""
+    """Return a frame as text: credentials are masked, and control characters are escaped."""
     text = data.decode(encoding, errors="backslashreplace")
     if text.startswith(LOGIN):
         text = _SUM.sub(f"AZ{_MASK}", _SECRET_FIELDS.sub(rf"\1{_MASK}", text))
     if credentials is not None:
-        for secret in (credentials.password, credentials.username):  # a library may repeat what it was sent
+        for secret in (credentials.password, credentials.username):  # a library may repeat what we sent
             text = text.replace(secret, _MASK)
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _ends(ends_on: EndsOn, today: date) -> str:
@@ -120,7 +123,7 @@ def _ends(ends_on: EndsOn, today: date) -> str:
         return f"{'ended' if ends_on < today else 'ends'} on {ends_on}"
     if ends_on is UNREADABLE:
         return "end date cannot be read: check expiry_field and date_format"
-    return "no end known"
+    return "no end date known"
 
 
 Step = Literal["connect", "TLS", "log in", "status", "ask", "verdict"]
@@ -128,7 +131,7 @@ Step = Literal["connect", "TLS", "log in", "status", "ask", "verdict"]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What went out (>) or came in (<), the credentials masked; it may hold the patron's details."""
+    """What we sent (>) or received (<), credentials masked; it may hold the patron's details."""
 
     direction: Literal[">", "<"]
     text: str
@@ -136,7 +139,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ProbeStep:
-    """How one step went. `advice`: what to do when it failed."""
+    """The result of one step. `advice`: what to do when it failed."""
 
     step: Step
     ok: bool
@@ -148,9 +151,9 @@ class ProbeStep:
 
 @dataclass
 class Probe:
-    """Asks as the product asks, with the same time-outs, once and over a connection of its own.
+    """Asks once, over its own connection, with the time-outs that the service uses.
 
-    `verdict` is there when the last step went well.
+    `verdict` is set when the last step succeeded.
     """
 
     library: Library
@@ -162,7 +165,7 @@ class Probe:
     _reply: PatronReply | None = None
 
     async def steps(self) -> AsyncIterator[ProbeStep]:
-        """One after the other; a step that fails is the last one."""
+        """Take the steps one by one; a step that fails is the last one."""
         connection = Sip2Connection(self.library, tap=self._tapped)
         until = self._now() + self.library.connect_seconds
         try:
@@ -190,23 +193,21 @@ class Probe:
 
         async def log_in() -> str:
             if credentials is None:
-                return "the file names no credentials"
+                return "no credentials in the file of home libraries"
             await connection.log_in(credentials, until)
-            return "let in"
+            return "logged in"
 
         async def ask_status() -> str:
             await connection.ask_status(until)
-            return "on line"
+            return "on-line"
 
         async def ask() -> str:
             self._reply = await connection.patron(self.card_number, self._now() + library.answer_seconds)
-            answered = self._reply.value("AA")
-            return (
-                "answered" if answered == self.card_number else f"answered about card {answered or '(none)'}"
-            )
+            number = self._reply.value("AA")
+            return "replied" if number == self.card_number else f"replied about card {number or '(none)'}"
 
         async def judge() -> str:
-            assert self._reply is not None  # noqa: S101 - the step before gave it
+            assert self._reply is not None  # noqa: S101 - the step before set it
             self.verdict = verdict_of(self._reply, library, self.today)
             return described(self.verdict, self.today)
 

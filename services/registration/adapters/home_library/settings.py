@@ -1,4 +1,4 @@
-"""Which home libraries there are and how each is reached: a TOML file, validated (ADR 0016)."""
+"""The file of home libraries: TOML, read and validated (ADR 0016)."""
 
 import ipaddress
 import ssl
@@ -29,7 +29,7 @@ from shared.kernel.library_card import Isil, MalformedIsil
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what goes to this host stays on this machine."""
+    """Return whether data for this host stays on this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
 
 
 def tls_context(ca_file: Path | None, *, verify: bool) -> ssl.SSLContext:
-    """The terms on which we speak. Without `ca_file` the machine's own authorities are trusted.
+    """Return the TLS settings of a connection. Without `ca_file` the machine's own authorities are trusted.
 
     Raises OSError when `ca_file` cannot be used.
     """
@@ -75,7 +75,9 @@ def _host_name(text: str) -> str:
 
 def _date_format(text: str) -> str:
     if not is_date_format(text):
-        raise ValueError("must be YYYY, MM and DD, once each, with - / . or a space between them or nothing")
+        raise ValueError(
+            "must be YYYY, MM and DD, once each, with - / . or a space between them, or no separator"
+        )
     return text
 
 
@@ -88,10 +90,10 @@ FieldCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]$")]
 
 
 class Library(BaseModel):
-    """How one home library is reached. Time-outs are in seconds.
+    """The settings of one home library. Time-outs are in seconds.
 
-    A connection that was idle for `idle_seconds` is not used again: a firewall may have dropped it without a
-    word. `requests_per_second` None: as fast as it answers.
+    A connection that was idle for `idle_seconds` is not used again, because a firewall may have dropped it
+    silently. `requests_per_second` None: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -125,7 +127,7 @@ class Library(BaseModel):
 
     @property
     def uses_tls(self) -> bool:
-        """Unless the file says otherwise, whatever leaves this machine is encrypted."""
+        """Whether connections use TLS: as `tls` says; if unset, unless the host is this machine."""
         return not is_loopback(self.host) if self.tls is None else self.tls
 
     @cached_property
@@ -136,18 +138,20 @@ class Library(BaseModel):
     @model_validator(mode="after")
     def _protects(self) -> Self:
         if not self.tls_verify and not is_loopback(self.host):
-            raise ValueError("tls_verify: may be false only for a host on this machine; give tls_ca_file")
+            raise ValueError(
+                "tls_verify: may be false only for a host on this machine; set tls_ca_file instead"
+            )
         settings = {"tls_ca_file", "tls_server_name", "tls_verify"} & self.model_fields_set
         if settings and not self.uses_tls:
-            raise ValueError(f"{min(settings)}: means nothing without TLS; add tls = true")
+            raise ValueError(f"{min(settings)}: has no effect without TLS; add tls = true")
         return self
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         if (self.username_env is None) != (self.password_env is None):
-            raise ValueError("username_env and password_env go together: give both or neither")
+            raise ValueError("set both username_env and password_env, or neither")
         if self.guest_patron_types and self.patron_type_field is None:
-            raise ValueError("guest_patron_types needs patron_type_field: the field that tells the type")
+            raise ValueError("guest_patron_types needs patron_type_field: the field that holds the type")
         if not is_writable(self.location + self.institution, self.encoding):
             raise ValueError(f"location and institution must be text that {self.encoding} can write")
         return self
@@ -161,7 +165,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a library lets us in with. Kept out of every log by not being shown."""
+    """Username and password for a library. `repr` hides them, so that no log shows them."""
 
     username: str
     password: str
@@ -180,7 +184,7 @@ class Directory:
 
 
 def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
-    """Reads the file, credentials from `environment`. Raises ConfigurationError."""
+    """Read the file, and the credentials from `environment`. Raises ConfigurationError."""
     try:
         return read_directory(path.read_text(encoding="utf-8"), environment)
     except OSError as error:
@@ -190,16 +194,18 @@ def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
 
 
 def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
-    """See load_directory."""
+    """Read the text of such a file. Raises ConfigurationError."""
     try:
         tables = tomllib.loads(text)
         libraries = _File.model_validate(tables).libraries
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(str(error)) from None
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_mistakes(error))) from None
+        raise ConfigurationError("; ".join(_texts_of(error))) from None
     if len(libraries) < len(tables["libraries"]):
-        raise ConfigurationError("libraries: two tables are about one library: six digits make it the same")
+        raise ConfigurationError(
+            "libraries: two tables are about one library: only the first six digits of an ISIL count"
+        )
     credentials = {}
     for isil, library in libraries.items():
         _check_authority(isil, library)
@@ -212,20 +218,20 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
 
 
 def _check_authority(isil: str, library: Library) -> None:
-    """A file that is missing is told now, not at the first question in the night."""
+    """Check the file of the authority now, not at the first question. Raises ConfigurationError."""
     if library.tls_ca_file is None:
         return
     try:
         tls_context(library.tls_ca_file, verify=True)
     except OSError as error:
-        told = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
-        raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {told}") from None
+        cause = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
+        raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {cause}") from None
 
 
 def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
-        raise ConfigurationError(f"libraries.{isil}.{key}: the environment has no {variable}")
+        raise ConfigurationError(f"libraries.{isil}.{key}: the environment variable {variable} is not set")
     if not is_safe(value):
         raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
     if not is_writable(value, encoding):
@@ -239,20 +245,20 @@ def _aliases(libraries: Mapping[str, Library]) -> dict[str, str]:
         for alias in library.aliases:
             if alias in libraries:
                 raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} is a library of its own in this file"
+                    f"libraries.{isil}.aliases: {alias} is itself a library in this file"
                 )
             if aliases.setdefault(alias, isil) != isil:
                 raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} merged into {aliases[alias]} already"
+                    f"libraries.{isil}.aliases: {alias} is already an alias of {aliases[alias]}"
                 )
     return aliases
 
 
-def _mistakes(error: ValidationError) -> list[str]:
-    return [_mistake(fault["loc"], fault) for fault in error.errors(include_url=False, include_input=False)]
+def _texts_of(error: ValidationError) -> list[str]:
+    return [_text_of(fault["loc"], fault) for fault in error.errors(include_url=False, include_input=False)]
 
 
-def _mistake(location: tuple[int | str, ...], fault: Any) -> str:
+def _text_of(location: tuple[int | str, ...], fault: Any) -> str:
     key = ".".join(str(part) for part in location if part != "[key]") or "the file"
     if fault["type"] == "extra_forbidden":
         allowed = Library.model_fields if len(location) > 1 else _File.model_fields

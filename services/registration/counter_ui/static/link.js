@@ -1,4 +1,4 @@
-// How the login account stands is told by the server as soon as it changes.
+// The server sends the state of the login account as soon as it changes.
 "use strict";
 
 (() => {

@@ -1,4 +1,4 @@
-// How far a rebuild is, as the server tells it; at the end the page is shown anew.
+// The server sends the progress of a rebuild. At the end the page is loaded again.
 "use strict";
 
 (() => {
@@ -7,10 +7,10 @@
 
   const source = new EventSource(bar.dataset.source);
   const show = (event) => {
-    const told = JSON.parse(event.data);
-    bar.value = told.percentage;
+    const state = JSON.parse(event.data);
+    bar.value = state.percentage;
     for (const name of ["percentage", "done", "total"]) {
-      document.getElementById(name).textContent = told[name];
+      document.getElementById(name).textContent = state[name];
     }
   };
   source.addEventListener("progress", show);

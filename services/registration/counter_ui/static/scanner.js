@@ -1,5 +1,5 @@
-// A scanner types fast and ends with Enter. Whatever it reads outside a text field goes to the scan form, and
-// never presses the button or follows the link that happens to have the focus.
+// A scanner types fast and ends with Enter. What it reads outside a text field goes to the scan form; its Enter
+// must not press a button or follow a link that has the focus.
 "use strict";
 
 (() => {
@@ -8,15 +8,15 @@
   const status = document.getElementById("status");
   const canScan = form && field && form.contains(field);
 
-  const PAUSE = 400; // milliseconds: slower than any scanner, so that stray keys are forgotten
+  const PAUSE = 400; // milliseconds, slower than any scanner: keys before a pause are dropped
   let read = "";
   let last = 0;
 
   const takesText = (element) =>
     element.matches("input:not([type='checkbox'], [type='radio']), select, textarea, [contenteditable]");
 
-  // A page without a scan form is in the middle of something: that is finished or left first.
-  const tellWhyNot = () => {
+  // A page without a scan form has a form that the clerk first finishes or cancels.
+  const showWhyNot = () => {
     const notice = document.createElement("p");
     notice.className = "alert warning";
     notice.textContent = status.dataset.busy;
@@ -35,16 +35,16 @@
         field.value = read;
         form.requestSubmit();
       } else {
-        tellWhyNot();
+        showWhyNot();
       }
       read = "";
     } else if (event.key.length === 1 && event.key !== " ") {
-      read += event.key; // the space bar is somebody's who presses a button
+      read += event.key; // not the space bar: a clerk presses a button with it
     }
   });
 
   if (!form) return;
-  // A double Enter sends the form once; coming back to the page, it can be sent again.
+  // A double Enter sends the form once. After a return to the page it can be sent again.
   let sent = false;
   form.addEventListener("submit", (event) => {
     if (sent) event.preventDefault();

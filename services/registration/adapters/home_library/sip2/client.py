@@ -1,4 +1,4 @@
-"""One home library that speaks SIP2: a few connections, kept and shared."""
+"""A home library that uses SIP2. A few connections are kept open and shared."""
 
 import asyncio
 import ssl
@@ -15,14 +15,14 @@ from registration.adapters.home_library.sip2.verdict import verdict_of
 from registration.domain.verdict import NotFound, Refused, Valid
 
 _BURST_SECONDS = 0.1
-"""How much of a library's rate may go out at once: no second ever holds many more than were agreed."""
+"""Questions of this many seconds may be sent at once. It is short, so no second exceeds the rate by much."""
 
 
 class Sip2Library:
-    """Asks over at most `library.connections` connections at once; each carries one question at a time.
+    """Asks over at most `library.connections` connections, each with one question at a time.
 
-    Not more than `library.requests_per_second` go out, whoever asks in this process: the counter and the
-    night share it. `context` are the terms of TLS; None: none is used.
+    At most `library.requests_per_second` questions are sent by this process: its counters and its nightly
+    check share the rate. `context`: the TLS settings; None: no TLS.
     """
 
     def __init__(
@@ -42,15 +42,15 @@ class Sip2Library:
 
     @property
     def connections(self) -> int:
-        """How many questions it takes at once."""
+        """How many questions the library takes at once."""
         return self._library.connections
 
     async def ask(self, card_number: str) -> Valid | Refused | NotFound:
-        """The library's verdict on a card. Raises NoAnswer.
+        """Return the library's verdict about a card. Raises NoAnswer.
 
-        A connection that is closed without an answer (the library's system was restarted, or gave up on one
-        that was idle for long) is tried once more, on a new one. A time-out is not: waiting twice helps
-        nobody.
+        If the library closes a connection without a reply (it was restarted, or the connection was idle for
+        long), the question is asked once more on a new one. After a time-out it is not: the caller has waited
+        long enough.
         """
         if self._rate is not None:
             await self._rate.acquire()
@@ -60,32 +60,32 @@ class Sip2Library:
         else:
             await self._free.acquire()
         try:
-            reply = await self._surely(card_number, until)
+            reply = await self._ask_with_retry(card_number, until)
         finally:
             self._free.release()
         return verdict_of(reply, self._library, self._today())
 
-    async def _surely(self, card_number: str, until: float) -> PatronReply:
+    async def _ask_with_retry(self, card_number: str, until: float) -> PatronReply:
         try:
-            reply = await self._question(card_number, until)
+            reply = await self._ask_once(card_number, until)
         except (ClosedWithoutAnswer, OutOfStep):
-            return await self._once_more(card_number, until)
+            return await self._ask_again(card_number, until)
         if reply.value("AA") == card_number or reply.in_step:
             return reply
-        # Another number than asked: a replaced card (R10), or a late answer to somebody else's question. On a
-        # new connection nobody else's answer can be under way.
-        return await self._once_more(card_number, until)
+        # Another card number than asked: a replaced card (R10), or a late reply to an earlier question. On a
+        # new connection no earlier reply can arrive.
+        return await self._ask_again(card_number, until)
 
-    async def _once_more(self, card_number: str, until: float) -> PatronReply:
-        """Ask on a new connection. Waiting for our turn is not the library's fault, nor the asker's."""
+    async def _ask_again(self, card_number: str, until: float) -> PatronReply:
+        """Ask on a new connection. The wait for the rate limit does not count as time of the library."""
         began = self._now()
         if self._rate is not None:
             await self._rate.acquire()
         self._idle.close()
-        return await self._question(card_number, until + self._now() - began)
+        return await self._ask_once(card_number, until + self._now() - began)
 
-    async def _question(self, card_number: str, until: float) -> PatronReply:
-        """Over one connection: kept afterwards, unless anything went wrong, cancellation included."""
+    async def _ask_once(self, card_number: str, until: float) -> PatronReply:
+        """Ask over one connection. Keep it afterwards, except after an error or a cancellation."""
         connection = self._idle.take() or await connect(
             self._library, self._credentials, self._context, until
         )
@@ -108,7 +108,7 @@ class Sip2Library:
         return asyncio.get_running_loop().time()
 
     def close(self) -> None:
-        """Drop the connections that are not in use."""
+        """Close the connections that are not in use."""
         self._idle.close()
 
 

@@ -1,4 +1,4 @@
-"""One SIP2 connection, logged in, one question at a time; and those that wait for the next question."""
+"""One SIP2 connection, with one question at a time, and the idle connections of a library."""
 
 import asyncio
 import ssl
@@ -18,13 +18,13 @@ from registration.adapters.home_library.sip2.dates import timestamp
 from registration.adapters.home_library.sip2.framing import Message, Tap, Wire, frame, open_frame
 
 _ATTEMPTS = 3
-"""How often one message is sent when it, or its answer, arrives damaged."""
+"""How often one message is sent if the message or its reply arrives damaged."""
 
 
 class Sip2Connection:
-    """In this order: `open`, `secure` if the library uses TLS, `log_in`, `ask_status`, then `patron` often.
+    """One connection. Call `open`, `secure` (with TLS), `log_in`, `ask_status`; then `patron`, many times.
 
-    After any error it is of no more use: close it. Each `until` is a moment of the loop's time.
+    Close it after any error: it cannot be used any more. `until` is a moment of the event loop's clock.
     """
 
     def __init__(self, library: Library, tap: Tap | None = None) -> None:
@@ -35,26 +35,26 @@ class Sip2Connection:
         self.idle_since = 0.0
 
     async def open(self) -> None:
-        """Raises CannotConnect; waits for ever otherwise."""
+        """Connect, without a time-out. Raises CannotConnect."""
         await self._wire.connect(self._library.host, self._library.port)
 
     async def secure(self, context: ssl.SSLContext) -> ssl.SSLObject:
-        """Gives what was agreed. Raises CertificateNotTrusted, TlsFailed."""
+        """Start TLS. Return what was negotiated. Raises CertificateNotTrusted, TlsFailed."""
         return await self._wire.secure(context, self._library.tls_server_name or self._library.host)
 
     async def log_in(self, credentials: Credentials, until: float) -> None:
-        """Raises LoginRefused, NoAnswer."""
+        """Log in. Raises LoginRefused, NoAnswer."""
         request = messages.login_request(credentials.username, credentials.password, self._library.location)
         answer = await self._exchange(request, messages.LOGIN_REPLY, until)
         messages.read_login_reply(answer.text)
 
     async def ask_status(self, until: float) -> None:
-        """Raises OffLine, NoAnswer."""
+        """Check that the library is on-line. Raises OffLine, NoAnswer."""
         status = await self._exchange(messages.status_request(), messages.STATUS_REPLY, until)
         messages.read_status_reply(status.text)
 
     async def patron(self, card_number: str, until: float) -> messages.PatronReply:
-        """Ask about one card. Raises NoAnswer, above all ClosedWithoutAnswer and TimedOut."""
+        """Ask about one card. Raises NoAnswer, mostly ClosedWithoutAnswer and TimedOut."""
         request = messages.patron_request(card_number, self._library.institution, timestamp(int(time())))
         answer = await self._exchange(request, messages.PATRON_REPLY, until)
         in_step = self._library.checksums and answer.sequence is not None
@@ -62,18 +62,18 @@ class Sip2Connection:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it can carry a question: still open, and nothing came that nobody asked for."""
+        """Whether it can take a question: it is open, and no unexpected data came in."""
         return self._wire.is_quiet
 
     def close(self) -> None:
-        """Drop it at once."""
+        """Close it at once."""
         self._wire.close()
 
     async def _exchange(self, body: str, answer: str, until: float) -> Message:
-        """Send until an undamaged answer comes; its sequence number, if it has one, is that of the question.
+        """Send a message and return its reply, which has the same sequence number or none.
 
-        The same message goes out again, with the same sequence number, after a 96 and after a damaged answer:
-        the standard has the other side repeat its answer then.
+        After a 96 (resend) and after a damaged reply, the same message is sent again with the same sequence
+        number. The standard says that the other side then repeats its reply.
         """
         self._sequence = (self._sequence + 1) % 10
         data = frame(body, self._library.encoding, self._sequence if self._library.checksums else None)
@@ -93,10 +93,10 @@ class Sip2Connection:
         raise BadChecksum
 
     async def _receive(self, until: float) -> Message:
-        patience = asyncio.get_running_loop().time() + self._library.answer_seconds
-        data = await self._wire.receive(min(until, patience))
+        time_out = asyncio.get_running_loop().time() + self._library.answer_seconds
+        data = await self._wire.receive(min(until, time_out))
         message = open_frame(data, self._library.encoding, checksum_needed=self._other_sends_checksums)
-        # From its first checksum on, an answer without one has lost its tail, and fields with it.
+        # After its first checksum, a reply without one has lost its end, and maybe fields too.
         self._other_sends_checksums |= message.checked
         return message
 
@@ -104,7 +104,7 @@ class Sip2Connection:
 async def connect(
     library: Library, credentials: Credentials | None, context: ssl.SSLContext | None, until: float
 ) -> Sip2Connection:
-    """A connection that is ready for questions, within `connect_seconds` and by `until`. Raises NoAnswer."""
+    """Return a connection ready for questions, within `connect_seconds` and by `until`. Raises NoAnswer."""
     connection = Sip2Connection(library)
     until = min(until, asyncio.get_running_loop().time() + library.connect_seconds)
     try:
@@ -120,32 +120,32 @@ async def connect(
         if isinstance(failure, TimeoutError):
             raise TimedOut from None
         if isinstance(failure, ClosedWithoutAnswer):
-            raise NotLetIn from None  # no card was asked about yet: the library itself is not well
+            raise NotLetIn from None  # no card was asked about yet, so the fault is not in a card
         raise
     return connection
 
 
 class IdleConnections:
-    """The last one put is the first one taken, so those that are not needed grow old, and are closed.
+    """A stack of connections: those that are not needed stay at the bottom, grow old and are closed.
 
-    A firewall forgets a quiet connection without a word, and who then asks over it waits for a time-out.
+    A firewall may drop a quiet connection silently. A question over it would then wait for the time-out.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._connections: list[Sip2Connection] = []
-        self._poll: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, connection: Sip2Connection) -> None:
         """Keep it for the next question."""
         loop = asyncio.get_running_loop()
         connection.idle_since = loop.time()
         self._connections.append(connection)
-        if self._poll is None:
-            self._poll = loop.call_later(self._seconds, self._drop_old)
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._drop_old)
 
     def take(self) -> Sip2Connection | None:
-        """One that can carry a question; None when there is none."""
+        """Return a connection that can take a question; None when there is none."""
         while self._connections:
             connection = self._connections.pop()
             if connection.is_idle and not self._is_old(connection):
@@ -154,22 +154,22 @@ class IdleConnections:
         return None
 
     def close(self) -> None:
-        """Drop them all."""
+        """Close all of them."""
         while self._connections:
             self._connections.pop().close()
-        if self._poll is not None:
-            self._poll.cancel()
-            self._poll = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _is_old(self, connection: Sip2Connection) -> bool:
         return asyncio.get_running_loop().time() - connection.idle_since >= self._seconds
 
     def _drop_old(self) -> None:
-        self._poll = None
+        self._timer = None
         old = [connection for connection in self._connections if self._is_old(connection)]
         self._connections = [connection for connection in self._connections if connection not in old]
         for connection in old:
             connection.close()
         if self._connections:
             oldest = min(connection.idle_since for connection in self._connections)
-            self._poll = asyncio.get_running_loop().call_at(oldest + self._seconds, self._drop_old)
+            self._timer = asyncio.get_running_loop().call_at(oldest + self._seconds, self._drop_old)

@@ -1,4 +1,4 @@
-"""Dates on the wire of SIP2: moments that we send, days that a library sends."""
+"""Dates in SIP2 messages: the moments that we send, and the days that a library sends."""
 
 import re
 from collections.abc import Callable
@@ -8,10 +8,10 @@ from functools import lru_cache
 from shared.kernel.amsterdam import AMSTERDAM, day_of
 
 ReadDate = Callable[[str], date | None]
-"""From a field to the day in Europe/Amsterdam. None: it cannot be read."""
+"""From the text of a field to the day in Europe/Amsterdam; None when the text cannot be read."""
 
 STANDARD = "YYYYMMDD"
-"""The standard's own form, alone or with zone and time behind it."""
+"""The form of the standard: the date alone, or followed by zone and time."""
 
 _DATE = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})(?:(....)([0-9]{2})([0-9]{2})([0-9]{2}))?")
 _PARTS = {"YYYY": r"(?P<year>[0-9]{4})", "MM": r"(?P<month>[0-9]{2})", "DD": r"(?P<day>[0-9]{2})"}
@@ -22,24 +22,24 @@ _LOCAL_ZONES = {"    ", "0000"}
 
 
 def timestamp(seconds: int) -> str:
-    """The 18 characters of a moment, given in seconds since 1970: local time, so four spaces for the zone."""
+    """Return a moment (Unix time) in 18 characters: local time, with four spaces for the zone."""
     return _timestamp(seconds)
 
 
-# Thousands of questions may fall into one second of the night.
+# A nightly check may send thousands of questions in one second.
 @lru_cache(maxsize=2)
 def _timestamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, AMSTERDAM).strftime("%Y%m%d    %H%M%S")
 
 
 def is_date_format(text: str) -> bool:
-    """Whether a library's form of dates is one that can be read: YYYY, MM and DD, once each."""
+    """Return whether this is a form of dates that can be read: YYYY, MM and DD, once each."""
     return _FORMAT.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=64)
 def date_reader(date_format: str) -> ReadDate:
-    """What reads dates of this form; it must be one that `is_date_format` allows."""
+    """Return the function that reads dates of a form, which `is_date_format` must accept."""
     if date_format == STANDARD:
         return parse_date
     pattern = re.compile(_PART.sub(lambda part: _PARTS[part[0]], re.escape(date_format)))
@@ -52,7 +52,7 @@ def date_reader(date_format: str) -> ReadDate:
 
 
 def parse_date(text: str) -> date | None:
-    """The day in Europe/Amsterdam of `YYYYMMDD`, alone or with zone and time. None: it cannot be read."""
+    """Return the day in Europe/Amsterdam of `YYYYMMDD`, alone or with zone and time; None if unreadable."""
     found = _DATE.fullmatch(text.rstrip(" "))
     if found is None:
         return None
@@ -73,7 +73,7 @@ def parse_date(text: str) -> date | None:
 def _in_amsterdam(utc: datetime) -> date | None:
     try:
         return day_of(utc.replace(tzinfo=UTC))
-    except OverflowError:  # the last evening of the year 9999 is "for ever" to some systems
+    except OverflowError:  # some systems send the last evening of the year 9999 for "no end"
         return None
 
 

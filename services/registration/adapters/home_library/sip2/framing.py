@@ -1,4 +1,4 @@
-"""The wire of SIP2 (3M Standard Interchange Protocol 2.00): frames, checksums, fields."""
+"""SIP2 (3M Standard Interchange Protocol 2.00) on the network: frames, checksums, fields."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ from registration.adapters.home_library.errors import (
 )
 
 LONGEST_FRAME = 16_384
-"""Bytes. Real replies have some hundreds; what has no end after this many is not SIP2."""
+"""In bytes. Real replies have some hundreds. A longer frame without an end is not SIP2."""
 
 _TRAILER = re.compile(rb"(?:AY([0-9]))?AZ([0-9A-Fa-f]{4})\Z")
 _TRAILER_LENGTH = len("AY0AZFFFF")
@@ -27,7 +27,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _YES_OR_NO = "BL"
 _UNSAFE = re.compile(r"[|\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _OF_THE_TRAILER = frozenset({"AY", "AZ"})
-# A set is asked faster than a pattern, and the night asks it ten times for every guest.
+# A set is faster than a pattern, and a nightly check needs it ten times per guest.
 _CODES = (
     frozenset(first + second for first in ascii_uppercase for second in ascii_uppercase + digits)
     - _OF_THE_TRAILER
@@ -35,23 +35,23 @@ _CODES = (
 
 
 class UnsafeValue(ValueError):
-    """A value holds the field separator or a control character: it never reaches the wire."""
+    """A value holds the field separator or a control character, so it cannot be sent."""
 
 
 def field(code: str, value: str) -> str:
-    """One variable field. Raises UnsafeValue for a value that could end the field or the message."""
+    """Return a variable field. Raises UnsafeValue for a value that could end the field or the message."""
     if not is_safe(value):
         raise UnsafeValue(code)
     return f"{code}{value}|"
 
 
 def is_safe(value: str) -> bool:
-    """Whether a value may stand in a field: no `|`, no control characters."""
+    """Return whether a field may hold this value: no `|`, no control characters."""
     return _UNSAFE.search(value) is None
 
 
 def is_writable(value: str, encoding: str) -> bool:
-    """Whether a value can be sent in this encoding: CP850 has no euro sign, for one."""
+    """Return whether a value can be sent in this encoding. CP850, for example, has no euro sign."""
     try:
         value.encode(encoding)
     except UnicodeEncodeError:
@@ -60,13 +60,13 @@ def is_writable(value: str, encoding: str) -> bool:
 
 
 def checksum(data: bytes) -> bytes:
-    """Two's complement of the byte sum in four hex digits; `data` runs up to and including `AZ`."""
+    """Return the two's complement of the byte sum in four hex digits. `data` ends with `AZ`."""
     return b"%04X" % (-sum(data) & 0xFFFF)
 
 
 def frame(body: str, encoding: str, sequence: int | None = None) -> bytes:
-    """The bytes of one message; with a sequence digit it carries a checksum too."""
-    data = body.encode("ascii" if body.isascii() else encoding)  # the same in each, and fast in one
+    """Return the bytes of one message. With a sequence digit it gets a checksum too."""
+    data = body.encode("ascii" if body.isascii() else encoding)  # "ascii" is faster, with the same bytes
     if sequence is not None:
         data += b"AY%dAZ" % sequence
         data += checksum(data)
@@ -74,7 +74,7 @@ def frame(body: str, encoding: str, sequence: int | None = None) -> bytes:
 
 
 class Message(NamedTuple):
-    """A message without its trailer: its sequence digit if it had one, whether a checksum proved it whole."""
+    """A message without its trailer. `sequence`: its digit, if any; `checked`: its checksum was right."""
 
     text: str
     sequence: int | None = None
@@ -82,9 +82,9 @@ class Message(NamedTuple):
 
 
 def open_frame(data: bytes, encoding: str, *, checksum_needed: bool = False) -> Message:
-    """Checks the checksum and decodes. Raises BadChecksum, GarbledReply.
+    """Check the checksum and decode. Raises BadChecksum, GarbledReply.
 
-    `checksum_needed`: the other side sends checksums, so a message without one has lost its tail.
+    `checksum_needed`: the other side sends checksums, so a message without one has lost its end.
     """
     trailer = _TRAILER.search(data, max(0, len(data) - _TRAILER_LENGTH))
     if trailer is None:
@@ -105,19 +105,19 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 
 class FrameReader:
-    """Cuts what arrives into frames, wherever the network cut it: half a reply, or several at once."""
+    """Cuts incoming data into frames. The data may hold a part of a reply, or several replies."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Takes in what was read. Raises GarbledReply when a frame finds no end."""
+        """Add incoming data. Raises GarbledReply when a frame is too long."""
         self._buffer += data
         if len(self._buffer) > LONGEST_FRAME and b"\r" not in self._buffer:
             raise GarbledReply
 
     def next(self) -> bytes | None:
-        """The next whole frame without its CR; None while it is incomplete."""
+        """Return the next whole frame without its CR; None while it is incomplete."""
         while (end := self._buffer.find(b"\r")) >= 0:
             data = bytes(self._buffer[:end]).strip(b"\n\x00")
             del self._buffer[: end + 1]
@@ -127,16 +127,16 @@ class FrameReader:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits here but line ends."""
+        """Whether no data is left except line ends."""
         return not self._buffer.strip(b"\r\n\x00")
 
 
 def fields(text: str, start: int) -> Sequence[tuple[str, str]]:
-    """The variable fields from offset `start`, in the order of the wire. Raises GarbledReply.
+    """Return the variable fields from offset `start`, in their order. Raises GarbledReply.
 
-    Each value is on one line: some systems put line ends into addresses and messages. But a yes or no with a
-    control character in it is damaged, and stays so. A trailer that could not be taken off (a damaged
-    checksum) shows up here as a field, and is refused.
+    Control characters become spaces, because some systems put line ends into addresses and messages. They
+    stay in a yes or no, which is then damaged. A trailer with a damaged checksum shows up here as a field,
+    and raises BadChecksum.
     """
     found = []
     for part in text[start:].split("|"):
@@ -152,11 +152,11 @@ def fields(text: str, start: int) -> Sequence[tuple[str, str]]:
 
 
 Tap = Callable[[Literal[">", "<"], bytes], None]
-"""Is shown every frame that goes out (>) and comes in (<), without its CR. For a probe, never for a log."""
+"""Gets every frame that is sent (>) or received (<), without its CR. For a probe, never for a log."""
 
 
 class Wire(asyncio.Protocol):
-    """Everything that arrives goes straight into the frame reader, so `is_quiet` knows of every byte."""
+    """One network connection. All incoming data goes straight to the frame reader, so `is_quiet` is exact."""
 
     def __init__(self, tap: Tap | None = None) -> None:
         self._frames = FrameReader()
@@ -166,14 +166,14 @@ class Wire(asyncio.Protocol):
         self._over: type[ClosedWithoutAnswer | GarbledReply] | None = None
 
     async def connect(self, host: str, port: int) -> None:
-        """Raises CannotConnect."""
+        """Connect. Raises CannotConnect."""
         try:
             await asyncio.get_running_loop().create_connection(lambda: self, host, port)
         except OSError as error:
             raise CannotConnect from error
 
     async def secure(self, context: ssl.SSLContext, server_name: str) -> ssl.SSLObject:
-        """Encrypt what follows; gives what was agreed. Raises CertificateNotTrusted, TlsFailed."""
+        """Start TLS. Return what was negotiated. Raises CertificateNotTrusted, TlsFailed."""
         if self._transport is None:
             raise ClosedWithoutAnswer
         loop = asyncio.get_running_loop()
@@ -202,17 +202,17 @@ class Wire(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """See asyncio.Protocol. A reset is no more of an answer than a clean close."""
+        """See asyncio.Protocol. A reset counts as a close."""
         self._over = self._over or ClosedWithoutAnswer
         self._wake()
 
     @property
     def is_quiet(self) -> bool:
-        """Whether it is open, and nothing came that nobody asked for."""
+        """Whether it is open, and no unexpected data came in."""
         return self._over is None and self._frames.is_empty
 
     def send(self, data: bytes) -> None:
-        """Send one message. Raises OutOfStep when an answer waits that nobody asked for: so may the next."""
+        """Send one message. Raises OutOfStep when unexpected data is waiting, ClosedWithoutAnswer."""
         if not self._frames.is_empty:
             raise OutOfStep
         if self._over is not None or self._transport is None:
@@ -222,13 +222,13 @@ class Wire(asyncio.Protocol):
         self._transport.write(data)
 
     async def receive(self, until: float) -> bytes:
-        """The next frame, by the loop's time `until`. Raises TimedOut, ClosedWithoutAnswer, GarbledReply."""
+        """Return the next frame. Raises TimedOut at `until`, ClosedWithoutAnswer, GarbledReply."""
         loop = asyncio.get_running_loop()
         while (frame := self._frames.next()) is None:
             if self._over is not None:
                 raise self._over
             self._arriving = loop.create_future()
-            # A timer and no more: asyncio.timeout costs as much as all the rest of a question.
+            # Not asyncio.timeout: it takes as much time as the rest of a question.
             timer = loop.call_at(until, _give_up, self._arriving)
             try:
                 await self._arriving
@@ -243,7 +243,7 @@ class Wire(asyncio.Protocol):
             self._arriving.set_result(None)
 
     def close(self) -> None:
-        """Drop the connection at once; nothing is owed to the other side."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 

@@ -1,4 +1,4 @@
-"""The SIP2 messages that are exchanged, and the fourteen characters of the patron status."""
+"""The SIP2 messages that we send and receive, and the fourteen flags of the patron status."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -24,11 +24,11 @@ FLAGS = (
     ("recall-overdue", Reason.RECALL_OVERDUE),
     ("billed", Reason.BILLED),
 )
-"""By position; any character but a space is true."""
+"""In the order of their positions. Any character except a space sets the flag."""
 
 NONE_SET = " " * len(FLAGS)
 USUALLY_REFUSING = frozenset({0, 4, 5, 6, 9, 10, 11, 12, 13})
-"""The others (renewal, recall, hold, renewals, claims) refuse nobody, unless a library says so (R4)."""
+"""The other flags (renewal, recall, hold, renewals, claims) refuse only by a library's settings (R4)."""
 
 _NEVER_REFUSING = 2
 _POSITIONS = {name: position for position, (name, _) in enumerate(FLAGS)}
@@ -38,9 +38,9 @@ _ALLOWED = ", ".join(
 
 
 def positions(flags: Iterable[str | int]) -> frozenset[int]:
-    """The positions of flags that were named, or numbered from 0. Raises ValueError: what is allowed.
+    """Return the positions of flags, given by name or by position from 0. Raises ValueError.
 
-    Denied recalls never refuse: who may not reserve what is out may well borrow (R4).
+    `recall-denied` never refuses: a patron who may not reserve a lent item may still borrow (R4).
     """
     found = frozenset(_POSITIONS.get(flag, -1) if isinstance(flag, str) else flag for flag in flags)
     if not found <= frozenset(_POSITIONS.values()) - {_NEVER_REFUSING}:
@@ -49,7 +49,7 @@ def positions(flags: Iterable[str | int]) -> frozenset[int]:
 
 
 def reasons_of(status: str, refusing: Iterable[int]) -> list[Reason]:
-    """Why a patron with this status is refused, by position; usually there is nothing."""
+    """Return why a patron with this status is refused, in the order of the flags; mostly empty."""
     if status == NONE_SET:
         return []
     reasons = (FLAGS[position][1] for position in sorted(refusing) if status[position] != " ")
@@ -70,16 +70,16 @@ _PATRON_LAYOUT = re.compile(
     r"(?P<counts>(?:[0-9]{4}| {4}){6})"
 )
 _SINGLE_FIELDS = ("AA", "AE", "BL")
-"""A reply that gives one of these twice, and differently, does not say whom or what it is about."""
+"""A reply that holds one of these twice, with different values, is ambiguous."""
 
 
 def login_request(username: str, password: str, location: str) -> str:
-    """93: log in, user id and password as they are (algorithm 0)."""
+    """Return message 93: log in, with user id and password as plain text (algorithm 0)."""
     return f"{LOGIN}00{field('CN', username)}{field('CO', password)}{field('CP', location)}"
 
 
 def read_login_reply(text: str) -> None:
-    """94: raises LoginRefused when it says 0, GarbledReply when it says neither 0 nor 1."""
+    """Read message 94. Raises LoginRefused when it holds 0, GarbledReply when it holds neither 0 nor 1."""
     if text == f"{LOGIN_REPLY}0":
         raise LoginRefused
     if text != f"{LOGIN_REPLY}1":
@@ -87,12 +87,12 @@ def read_login_reply(text: str) -> None:
 
 
 def status_request() -> str:
-    """99: we are fine (0), print 30 columns, speak version 2.00."""
+    """Return message 99: status OK (0), 30 print columns, version 2.00."""
     return f"{STATUS}00302.00"
 
 
 def read_status_reply(text: str) -> None:
-    """98: raises OffLine when the library's system is not on line, GarbledReply when it cannot be read."""
+    """Read message 98. Raises OffLine when the library's system is off-line, GarbledReply when unreadable."""
     if len(text) < _STATUS_FIXED or text[2] not in "YN":
         raise GarbledReply
     fields(text, _STATUS_FIXED)
@@ -101,16 +101,16 @@ def read_status_reply(text: str) -> None:
 
 
 def patron_request(card_number: str, institution: str, stamp: str) -> str:
-    """63: who is the patron with this card. Neither terminal nor patron password (AC, AD) is known to us."""
+    """Return message 63: ask for the patron of a card. Terminal and patron password (AC, AD) stay empty."""
     return f"{PATRON}{_DUTCH}{stamp}{_NO_SUMMARY}AO{institution}|{field('AA', card_number)}AC|AD|"
 
 
 @dataclass(frozen=True, slots=True)
 class PatronReply:
-    """64 as it was sent: the 14 status characters and the fields, the first of each code.
+    """Message 64: the 14 status characters, and the first field of each code.
 
-    `conflicting` names the fields that came again with another value. `in_step` tells whether the reply
-    carried the sequence number of the request, which proves that it answers this one.
+    `conflicting`: the codes of fields that were repeated with another value. `in_step`: the reply has the
+    sequence number of the request, which proves that it belongs to it.
     """
 
     status: str
@@ -119,14 +119,14 @@ class PatronReply:
     in_step: bool = False
 
     def value(self, code: str) -> str:
-        """A field without surrounding spaces; empty when it is absent."""
+        """Return a field without surrounding spaces; empty when it is absent."""
         return self.fields.get(code, "").strip(" ")
 
 
 def read_patron_reply(text: str, *, in_step: bool = False) -> PatronReply:
-    """64. The whole fixed part must fit: a reply that lost a character would shift its flags.
+    """Read message 64. Raises GarbledReply.
 
-    Raises GarbledReply.
+    The whole fixed part must match, because in a reply that lost a character the flags shift.
     """
     layout = _PATRON_LAYOUT.match(text)
     if layout is None:

@@ -1,4 +1,4 @@
-"""From a patron information response to a verdict (R4)."""
+"""From a patron information response (message 64) to a verdict (R4)."""
 
 from datetime import date
 
@@ -11,9 +11,9 @@ from shared.kernel.library_card import MalformedCardNumber, canonical_card_numbe
 
 
 def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
-    """What the reply says on `today` in Europe/Amsterdam. Raises GarbledReply when it does not say.
+    """Return the verdict of a reply on `today` in Europe/Amsterdam. Raises GarbledReply when it has none.
 
-    An end is only ever concluded from an end date in the past: flags and a bare `BL N` are blocks.
+    Only an end date in the past is an end. Flags, and `BL N` alone, are blocks.
     """
     validity = reply.value("BL")
     name = reply.value("AE")
@@ -34,7 +34,7 @@ def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Ref
 
 
 def _card_number(reply: PatronReply) -> str:
-    """The number under which the library knows the patron now; it may differ from the one asked (R10)."""
+    """Return the patron's present card number. It may differ from the one that we asked about (R10)."""
     try:
         return canonical_card_number(reply.value("AA"))
     except MalformedCardNumber:
@@ -42,13 +42,13 @@ def _card_number(reply: PatronReply) -> str:
 
 
 def _end_date(reply: PatronReply, library: Library) -> EndsOn:
-    """The last day of the subscription; None when the library does not tell (R12)."""
+    """Return the last day of the subscription; None when the library does not send it (R12)."""
     code = library.expiry_field
-    if code is None or not (told := reply.value(code)):
+    if code is None or not (text := reply.value(code)):
         return None
     if code in reply.conflicting:
         return UNREADABLE
-    return date_reader(library.date_format)(told) or UNREADABLE
+    return date_reader(library.date_format)(text) or UNREADABLE
 
 
 def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
@@ -62,6 +62,6 @@ def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
 
 
 def _is_guest(reply: PatronReply, library: Library) -> bool:
-    """R11: whether the subscription at home is itself a guest subscription."""
+    """Return whether the subscription at the home library is itself a guest subscription (R11)."""
     code = library.patron_type_field
     return code is not None and reply.value(code) in library.guest_patron_types

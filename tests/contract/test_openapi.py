@@ -1,0 +1,77 @@
+"""Both HTTP APIs are as the release before described them, but for their words."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.identity_service import open_desk
+from tests.support.json_paths import differences
+from tests.support.registration_service import open_counter
+
+RECORDED = Path(__file__).parents[1] / "recorded" / "before_0_1"
+WORDS = {"description", "summary", "title"}
+DATA = {"value", "example", "default", "enum", "const"}
+"""What stands below these is no description of anything, whatever its members are called."""
+
+
+def without_words(described: Any) -> Any:
+    """The same document, without what only people read."""
+    match described:
+        case dict():
+            return {name: _member(name, value) for name, value in described.items() if name not in WORDS}
+        case list():
+            return [without_words(each) for each in described]
+        case _:
+            return described
+
+
+def _member(name: str, value: Any) -> Any:
+    if name in DATA or (name == "examples" and isinstance(value, list)):
+        return value
+    if name in {"properties", "examples"}:  # the names are the document's own: a member may be called title
+        return {each: without_words(described) for each, described in value.items()}
+    return without_words(value)
+
+
+def must_be_as_recorded(service: str, now: dict[str, Any]) -> None:
+    recorded = json.loads((RECORDED / f"openapi.{service}.json").read_text("utf-8"))
+    as_sent = json.loads(json.dumps(now))
+    found = list(differences(without_words(recorded), without_words(as_sent)))
+    assert found == [], "\n".join(found)
+
+
+async def test_registrations_api_is_as_before(database: str, tmp_path: Path) -> None:
+    async with open_counter(database, tmp_path) as counter:
+        must_be_as_recorded("registration", counter.app.openapi())
+
+
+async def test_identitys_api_is_as_before(database: str, tmp_path: Path) -> None:
+    async with open_desk(database, tmp_path) as desk:
+        must_be_as_recorded("identity", desk.app.openapi())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"title": "A", "type": "object"}, {"title": "B", "type": "object"}),
+        ({"get": {"summary": "A"}}, {"get": {"description": "B"}}),
+    ],
+)
+def test_other_words_are_no_difference(one: Any, other: Any) -> None:
+    assert without_words(one) == without_words(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"properties": {"title": {"type": "string"}}}, {"properties": {"title": {"type": "integer"}}}),
+        ({"properties": {"title": {"type": "string"}}}, {"properties": {}}),
+        ({"examples": {"a": {"value": {"title": "Not Found"}}}}, {"examples": {"a": {"value": {}}}}),
+        ({"examples": [{"title": "A"}]}, {"examples": [{"title": "B"}]}),
+        ({"required": ["title"]}, {"required": []}),
+    ],
+)
+def test_a_member_called_title_is_no_word(one: Any, other: Any) -> None:
+    assert list(differences(without_words(one), without_words(other))) != []
