@@ -19,6 +19,7 @@ from identity.domain.errors import (
     MergedWithItself,
 )
 from identity.domain.guest_link import Linked
+from shared.event_log import CommandResult
 from tests.support.identity import WISECAT, House, account_details, existing
 
 HERE, THERE = "1001", "3003"
