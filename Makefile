@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test check bench lock clean
+.PHONY: run test test-fast check hooks bench lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -13,11 +13,18 @@ run: .venv/.ready
 test: .venv/.ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+# Unit, contract and architecture tests: under a minute.
+test-fast: .venv/.ready
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/architecture tests/unit tests/contract $(ARGS)
+
 check: .venv/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy services shared infra tests
 	@$(BIN)/lint-imports
+
+hooks: .venv/.ready
+	@$(BIN)/pre-commit install
 
 bench: .venv/.ready
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

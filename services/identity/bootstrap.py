@@ -1,4 +1,4 @@
-"""Build identity's real collaborators. This is the only place for it; a test can replace some of them."""
+"""The composition root: the only place where identity's real dependencies are built."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -25,7 +25,7 @@ from identity.application.dependencies import (
     SystemClock,
 )
 from identity.application.erase_guest import apply_erasures
-from identity.application.receive_message import receive_guest_event
+from identity.application.receive_message import receive_message
 from identity.read_models import VIEWS
 from identity.settings import Settings
 from shared.event_log import (
@@ -44,7 +44,7 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
-from shared.platform.postgres import open_pool
+from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
 from shared.projections.live import update_view_metrics
@@ -118,7 +118,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             deps=deps,
             own_feed=LogFeed(log, to_message),
             registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_guest_event, deps=deps)),
+            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
         )
@@ -134,7 +134,10 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
-        checks={"database": partial(_check_schema, service.pool), "token_keys": service.token_keys.ready},
+        checks={
+            "database": partial(require_schema, service.pool, SCHEMA, "identity"),
+            "token_keys": service.token_keys.ready,
+        },
         metrics_updates=(
             service.inbox.parked.update_metrics,
             partial(update_view_metrics, service.pool, VIEWS),
@@ -187,13 +190,6 @@ def _transport(service: Service) -> Mapping[str, Task]:
         service="identity",
         other="registration",
     )
-
-
-async def _check_schema(pool: asyncpg.Pool) -> None:
-    names = [name for name, _ in SCHEMA]
-    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
-    if known != len(names):
-        raise RuntimeError("run `identity migrate`")
 
 
 def _directory(settings: Settings, http: httpx.AsyncClient) -> AccountDirectory:

@@ -13,7 +13,7 @@ import httpx
 
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import home_libraries
-from registration.adapters.home_library.settings import Directory, load_directory
+from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import (
@@ -22,7 +22,7 @@ from registration.adapters.nightly_checks import (
     update_nightly_metrics,
 )
 from registration.adapters.registration_index import PostgresRegistrations
-from registration.adapters.tables import schema_is_there
+from registration.adapters.tables import SCHEMA
 from registration.application.apply_retention import apply_retention
 from registration.application.dependencies import (
     Clock,
@@ -34,7 +34,7 @@ from registration.application.dependencies import (
 )
 from registration.application.erase_guest import apply_erasures
 from registration.application.nightly_check import run_when_due
-from registration.application.receive_message import receive_link_answer
+from registration.application.receive_message import receive_message
 from registration.read_models import VIEWS
 from registration.read_models.ended_guests import EndedGuests
 from registration.read_models.guest_directory import DeskOverviews, GuestDirectory
@@ -56,7 +56,7 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
-from shared.platform.postgres import open_pool
+from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
 from shared.projections.background_rebuild import BackgroundRebuilds
@@ -73,14 +73,14 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
-FORGET_KEYS_EVERY = 600.0  # seconds
-APPLY_ERASURES_EVERY = FORGET_ENDED_EVERY = 3600.0
-LOOK_AT_THE_CLOCK_EVERY = 30.0
+FORGET_KEYS_EVERY_SECONDS = 600.0
+APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
+CHECK_CLOCK_EVERY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Replacements:
-    """Collaborators that a test brings along instead of the real ones."""
+    """Collaborators that a test uses instead of the real ones. None: the real one."""
 
     home_libraries: HomeLibraries | None = None
     login_accounts: LoginAccounts | None = None
@@ -90,7 +90,7 @@ class Replacements:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Registration, running."""
+    """Registration with all its collaborators, open for use."""
 
     settings: Settings
     pool: asyncpg.Pool
@@ -108,8 +108,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
-    """Build everything, and let go of it in the opposite order."""
-    directory = load_directory(settings.home_libraries, environment())
+    """Build all collaborators, and close them in the opposite order at the end."""
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
@@ -117,23 +116,9 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
-        store = AggregateStore(log, make_mapper())
-        to_message = published_messages(store)
-        deps = Dependencies(
-            store=store,
-            data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
-            home_libraries=replaced.home_libraries or _home_libraries(directory, opened),
-            card_prefixes=PostgresCardPrefixes(pool),
-            login_accounts=replaced.login_accounts or IdentityApi(settings.identity_url, http, token),
-            registrations=PostgresRegistrations(pool),
-            term_checks=PostgresTermChecks(pool),
-            organisations=_organisations(settings),
-            isil_aliases=directory.aliases,
-            home_library_names={isil: library.name for isil, library in directory.libraries.items()},
-            person_ref_key=person_ref_key,
-            clock=replaced.clock or SystemClock(),
-            erasure_ledger=ErasureLedger(settings.erasure_ledger),
-        )
+        to_message = published_messages(AggregateStore(log, make_mapper()))
+        identity = IdentityApi(settings.identity_url, http, token)
+        deps = _dependencies(settings, replaced, pool=pool, log=log, identity=identity, opened=opened)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
@@ -145,16 +130,45 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             nightly_checks=PostgresNightlyChecks(pool),
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_link_answer, deps=deps)),
+            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps)),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
         )
 
 
+def _dependencies(
+    settings: Settings,
+    replaced: Replacements,
+    *,
+    pool: asyncpg.Pool,
+    log: EventLog,
+    identity: LoginAccounts,
+    opened: AsyncExitStack,
+) -> Dependencies:
+    directory = load_directory(settings.home_libraries, environment())
+    libraries = home_libraries(directory)
+    opened.push_async_callback(libraries.close)
+    return Dependencies(
+        store=AggregateStore(log, make_mapper()),
+        data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
+        home_libraries=replaced.home_libraries or libraries,
+        card_prefixes=PostgresCardPrefixes(pool),
+        login_accounts=replaced.login_accounts or identity,
+        registrations=PostgresRegistrations(pool),
+        term_checks=PostgresTermChecks(pool),
+        organisations=_organisations(settings),
+        isil_aliases=directory.aliases,
+        home_library_names={isil: library.name for isil, library in directory.libraries.items()},
+        person_ref_key=read_key_file(settings.person_ref_key_file)[0],
+        clock=replaced.clock or SystemClock(),
+        erasure_ledger=ErasureLedger(settings.erasure_ledger),
+    )
+
+
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
-    """The HTTP app on top of it, with the counter's pages when staff can sign in."""
-    from registration.api.app import registration_app  # noqa: PLC0415 - the worker must not wait for routes
+    """Build the HTTP app of an open service, with the counter's pages when staff can sign in."""
+    from registration.api.app import registration_app  # noqa: PLC0415 - the worker starts without routes
     from registration.counter_ui.app import add_counter_ui  # noqa: PLC0415
 
     views, nightly = (
@@ -168,7 +182,10 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         directory=GuestDirectory(service.pool),
         history=GuestHistory(service.pool),
         verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
-        checks={"database": partial(schema_is_there, service.pool), "token_keys": service.token_keys.ready},
+        checks={
+            "database": partial(require_schema, service.pool, SCHEMA, "registration"),
+            "token_keys": service.token_keys.ready,
+        },
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
         stopping=stopping,
     )
@@ -178,7 +195,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 
 
 def sign_in_of(settings: Settings) -> "SignIn":
-    """How staff sign in; raises InsecureAddress, or LookupError for a setting that is missing."""
+    """Return the sign-in of staff. Raises InsecureAddress, or LookupError for a missing setting."""
     from registration.counter_ui.auth import SignIn  # noqa: PLC0415
 
     if settings.oidc_client_id is None or settings.counter_url is None:
@@ -193,7 +210,7 @@ def sign_in_of(settings: Settings) -> "SignIn":
 
 
 def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
-    """What the pages work with; `stopping` ends what is streamed to browsers."""
+    """Return the dependencies of the pages. `stopping` ends streams to browsers when it is set."""
     from registration.counter_ui.app import CounterUi  # noqa: PLC0415
     from registration.counter_ui.operator_pages import Operations  # noqa: PLC0415
 
@@ -219,13 +236,13 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
 
 
 def worker_tasks(service: Service) -> Mapping[str, Task]:
-    """What the worker keeps running."""
-    forget = partial(every, FORGET_KEYS_EVERY, service.idempotency_keys.forget_old)
-    erase = partial(every, APPLY_ERASURES_EVERY, partial(erase_again, service))
+    """Return the tasks of the worker, by name."""
+    forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
     return {
         **_transport(service),
         **_views(service),
-        "nightly check": _nights(service),
+        "nightly check": _nightly_check(service),
         "idempotency keys": forget,
         "erasures": erase,
         **_retention(service),
@@ -233,26 +250,26 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
 
 
 async def erase_again(service: Service) -> int:
-    """Destroy what a restored backup brought back, by the ledger of erasures; answers of how many."""
+    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 
-def _nights(service: Service) -> Task:
+def _nightly_check(service: Service) -> Task:
     starts_at, leases = service.settings.nightly_at, Leases(service.pool)
     look = partial(run_when_due, starts_at, service.nightly_checks, leases, service.deps)
-    return partial(every, LOOK_AT_THE_CLOCK_EVERY, look)
+    return partial(every, CHECK_CLOCK_EVERY_SECONDS, look)
 
 
 def _retention(service: Service) -> Mapping[str, Task]:
-    """Two at once do no harm: whom one has erased is nobody whose registration ended."""
+    # Several workers may run this at the same time: an erased guest is not in the list any more.
     if (days := service.settings.retention_days) is None:
         return {}
     forget = partial(apply_retention, days, EndedGuests(service.pool), service.deps)
-    return {"retention": partial(every, FORGET_ENDED_EVERY, forget)}
+    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, forget)}
 
 
 def view_source(settings: Settings) -> Source:
-    """From where views are built and checked."""
+    """Return the source from which views are rebuilt and verified."""
     return Source(settings.database_url.get_secret_value(), MasterKeys.from_file(settings.master_key_file))
 
 
@@ -278,12 +295,6 @@ def _transport(service: Service) -> Mapping[str, Task]:
         service="registration",
         other="identity",
     )
-
-
-def _home_libraries(directory: Directory, opened: AsyncExitStack) -> HomeLibraries:
-    libraries = home_libraries(directory)
-    opened.push_async_callback(libraries.close)
-    return libraries
 
 
 def _organisations(settings: Settings) -> Mapping[str, Organisation]:

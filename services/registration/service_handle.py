@@ -1,4 +1,7 @@
-"""What the commands of both services must know of registration; opened only by who needs it."""
+"""The service handle of registration, for the commands that both services share.
+
+Heavy modules are imported by the function that needs them, so that a command starts fast.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def settings_of_command() -> Settings:
-    """The settings, and logging as they say."""
+    """Read the settings from the environment and configure logging."""
     from shared.platform.logging import configure_logging  # noqa: PLC0415
 
     settings = Settings.from_environment()

@@ -1,4 +1,4 @@
-"""Registration's worker: sends what happened to identity, and hears what became of links."""
+"""Registration's worker: publishes its events, applies identity's messages, keeps views up to date."""
 
 import structlog
 
@@ -10,10 +10,10 @@ log = structlog.get_logger(__name__)
 
 
 async def work(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then end what is in hand."""
+    """Run all tasks until SIGTERM or SIGINT, then finish the work in progress."""
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             tasks = worker_tasks(service)
-            log.info("worker_ready", tasks=sorted(tasks))
+            log.info("worker.ready", tasks=sorted(tasks))
             await supervise(tasks, stopping)
-    log.info("worker_stopped")
+    log.info("worker.stopped")

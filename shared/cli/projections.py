@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,15 +41,10 @@ def projection_commands(of: ServiceHandle) -> typer.Typer:
         else:
             show_table(("view", "tables", "purpose"), rows)
 
-    @app.command(epilog=f"Example: {service} projections status --json")
-    def status(as_json: Json = False) -> None:
+    @app.command("status", epilog=f"Example: {service} projections status --json")
+    def show_status(as_json: Json = False) -> None:
         """Show how far each view is, which worker keeps it live, and how many guests are parked."""
-        views, parked = in_loop(_status(of))
-        if as_json:
-            show_json({"views": [asdict(view) for view in views], "held_guests": parked})
-        else:
-            show_table(("view", "position", "lag", "state", "rebuilt"), [_status_row(view) for view in views])
-            show_table(("parked guests", ""), [_parked_row(*row) for row in parked.items()])
+        _show_status(*in_loop(_status(of)), as_json=as_json)
 
     @app.command(epilog=f"Example: {service} projections rebuild {of_example(service)}")
     def rebuild(name: Name, as_json: Json = False) -> None:
@@ -66,6 +61,14 @@ def projection_commands(of: ServiceHandle) -> typer.Typer:
             )
 
     return app
+
+
+def _show_status(views: Sequence[ViewStatus], parked: Mapping[str, int], *, as_json: bool) -> None:
+    if as_json:
+        show_json({"views": [asdict(view) for view in views], "held_guests": parked})
+    else:
+        show_table(("view", "position", "lag", "state", "rebuilt"), [_status_row(view) for view in views])
+        show_table(("parked guests", ""), [_parked_row(*row) for row in parked.items()])
 
 
 def of_example(service: str) -> str:

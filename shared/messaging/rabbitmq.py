@@ -59,7 +59,7 @@ async def declare_queues(
     channel: AbstractChannel, *, source: str, consumer: str, queues: int
 ) -> list[AbstractQueue]:
     """Declare the consumer's queues for the events of `source`; declaring them again changes nothing."""
-    guests = await channel.declare_exchange(
+    subjects = await channel.declare_exchange(
         f"{consumer}.guests", ExchangeType.X_CONSISTENT_HASH, durable=True, arguments=EXCHANGE_ARGUMENTS
     )
     declared = []
@@ -67,9 +67,9 @@ async def declare_queues(
         queue = await channel.declare_queue(
             f"{consumer}.guests.{number}", durable=True, arguments=QUEUE_ARGUMENTS
         )
-        await queue.bind(guests, routing_key="1")  # an equal share of the subjects for every queue
+        await queue.bind(subjects, routing_key="1")  # an equal share of the subjects for every queue
         declared.append(queue)
-    await guests.bind(await declare_events(channel, source), routing_key="#")
+    await subjects.bind(await declare_events(channel, source), routing_key="#")
     return declared
 
 

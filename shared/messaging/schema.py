@@ -13,7 +13,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
         "messaging-0001",
         """
         -- What was applied of each guest: a row for each version, inserted in the append of its effect.
-        -- The key makes an effect happen once; event_id is null for a version that was passed over unseen.
+        -- The key makes an effect happen once; event_id is null for a version that was skipped unseen.
         CREATE TABLE inbox (
             guest_id uuid NOT NULL,
             stream_version bigint NOT NULL,
@@ -34,7 +34,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
         );
 
         -- Their messages. The foreign key guards against a lost one: nothing can be added behind a guest who
-        -- was let go, and no guest can be let go with something behind.
+        -- was unparked, and no guest can be unparked while a message is left.
         CREATE TABLE held_messages (
             guest_id uuid NOT NULL REFERENCES held_guests,
             stream_version bigint NOT NULL,
@@ -44,7 +44,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
             PRIMARY KEY (guest_id, stream_version, event_id)
         );
 
-        -- What an operator passed over, by whom and why.
+        -- Messages that an operator skipped, with name and reason.
         CREATE TABLE discarded_messages (
             guest_id uuid NOT NULL,
             stream_version bigint NOT NULL,
@@ -55,7 +55,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
             discarded_at timestamptz NOT NULL DEFAULT clock_timestamp()
         );
 
-        -- What came in and is no message of ours, so that no guest can be told; kept for an operator to see.
+        -- Received bodies that are not messages, so they belong to no guest; stored for an operator.
         CREATE TABLE unreadable_messages (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             body bytea NOT NULL,

@@ -54,6 +54,14 @@ async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
         await connection.close()
 
 
+async def require_schema(pool: asyncpg.Pool, scripts: Sequence[tuple[str, str]], service: str) -> None:
+    """Raise RuntimeError when one of the scripts has not run on this database yet."""
+    names = [name for name, _ in scripts]
+    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
+    if known != len(names):
+        raise RuntimeError(f"run `{service} migrate`")
+
+
 Connection = asyncpg.pool.PoolConnectionProxy
 
 # The one list of transient errors: the server is down, full, restarting or switching over, or it ended our

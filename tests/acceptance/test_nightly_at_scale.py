@@ -1,4 +1,4 @@
-"""The night of a whole country: 140 home libraries, some of them ill, and every guest dealt with (R12, A9).
+"""The night of a whole country: 140 home libraries, some of them ill, every guest checked (R12, ADR 0011).
 
 By itself with a few thousand guests; `NIGHT_GUESTS=1000000` makes it a country's, and `.ci/run` a tenth of
 it. Real sockets and the real command, in processes of their own.

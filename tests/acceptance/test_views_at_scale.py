@@ -1,4 +1,4 @@
-"""Rebuilding every view of a large log while people search: nobody notices (A7).
+"""Rebuilding every view of a large log while people search: nobody notices (ADR 0009).
 
 By itself with a few thousand guests; `SCALE_GUESTS=200000` makes it a country's, with about a million events.
 """

@@ -27,13 +27,15 @@ INSTEAD = {
     "pass over": "skip",
     "passed over": "skipped",
     "in the way": "failed message",
-    "in line": "in the backlog",
+    "messages in line": "backlog",
     "at hand": "loaded",
     "of old": "earlier",
     "thereby": "so",
     "hence": "so",
     "henceforth": "from now on",
 }
+FIXED = re.compile(r'"into-signpost"|in_the_way|in_line')
+"""Names that are stored or that callers compare: a problem's code, a column, a JSON key."""
 WORDS = re.compile(rf"\b({'|'.join(INSTEAD)})\b", re.IGNORECASE)
 VAGUE_START = re.compile(r'"""(Give|Gives|Answer|Answers|Tell|Tells|Say|Says)\b')
 
@@ -43,7 +45,7 @@ def texts() -> Iterator[tuple[str, int, str]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-                yield str(path.relative_to(ROOT)), number, line.replace("_", " ")
+                yield str(path.relative_to(ROOT)), number, FIXED.sub("", line).replace("_", " ")
 
 
 @pytest.mark.parametrize("word", INSTEAD)

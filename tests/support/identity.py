@@ -18,7 +18,7 @@ from identity.adapters.in_memory import (
 from identity.adapters.messages import published_messages
 from identity.application.dependencies import AccountDetails, Context, Dependencies, NewAccount, Organisations
 from identity.application.log_in import LoggedIn, LogIn, log_in
-from identity.application.receive_message import receive_guest_event
+from identity.application.receive_message import receive_message
 from identity.application.repository import find_account
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
@@ -196,7 +196,7 @@ class House:
         )
         while True:
             try:
-                return await receive_guest_event(message, row, deps=self.deps)
+                return await receive_message(message, row, deps=self.deps)
             except VersionConflict:
                 continue
             except SideRowConflict as conflict:

@@ -66,7 +66,7 @@ async def merge(
     write: IdempotentWriteDep,
     deps: DependenciesDep,
 ) -> ActorMergeJson:
-    """Merge an actor into another one, with `confirm`; without it, show what would happen.
+    """Merge an actor into another one if `confirm` is true; otherwise only show what would happen.
 
     All later logins use the actor `into`. Different birth dates block a merge.
     """

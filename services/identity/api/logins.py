@@ -57,7 +57,7 @@ class _NothingWritten(Exception):
 
 @router.post(
     "/v1/logins",
-    summary="Somebody logs in at an organisation's catalogue",
+    summary="A person logs in at an organisation's catalogue",
     responses=problem_responses(
         PROBLEM_TYPES,
         errors.LinkRequired,

@@ -25,7 +25,7 @@ RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
 Changed = Sequence[LoadedAccount]
 
 
-async def receive_guest_event(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
+async def receive_message(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of registration. This is the handler of identity's inbox.
 
     One append writes the link, the accounts, the actors, the inbox row and the rows of an erasure. The inbox

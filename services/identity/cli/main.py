@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command line."""
     run(app, "identity")
 
 
@@ -47,13 +47,13 @@ app.add_typer(projection_commands(SERVICE), name="projections")
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
 def serve() -> None:
-    """The HTTP service, until SIGTERM."""
+    """Run the HTTP service until SIGTERM."""
     in_loop(_serve(settings_of_command()))
 
 
 @app.command(epilog="Example: identity work")
 def work() -> None:
-    """Relay, consumers and regular tasks, until SIGTERM."""
+    """Run relay, consumers, views and regular tasks until SIGTERM."""
     from identity.worker import work as working  # noqa: PLC0415
 
     in_loop(working(settings_of_command()))
@@ -123,8 +123,8 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
         with progress_bar("checking") as progress:
             checked = await check_accounts(read_account_file(file), service.deps, progress)
         if checked.mistakes:
-            told = "; ".join(f"line {each.number}: {each.text}" for each in checked.mistakes)
-            raise Failed(f"{file}: {told}. Nothing was changed.")
+            mistakes = "; ".join(f"line {mistake.number}: {mistake.text}" for mistake in checked.mistakes)
+            raise Failed(f"{file}: {mistakes}. Nothing was changed.")
         context = Context(Metadata("operator", uuid4()))
         try:
             with progress_bar("importing", checked.lines) as progress:

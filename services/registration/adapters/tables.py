@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import asyncpg
-
 from registration.adapters import card_prefixes, nightly_checks
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
@@ -93,11 +91,3 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *card_prefixes.TRANSFERRED_TABLES,
     *nightly_checks.TRANSFERRED_TABLES,
 )
-
-
-async def schema_is_there(pool: asyncpg.Pool) -> None:
-    """Check that all scripts have run. Raises RuntimeError otherwise."""
-    names = [name for name, _ in SCHEMA]
-    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
-    if known != len(names):
-        raise RuntimeError("run `registration migrate`")

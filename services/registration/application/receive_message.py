@@ -11,7 +11,7 @@ from shared.messaging.envelope import Message
 IDENTITY = "identity"
 
 
-async def receive_link_answer(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
+async def receive_message(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of identity: the handler of registration's inbox.
 
     The inbox row is written also when the message changes nothing here. A message about an erased guest

@@ -92,7 +92,7 @@ def _listing(clerk: Clerk, lijst: Listed, after: UUID | None) -> Search:
 
 
 def _page_of(found: Sequence[FoundGuest]) -> tuple[Sequence[FoundGuest], UUID | None]:
-    """Return one page and the next cursor. The one guest more that was read shows whether there is one."""
+    """Return one page and the next cursor. `found` has one guest more than a page if there is a next page."""
     shown = found[:GUESTS_A_PAGE]
     return shown, shown[-1].cursor if len(found) > GUESTS_A_PAGE else None
 
@@ -120,7 +120,7 @@ async def scan(
     if len(scanned.guests) == 1:
         return see_other(f"/gasten/{scanned.guests[0]}")
     found = await directory.find(Search(clerk.organisation, asked_for(scanned.card_number)))
-    known = [guest for guest in found if await _bears(scanned.card_number, guest, clerk, deps)]
+    known = [guest for guest in found if await _has_card(scanned.card_number, guest, clerk, deps)]
     if len(known) == 1:
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
@@ -128,7 +128,7 @@ async def scan(
     return first_step(request, Draft(card_number=scanned.card_number), scanned)
 
 
-async def _bears(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependencies) -> bool:
+async def _has_card(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependencies) -> bool:
     """Return whether exactly this number is the guest's, or that of a record merged into it (R18).
 
     `scan_card` searched the index for libraries that the card may come from. The view lags behind the index

@@ -1,4 +1,4 @@
-"""Random batches of commands against a model of what a log promises (A2), on both kinds of log."""
+"""Random batches of commands against a model of what a log promises (ADR 0001), on both kinds of log."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The keys of persons (A8): they exist once appended, and what they sealed is gone with them (R19)."""
+"""The keys of persons (ADR 0005): they exist once appended, and what they sealed is gone with them (R19)."""
 
 import os
 from collections.abc import AsyncIterator

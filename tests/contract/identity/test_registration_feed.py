@@ -1,4 +1,4 @@
-"""Registration as identity asks it: the real API over HTTP, and the one in memory, answer alike (A6)."""
+"""Registration as identity asks it: the real API over HTTP, and the one in memory, reply alike (ADR 0004)."""
 
 from __future__ import annotations
 

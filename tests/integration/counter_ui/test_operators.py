@@ -1,4 +1,4 @@
-"""The operators' page: held guests (I8) and rebuilding views (A7), for who has the scope."""
+"""The operators' page: held guests (I8) and rebuilding views (ADR 0009), for who has the scope."""
 
 import asyncio
 import re

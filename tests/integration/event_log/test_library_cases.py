@@ -1,4 +1,4 @@
-"""The `eventsourcing` library's own test cases for recorders, run against our log (A1).
+"""The `eventsourcing` library's own test cases for recorders, run against our log (ADR 0012).
 
 Its module is imported, not its abstract classes: those would be collected as tests.
 """

@@ -1,4 +1,4 @@
-"""The `eventsourcing` library's PostgreSQL application reads what our log wrote (A1)."""
+"""The `eventsourcing` library's PostgreSQL application reads what our log wrote (ADR 0012)."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""A log goes into a file and comes out of it as it was, whatever is in it (A8)."""
+"""A log goes into a file and comes out of it as it was, whatever is in it (ADR 0005)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes append at once, one is stopped in mid-append: no gap, no duplicate, nothing unseen (A2)."""
+"""Two processes append at once, one is stopped in mid-append: no gap, no duplicate, no loss (ADR 0001)."""
 
 from __future__ import annotations
 

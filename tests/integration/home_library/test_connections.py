@@ -1,4 +1,4 @@
-"""Few connections, kept and shared; a library that keeps failing is left alone, and tried again (A9)."""
+"""Few connections, kept and shared; a failing library is left alone, and tried again (ADR 0016)."""
 
 import asyncio
 

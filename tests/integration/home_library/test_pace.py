@@ -1,4 +1,4 @@
-"""How fast a library is asked, and how long its connections are kept (A9)."""
+"""How fast a library is asked, and how long its connections are kept (ADR 0016)."""
 
 import asyncio
 from time import monotonic

@@ -1,4 +1,4 @@
-"""A9: `registration home-library probe`: every step, the wire, what to do; credentials never shown."""
+"""ADR 0016: `registration home-library probe`: every step, the wire, what to do; credentials never shown."""
 
 import asyncio
 import json

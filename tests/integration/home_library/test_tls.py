@@ -1,4 +1,4 @@
-"""TLS to a home library: the certificate is checked, or nothing is said at all (A9)."""
+"""TLS to a home library: the certificate is checked, or nothing is said at all (ADR 0016)."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -120,7 +120,7 @@ async def test_i4_4_link_required_makes_no_actor_and_says_so_in_two_languages(
 async def test_i4_what_cannot_be_applied_is_try_again_until_it_can(
     desk: LoginDesk, wisecat: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A parked guest is tried again by each login; success unparks, failure is 503 (A6)."""
+    """A parked guest is tried again by each login; success unparks, failure is 503 (ADR 0004)."""
     guest = desk.counter.registers("kees", new("acc-minted"))
     desk.counter.wants_new_account(guest, "acc-minted", "kees")
     with monkeypatch.context() as broken:

@@ -1,4 +1,4 @@
-"""One leader at a time, and a checkpoint that a stopped leader cannot move back (A3)."""
+"""One leader at a time, and a checkpoint that a stopped leader cannot move back (ADR 0002)."""
 
 import asyncio
 from collections.abc import AsyncIterator

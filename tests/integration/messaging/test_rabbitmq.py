@@ -1,4 +1,4 @@
-"""From one service's log to the other's inbox over a real RabbitMQ (A3, A4)."""
+"""From one service's log to the other's inbox over a real RabbitMQ (ADR 0002, ADR 0013)."""
 
 import asyncio
 from collections import defaultdict

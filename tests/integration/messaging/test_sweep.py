@@ -1,4 +1,4 @@
-"""The sweep finds what got lost on the way, and is a transport of its own (A5, I8)."""
+"""The sweep finds what got lost on the way, and is a transport of its own (ADR 0003, I8)."""
 
 import asyncio
 from uuid import uuid4

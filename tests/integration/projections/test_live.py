@@ -1,4 +1,4 @@
-"""Live views: they follow the log, wherever they are stopped and started (A7)."""
+"""Live views: they follow the log, wherever they are stopped and started (ADR 0009)."""
 
 from __future__ import annotations
 

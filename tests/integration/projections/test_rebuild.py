@@ -1,4 +1,4 @@
-"""Rebuilding beside the live view: nobody notices, whatever happens meanwhile (A7)."""
+"""Rebuilding beside the live view: nobody notices, whatever happens meanwhile (ADR 0009)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What other services read: the feed, a person's registrations, the wishes for a new account (A6)."""
+"""What other services read: the feed, a person's registrations, the wishes for a new account (ADR 0004)."""
 
 from typing import Any
 from uuid import uuid4

@@ -109,7 +109,7 @@ async def test_r18_what_blocks_it_is_told_in_either_language(
         "merge-blocked",
         *preview["blocked"].values(),
     )
-    assert english.json()["detail"].startswith("These two were not born on the same day")
+    assert english.json()["detail"].startswith("These two guests have different birth dates")
     assert "2005" not in refused.text
 
 

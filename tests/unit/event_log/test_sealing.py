@@ -1,4 +1,4 @@
-"""Sealed personal data opens with its own key and for its own subject only (A8)."""
+"""Sealed personal data opens with its own key and for its own subject only (ADR 0005)."""
 
 import base64
 import os

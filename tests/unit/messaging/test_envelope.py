@@ -1,4 +1,4 @@
-"""The envelope: CloudEvents 1.0 there and back (contract.md, Messages)."""
+"""The envelope: CloudEvents 1.0 there and back."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone

@@ -15,7 +15,7 @@ from registration.application.answer_identity import RegistrationsQuery, list_re
 from registration.application.check_term import check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import apply_erasures, erase_personal_data
-from registration.application.receive_message import receive_link_answer
+from registration.application.receive_message import receive_message
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_personal_data import show_personal_data
 from registration.domain.errors import GuestErased, GuestNotFound
@@ -207,7 +207,7 @@ async def test_r19_what_identity_still_says_applies_without_effect(desk: Desk, k
         erased=True,
     )
     before = await desk.log.position()
-    await receive_link_answer(message, SideRow("inbox", {"guest_id": guest_id}), deps=desk.deps)
+    await receive_message(message, SideRow("inbox", {"guest_id": guest_id}), deps=desk.deps)
     assert (await desk.log.position(), rows(desk, "inbox")) == (before, 1)
 
 

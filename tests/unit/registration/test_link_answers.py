@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from registration.application.link_login_account import request_account_link, unlink_login_account
-from registration.application.receive_message import receive_link_answer
+from registration.application.receive_message import receive_message
 from registration.domain.errors import GuestNotFound
 from registration.domain.login_link import ExistingAccount, LinkState, LoginLink
 from shared.event_log import InMemoryEventLog, SideRow
@@ -42,7 +42,7 @@ def linked(guest_id: UUID, account_id: str = "acc-jan") -> Message:
 async def hear(desk: Desk, message: Message) -> LoginLink:
     """Let the message arrive: its inbox row is written, whatever it says; the link afterwards."""
     row = SideRow("inbox", {"guest_id": message.subject, "event_id": message.id})
-    await receive_link_answer(message, row, deps=desk.deps)
+    await receive_message(message, row, deps=desk.deps)
     assert isinstance(desk.log, InMemoryEventLog)
     assert desk.log.rows("inbox")[-1] == row.values
     return (await desk.show(message.subject)).login_link

@@ -1,4 +1,4 @@
-"""What identity is told when it asks for a person's registrations (A6, I4)."""
+"""What identity is told when it asks for a person's registrations (ADR 0004, I4)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import erase_personal_data
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
-from registration.application.receive_message import receive_link_answer
+from registration.application.receive_message import receive_message
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.domain.errors import AlreadyRegistered, GuestErased, GuestNotFound
 from registration.domain.guest import Guest
@@ -224,7 +224,7 @@ async def test_r18_the_link_is_let_go_and_a_late_answer_changes_nothing(desk: De
             linked,
         )
     )
-    await receive_link_answer(message, SideRow("inbox", {}), deps=desk.deps)
+    await receive_message(message, SideRow("inbox", {}), deps=desk.deps)
     assert [(await desk.show(each)).login_link.state for each in (first, second)] == ["none", "none"]
 
 

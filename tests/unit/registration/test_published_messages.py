@@ -1,4 +1,4 @@
-"""Every event of a guest is published, and what was once published stays as it was (contract.md, Messages).
+"""Every event of a guest is published, and what was once published stays as it was.
 
 `messages/` holds the data of each type and version as it went out first: a change of it is a new version.
 """
