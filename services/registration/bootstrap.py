@@ -16,12 +16,8 @@ from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi
 from registration.adapters.messages import published_messages
-from registration.adapters.nightly_checks import (
-    PostgresNightlyChecks,
-    PostgresTermChecks,
-    update_nightly_metrics,
-)
-from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
+from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application.apply_retention import apply_retention
 from registration.application.dependencies import (

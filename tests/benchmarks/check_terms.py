@@ -23,8 +23,8 @@ from infra.local.postgres import Postgres
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import read_directory
 from registration.adapters.in_memory import SetClock
-from registration.adapters.nightly_checks import PostgresNightlyChecks, PostgresTermChecks
-from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.nightly_checks import PostgresNightlyChecks
+from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import Dependencies
 from registration.application.nightly_check import check_all_terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
-from registration.application.personal_data import Card, encrypt_card, encrypt_details
+from registration.application.repository import Card, encrypt_card, encrypt_details
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails

@@ -19,8 +19,7 @@ import asyncpg
 
 from infra.local.postgres import Postgres
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
-from registration.adapters.nightly_checks import PostgresTermChecks
-from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import Context, Dependencies, Organisation
 from registration.application.register_guest import RegisterGuest, register_guest

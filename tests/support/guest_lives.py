@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from registration.application.personal_data import Card, encrypt_card, encrypt_details
+from registration.application.repository import Card, encrypt_card, encrypt_details
 from registration.domain.guest import Admission, Guest, Renewal
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid

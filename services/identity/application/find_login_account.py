@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import details_of, find_account
-from identity.application.usernames import plain_username, username_key
+from identity.application.repository import details_of, find_account, plain_username, username_key
 
 
 async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> AccountDetails | None:

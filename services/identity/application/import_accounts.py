@@ -12,8 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from identity.application.dependencies import AccountDetails, Context, Dependencies
-from identity.application.repository import find_account, new_account, person_of, save
-from identity.application.usernames import username_key
+from identity.application.repository import find_account, new_account, person_of, save, username_key
 from identity.domain.errors import UsernameTaken
 from shared.event_log import VersionConflict
 

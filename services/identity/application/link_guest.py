@@ -13,9 +13,10 @@ from identity.application.repository import (
     find_account,
     get_or_import,
     new_account,
+    plain_username,
     release_guest,
+    username_taken,
 )
-from identity.application.usernames import plain_username, username_taken
 from identity.domain.errors import (
     AccountInUse,
     AccountNotFound,

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from identity.application.dependencies import AccountDetails, Context, Dependencies
-from identity.application.repository import find_account, new_account, person_of, save
-from identity.application.usernames import plain_username, username_taken
+from identity.application.repository import (
+    find_account,
+    new_account,
+    person_of,
+    plain_username,
+    save,
+    username_taken,
+)
 from identity.domain.errors import AccountIdTaken, UsernameTaken
 from shared.event_log import CommandResult, retry_on_conflict
 from shared.kernel.library_card import Isil, canonical_card_number

@@ -1,7 +1,10 @@
-"""Load, open, release and save login accounts and actors, for all use cases."""
+"""Load and save login accounts and actors; usernames and personal data stay encrypted."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,13 +13,45 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.usernames import username_key
 from identity.domain.actor import Actor
-from identity.domain.errors import ActorNotFound
+from identity.domain.errors import ActorNotFound, MalformedUsername
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount, login_account_stream, next_stream
 from shared.event_log import Metadata, SideRow, SideRowConflict, VersionConflict, create_id
 from shared.kernel.library_card import isil_base, person_ref
+
+_MAX_CHARACTERS = 200
+
+
+def plain_username(username: str) -> str:
+    """Return the username as it is stored: trimmed, in Unicode form NFC. Raises MalformedUsername."""
+    plain = unicodedata.normalize("NFC", username.strip())
+    if not 0 < len(plain) <= _MAX_CHARACTERS or any(
+        unicodedata.category(character) == "Cc" for character in plain
+    ):
+        raise MalformedUsername
+    return plain
+
+
+def username_key(username: str, home_isil: str, deps: Dependencies) -> str:
+    """Return a username's key in the index: HMAC-SHA-256 of ISIL base and username, 64 hexadecimal digits.
+
+    Upper and lower case result in the same key. Raises MalformedIsil, MalformedUsername.
+    """
+    named = f"username|{isil_base(home_isil)}|{plain_username(username).casefold()}"
+    return hmac.new(deps.person_ref_key, named.encode(), hashlib.sha256).hexdigest()
+
+
+async def username_taken(username: str, home_isil: str, account_id: str, deps: Dependencies) -> bool:
+    """Return whether an account here has the username, or another account in the directory has it.
+
+    Raises DirectoryUnavailable.
+    """
+    if await deps.usernames.account_of(username_key(username, home_isil, deps)) is not None:
+        return True
+    listed = await deps.directory.by_username(username, home_isil)
+    return listed is not None and listed.account_id != account_id
+
 
 # Only a new account inserts rows under these keys. A conflict on them means: another command opened the same
 # account, or took the username, after this command loaded its state.

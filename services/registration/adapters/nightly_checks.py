@@ -1,4 +1,4 @@
-"""Term checks, due guests and nightly reports in PostgreSQL, and their metrics (R12)."""
+"""Due guests and nightly reports in PostgreSQL, and their metrics (R12)."""
 
 from __future__ import annotations
 
@@ -16,38 +16,6 @@ from registration.domain.events import Encrypted
 from registration.domain.term import Term
 from registration.domain.term_check import NightlyCheck, Status, Tally
 from shared.event_log.export.format import TransferredTable
-
-LAST_CHECK = "SELECT verdict, checked_at, stale, reasons FROM term_checks WHERE guest_id = $1"
-
-# Two processes may check one guest at once. The later check stays, also if it is written first.
-RECORD_CHECK = """
-INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (guest_id) DO UPDATE
-SET verdict = excluded.verdict, checked_at = excluded.checked_at,
-    stale = excluded.stale, reasons = excluded.reasons
-WHERE term_checks.checked_at <= excluded.checked_at
-"""
-
-
-class PostgresTermChecks:
-    """See `dependencies.TermChecks`."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
-
-    async def last(self, guest_id: UUID) -> TermCheck | None:
-        """See `TermChecks.last`."""
-        row = await self._pool.fetchrow(LAST_CHECK, guest_id)
-        if row is None:
-            return None
-        return TermCheck(row["verdict"], row["checked_at"], row["stale"], tuple(row["reasons"]))
-
-    async def record(self, guest_id: UUID, check: TermCheck) -> None:
-        """See `TermChecks.record`."""
-        await self._pool.execute(
-            RECORD_CHECK, guest_id, check.verdict, check.checked_at, check.stale, list(check.reasons)
-        )
-
 
 COUNTS = tuple(count.name for count in fields(Tally))
 

@@ -13,7 +13,7 @@ from registration.api.schemas import DetailsJson
 from registration.application.find_home_library import look_up_home_library
 from registration.application.membership import ask_home_patron
 from registration.domain import errors
-from registration.domain.subscriptions import ON_OFFER
+from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Refused, Valid
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problem_handlers import problem_responses

@@ -13,7 +13,7 @@ from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
 from registration.domain.contributions import Row
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount
-from registration.domain.subscriptions import subscription
+from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
 
 # One line of text: control characters belong in no name, code or reason.

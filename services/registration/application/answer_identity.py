@@ -9,7 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies
-from registration.application.personal_data import decrypt_personal_data
+from registration.application.repository import decrypt_personal_data
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.messaging.envelope import Message

@@ -8,8 +8,7 @@ from uuid import UUID
 from registration.application.dependencies import Context, Dependencies
 from registration.application.home_reply import HomeReply, apply_reply
 from registration.application.membership import current_isil
-from registration.application.personal_data import decrypt_personal_data
-from registration.application.repository import load_guest, save_guest
+from registration.application.repository import decrypt_personal_data, load_guest, save_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.guest import Guest

@@ -5,8 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies
-from registration.application.personal_data import encrypt_link_request, key_for
-from registration.application.repository import account_rows, change_guest, load_guest, save_guest
+from registration.application.repository import (
+    account_rows,
+    change_guest,
+    encrypt_link_request,
+    key_for,
+    load_guest,
+    save_guest,
+)
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginAccountChoice
 from shared.event_log import CommandResult, retry_on_conflict

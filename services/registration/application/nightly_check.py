@@ -14,7 +14,7 @@ from registration.application.dependencies import Context, Dependencies
 from registration.application.home_reply import HomeReply, apply_reply
 from registration.application.membership import current_isil
 from registration.application.nightly_report import DueGuest, NightlyChecks, NightlyReport
-from registration.application.personal_data import decrypt_card
+from registration.application.repository import decrypt_card
 from registration.domain.errors import GuestNotFound, UnknownHomeLibrary
 from registration.domain.term_check import NightlyCheck, Tally, decide, due_at
 from registration.domain.verdict import Unavailable, Valid

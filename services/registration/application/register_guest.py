@@ -13,17 +13,15 @@ from registration.application.membership import (
     refs_of,
     require_other_library,
 )
-from registration.application.personal_data import (
+from registration.application.repository import (
     Card,
     PersonalData,
+    account_rows,
     encrypt_card,
     encrypt_details,
     encrypt_link_request,
-    key_for,
-)
-from registration.application.repository import (
-    account_rows,
     find_person,
+    key_for,
     person_row,
     registered_guest,
     save_guest,
@@ -31,7 +29,7 @@ from registration.application.repository import (
 from registration.domain.errors import AlreadyRegistered, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LoginAccountChoice
-from registration.domain.subscriptions import picked
+from registration.domain.term import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
 from shared.event_log import CommandResult, VersionConflict, retry_on_conflict

@@ -7,16 +7,19 @@ from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies
 from registration.application.membership import current_isil, membership_of
-from registration.application.personal_data import (
+from registration.application.repository import (
     Card,
     PersonalData,
+    account_rows,
     decrypt_personal_data,
     encrypt_card,
     encrypt_details,
     encrypt_link_request,
     key_for,
+    load_guest,
+    new_number_rows,
+    save_guest,
 )
-from registration.application.repository import account_rows, load_guest, new_number_rows, save_guest
 from registration.domain.errors import GuestErased
 from registration.domain.guest import Guest, Renewal
 from registration.domain.login_link import LoginAccountChoice

@@ -9,8 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies, TermCheck
-from registration.application.personal_data import PersonalData, decrypt_personal_data
-from registration.application.repository import load_guest
+from registration.application.repository import PersonalData, decrypt_personal_data, load_guest
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
 from registration.domain.guest_state import display

@@ -21,7 +21,7 @@ from registration.counter_ui.i18n import because, happened, link_words, reason_o
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, page, pages, translator
 from registration.domain.login_link import LinkState, LoginLink
-from registration.domain.subscriptions import subscription
+from registration.domain.term import subscription
 
 router = pages("/gasten/{guest_id:uuid}")
 Tab = Literal["klant", "contributie", "inlogaccount", "historie"]

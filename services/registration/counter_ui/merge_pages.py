@@ -13,7 +13,7 @@ from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import FormWriteDep
 from registration.counter_ui.pages import notify, page, pages, see_other, translator
 from registration.domain.merge import MergeBlocked
-from registration.domain.subscriptions import subscription
+from registration.domain.term import subscription
 from registration.read_models.guest_directory import Search, asked_for
 from shared.kernel.errors import english_sentence
 

@@ -18,7 +18,7 @@ from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.errors import AlreadyRegistered, Candidate
 from registration.domain.login_link import LoginAccountChoice
-from registration.domain.subscriptions import ON_OFFER
+from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import MalformedCardNumber

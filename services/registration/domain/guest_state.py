@@ -27,8 +27,14 @@ from registration.domain.events import (
     TermConfirmed,
 )
 from registration.domain.login_link import LoginLink, evolve_link
-from registration.domain.subscriptions import subscription
-from registration.domain.term import Term, expiry_line, last_of_month, reregistration_preview, valid_header
+from registration.domain.term import (
+    Term,
+    expiry_line,
+    last_of_month,
+    reregistration_preview,
+    subscription,
+    valid_header,
+)
 from registration.domain.term_check import Status
 
 NOTHING: Mapping[str, Encrypted] = MappingProxyType({})

@@ -10,8 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from registration.adapters.nightly_checks import PostgresTermChecks
-from registration.adapters.registration_index import PostgresRegistrations
+from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application import nightly_check
 from registration.settings import Settings

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.adapters.registration_index import PostgresTermChecks
 from registration.application.check_term import check_term
 from registration.application.dependencies import TermCheck
 from registration.application.erase_guest import erase_personal_data

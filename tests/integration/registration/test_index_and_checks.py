@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from registration.adapters.in_memory import InMemoryTermChecks
-from registration.adapters.nightly_checks import PostgresTermChecks
+from registration.adapters.registration_index import PostgresTermChecks
 from registration.application.answer_identity import RegistrationsQuery, list_registrations
 from registration.application.check_term import check_term
 from registration.application.dependencies import TermCheck, TermChecks

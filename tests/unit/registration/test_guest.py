@@ -30,7 +30,7 @@ from registration.domain.events import (
 )
 from registration.domain.guest import Guest
 from registration.domain.login_link import LinkRequest, LinkState, LoginLink
-from registration.domain.subscriptions import picked, subscription
+from registration.domain.term import picked, subscription
 from shared.kernel.errors import RuleBroken
 from tests.unit.registration.scenario import (
     SEPT_11,

@@ -7,7 +7,7 @@ from datetime import date
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
 from registration.domain.guest_state import display
-from registration.domain.subscriptions import subscription
+from registration.domain.term import subscription
 from tests.unit.registration.scenario import CANCELLED, GUEST_ID, SEPT_11, SEPT_15, admission, noon, renewal
 
 
