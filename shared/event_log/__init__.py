@@ -1,6 +1,6 @@
 """The event log: append and read events, load and save aggregates, encrypt personal data."""
 
-from shared.event_log.aggregate_store import AggregateStore, retry_on_conflict
+from shared.event_log.aggregate_store import AggregateStore, make_mapper, retry_on_conflict
 from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
 from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
 from shared.event_log.errors import (
@@ -14,7 +14,6 @@ from shared.event_log.errors import (
     VersionConflict,
 )
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
-from shared.event_log.mapping import make_mapper
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
 from shared.event_log.types import (

@@ -1,17 +1,160 @@
-"""Load aggregates from the event log and save them; retry a command on conflict."""
+"""Load and save aggregates as events, and events as readable JSON."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from datetime import date, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import orjson
 from eventsourcing.domain import Aggregate, DomainEventProtocol
-from eventsourcing.persistence import Mapper, StoredEvent
+from eventsourcing.persistence import (
+    DatetimeAsISO,
+    DecimalAsStr,
+    Mapper,
+    StoredEvent,
+    Transcoder,
+    Transcoding,
+    TranscodingNotRegisteredError,
+    UUIDAsHex,
+)
 
 from shared.event_log.errors import AggregateNotFound, LogOverloaded, VersionConflict
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
+
+ATOMS = frozenset({str, int, bool, float, type(None)})
+
+
+class DateAsISO(Transcoding):
+    """A day as text, such as `2025-09-11`."""
+
+    type = date
+    name = "date_iso"
+
+    def encode(self, obj: date) -> str:
+        """Return the text of a day."""
+        return obj.isoformat()
+
+    def decode(self, data: str) -> date:
+        """Return the day of a text."""
+        return date.fromisoformat(data)
+
+
+class BytesAsBase64(Transcoding):
+    """Bytes, mostly encrypted personal data, as base64."""
+
+    type = bytes
+    name = "bytes_base64"
+
+    def encode(self, obj: bytes) -> str:
+        """Return the base64 text of bytes."""
+        return binascii.b2a_base64(obj, newline=False).decode("ascii")
+
+    def decode(self, data: str) -> bytes:
+        """Return the bytes of a base64 text."""
+        return base64.b64decode(data)
+
+
+class ReadableTranscoder(Transcoder):
+    """JSON with type names. Tuples become lists; an unknown type is refused."""
+
+    def __init__(self, *transcodings: Transcoding) -> None:
+        self._by_type: dict[type, Transcoding] = {known.type: known for known in transcodings}
+        self._by_name: dict[str, Transcoding] = {known.name: known for known in transcodings}
+        self._tags = {known.type: _tag_of(known) for known in transcodings} | {list: _of_atoms}
+
+    def encode(self, obj: Any) -> bytes:
+        """Return `obj` as JSON in UTF-8. Raises TranscodingNotRegisteredError for an unknown type."""
+        return orjson.dumps(self._flat(obj) or self._tagged(obj))
+
+    def _flat(self, obj: Any) -> dict[str, Any] | None:
+        """Return a flat dict ready for JSON; None when a value is nested or of a derived type.
+
+        Most events are flat, and this is their fast path.
+        """
+        if type(obj) is not dict:
+            return None
+        tags = self._tags
+        try:
+            return {
+                key: value if (kind := type(value)) in ATOMS else tags[kind](value)
+                for key, value in obj.items()
+            }
+        except KeyError:
+            return None
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value that was encoded. Raises TranscodingNotRegisteredError for an unknown name."""
+        return self._untagged(orjson.loads(data))
+
+    def _tagged(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in ATOMS:
+            return value
+        if kind is dict:
+            return {key: item if type(item) in ATOMS else self._tagged(item) for key, item in value.items()}
+        if kind is list or kind is tuple:
+            return [self._tagged(item) for item in value]
+        transcoding = self._by_type.get(kind) or self._inherited(kind)
+        if transcoding is not None:
+            return {"_type_": transcoding.name, "_data_": self._tagged(transcoding.encode(value))}
+        if isinstance(value, str | int):
+            return value  # a member of an enumeration: orjson writes its value
+        msg = f"{kind.__qualname__} has no transcoding; known are {sorted(self._by_name)}"
+        raise TranscodingNotRegisteredError(msg)
+
+    def _inherited(self, kind: type) -> Transcoding | None:
+        """Return the transcoding of a base class, if any: asyncpg's own UUID class is derived from UUID."""
+        return next((known for base in kind.__mro__ if (known := self._by_type.get(base))), None)
+
+    def _untagged(self, value: Any) -> Any:
+        if type(value) is dict:
+            if len(value) == 2 and "_type_" in value and "_data_" in value:
+                return self._transcoding(value["_type_"]).decode(self._untagged(value["_data_"]))
+            return {key: item if type(item) in ATOMS else self._untagged(item) for key, item in value.items()}
+        if type(value) is list:
+            return [self._untagged(item) for item in value]
+        return value
+
+    def _transcoding(self, name: str) -> Transcoding:
+        try:
+            return self._by_name[name]
+        except KeyError:
+            msg = f"there is no transcoding {name!r}; known are {sorted(self._by_name)}"
+            raise TranscodingNotRegisteredError(msg) from None
+
+
+def _of_atoms(values: list[Any]) -> list[Any]:
+    """Return a list unchanged when JSON has types for all its items. Raises KeyError otherwise."""
+    if ATOMS.issuperset(map(type, values)):
+        return values
+    raise KeyError
+
+
+def _tag_of(transcoding: Transcoding) -> Callable[[Any], dict[str, Any]]:
+    """Return a function that puts the type's name beside a value.
+
+    Days and moments are not encoded here: orjson writes them as ISO 8601.
+    """
+    name, encode = transcoding.name, transcoding.encode
+    if transcoding.type in {date, datetime}:
+        return lambda value: {"_type_": name, "_data_": value}
+    return lambda value: {"_type_": name, "_data_": encode(value)}
+
+
+def make_transcoder() -> ReadableTranscoder:
+    """Return the transcoder of everything that is stored: events, and the encrypted data in them."""
+    return ReadableTranscoder(UUIDAsHex(), DatetimeAsISO(), DateAsISO(), DecimalAsStr(), BytesAsBase64())
+
+
+def make_mapper() -> Mapper[UUID]:
+    """Return the library's mapper (topics, upcasting of earlier versions) with our transcoder."""
+    return Mapper(make_transcoder())
+
 
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")

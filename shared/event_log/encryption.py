@@ -14,9 +14,9 @@ import asyncpg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from shared.event_log.aggregate_store import make_transcoder
 from shared.event_log.errors import DecryptionFailed
 from shared.event_log.in_memory import InMemoryEventLog
-from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import SideRow
 from shared.platform.secrets import KEY_BYTES, read_key_file
 

@@ -10,8 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from shared.event_log.append_queue import Command, CommandQueue, write_rows
-from shared.event_log.appender import GIVE_UP_SECONDS, Appender
+from shared.event_log.append import GIVE_UP_SECONDS, Appender, Command, CommandQueue, write_rows
 from shared.event_log.notifier import Listener, Notifier, tail, wait_beyond
 from shared.event_log.reading import Reader
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import orjson
 
+from shared.event_log.aggregate_store import make_transcoder
 from shared.event_log.encryption import DataKey, MasterKeys
 from shared.event_log.errors import DecryptionFailed
-from shared.event_log.mapping import make_transcoder
 from shared.event_log.types import RecordedEvent
 
 ENCRYPTED = "encrypted"

@@ -18,7 +18,7 @@ from eventsourcing.persistence import JSONTranscoder
 
 from registration.domain.guest import Guest
 from shared.event_log import SCHEMA, AggregateStore, PostgresEventLog, make_mapper
-from shared.event_log.mapping import BytesAsBase64, DateAsISO
+from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
 from shared.platform.postgres import migrate, open_pool
 from tests.benchmarks.guests import METADATA
 

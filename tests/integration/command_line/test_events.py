@@ -132,7 +132,7 @@ def test_an_export_is_for_its_owner_only_and_complete_or_not_there(
     assert "the disk is full" in refused(installed, capsys, "events", "export", str(file))
     assert [each.name for each in folder.iterdir()] == ["log.jsonl"]
     assert file.read_bytes() == before
-    assert "no ordinary file" in refused(installed, capsys, "events", "export", os.devnull)
+    assert "not a regular file" in refused(installed, capsys, "events", "export", os.devnull)
     assert "no folder" in refused(installed, capsys, "events", "export", str(folder / "none" / "log.jsonl"))
 
 

@@ -11,7 +11,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import JSONTranscoder, StoredEvent
 
 from shared.event_log import AggregateStore, make_mapper
-from shared.event_log.mapping import BytesAsBase64, DateAsISO
+from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
 from tests.support.event_log import METADATA, in_postgres
 from tests.support.guestlike import Reader
 from tests.support.servers import Databases

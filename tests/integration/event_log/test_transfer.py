@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.event_log import MasterKeys
+from shared.event_log.aggregate_store import make_transcoder
 from shared.event_log.export import Decrypter, LogNotEmpty, export_log, import_log
-from shared.event_log.mapping import make_transcoder
 from shared.platform.leases import Leases
 from shared.platform.postgres import Connection, open_pool
 from tests.support.eventually import eventually

@@ -18,9 +18,8 @@ from shared.event_log import (
     SideRow,
     SideRowConflict,
     VersionConflict,
-    append_queue,
-    appender,
 )
+from shared.event_log.append import BATCH_EVENTS, WAITING_COMMANDS
 from shared.event_log.postgres import APPENDERS
 from shared.platform.postgres import migrate, open_pool
 from tests.integration.event_log.lossy_proxy import LossyProxy, lossy
@@ -197,7 +196,7 @@ async def test_a_long_outage_is_unavailable_and_passes(
     proxied: tuple[PostgresEventLog, LossyProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, proxy = proxied
-    monkeypatch.setattr(appender, "GIVE_UP_SECONDS", 0.2)
+    monkeypatch.setattr("shared.event_log.append.GIVE_UP_SECONDS", 0.2)
     await proxy.down()
 
     with pytest.raises(LogUnavailable):
@@ -243,8 +242,8 @@ async def test_too_much_at_once_is_refused_at_once(
             return None
 
     await outsider.execute(LOCK)
-    under_way = APPENDERS * append_queue.BATCH_EVENTS
-    too_many = append_queue.WAITING_COMMANDS + under_way + 100
+    under_way = APPENDERS * BATCH_EVENTS
+    too_many = WAITING_COMMANDS + under_way + 100
     appending = [asyncio.create_task(append()) for _ in range(too_many)]
     refused, waiting = await asyncio.wait(appending, timeout=0.5)
 

@@ -89,7 +89,7 @@ def test_status_shows_lag_failures_and_held_guests(installation: str, capsys: Ca
     assert told["held_guests"] == {"waiting": 0, "parked": 1, "diverged": 0}
     assert registration(["projections", "status"]) == 0
     table = capsys.readouterr().out
-    assert re.search(r"contributions\s+0\s+\d+\s+no worker follows it\s+never", table)
+    assert re.search(r"contributions\s+0\s+\d+\s+no worker keeps it live\s+never", table)
     assert re.search(r"parked\s+1", table)
 
 
@@ -105,7 +105,7 @@ def test_rebuild_and_verify_and_the_drift_between(installation: str, capsys: Cap
     assert str(guest) in told.out
     assert "missing" in told.out
     assert told.err == (
-        "registration: Not as the log says: terms_due. `registration projections rebuild` heals it.\n"
+        "registration: Different from the log: terms_due. `registration projections rebuild` repairs it.\n"
     )
     assert registration(["projections", "rebuild", "terms_due", "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)
@@ -118,7 +118,7 @@ def test_rebuild_and_verify_and_the_drift_between(installation: str, capsys: Cap
 def test_an_unknown_view_is_told_in_one_line_that_names_the_known(command: str, capsys: Capture) -> None:
     assert registration(["projections", command, "nothing"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("registration: There is no view nothing: name one of guest_directory, ")
+    assert told.startswith("registration: There is no view nothing. The views are guest_directory, ")
     assert told.count("\n") == 1
     assert registration(["projections", command]) == 2
 
@@ -174,7 +174,7 @@ async def _interrupt_before_the_switch(database: str, how: signal.Signals) -> No
         await watcher.close()
     assert process.returncode == (1 if how == signal.SIGINT else -how)
     if how == signal.SIGINT:
-        assert told == b"registration: Stopped: the view that was being built is as it was.\n"
+        assert told == b"registration: Stopped. The live view was not changed.\n"
 
 
 async def _is_waiting(watcher: asyncpg.Connection) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-from shared.event_log.append_queue import BATCH_EVENTS, Command, CommandQueue
+from shared.event_log.append import BATCH_EVENTS, Command, CommandQueue
 from tests.support.event_log import new_event
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.event_log import make_mapper
-from shared.event_log.mapping import BytesAsBase64, DateAsISO, make_transcoder
+from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO, make_transcoder
 from tests.support.guestlike import Reader
 
 NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)

@@ -4,8 +4,8 @@ from uuid import UUID, uuid4
 
 from asyncpg.pgproto import pgproto
 
-from shared.event_log.append_queue import write_rows
-from shared.event_log.mapping import make_transcoder
+from shared.event_log.aggregate_store import make_transcoder
+from shared.event_log.append import write_rows
 from shared.event_log.types import SideRow
 
 
