@@ -3,9 +3,9 @@
 from datetime import date
 
 from registration.adapters.home_library.settings import Library
+from registration.adapters.home_library.sip2.client import verdict_of
 from registration.adapters.home_library.sip2.framing import FrameReader, open_frame
 from registration.adapters.home_library.sip2.messages import read_patron_reply
-from registration.adapters.home_library.sip2.verdict import verdict_of
 from registration.domain.verdict import NotFound, Refused, Valid
 
 TODAY = date(2025, 9, 11)

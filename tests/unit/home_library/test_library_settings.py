@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from registration.adapters.home_library.sip2.dates import date_reader, is_date_format
+from registration.adapters.home_library.sip2.messages import date_reader, is_date_format
 from registration.domain.verdict import NotFound, Reason, Refused, Valid
 from tests.unit.home_library.reading import library, read_one
 

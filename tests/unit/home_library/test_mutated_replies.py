@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from registration.adapters.home_library.errors import GarbledReply
 from registration.adapters.home_library.settings import Library
+from registration.adapters.home_library.sip2.client import verdict_of
 from registration.adapters.home_library.sip2.framing import FrameReader, open_frame
 from registration.adapters.home_library.sip2.messages import read_patron_reply
-from registration.adapters.home_library.sip2.verdict import verdict_of
 from registration.domain.verdict import NotFound, Refused, Valid
 from tests.unit.home_library.captures import CAPTURES
 from tests.unit.home_library.oracle import FIXED_PART, frames, says_valid

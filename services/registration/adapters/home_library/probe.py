@@ -13,9 +13,9 @@ from typing import Literal, cast
 from registration.adapters.home_library import errors
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, NoAnswer, NotLetIn, TimedOut
 from registration.adapters.home_library.settings import Credentials, Library, tls_context
+from registration.adapters.home_library.sip2.client import verdict_of
 from registration.adapters.home_library.sip2.connection import Sip2Connection
 from registration.adapters.home_library.sip2.messages import LOGIN, PatronReply
-from registration.adapters.home_library.sip2.verdict import verdict_of
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, Refused, Valid
 
 _MASK = "***"

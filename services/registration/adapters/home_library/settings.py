@@ -21,9 +21,13 @@ from pydantic import (
     model_validator,
 )
 
-from registration.adapters.home_library.sip2.dates import STANDARD, is_date_format
 from registration.adapters.home_library.sip2.framing import is_safe, is_writable
-from registration.adapters.home_library.sip2.messages import USUALLY_REFUSING, positions
+from registration.adapters.home_library.sip2.messages import (
+    STANDARD,
+    USUALLY_REFUSING,
+    is_date_format,
+    positions,
+)
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedIsil
 

@@ -14,8 +14,8 @@ from registration.adapters.home_library.errors import (
 )
 from registration.adapters.home_library.settings import Credentials, Library
 from registration.adapters.home_library.sip2 import messages
-from registration.adapters.home_library.sip2.dates import timestamp
 from registration.adapters.home_library.sip2.framing import Message, Tap, Wire, frame, open_frame
+from registration.adapters.home_library.sip2.messages import timestamp
 
 _ATTEMPTS = 3
 """How often one message is sent if the message or its reply arrives damaged."""
