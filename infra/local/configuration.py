@@ -93,11 +93,15 @@ class Addresses:
     identity_port: int
     registration_database: str
     identity_database: str
-    amqp: str | None
+    amqp: Mapping[str, str] | None
     home_library_port: int
     account_directory_port: int
     sign_in_port: int
     wisecat_port: int
+
+    def amqp_of(self, service: str) -> str | None:
+        """Return the URL of the broker for the user of one service; None for the feed."""
+        return self.amqp[service] if self.amqp else None
 
     @property
     def counter(self) -> str:
@@ -127,7 +131,11 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         organisations.write_text(ORGANISATIONS, encoding="utf-8")
     home_libraries.write_text(home_libraries_toml(at.home_library_port), encoding="utf-8")
     registration = _common(
-        "registration", credentials, at.registration_port, at.registration_database, at.amqp
+        "registration",
+        credentials,
+        at.registration_port,
+        at.registration_database,
+        at.amqp_of("registration"),
     ) | {
         "IDENTITY_URL": at.identity,
         "HOME_LIBRARIES": str(home_libraries),
@@ -137,7 +145,9 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "SESSION_KEY_FILE": str(credentials.session_key),
         "COUNTER_URL": at.counter,
     }
-    identity = _common("identity", credentials, at.identity_port, at.identity_database, at.amqp) | {
+    identity = _common(
+        "identity", credentials, at.identity_port, at.identity_database, at.amqp_of("identity")
+    ) | {
         "REGISTRATION_URL": f"http://127.0.0.1:{at.registration_port}",
         "ACCOUNT_DIRECTORY_URL": f"http://127.0.0.1:{at.account_directory_port}",
         "ORGANISATIONS": str(organisations),
@@ -147,12 +157,17 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         write_privately(run_dir / f"{service}.env", _lines(service, settings))
 
 
+OTHER = {"registration": "identity", "identity": "registration"}
+
+
 def _common(
     service: str, credentials: Credentials, port: int, database: str, amqp: str | None
 ) -> dict[str, str]:
     return {
         "DATABASE_URL": database,
         **({"AMQP_URL": amqp} if amqp else {}),
+        "SIGNING_KEY_FILE": str(credentials.message_key(service)),
+        "VERIFICATION_KEY_FILE": str(credentials.message_key(OTHER[service])),
         "OIDC_ISSUER": credentials.issuer,
         "OIDC_JWKS": str(credentials.jwks),
         "SERVICE_TOKEN_FILE": str(credentials.service_token(service)),

@@ -52,6 +52,10 @@ class Credentials:
         """Return the file of one service's master key: neither service can decrypt the other's data."""
         return self._secret(f"{service}-master.key")
 
+    def message_key(self, service: str) -> Path:
+        """Return the file of the key that signs the messages of one service; both services hold it."""
+        return self._secret(f"{service}-messages.key")
+
     def service_token(self, service: str) -> Path:
         """Return the file of the token with which a service calls the other."""
         return self._folder / f"{service}.token"

@@ -127,6 +127,27 @@ class RabbitMQ:
     def password(self) -> str:
         return _secret(self.folder / "password", mode=0o600)
 
+    def service_url(self, service: str, vhost: str = "") -> str:
+        """Return the URL with the user of one service; see `create_service_user`."""
+        password = _secret(self.folder / f"{service}.password", mode=0o600)
+        return f"amqp://{service}:{password}@{LOOPBACK}:{self.port}/{vhost}"
+
+    def create_service_user(self, service: str, other: str, vhost: str = "/") -> str:
+        """Create the user of a service, or set its permissions again. Return its URL.
+
+        It may write to its own exchanges, read its own queues, and bind them to the other service's events.
+        """
+        password = _secret(self.folder / f"{service}.password", mode=0o600)
+        own = f"{service}[.](events|guests|guests[.][0-9]+|rejected)"
+        permissions = ", ".join(f'<<"^({pattern})$">>' for pattern in (own, own, f"{own}|{other}[.]events"))
+        user, by, users = f'<<"{service}">>', f'<<"{USER}">>', "rabbit_auth_backend_internal"
+        self.evaluate(
+            f"case {users}:lookup_user({user}) of"
+            f' {{error, not_found}} -> ok = {users}:add_user({user}, <<"{password}">>, {by}); _ -> ok end,'
+            f' ok = {users}:set_permissions({user}, <<"{vhost}">>, {permissions}, {by})'
+        )
+        return self.service_url(service, "" if vhost == "/" else vhost)
+
     def create_vhost(self, name: str) -> str:
         """Create a virtual host that this node's user may use. Return its URL."""
         vhost, user, all_of_it = f'<<"{name}">>', f'<<"{USER}">>', '<<".*">>'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from infra.local import services
-from infra.local.configuration import Addresses, write_settings
+from infra.local.configuration import OTHER, Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
 from infra.local.ports import free_port, is_free, kept_port
 from infra.local.postgres import Postgres, databases_of, own_databases
@@ -55,7 +55,7 @@ class Stack:
             identity_port=ports["identity"],
             registration_database=databases["registration"],
             identity_database=databases["identity"],
-            amqp=self._amqp_url(),
+            amqp=self._amqp_urls(),
             home_library_port=free_port(),
             account_directory_port=free_port(),
             sign_in_port=kept_port(self.run_dir / "sign_in.port"),
@@ -72,7 +72,7 @@ class Stack:
             "transport": self.transport.name,
             "tokens": credentials.tokens(),
             "database_urls": databases,
-            "amqp_url": addresses.amqp,
+            "amqp_url": self._rabbitmq.url() if self._rabbitmq else self.transport.url,
         }
         self._describe()
 
@@ -128,8 +128,11 @@ class Stack:
             return own_databases(self._postgres)
         return databases_of(self._environment["DATABASE_URL"], self.run_dir)
 
-    def _amqp_url(self) -> str | None:
-        return self._rabbitmq.url() if self._rabbitmq else self.transport.url
+    def _amqp_urls(self) -> dict[str, str] | None:
+        """Return the broker's URL for each service: with a user of its own on a private node."""
+        if self._rabbitmq:
+            return {service: self._rabbitmq.service_url(service) for service in OTHER}
+        return dict.fromkeys(OTHER, self.transport.url) if self.transport.url else None
 
     def _start_services(self, at: Addresses) -> None:
         home_library = services.home_library(self.run_dir, at)
@@ -148,6 +151,8 @@ class Stack:
         if self._rabbitmq is None:
             return
         self._rabbitmq.wait_until_ready()
+        for service, other in OTHER.items():
+            self._rabbitmq.create_service_user(service, other)
         self._supervisor.adopt(Child(self._rabbitmq.epmd, lambda: True))
         self._supervisor.adopt(Child(self._rabbitmq.node, self._rabbitmq.is_ready))
 

@@ -41,6 +41,7 @@ from shared.event_log import (
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
+from shared.messaging.signing import message_keys
 from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
@@ -118,7 +119,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             deps=deps,
             own_feed=LogFeed(log, to_message),
             registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps)),
+            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps), other="registration"),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
         )
@@ -189,6 +190,8 @@ def _transport(service: Service) -> Mapping[str, Task]:
         to_message=service.to_message,
         service="identity",
         other="registration",
+        keys=message_keys(service.settings),
+        unsigned_until=service.settings.unsigned_until,
     )
 
 

@@ -49,6 +49,7 @@ from shared.event_log import (
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
+from shared.messaging.signing import message_keys
 from shared.messaging.transport import over_feed, over_rabbitmq
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
@@ -126,7 +127,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             nightly_checks=PostgresNightlyChecks(pool),
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps)),
+            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
@@ -290,6 +291,8 @@ def _transport(service: Service) -> Mapping[str, Task]:
         to_message=service.to_message,
         service="registration",
         other="identity",
+        keys=message_keys(service.settings),
+        unsigned_until=service.settings.unsigned_until,
     )
 
 

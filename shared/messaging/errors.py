@@ -20,6 +20,10 @@ class CannotApply(Exception):
     """
 
 
+class ForeignSource(Exception):
+    """This message is of another log than the one that this service follows. It was not applied."""
+
+
 class Diverged(Exception):
     """This stream version is known here under another event id.
 

@@ -11,7 +11,8 @@ import orjson
 import structlog
 
 from shared.messaging import metrics
-from shared.messaging.errors import FeedUnavailable
+from shared.messaging.envelope import Message
+from shared.messaging.errors import FeedUnavailable, ForeignSource
 from shared.messaging.feed import Feed, FeedPage
 from shared.messaging.inbox import Inbox
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
@@ -73,4 +74,10 @@ class FeedPoller:
         metrics.feed_found.inc(len(unknown))
         async with asyncio.TaskGroup() as receiving:
             for message in unknown:
-                receiving.create_task(self._inbox.receive(message))
+                receiving.create_task(self._receive(message))
+
+    async def _receive(self, message: Message) -> None:
+        try:
+            await self._inbox.receive(message)
+        except ForeignSource as error:
+            await self._inbox.receive_unreadable(message.to_json(), str(error))

@@ -16,7 +16,7 @@ from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConfli
 from shared.event_log.types import SideRow
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import CannotApply, Diverged, MissingVersion, TryAgain
+from shared.messaging.errors import CannotApply, Diverged, ForeignSource, MissingVersion, TryAgain
 from shared.messaging.feed import Feed
 from shared.messaging.parked import ParkedSubjects, State
 from shared.platform.postgres import is_transient
@@ -211,11 +211,40 @@ RETRY_INTERVAL_SECONDS = 0.5
 log = structlog.get_logger(__name__)
 
 
+class MessageSources:
+    """The other service's log that this service follows: the one that its first authentic message named."""
+
+    def __init__(self, pool: asyncpg.Pool, other: str) -> None:
+        self._pool = pool
+        self._other = other
+        self._followed: str | None = None
+
+    async def require(self, message: Message) -> None:
+        """Raise ForeignSource unless the message is of the log that this service follows."""
+        if message.source == self._followed:
+            return
+        if not message.source.startswith(f"/{self._other}/"):
+            raise ForeignSource(f"it is from {message.source[:100]!r}, not from {self._other}")
+        # Asked again for another log, because an operator may have accepted it meanwhile.
+        self._followed = await self._pool.fetchval(_FOLLOW, self._other, message.source)
+        if message.source != self._followed:
+            raise ForeignSource(
+                f"it is from {message.source[:100]!r}, this service follows {self._followed!r}"
+            )
+
+
+_FOLLOW = """
+INSERT INTO message_sources AS known (service, source) VALUES ($1, $2)
+ON CONFLICT (service) DO UPDATE SET source = known.source RETURNING source
+"""
+
+
 class Inbox:
     """Applies the other service's messages to this one. Any number may work at once, in any process."""
 
-    def __init__(self, pool: asyncpg.Pool, feed: Feed, handle: Handler) -> None:
+    def __init__(self, pool: asyncpg.Pool, feed: Feed, handle: Handler, *, other: str) -> None:
         self._pool = pool
+        self._sources = MessageSources(pool, other)
         self._cursors = InboxCursors(pool)
         self._in_order = InOrder(pool, feed, handle)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
@@ -225,8 +254,10 @@ class Inbox:
         """Process a message; return when the outcome is durable: applied, dropped as known, or parked.
 
         Messages of one subject that are received at the same time are processed in the order of the calls.
+        Raises ForeignSource for a message of another log.
         """
         metrics.received.inc()
+        await self._sources.require(message)
         async with self._turn(message.subject):
             cursor = await self._cursors.of(message)
             while cursor.is_parked:
@@ -270,6 +301,8 @@ class Inbox:
         """
         async with self._turn(subject):
             try:
+                for message in messages:
+                    await self._sources.require(message)
                 parked = await self.parked.messages(subject)
                 await self._in_order.catch_up(subject, [*parked, *messages])
                 while parked and not await self.parked.unpark(subject):

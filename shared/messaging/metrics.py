@@ -12,6 +12,7 @@ dropped = Counter("messages_dropped", "Messages that were dropped because they h
 waiting = Counter("messages_waiting", "Times that a guest's messages had to wait for something unavailable")
 parked = Counter("messages_parked", "Times that a message failed and its guest was parked")
 diverged = Counter("messages_diverged", "Known versions that came with another event id: raise an alarm")
+rejected = Counter("messages_rejected", "Messages that were not authentic: raise an alarm")
 unreadable = Counter("messages_unreadable", "Received bodies that are not messages of ours")
 parked_subjects = Gauge("messages_parked_guests", "Guests with parked or waiting messages", ["state"])
 

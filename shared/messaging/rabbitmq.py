@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 
 import aio_pika
@@ -12,9 +13,11 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
 from pamqp.common import Arguments
 
+from shared.messaging import metrics
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
-from shared.messaging.errors import BrokerUnavailable, MalformedMessage, Unroutable
+from shared.messaging.errors import BrokerUnavailable, ForeignSource, MalformedMessage, Unroutable
 from shared.messaging.inbox import Inbox
+from shared.messaging.signing import SIGNATURE_HEADER, NotAuthentic, SigningKeys
 from shared.platform.retry import keep_running, keep_trying
 
 SUBJECT_HEADER = "guest-id"
@@ -23,6 +26,9 @@ CLOSE_SECONDS = 3.0
 CONFIRM_SECONDS = 30.0
 DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
+
+MOST_REJECTED = 10_000
+"""Rejected messages that are kept for an operator; the oldest are dropped first."""
 
 EXCHANGE_ARGUMENTS: Arguments = {"hash-header": SUBJECT_HEADER}
 QUEUE_ARGUMENTS: Arguments = {
@@ -55,10 +61,26 @@ async def declare_events(channel: AbstractChannel, service: str) -> AbstractExch
     return await channel.declare_exchange(f"{service}.events", ExchangeType.TOPIC, durable=True)
 
 
+async def declare_rejected(channel: AbstractChannel, consumer: str) -> AbstractExchange:
+    """Declare the exchange and the bounded queue for messages that are not authentic."""
+    exchange = await channel.declare_exchange(f"{consumer}.rejected", ExchangeType.FANOUT, durable=True)
+    queue = await channel.declare_queue(
+        f"{consumer}.rejected",
+        durable=True,
+        arguments={"x-queue-type": "quorum", "x-max-length": MOST_REJECTED},
+    )
+    await queue.bind(exchange)
+    return exchange
+
+
 async def declare_queues(
     channel: AbstractChannel, *, source: str, consumer: str, queues: int
 ) -> list[AbstractQueue]:
-    """Declare the consumer's queues for the events of `source`; declaring them again changes nothing."""
+    """Declare the consumer's queues for the events of `source`; declaring them again changes nothing.
+
+    The exchange of `source` belongs to the other service, whose relay declares it: the user of this service
+    may read it and not configure it.
+    """
     subjects = await channel.declare_exchange(
         f"{consumer}.guests", ExchangeType.X_CONSISTENT_HASH, durable=True, arguments=EXCHANGE_ARGUMENTS
     )
@@ -69,28 +91,29 @@ async def declare_queues(
         )
         await queue.bind(subjects, routing_key="1")  # an equal share of the subjects for every queue
         declared.append(queue)
-    await subjects.bind(await declare_events(channel, source), routing_key="#")
+    await subjects.bind(await channel.get_exchange(f"{source}.events", ensure=True), routing_key="#")
     return declared
 
 
 @asynccontextmanager
-async def publishing(url: str, service: str) -> AsyncIterator["RabbitPublisher"]:
+async def publishing(url: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
     """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
     async with open_channel(url) as channel:
-        yield RabbitPublisher(await declare_events(channel, service))
+        yield RabbitPublisher(await declare_events(channel, service), keys)
 
 
 class RabbitPublisher:
-    """Publishes persistent messages, confirmed and mandatory: a message that no queue takes is returned."""
+    """Publishes signed, persistent messages, confirmed and mandatory: what no queue takes is returned."""
 
-    def __init__(self, exchange: AbstractExchange) -> None:
+    def __init__(self, exchange: AbstractExchange, keys: SigningKeys) -> None:
         self._exchange = exchange
+        self._keys = keys
 
     async def publish(self, message: Message) -> None:
         """Publish; return when a queue has it on disk. Raises Unroutable, BrokerUnavailable."""
         try:
             await self._exchange.publish(
-                _to_amqp(message),
+                _to_amqp(message, self._keys),
                 routing_key=TYPE_PREFIX + message.type,
                 mandatory=True,
                 timeout=CONFIRM_SECONDS,
@@ -106,10 +129,11 @@ class RabbitPublisher:
             raise BrokerUnavailable("the connection ended") from None
 
 
-def _to_amqp(message: Message) -> aio_pika.Message:
+def _to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
+    body = message.to_json()
     return aio_pika.Message(
-        message.to_json(),
-        headers={SUBJECT_HEADER: str(message.subject)},
+        body,
+        headers={SUBJECT_HEADER: str(message.subject), **keys.sign(body)},
         content_type=CONTENT_TYPE,
         delivery_mode=DeliveryMode.PERSISTENT,
         message_id=str(message.id),
@@ -134,8 +158,21 @@ class Consumer:
     the database is down, not even that works: then the message stays unacknowledged and is tried again.
     """
 
-    def __init__(self, url: str, inbox: Inbox, *, source: str, consumer: str, queues: int = QUEUES) -> None:
+    def __init__(
+        self,
+        url: str,
+        inbox: Inbox,
+        *,
+        source: str,
+        consumer: str,
+        keys: SigningKeys,
+        unsigned_until: datetime | None = None,
+        queues: int = QUEUES,
+    ) -> None:
         self._url = url
+        self._keys = keys
+        self._unsigned_until = unsigned_until
+        self._rejected: AbstractExchange | None = None
         self._inbox = inbox
         self._source = source
         self._consumer = consumer
@@ -158,6 +195,7 @@ class Consumer:
 
     async def _consume(self, channel: AbstractChannel) -> None:
         await channel.set_qos(prefetch_count=PREFETCH)
+        self._rejected = await declare_rejected(channel, self._consumer)
         queues = await declare_queues(
             channel, source=self._source, consumer=self._consumer, queues=self._queues
         )
@@ -179,29 +217,58 @@ class Consumer:
         task.add_done_callback(self._in_process.discard)
 
     async def _process(self, delivery: AbstractIncomingMessage) -> None:
-        await self._receive(delivery.body)
+        try:
+            self._verify(delivery)
+            await self._receive(delivery.body)
+        except (NotAuthentic, ForeignSource) as error:
+            await self._reject(delivery, str(error))
         try:
             await delivery.ack()
         except CONNECTION_EXCEPTIONS as error:
             # It is delivered again, and dropped as known.
             log.info("message.not_acknowledged", reason=str(error))
 
+    def _verify(self, delivery: AbstractIncomingMessage) -> None:
+        """Raise NotAuthentic unless the message is signed, or may still be unsigned after an upgrade."""
+        until = self._unsigned_until
+        if SIGNATURE_HEADER in delivery.headers or until is None or datetime.now(UTC) >= until:
+            self._keys.verify(delivery.body, delivery.headers)
+
+    async def _reject(self, delivery: AbstractIncomingMessage, reason: str) -> None:
+        """Move a message that is not authentic to the queue of rejected ones; it holds nobody up."""
+        metrics.rejected.inc()
+        log.error("message.rejected", reason=reason, bytes=len(delivery.body))
+        if self._rejected is None:
+            return
+        message = aio_pika.Message(
+            delivery.body,
+            headers={"reason": reason, "routing-key": delivery.routing_key or ""},
+            content_type=delivery.content_type,
+            delivery_mode=DeliveryMode.PERSISTENT,
+        )
+        with suppress(*CONNECTION_EXCEPTIONS, PublishError):  # it is delivered again, or only counted
+            await self._rejected.publish(message, routing_key="", timeout=CONFIRM_SECONDS)
+
     async def _receive(self, body: bytes) -> None:
-        await keep_trying(
+        foreign = await keep_trying(
             partial(self._receive_once, body),
             action="message.not_received",
             on=Exception,
             first=FIRST_PAUSE_SECONDS,
             longest=LONGEST_PAUSE_SECONDS,
         )
+        if foreign is not None:
+            raise foreign
 
-    async def _receive_once(self, body: bytes) -> None:
+    async def _receive_once(self, body: bytes) -> ForeignSource | None:
+        """Return the error that another attempt cannot change."""
         try:
-            message = Message.from_json(body)
+            await self._inbox.receive(Message.from_json(body))
         except MalformedMessage as error:
             await self._inbox.receive_unreadable(body, str(error))
-        else:
-            await self._inbox.receive(message)
+        except ForeignSource as error:
+            return error
+        return None
 
     async def _finish(self) -> None:
         """Wait some seconds for the messages in process; the others are delivered again."""

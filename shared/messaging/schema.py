@@ -79,6 +79,17 @@ SCHEMA: Sequence[tuple[str, str]] = [
         );
         """,
     ),
+    (
+        "messaging-0002",
+        """
+        -- The other service's log, as its first authentic message named it. Other logs are refused.
+        CREATE TABLE message_sources (
+            service text PRIMARY KEY,
+            source text NOT NULL,
+            accepted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+        """,
+    ),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The
@@ -86,6 +97,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
 _CHECKPOINTS = "SELECT name, position, 0 AS epoch FROM checkpoints WHERE name IN ('relay', 'sweep')"
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
+    TransferredTable("message_sources", 'service COLLATE "C"'),
     TransferredTable("inbox", "guest_id, stream_version"),
     TransferredTable("held_guests", "guest_id"),
     TransferredTable("held_messages", "guest_id, stream_version, event_id"),

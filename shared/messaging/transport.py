@@ -1,6 +1,7 @@
 """The tasks of a worker that send the service's own messages and receive the other service's."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 
 import asyncpg
@@ -11,6 +12,7 @@ from shared.messaging.feed_poller import FeedPoller
 from shared.messaging.inbox import Inbox
 from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.relay import Relay
+from shared.messaging.signing import MessageKeys
 from shared.platform.leases import Leases
 
 Tasks = dict[str, Callable[[], Awaitable[None]]]
@@ -36,11 +38,15 @@ def over_rabbitmq(
     to_message: ToMessage,
     service: str,
     other: str,
+    keys: MessageKeys,
+    unsigned_until: datetime | None,
 ) -> Tasks:
     """Return the tasks of the RabbitMQ transport, with the feed poller behind it. All of these must run."""
     leases = Leases(pool)
-    relay = Relay(log, to_message, partial(publishing, url, service), leases)
-    consumer = Consumer(url, inbox, source=other, consumer=service)
+    relay = Relay(log, to_message, partial(publishing, url, service, keys.own), leases)
+    consumer = Consumer(
+        url, inbox, source=other, consumer=service, keys=keys.others, unsigned_until=unsigned_until
+    )
     poller = FeedPoller(feed, inbox, leases, interval=POLL_INTERVAL_SECONDS, wait=0)
     return {
         "relay": relay.run,

@@ -13,7 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import SecretStr, ValidationError
+from pydantic import AwareDatetime, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -33,6 +33,9 @@ class ServiceSettings(BaseSettings):
 
     database_url: SecretStr
     amqp_url: SecretStr | None = None  # None: the feed is the transport
+    signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
+    verification_key_file: Path | None = None  # verifies the other service's messages; needed with AMQP_URL
+    unsigned_until: AwareDatetime | None = None  # after an upgrade: take unsigned messages until this moment
     oidc_issuer: str
     oidc_jwks: str | None = None  # address or file; None: discovery at the issuer
     service_token_file: Path | None = None  # bearer token for calling the other service

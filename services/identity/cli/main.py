@@ -24,7 +24,9 @@ app = typer.Typer(
     add_completion=False,
     help="Logins at guest libraries: the identity service.\n\nExample: identity doctor",
 )
-accounts = typer.Typer(no_args_is_help=True, help="Login accounts.\n\nExample: identity accounts import accounts.csv")
+accounts = typer.Typer(
+    no_args_is_help=True, help="Login accounts.\n\nExample: identity accounts import accounts.csv"
+)
 app.add_typer(accounts, name="accounts")
 app.add_typer(reports, name="reports")
 erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19, I9).")
