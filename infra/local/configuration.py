@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.credentials import CLIENT_ID, Credentials, write_privately
+from infra.rabbitmq.permissions import OTHER
 
 USERNAME = "landelijk-lenen"
 PASSWORD = "alleen-op-deze-machine"  # noqa: S105 - of a demo on 127.0.0.1 only
@@ -155,9 +156,6 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
     for service, settings in (("registration", registration), ("identity", identity)):
         settings["ERASURE_LEDGER"] = str(run_dir / "ledger" / f"{service}.jsonl")
         write_privately(run_dir / f"{service}.env", _lines(service, settings))
-
-
-OTHER = {"registration": "identity", "identity": "registration"}
 
 
 def _common(

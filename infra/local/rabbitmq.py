@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Literal
 
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.processes import Program, stop_all
+from infra.rabbitmq.permissions import permissions
 
 # The real script: on Debian, the one in /usr/sbin is a wrapper that switches to another user.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -132,19 +133,15 @@ class RabbitMQ:
         password = _secret(self.folder / f"{service}.password", mode=0o600)
         return f"amqp://{service}:{password}@{LOOPBACK}:{self.port}/{vhost}"
 
-    def create_service_user(self, service: str, other: str, vhost: str = "/") -> str:
-        """Create the user of a service, or set its permissions again. Return its URL.
-
-        It may write to its own exchanges, read its own queues, and bind them to the other service's events.
-        """
+    def create_service_user(self, service: str, vhost: str = "/") -> str:
+        """Create the user of a service, or set its permissions again. Return its URL."""
         password = _secret(self.folder / f"{service}.password", mode=0o600)
-        own = f"{service}[.](events|guests|guests[.][0-9]+|rejected)"
-        permissions = ", ".join(f'<<"^({pattern})$">>' for pattern in (own, own, f"{own}|{other}[.]events"))
+        patterns = ", ".join(f'<<"{pattern}">>' for pattern in astuple(permissions(service)))
         user, by, users = f'<<"{service}">>', f'<<"{USER}">>', "rabbit_auth_backend_internal"
         self.evaluate(
             f"case {users}:lookup_user({user}) of"
             f' {{error, not_found}} -> ok = {users}:add_user({user}, <<"{password}">>, {by}); _ -> ok end,'
-            f' ok = {users}:set_permissions({user}, <<"{vhost}">>, {permissions}, {by})'
+            f' ok = {users}:set_permissions({user}, <<"{vhost}">>, {patterns}, {by})'
         )
         return self.service_url(service, "" if vhost == "/" else vhost)
 

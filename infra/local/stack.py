@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from infra.local import services
-from infra.local.configuration import OTHER, Addresses, write_settings
+from infra.local.configuration import Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
 from infra.local.ports import free_port, is_free, kept_port
 from infra.local.postgres import Postgres, databases_of, own_databases
 from infra.local.processes import Child, StartFailed, Supervisor, stop_all
 from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
+from infra.rabbitmq.permissions import OTHER
 
 
 class Stack:
@@ -151,8 +152,8 @@ class Stack:
         if self._rabbitmq is None:
             return
         self._rabbitmq.wait_until_ready()
-        for service, other in OTHER.items():
-            self._rabbitmq.create_service_user(service, other)
+        for service in OTHER:
+            self._rabbitmq.create_service_user(service)
         self._supervisor.adopt(Child(self._rabbitmq.epmd, lambda: True))
         self._supervisor.adopt(Child(self._rabbitmq.node, self._rabbitmq.is_ready))
 

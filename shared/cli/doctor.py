@@ -211,6 +211,22 @@ def broker(settings: ServiceSettings) -> Step:
     return Step("broker", connects, f"start RabbitMQ, or correct {type(settings).prefix()}AMQP_URL")
 
 
+def message_keys(settings: ServiceSettings) -> Step:
+    """Return the step that reads the keys that sign and verify messages, if RabbitMQ is the transport."""
+
+    async def reads() -> str:
+        if settings.amqp_url is None:
+            return "none needed: the feed is the transport"
+        from shared.messaging.signing import message_keys as read  # noqa: PLC0415
+
+        read(settings)
+        return f"{settings.signing_key_file} signs, {settings.verification_key_file} verifies"
+
+    prefix = type(settings).prefix()
+    advice = f"create {prefix}SIGNING_KEY_FILE and {prefix}VERIFICATION_KEY_FILE: 32 bytes in base64 each"
+    return Step("message keys", reads, advice)
+
+
 def other_service(name: str, url: str) -> Step:
     """Return the step that asks whether the other service is live. It is not vital."""
 

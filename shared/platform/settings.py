@@ -13,7 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AwareDatetime, SecretStr, ValidationError
+from pydantic import AwareDatetime, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -23,6 +23,10 @@ from pydantic_settings import (
 
 from shared.kernel.errors import ConfigurationError
 
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+ADDRESSES = ("oidc_issuer", "oidc_jwks", "identity_url", "registration_url", "account_directory_url")
+"""What these answer is believed, so it must come over TLS, or from this machine."""
+
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
@@ -31,6 +35,7 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
+    plain_http_hosts: str = ""  # comma-separated; of a private network: they may be asked without TLS
     database_url: SecretStr
     amqp_url: SecretStr | None = None  # None: the feed is the transport
     signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
@@ -45,6 +50,15 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "INFO"
+
+    @field_validator(*ADDRESSES, check_fields=False)
+    @classmethod
+    def _has_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and value.startswith("http://"):
+            host = urlsplit(value).hostname or ""
+            if host not in {*LOOPBACK, *info.data.get("plain_http_hosts", "").split(",")}:
+                raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -145,6 +145,7 @@ def _steps(settings: Settings) -> list[Step]:
         checks.organisations(settings.organisations, Settings.prefix()),
         checks.sign_in(settings),
         checks.broker(settings),
+        checks.message_keys(settings),
         Step(
             "account directory",
             lambda: _directory_answers(settings),

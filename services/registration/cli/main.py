@@ -224,6 +224,7 @@ def _steps(settings: Settings) -> list[Step]:
             "correct REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
         ),
         checks.broker(settings),
+        checks.message_keys(settings),
         checks.other_service("identity", settings.identity_url),
     ]
 
