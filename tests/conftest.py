@@ -10,7 +10,10 @@ import structlog
 
 from infra.local.postgres import Postgres
 from infra.local.rabbitmq import RabbitMQ
-from tests.support.servers import Databases, install_rabbitmq
+
+pytest.register_assert_rewrite("tests.support")  # so that its assertions show values; before it is imported
+
+from tests.support.servers import Databases, install_rabbitmq  # noqa: E402
 
 _vhosts = count(1)
 

@@ -19,22 +19,29 @@ from infra.local.story_steps import (
     rows_after_reregistration,
     three_months_after,
 )
-from tests.support.browser import assert_accessible, layout_shifts, new_page, open_browser, screenshot
-from tests.support.counter_forms import register, signed_in_at
-from tests.support.counter_story import (
+from tests.support.browser import (
+    Keyboard,
+    assert_accessible,
+    layout_shifts,
+    new_page,
+    open_browser,
+    screenshot,
+)
+from tests.support.counter_pages import (
     FINES,
     HOME,
     Look,
     as_shown,
     meets_a_refusal,
+    register,
     registers,
     reregisters,
     rows_of,
     sees_expired,
     sees_linked,
     sees_valid,
+    signed_in_at,
 )
-from tests.support.keyboard import Keyboard
 from tests.support.stack import RunningStack, load_card
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -60,7 +67,7 @@ async def browser() -> AsyncIterator[Browser]:
 async def at_the_desk(
     browser: Browser, stack: RunningStack, person: str = "Marijke Visser", *, javascript: bool = True
 ) -> AsyncIterator[Keyboard]:
-    """Somebody who has just signed in."""
+    """A visitor who has just signed in."""
     page = await new_page(browser, javascript=javascript)
     keyboard = Keyboard(page)
     await keyboard.signs_in(stack.description["registration_url"], person)
@@ -108,7 +115,7 @@ async def test_the_story_of_the_seed(
         await look.at("inlogaccount")
         await clerk.goes("Historie")
         await expect(clerk.page.locator("#history tbody tr")).to_have_count(5)
-        await clerk.sees("Opnieuw ingeschreven")
+        await clerk.sees("Heringeschreven")
         await clerk.sees("m.visser")
         await look.at("historie")
         if javascript:
@@ -253,8 +260,8 @@ async def test_twenty_registrations_in_a_row_leak_nothing_and_do_not_get_slower(
             began = time.monotonic()
             guest = await register(clerk, load_card(number), choice="new", new_username=f"gast.{number}")
             assert (await clerk.get(guest)).status_code == 200
-            async with clerk.stream("GET", f"{guest}/koppeling") as told:
-                lines = [line async for line in told.aiter_lines() if line.startswith("data:")]
+            async with clerk.stream("GET", f"{guest}/koppeling") as updates:
+                lines = [line async for line in updates.aiter_lines() if line.startswith("data:")]
             assert '"pending":false' in lines[-1]
             took.append(time.monotonic() - began)
             memory.append(api.memory_info().rss)

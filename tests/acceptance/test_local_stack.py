@@ -135,24 +135,31 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert (refused.returncode, f"port {port} is in use" in refused.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("port", ["abc", "-1", "65536"])
+def test_a_port_that_is_not_a_port_is_refused_in_one_line(port: str, tmp_path: Path) -> None:
+    refused = _run(tmp_path, "--no-story", REGISTRATION_PORT=port)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert f"REGISTRATION_PORT={port} is not a port" in refused.stderr
+
+
 def test_the_story_comes_out_right_again_and_again_and_fails_when_it_does_not(tmp_path: Path) -> None:
     """In the end the refused card of the story is made valid: what the story expects of it does not come."""
     for transport in ("amqp", "feed"):
-        _tell_the_story(tmp_path, TRANSPORT=transport)
+        _run_with_the_story(tmp_path, TRANSPORT=transport)
     patrons = json.loads((tmp_path / "home_library.json").read_text())
     patrons["0990139339"]["status"] = "valid"
     (tmp_path / "home_library.json").write_text(json.dumps(patrons))
-    told = _run(tmp_path, "--exit")
-    assert told.returncode == 1
-    assert "expected (409, 'guest-refused')" in told.stdout
+    story = _run(tmp_path, "--exit")
+    assert story.returncode == 1
+    assert "expected (409, 'guest-refused')" in story.stdout
 
 
-def _tell_the_story(run_dir: Path, **settings: str) -> None:
-    told = _run(run_dir, "--exit", **settings)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told.stdout
-    assert "Ongeldig  Opgezegd, reden overig" in told.stdout
-    assert "Pas niet geldig!" in told.stdout
+def _run_with_the_story(run_dir: Path, **settings: str) -> None:
+    story = _run(run_dir, "--exit", **settings)
+    assert story.returncode == 0, story.stdout + story.stderr
+    assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in story.stdout
+    assert "Ongeldig  Opgezegd, reden overig" in story.stdout
+    assert "Pas niet geldig!" in story.stdout
 
 
 def _stops_in_time(stack: RunningStack, *suspended: str) -> None:

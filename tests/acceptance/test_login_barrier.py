@@ -112,7 +112,7 @@ async def test_i4_two_first_logins_at_once_give_one_actor(stack: RunningStack) -
 
 
 async def test_i6_a_login_and_a_link_at_once_give_one_actor(stack: RunningStack) -> None:
-    """Whichever wins, both sides tell the same story afterwards: linked, or linked too late."""
+    """Whichever wins, both sides agree afterwards: linked, or linked too late."""
     async with (
         stack.client("registration", "counter") as counter,
         stack.client("identity", "wisecat") as wisecat,

@@ -1,4 +1,4 @@
-"""The night of a whole country: 140 home libraries, some of them ill, every guest checked (R12, ADR 0011).
+"""The nightly check of a whole country: 140 home libraries, some ill, every guest checked (R12, ADR 0011).
 
 By itself with a few thousand guests; `NIGHT_GUESTS=1000000` makes it a country's, and `.ci/run` a tenth of
 it. Real sockets and the real command, in processes of their own.
@@ -28,10 +28,10 @@ from registration.settings import Settings
 from shared.event_log import MasterKeys
 from shared.platform.postgres import migrate
 from shared.projections.rebuild import Source, rebuild
-from tests.support.command_line import put_into_environment
-from tests.support.country import LIBRARIES, CountryLives, FourLibraries, directory_of, isil_of, simulated
 from tests.support.eventually import eventually
-from tests.support.guest_lives import fill_log
+from tests.support.home_libraries import LIBRARIES, directory_of, isil_of, simulated
+from tests.support.installation import put_into_environment
+from tests.support.projections import CountryLives, FourLibraries, fill_log
 from tests.support.registration_service import settings_in
 from tests.support.tokens import Signer
 
@@ -135,7 +135,7 @@ WHERE caused_by = 'operator' AND home_isil IN ({", ".join(f"'{isil}'" for isil i
 
 
 @pytest.mark.timeout(7200)
-async def test_r12_a9_a_country_is_asked_in_one_night_whoever_is_ill(settings: Settings) -> None:
+async def test_r12_a_country_is_asked_in_one_night_whichever_library_is_ill(settings: Settings) -> None:
     """Memory: a tenth of the guests first, then all of them."""
     await populate(settings, GUESTS // 10)
     async with country(settings, BEHAVIOURS, DOWN):
@@ -147,7 +147,7 @@ async def test_r12_a9_a_country_is_asked_in_one_night_whoever_is_ill(settings: S
         code, report, large = await (await begin_night()).ends()
         seconds = time.monotonic() - began
 
-        assert code == 1, "somebody could not be asked"
+        assert code == 1, "a guest could not be checked"
         libraries = {each["home_isil"]: each for each in report["libraries"]}
         ill = [libraries.pop(isil) for isil in sorted(ILL_ISILS)]
         assert all(each["left"] == due[each["home_isil"]] and each["problem"] for each in ill)
@@ -157,7 +157,7 @@ async def test_r12_a9_a_country_is_asked_in_one_night_whoever_is_ill(settings: S
         left = sum(each["left"] for each in (*ill, *libraries.values()))
         assert all(not each["left"] for isil, each in libraries.items() if isil != isil_of(ILL))
         assert await ask(settings, ANSWERED) == sum(due.values()) - left
-        assert await ask(settings, OF_ILL) == 0, "somebody was changed for want of an answer"
+        assert await ask(settings, OF_ILL) == 0, "a guest was changed without a reply"
         assert await ask(settings, TWICE) == 0
 
         events = await ask(settings, EVENTS)

@@ -1,4 +1,4 @@
-"""What operators do with a running stack: move both logs to fresh databases, and forget a person for good."""
+"""What operators do with a running stack: move both logs to fresh databases, and erase a guest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVICES = ("registration", "identity")
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    """With a broker, which keeps messages on disk as well; somebody may have been erased from it already."""
+    """With a broker, which keeps messages on disk as well; a guest may have been erased already."""
     running = RunningStack(tmp_path_factory.mktemp("stack") / "run", "amqp")
     running.start()
     yield running
@@ -142,13 +142,13 @@ def answers(stack: RunningStack, guests: list[str]) -> dict[str, Any]:
         ("identity", "feed", "/v1/feed?limit=1000"),
         *(("identity", "operator", f"/v1/login-accounts/acc-{load_card(number)}") for number in range(5)),
     ]
-    told = {}
+    answers = {}
     for service, token, path in questions:
         with client(stack, service, token) as asking:
             answer = asking.get(path)
-            told[f"{service} {path}"] = (answer.status_code, answer.json())
-    assert {status for status, _ in told.values()} == {200}
-    return told
+            answers[f"{service} {path}"] = (answer.status_code, answer.json())
+    assert {status for status, _ in answers.values()} == {200}
+    return answers
 
 
 def move_to_fresh_databases(stack: RunningStack, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def move_to_fresh_databases(stack: RunningStack, tmp_path: Path) -> None:
     assert stack.stop() == 0
     with closing(DatabasesOf(stack.run_dir)) as databases:
         for service in SERVICES:
-            databases.make_anew(service)
+            databases.rebuild_all_views(service)
             at = {f"{service.upper()}_DATABASE_URL": databases.address(urls[service])}
             assert run(stack, service, "migrate", **at) == 0
             assert run(stack, service, "events", "import", str(tmp_path / f"{service}.jsonl"), **at) == 0
@@ -172,7 +172,7 @@ class DatabasesOf:
         self._server = Postgres(run_dir / "postgres")
         self._server.start()
 
-    def make_anew(self, service: str) -> None:
+    def rebuild_all_views(self, service: str) -> None:
         self._server.drop_database(service)
         self._server.create_database(service, service)
 

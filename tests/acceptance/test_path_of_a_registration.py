@@ -1,8 +1,8 @@
 """The modules that one registration runs through, from the clerk's Enter to the link at both services.
 
 `docs/architecture.md` lists them; this test keeps the list true. The whole stack runs as real processes over
-RabbitMQ and SIP2, and each process records whose functions are called while one guest is registered and linked.
-Read models stand beside this path and are left out, and so are the entry points (`cli/`).
+RabbitMQ and SIP2, and each records whose functions are called while one guest is registered and linked.
+Read models are beside this path and are left out, and so are the entry points (`cli/`).
 """
 
 import os
@@ -38,7 +38,7 @@ BACKGROUND = {
 }
 """Called in loops or by views, so the recorded moment may have them or not."""
 
-RECORDER = '''
+RECORDER = """
 import os, signal, sys
 folder, called = os.environ.get("CALLED_MODULES"), set()
 
@@ -60,7 +60,7 @@ def end(_number, _frame):
 if folder:
     signal.signal(signal.SIGUSR1, begin)
     signal.signal(signal.SIGUSR2, end)
-'''
+"""
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.results import Result
 from tests.benchmarks.sip2_contestants import ask_barely, ask_blocking
-from tests.support.country import FourLibraries, directory_of, simulated
-from tests.support.guest_lives import PERSON_REF_KEY, fill_log
-from tests.support.registration import desk_over
+from tests.support.home_libraries import directory_of, simulated
+from tests.support.projections import PERSON_REF_KEY, FourLibraries, fill_log
+from tests.support.registration import registration_over
 
 GUESTS = 6000
 LIBRARIES = FourLibraries.libraries
@@ -125,6 +125,10 @@ async def _ours(url: str, ports: Sequence[int], opened: AsyncExitStack) -> _Ours
     pool = await opened.enter_async_context(await open_pool(url, min_size=4, max_size=16))
     log = await opened.enter_async_context(PostgresEventLog(pool))
     keys = PostgresDataKeys(pool, MASTER_KEYS)
-    desk = desk_over(log, keys, PostgresRegistrations(pool), PostgresTermChecks(pool))
-    deps = replace(desk.deps, home_libraries=libraries, isil_aliases={}, person_ref_key=PERSON_REF_KEY)
-    return _Ours(PostgresNightlyChecks(pool), deps, desk.clock)
+    registration_use_cases = registration_over(
+        log, keys, PostgresRegistrations(pool), PostgresTermChecks(pool)
+    )
+    deps = replace(
+        registration_use_cases.deps, home_libraries=libraries, isil_aliases={}, person_ref_key=PERSON_REF_KEY
+    )
+    return _Ours(PostgresNightlyChecks(pool), deps, registration_use_cases.clock)

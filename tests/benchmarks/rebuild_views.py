@@ -25,7 +25,7 @@ from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.library_projection import LibraryRunner
 from tests.benchmarks.memory import peak_of_rebuild
 from tests.benchmarks.results import Result
-from tests.support.guest_lives import fill_log
+from tests.support.projections import fill_log
 
 ROUNDS = 3
 GUESTS = int(os.environ.get("BENCH_GUESTS", "100000"))

@@ -30,14 +30,7 @@ from registration.domain.verdict import Valid
 from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, create_id
 from shared.platform.postgres import migrate
 from tests.benchmarks.contestants import library, our_log, share_out
-from tests.benchmarks.guests import (
-    DETAILS,
-    MASTER_KEYS,
-    METADATA,
-    NOW,
-    PERSON_REF_KEY,
-    registered,
-)
+from tests.benchmarks.guests import DETAILS, MASTER_KEYS, METADATA, NOW, PERSON_REF_KEY, registered
 from tests.benchmarks.results import Result
 from tests.benchmarks.save_aggregates import check_that_all_are_there
 from tests.support.registration import ListedAccounts, ListedPrefixes

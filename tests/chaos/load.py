@@ -18,7 +18,7 @@ PATIENCE = 30.0  # seconds, for an answer to what is asked again and again
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """One guest, as the answers told: the registration, then logins that began after it."""
+    """One guest, as the replies showed it: the registration, then logins that began after it."""
 
     card: str
     key: str
@@ -64,7 +64,7 @@ class Load:
         return str(answer["guest_id"])
 
     async def log_in(self, card: str) -> Login:
-        """What the catalogue is told."""
+        """The reply to the catalogue."""
         body = {"account_id": f"acc-{card}", "organisation": ORGANISATION}
         return await self._answered(self._wisecat, "/v1/logins", body, str(uuid4()))
 
@@ -79,7 +79,7 @@ class Load:
     async def _asked(
         self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> httpx.Response | None:
-        """None: not answered. After a 503 nothing was written; after a lost answer nobody knows."""
+        """None: no reply. After a 503 nothing was written; after a lost reply it is not known."""
         try:
             response = await client.post(path, json=body, headers={"Idempotency-Key": key})
         except httpx.ConnectError:

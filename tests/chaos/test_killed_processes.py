@@ -58,7 +58,7 @@ async def test_i5_i8_r10_what_was_acknowledged_survives_every_kill_and_is_linked
             await has_that_one_link_and_one_actor(operator, guest, logins)
     guest_ids = {UUID(guest.guest_id) for guest in load.guests}
     assert len(guest_ids) == len(load.guests)
-    await the_logs_hold_each_once(stack, guest_ids)
+    await the_logs_have_each_once(stack, guest_ids)
 
 
 @asynccontextmanager
@@ -104,12 +104,12 @@ async def has_that_one_link_and_one_actor(
 ) -> None:
     account = (await operator.get(f"/v1/login-accounts/{guest.account_id}")).raise_for_status().json()
     assert [(link["guest_id"], link["state"]) for link in account["links"]] == [(guest.guest_id, "linked")]
-    told = (*logins, *account["links"], *account["logins"])
-    assert {each["actor_id"] for each in told} == {account["actor_id"]}
+    answers = (*logins, *account["links"], *account["logins"])
+    assert {each["actor_id"] for each in answers} == {account["actor_id"]}
 
 
-async def the_logs_hold_each_once(stack: RunningStack, guest_ids: set[UUID]) -> None:
-    """No gap in the positions; one registration and one link of each guest, of nobody else; none is held."""
+async def the_logs_have_each_once(stack: RunningStack, guest_ids: set[UUID]) -> None:
+    """No gap in the positions; one registration and one link of each guest, of no other; none is parked."""
     urls = stack.description["database_urls"]
     async with connected(urls["registration"]) as registration, connected(urls["identity"]) as identity:
         for log in (registration, identity):

@@ -1,6 +1,6 @@
 """Both services, each over a database of its own, speaking HTTP to each other in one process.
 
-Nothing is delivered unless a test says so: `sweep` brings one service what the other has published since.
+Nothing is delivered unless a test asks for it: `deliver_all` brings each what the other has published since.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
 from shared.projections import View
 from shared.projections.rebuild import Source
-from tests.support.identity_service import LoginDesk, login, open_desk
-from tests.support.registration_service import CARD, HOME, Counter, open_counter, registering
+from tests.support.identity_service import IdentityApp, login, open_identity_app
+from tests.support.projections import Running, follow_all, rebuild_all
+from tests.support.registration_service import CARD, HOME, RegistrationApp, open_registration_app, registering
 from tests.support.servers import Databases
-from tests.support.views import Running, follow_all, rebuild_all
 
 JAN = AccountDetails("acc-jan", "jan.jansen", "jan@example.org", HOME, CARD)
 OTHER_CARD = "0990139313"
@@ -36,63 +36,67 @@ PIET = AccountDetails("acc-piet", "piet", "piet@example.org", HOME, OTHER_CARD)
 
 
 @dataclass
-class Pair:
+class BothServices:
     """The two services and their callers. `reachable`: whether identity can reach registration."""
 
-    registration: Counter
-    identity: LoginDesk
+    registration: RegistrationApp
+    identity: IdentityApp
     clerk: httpx.AsyncClient
     wisecat: httpx.AsyncClient
-    switch: Switch
-    swept: dict[str, int]
+    network: Network
+    positions: dict[str, int]
 
     async def registers(self, choice: dict[str, Any], card: str = CARD) -> dict[str, Any]:
         answer = await self.clerk.post("/v1/guests", json=registering(card, login_account=choice))
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    async def sweep(self) -> None:
-        """Each hears all that the other has published, until there is nothing new."""
+    async def deliver_all(self) -> None:
+        """Each receives all that the other has published, until there is nothing new."""
         quiet = False
         while not quiet:
-            quiet = not (await self._hears("identity") + await self._hears("registration"))
+            quiet = not (await self._receives("identity") + await self._receives("registration"))
 
-    async def _hears(self, who: str) -> int:
+    async def _receives(self, who: str) -> int:
         inbox: Inbox = getattr(self, who).service.inbox
         feed: Feed = (
             self.identity.service.registration_feed if who == "identity" else self.identity.service.own_feed
         )
-        page = await feed.after(self.swept[who], limit=500, wait=0)
+        page = await feed.after(self.positions[who], limit=500, wait=0)
         for message in page.messages:
             await inbox.receive(message)
-        new, self.swept[who] = page.position - self.swept[who], page.position
+        new, self.positions[who] = page.position - self.positions[who], page.position
         return new
 
-    async def views_follow(self) -> None:
-        """All read models take in all that has happened."""
+    async def catch_up_views(self) -> None:
+        """All read models catch up with the log."""
         for service, views, source in self._views():
             await follow_all(service, views, source)
 
-    async def views_are_rebuilt(self) -> None:
-        """All read models are built anew."""
+    async def rebuild_views(self) -> None:
+        """All read models are rebuilt."""
         for _, views, source in self._views():
             await rebuild_all(views, source)
 
     def _views(self) -> list[tuple[Running, Sequence[View], Source]]:
-        counter, desk = self.registration.service, self.identity.service
+        registration_app, identity_app = self.registration.service, self.identity.service
         return [
-            (counter, registration_views.VIEWS, registration_bootstrap.view_source(counter.settings)),
-            (desk, identity_views.VIEWS, identity_bootstrap.view_source(desk.settings)),
+            (
+                registration_app,
+                registration_views.VIEWS,
+                registration_bootstrap.view_source(registration_app.settings),
+            ),
+            (identity_app, identity_views.VIEWS, identity_bootstrap.view_source(identity_app.settings)),
         ]
 
     async def erases(self, guest: dict[str, Any]) -> None:
-        """An operator destroys the guest's personal data; identity does not hear of it by itself."""
+        """An operator destroys the guest's personal data; identity does not receive that by itself."""
         async with self.registration.client(scope="operator", organisation=None, sub="beheer") as operator:
             answer = await operator.delete(f"/v1/guests/{guest['guest_id']}/personal-data")
         assert answer.status_code == 204, answer.text
 
     async def link_of(self, guest: dict[str, Any]) -> dict[str, Any]:
-        await self.sweep()
+        await self.deliver_all()
         shown = await self.clerk.get(f"/v1/guests/{guest['guest_id']}")
         return dict(shown.json()["login_link"])
 
@@ -100,7 +104,7 @@ class Pair:
         return await self.wisecat.post("/v1/logins", json={**login(""), "account_id": account.account_id})
 
 
-class Switch(httpx.ASGITransport):
+class Network(httpx.ASGITransport):
     """The network between identity and registration."""
 
     reachable = True
@@ -112,28 +116,30 @@ class Switch(httpx.ASGITransport):
 
 
 @asynccontextmanager
-async def open_pair(databases: Databases, tmp_path: Path) -> AsyncIterator[Pair]:
+async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncIterator[BothServices]:
     """Both services over fresh databases; the directory knows Jan and Piet."""
-    async with open_counter(databases(scripts=REGISTRATION), tmp_path) as counter:
+    async with open_registration_app(databases(scripts=REGISTRATION), tmp_path) as registration_app:
         (tmp_path / "identity").mkdir()
-        switch = Switch(counter.app)
-        token = counter.signer.token("feed", None, "identity")
+        network = Network(registration_app.app)
+        token = registration_app.signer.token("feed", None, "identity")
         async with (
-            httpx.AsyncClient(transport=switch) as http,
-            open_desk(
+            httpx.AsyncClient(transport=network) as http,
+            open_identity_app(
                 databases(scripts=IDENTITY),
                 tmp_path / "identity",
                 registration=RegistrationApi("http://registration", http, lambda: token),
                 feed=HttpFeed("http://registration", http, lambda: token),
-                signer=counter.signer,
-                person_ref_key=counter.service.deps.person_ref_key,
-            ) as desk,
-            counter.client() as clerk,
-            desk.client() as wisecat,
+                signer=registration_app.signer,
+                person_ref_key=registration_app.service.deps.person_ref_key,
+            ) as identity_app,
+            registration_app.client() as clerk,
+            identity_app.client() as wisecat,
         ):
-            counter.member(OTHER_CARD)
-            desk.directory.accounts[:] = [JAN, PIET]
-            yield Pair(counter, desk, clerk, wisecat, switch, {"identity": 0, "registration": 0})
+            registration_app.member(OTHER_CARD)
+            identity_app.directory.accounts[:] = [JAN, PIET]
+            yield BothServices(
+                registration_app, identity_app, clerk, wisecat, network, {"identity": 0, "registration": 0}
+            )
 
 
 def existing(account: AccountDetails) -> dict[str, Any]:

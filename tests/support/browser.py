@@ -1,7 +1,8 @@
-"""A real browser for the pages: headless Chromium, driven from the test's own event loop."""
+"""A real browser for the pages, headless Chromium, and a clerk who uses nothing but the keyboard."""
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +27,7 @@ ARGUMENTS = (
 SCREENSHOTS = Path(__file__).parents[2] / ".artefacts" / "screenshots"
 PATIENCE = 20_000  # milliseconds
 _complaints: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
+MOST_TABS = 60
 
 
 @asynccontextmanager
@@ -83,10 +85,10 @@ async def layout_shifts(page: Page) -> list[tuple[float, list[str]]]:
         """() => new Promise((done) => {
             const moved = [];
             const where = ({ x, y, width, height }) => [x, y, width, height].map(Math.round).join(" ");
-            const told = (source) => `${source.node?.outerHTML?.slice(0, 80)}: `
+            const described = (source) => `${source.node?.outerHTML?.slice(0, 80)}: `
                 + `${where(source.previousRect)} -> ${where(source.currentRect)}`;
             const add = (list) => list.getEntries().forEach(
-                (shift) => moved.push([shift.value, shift.sources.map(told)]));
+                (shift) => moved.push([shift.value, shift.sources.map(described)]));
             new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
             requestAnimationFrame(() => setTimeout(() => done(moved), 20));
         })"""
@@ -125,3 +127,66 @@ def install_chromium(translate: Callable[[str], None]) -> None:
         if subprocess.run(install, env=environment, check=False).returncode != 0:
             subprocess.run(["apt-get", "update"], env=environment, check=True)
             subprocess.run(install, env=environment, check=True)
+
+
+class Keyboard:
+    """What the clerk does; a mouse is never touched."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    async def types(self, text: str) -> None:
+        """Into whatever has the focus."""
+        await self.page.keyboard.type(text)
+
+    async def enters(self, text: str = "") -> None:
+        """What a scanner does: the text, then Enter; and waits for the page that comes of it."""
+        await self.types(text)
+        async with self.page.expect_navigation():
+            await self.page.keyboard.press("Enter")
+        await self.is_ready()
+
+    async def is_ready(self) -> None:
+        """A browser gives the focus to where a page wants it a moment after the page is there."""
+        wanted = self.page.locator("[autofocus]").first
+        if await wanted.count():
+            await expect(wanted).to_be_focused()
+
+    async def presses(self, *keys: str) -> None:
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def reaches(self, name: str) -> None:
+        """Press Tab until what has the focus bears this text, or is the field with this name."""
+        for _ in range(MOST_TABS):
+            if await self.has_focus(name):
+                return
+            await self.page.keyboard.press("Tab")
+        raise AssertionError(f"{MOST_TABS} Tabs lead nowhere near {name!r} on {self.page.url}")
+
+    async def has_focus(self, name: str) -> bool:
+        focused = self.page.locator(":focus")
+        if await focused.count() == 0:
+            return False
+        text = (await focused.inner_text()).strip()
+        return name in {text, await focused.get_attribute("name")}
+
+    async def goes(self, name: str) -> None:
+        """Reach the button or link with this text, and press Enter."""
+        await self.reaches(name)
+        await self.enters()
+
+    async def opens(self, address: str) -> None:
+        await self.page.goto(address)
+        await self.is_ready()
+
+    async def signs_in(self, address: str, person: str = "Marijke Visser") -> None:
+        await self.opens(f"{address}/")
+        await self.goes(person)
+        await self.page.wait_for_url(f"{address}/")
+        await self.is_ready()
+
+    async def sees(self, text: str) -> None:
+        """Somewhere on the page, to the letter; two spaces are two spaces."""
+        shown = self.page.locator("main, #status").filter(has_text=re.compile(re.escape(text)))
+        await expect(shown.first).to_be_visible()

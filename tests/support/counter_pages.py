@@ -1,4 +1,4 @@
-"""The counter's pages on a real address, with a real sign-in service beside them."""
+"""The counter's pages: served beside a sign-in service, filled in over HTTP, and read in a browser."""
 
 import asyncio
 import re
@@ -6,34 +6,41 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import date
 from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
+from playwright.async_api import expect
 
 from infra.local.issuer import PEOPLE, Client, Issuer
 from infra.local.ports import LOOPBACK, answers, free_port
+from infra.local.story_steps import dutch_date, header_of, last_of_the_month
 from shared.web.server import serve
+from tests.support.browser import Keyboard, assert_accessible, screenshot
 from tests.support.eventually import eventually
-from tests.support.registration_service import Counter, open_counter
+from tests.support.registration_service import RegistrationApp, open_registration_app
 
 CLIENT_ID = "counter"
 WITHOUT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing to load: all is on loopback
+HOME = "NL-070288"
+FINES = "0990139339"
+REFUSAL = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
 
 
 @dataclass
-class Site:
+class CounterSite:
     """The pages of a counter at `address`; `issuer` is where its staff sign in."""
 
-    counter: Counter
+    app: RegistrationApp
     address: str
     issuer: Issuer
 
     @asynccontextmanager
     async def visitor(self, language: str = "nl") -> AsyncIterator[httpx.AsyncClient]:
-        """Somebody with a browser's cookies, who follows no redirect by himself."""
+        """A client with a browser's cookies, which follows no redirect by itself."""
         headers = {"Accept-Language": language}
         async with httpx.AsyncClient(base_url=self.address, headers=headers, verify=WITHOUT_TLS) as client:
             yield client
@@ -48,7 +55,7 @@ class Site:
             yield client
 
     async def come_back(self, leaving: httpx.Response, subject: str = "m.visser") -> str:
-        """The address to which the sign-in service sends somebody back who was sent to it."""
+        """The address to which the sign-in service sends a visitor back."""
         address = leaving.headers["location"]
         asked = dict(parse_qsl(urlsplit(address).query))
         async with httpx.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
@@ -58,10 +65,10 @@ class Site:
 
 
 @asynccontextmanager
-async def open_site(
+async def open_counter_site(
     database: str, folder: Path, issuer_kind: type[Issuer] = Issuer, **more: Any
-) -> AsyncIterator[Site]:
-    """A counter as `open_counter` gives it, served; `more` overrides settings."""
+) -> AsyncIterator[CounterSite]:
+    """A counter as `open_registration_app` opens it, served; `more` overrides settings."""
     issuer_port, port = free_port(), free_port()
     address, issuer_url = f"http://{LOOPBACK}:{port}", f"http://{LOOPBACK}:{issuer_port}"
     pages = {
@@ -71,16 +78,16 @@ async def open_site(
         "counter_url": address,
     }
     stopping = asyncio.Event()
-    async with open_counter(database, folder, **pages | more) as counter:
+    async with open_registration_app(database, folder, **pages | more) as registration_app:
         client = Client(CLIENT_ID, f"{address}/aanmelden/terug")
-        issuer = issuer_kind(issuer_url, counter.signer.key, client, PEOPLE)
+        issuer = issuer_kind(issuer_url, registration_app.signer.key, client, PEOPLE)
         serving = [
             asyncio.create_task(serve(app, LOOPBACK, number, stopping))
-            for app, number in ((issuer.app(), issuer_port), (counter.app, port))
+            for app, number in ((issuer.app(), issuer_port), (registration_app.app, port))
         ]
         try:
             await eventually(lambda: answers(issuer_port) and answers(port))
-            yield Site(counter, address, issuer)
+            yield CounterSite(registration_app, address, issuer)
         finally:
             stopping.set()
             await asyncio.gather(*serving)
@@ -92,3 +99,151 @@ def form_of(html: str, action: str) -> dict[str, str]:
     assert found, f"no form to {action}"
     fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', found.group())
     return {name: unescape(value) for name, value in fields}
+
+
+@asynccontextmanager
+async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a browser's cookies that signed in at a running counter."""
+    async with httpx.AsyncClient(base_url=address, verify=WITHOUT_TLS, timeout=20) as client:
+        leaving = (await client.get("/aanmelden")).headers["location"]
+        asked = dict(parse_qsl(urlsplit(leaving).query))
+        issuer = leaving.partition("?")[0]
+        async with httpx.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
+            back = await elsewhere.post(issuer, data={**asked, "person": subject})
+        assert (await client.get(back.headers["location"])).status_code == 303
+        yield client
+
+
+def fields_of(html: str, form_id: str) -> dict[str, str]:
+    """What the form with this id would send: hidden and text fields, ticked boxes and radios, selections."""
+    found = re.search(rf'<form[^>]*id="{form_id}".*?</form>', html, re.DOTALL)
+    assert found, f"there is no form {form_id!r}"
+    fields = {}
+    for tag in re.findall(r"<input[^>]*>", found.group()):
+        attributes = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        if attributes.get("type") in {"radio", "checkbox"} and " checked" not in tag:
+            continue
+        fields[attributes["name"]] = unescape(attributes.get("value", ""))
+    for name, options in re.findall(
+        r'<select[^>]*name="([^"]+)".*?>(.*?)</select>', found.group(), re.DOTALL
+    ):
+        fields[name] = re.findall(r'value="([^"]*)"', options)[0]
+    return fields
+
+
+async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME) -> str:
+    """Scan an unknown card and choose its library: the page with the verdict of home."""
+    fields = fields_of((await client.get("/")).text, "scan")
+    scanned = await client.post("/scan", data=fields | {"card_number": card})
+    fields = fields_of(scanned.text, "new-guest")
+    return (await client.post("/gasten/nieuw/thuis", data=fields | {"home_isil": home_isil})).text
+
+
+async def register(client: httpx.AsyncClient, card: str, **choice: str) -> str:
+    """Through all of the steps; the address of the guest's page."""
+    fields = fields_of(await details_of(client, card), "new-guest")
+    saved = await client.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none"} | choice)
+    assert saved.status_code == 303, saved.text
+    return saved.headers["location"].removesuffix("/ingeschreven")
+
+
+class Look:
+    """A screenshot of each page, for people; and axe, where it can run."""
+
+    def __init__(self, clerk: Keyboard, javascript: bool) -> None:
+        self._clerk, self._javascript = clerk, javascript
+
+    async def at(self, name: str) -> None:
+        await self.only_at(name)
+        if self._javascript:
+            await assert_accessible(self._clerk.page)
+
+    async def only_at(self, name: str) -> None:
+        """Without axe, which saw this page in another state."""
+        if self._javascript:
+            await screenshot(self._clerk.page, f"counter-{name}")
+
+
+async def registers(clerk: Keyboard, look: Look, card: str, username: str) -> None:
+    """Scanned, the ISIL typed, two boxes ticked, the account found by its username."""
+    await clerk.enters(card)
+    await expect(clerk.page.locator("h1")).to_have_text("Nieuwe klant toevoegen → Gastklant")
+    await look.at("nieuwe-klant")
+    await clerk.enters(HOME)
+    await clerk.sees("Deze gegevens kunnen niet worden aangepast.")
+    await expect(clerk.page.locator("#subscription_code")).to_have_value("346")
+    await clerk.reaches("identity_document_checked")
+    await clerk.presses("Space", "Tab", "Space")
+    await look.only_at("gegevens")
+    await clerk.reaches("username")
+    await clerk.enters(username)
+    await clerk.sees(f"{username}@voorbeeld.nl")
+    assert await clerk.has_focus("Koppelen")
+    await look.at("inlogaccount-gevonden")
+    await clerk.enters()
+    assert await clerk.has_focus("OK en Opslaan")
+    await clerk.enters()
+
+
+async def sees_linked(clerk: Keyboard, javascript: bool) -> None:
+    """Shown live; without JavaScript by looking again."""
+    done = clerk.page.locator("#link-state.success")
+    for _ in range(50):
+        if javascript or await done.count():
+            break
+        await clerk.goes("Kijk opnieuw")
+    await expect(done).to_have_text("Inlogaccount gekoppeld: de klant kan nu inloggen.")
+
+
+async def meets_a_refusal(clerk: Keyboard, look: Look) -> None:
+    await clerk.reaches("card_number")
+    await clerk.enters(FINES)
+    await clerk.enters(HOME)
+    await expect(clerk.page.locator("#refusal .alert-text")).to_have_text(REFUSAL)
+    await clerk.sees("Volgens de thuisbibliotheek: er staat een boete te lang open.")
+    await clerk.sees("De klant moet contact opnemen met de eigen bibliotheek.")
+    await look.at("geweigerd")
+    assert await clerk.has_focus("Naar de balie")
+    await clerk.enters()
+
+
+async def reregisters(clerk: Keyboard, look: Look) -> None:
+    await clerk.goes("Inschrijven")
+    await clerk.sees("(tijdelijk abonnement 12 mnd.)")
+    await expect(clerk.page.locator("#patron_type")).to_have_value("04")
+    await look.at("herinschrijven")
+    await clerk.presses("Shift+Tab", "Shift+Tab")
+    assert await clerk.has_focus("patron_type")
+    await clerk.presses("ControlOrMeta+a")
+    await clerk.enters("05")
+    await expect(clerk.page.locator("#refusal .alert-text")).to_have_text("Verander dit niet!")
+    await look.only_at("klanttype-geweigerd")
+    await clerk.presses("ControlOrMeta+a")
+    await clerk.enters("04")
+    await clerk.sees("Heringeschreven: het abonnement is weer geldig.")
+
+
+async def sees_valid(clerk: Keyboard, end: date) -> None:
+    header = clerk.page.locator("#header")
+    assert await header.inner_text() == f"gastleen abonnement  {header_of(end)}"
+    expiry = dutch_date(last_of_the_month(end).isoformat())
+    await expect(clerk.page.locator("#expiry")).to_have_text(f"Vervalt {expiry}")
+
+
+async def sees_expired(clerk: Keyboard) -> None:
+    header = clerk.page.locator("#header.expired")
+    assert await header.inner_text() == "gastleen abonnement  Ongeldig  Opgezegd, reden overig"
+    await expect(header).to_have_css("color", "rgb(163, 18, 27)")
+    await expect(clerk.page.locator("#card-notice.expired")).to_have_text("Pas niet geldig!")
+
+
+async def rows_of(clerk: Keyboard) -> list[list[str]]:
+    rows = clerk.page.locator("#contributions tbody tr")
+    return [await row.locator("td").all_inner_texts() for row in await rows.all()]
+
+
+def as_shown(rows: list[tuple[str, str, str]]) -> list[list[str]]:
+    return [
+        ["1001 / 9453", dutch_date(begin), dutch_date(end), "346-gastleen abonnement", status, "0,00", "BIEB"]
+        for begin, end, status in rows
+    ]

@@ -51,7 +51,7 @@ WISECAT = Metadata("wisecat", UUID(int=3))
 
 
 class FixedClock:
-    """A clock that stands still."""
+    """A clock that does not move."""
 
     def __init__(self, at: datetime = datetime(2025, 9, 11, 12, tzinfo=UTC)) -> None:
         self.at = at
@@ -66,7 +66,7 @@ def account_details(name: str, card: str | None = None, home_isil: str = HOME_IS
 
 
 def card_of(name: str) -> str:
-    """A card number for everybody."""
+    """A card number made from a name."""
     return name.encode().hex()[:20]
 
 
@@ -76,8 +76,8 @@ def person(name: str) -> str:
 
 
 @dataclass
-class Counter:
-    """Registration as its messages tell it: commits at once, delivers when the test says so."""
+class SimulatedCounter:
+    """A counter of registration: commits its messages at once, delivers them when a test asks for it."""
 
     feed: InMemoryRegistration
 
@@ -152,7 +152,7 @@ class Counter:
                 asked.append(guest_id)
 
     def wants_new_account(self, guest_id: UUID, account_id: str, username: str) -> None:
-        """What registration keeps sealed for a choice `new`."""
+        """What registration keeps encrypted for a choice `new`."""
         self.feed.new_accounts[guest_id, account_id] = NewAccount(
             account_id, username, f"{username}@example.org", HOME_ISIL
         )
@@ -164,11 +164,11 @@ def existing(name: str) -> dict[str, Any]:
 
 
 def new(account_id: str) -> dict[str, Any]:
-    """The choice of a new account, with the id that registration minted."""
+    """The choice of a new account, with the id that registration created."""
     return {"choice": "new", "account_id": account_id}
 
 
-class House:
+class InMemoryIdentity:
     """All of identity in memory: the real use cases, fakes around them."""
 
     def __init__(self, *accounts: AccountDetails, log: InMemoryEventLog | None = None) -> None:
@@ -176,7 +176,7 @@ class House:
         self.store = AggregateStore(self.log, make_mapper())
         self.directory = InMemoryAccountDirectory(list(accounts))
         self.registration = InMemoryRegistration()
-        self.counter = Counter(self.registration)
+        self.counter = SimulatedCounter(self.registration)
         self.deps = Dependencies(
             store=self.store,
             data_keys=InMemoryDataKeys(self.log),
@@ -241,7 +241,7 @@ class House:
         return found.account
 
     async def published(self, guest_id: UUID) -> list[tuple[str, dict[str, Any]]]:
-        """What identity tells registration of a guest: types and data, in order."""
+        """What identity publishes about a guest: types and data, in order."""
         feed = LogFeed(self.log, published_messages(self.store))
         return [(each.type, each.data) for each in await feed.of_subject(guest_id, after_version=0)]
 

@@ -23,7 +23,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed, FeedPage
 from shared.platform.postgres import migrate
-from tests.support.identity import PERSON_REF_KEY, Counter, account_details
+from tests.support.identity import PERSON_REF_KEY, SimulatedCounter, account_details
 from tests.support.tokens import ISSUER, Signer
 
 ORGANISATIONS = """
@@ -38,7 +38,7 @@ isils = ["NL-070288"]
 WRITTEN_TABLES = ("stored_events", "usernames", "data_keys", "idempotency_keys", "inbox")
 
 
-class FeedOfCounter:
+class FeedOfRegistration:
     """Registration's feed, over what the fake has committed."""
 
     def __init__(self, registration: InMemoryRegistration) -> None:
@@ -62,14 +62,14 @@ class FeedOfCounter:
 
 
 @dataclass
-class LoginDesk:
+class IdentityApp:
     """Identity, running, with what a test turns and looks at."""
 
     service: Service
     app: FastAPI
     signer: Signer
     registration: InMemoryRegistration
-    counter: Counter
+    counter: SimulatedCounter
     directory: InMemoryAccountDirectory
 
     def client(
@@ -138,7 +138,7 @@ def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: byt
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_identity_app(
     database: str,
     folder: Path,
     *,
@@ -146,7 +146,7 @@ async def open_desk(
     feed: Feed | None = None,
     signer: Signer | None = None,
     person_ref_key: bytes = PERSON_REF_KEY,
-) -> AsyncIterator[LoginDesk]:
+) -> AsyncIterator[IdentityApp]:
     """Identity over a database of its own; the directory knows jan, kind and piet."""
     signer = signer or Signer(folder / "jwks.json")
     fake = InMemoryRegistration()
@@ -154,9 +154,12 @@ async def open_desk(
     await migrate(database, SCHEMA)
     replaced = Replacements(
         registration=registration or fake,
-        registration_feed=feed or FeedOfCounter(fake),
+        registration_feed=feed or FeedOfRegistration(fake),
         directory=directory,
     )
     settings = settings_in(folder, database, signer, person_ref_key)
     async with open_service(settings, replaced) as service:
-        yield LoginDesk(service, http_app(service), signer, fake, Counter(fake), directory)
+        yield IdentityApp(service, http_app(service), signer, fake, SimulatedCounter(fake), directory)
+
+
+open_desk = open_identity_app  # the name by which tests/contract/test_openapi.py knows it

@@ -28,8 +28,9 @@ from registration.bootstrap import open_service as open_registration
 from registration.cli.main import app as registration_commands
 from registration.domain.verdict import Valid
 from shared.cli.running import exit_code
+from shared.platform.settings import ServiceSettings
 from tests.support import identity_service, registration_service
-from tests.support.identity import PERSON_REF_KEY, Counter, account_details, existing
+from tests.support.identity import PERSON_REF_KEY, SimulatedCounter, account_details, existing
 from tests.support.registration import on_day
 from tests.support.tokens import Signer
 
@@ -53,8 +54,8 @@ class Installation(ABC):
     commands: typer.Typer
     settings: Any
     guest_id: UUID
-    """A guest of `live`, of whom `heard` messages of the other service were applied."""
-    heard: int
+    """A guest of `live`; of the other service's messages about it `received` were applied."""
+    received: int
     harmless: str
     """A message that can be applied to that guest, and one that cannot when its data is empty."""
     faulty: str
@@ -119,11 +120,11 @@ class Installation(ABC):
 
 
 class RegistrationInstallation(Installation):
-    """Registration: two guests, one of whom wanted a new account."""
+    """Registration: two guests, one with a request for a new account."""
 
     name = "registration"
     commands = registration_commands
-    heard = 0
+    received = 0
     harmless = "guest-noted.v1"
     faulty = "login-account-linked.v1"
 
@@ -135,7 +136,7 @@ class RegistrationInstallation(Installation):
         for card in ("0990139305", "0990139313"):
             home.answers(registration_service.HOME, card, Valid(registration_service.JAN, None, card))
         clock = SetClock(on_day(registration_service.TODAY))
-        accounts = registration_service.Accounts()
+        accounts = registration_service.FakeLoginAccounts()
         replaced = RegistrationReplacements(home_libraries=home, login_accounts=accounts, clock=clock)
         return open_registration(self.settings, replaced)
 
@@ -170,7 +171,7 @@ class IdentityInstallation(Installation):
 
     name = "identity"
     commands = identity_commands
-    heard = 2
+    received = 2
     harmless = "guest-reinstated.v1"
     faulty = "term-confirmed.v1"
 
@@ -182,14 +183,14 @@ class IdentityInstallation(Installation):
         directory = InMemoryAccountDirectory([account_details(name) for name in ("jan", "piet")])
         replaced = IdentityReplacements(
             registration=self.registration,
-            registration_feed=identity_service.FeedOfCounter(self.registration),
+            registration_feed=identity_service.FeedOfRegistration(self.registration),
             directory=directory,
         )
         return open_identity(self.settings, replaced)
 
     async def _live(self) -> None:
         async with self._open() as service, self._client(identity_app(service), "login") as wisecat:
-            counter = Counter(self.registration)
+            counter = SimulatedCounter(self.registration)
             self.guest_id = counter.registers("jan", existing("jan"))
             counter.happens(self.guest_id, "subscription-expired.v1", on="2025-09-12", reason="overig")
             for message in self.registration.messages[self.guest_id]:
@@ -222,3 +223,15 @@ INSTALLATIONS: dict[str, Callable[[str, Path, pytest.MonkeyPatch], Installation]
     "registration": RegistrationInstallation,
     "identity": IdentityInstallation,
 }
+
+
+def put_into_environment(settings: ServiceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These settings and no others; no local stack is looked at."""
+    monkeypatch.delenv("RUN_DIR", raising=False)
+    for name, value in settings.model_dump().items():
+        variable = f"{settings.prefix()}{name.upper()}"
+        if value is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            text = value.get_secret_value() if isinstance(value, SecretStr) else value
+            monkeypatch.setenv(variable, str(text))

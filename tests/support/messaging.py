@@ -1,9 +1,10 @@
-"""A service that sends and one that receives, small enough to see through, for the tests of messaging."""
+"""A service that sends, one that receives, and guests that are parked: small enough to see through."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,11 +26,16 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, LogFeed
 from shared.messaging.inbox import Inbox
+from shared.messaging.parked import ParkedSubjects, State
 from shared.platform.postgres import migrate, open_pool
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=7))
 SECRET_TOPIC = "secret"
 SOURCE = "/sender/log"
+RECEIVER_SCHEMA = (*SCHEMA, *MESSAGING_SCHEMA)
+REASON = "ValueError: what an older release could not do"
+# Registration skips a type that it does not know, and cannot handle a reply to a request never made.
+HARMLESS, FAULTY = "guest-noted.v1", "login-account-linked.v1"
 
 
 def to_message(event: RecordedEvent) -> Message | None:
@@ -59,7 +65,7 @@ class Sender:
     asked: int = 0
 
     async def happens(self, guest: UUID, *types: str) -> list[Message]:
-        """These things happen to the guest; answers their messages."""
+        """These things happen to the guest; returns their messages."""
         before = len(await self.log.stream(guest))
         events = [
             NewEvent(guest, before + number, what, b"{}", uuid4(), METADATA)
@@ -115,7 +121,7 @@ class Receiver:
         """The versions that had their effect, in the order in which they had it."""
         return [int(event.state) for event in await self.log.stream(guest)]
 
-    async def all_through(self, guests: Sequence[UUID], count: int) -> bool:
+    async def all_processed(self, guests: Sequence[UUID], count: int) -> bool:
         """Whether each of these guests has had this many effects; the order and number must be right."""
         for guest in guests:
             effects = await self.effects(guest)
@@ -123,9 +129,6 @@ class Receiver:
             if len(effects) < count:
                 return False
         return True
-
-
-RECEIVER_SCHEMA = (*SCHEMA, *MESSAGING_SCHEMA)
 
 
 @asynccontextmanager
@@ -148,3 +151,32 @@ async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 raise ended
+
+
+def from_identity(guest_id: UUID, version: int, kind: str) -> Message:
+    """A message of identity about a guest."""
+    return Message(
+        id=uuid4(),
+        source="/other/tests",
+        type=kind,
+        subject=guest_id,
+        time=datetime(2025, 9, 11, 12, tzinfo=UTC),
+        stream_version=version,
+        position=version,
+        correlation_id=uuid4(),
+        causation_id=None,
+        data={},
+    )
+
+
+async def park_guest(
+    pool: asyncpg.Pool, kind: str, state: State = State.PARKED, guest_id: UUID | None = None
+) -> UUID:
+    """Park a guest whose failed message is of this kind, with a harmless one behind it. Returns its id.
+
+    Without a `guest_id` it is a guest who was never registered, and so stays parked.
+    """
+    guest_id = guest_id or uuid4()
+    line = [from_identity(guest_id, 1, kind), from_identity(guest_id, 2, HARMLESS)]
+    await ParkedSubjects(pool).park(state, REASON, line, line[0].id)
+    return guest_id

@@ -1,6 +1,6 @@
 """A log full of realistic lives: registered, confirmed, expired, registered again, blocked, taken back.
 
-Real aggregates and really sealed data, written by COPY: the same bytes as through the use cases, only faster.
+Real aggregates and encrypted data, written by COPY: the same bytes as through the use cases, only faster.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import asyncio
 import multiprocessing
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -22,10 +22,16 @@ from registration.application.repository import Card, encrypt_card, encrypt_deta
 from registration.domain.guest import Admission, Guest, Renewal
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
-from shared.event_log import DataKey, MasterKeys, make_mapper
+from shared.event_log import DataKey, EventLog, MasterKeys, make_mapper
 from shared.kernel.library_card import person_ref
+from shared.platform.leases import Leases
+from shared.projections import LiveView, View
+from shared.projections.rebuild import Source, rebuild
+from tests.support.home_libraries import LIBRARIES, ends_on, isil_of
 
-WINDOW = 500  # guests whose events stand among each other in the log
+CONFIRMED_AFTER = timedelta(days=1)
+MEMBER = PatronDetails("J. Jansen")
+WINDOW = 500  # guests whose events are mixed in the log
 PERSON_REF_KEY = b"p" * 32
 FIRST_NAMES = (
     "Anna",
@@ -153,6 +159,26 @@ class Lives:
         ]
 
 
+class CountryLives(Lives):
+    """Registered once, confirmed once, with the end that the simulated library still has for most."""
+
+    libraries = LIBRARIES
+
+    def _home(self, number: int) -> str:
+        return isil_of(number % self.libraries)
+
+    def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:
+        now += CONFIRMED_AFTER
+        answer = Valid(MEMBER, ends_on(number), "0")
+        guest.check_term(answer, today=now.date(), now=now)
+
+
+class FourLibraries(CountryLives):
+    """The same in a country of four."""
+
+    libraries = 4
+
+
 Window = tuple[int, int, MasterKeys, type[Lives]]
 
 
@@ -171,7 +197,7 @@ async def fill_log(
 ) -> int:
     """Add so many guests to the log of a database that has its schema; the log's position afterwards.
 
-    Only for a log that nobody else writes to meanwhile.
+    Only for a log that no other process writes to meanwhile.
     """
     connection = await asyncpg.connect(url)
     loop = asyncio.get_running_loop()
@@ -201,3 +227,27 @@ async def write(
         await connection.copy_records_to_table("data_keys", records=keys, columns=("subject_id", "wrapped"))
         await connection.copy_records_to_table("registrations", records=index)
     return position + len(events)
+
+
+class Running(Protocol):
+    """What a service of either kind has."""
+
+    @property
+    def pool(self) -> asyncpg.Pool: ...
+
+    @property
+    def log(self) -> EventLog: ...
+
+
+async def follow_all(service: Running, views: Sequence[View], source: Source) -> None:
+    """All views catch up with the log, as in the worker."""
+    for view in views:
+        live = LiveView(service.pool, service.log, source.folder(view), Leases(service.pool))
+        while await live.step() < await service.log.position():
+            pass
+
+
+async def rebuild_all(views: Sequence[View], source: Source) -> None:
+    """All views are rebuilt beside the live ones."""
+    for view in views:
+        await rebuild(source, view, lambda _: None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from registration.adapters.in_memory import (
@@ -16,6 +16,7 @@ from registration.adapters.in_memory import (
     SetClock,
 )
 from registration.adapters.messages import published_messages
+from registration.application.check_term import check_term
 from registration.application.dependencies import (
     Context,
     Dependencies,
@@ -24,13 +25,16 @@ from registration.application.dependencies import (
     Registrations,
     TermChecks,
 )
+from registration.application.deregister_guest import deregister_guest
 from registration.application.register_guest import RegisterGuest, register_guest
+from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import Candidate
 from registration.domain.login_link import LoginAccountChoice, NoAccount
-from registration.domain.verdict import PatronDetails, Valid, Verdict
+from registration.domain.verdict import PatronDetails, Reason, Refused, Valid, Verdict
 from shared.event_log import (
     AggregateStore,
+    CommandResult,
     DataKeys,
     EventLog,
     InMemoryDataKeys,
@@ -46,6 +50,8 @@ DRENTHE = Organisation("1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"
 OTHER = Organisation(
     "2002", "Andere bibliotheek", frozenset({"NL-070111"}), {"1": "Centrum"}, grants_strips=False
 )
+SEPT_15 = date(2025, 9, 15)
+CANCELLED = Refused((Reason.EXPIRED,), because_ended=True)
 JAN = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, Groningen", "jan@example.org")
 
 
@@ -85,8 +91,8 @@ class ListedAccounts:
 
 
 @dataclass
-class Desk:
-    """A registration with its fakes at hand, and short ways to use it."""
+class RegistrationUseCases:
+    """Registration's use cases with their fakes, and short ways to use them."""
 
     deps: Dependencies
     log: EventLog
@@ -101,7 +107,7 @@ class Desk:
         return Context(organisation, Metadata("clerk", self.correlation_id))
 
     def says(self, verdict: Verdict, card: str = CARD) -> None:
-        """What home answers about a card from now on."""
+        """The verdict of home about a card from now on."""
         self.home.answers(GRONINGEN, card, verdict)
 
     async def register(
@@ -111,6 +117,29 @@ class Desk:
         branch = next(iter(self.deps.organisations[organisation].branches))
         command = registering(card, account, branch=branch)
         return (await register_guest(command, self.context(organisation), self.deps)).resource_id
+
+    async def deregister(self, guest_id: UUID, reason: str = "vergissing") -> None:
+        await deregister_guest(guest_id, reason, self.context(), self.deps)
+
+    async def check(self, guest_id: UUID, day: date = SEPT_15) -> GuestView:
+        """Open a guest on this day, or a second later when it is that day already: home is asked."""
+        self.clock.moment = max(on_day(day), self.clock.moment + timedelta(seconds=1))
+        await check_term(guest_id, self.context(), self.deps)
+        return await self.show(guest_id)
+
+    async def register_and_expire(self) -> UUID:
+        """A guest whose membership at home ended, and began again since."""
+        guest_id = await self.register()
+        self.says(CANCELLED)
+        assert (await self.check(guest_id)).status == "expired"
+        self.says(member())
+        return guest_id
+
+    async def reregister(
+        self, guest_id: UUID, patron_type: str = "04", account: LoginAccountChoice | None = None
+    ) -> CommandResult:
+        command = ReregisterGuest(guest_id, patron_type, account)
+        return await reregister_guest(command, self.context(), self.deps)
 
     async def show(self, guest_id: UUID, organisation: str = "1001") -> GuestView:
         return await show_guest(guest_id, organisation, self.deps)
@@ -139,15 +168,15 @@ def on_day(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 10, tzinfo=UTC)
 
 
-def make_desk() -> Desk:
+def registration_in_memory() -> RegistrationUseCases:
     """A fresh counter in memory, on 11 September 2025, with the seed's member at home."""
     log = InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)
-    return desk_over(log, InMemoryDataKeys(log), InMemoryRegistrations(log), InMemoryTermChecks())
+    return registration_over(log, InMemoryDataKeys(log), InMemoryRegistrations(log), InMemoryTermChecks())
 
 
-def desk_over(
+def registration_over(
     log: EventLog, data_keys: DataKeys, registrations: Registrations, term_checks: TermChecks
-) -> Desk:
+) -> RegistrationUseCases:
     """The same over any log."""
     store = AggregateStore(log, make_mapper())
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
@@ -165,6 +194,8 @@ def desk_over(
         person_ref_key=b"0" * 32,
         clock=clock,
     )
-    desk = Desk(deps, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store)))
-    desk.says(member())
-    return desk
+    made = RegistrationUseCases(
+        deps, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store))
+    )
+    made.says(member())
+    return made

@@ -1,13 +1,16 @@
 """The whole of registration over a real database, reached over HTTP; only the outside world is a fake."""
 
+from __future__ import annotations
+
 import base64
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
@@ -15,11 +18,18 @@ from fastapi import FastAPI
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
 from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import FoundAccount
-from registration.bootstrap import Replacements, Service, http_app, open_service
+from registration.application.nightly_check import run_nightly_check
+from registration.application.nightly_report import NightlyReport
+from registration.application.show_guest import GuestView, show_guest
+from registration.bootstrap import Replacements, Service, http_app, open_service, view_source
 from registration.domain.errors import LoginAccountsUnavailable
-from registration.domain.verdict import PatronDetails, Valid
+from registration.domain.term_check import NightlyCheck
+from registration.domain.verdict import PatronDetails, Valid, Verdict
+from registration.read_models.terms_due import VIEW as TERMS_DUE
 from registration.settings import Settings
+from shared.platform.leases import Leases
 from shared.platform.postgres import migrate
+from tests.support.projections import follow_all
 from tests.support.registration import on_day
 from tests.support.tokens import ISSUER, Signer
 
@@ -49,10 +59,11 @@ WRITTEN_TABLES = (
     "idempotency_keys",
     "inbox",
 )
+TOMORROW = TODAY + timedelta(days=1)
 
 
-class Accounts:
-    """Login accounts by username, or nobody there."""
+class FakeLoginAccounts:
+    """Login accounts by username; `down`: identity cannot be reached."""
 
     def __init__(self) -> None:
         self.known = {"jan.jansen": FoundAccount("acc-jan", "jan.jansen", "jan@example.org")}
@@ -65,14 +76,14 @@ class Accounts:
 
 
 @dataclass
-class Counter:
+class RegistrationApp:
     """Registration, running, with what a test turns and looks at."""
 
     service: Service
     app: FastAPI
     signer: Signer
     home: InMemoryHomeLibraries
-    accounts: Accounts
+    accounts: FakeLoginAccounts
     clock: SetClock
 
     def client(self, token: str | None = None, **claims: Any) -> httpx.AsyncClient:
@@ -140,17 +151,87 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
 
 
 @asynccontextmanager
-async def open_counter(database: str, folder: Path, **more: Any) -> AsyncIterator[Counter]:
+async def open_registration_app(database: str, folder: Path, **more: Any) -> AsyncIterator[RegistrationApp]:
     """A counter on 11 September 2025, over a database that has its schema; the seed's member is at home.
 
     `more` overrides settings.
     """
     signer = Signer(folder / "jwks.json")
-    home, accounts, clock = InMemoryHomeLibraries([HOME, FRYSLAN]), Accounts(), SetClock(on_day(TODAY))
+    home, accounts, clock = (
+        InMemoryHomeLibraries([HOME, FRYSLAN]),
+        FakeLoginAccounts(),
+        SetClock(on_day(TODAY)),
+    )
     await migrate(database, SCHEMA)
     replaced = Replacements(home_libraries=home, login_accounts=accounts, clock=clock)
     settings = settings_in(folder, database, signer).model_copy(update=more)
     async with open_service(settings, replaced) as service:
-        counter = Counter(service, http_app(service), signer, home, accounts, clock)
-        counter.member()
-        yield counter
+        registration_app = RegistrationApp(service, http_app(service), signer, home, accounts, clock)
+        registration_app.member()
+        yield registration_app
+
+
+class InterceptedHomeLibraries(InMemoryHomeLibraries):
+    """Remembers what was asked, and does something before each reply."""
+
+    def __init__(self, home: InMemoryHomeLibraries) -> None:
+        self.__dict__.update(home.__dict__)
+        self.asked: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], Awaitable[Verdict | None]] | None = None
+
+    async def ask(self, isil: str, card_number: str) -> Verdict:
+        self.asked.append((isil, card_number))
+        if self.before is not None and (instead := await self.before(isil, card_number)) is not None:
+            return instead
+        return await super().ask(isil, card_number)
+
+
+class NightlyApp:
+    """Registration whose guests are checked by the nightly check."""
+
+    def __init__(self, registration_app: RegistrationApp, home: InterceptedHomeLibraries) -> None:
+        self.app, self.home, self.service = registration_app, home, registration_app.service
+
+    async def register(self, card: str, isil: str = HOME) -> UUID:
+        self.app.member(card, isil)
+        async with self.app.client(scope="counter", organisation="1001") as client:
+            answer = await client.post("/v1/guests", json=registering(card, home_isil=isil))
+        assert answer.status_code == 201, answer.text
+        self.home.asked.clear()
+        return UUID(answer.json()["guest_id"])
+
+    async def at(self, moment: datetime) -> None:
+        """It is then, and the view of the due has caught up."""
+        self.app.clock.moment = moment
+        await follow_all(self.service, [TERMS_DUE], view_source(self.service.settings))
+
+    async def run(self, day: date = TOMORROW) -> NightlyReport:
+        await self.at(on_day(day))
+        return await self.run_now(day)
+
+    async def run_now(self, day: date = TOMORROW) -> NightlyReport:
+        """The nightly check of that day, whatever the clock says."""
+        report = await run_nightly_check(
+            NightlyCheck(day),
+            "operator",
+            self.service.nightly_checks,
+            Leases(self.service.pool),
+            self.service.deps,
+        )
+        assert report is not None
+        return report
+
+    async def show(self, guest_id: UUID) -> GuestView:
+        return await show_guest(guest_id, "1001", self.service.deps)
+
+
+@asynccontextmanager
+async def open_nightly_app(database: str, folder: Path) -> AsyncIterator[NightlyApp]:
+    """A counter over this database, its home library replaced by one that remembers."""
+    async with open_registration_app(database, folder) as registration_app:
+        home = InterceptedHomeLibraries(registration_app.home)
+        object.__setattr__(registration_app.service.deps, "home_libraries", home)
+        yield NightlyApp(registration_app, home)
+
+
+open_counter = open_registration_app  # the name by which tests/contract/test_openapi.py knows it

@@ -59,7 +59,7 @@ class Databases:
         if kind not in self._templates:
             self._templates[kind] = name = f"{owner}_template_{len(self._templates)}"
             url = self.server.create_database(name, owner)
-            with ThreadPoolExecutor(1) as beside:  # the loop of whoever asks may be running
+            with ThreadPoolExecutor(1) as beside:  # the caller's own loop may be running
                 beside.submit(asyncio.run, migrate(url, scripts)).result()
         return self._templates[kind]
 

@@ -29,7 +29,7 @@ PROCESSES = (
 
 
 class RunningStack:
-    """A local stack with a RUN_DIR of its own; what it says of itself is read anew from `stack.json`."""
+    """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time."""
 
     def __init__(self, run_dir: Path, transport: str) -> None:
         self.run_dir = run_dir

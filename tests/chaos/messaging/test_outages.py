@@ -38,7 +38,7 @@ async def happen(sender: Sender, guests: list[UUID]) -> None:
         await asyncio.gather(*(sender.happens(guest, *TYPES) for guest in guests[start : start + 50]))
 
 
-async def test_a3_a_relay_killed_in_its_pipeline_loses_nothing(
+async def test_a_relay_killed_in_its_pipeline_loses_nothing(
     sender: Sender, receiver: Receiver, senders_database: str, amqp_url: str, start_relay: StartRelay
 ) -> None:
     guests = [uuid4() for _ in range(400)]
@@ -52,13 +52,13 @@ async def test_a3_a_relay_killed_in_its_pipeline_loses_nothing(
             await pool.execute("UPDATE leases SET expires_at = clock_timestamp()")
             relay = start_relay()
         await happening
-        await eventually(lambda: receiver.all_through(guests, len(TYPES)), within=40)
+        await eventually(lambda: receiver.all_processed(guests, len(TYPES)), within=40)
         await eventually(lambda: _checkpoint_is(pool, len(guests) * len(TYPES)))
     assert len(consumer.came) == len(guests) * len(TYPES)
     assert sum(consumer.came.values()) < len(consumer.came) + 3 * PIPELINE
 
 
-async def test_a3_a_leader_stopped_beyond_its_lease_cannot_write_back(
+async def test_a_leader_stopped_beyond_its_lease_cannot_write_back(
     sender: Sender, receiver: Receiver, senders_database: str, amqp_url: str, start_relay: StartRelay
 ) -> None:
     guests = [uuid4() for _ in range(300)]
@@ -70,20 +70,20 @@ async def test_a3_a_leader_stopped_beyond_its_lease_cannot_write_back(
         first.send_signal(signal.SIGSTOP)
         start_relay()
         await happening
-        await eventually(lambda: receiver.all_through(guests, len(TYPES)), within=40)
+        await eventually(lambda: receiver.all_processed(guests, len(TYPES)), within=40)
         await eventually(lambda: _checkpoint_is(pool, len(guests) * len(TYPES)))
         assert await pool.fetchval("SELECT epoch FROM leases WHERE name = $1", TASK) >= 2
         first.send_signal(signal.SIGCONT)
         await sender.happens(guests[0], "more")
-        await eventually(lambda: receiver.all_through(guests[:1], 6))
+        await eventually(lambda: receiver.all_processed(guests[:1], 6))
         await eventually(lambda: _checkpoint_is(pool, len(guests) * len(TYPES) + 1))
         for _ in range(20):
             await asyncio.sleep(0.05)
             assert await _checkpoint_is(pool, len(guests) * len(TYPES) + 1)
-    assert await receiver.all_through(guests[1:], 5)
+    assert await receiver.all_processed(guests[1:], 5)
 
 
-async def test_a3_a_broker_restarted_in_mid_flow_loses_nothing(
+async def test_a_broker_restarted_in_mid_flow_loses_nothing(
     sender: Sender, receiver: Receiver, amqp_url: str, rabbitmq: RabbitMQ, start_relay: StartRelay
 ) -> None:
     guests = [uuid4() for _ in range(200)]
@@ -96,16 +96,16 @@ async def test_a3_a_broker_restarted_in_mid_flow_loses_nothing(
         await happening
         rabbitmq.spawn()  # in this thread: the kernel ends the node with the thread that started it
         await eventually(rabbitmq.is_ready, within=30)
-        await eventually(lambda: receiver.all_through(guests, len(TYPES)), within=40)
+        await eventually(lambda: receiver.all_processed(guests, len(TYPES)), within=40)
         await sender.happens(guests[0], "more")
-        await eventually(lambda: receiver.all_through(guests[:1], 6), within=20)
+        await eventually(lambda: receiver.all_processed(guests[:1], 6), within=20)
     assert await receiver.inbox.parked.overview() == []
 
 
-async def test_a4_the_consumers_database_away_for_a_while_loses_nothing(
+async def test_the_consumers_database_away_for_a_while_loses_nothing(
     sender: Sender, receiver: Receiver, amqp_url: str, start_relay: StartRelay
 ) -> None:
-    """Nothing can be held then either: what came stays in hand, unacknowledged, and in order."""
+    """No guest can be parked then either: messages stay unacknowledged, and in order."""
     guests = [uuid4() for _ in range(60)]
     consumer = Watching(receiver, amqp_url)
     start_relay()
@@ -119,14 +119,14 @@ async def test_a4_the_consumers_database_away_for_a_while_loses_nothing(
             )
             await asyncio.sleep(0.2)
         await happening
-        await eventually(lambda: receiver.all_through(guests, len(TYPES)), within=40)
-    await eventually(lambda: _nobody_is_held(receiver))
+        await eventually(lambda: receiver.all_processed(guests, len(TYPES)), within=40)
+    await eventually(lambda: _nobody_is_parked(receiver))
 
 
 async def _checkpoint_is(pool: asyncpg.Pool, position: int) -> bool:
     return await Leases(pool).checkpoint(TASK) == position
 
 
-async def _nobody_is_held(receiver: Receiver) -> bool:
+async def _nobody_is_parked(receiver: Receiver) -> bool:
     await receiver.inbox.retry_waiting()
     return not await receiver.inbox.parked.overview()

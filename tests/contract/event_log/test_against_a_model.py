@@ -18,7 +18,7 @@ CARDS = 4
 
 
 @dataclass(frozen=True)
-class Wish:
+class Plan:
     """A command in the making: per stream how many events, and how far off the expected version."""
 
     streams: list[tuple[int, int, int]]
@@ -27,8 +27,8 @@ class Wish:
     """(which card, or_ignore)"""
 
 
-wishes = st.builds(
-    Wish,
+plans = st.builds(
+    Plan,
     st.lists(
         st.tuples(st.integers(0, STREAMS - 1), st.integers(1, 3), st.sampled_from([0, 0, 0, 0, 0, -1, 1])),
         max_size=2,
@@ -36,7 +36,7 @@ wishes = st.builds(
     ),
     st.lists(st.tuples(st.integers(0, CARDS - 1), st.booleans()), max_size=2, unique_by=lambda each: each[0]),
 )
-rounds = st.lists(st.lists(wishes, min_size=1, max_size=8), min_size=1, max_size=4)
+rounds = st.lists(st.lists(plans, min_size=1, max_size=8), min_size=1, max_size=4)
 
 
 @dataclass
@@ -53,17 +53,17 @@ class Model:
         there = self.log if events is None else events
         return sum(event.stream_id == stream for event in there)
 
-    def command(self, wish: Wish) -> tuple[list[NewEvent], list[SideRow]]:
+    def command(self, plan: Plan) -> tuple[list[NewEvent], list[SideRow]]:
         events = [
             new_event(stream, self.version(stream) + 1 + off + extra)
-            for index, count, off in wish.streams
+            for index, count, off in plan.streams
             for stream in [self.streams[index]]
             for extra in range(count)
             if self.version(stream) + 1 + off >= 0
         ]
         rows = [
             SideRow("cards", {"organisation": self.name, "number": str(card)}, or_ignore)
-            for card, or_ignore in wish.cards
+            for card, or_ignore in plan.cards
         ]
         return events, rows
 
@@ -83,10 +83,10 @@ class Model:
 Command = tuple[list[NewEvent], list[SideRow]]
 
 
-async def play(under_test: LogUnderTest, script: list[list[Wish]]) -> None:
+async def play(under_test: LogUnderTest, script: list[list[Plan]]) -> None:
     model = Model(base=await under_test.log.position())
-    for wishes_at_once in script:
-        commands = [model.command(wish) for wish in wishes_at_once]
+    for plans_at_once in script:
+        commands = [model.command(plan) for plan in plans_at_once]
         answers = await asyncio.gather(
             *(under_test.log.append(events, rows) for events, rows in commands), return_exceptions=True
         )
@@ -113,7 +113,7 @@ def check_versions(model: Model, commands: Sequence[Command], answers: Sequence[
 
 
 def check_cards(model: Model, commands: Sequence[Command], answers: Sequence[int | BaseException]) -> None:
-    """A card is won at most once; who lost one lost it to somebody who is there."""
+    """A card is won at most once; a command that lost one lost it to a row that is there."""
     there = set(model.cards)
     for (_, rows), answer in zip(commands, answers, strict=True):
         if isinstance(answer, int):
@@ -130,7 +130,7 @@ def check_cards(model: Model, commands: Sequence[Command], answers: Sequence[int
 
 
 async def check_log(under_test: LogUnderTest, model: Model, before: int) -> None:
-    """The log holds exactly the model's events, at positions without gap; and exactly its rows."""
+    """The log has exactly the model's events, at positions without gap; and exactly its rows."""
     recorded = await under_test.log.read(model.base + before, 1000)
     assert [event.event_id for event in recorded] == [event.event_id for event in model.log[before:]]
     assert [event.position for event in recorded] == [
@@ -148,7 +148,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @given(script=rounds)
 @settings(max_examples=150, deadline=None)
-def test_in_memory_keeps_what_the_model_promises(runner: asyncio.Runner, script: list[list[Wish]]) -> None:
+def test_in_memory_keeps_what_the_model_promises(runner: asyncio.Runner, script: list[list[Plan]]) -> None:
     async def play_once() -> None:
         async with in_memory() as under_test:
             await play(under_test, script)
@@ -159,7 +159,7 @@ def test_in_memory_keeps_what_the_model_promises(runner: asyncio.Runner, script:
 @given(script=rounds)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_postgres_keeps_what_the_model_promises(
-    runner: asyncio.Runner, database_log: LogUnderTest, script: list[list[Wish]]
+    runner: asyncio.Runner, database_log: LogUnderTest, script: list[list[Plan]]
 ) -> None:
     runner.run(play(database_log, script))
 

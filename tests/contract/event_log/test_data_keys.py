@@ -1,4 +1,4 @@
-"""The keys of persons (ADR 0005): they exist once appended, and what they sealed is gone with them (R19)."""
+"""The keys of persons (ADR 0005): they exist once appended; what they encrypted is gone with them (R19)."""
 
 import os
 from collections.abc import AsyncIterator
@@ -38,18 +38,18 @@ async def test_a_key_exists_once_its_row_was_appended(under_test: LogUnderTest, 
     assert await keys.get(guest_id) == key
 
 
-async def test_what_was_sealed_is_opened_later(under_test: LogUnderTest, keys: DataKeys) -> None:
+async def test_what_was_encrypted_is_decrypted_later(under_test: LogUnderTest, keys: DataKeys) -> None:
     guest_id = uuid4()
     key, row = keys.create(guest_id)
     details = {"name": "J. Jansen", "birth_date": date(1980, 2, 29), "lines": ["Dorpsstraat 1", None]}
-    sealed = key.encrypt(details)
+    encrypted = key.encrypt(details)
     await under_test.log.append([], [row])
 
     again = await keys.get(guest_id)
 
     assert again is not None
-    assert again.decrypt(sealed) == details
-    assert b"Jansen" not in sealed
+    assert again.decrypt(encrypted) == details
+    assert b"Jansen" not in encrypted
 
 
 async def test_r19_the_row_of_an_erasure_leaves_nothing_to_open_with(

@@ -1,4 +1,4 @@
-"""The row of an erasure: it takes along what is held of its subject, once and for ever (R19)."""
+"""The row of an erasure: it deletes all rows of its subject, once and permanently (R19)."""
 
 from uuid import UUID, uuid4
 

@@ -60,7 +60,7 @@ EXPECTED: Mapping[str, Verdict] = {
     "0990139370": Unavailable("closed the connection without a reply"),
     "0990000000": NotFound(),
 }
-"""What each card of the demo library is, and one that nobody has."""
+"""What each card of the demo library is, and one that does not exist."""
 
 
 class InMemory:

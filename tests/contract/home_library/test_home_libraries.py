@@ -1,4 +1,4 @@
-"""What every home library promises: one of four answers, never mixed up (R4)."""
+"""What every home library promises: one of four verdicts, never mixed up (R4)."""
 
 import asyncio
 
@@ -60,6 +60,6 @@ async def test_r3_what_is_no_isil_is_malformed(home: Home, isil: str) -> None:
         await home.libraries.ask(isil, CARD)
 
 
-async def test_a_library_that_nobody_knows_is_told_as_such(home: Home) -> None:
+async def test_a_library_that_nobody_knows_is_refused_as_unknown(home: Home) -> None:
     with pytest.raises(UnknownHomeLibrary):
         await home.libraries.ask("NL-000001", CARD)

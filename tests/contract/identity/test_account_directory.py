@@ -1,4 +1,4 @@
-"""The account directory over HTTP and the one in memory answer alike (I1)."""
+"""The account directory over HTTP and the one in memory return the same (I1)."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from identity.adapters.registration_client import RegistrationApi
 from identity.application.dependencies import RegistrationFeed, RegistrationUnavailable
 from shared.kernel.library_card import person_ref
 from shared.platform.secrets import ServiceToken, read_key_file
-from tests.support.identity import Counter, existing, new, person
-from tests.support.registration_service import CARD, HOME, open_counter, registering
+from tests.support.identity import SimulatedCounter, existing, new, person
+from tests.support.registration_service import CARD, HOME, open_registration_app, registering
 
 Registers = Callable[[dict[str, Any]], Awaitable[tuple[UUID, str]]]
 
@@ -40,10 +40,10 @@ async def asked(request: pytest.FixtureRequest, database: str, tmp_path: Path) -
 
 async def in_memory() -> AsyncIterator[Asked]:
     fake = InMemoryRegistration()
-    counter = Counter(fake)
+    counter = SimulatedCounter(fake)
 
     async def registers(choice: dict[str, Any]) -> tuple[UUID, str]:
-        account = "acc-minted" if choice["choice"] == "new" else str(choice.get("account_id"))
+        account = "acc-created" if choice["choice"] == "new" else str(choice.get("account_id"))
         guest = counter.registers("jan", new(account) if choice["choice"] == "new" else choice)
         if choice["choice"] == "new":
             counter.wants_new_account(guest, account, choice["username"])
@@ -54,7 +54,7 @@ async def in_memory() -> AsyncIterator[Asked]:
 
 async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
     async with (
-        open_counter(database, folder) as counter,
+        open_registration_app(database, folder) as counter,
         counter.client() as clerk,
         httpx.AsyncClient(transport=httpx.ASGITransport(counter.app)) as http,
     ):
@@ -95,7 +95,7 @@ async def test_who_is_not_registered_there_is_not_found(asked: Asked) -> None:
     assert not await asked.feed.registrations("1001", person_ref="0" * 64)
 
 
-async def test_i2_a_new_account_is_told_only_under_its_own_id(asked: Asked) -> None:
+async def test_i2_a_new_account_is_returned_only_under_its_own_id(asked: Asked) -> None:
     guest, account = await asked.registers(
         {"choice": "new", "username": "jan.nieuw", "email": "jan.nieuw@example.org"}
     )

@@ -27,7 +27,7 @@ def lines_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def told(installed: Installation, capsys: Captured, *arguments: str) -> str:
+def output_of(installed: Installation, capsys: Captured, *arguments: str) -> str:
     """What a command that succeeds writes to standard output."""
     capsys.readouterr()
     assert installed.run(*arguments) == 0
@@ -62,11 +62,11 @@ def test_moved_to_another_database_the_service_answers_as_before(
     before = installed.live()
     assert all(status in {200, 201, 404} for status, _ in before)
     one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
-    assert "events and" in told(installed, capsys, "events", "export", str(one))
+    assert "events and" in output_of(installed, capsys, "events", "export", str(one))
 
     installed.use(databases())
     assert installed.run("migrate") == 0
-    assert json.loads(told(installed, capsys, "events", "import", str(one), "--json"))["events"] > 3
+    assert json.loads(output_of(installed, capsys, "events", "import", str(one), "--json"))["events"] > 3
 
     assert installed.answers() == before
     assert installed.run("events", "export", str(other)) == 0
@@ -75,35 +75,37 @@ def test_moved_to_another_database_the_service_answers_as_before(
 
 def test_list_shows_the_newest_or_from_a_position_on(installed: Installation, capsys: Captured) -> None:
     installed.live()
-    events = lines_of(told(installed, capsys, "events", "list", "--json"))
+    events = lines_of(output_of(installed, capsys, "events", "list", "--json"))
     positions = [event["position"] for event in events]
     assert positions == list(range(1, len(events) + 1))
-    newest = lines_of(told(installed, capsys, "events", "list", "--limit", "2", "--json"))
+    newest = lines_of(output_of(installed, capsys, "events", "list", "--limit", "2", "--json"))
     assert newest == events[-2:]
-    beyond = lines_of(told(installed, capsys, "events", "list", "--after", "1", "--limit", "2", "--json"))
+    beyond = lines_of(
+        output_of(installed, capsys, "events", "list", "--after", "1", "--limit", "2", "--json")
+    )
     assert beyond == events[1:3]
     topic, stream = events[0]["topic"], events[0]["stream"]
     for wanted in (topic, topic.partition(".")[2]):
-        listed = lines_of(told(installed, capsys, "events", "list", "--topic", wanted, "--json"))
+        listed = lines_of(output_of(installed, capsys, "events", "list", "--topic", wanted, "--json"))
         assert listed == [event for event in events if event["topic"] == topic]
-    listed = lines_of(told(installed, capsys, "events", "list", "--stream", stream, "--json"))
+    listed = lines_of(output_of(installed, capsys, "events", "list", "--stream", stream, "--json"))
     assert listed == [event for event in events if event["stream"] == stream]
-    table = told(installed, capsys, "events", "list")
+    table = output_of(installed, capsys, "events", "list")
     assert all(event["topic"] in table for event in events)
 
 
-def test_r19_show_tells_who_when_and_why_and_keeps_personal_data_sealed(
+def test_r19_show_has_who_when_and_why_and_keeps_personal_data_encrypted(
     installed: Installation, capsys: Captured
 ) -> None:
     installed.live()
-    events = lines_of(told(installed, capsys, "events", "list", "--json"))
-    sealed = next(event for event in events if "encrypted" in event["fields"].values())
-    shown = lines_of(told(installed, capsys, "events", "show", sealed["stream"], "--json"))
+    events = lines_of(output_of(installed, capsys, "events", "list", "--json"))
+    with_personal_data = next(event for event in events if "encrypted" in event["fields"].values())
+    shown = lines_of(output_of(installed, capsys, "events", "show", with_personal_data["stream"], "--json"))
     assert [event["version"] for event in shown] == list(range(1, len(shown) + 1))
-    assert sealed in shown
-    text = told(installed, capsys, "events", "show", sealed["stream"])
+    assert with_personal_data in shown
+    text = output_of(installed, capsys, "events", "show", with_personal_data["stream"])
     for name in ("topic", "caused_by", "event_id", "correlation"):
-        assert str(sealed[name]) in text
+        assert str(with_personal_data[name]) in text
     assert ": encrypted" in text
     assert not [personal for personal in PERSONAL if personal in text]
 
@@ -163,7 +165,10 @@ def test_a_pipe_that_is_closed_is_one_line(installed: Installation) -> None:
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert done.returncode == 1
-    assert done.stderr == f"{installed.name}: Standard output was closed before all of it was written.\n"
+    assert (
+        done.stderr
+        == f"{installed.name}: Standard output was closed before the export was complete. Export again.\n"
+    )
 
 
 def test_a_refused_file_is_one_line_and_changes_nothing(
@@ -214,7 +219,7 @@ def test_r19_personal_data_is_opened_for_an_operator_only(
     export = ("events", "export", str(file), "--decrypt")
     assert installed.variable("token") in refused(installed, capsys, *export)
     installed.carry(installed.signer.token(scope="counter"))
-    assert "lacks the scope operator" in refused(installed, capsys, *export)
+    assert "does not have the scope operator" in refused(installed, capsys, *export)
     installed.carry(installed.signer.token(scope="operator", exp=1))
     assert "invalid or expired" in refused(installed, capsys, *export)
     installed.carry("nonsense")
@@ -263,6 +268,6 @@ def test_misuse_is_2(installed: Installation, arguments: list[str], capsys: Capt
 
 @pytest.mark.parametrize("command", ["list", "show", "export", "import"])
 def test_every_command_has_an_example(installed: Installation, command: str, capsys: Captured) -> None:
-    assert f"Example: {installed.name} events {command}" in told(
+    assert f"Example: {installed.name} events {command}" in output_of(
         installed, capsys, "events", command, "--help"
     )

@@ -36,14 +36,14 @@ def in_database(installed: Installation, work: Callable[[asyncpg.Pool], Awaitabl
 
 
 def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | None = None) -> Message:
-    """A message that comes so many behind the last one that was heard."""
+    """A message, so many versions after the last one that was received."""
     return Message(
         id=uuid4(),
         source="/other/tests",
         type=kind,
         subject=guest_id or installed.guest_id,
         time=datetime(2025, 9, 11, tzinfo=UTC),
-        stream_version=installed.heard + beyond,
+        stream_version=installed.received + beyond,
         position=beyond,
         correlation_id=uuid4(),
         causation_id=None,
@@ -51,43 +51,43 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
     )
 
 
-def hold(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
-    """Hold a guest, with the first message in the way."""
+def park(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
+    """Park a guest, with the first message as the failed one."""
     in_database(installed, lambda pool: ParkedSubjects(pool).park(state, REASON, messages, messages[0].id))
 
 
 def applied(installed: Installation) -> list[tuple[int, bool]]:
-    """The versions behind the last one heard that the inbox is past, and whether each was discarded."""
+    """The versions after the last one received that the inbox is past, and whether each was discarded."""
 
     async def rows(pool: asyncpg.Pool) -> list[tuple[int, bool]]:
         found = await pool.fetch(
             "SELECT stream_version, discarded FROM inbox"
             " WHERE guest_id = $1 AND stream_version > $2 ORDER BY stream_version",
             installed.guest_id,
-            installed.heard,
+            installed.received,
         )
-        return [(row["stream_version"] - installed.heard, row["discarded"]) for row in found]
+        return [(row["stream_version"] - installed.received, row["discarded"]) for row in found]
 
     return in_database(installed, rows)
 
 
 @pytest.fixture
 def parked(installed: Installation) -> Installation:
-    """A service with one parked guest: a message in the way that can be applied by now, and one in line."""
+    """A service with one parked guest: its failed message can be applied by now, and one more waits."""
     installed.live()
-    hold(installed, [message(installed, 1, installed.harmless), message(installed, 2, installed.harmless)])
+    park(installed, [message(installed, 1, installed.harmless), message(installed, 2, installed.harmless)])
     return installed
 
 
 @pytest.fixture
 def stuck(installed: Installation) -> Installation:
-    """A service with one parked guest: a message in the way that is faulty for ever, and one in line."""
+    """A service with one parked guest: its failed message stays faulty, and one more waits."""
     installed.live()
-    hold(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.harmless)])
+    park(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.harmless)])
     return installed
 
 
-def told(installed: Installation, capsys: Captured, *arguments: str) -> str:
+def output_of(installed: Installation, capsys: Captured, *arguments: str) -> str:
     """What a command that succeeds writes to standard output; it writes nothing else."""
     capsys.readouterr()
     assert installed.run("parked", *arguments) == 0
@@ -108,31 +108,33 @@ def refused(installed: Installation, capsys: Captured, *arguments: str, code: in
 
 def read(installed: Installation, capsys: Captured, *arguments: str) -> Any:
     """What a command says to scripts."""
-    return json.loads(told(installed, capsys, *arguments, "--json"))
+    return json.loads(output_of(installed, capsys, *arguments, "--json"))
 
 
-def test_i8_list_names_the_guest_what_is_in_the_way_and_why(stuck: Installation, capsys: Captured) -> None:
+def test_i8_list_names_the_guest_the_failed_message_and_why(stuck: Installation, capsys: Captured) -> None:
     [guest] = read(stuck, capsys, "list")["guests"]
     assert guest["guest_id"] == str(stuck.guest_id)
     assert (guest["state"], guest["reason"], guest["attempts"]) == ("parked", REASON, 1)
-    assert (guest["message"], guest["version"], guest["messages"]) == (stuck.faulty, stuck.heard + 1, 2)
+    assert (guest["message"], guest["version"], guest["messages"]) == (stuck.faulty, stuck.received + 1, 2)
     assert datetime.fromisoformat(guest["since"]).tzinfo is not None
-    table = told(stuck, capsys, "list")
+    table = output_of(stuck, capsys, "list")
     for text in (str(stuck.guest_id), "parked", stuck.faulty, REASON):
         assert text in table
 
 
-def test_what_is_in_the_way_need_not_be_the_oldest_in_line(installed: Installation, capsys: Captured) -> None:
+def test_the_failed_message_need_not_be_the_oldest_of_the_backlog(
+    installed: Installation, capsys: Captured
+) -> None:
     installed.live()
     first, second = message(installed, 1, installed.harmless), message(installed, 2, installed.faulty)
-    hold(installed, [second, first])
+    park(installed, [second, first])
     [guest] = read(installed, capsys, "list")["guests"]
-    assert (guest["message"], guest["version"]) == (installed.faulty, installed.heard + 2)
+    assert (guest["message"], guest["version"]) == (installed.faulty, installed.received + 2)
 
 
 def test_list_also_names_what_was_no_message(installed: Installation, capsys: Captured) -> None:
     assert read(installed, capsys, "list") == {"guests": [], "unreadable": []}
-    assert "not a message" not in told(installed, capsys, "list")
+    assert "unreadable messages" not in output_of(installed, capsys, "list")
     in_database(
         installed,
         lambda pool: pool.execute(
@@ -141,17 +143,17 @@ def test_list_also_names_what_was_no_message(installed: Installation, capsys: Ca
     )
     [unreadable] = read(installed, capsys, "list")["unreadable"]
     assert (unreadable["bytes"], unreadable["reason"]) == (9, "not JSON")
-    table = told(installed, capsys, "list")
-    assert "not a message" in table
+    table = output_of(installed, capsys, "list")
+    assert "unreadable messages" in table
     assert "not JSON" in table
 
 
-def test_i8_show_has_the_messages_in_line_in_order(stuck: Installation, capsys: Captured) -> None:
+def test_i8_show_has_the_backlog_in_order(stuck: Installation, capsys: Captured) -> None:
     shown = read(stuck, capsys, "show", str(stuck.guest_id))
     assert shown["state"] == "parked"
-    line = [(each["version"] - stuck.heard, each["type"]) for each in shown["in_line"]]
+    line = [(each["version"] - stuck.received, each["type"]) for each in shown["in_line"]]
     assert line == [(1, stuck.faulty), (2, stuck.harmless)]
-    text = told(stuck, capsys, "show", str(stuck.guest_id))
+    text = output_of(stuck, capsys, "show", str(stuck.guest_id))
     for word in (REASON, stuck.faulty, stuck.harmless):
         assert word in text
 
@@ -175,30 +177,28 @@ def test_i8_retry_that_is_not_through_fails_and_says_why(stuck: Installation, ca
     assert (done["through"], done["held"]["attempts"]) == (False, 3)
 
 
-def test_i8_discard_passes_over_one_message_and_keeps_who_and_why(
-    stuck: Installation, capsys: Captured
-) -> None:
+def test_i8_discard_skips_one_message_and_keeps_who_and_why(stuck: Installation, capsys: Captured) -> None:
     command = ("discard", str(stuck.guest_id), "--reason", "sent by a test", "--by", "anna")
     done = read(stuck, capsys, *command)
     assert (done["through"], done["held"]) == (True, None)
-    assert (done["discarded"]["message"], done["discarded"]["version"]) == (stuck.faulty, stuck.heard + 1)
+    assert (done["discarded"]["message"], done["discarded"]["version"]) == (stuck.faulty, stuck.received + 1)
     assert applied(stuck) == [(1, True), (2, False)]
     row = in_database(stuck, lambda pool: pool.fetchrow("SELECT * FROM discarded_messages"))
     assert row is not None
     assert (row["reason"], row["discarded_by"]) == ("sent by a test", "anna")
 
 
-def test_i8_discard_says_when_the_next_one_is_in_the_way(installed: Installation, capsys: Captured) -> None:
+def test_i8_discard_says_when_the_next_one_fails_too(installed: Installation, capsys: Captured) -> None:
     installed.live()
-    hold(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.faulty)])
-    text = told(installed, capsys, "discard", str(installed.guest_id), "--reason", "sent by a test")
-    assert f"Discarded {installed.faulty}, version {installed.heard + 1}." in text
+    park(installed, [message(installed, 1, installed.faulty), message(installed, 2, installed.faulty)])
+    text = output_of(installed, capsys, "discard", str(installed.guest_id), "--reason", "sent by a test")
+    assert f"Discarded {installed.faulty}, version {installed.received + 1}." in text
     assert "still parked" in text
     assert applied(installed) == [(1, True)]
 
 
-def test_discard_is_by_whoever_is_logged_in_here(stuck: Installation, capsys: Captured) -> None:
-    told(stuck, capsys, "discard", str(stuck.guest_id), "--reason", "sent by a test")
+def test_discard_is_by_the_user_who_is_logged_in_here(stuck: Installation, capsys: Captured) -> None:
+    output_of(stuck, capsys, "discard", str(stuck.guest_id), "--reason", "sent by a test")
     by = in_database(stuck, lambda pool: pool.fetchval("SELECT discarded_by FROM discarded_messages"))
     assert by == getpass.getuser()
 
@@ -217,16 +217,16 @@ def test_discard_by_nobody_is_refused(
 
 def test_i8_a_waiting_guest_is_not_discarded(installed: Installation, capsys: Captured) -> None:
     installed.live()
-    hold(installed, [message(installed, 3, installed.harmless)], State.WAITING)
+    park(installed, [message(installed, 3, installed.harmless)], State.WAITING)
     error = refused(installed, capsys, "discard", str(installed.guest_id), "--reason", "impatience")
     assert "only waiting" in error
     assert applied(installed) == []
-    # Retried at once, the other service still does not answer.
+    # Retried at once, while the other service still cannot be reached.
     assert "still waiting" in refused(installed, capsys, "retry", str(installed.guest_id))
 
 
 @pytest.mark.parametrize("command", [["show"], ["retry"], ["discard", "--reason", "x"]], ids=" ".join)
-def test_a_guest_who_is_not_held_is_told_apart(
+def test_a_guest_who_is_not_parked_is_reported_as_such(
     installed: Installation, command: list[str], capsys: Captured
 ) -> None:
     assert "parked list" in refused(installed, capsys, *command, UNKNOWN)
@@ -243,4 +243,4 @@ def test_misuse_is_2(installed: Installation, arguments: list[str], capsys: Capt
 
 @pytest.mark.parametrize("command", ["list", "show", "retry", "discard"])
 def test_every_command_has_an_example(installed: Installation, command: str, capsys: Captured) -> None:
-    assert f"Example: {installed.name} parked {command}" in told(installed, capsys, command, "--help")
+    assert f"Example: {installed.name} parked {command}" in output_of(installed, capsys, command, "--help")

@@ -7,14 +7,16 @@ import pytest_asyncio
 
 from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
-from tests.support.counter_site import Site, open_site
+from tests.support.counter_pages import CounterSite, open_counter_site
 from tests.support.servers import Databases
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+async def counter_site(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[CounterSite]:
     """One for all tests of a module: starting it takes longer than most of them."""
     databases = Databases(postgres)
-    async with open_site(databases(scripts=SCHEMA), tmp_path_factory.mktemp("site")) as opened:
+    async with open_counter_site(databases(scripts=SCHEMA), tmp_path_factory.mktemp("site")) as opened:
         yield opened
     databases.drop_all()

@@ -10,28 +10,28 @@ import pytest_asyncio
 from registration.bootstrap import view_source
 from registration.counter_ui.pages import POLICY
 from registration.read_models import VIEWS
-from tests.support.counter_site import Site, form_of
+from tests.support.counter_pages import CounterSite, form_of
+from tests.support.projections import follow_all
 from tests.support.registration_service import CARD, registering
-from tests.support.views import follow_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEW_ACCOUNT = {"choice": "new", "username": "jan", "email": "jan@example.org"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def guest_id(site: Site) -> str:
+async def guest_id(counter_site: CounterSite) -> str:
     """J. Jansen, registered today at 1001, with a login account that is being linked."""
-    async with site.counter.client(iss=site.issuer.url) as clerk:
+    async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:
         answer = await clerk.post("/v1/guests", json=registering(login_account=NEW_ACCOUNT))
     assert answer.status_code == 201
-    service = site.counter.service
+    service = counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))
     return str(answer.json()["guest_id"])
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with site.signed_in() as client:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+    async with counter_site.signed_in() as client:
         yield client
 
 
@@ -43,7 +43,7 @@ async def searched(client: httpx.AsyncClient, query: str) -> str:
 
 
 @pytest.mark.parametrize("lijst", ["vandaag", "in-behandeling"])
-async def test_a_guest_stands_behind_the_figures_of_the_desk(
+async def test_the_figures_of_the_desk_lead_to_the_guests_behind_them(
     clerk: httpx.AsyncClient, guest_id: str, lijst: str
 ) -> None:
     desk = (await clerk.get("/")).text
@@ -61,15 +61,17 @@ async def test_a_guest_is_found_by_name_card_or_birth_date(
     assert f"/gasten/{guest_id}" in await searched(clerk, query)
 
 
-async def test_r20_another_organisation_sees_nothing_of_the_guest(site: Site, guest_id: str) -> None:
-    async with site.signed_in("k.bakker") as other:
+async def test_r20_another_organisation_sees_nothing_of_the_guest(
+    counter_site: CounterSite, guest_id: str
+) -> None:
+    async with counter_site.signed_in("k.bakker") as other:
         for lijst in ("vandaag", "verlopen", "in-behandeling"):
             assert guest_id not in (await other.get(f"/gasten?lijst={lijst}")).text
         assert (await other.get("/")).text.count(">0</span>") == 3
         assert "Niemand gevonden" in await searched(other, CARD)
 
 
-async def test_what_somebody_types_is_shown_as_text_only(clerk: httpx.AsyncClient) -> None:
+async def test_what_a_clerk_types_is_shown_as_text_only(clerk: httpx.AsyncClient) -> None:
     page = await searched(clerk, '"><script>alert(1)</script>')
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
@@ -100,19 +102,21 @@ async def test_every_page_has_the_strict_policy_and_a_language(
     "path", ["/zoeken", "/taal", "/vestiging", "/afmelden", "/beheer/geparkeerd/opnieuw"]
 )
 async def test_a_form_without_this_sessions_token_does_nothing(
-    site: Site, clerk: httpx.AsyncClient, path: str, token: str | None
+    counter_site: CounterSite, clerk: httpx.AsyncClient, path: str, token: str | None
 ) -> None:
     await clerk.get("/")
     sent = {"query": CARD, "language": "en", "branch": "9453", "guest_id": str(uuid4())}
-    async with site.counter.nothing_written():
+    async with counter_site.app.nothing_written():
         answer = await clerk.post(path, data=sent if token is None else sent | {"csrf_token": token})
     assert answer.status_code == 403
     assert "Er is niets opgeslagen" in answer.text
     assert '<html lang="nl">' in (await clerk.get("/")).text, "nothing of it was done"
 
 
-async def test_a_token_of_another_session_is_no_good(site: Site, clerk: httpx.AsyncClient) -> None:
-    async with site.signed_in() as other:
+async def test_a_token_of_another_session_is_no_good(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    async with counter_site.signed_in() as other:
         stolen = form_of((await other.get("/")).text, "/taal")
     await clerk.get("/")
     assert (await clerk.post("/taal", data={**stolen, "language": "en"})).status_code == 403
@@ -127,27 +131,29 @@ async def test_the_language_is_switched_and_stays(clerk: httpx.AsyncClient) -> N
     assert "Scan a card" in page.text
 
 
-async def test_a_browser_that_prefers_english_gets_english(site: Site) -> None:
-    async with site.visitor(language="en") as visitor:
+async def test_a_browser_that_prefers_english_gets_english(counter_site: CounterSite) -> None:
+    async with counter_site.visitor(language="en") as visitor:
         assert "You are signed out" in (await visitor.get("/afmelden")).text
 
 
-async def test_a_form_sent_after_the_session_ended_is_answered_by_a_page_that_says_so(site: Site) -> None:
-    async with site.visitor() as visitor:
+async def test_a_form_sent_after_the_session_ended_is_answered_by_a_page_that_says_so(
+    counter_site: CounterSite,
+) -> None:
+    async with counter_site.visitor() as visitor:
         form = form_of((await visitor.get("/afmelden")).text, "/taal")
         answer = await visitor.post("/zoeken", data={"csrf_token": form["csrf_token"], "query": "jan"})
     assert answer.status_code == 401
     assert "Meld u opnieuw aan" in answer.text
 
 
-async def test_programs_still_get_problems(site: Site) -> None:
-    async with site.visitor() as program:
+async def test_programs_still_get_problems(counter_site: CounterSite) -> None:
+    async with counter_site.visitor() as program:
         answer = await program.get("/v1/nothing", headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
 async def test_a_body_that_no_form_has_is_refused_before_it_fills_the_memory(
-    site: Site, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"query="
@@ -158,6 +164,6 @@ async def test_a_body_that_no_form_has_is_refused_before_it_fills_the_memory(
     for body in (b"query=" + b"a" * 300_000, endless()):
         answer = await clerk.post("/zoeken", content=body, headers=headers)
         assert answer.status_code == 413
-    async with site.counter.client(iss=site.issuer.url) as program:
+    async with counter_site.app.client(iss=counter_site.issuer.url) as program:
         answer = await program.post("/v1/guests", content=b"{" + b" " * 300_000 + b"}")
     assert (answer.status_code, answer.json()["detail"]) == (413, "De aanvraag is te groot.")

@@ -9,8 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from registration.domain.verdict import Reason, Refused
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
-from tests.support.counter_forms import register
-from tests.support.counter_site import Site
+from tests.support.counter_pages import CounterSite, register
 from tests.support.registration_service import HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,31 +23,31 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def page(site: Site, browser: Browser) -> AsyncIterator[Page]:
-    """Of somebody who may do everything."""
+async def page(counter_site: CounterSite, browser: Browser) -> AsyncIterator[Page]:
+    """Of a person with all scopes."""
     opened = await new_page(browser)
-    await sign_in(opened, site.address, "Femke de Boer")
+    await sign_in(opened, counter_site.address, "Femke de Boer")
     yield opened
     await opened.context.close()
 
 
-def member(site: Site) -> str:
+def member(counter_site: CounterSite) -> str:
     card = f"0660{next(numbers):06d}"
-    site.counter.member(card)
+    counter_site.app.member(card)
     return card
 
 
-async def registered(site: Site) -> tuple[str, str]:
+async def registered(counter_site: CounterSite) -> tuple[str, str]:
     """A guest's card, and the address of its page."""
-    card = member(site)
-    async with site.signed_in() as clerk:
-        return card, site.address + await register(clerk, card)
+    card = member(counter_site)
+    async with counter_site.signed_in() as clerk:
+        return card, counter_site.address + await register(clerk, card)
 
 
-async def test_a_scan_finds_the_card_whatever_has_the_focus(site: Site, page: Page) -> None:
-    _, guest = await registered(site)
-    card = member(site)
-    async with site.counter.nothing_written():
+async def test_a_scan_finds_the_card_whatever_has_the_focus(counter_site: CounterSite, page: Page) -> None:
+    _, guest = await registered(counter_site)
+    card = member(counter_site)
+    async with counter_site.app.nothing_written():
         for control in (
             page.get_by_role("link", name="Uitschrijven"),
             page.get_by_role("button", name="Vraag thuisbibliotheek"),
@@ -60,13 +59,13 @@ async def test_a_scan_finds_the_card_whatever_has_the_focus(site: Site, page: Pa
             await expect(page.get_by_label("Klantnummer")).to_have_value(card)
 
 
-async def test_a_scan_in_mid_registration_saves_nobody(site: Site, page: Page) -> None:
-    await page.get_by_label("Pasnummer").fill(member(site))
+async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite, page: Page) -> None:
+    await page.get_by_label("Pasnummer").fill(member(counter_site))
     await page.keyboard.press("Enter")
     await page.get_by_label("ISIL-code", exact=True).fill(HOME)
     await page.keyboard.press("Enter")
     await page.get_by_label("Nee, geen inlogaccount").check()
-    async with site.counter.nothing_written():
+    async with counter_site.app.nothing_written():
         for control in (
             page.get_by_role("checkbox", name="Legitimatiebewijs gezien"),
             page.get_by_role("button", name="OK en Opslaan").last,
@@ -80,17 +79,19 @@ async def test_a_scan_in_mid_registration_saves_nobody(site: Site, page: Page) -
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
 
 
-async def test_the_pages_of_rarer_guests_are_accessible(site: Site, page: Page) -> None:
-    linking = registering(member(site), login_account={"choice": "existing", "account_id": "acc-jan"})
-    blocked, first, second, forgotten = (registering(member(site)) for _ in range(4))
+async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSite, page: Page) -> None:
+    linking = registering(member(counter_site), login_account={"choice": "existing", "account_id": "acc-jan"})
+    blocked, first, second, forgotten = (registering(member(counter_site)) for _ in range(4))
     bodies = (linking, blocked, first, second, forgotten)
-    async with site.counter.client(iss=site.issuer.url) as clerk:
+    async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:
         ids = [(await clerk.post("/v1/guests", json=body)).json()["guest_id"] for body in bodies]
-        site.counter.home.answers(HOME, blocked["card_number"], Refused((Reason.FINES,), because_ended=False))
+        counter_site.app.home.answers(
+            HOME, blocked["card_number"], Refused((Reason.FINES,), because_ended=False)
+        )
         assert (await clerk.post(f"/v1/guests/{ids[1]}/home-check")).json()["status"] == "suspended"
         merging = {"into": ids[3], "confirm": True}
         assert (await clerk.post(f"/v1/guests/{ids[2]}/merge", json=merging)).status_code == 200
-    async with site.counter.client(iss=site.issuer.url, scope="operator") as operator:
+    async with counter_site.app.client(iss=counter_site.issuer.url, scope="operator") as operator:
         assert (await operator.delete(f"/v1/guests/{ids[4]}/personal-data")).status_code == 204
     for path, name, says in (
         (f"{ids[0]}?tab=inlogaccount", "pending-link", "Koppeling in behandeling"),
@@ -100,7 +101,7 @@ async def test_the_pages_of_rarer_guests_are_accessible(site: Site, page: Page) 
         (f"{ids[3]}?tab=contributie", "merged-rows", "Contributie"),
         (ids[4], "erased", "gewist"),
     ):
-        await page.goto(f"{site.address}/gasten/{path}")
+        await page.goto(f"{counter_site.address}/gasten/{path}")
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")

@@ -14,10 +14,9 @@ from registration.bootstrap import view_source
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
-from tests.support.counter_forms import fields_of, register
-from tests.support.counter_site import Site, form_of
+from tests.support.counter_pages import CounterSite, fields_of, form_of, register
+from tests.support.projections import follow_all
 from tests.support.registration_service import HOME
-from tests.support.views import follow_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
@@ -34,19 +33,19 @@ FINES = Refused((Reason.FINES,), because_ended=False)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with site.signed_in() as client:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+    async with counter_site.signed_in() as client:
         yield client
 
 
 class Guest:
     """A guest of the clerk's, and the card by which home is asked about it."""
 
-    def __init__(self, site: Site, path: str, card: str) -> None:
-        self.site, self.path, self.card = site, path, card
+    def __init__(self, counter_site: CounterSite, path: str, card: str) -> None:
+        self.counter_site, self.path, self.card = counter_site, path, card
 
     def home_says(self, verdict: Verdict) -> None:
-        self.site.counter.home.answers(HOME, self.card, verdict)
+        self.counter_site.app.home.answers(HOME, self.card, verdict)
 
     async def expires(self, clerk: httpx.AsyncClient) -> None:
         self.home_says(ENDED)
@@ -74,10 +73,10 @@ class Guest:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def guest(site: Site, clerk: httpx.AsyncClient) -> Guest:
+async def guest(counter_site: CounterSite, clerk: httpx.AsyncClient) -> Guest:
     card = f"0660{next(numbers):06d}"
-    site.counter.member(card)
-    return Guest(site, await register(clerk, card), card)
+    counter_site.app.member(card)
+    return Guest(counter_site, await register(clerk, card), card)
 
 
 async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
@@ -92,7 +91,7 @@ async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "updates"),
     [
         (None, "het abonnement weer geldig: herinschrijven kan."),
         (FINES, "Herinschrijven kan nu niet: er staat een boete te lang open."),
@@ -102,17 +101,17 @@ async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
     ids=["valid", "fines", "not_found", "unavailable"],
 )
 async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
-    clerk: httpx.AsyncClient, guest: Guest, answer: Verdict | None, told: str
+    clerk: httpx.AsyncClient, guest: Guest, answer: Verdict | None, updates: str
 ) -> None:
     await guest.expires(clerk)
     if answer is None:
-        guest.site.counter.member(guest.card)
+        guest.counter_site.app.member(guest.card)
     else:
         guest.home_says(answer)
     page = await guest.shown(clerk)
     assert 'class="expired">gastleen abonnement  Ongeldig  Opgezegd, reden overig' in page
     assert '<span id="card-notice" class="expired">Pas niet geldig!</span>' in page
-    assert told in page
+    assert updates in page
 
 
 async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient, guest: Guest) -> None:
@@ -126,7 +125,7 @@ async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_i
     clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
     await guest.expires(clerk)
-    guest.site.counter.member(guest.card)
+    guest.counter_site.app.member(guest.card)
     form = (await clerk.get(f"{guest.path}/inschrijven")).text
     assert "Abonnement Geldig t/m september 2026 (tijdelijk abonnement 12 mnd.)" in form
     assert 'value="04"' in form
@@ -151,16 +150,16 @@ async def test_r14_home_that_is_silent_at_reregistration_loses_nothing(
     assert {**fields, **new} == fields
 
 
-async def test_r17_r21_an_account_is_searched_linked_told_live_and_unlinked_with_a_reason(
+async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_with_a_reason(
     clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
     taken = await guest.links(clerk)
     assert taken.headers["location"] == f"{guest.path}?tab=inlogaccount"
     async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
-        told = (json.loads(line[6:]) async for line in stream.aiter_lines() if line.startswith("data: "))
-        assert (await anext(told))["pending"]
+        updates = (json.loads(line[6:]) async for line in stream.aiter_lines() if line.startswith("data: "))
+        assert (await anext(updates))["pending"]
         await _identity_links(guest)
-        assert [(each["kind"], each["pending"]) async for each in told] == [("success", False)]
+        assert [(each["kind"], each["pending"]) async for each in updates] == [("success", False)]
     assert "Inlogaccount gekoppeld" in await guest.shown(clerk, "inlogaccount")
     unlinked = await guest.does(clerk, "ontkoppelen", reason="account van een ouder")
     assert unlinked.status_code == 303
@@ -168,9 +167,9 @@ async def test_r17_r21_an_account_is_searched_linked_told_live_and_unlinked_with
     assert "account van een ouder" in await _history(clerk, guest)
 
 
-async def test_what_is_told_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
+async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
     assert (await guest.links(clerk)).status_code == 303
-    stopping = guest.site.counter.app.state.operations.stopping
+    stopping = guest.counter_site.app.app.state.operations.stopping
     async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
         lines = stream.aiter_lines()
         assert await anext(lines)
@@ -192,16 +191,16 @@ async def test_r21_deregistered_with_a_reason_and_registered_afresh(
 
 
 async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_opens_by_its_card(
-    site: Site, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
-    site.counter.member(other := f"0661{next(numbers):06d}")
+    counter_site.app.member(other := f"0661{next(numbers):06d}")
     into = await register(clerk, other)
     merge = f"{guest.path}/ontdubbelen/{into.rpartition('/')[2]}"
     fields = form_of((await clerk.get(merge)).text, merge)
     assert (await clerk.post(merge, data=fields)).headers["location"] == into
-    signpost = await guest.shown(clerk)
-    assert f'href="{into}"' in signpost
-    assert "Opnieuw inschrijven" not in signpost
+    merged_record = await guest.shown(clerk)
+    assert f'href="{into}"' in merged_record
+    assert "Opnieuw inschrijven" not in merged_record
     assert 'id="merged-1"' in (await clerk.get(f"{into}?tab=contributie")).text
     await _history(clerk, guest)
     fields = fields_of((await clerk.get("/")).text, "scan")
@@ -213,13 +212,13 @@ async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_o
 async def test_r21_without_a_reason_nothing_is_taken_back(
     clerk: httpx.AsyncClient, guest: Guest, action: str
 ) -> None:
-    async with guest.site.counter.nothing_written():
+    async with guest.counter_site.app.nothing_written():
         for nothing in ("", "   "):
             assert (await guest.does(clerk, action, reason=nothing)).status_code == 422
 
 
 async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
-    site: Site, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
     assert "Persoonsgegevens wissen" not in await guest.shown(clerk)
     for answer in (
@@ -227,7 +226,7 @@ async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
         await _posts(clerk, guest, "wissen", confirmed="yes"),
     ):
         assert (answer.status_code, "U heeft geen toegang" in answer.text) == (403, True)
-    async with site.signed_in("f.deboer") as operator:
+    async with counter_site.signed_in("f.deboer") as operator:
         assert (await guest.does(operator, "wissen")).status_code == 422
         assert "J. Jansen" in await guest.shown(operator)
         assert (await guest.does(operator, "wissen", confirmed="yes")).status_code == 303
@@ -240,22 +239,24 @@ PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/ui
 ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "uitschrijven")
 
 
-async def test_r20_another_organisations_guest_does_not_exist(site: Site, guest: Guest) -> None:
-    async with site.signed_in("k.bakker") as delft:
+async def test_r20_another_organisations_guest_does_not_exist(
+    counter_site: CounterSite, guest: Guest
+) -> None:
+    async with counter_site.signed_in("k.bakker") as delft:
         for path in PAGES:
             assert (await delft.get(guest.path + path)).status_code == 404, path
-        async with site.counter.nothing_written():
+        async with counter_site.app.nothing_written():
             for action in ACTIONS:
                 everything = {**EXISTING, "reason": "mistake", "patron_type": "04"}
                 assert (await _posts(delft, guest, action, **everything)).status_code == 404, action
 
 
-async def test_whoever_did_not_sign_in_sees_and_does_nothing(site: Site, guest: Guest) -> None:
-    async with site.visitor() as nobody:
+async def test_without_signing_in_nothing_is_seen_or_done(counter_site: CounterSite, guest: Guest) -> None:
+    async with counter_site.visitor() as nobody:
         for path in PAGES:
             answer = await nobody.get(guest.path + path)
             assert answer.headers["location"].startswith("/aanmelden?next="), path
-        async with site.counter.nothing_written():
+        async with counter_site.app.nothing_written():
             for action in ACTIONS:
                 assert (await nobody.post(f"{guest.path}/{action}")).status_code == 403, action
 
@@ -272,13 +273,13 @@ async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: s
 
 
 async def _identity_links(guest: Guest) -> None:
-    deps = guest.site.counter.service.deps
+    deps = guest.counter_site.app.service.deps
     loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", deps)
     loaded.confirm_link("acc-jan", too_late=False, now=deps.clock.now())
     await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
 
 
 async def _history(client: httpx.AsyncClient, guest: Guest) -> str:
-    service = guest.site.counter.service
+    service = guest.counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))
     return await guest.shown(client, "historie")

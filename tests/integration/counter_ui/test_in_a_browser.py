@@ -11,10 +11,10 @@ from registration.domain.term_check import NightlyCheck, Tally
 from registration.read_models import VIEWS
 from shared.messaging.parked import State
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
-from tests.support.counter_site import Site
-from tests.support.held_guests import FAULTY, HARMLESS, hold
+from tests.support.counter_pages import CounterSite
+from tests.support.messaging import FAULTY, HARMLESS, park_guest
+from tests.support.projections import follow_all
 from tests.support.registration_service import TODAY, registering
-from tests.support.views import follow_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,13 +25,15 @@ async def browser() -> AsyncIterator[Browser]:
         yield opened
 
 
-async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(site: Site, browser: Browser) -> None:
-    async with site.counter.client(iss=site.issuer.url) as clerk:
+async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(
+    counter_site: CounterSite, browser: Browser
+) -> None:
+    async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:
         answer = await clerk.post("/v1/guests", json=registering())
         assert answer.status_code == 201
-    await follow_all(site.counter.service, VIEWS, view_source(site.counter.service.settings))
+    await follow_all(counter_site.app.service, VIEWS, view_source(counter_site.app.service.settings))
     page = await new_page(browser)
-    await page.goto(site.address)
+    await page.goto(counter_site.address)
     await assert_accessible(page)
     await screenshot(page, "sign-in")
     await page.get_by_role("button", name="Marijke Visser").press("Enter")
@@ -51,20 +53,20 @@ async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(site: Site, b
     await page.context.close()
 
 
-async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
-    site: Site, browser: Browser
+async def test_an_operator_rebuilds_a_view_and_skips_a_failed_message(
+    counter_site: CounterSite, browser: Browser
 ) -> None:
-    pool = site.counter.service.pool
-    await hold(pool, HARMLESS, State.WAITING)
-    stuck = await hold(pool, FAULTY)
-    nightly_checks, now = site.counter.service.nightly_checks, site.counter.clock.now()
+    pool = counter_site.app.service.pool
+    await park_guest(pool, HARMLESS, State.WAITING)
+    stuck = await park_guest(pool, FAULTY)
+    nightly_checks, now = counter_site.app.service.nightly_checks, counter_site.app.clock.now()
     await nightly_checks.begin(NightlyCheck(TODAY), now)
     tally = Tally(asked=812, unchanged=640, confirmed=120, expired=31, suspended=4, stale=17, failed=17)
     for number in range(70280, 70290):
         await nightly_checks.record(NightlyCheck(TODAY), f"NL-0{number}", {}, tally)
     await nightly_checks.end(NightlyCheck(TODAY), now, {})
     page = await new_page(browser)
-    await sign_in(page, site.address, "Femke de Boer")
+    await sign_in(page, counter_site.address, "Femke de Boer")
     await page.get_by_role("link", name="Beheer").click()
     await expect(page.get_by_role("row", name="guest_directory")).to_be_visible()
     await assert_accessible(page)
@@ -75,33 +77,37 @@ async def test_an_operator_rebuilds_a_view_and_passes_over_what_is_in_the_way(
     await screenshot(page, "rebuild-running")
     await expect(page.get_by_text("De weergave is herbouwd")).to_be_visible()
     await screenshot(page, "rebuild-done")
-    await page.goto(f"{site.address}/beheer/geparkeerd/{stuck}")
+    await page.goto(f"{counter_site.address}/beheer/geparkeerd/{stuck}")
     await page.get_by_role("button", name="Ja, sla dit bericht over").click()
     await expect(page.get_by_label("Reden")).to_be_focused()  # the browser asks for the reason itself
     await page.get_by_label("Reden").fill("bericht van een test")
     await assert_accessible(page)
     await screenshot(page, "parked")
     await page.get_by_label("Reden").press("Enter")
-    await expect(page.get_by_role("status")).to_contain_text("Deze gast is nog geparkeerd")
+    await expect(page.get_by_role("status")).to_contain_text("Deze gastlener is nog geparkeerd")
     await page.context.close()
 
 
-async def test_without_javascript_a_rebuild_is_followed_all_the_same(site: Site, browser: Browser) -> None:
+async def test_without_javascript_a_rebuild_is_followed_all_the_same(
+    counter_site: CounterSite, browser: Browser
+) -> None:
     page = await new_page(browser, javascript=False)
-    await sign_in(page, site.address, "Femke de Boer")
-    await page.goto(f"{site.address}/beheer/weergaven/history")
+    await sign_in(page, counter_site.address, "Femke de Boer")
+    await page.goto(f"{counter_site.address}/beheer/weergaven/history")
     await page.get_by_role("button", name="Herbouwen").click()
     await expect(page.get_by_text("De weergave is herbouwd")).to_be_visible()
     await page.context.close()
 
 
-async def test_a_narrow_screen_and_a_refusal_are_readable(site: Site, browser: Browser) -> None:
+async def test_a_narrow_screen_and_a_refusal_are_readable(
+    counter_site: CounterSite, browser: Browser
+) -> None:
     page = await new_page(browser, width=420)
-    await sign_in(page, site.address, "Karim Bakker")
+    await sign_in(page, counter_site.address, "Karim Bakker")
     await screenshot(page, "desk-narrow")
     wider = await page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
     assert wider is False
-    await page.goto(f"{site.address}/beheer")
+    await page.goto(f"{counter_site.address}/beheer")
     await expect(page.get_by_role("alert")).to_contain_text("geen toegang")
     await assert_accessible(page)
     await screenshot(page, "refusal")

@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 
 from registration.domain.verdict import Reason, Refused, Unavailable, Valid, Verdict
-from tests.support.counter_forms import details_of, fields_of, register
-from tests.support.counter_site import Site, form_of
+from tests.support.counter_pages import CounterSite, details_of, fields_of, form_of, register
 from tests.support.registration_service import FRYSLAN, HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -19,15 +18,15 @@ EXISTING = {"choice": "existing", "username": "jan.jansen"}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(site: Site) -> AsyncIterator[httpx.AsyncClient]:
-    async with site.signed_in() as client:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+    async with counter_site.signed_in() as client:
         yield client
 
 
-def member(site: Site) -> str:
+def member(counter_site: CounterSite) -> str:
     """A card that no other test uses, of a member at home; its prefix is in no table."""
     card = f"0770{next(numbers):06d}"
-    site.counter.member(card)
+    counter_site.app.member(card)
     return card
 
 
@@ -44,9 +43,9 @@ async def test_r2_one_library_is_filled_in(clerk: httpx.AsyncClient) -> None:
 
 
 async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
-    site: Site, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
-    await site.counter.service.pool.execute(
+    await counter_site.app.service.pool.execute(
         "INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on)"
         " VALUES ('5555', 'NL-070288', 'D', 'Thuis', '2025-06-19'),"
         " ('5555', 'NL-083424', 'F', 'Fryslan', '2025-06-19'),"
@@ -96,7 +95,7 @@ EARLIER = date(2025, 9, 10)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "expected"),
     [
         (
             Refused((Reason.FINES, Reason.CARD_LOST), because_ended=False),
@@ -118,13 +117,13 @@ EARLIER = date(2025, 9, 10)
     ],
     ids=["blocked", "expired", "ended", "chained", "unavailable"],
 )
-async def test_r4_what_home_says_is_told_with_what_to_do_next(
-    site: Site, clerk: httpx.AsyncClient, verdict: Verdict, told: tuple[int, str, str]
+async def test_r4_what_home_says_is_shown_with_what_to_do_next(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, verdict: Verdict, expected: tuple[int, str, str]
 ) -> None:
-    status, sentence, next_step = told
-    site.counter.home.answers(HOME, "0770888888", verdict)
+    status, sentence, next_step = expected
+    counter_site.app.home.answers(HOME, "0770888888", verdict)
     fields = fields_of((await scanned(clerk, "0770888888")).text, "new-guest")
-    async with site.counter.nothing_written():
+    async with counter_site.app.nothing_written():
         answer = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})
     assert answer.status_code == status
     assert sentence in answer.text
@@ -152,10 +151,10 @@ async def test_r3_r11_a_wrong_library_is_refused_before_anything_else_is_asked(
     assert f'value="{isil}"' in answer.text, "what was typed is still there"
 
 
-async def test_r5_what_home_told_is_asked_again_when_it_is_saved(
-    site: Site, clerk: httpx.AsyncClient
+async def test_r5_home_is_asked_again_when_it_is_saved(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
-    card = member(site)
+    card = member(counter_site)
     fields = fields_of(await details_of(clerk, card), "new-guest")
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none", "name": "Mallory"})
     guest = await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))
@@ -164,12 +163,12 @@ async def test_r5_what_home_told_is_asked_again_when_it_is_saved(
 
 
 async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_guest(
-    site: Site, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
-    card = member(site)
+    card = member(counter_site)
     fields = fields_of(await details_of(clerk, card), "new-guest") | {"choice": "none"}
     first = await clerk.post("/gasten/nieuw/opslaan", data=fields)
-    async with site.counter.nothing_written():
+    async with counter_site.app.nothing_written():
         second = await clerk.post("/gasten/nieuw/opslaan", data=fields)
         assert second.headers["location"] == first.headers["location"]
         other = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"idempotency_key": "another form"})
@@ -180,10 +179,10 @@ async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_gues
 
 @pytest.mark.parametrize("step", ["zoek", "opslaan"])
 async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
-    site: Site, clerk: httpx.AsyncClient, step: str
+    counter_site: CounterSite, clerk: httpx.AsyncClient, step: str
 ) -> None:
-    fields = fields_of(await details_of(clerk, member(site)), "new-guest") | EXISTING
-    async with site.counter.nothing_written():
+    fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | EXISTING
+    async with counter_site.app.nothing_written():
         found = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": step})
         assert "jan@example.org" in found.text
         fields = fields_of(found.text, "new-guest")
@@ -191,7 +190,7 @@ async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
         assert "Druk op Koppelen als dit het inlogaccount van de klant is." in not_taken.text
         taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": "koppel"})
         fields = fields_of(taken.text, "new-guest")
-        changed = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"username": "somebody else"})
+        changed = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"username": "another person"})
         assert "geen inlogaccount met deze gebruikersnaam" in changed.text
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields)
     assert "Koppeling in behandeling" in (await clerk.get(saved.headers["location"])).text
@@ -208,10 +207,10 @@ async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
     ids=range(4),
 )
 async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
-    site: Site, clerk: httpx.AsyncClient, choice: dict[str, str], sentence: str
+    counter_site: CounterSite, clerk: httpx.AsyncClient, choice: dict[str, str], sentence: str
 ) -> None:
-    fields = fields_of(await details_of(clerk, member(site)), "new-guest")
-    async with site.counter.nothing_written():
+    fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest")
+    async with counter_site.app.nothing_written():
         answer = await clerk.post(
             "/gasten/nieuw/opslaan", data=fields | choice | {"identity_document_checked": "yes"}
         )
@@ -221,10 +220,10 @@ async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
 
 
 async def test_accounts_that_cannot_be_looked_up_keep_nobody_from_registering(
-    site: Site, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
-    fields = fields_of(await details_of(clerk, member(site)), "new-guest") | EXISTING
-    site.counter.accounts.down = True
+    fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | EXISTING
+    counter_site.app.accounts.down = True
     try:
         answer = await clerk.post("/gasten/nieuw/opslaan", data=fields)
         assert (answer.status_code, "schrijf nu in zonder inlogaccount" in answer.text) == (503, True)
@@ -233,23 +232,27 @@ async def test_accounts_that_cannot_be_looked_up_keep_nobody_from_registering(
         )
         assert saved.status_code == 303
     finally:
-        site.counter.accounts.down = False
+        counter_site.app.accounts.down = False
 
 
-async def test_r8_r9_what_the_patron_is_told_afterwards(site: Site, clerk: httpx.AsyncClient) -> None:
-    with_chip = await clerk.get(await register(clerk, member(site), card_has_chip="yes") + "/ingeschreven")
+async def test_r8_r9_what_is_shown_to_the_patron_afterwards(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    with_chip = await clerk.get(
+        await register(clerk, member(counter_site), card_has_chip="yes") + "/ingeschreven"
+    )
     assert "<strong>125</strong> (code 780" in with_chip.text
     assert "Lenen kan bij de zelfservice." in with_chip.text
-    without = await clerk.get(await register(clerk, member(site)) + "/ingeschreven")
+    without = await clerk.get(await register(clerk, member(counter_site)) + "/ingeschreven")
     assert "Lenen kan alleen aan de balie" in without.text
 
 
 async def test_r20_another_organisation_registers_a_guest_of_its_own(
-    site: Site, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
-    card = member(site)
+    card = member(counter_site)
     guest = await register(clerk, card)
-    async with site.signed_in("k.bakker") as delft:
+    async with counter_site.signed_in("k.bakker") as delft:
         assert (await delft.get(guest)).status_code == 404
         own = await register(delft, card)
         assert own != guest
@@ -257,15 +260,15 @@ async def test_r20_another_organisation_registers_a_guest_of_its_own(
         assert "125" not in page, "no strips there, by its settings (R8)"
 
 
-async def test_in_english_a_refusal_and_the_page_of_a_guest(site: Site) -> None:
-    async with site.signed_in() as clerk:
+async def test_in_english_a_refusal_and_the_page_of_a_guest(counter_site: CounterSite) -> None:
+    async with counter_site.signed_in() as clerk:
         language = form_of((await clerk.get("/")).text, "/taal")
         await clerk.post("/taal", data=language | {"language": "en"})
-        site.counter.home.answers(HOME, "0770888887", Refused((Reason.FINES,), because_ended=False))
+        counter_site.app.home.answers(HOME, "0770888887", Refused((Reason.FINES,), because_ended=False))
         fields = fields_of((await scanned(clerk, "0770888887")).text, "new-guest")
         refused = (await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})).text
         assert "The guest cannot be registered: reason [ The patron is blocked ]." in refused
         assert "The patron has to contact their own library." in refused
-        page = (await clerk.get(await register(clerk, member(site)) + "?tab=inlogaccount")).text
+        page = (await clerk.get(await register(clerk, member(counter_site)) + "?tab=inlogaccount")).text
         assert "Use an existing login account" in page
         assert "Deregister" in page

@@ -1,4 +1,4 @@
-"""A network between us and PostgreSQL that can be told to lose answers, or to be down."""
+"""A network between us and PostgreSQL that loses answers, or is down, when a test asks for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LossyProxy:
         self.port = 0
 
     def lose_answer_of(self, statement: bytes) -> None:
-        """Swallow the answer to the next call whose bytes hold this, after the server has given it."""
+        """Swallow the answer to the next call whose bytes contain this, after the server has sent it."""
         self._lose_after = statement
 
     async def up(self) -> None:

@@ -12,8 +12,7 @@ from eventsourcing.persistence import JSONTranscoder, StoredEvent
 
 from shared.event_log import AggregateStore, make_mapper
 from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
-from tests.support.event_log import METADATA, in_postgres
-from tests.support.guestlike import Reader
+from tests.support.event_log import METADATA, Reader, in_postgres
 from tests.support.servers import Databases
 
 NOW = datetime(2025, 9, 11, 12, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The schema: made once, by whoever comes first; and what the tables are for."""
+"""The schema: made once, by the process that comes first; and what the tables are for."""
 
 import asyncio
 import os
@@ -61,19 +61,19 @@ async def test_a_lost_position_is_noticed_and_not_skipped(database: str) -> None
             await under_test.log.read(0, 10)
 
 
-async def test_all_keys_are_wrapped_anew_when_the_master_key_is_replaced(database: str) -> None:
+async def test_all_keys_are_wrapped_again_when_the_master_key_is_replaced(database: str) -> None:
     await migrate(database, SCHEMA)
     old, new = os.urandom(32), os.urandom(32)
     async with await open_pool(database, min_size=3, max_size=4) as pool, PostgresEventLog(pool) as log:
         before = PostgresDataKeys(pool, MasterKeys([old]))
-        minted = [before.create(uuid4()) for _ in range(3)]
-        await log.append([], [row for _, row in minted])
+        created = [before.create(uuid4()) for _ in range(3)]
+        await log.append([], [row for _, row in created])
 
         assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 3
         assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 0
 
         after = PostgresDataKeys(pool, MasterKeys([new]))
-        for key, _ in minted:
+        for key, _ in created:
             assert await after.get(key.subject_id) == key
             with pytest.raises(DecryptionFailed):
                 await before.get(key.subject_id)

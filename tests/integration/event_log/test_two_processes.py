@@ -116,10 +116,10 @@ async def test_two_processes_append_and_one_is_stopped_in_mid_append(
     assert failures["SideRowConflict"] == COMMANDS // 3
 
 
-async def test_a_stopped_process_holds_nobody_up(
+async def test_a_stopped_process_delays_no_other(
     log: EventLog, writers: list[Process], watcher: asyncpg.Connection
 ) -> None:
-    """Stopped at moments that nobody chose, again and again, while the other goes on."""
+    """Stopped at random moments, again and again, while the other goes on."""
     await eventually(lambda: log.wait_beyond(100, timeout=1))
 
     for _ in range(5):

@@ -31,7 +31,7 @@ ROLLBACK
 
 
 class Writer:
-    """Keeps count of what it was told."""
+    """Counts the replies."""
 
     def __init__(self, log: EventLog, hot: UUID) -> None:
         self.log = log
@@ -58,7 +58,7 @@ class Writer:
 
 
 async def roll_back_now_and_then(pool: asyncpg.Pool) -> None:
-    """Somebody whose appends never come to be; in one message, as nobody may hold the lock and think."""
+    """A client whose appends are rolled back; in one message, so that it does not keep the lock for long."""
     while True:
         await pool.execute(ROLLED_BACK)
         await asyncio.sleep(0.02)

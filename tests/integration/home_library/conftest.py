@@ -1,4 +1,4 @@
-"""The product's home libraries over real TCP, with a library on the other side that does as it is told."""
+"""The product's home libraries over real TCP, with a library behind it that replies as a test says."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -7,8 +7,8 @@ import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Credentials, Directory
-from tests.support.sip2_host import Sip2Host, sip2_host
-from tests.unit.home_library.reading import TODAY, library
+from tests.support.home_libraries import Sip2Host, sip2_host
+from tests.unit.registration.adapters.home_library.sip2.reading import TODAY, library
 
 ISIL = "NL-070288"
 CREDENTIALS = Credentials("gast", "geheim")
@@ -17,7 +17,7 @@ Open = Callable[..., DirectoryHomeLibraries]
 
 @pytest.fixture
 async def host() -> AsyncIterator[Sip2Host]:
-    """A library that listens, lets anyone in and knows nobody yet."""
+    """A library that listens, accepts every login and knows no card yet."""
     async with sip2_host(Sip2Host()) as listening:
         yield listening
 

@@ -11,43 +11,41 @@ from registration.domain.verdict import Unavailable, Valid, Verdict
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.integration.home_library.test_replies import text_of
 from tests.support.eventually import eventually
-from tests.support.sip2_host import Sip2Host, checked, hang_up, plain, silence, sip2_host, with_checksum
-from tests.unit.home_library.reading import CARD, TODAY, library
+from tests.support.home_libraries import Sip2Host, checked, hang_up, plain, silence, sip2_host, with_checksum
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD, TODAY, library
 
 VALID = text_of("valid")
 LEFT_ALONE = Unavailable("not asked for a while after repeated failures", asked=False)
 
 
-def about_whom_it_was_asked(question: bytes) -> list[bytes]:
+def cards_that_were_asked_about(question: bytes) -> list[bytes]:
     """Every card is a member's."""
     card = question.split(b"|AA")[1].split(b"|")[0]
     return [with_checksum(VALID.replace(CARD.encode(), card), question)]
 
 
-async def test_a9_a_connection_is_kept_and_used_again(
-    host: Sip2Host, libraries: DirectoryHomeLibraries
-) -> None:
-    host.usually[b"63"] = about_whom_it_was_asked
+async def test_a_connection_is_kept_and_used_again(host: Sip2Host, libraries: DirectoryHomeLibraries) -> None:
+    host.usually[b"63"] = cards_that_were_asked_about
     for number in range(25):
         assert _card(await libraries.ask(ISIL, f"{number:010}")) == f"{number:010}"
     assert len(host.received) == 1
 
 
-async def test_a9_many_at_once_share_a_few_connections_and_each_gets_its_own_answer(
+async def test_many_at_once_share_a_few_connections_and_each_gets_its_own_answer(
     host: Sip2Host, open_libraries: Open
 ) -> None:
     libraries = open_libraries(connections=3, answer_seconds=5)
-    host.usually[b"63"] = about_whom_it_was_asked
+    host.usually[b"63"] = cards_that_were_asked_about
     cards = [f"{number:010}" for number in range(60)]
     verdicts = await asyncio.gather(*(libraries.ask(ISIL, card) for card in cards))
     assert [_card(verdict) for verdict in verdicts] == cards
     assert len(host.received) == 3
 
 
-async def test_a9_a_connection_that_the_library_closed_meanwhile_is_not_used(
+async def test_a_connection_that_the_library_closed_meanwhile_is_not_used(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
-    host.usually[b"63"] = about_whom_it_was_asked
+    host.usually[b"63"] = cards_that_were_asked_about
     await libraries.ask(ISIL, CARD)
     host.hang_up()
     await eventually(lambda: host.open_connections == 0)
@@ -55,11 +53,11 @@ async def test_a9_a_connection_that_the_library_closed_meanwhile_is_not_used(
     assert len(host.questions()) == 2
 
 
-async def test_a9_who_gives_up_waiting_leaves_no_answer_behind_for_the_next(
+async def test_who_gives_up_waiting_leaves_no_answer_behind_for_the_next(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     host.says(b"63", silence)
-    host.usually[b"63"] = about_whom_it_was_asked
+    host.usually[b"63"] = cards_that_were_asked_about
     asked = asyncio.create_task(libraries.ask(ISIL, CARD))
     await eventually(host.questions)
     asked.cancel()
@@ -86,13 +84,13 @@ async def test_r10_with_its_sequence_number_a_replaced_card_is_believed_at_once(
     assert len(host.questions()) == 1
 
 
-async def test_a9_a_library_that_refuses_connections_is_left_alone_and_comes_back() -> None:
+async def test_a_library_that_refuses_connections_is_left_alone_and_comes_back() -> None:
     port = free_port()
     libraries = home_libraries(Directory({ISIL: library(port=port)}, {}, {}), lambda: TODAY)
     for _ in range(5):
         assert await libraries.ask(ISIL, CARD) == Unavailable("cannot connect")
     host = Sip2Host()
-    host.usually[b"63"] = about_whom_it_was_asked
+    host.usually[b"63"] = cards_that_were_asked_about
     async with sip2_host(host, port):
         assert await libraries.ask(ISIL, CARD) == LEFT_ALONE
         assert host.received == []
@@ -102,7 +100,7 @@ async def test_a9_a_library_that_refuses_connections_is_left_alone_and_comes_bac
         await libraries.close()
 
 
-async def test_a9_one_that_hangs_up_on_the_way_in_is_left_alone_too(
+async def test_one_that_hangs_up_on_the_way_in_is_left_alone_too(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     host.usually[b"93"] = hang_up
@@ -112,17 +110,17 @@ async def test_a9_one_that_hangs_up_on_the_way_in_is_left_alone_too(
     assert len(host.received) == 5
 
 
-async def test_a9_hanging_up_over_one_card_keeps_nobody_else_waiting(
+async def test_hanging_up_over_one_card_keeps_nobody_else_waiting(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     host.says(b"63", *([hang_up] * 12))
     for _ in range(6):
         assert isinstance(await libraries.ask(ISIL, "0990139370"), Unavailable)
-    host.usually[b"63"] = about_whom_it_was_asked
+    host.usually[b"63"] = cards_that_were_asked_about
     assert _card(await libraries.ask(ISIL, CARD)) == CARD
 
 
-async def test_a9_verdicts_and_seconds_are_counted_for_each_library(
+async def test_verdicts_and_seconds_are_counted_for_each_library(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:
     def counted(verdict: str) -> float:
@@ -137,8 +135,8 @@ async def test_a9_verdicts_and_seconds_are_counted_for_each_library(
     assert more == {"valid": 2, "not_found": 1, "unavailable": 1}
 
 
-async def test_a9_no_library_slows_another(host: Sip2Host) -> None:
-    host.usually[b"63"] = about_whom_it_was_asked
+async def test_no_library_slows_another(host: Sip2Host) -> None:
+    host.usually[b"63"] = cards_that_were_asked_about
     async with sip2_host(Sip2Host()) as other:
         other.usually[b"99"] = silence
         directory = Directory(

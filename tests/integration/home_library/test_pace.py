@@ -7,11 +7,11 @@ from registration.domain.verdict import Valid
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.integration.home_library.test_replies import text_of
 from tests.support.eventually import eventually
-from tests.support.sip2_host import Sip2Host, checked
-from tests.unit.home_library.reading import CARD
+from tests.support.home_libraries import Sip2Host, checked
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD
 
 
-async def test_a9_not_more_questions_a_second_than_the_library_allows_whoever_asks(
+async def test_all_callers_together_ask_no_more_a_second_than_the_library_allows(
     host: Sip2Host, open_libraries: Open
 ) -> None:
     """Twelve at once at ten a second: one goes out at once, the others in turn; none of them times out."""
@@ -23,7 +23,7 @@ async def test_a9_not_more_questions_a_second_than_the_library_allows_whoever_as
     assert [type(verdict) for verdict in verdicts] == [Valid] * 12
 
 
-async def test_a9_waiting_for_the_rate_is_over_when_the_asker_gives_up(
+async def test_waiting_for_the_rate_is_over_when_the_asker_gives_up(
     host: Sip2Host, open_libraries: Open
 ) -> None:
     host.usually[b"63"] = checked(text_of("valid"))
@@ -36,7 +36,7 @@ async def test_a9_waiting_for_the_rate_is_over_when_the_asker_gives_up(
     assert len(host.questions()) == 1
 
 
-async def test_a9_an_idle_connection_is_let_go_before_a_firewall_forgets_it(
+async def test_an_idle_connection_is_closed_before_a_firewall_forgets_it(
     host: Sip2Host, open_libraries: Open
 ) -> None:
     host.usually[b"63"] = checked(text_of("valid"))

@@ -12,12 +12,20 @@ from infra.local.ports import free_port
 from registration.cli.main import app
 from shared.cli.running import exit_code
 from tests.integration.home_library.test_replies import text_of
-from tests.support.certificates import make_authority
-from tests.support.command_line import put_into_environment
+from tests.support.home_libraries import (
+    ON_LINE,
+    Answer,
+    Sip2Host,
+    checked,
+    hang_up,
+    make_authority,
+    silence,
+    sip2_host,
+)
+from tests.support.installation import put_into_environment
 from tests.support.registration_service import settings_in
-from tests.support.sip2_host import ON_LINE, Answer, Sip2Host, checked, hang_up, silence, sip2_host
 from tests.support.tokens import Signer
-from tests.unit.home_library.reading import CARD
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD
 
 ISIL = "NL-070288"
 PASSWORD = "zeer-geheim"
@@ -40,7 +48,7 @@ Probe = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Probe:
-    """Probes a library that answers as the host does; gives the exit code, stdout and stderr."""
+    """Probes a library that replies as the host does; returns the exit code, stdout and stderr."""
     settings = settings_in(tmp_path, "postgresql://127.0.0.1:9/none", Signer(tmp_path / "jwks.json"))
     put_into_environment(settings, monkeypatch)
     monkeypatch.setenv("PROBED_USERNAME", "gast-7")
@@ -64,10 +72,10 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
                 return await asyncio.to_thread(command, host.port)
 
         code = command(free_port()) if host is None else asyncio.run(beside_the_host())
-        told = capsys.readouterr()
-        assert PASSWORD not in told.out + told.err
-        assert "gast-7" not in told.out + told.err
-        return code, told.out, told.err
+        output = capsys.readouterr()
+        assert PASSWORD not in output.out + output.err
+        assert "gast-7" not in output.out + output.err
+        return code, output.out, output.err
 
     return run
 
@@ -78,7 +86,7 @@ def host_that_says(answer: Answer) -> Sip2Host:
     return host
 
 
-def test_a9_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> None:
+def test_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> None:
     host = host_that_says(checked(text_of("valid_no_end_known")))
     code, out, err = probe(host)
     assert (code, err) == (0, "")
@@ -108,12 +116,12 @@ def test_r4_a_verdict_is_a_verdict_whatever_it_says(
     probe: Probe, capture: str, verdict: str, reasons: list[str]
 ) -> None:
     code, out, _ = probe(host_that_says(checked(text_of(capture))), "--json")
-    told = json.loads(out)
-    assert (code, told["verdict"], told["reasons"]) == (0, verdict, reasons)
-    assert all(step["ok"] and step["seconds"] >= 0 for step in told["steps"])
+    output = json.loads(out)
+    assert (code, output["verdict"], output["reasons"]) == (0, verdict, reasons)
+    assert all(step["ok"] and step["seconds"] >= 0 for step in output["steps"])
 
 
-def test_r12_called_valid_past_its_end_is_told_as_expired(probe: Probe) -> None:
+def test_r12_called_valid_past_its_end_is_shown_as_expired(probe: Probe) -> None:
     code, out, _ = probe(host_that_says(checked(text_of("valid_end_already_past"))))
     assert code == 0
     assert "expired: reported as valid, but ended on 2025-09-10" in out
@@ -124,7 +132,7 @@ def repeats_the_login(question: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("code", "answer", "step", "told"),
+    ("code", "answer", "step", "output"),
     [
         (
             b"93",
@@ -162,18 +170,18 @@ def repeats_the_login(question: bytes) -> list[bytes]:
     ],
 )
 def test_r4_a_step_that_fails_is_the_last_and_says_what_to_do(
-    probe: Probe, code: bytes, answer: Answer, step: str, told: tuple[str, str]
+    probe: Probe, code: bytes, answer: Answer, step: str, output: tuple[str, str]
 ) -> None:
     host = host_that_says(checked(text_of("valid")))
     host.usually[code] = answer
     left, out, err = probe(host, "--json")
     last = json.loads(out)["steps"][-1]
     assert (left, err, last["step"], last["ok"]) == (1, "", step, False)
-    assert told[0] in last["found"]
-    assert told[1] in last["advice"]
+    assert output[0] in last["found"]
+    assert output[1] in last["advice"]
 
 
-def test_a9_a_library_that_is_down_is_told_with_what_to_do(probe: Probe) -> None:
+def test_a_library_that_is_down_is_reported_with_what_to_do(probe: Probe) -> None:
     code, out, err = probe(None)
     assert (code, err) == (1, "")
     assert "✗ connect" in out
@@ -181,14 +189,14 @@ def test_a9_a_library_that_is_down_is_told_with_what_to_do(probe: Probe) -> None
     assert "→ check host and port" in out
 
 
-def test_a9_a_terminal_obeys_nothing_that_a_library_says(probe: Probe) -> None:
+def test_a_terminal_obeys_nothing_that_a_library_says(probe: Probe) -> None:
     named = text_of("valid").replace(b"AEZo\x89 Brouw\x82r", b"AE\x1b[2J[bold]Jan[/bold]")
     code, out, _ = probe(host_that_says(checked(named)))
     assert code == 0
     assert "AE\\x1b[2J[bold]Jan[/bold]" in out
 
 
-def test_a9_tls_is_a_step_of_its_own(probe: Probe, tmp_path: Path) -> None:
+def test_tls_is_a_step_of_its_own(probe: Probe, tmp_path: Path) -> None:
     authority = make_authority(tmp_path)
     tls = authority.server("sip.library.example")
     more = f'tls = true\ntls_ca_file = "{authority.file}"\ntls_server_name = '
@@ -210,7 +218,7 @@ def test_r3_a_merged_library_is_probed_as_the_one_it_is_part_of(probe: Probe) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "output"),
     [
         ({"isil": "L-070288"}, 2, "Invalid value for ISIL: NL- and six digits"),
         ({"card": "0990|139305"}, 2, "Invalid value for CARD: 1 to 20 digits or letters"),
@@ -219,9 +227,9 @@ def test_r3_a_merged_library_is_probed_as_the_one_it_is_part_of(probe: Probe) ->
     ],
     ids=["isil", "card", "unknown", "file"],
 )
-def test_a9_what_cannot_be_asked_is_told_in_one_line(
-    probe: Probe, arguments: dict[str, str], code: int, told: str
+def test_what_cannot_be_asked_is_reported_in_one_line(
+    probe: Probe, arguments: dict[str, str], code: int, output: str
 ) -> None:
     left, out, err = probe(None, **arguments)
     assert (left, out, err.count("\n")) == (code, "", 1)
-    assert told in err
+    assert output in err

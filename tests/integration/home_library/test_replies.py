@@ -8,9 +8,9 @@ from registration.adapters.home_library.client import DirectoryHomeLibraries
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Valid
 from shared.kernel.library_card import MalformedCardNumber
 from tests.integration.home_library.conftest import ISIL, Open
-from tests.support.sip2_host import LOGGED_IN, ON_LINE, Answer, Sip2Host, checked, in_pieces, plain
-from tests.unit.home_library.captures import CAPTURES
-from tests.unit.home_library.reading import CARD
+from tests.support.home_libraries import LOGGED_IN, ON_LINE, Answer, Sip2Host, checked, in_pieces, plain
+from tests.unit.registration.adapters.home_library.sip2.captures import CAPTURES
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD
 
 TRAILER = len("AY1AZFFFF\r")
 
@@ -68,7 +68,7 @@ async def test_r4_replies_in_fragments(
 async def test_r4_of_several_replies_in_one_read_each_card_gets_its_own(
     host: Sip2Host, libraries: DirectoryHomeLibraries, dressed: Callable[[bytes], Answer]
 ) -> None:
-    """A reply that nobody asked for never answers the next question."""
+    """A reply without a question is never taken for the reply to the next one."""
     host.usually |= {b"93": dressed(LOGGED_IN), b"99": dressed(ON_LINE)}
     twice = dressed(text_of("valid"))
     host.says(b"63", lambda question: [b"".join(2 * [piece or b"" for piece in twice(question)])])

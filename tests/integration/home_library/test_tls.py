@@ -12,9 +12,8 @@ from registration.adapters.home_library.settings import Directory
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import CREDENTIALS, ISIL
 from tests.integration.home_library.test_replies import text_of
-from tests.support.certificates import Authority, make_authority
-from tests.support.sip2_host import Sip2Host, checked, in_pieces, sip2_host
-from tests.unit.home_library.reading import CARD, TODAY, library
+from tests.support.home_libraries import Authority, Sip2Host, checked, in_pieces, make_authority, sip2_host
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD, TODAY, library
 
 NAME = "sip.library.example"
 
@@ -38,7 +37,7 @@ def knows_everybody() -> Sip2Host:
     return host
 
 
-async def test_a9_questions_go_over_a_checked_connection_that_is_kept(authority: Authority) -> None:
+async def test_questions_go_over_a_checked_connection_that_is_kept(authority: Authority) -> None:
     async with sip2_host(knows_everybody(), tls=authority.server(NAME)) as host:
         host.says(b"63", in_pieces(checked(text_of("valid")), 7))
         async with asked(host, tls_ca_file=authority.file, tls_server_name=NAME) as libraries:
@@ -52,7 +51,7 @@ async def test_a9_questions_go_over_a_checked_connection_that_is_kept(authority:
     [("its own", "other.example"), ("another", NAME), ("the machine's", NAME)],
     ids=["another name", "another authority", "an authority that nobody knows"],
 )
-async def test_a9_a_certificate_that_is_not_the_librarys_ends_it_before_the_login(
+async def test_a_certificate_that_is_not_the_librarys_ends_it_before_the_login(
     authority: Authority, tmp_path: Path, trusted: str, name: str
 ) -> None:
     files = {"its own": authority.file, "another": make_authority(tmp_path, "other").file}
@@ -62,7 +61,7 @@ async def test_a9_a_certificate_that_is_not_the_librarys_ends_it_before_the_logi
         assert not any(host.received)
 
 
-async def test_a9_on_this_machine_checking_can_be_left_out(authority: Authority) -> None:
+async def test_on_this_machine_checking_can_be_left_out(authority: Authority) -> None:
     async with (
         sip2_host(knows_everybody(), tls=authority.server(NAME)) as host,
         asked(host, tls_verify=False) as libraries,
@@ -70,11 +69,11 @@ async def test_a9_on_this_machine_checking_can_be_left_out(authority: Authority)
         assert isinstance(await libraries.ask(ISIL, CARD), Valid)
 
 
-async def test_a9_a_library_that_speaks_no_tls_hears_no_credentials() -> None:
-    heard = bytearray()
+async def test_a_library_that_speaks_no_tls_receives_no_credentials() -> None:
+    received = bytearray()
 
     async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.read(4096))
+        received.extend(await reader.read(4096))
         writer.write(b"96AZFEF6\r")
         writer.close()
 
@@ -83,5 +82,5 @@ async def test_a9_a_library_that_speaks_no_tls_hears_no_credentials() -> None:
     host.port = server.sockets[0].getsockname()[1]
     async with server, asked(host) as libraries:
         assert await libraries.ask(ISIL, CARD) == Unavailable("TLS handshake failed")
-    assert b"geheim" not in heard
-    assert heard[0] == 0x16  # a handshake, and nothing else
+    assert b"geheim" not in received
+    assert received[0] == 0x16  # a handshake, and nothing else

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from identity.adapters.tables import SCHEMA
-from tests.support.both_services import Pair, open_pair
-from tests.support.identity_service import LoginDesk, open_desk
+from tests.support.both_services import BothServices, open_both_services
+from tests.support.identity_service import IdentityApp, open_identity_app
 from tests.support.servers import Databases
 
 
@@ -18,14 +18,14 @@ def database(databases: Databases) -> str:
 
 
 @pytest.fixture
-async def desk(database: str, tmp_path: Path) -> AsyncIterator[LoginDesk]:
+async def identity_app(database: str, tmp_path: Path) -> AsyncIterator[IdentityApp]:
     """Identity, running."""
-    async with open_desk(database, tmp_path) as opened:
+    async with open_identity_app(database, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def pair(databases: Databases, tmp_path: Path) -> AsyncIterator[Pair]:
+async def both_services(databases: Databases, tmp_path: Path) -> AsyncIterator[BothServices]:
     """Both services, running."""
-    async with open_pair(databases, tmp_path) as opened:
+    async with open_both_services(databases, tmp_path) as opened:
         yield opened

@@ -13,9 +13,9 @@ import pytest
 from identity.cli.main import app
 from shared.cli.running import exit_code
 from shared.event_log import ErasureLedger
-from tests.support.command_line import put_into_environment
 from tests.support.identity import PERSON_REF_KEY
 from tests.support.identity_service import settings_in
+from tests.support.installation import put_into_environment
 from tests.support.servers import Databases
 from tests.support.tokens import Signer
 
@@ -67,9 +67,9 @@ def test_migrate_import_and_doctor(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "0 accounts opened, 1 known already.\n"
 
     assert identity("doctor", "--json") == 0  # registration is down: a warning only
-    told = json.loads(capsys.readouterr().out)
-    assert told["ok"]
-    assert {check["step"] for check in told["checks"] if not check["ok"]} == {"registration"}
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"]
+    assert {check["step"] for check in report["checks"] if not check["ok"]} == {"registration"}
 
 
 def test_an_import_with_a_mistake_changes_nothing_and_names_the_line(

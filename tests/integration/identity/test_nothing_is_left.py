@@ -20,7 +20,7 @@ from registration.domain.guest import Guest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import AggregateStore
 from shared.platform.logging import configure_logging
-from tests.support.both_services import JAN, PIET, Pair, existing
+from tests.support.both_services import JAN, PIET, BothServices, existing
 from tests.support.registration_service import CARD, HOME, registering
 
 SCANNED, REPLACED = "0990139362", "0990200000"
@@ -36,19 +36,21 @@ PERSONAL = (
 """Name, birth date, addresses, e-mail addresses, card numbers and usernames, as parts that would be seen."""
 
 
-async def whole_life(pair: Pair) -> dict[str, Any]:
-    """Somebody to whom everything happens that leaves a trace."""
-    counter, clerk = pair.registration, pair.clerk
-    pair.identity.directory.accounts[:] = [ACCOUNT, PIET]
+async def whole_life(both_services: BothServices) -> dict[str, Any]:
+    """A guest to whom everything happens that leaves a trace."""
+    counter, clerk = both_services.registration, both_services.clerk
+    both_services.identity.directory.accounts[:] = [ACCOUNT, PIET]
     counter.home.answers(HOME, SCANNED, Valid(PERSON, None, CARD))
     body = registering(SCANNED, login_account=NEW)
     registered = await clerk.post("/v1/guests", json=body, headers={"Idempotency-Key": "once"})
     guest: dict[str, Any] = registered.json()
     assert guest["details"]["name"] == PERSON.name
     path = f"/v1/guests/{guest['guest_id']}"
-    await pair.sweep()
+    await both_services.deliver_all()
     login = {"account_id": guest["login_link"]["account_id"], "organisation": "1001"}
-    logged_in = await pair.wisecat.post("/v1/logins", json=login, headers={"Idempotency-Key": "once"})
+    logged_in = await both_services.wisecat.post(
+        "/v1/logins", json=login, headers={"Idempotency-Key": "once"}
+    )
     assert logged_in.json()["guest"] is not None
     await clerk.request("DELETE", f"{path}/login-account", json={"reason": "ander account"})
 
@@ -58,43 +60,50 @@ async def whole_life(pair: Pair) -> dict[str, Any]:
     counter.home.answers(HOME, CARD, Valid(MOVED, None, REPLACED))
     again = {"patron_type": "04", "login_account": existing(ACCOUNT)}
     assert (await clerk.post(f"{path}/reregistration", json=again)).status_code == 200
-    await pair.sweep()
-    assert (await pair.logs_in(ACCOUNT)).json()["guest"] is not None
+    await both_services.deliver_all()
+    assert (await both_services.logs_in(ACCOUNT)).json()["guest"] is not None
     assert (
         await clerk.get("/v1/login-accounts", params={"username": "mien.zandstra", "home_isil": HOME})
     ).is_success
-    await park_and_discard(pair, UUID(guest["guest_id"]))
+    await park_and_discard(both_services, UUID(guest["guest_id"]))
     return guest
 
 
-async def park_and_discard(pair: Pair, guest_id: UUID) -> None:
-    """A message that contradicts what is known stops the guest until an operator passes over it."""
-    inbox = pair.identity.service.inbox
-    first, *_ = await pair.registration.service.own_feed.of_subject(guest_id, after_version=0)
+async def park_and_discard(both_services: BothServices, guest_id: UUID) -> None:
+    """A message that contradicts what is known parks the guest until an operator skips it."""
+    inbox = both_services.identity.service.inbox
+    first, *_ = await both_services.registration.service.own_feed.of_subject(guest_id, after_version=0)
     await inbox.receive(replace(first, id=uuid4()))
     assert [parked.subject for parked in await inbox.parked.overview()] == [guest_id]
     assert await inbox.discard(guest_id, reason="een vergissing", by="beheer")
 
 
-async def test_r19_nothing_of_an_erased_person_is_left(pair: Pair, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_r19_nothing_of_an_erased_person_is_left(
+    both_services: BothServices, capfd: pytest.CaptureFixture[str]
+) -> None:
     configure_logging("both", "DEBUG")
-    guest = await whole_life(pair)
-    await pair.views_follow()
-    assert await count(pair.registration.service.pool, "guest_directory") == 1
-    assert await count(pair.identity.service.pool, "accounts") == 2
-    await pair.erases(guest)
-    await pair.sweep()
-    await pair.views_follow()
-    await nothing_is_left(pair, guest, capfd)
-    await pair.views_are_rebuilt()
-    await nothing_is_left(pair, guest, capfd)
+    guest = await whole_life(both_services)
+    await both_services.catch_up_views()
+    assert await count(both_services.registration.service.pool, "guest_directory") == 1
+    assert await count(both_services.identity.service.pool, "accounts") == 2
+    await both_services.erases(guest)
+    await both_services.deliver_all()
+    await both_services.catch_up_views()
+    await nothing_is_left(both_services, guest, capfd)
+    await both_services.rebuild_views()
+    await nothing_is_left(both_services, guest, capfd)
 
 
-async def nothing_is_left(pair: Pair, guest: dict[str, Any], capfd: pytest.CaptureFixture[str]) -> None:
+async def nothing_is_left(
+    both_services: BothServices, guest: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Searched for in what is shown, published and logged, and in all tables of both databases."""
-    shown = (await pair.clerk.get(f"/v1/guests/{guest['guest_id']}")).text
-    feed = "".join([str(each) for each in await messages(pair)])
-    tables = [await everything_in(each.service.pool) for each in (pair.registration, pair.identity)]
+    shown = (await both_services.clerk.get(f"/v1/guests/{guest['guest_id']}")).text
+    feed = "".join([str(each) for each in await messages(both_services)])
+    tables = [
+        await everything_in(each.service.pool)
+        for each in (both_services.registration, both_services.identity)
+    ]
     output = "".join(capfd.readouterr())
     for personal in PERSONAL:
         for text in (shown, feed, output, *tables):
@@ -108,30 +117,33 @@ async def nothing_is_left(pair: Pair, guest: dict[str, Any], capfd: pytest.Captu
         "term_checks",
         "idempotency_keys",
     ):
-        assert await count(pair.registration.service.pool, table) == 0
+        assert await count(both_services.registration.service.pool, table) == 0
     for table in ("accounts", "logins", "data_keys", "usernames", "idempotency_keys", "held_messages"):
-        assert await count(pair.identity.service.pool, table) == 0
+        assert await count(both_services.identity.service.pool, table) == 0
 
 
-async def test_r19_the_search_would_find_what_is_there(pair: Pair) -> None:
+async def test_r19_the_search_would_find_what_is_there(both_services: BothServices) -> None:
     """A search that finds nothing proves something only when it can find."""
-    await whole_life(pair)
-    for service, kept in ((pair.registration.service, "registrations"), (pair.identity.service, "usernames")):
+    await whole_life(both_services)
+    for service, kept in (
+        (both_services.registration.service, "registrations"),
+        (both_services.identity.service, "usernames"),
+    ):
         assert await count(service.pool, kept) > 0
         assert await count(service.pool, "data_keys") > 0
         await service.pool.execute("CREATE TABLE leak (plain text, hidden bytea, sealed text)")
-        sealed = base64.b64encode(b"..mien.nieuw..").decode()
-        await service.pool.execute("INSERT INTO leak VALUES ($1, $2, $3)", CARD, b"_Zandstra_", sealed)
+        encoded = base64.b64encode(b"..mien.nieuw..").decode()
+        await service.pool.execute("INSERT INTO leak VALUES ($1, $2, $3)", CARD, b"_Zandstra_", encoded)
         found = await everything_in(service.pool)
         assert [each for each in PERSONAL if each in found] == [CARD, "Zandstra", "mien.nieuw"]
 
 
-async def test_r19_every_stream_can_still_be_replayed(pair: Pair) -> None:
-    guest = await whole_life(pair)
-    await pair.erases(guest)
-    await pair.sweep()
+async def test_r19_every_stream_can_still_be_replayed(both_services: BothServices) -> None:
+    guest = await whole_life(both_services)
+    await both_services.erases(guest)
+    await both_services.deliver_all()
     problem_types = (Guest, GuestLink, LoginAccount, Actor)
-    for store in (pair.registration.service.deps.store, pair.identity.service.deps.store):
+    for store in (both_services.registration.service.deps.store, both_services.identity.service.deps.store):
         loaded = {
             kind
             for stream in await streams(store)
@@ -139,32 +151,35 @@ async def test_r19_every_stream_can_still_be_replayed(pair: Pair) -> None:
             if await store.find(kind, stream)
         }
         assert loaded in ({Guest}, {GuestLink, LoginAccount, Actor})
-    left = await pair.registration.service.deps.store.load(Guest, UUID(guest["guest_id"]))
+    left = await both_services.registration.service.deps.store.load(Guest, UUID(guest["guest_id"]))
     assert (left.state.status, len(left.state.contributions.rows)) == ("erased", 3)
 
 
-async def test_i9_the_person_may_come_back_as_a_new_guest_with_the_same_account(pair: Pair) -> None:
-    before = await pair.registers(existing(JAN))
-    await pair.sweep()
-    actor = (await pair.logs_in()).json()["actor_id"]
-    await pair.erases(before)
-    after = await pair.registers(existing(JAN))
+async def test_i9_the_person_may_come_back_as_a_new_guest_with_the_same_account(
+    both_services: BothServices,
+) -> None:
+    before = await both_services.registers(existing(JAN))
+    await both_services.deliver_all()
+    actor = (await both_services.logs_in()).json()["actor_id"]
+    await both_services.erases(before)
+    after = await both_services.registers(existing(JAN))
     assert after["guest_id"] != before["guest_id"]
 
     answer = (
-        await pair.logs_in()
-    ).json()  # identity has heard of neither yet: the link of before still holds
+        await both_services.logs_in()
+    ).json()  # identity has received neither yet: the earlier link is still valid
     assert (answer["outcome"], answer["actor_id"]) == ("recognised", actor)
-    assert (await pair.link_of(after))["state"] == "linked"
-    answer = (await pair.logs_in()).json()
+    assert (await both_services.link_of(after))["state"] == "linked"
+    answer = (await both_services.logs_in()).json()
     assert (answer["guest"]["guest_id"], answer["first_login"]) == (after["guest_id"], True)
     assert answer["actor_id"] != actor
 
 
-async def messages(pair: Pair) -> list[Any]:
+async def messages(both_services: BothServices) -> list[Any]:
     """All that both services publish, which must all say that it is of an erased guest."""
     pages = [
-        await each.service.own_feed.after(0, limit=500, wait=0) for each in (pair.registration, pair.identity)
+        await each.service.own_feed.after(0, limit=500, wait=0)
+        for each in (both_services.registration, both_services.identity)
     ]
     published = [message for page in pages for message in page.messages]
     assert {message.erased for message in published} == {True}
@@ -172,7 +187,7 @@ async def messages(pair: Pair) -> list[Any]:
 
 
 async def everything_in(pool: asyncpg.Pool) -> str:
-    """Every row of every table as text; what hexadecimal or base64 digits hide stands there plainly."""
+    """Every row of every table as text; what hexadecimal or base64 digits hide is there as plain text too."""
     tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     text = ""
     for table in tables:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from identity.adapters.tables import SCHEMA
-from tests.support.identity_service import LoginDesk, open_desk
+from tests.support.identity_service import IdentityApp, open_identity_app
 from tests.support.servers import Databases
 
 
@@ -18,21 +18,21 @@ def database(databases: Databases) -> str:
 
 
 @pytest.fixture
-async def desk(database: str, tmp_path: Path) -> AsyncIterator[LoginDesk]:
+async def identity_app(database: str, tmp_path: Path) -> AsyncIterator[IdentityApp]:
     """Identity, running."""
-    async with open_desk(database, tmp_path) as opened:
+    async with open_identity_app(database, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def wisecat(desk: LoginDesk) -> AsyncIterator[httpx.AsyncClient]:
+async def wisecat(identity_app: IdentityApp) -> AsyncIterator[httpx.AsyncClient]:
     """The catalogue where people log in."""
-    async with desk.client() as client:
+    async with identity_app.client() as client:
         yield client
 
 
 @pytest.fixture
-async def operator(desk: LoginDesk) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(identity_app: IdentityApp) -> AsyncIterator[httpx.AsyncClient]:
     """Who may see and open accounts."""
-    async with desk.client("accounts", "operator") as client:
+    async with identity_app.client("accounts", "operator") as client:
         yield client

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.identity import HOME_ISIL
-from tests.support.identity_service import LoginDesk, login
+from tests.support.identity_service import IdentityApp, login
 
 ACCOUNT = {
     "account_id": "acc-els",
@@ -24,10 +24,12 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in ACCOUNT.items() if key != name}
 
 
-async def test_an_account_is_opened_shown_and_found(desk: LoginDesk, operator: httpx.AsyncClient) -> None:
+async def test_an_account_is_opened_shown_and_found(
+    identity_app: IdentityApp, operator: httpx.AsyncClient
+) -> None:
     opened = await operator.post("/v1/login-accounts", json=ACCOUNT)
     assert opened.status_code == 201
-    assert int(opened.headers["Event-Position"]) == len(await desk.topics())
+    assert int(opened.headers["Event-Position"]) == len(await identity_app.topics())
     body = opened.json()
     assert {**ACCOUNT, "links": [], "logins": [], "actor_id": body["actor_id"]} == body
     assert (await operator.get("/v1/login-accounts/acc-els")).json() == body
@@ -41,7 +43,7 @@ async def test_an_account_is_opened_shown_and_found(desk: LoginDesk, operator: h
     assert (actor["account_id"], actor["organisation"]) == ("acc-els", None)
 
 
-async def test_without_an_id_one_is_minted(operator: httpx.AsyncClient) -> None:
+async def test_without_an_id_one_is_created(operator: httpx.AsyncClient) -> None:
     opened = (await operator.post("/v1/login-accounts", json=without("account_id"))).json()
     assert opened["account_id"].startswith("acc-")
     shown = await operator.get(f"/v1/login-accounts/{opened['account_id']}")
@@ -74,9 +76,9 @@ async def test_i1_two_accounts_may_share_an_e_mail_address(operator: httpx.Async
 
 
 async def test_an_account_of_the_directory_is_shown_before_it_is_needed_here(
-    desk: LoginDesk, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx.AsyncClient
 ) -> None:
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         shown = (await operator.get("/v1/login-accounts/acc-jan")).json()
     assert (shown["username"], shown["actor_id"], shown["links"], shown["logins"]) == ("jan", None, [], [])
 
@@ -101,41 +103,41 @@ REFUSALS: list[tuple[int, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("status", "code", "body"), REFUSALS, ids=lambda value: str(value)[:40])
 async def test_a_refused_account_writes_nothing(
-    desk: LoginDesk, operator: httpx.AsyncClient, status: int, code: str, body: dict[str, Any]
+    identity_app: IdentityApp, operator: httpx.AsyncClient, status: int, code: str, body: dict[str, Any]
 ) -> None:
     assert (await operator.post("/v1/login-accounts", json=ACCOUNT)).status_code == 201
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         answer = await operator.post("/v1/login-accounts", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_an_account_cannot_be_opened_while_the_directory_is_down(
-    desk: LoginDesk, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx.AsyncClient
 ) -> None:
-    desk.directory.unplugged = True
-    async with desk.nothing_written():
+    identity_app.directory.unplugged = True
+    async with identity_app.nothing_written():
         answer = await operator.post("/v1/login-accounts", json=ACCOUNT)
     assert (answer.status_code, answer.json()["code"]) == (503, "account-directory-unavailable")
 
 
 async def test_of_one_username_at_once_one_account_is_opened(
-    desk: LoginDesk, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx.AsyncClient
 ) -> None:
     bodies = [{**ACCOUNT, "account_id": f"acc-{number}"} for number in range(6)]
     answers = await asyncio.gather(*(operator.post("/v1/login-accounts", json=body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5
-    assert (await desk.topics()).count("identity.login-account-opened") == 1
+    assert (await identity_app.topics()).count("identity.login-account-opened") == 1
 
 
 async def test_an_account_sent_again_under_its_key_is_answered_again(
-    desk: LoginDesk, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx.AsyncClient
 ) -> None:
     body, key = without("account_id"), {"Idempotency-Key": "one"}
     first = await operator.post("/v1/login-accounts", json=body, headers=key)
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         second = await operator.post("/v1/login-accounts", json=body, headers=key)
     assert (second.status_code, second.json()) == (201, first.json())
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         other = await operator.post("/v1/login-accounts", json=ACCOUNT, headers=key)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
@@ -153,15 +155,17 @@ async def test_what_does_not_exist_is_not_found(operator: httpx.AsyncClient, pat
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
 
-async def test_nothing_personal_stands_readable_in_the_database(
-    desk: LoginDesk, operator: httpx.AsyncClient, wisecat: httpx.AsyncClient
+async def test_nothing_personal_is_readable_in_the_database(
+    identity_app: IdentityApp, operator: httpx.AsyncClient, wisecat: httpx.AsyncClient
 ) -> None:
     await operator.post("/v1/login-accounts", json=ACCOUNT)
     await wisecat.post("/v1/logins", json=login("els"))
     tables = ("stored_events", "usernames", "data_keys", "idempotency_keys")
     for table in tables:
-        rows = await desk.service.pool.fetch(f"SELECT t::text FROM {table} t")  # noqa: S608
-        states = await desk.service.pool.fetch("SELECT convert_from(state, 'UTF8') FROM stored_events")
+        rows = await identity_app.service.pool.fetch(f"SELECT t::text FROM {table} t")  # noqa: S608
+        states = await identity_app.service.pool.fetch(
+            "SELECT convert_from(state, 'UTF8') FROM stored_events"
+        )
         text = " ".join(str(row[0]).casefold() for row in [*rows, *states])
         assert not [word for word in ("els.bakker", "els@example.org", "0990139305") if word in text]
 
@@ -179,21 +183,21 @@ ROUTES: list[tuple[str, str, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
-async def test_every_route_has_a_scope(desk: LoginDesk, method: str, path: str, scope: str) -> None:
+async def test_every_route_has_a_scope(identity_app: IdentityApp, method: str, path: str, scope: str) -> None:
     others = {"login", "accounts", "feed", "counter", "operator"} - {scope}
     async with (
-        desk.client(" ".join(others)) as wrong,
-        desk.client(token="nonsense") as nobody,
-        desk.client(scope) as right,
-        desk.nothing_written(),
+        identity_app.client(" ".join(others)) as wrong,
+        identity_app.client(token="nonsense") as nobody,
+        identity_app.client(scope) as right,
+        identity_app.nothing_written(),
     ):
         assert (await wrong.request(method, path)).status_code == 403
         assert (await nobody.request(method, path)).status_code == 401
         assert (await right.request(method, path)).status_code not in {401, 403, 500}
 
 
-def test_no_route_was_forgotten(desk: LoginDesk) -> None:
-    described = desk.app.openapi()["paths"]
+def test_no_route_was_forgotten(identity_app: IdentityApp) -> None:
+    described = identity_app.app.openapi()["paths"]
     known: set[Callable[..., Any] | str] = {
         "/v1/logins",
         "/v1/login-accounts",
@@ -207,6 +211,6 @@ def test_no_route_was_forgotten(desk: LoginDesk) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"])
-async def test_operators_see_how_it_is(desk: LoginDesk, path: str) -> None:
-    async with desk.client(token="nonsense") as anybody:
-        assert (await anybody.get(path)).status_code == 200
+async def test_operators_see_how_it_is(identity_app: IdentityApp, path: str) -> None:
+    async with identity_app.client(token="nonsense") as caller:
+        assert (await caller.get(path)).status_code == 200

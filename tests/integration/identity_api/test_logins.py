@@ -8,15 +8,15 @@ import httpx
 import pytest
 
 from tests.support.identity import existing, new
-from tests.support.identity_service import LoginDesk, login
+from tests.support.identity_service import IdentityApp, login
 
-Prepare = Callable[[LoginDesk], object]
+Prepare = Callable[[IdentityApp], object]
 
 
 async def test_i4_recognised_reports_the_guest_and_when_it_ends(
-    desk: LoginDesk, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
-    guest = desk.counter.registers("jan", existing("jan"))
+    guest = identity_app.counter.registers("jan", existing("jan"))
     answer = await wisecat.post("/v1/logins", json=login("jan"))
     account = (await operator.get("/v1/login-accounts/acc-jan")).json()
     assert answer.status_code == 200
@@ -26,7 +26,7 @@ async def test_i4_recognised_reports_the_guest_and_when_it_ends(
         "first_login": True,
         "guest": {"guest_id": str(guest), "status": "valid", "ends_on": "2025-12-11"},
     }
-    assert int(answer.headers["Event-Position"]) == len(await desk.topics())
+    assert int(answer.headers["Event-Position"]) == len(await identity_app.topics())
     again = await wisecat.post("/v1/logins", json=login("jan"))
     assert again.json() == {**answer.json(), "first_login": False}
     assert "Event-Position" not in again.headers
@@ -40,11 +40,11 @@ async def test_i4_a_new_actor_and_then_recognised_as_it(wisecat: httpx.AsyncClie
 
 
 async def test_i6_too_late_shows_at_the_account_and_at_its_actor(
-    desk: LoginDesk, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
     first = (await wisecat.post("/v1/logins", json=login("jan"))).json()
-    guest = desk.counter.registers("jan", existing("jan"))
-    await desk.deliver_all(guest)
+    guest = identity_app.counter.registers("jan", existing("jan"))
+    await identity_app.deliver_all(guest)
     account = (await operator.get("/v1/login-accounts/acc-jan")).json()
     link = {
         "guest_id": str(guest),
@@ -62,15 +62,15 @@ async def test_i6_too_late_shows_at_the_account_and_at_its_actor(
     assert actor["logins"] == account["logins"]
 
 
-def registration_is_down(desk: LoginDesk) -> None:
-    desk.registration.unplugged = True
+def registration_is_down(identity_app: IdentityApp) -> None:
+    identity_app.registration.unplugged = True
 
 
-def directory_is_down(desk: LoginDesk) -> None:
-    desk.directory.unplugged = True
+def directory_is_down(identity_app: IdentityApp) -> None:
+    identity_app.directory.unplugged = True
 
 
-def as_it_is(_desk: LoginDesk) -> None:
+def as_it_is(_app: IdentityApp) -> None:
     """Nothing to prepare."""
 
 
@@ -91,11 +91,11 @@ REFUSALS: list[tuple[int, str, Any, Prepare]] = [
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda value: str(value)[:40])
 async def test_a_refused_login_writes_nothing(
-    desk: LoginDesk, wisecat: httpx.AsyncClient, refusal: tuple[int, str, Any, Prepare]
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient, refusal: tuple[int, str, Any, Prepare]
 ) -> None:
     status, code, body, prepare = refusal
-    prepare(desk)
-    async with desk.nothing_written():
+    prepare(identity_app)
+    async with identity_app.nothing_written():
         answer = await wisecat.post("/v1/logins", json=body)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -104,60 +104,60 @@ async def test_a_refused_login_writes_nothing(
 
 @pytest.mark.parametrize("delivered", [True, False])
 async def test_i4_4_link_required_makes_no_actor_and_says_so_in_two_languages(
-    desk: LoginDesk, wisecat: httpx.AsyncClient, delivered: bool
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient, delivered: bool
 ) -> None:
-    guest = desk.counter.registers("jan")
+    guest = identity_app.counter.registers("jan")
     if delivered:
-        await desk.deliver_all(guest)
+        await identity_app.deliver_all(guest)
     dutch = await wisecat.post("/v1/logins", json=login("jan"))
     english = await wisecat.post("/v1/logins", json=login("jan"), headers={"Accept-Language": "en"})
     assert (dutch.status_code, dutch.json()["code"]) == (409, "link-required")
     assert "balie" in dutch.json()["detail"]
     assert "counter" in english.json()["detail"]
-    assert await desk.topics() == ["identity.guest-noted"]
+    assert await identity_app.topics() == ["identity.guest-noted"]
 
 
 async def test_i4_what_cannot_be_applied_is_try_again_until_it_can(
-    desk: LoginDesk, wisecat: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A parked guest is tried again by each login; success unparks, failure is 503 (ADR 0004)."""
-    guest = desk.counter.registers("kees", new("acc-minted"))
-    desk.counter.wants_new_account(guest, "acc-minted", "kees")
+    guest = identity_app.counter.registers("kees", new("acc-created"))
+    identity_app.counter.wants_new_account(guest, "acc-created", "kees")
     with monkeypatch.context() as broken:
-        broken.setattr(desk.registration, "new_account", unexpected)
-        await desk.deliver_all(guest)
-        assert [held.state for held in await desk.service.inbox.parked.overview()] == ["parked"]
-        async with desk.nothing_written():
-            answer = await wisecat.post("/v1/logins", json=login("minted"))
+        broken.setattr(identity_app.registration, "new_account", unexpected)
+        await identity_app.deliver_all(guest)
+        assert [parked.state for parked in await identity_app.service.inbox.parked.overview()] == ["parked"]
+        async with identity_app.nothing_written():
+            answer = await wisecat.post("/v1/logins", json=login("created"))
     assert (answer.status_code, answer.json()["code"]) == (503, "registration-unavailable")
 
-    answer = await wisecat.post("/v1/logins", json=login("minted"))
+    answer = await wisecat.post("/v1/logins", json=login("created"))
     assert answer.json()["outcome"] == "recognised"
-    assert await desk.service.inbox.parked.overview() == []
+    assert await identity_app.service.inbox.parked.overview() == []
 
 
 async def unexpected(*_: Any) -> None:
-    """What nobody thought of."""
+    """An error of ours."""
     raise ValueError("nobody thought of this")
 
 
 async def test_a_first_login_sent_again_under_its_key_is_answered_the_same(
-    desk: LoginDesk, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient
 ) -> None:
     key = {"Idempotency-Key": "one"}
     first = await wisecat.post("/v1/logins", json=login("jan"), headers=key)
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         second = await wisecat.post("/v1/logins", json=login("jan"), headers=key)
     assert second.json() == first.json()
     assert second.json()["first_login"]
     assert second.headers["Event-Position"] == first.headers["Event-Position"]
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         other = await wisecat.post("/v1/logins", json=login("kind"), headers=key)
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
 async def test_first_logins_at_once_under_one_key_all_get_the_same_answer(
-    desk: LoginDesk, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient
 ) -> None:
     answers = await asyncio.gather(
         *(wisecat.post("/v1/logins", json=login("jan"), headers={"Idempotency-Key": "one"}) for _ in range(6))
@@ -167,13 +167,15 @@ async def test_first_logins_at_once_under_one_key_all_get_the_same_answer(
     assert answers[0].json()["first_login"]
 
 
-async def test_a_later_login_with_a_key_is_answered_anew(desk: LoginDesk, wisecat: httpx.AsyncClient) -> None:
+async def test_a_later_login_with_a_key_is_decided_again(
+    identity_app: IdentityApp, wisecat: httpx.AsyncClient
+) -> None:
     await wisecat.post("/v1/logins", json=login("jan"))
-    async with desk.nothing_written():
+    async with identity_app.nothing_written():
         answer = await wisecat.post("/v1/logins", json=login("jan"), headers={"Idempotency-Key": "later"})
     assert answer.json()["first_login"] is False
 
 
-async def test_the_event_names_who_asked(desk: LoginDesk, wisecat: httpx.AsyncClient) -> None:
+async def test_the_event_names_who_asked(identity_app: IdentityApp, wisecat: httpx.AsyncClient) -> None:
     await wisecat.post("/v1/logins", json=login("jan"))
-    assert {event.metadata.caused_by for event in await desk.service.log.read(0, 100)} == {"wisecat"}
+    assert {event.metadata.caused_by for event in await identity_app.service.log.read(0, 100)} == {"wisecat"}

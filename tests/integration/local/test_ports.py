@@ -37,7 +37,7 @@ def test_a_port_is_given_away_once_among_processes_and_within_one() -> None:
     assert len({*theirs, *ours}) == 2 * (FEW // 2), (theirs, ours)
 
 
-def test_a_kept_port_of_somebody_else_s_is_not_taken(tmp_path: Path) -> None:
+def test_a_kept_port_of_another_process_is_not_taken(tmp_path: Path) -> None:
     pipe, file = subprocess.PIPE, tmp_path / "port"
     with subprocess.Popen([sys.executable, "-c", TAKE], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout is not None

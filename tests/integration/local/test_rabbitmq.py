@@ -72,7 +72,7 @@ async def test_keeps_its_queues_over_a_restart_and_leaves_no_process_behind(tmp_
     assert not alive(family)
 
 
-async def test_dies_with_whoever_started_it(tmp_path: Path) -> None:
+async def test_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = (
         "import pathlib, sys, time; from infra.local.rabbitmq import RabbitMQ;"
         " node = RabbitMQ(pathlib.Path(sys.argv[1])); node.start(); print(flush=True); time.sleep(600)"

@@ -22,7 +22,7 @@ def test_outside_a_running_stack_it_refuses_to_start(tmp_path: Path) -> None:
     assert "beside a running local stack only" in done.stderr
 
 
-def test_it_knows_a_running_stack_by_the_lock_that_it_holds(tmp_path: Path) -> None:
+def test_it_knows_a_running_stack_by_its_lock(tmp_path: Path) -> None:
     with pytest.raises(NoLocalStack):
         stack_must_run(tmp_path / "nothing")
     with (tmp_path / "lock").open("w") as lock:

@@ -21,14 +21,14 @@ TOKEN = "a-token-of-the-feed-scope"
 
 
 async def requires_feed(request: Request) -> None:
-    """Stands for the services' check of the scope."""
+    """In place of the services' check of the scope."""
     if request.headers.get("authorization") != f"Bearer {TOKEN}":
         raise HTTPException(401)
 
 
 @asynccontextmanager
 async def serving(sender: Sender, stopping: asyncio.Event) -> AsyncIterator[str]:
-    """The feed of a sender behind a real HTTP server; answers its address."""
+    """The feed of a sender behind a real HTTP server; its address."""
     app = FastAPI()
     app.include_router(feed_router(LogFeed(sender.log, to_message), requires_feed, stopping))
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
@@ -44,7 +44,7 @@ async def serving(sender: Sender, stopping: asyncio.Event) -> AsyncIterator[str]
 
 @pytest.fixture
 def stopping() -> asyncio.Event:
-    """Set when the server is told to stop."""
+    """Set when the server has to stop."""
     return asyncio.Event()
 
 
@@ -140,7 +140,7 @@ async def test_questions_beyond_the_limits_are_refused(address: str, query: str)
         assert (await http.get(f"{address}/v1/feed?{query}")).status_code == 422
 
 
-async def test_without_the_scope_nothing_is_told(address: str) -> None:
+async def test_without_the_scope_nothing_is_shown(address: str) -> None:
     async with httpx.AsyncClient() as http:
         for path in ("/v1/feed", f"/v1/feed/guests/{uuid4()}"):
             assert (await http.get(address + path)).status_code == 401
@@ -168,7 +168,7 @@ async def test_what_is_no_feed_page_is_unavailable(body: object) -> None:
             await HttpFeed("http://feed", http, lambda: TOKEN).after(0, limit=1, wait=0)
 
 
-async def test_an_unreadable_item_is_told_and_stops_no_other(sender: Sender) -> None:
+async def test_an_unreadable_item_is_reported_and_stops_no_other(sender: Sender) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
     async with _answering({"items": [{"specversion": "9"}, message.to_cloudevent()], "position": 2}) as http:
         feed = HttpFeed("http://feed", http, lambda: TOKEN)

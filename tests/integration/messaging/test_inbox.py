@@ -89,12 +89,12 @@ async def test_i8_a_gap_that_cannot_be_asked_about_waits_and_is_retried_by_itsel
     await receiver.inbox.receive(messages[1])
     await receiver.inbox.receive(messages[3])
     assert await receiver.effects(guest) == []
-    held = await receiver.inbox.parked.show(guest)
-    assert (held.state, held.messages, "FeedUnavailable" in held.reason) == (State.WAITING, 2, True)
+    parked = await receiver.inbox.parked.show(guest)
+    assert (parked.state, parked.messages, "FeedUnavailable" in parked.reason) == (State.WAITING, 2, True)
     async with running(receiver.inbox.keep_retrying()):
         sender.unplugged = False
-        await eventually(lambda: receiver.all_through([guest], 4))
-        await eventually(lambda: _nobody_is_held(receiver))
+        await eventually(lambda: receiver.all_processed([guest], 4))
+        await eventually(lambda: _nobody_is_parked(receiver))
     await receiver.inbox.receive(messages[4])
     assert await receiver.effects(guest) == [1, 2, 3, 4, 5]
 
@@ -140,13 +140,13 @@ async def test_i8_what_cannot_be_handled_parks_that_guest_only(sender: Sender, r
         await receiver.inbox.receive(message)
     assert await receiver.effects(guest) == [1]
     assert await receiver.effects(other) == [1]
-    held = await receiver.inbox.parked.show(guest)
-    assert (held.state, held.reason, held.messages) == (State.PARKED, "ValueError: cannot be", 2)
+    parked = await receiver.inbox.parked.show(guest)
+    assert (parked.state, parked.reason, parked.messages) == (State.PARKED, "ValueError: cannot be", 2)
     assert await receiver.inbox.retry_waiting() == 0
 
 
 async def test_i8_parked_is_checked_before_the_version(sender: Sender, receiver: Receiver) -> None:
-    """Else the next message would fetch the one in the way from the feed, and try it with every message."""
+    """Otherwise each next message would fetch the failed one from the feed, and try it again."""
     guest = uuid4()
     receiver.refuses["expired"] = ValueError("cannot be")
     for message in await sender.happens(guest, "registered", "expired"):
@@ -198,8 +198,8 @@ async def test_i8_a_known_version_with_another_id_is_diverged(sender: Sender, re
     for message in messages:
         await receiver.inbox.receive(message)
     await receiver.inbox.receive(replace(messages[0], id=uuid4()))
-    held = await receiver.inbox.parked.show(guest)
-    assert held.state is State.DIVERGED
+    parked = await receiver.inbox.parked.show(guest)
+    assert parked.state is State.DIVERGED
     await receiver.inbox.receive((await sender.happens(guest, "reregistered"))[0])
     assert not await receiver.inbox.retry_parked(guest)
     assert await receiver.effects(guest) == [1, 2]
@@ -207,7 +207,7 @@ async def test_i8_a_known_version_with_another_id_is_diverged(sender: Sender, re
     assert await receiver.effects(guest) == [1, 2, 3]
 
 
-async def test_i8_a_message_that_the_feed_tells_otherwise_is_diverged(
+async def test_i8_a_message_that_the_feed_has_otherwise_is_diverged(
     sender: Sender, receiver: Receiver
 ) -> None:
     guest = uuid4()
@@ -224,8 +224,8 @@ async def test_i8_a_version_that_the_feed_does_not_know_parks(sender: Sender, re
     guest = uuid4()
     (message,) = await sender.happens(guest, "registered")
     await receiver.inbox.receive(replace(message, stream_version=3, id=uuid4()))
-    held = await receiver.inbox.parked.show(guest)
-    assert (held.state, held.reason.partition(":")[0]) == (State.PARKED, "MissingVersion")
+    parked = await receiver.inbox.parked.show(guest)
+    assert (parked.state, parked.reason.partition(":")[0]) == (State.PARKED, "MissingVersion")
     assert await receiver.inbox.discard(guest, reason="lost", by="operator")
     await receiver.inbox.receive(message)
     assert await receiver.effects(guest) == []
@@ -279,7 +279,7 @@ async def test_i4_apply_now_never_parks(sender: Sender, receiver: Receiver) -> N
     assert await receiver.inbox.parked.overview() == []
 
 
-async def test_nothing_is_lost_when_a_guest_is_let_go_while_a_message_gets_in_line(
+async def test_nothing_is_lost_when_a_guest_is_unparked_while_a_message_joins_the_backlog(
     sender: Sender, receiver: Receiver
 ) -> None:
     guests = [uuid4() for _ in range(20)]
@@ -293,16 +293,16 @@ async def test_nothing_is_lost_when_a_guest_is_let_go_while_a_message_gets_in_li
         *(receiver.inbox.retry_parked(guest) for guest in guests),
         *(other.inbox.receive(message) for messages in more for message in messages),
     )
-    await receiver.all_through(guests, 5)
+    await receiver.all_processed(guests, 5)
     for guest in guests:
         assert await receiver.effects(guest) == [1, 2, 3, 4, 5]
     assert await receiver.inbox.parked.overview() == []
 
 
-async def _nobody_is_held(receiver: Receiver) -> bool:
+async def _nobody_is_parked(receiver: Receiver) -> bool:
     return not await receiver.inbox.parked.overview()
 
 
 async def _attempts(receiver: Receiver, count: int) -> bool:
     await receiver.inbox.retry_waiting()
-    return any(held.attempts == count for held in await receiver.inbox.parked.overview())
+    return any(parked.attempts == count for parked in await receiver.inbox.parked.overview())

@@ -21,12 +21,12 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
         yield pool
 
 
-async def test_a3_one_of_many_takes_the_lease(pool: asyncpg.Pool) -> None:
+async def test_one_of_many_takes_the_lease(pool: asyncpg.Pool) -> None:
     taken = await asyncio.gather(*(Leases(pool).take("relay") for _ in range(8)))
     assert [lease for lease in taken if lease] == [Lease("relay", 1)]
 
 
-async def test_a3_a_lease_given_back_goes_to_the_next_with_a_higher_epoch(pool: asyncpg.Pool) -> None:
+async def test_a_lease_given_back_goes_to_the_next_with_a_higher_epoch(pool: asyncpg.Pool) -> None:
     first, second = Leases(pool), Leases(pool)
     lease = await first.take("relay")
     assert lease
@@ -36,7 +36,7 @@ async def test_a3_a_lease_given_back_goes_to_the_next_with_a_higher_epoch(pool: 
     assert not await first.renew(lease)
 
 
-async def test_a3_a_lease_that_is_not_renewed_expires(pool: asyncpg.Pool) -> None:
+async def test_a_lease_that_is_not_renewed_expires(pool: asyncpg.Pool) -> None:
     first, second = Leases(pool), Leases(pool)
     lease = await first.take("relay")
     assert lease
@@ -46,7 +46,7 @@ async def test_a3_a_lease_that_is_not_renewed_expires(pool: asyncpg.Pool) -> Non
     assert not await first.renew(lease)
 
 
-async def test_a3_the_checkpoint_only_rises(pool: asyncpg.Pool) -> None:
+async def test_the_checkpoint_only_rises(pool: asyncpg.Pool) -> None:
     leases = Leases(pool)
     lease = await leases.take("relay")
     assert lease
@@ -56,7 +56,7 @@ async def test_a3_the_checkpoint_only_rises(pool: asyncpg.Pool) -> None:
     assert await leases.checkpoint("relay") == 7
 
 
-async def test_a3_a_leader_of_the_past_cannot_write(pool: asyncpg.Pool) -> None:
+async def test_a_leader_of_the_past_cannot_write(pool: asyncpg.Pool) -> None:
     first, second = Leases(pool), Leases(pool)
     old = await first.take("relay")
     assert old
@@ -69,7 +69,7 @@ async def test_a3_a_leader_of_the_past_cannot_write(pool: asyncpg.Pool) -> None:
     assert await second.move_checkpoint(new, 6)
 
 
-async def test_a3_work_moves_to_another_process_when_its_leader_stops(pool: asyncpg.Pool) -> None:
+async def test_work_moves_to_another_process_when_its_leader_stops(pool: asyncpg.Pool) -> None:
     working: list[str] = []
 
     def work(name: str) -> Leases:
@@ -90,7 +90,7 @@ async def test_a3_work_moves_to_another_process_when_its_leader_stops(pool: asyn
         await eventually(lambda: working == ["first 1", "third 2"], within=LEASE_SECONDS)
 
 
-async def test_a3_work_that_fails_begins_again(pool: asyncpg.Pool) -> None:
+async def test_work_that_fails_begins_again(pool: asyncpg.Pool) -> None:
     epochs: list[int] = []
 
     async def fails(lease: Lease) -> None:
@@ -101,7 +101,7 @@ async def test_a3_work_that_fails_begins_again(pool: asyncpg.Pool) -> None:
         await eventually(lambda: epochs[:2] == [1, 2])
 
 
-async def test_a3_work_ends_when_the_lease_is_lost(pool: asyncpg.Pool) -> None:
+async def test_work_ends_when_the_lease_is_lost(pool: asyncpg.Pool) -> None:
     ended = asyncio.Event()
 
     async def work(lease: Lease) -> None:

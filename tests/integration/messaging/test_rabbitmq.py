@@ -50,12 +50,12 @@ async def test_what_happens_here_has_its_effect_there(
     async with the_pair(sender, receiver, amqp_url):
         for guest in guests[:10]:
             await sender.happens(guest, "expired")
-        await eventually(lambda: receiver.all_through(guests[10:], 1))
-        await eventually(lambda: receiver.all_through(guests[:10], 2))
+        await eventually(lambda: receiver.all_processed(guests[10:], 1))
+        await eventually(lambda: receiver.all_processed(guests[:10], 2))
         await eventually(lambda: _checkpoint_is(receiver, 110))
 
 
-async def test_a4_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender: Sender) -> None:
+async def test_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender: Sender) -> None:
     guests = [uuid4() for _ in range(80)]
     types = ("registered", "expired", "reregistered")
     found: dict[UUID, set[int]] = defaultdict(set)
@@ -74,7 +74,7 @@ async def test_a4_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, send
     assert dict(versions) == {guest: [1, 2, 3] for guest in guests}
 
 
-async def test_a4_the_topology_is_as_described_and_declaring_it_twice_changes_nothing(amqp_url: str) -> None:
+async def test_the_topology_is_as_described_and_declaring_it_twice_changes_nothing(amqp_url: str) -> None:
     for _ in range(2):
         async with open_channel(amqp_url) as channel:
             queues = await declare_queues(channel, source="registration", consumer="identity", queues=3)
@@ -84,7 +84,7 @@ async def test_a4_the_topology_is_as_described_and_declaring_it_twice_changes_no
             await channel.declare_queue("identity.guests.0", durable=True)
 
 
-async def test_a4_messages_are_persistent_and_carry_their_type_as_routing_key(
+async def test_messages_are_persistent_and_carry_their_type_as_routing_key(
     amqp_url: str, sender: Sender
 ) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
@@ -99,14 +99,14 @@ async def test_a4_messages_are_persistent_and_carry_their_type_as_routing_key(
     assert delivery.headers == {"guest-id": str(message.subject)}
 
 
-async def test_a3_what_no_queue_takes_is_not_confirmed(amqp_url: str, sender: Sender) -> None:
+async def test_what_no_queue_takes_is_not_confirmed(amqp_url: str, sender: Sender) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
     async with publishing(amqp_url, "registration") as publisher:
         with pytest.raises(Unroutable):
             await publisher.publish(message)
 
 
-async def test_a3_the_relay_waits_for_a_queue_and_publishes_then(
+async def test_the_relay_waits_for_a_queue_and_publishes_then(
     sender: Sender, receiver: Receiver, amqp_url: str
 ) -> None:
     guest = uuid4()
@@ -118,17 +118,17 @@ async def test_a3_the_relay_waits_for_a_queue_and_publishes_then(
         await asyncio.sleep(0.5)
         assert await Leases(receiver.pool).checkpoint(TASK) == 0
         async with running(consumer_of(receiver, amqp_url).run()):
-            await eventually(lambda: receiver.all_through([guest], 2))
+            await eventually(lambda: receiver.all_processed([guest], 2))
             await eventually(lambda: _checkpoint_is(receiver, 2))
 
 
-async def test_a3_no_broker_is_waited_for() -> None:
+async def test_no_broker_is_waited_for() -> None:
     with pytest.raises(BrokerUnavailable):
         async with publishing("amqp://127.0.0.1:1/", "registration"):
             pass
 
 
-async def test_a4_what_cannot_be_handled_holds_up_nobody(
+async def test_what_cannot_be_handled_delays_no_other_guest(
     sender: Sender, receiver: Receiver, amqp_url: str
 ) -> None:
     guests = [uuid4() for _ in range(20)]
@@ -137,8 +137,8 @@ async def test_a4_what_cannot_be_handled_holds_up_nobody(
         await sender.happens(guest, "registered", *(["bad"] if guest in guests[::4] else []), "expired")
     async with the_pair(sender, receiver, amqp_url):
         well = [guest for guest in guests if guest not in guests[::4]]
-        await eventually(lambda: receiver.all_through(well, 2))
-        await eventually(lambda: _are_held(receiver, 5))
+        await eventually(lambda: receiver.all_processed(well, 2))
+        await eventually(lambda: _are_parked(receiver, 5))
         await eventually(lambda: _queues_are_empty(amqp_url))
         receiver.refuses.clear()
         for guest in guests[::4]:
@@ -147,7 +147,7 @@ async def test_a4_what_cannot_be_handled_holds_up_nobody(
         assert await receiver.effects(guest) == [1, 2, 3]
 
 
-async def test_a4_what_is_no_message_is_kept_and_holds_up_nobody(
+async def test_what_is_no_message_is_kept_and_delays_no_guest(
     sender: Sender, receiver: Receiver, amqp_url: str
 ) -> None:
     guest = uuid4()
@@ -159,12 +159,12 @@ async def test_a4_what_is_no_message_is_kept_and_holds_up_nobody(
         async with publishing(amqp_url, "registration") as publisher:
             for message in await sender.happens(guest, "registered"):
                 await publisher.publish(message)
-        await eventually(lambda: receiver.all_through([guest], 1))
+        await eventually(lambda: receiver.all_processed([guest], 1))
         (unreadable,) = await eventually(lambda: unreadable_messages(receiver.pool))
     assert (unreadable.body, unreadable.reason) == (b"{nonsense", "not JSON")
 
 
-async def test_a4_two_workers_share_one_queue_without_harm(
+async def test_two_workers_share_one_queue_without_harm(
     sender: Sender, receiver: Receiver, amqp_url: str
 ) -> None:
     """Single active consumer: one has the queue; when it stops, the other goes on where it was."""
@@ -174,10 +174,10 @@ async def test_a4_two_workers_share_one_queue_without_harm(
         async with running(consumer_of(receiver, amqp_url).run()):
             for guest in guests:
                 await sender.happens(guest, "registered")
-            await eventually(lambda: receiver.all_through(guests, 1))
+            await eventually(lambda: receiver.all_processed(guests, 1))
             for guest in guests:
                 await sender.happens(guest, "expired", "reregistered")
-        await eventually(lambda: receiver.all_through(guests, 3))
+        await eventually(lambda: receiver.all_processed(guests, 3))
 
 
 async def _delivered(queue: AbstractQueue) -> list[AbstractIncomingMessage]:
@@ -198,7 +198,7 @@ async def _checkpoint_is(receiver: Receiver, position: int) -> bool:
     return await Leases(receiver.pool).checkpoint(TASK) == position
 
 
-async def _are_held(receiver: Receiver, count: int) -> bool:
+async def _are_parked(receiver: Receiver, count: int) -> bool:
     return len(await receiver.inbox.parked.overview()) == count
 
 

@@ -17,7 +17,7 @@ from shared.platform.postgres import open_pool
 from shared.projections import LiveView, View
 from shared.projections.live import status_of
 from shared.projections.rebuild import Source
-from tests.support.guest_lives import Lives, write
+from tests.support.projections import Lives, write
 from tests.support.servers import Databases
 
 MASTER_KEYS = MasterKeys([b"m" * 32])
@@ -44,7 +44,7 @@ class Views:
         return LiveView(self.pool, self.log, self.source.folder(view), Leases(self.pool))
 
     async def caught_up(self, view: View) -> None:
-        """The live view takes in all there is."""
+        """The live view catches up with the log."""
         live = self.live(view)
         while await live.step() < await self.log.position():
             pass

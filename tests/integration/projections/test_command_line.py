@@ -22,9 +22,9 @@ from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import MasterKeys
 from shared.platform.postgres import migrate
-from tests.support.command_line import put_into_environment
 from tests.support.eventually import eventually
-from tests.support.guest_lives import Lives, write
+from tests.support.installation import put_into_environment
+from tests.support.projections import Lives, write
 from tests.support.registration_service import settings_in
 from tests.support.tokens import Signer
 
@@ -73,7 +73,7 @@ def test_the_views_are_listed_with_what_they_are_for(capsys: Capture) -> None:
     assert {view["name"] for view in json.loads(capsys.readouterr().out)} >= {"guest_directory", "history"}
 
 
-def test_status_shows_lag_failures_and_held_guests(installation: str, capsys: Capture) -> None:
+def test_status_shows_lag_failures_and_parked_guests(installation: str, capsys: Capture) -> None:
     sql(installation, "UPDATE projections SET failure = 'position 7' WHERE name = 'history'")
     sql(
         installation,
@@ -81,12 +81,12 @@ def test_status_shows_lag_failures_and_held_guests(installation: str, capsys: Ca
         " VALUES (gen_random_uuid(), 'parked', 'KeyError', now())",
     )
     assert registration(["projections", "status", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    views = {view["name"]: view for view in told["views"]}
+    output = json.loads(capsys.readouterr().out)
+    views = {view["name"]: view for view in output["views"]}
     head = sql(installation, "SELECT max(notification_id) FROM stored_events")
     assert views["contributions"]["lag"] == head
     assert (views["history"]["failure"], views["contributions"]["failure"]) == ("position 7", None)
-    assert told["held_guests"] == {"waiting": 0, "parked": 1, "diverged": 0}
+    assert output["held_guests"] == {"waiting": 0, "parked": 1, "diverged": 0}
     assert registration(["projections", "status"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"contributions\s+0\s+\d+\s+no worker keeps it live\s+never", table)
@@ -101,11 +101,12 @@ def test_rebuild_and_verify_and_the_drift_between(installation: str, capsys: Cap
     guest = sql(installation, "SELECT min(stream_id::text)::uuid FROM terms_due")
     sql(installation, f"DELETE FROM terms_due WHERE stream_id = '{guest}'")  # noqa: S608 - our own id
     assert registration(["projections", "verify", "terms_due"]) == 1
-    told = capsys.readouterr()
-    assert str(guest) in told.out
-    assert "missing" in told.out
-    assert told.err == (
-        "registration: Different from the log: terms_due. `registration projections rebuild` repairs it.\n"
+    output = capsys.readouterr()
+    assert str(guest) in output.out
+    assert "missing" in output.out
+    assert output.err == (
+        "registration: Different from the log: terms_due."
+        " `registration projections rebuild NAME` repairs a view.\n"
     )
     assert registration(["projections", "rebuild", "terms_due", "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)
@@ -115,20 +116,20 @@ def test_rebuild_and_verify_and_the_drift_between(installation: str, capsys: Cap
 
 @pytest.mark.usefixtures("installation")
 @pytest.mark.parametrize("command", ["rebuild", "verify"])
-def test_an_unknown_view_is_told_in_one_line_that_names_the_known(command: str, capsys: Capture) -> None:
+def test_an_unknown_view_is_refused_in_one_line_that_names_the_known(command: str, capsys: Capture) -> None:
     assert registration(["projections", command, "nothing"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("registration: There is no view nothing. The views are guest_directory, ")
-    assert told.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("registration: There is no view nothing. The views are guest_directory, ")
+    assert output.count("\n") == 1
     assert registration(["projections", command]) == 2
 
 
 def test_an_event_that_cannot_be_digested_is_named(installation: str, capsys: Capture) -> None:
     assert sql(installation, "UPDATE stored_events SET state = 'x' WHERE notification_id = 1 RETURNING topic")
     assert registration(["projections", "rebuild", "contributions"]) == 1
-    told = capsys.readouterr().err
-    assert "at position 1 (registration.guest-registered, stream " in told
-    assert told.endswith("Nothing was changed.\n")
+    output = capsys.readouterr().err
+    assert "at position 1 (registration.guest-registered, stream " in output
+    assert output.endswith("Nothing was changed.\n")
     assert (
         sql(installation, "SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_\\_%' AND relkind = 'r'")
         == 0
@@ -143,7 +144,7 @@ def test_interrupted_the_view_is_as_it_was_and_the_next_run_is_clean(
     before = sql(
         installation, "SELECT md5(string_agg(t::text, ',' ORDER BY stream_id)) FROM guest_directory t"
     )
-    # Somebody who reads for long keeps the rebuild before its switch.
+    # A long read keeps the rebuild before its switch.
     asyncio.run(_interrupt_before_the_switch(installation, how))
     after = sql(
         installation, "SELECT md5(string_agg(t::text, ',' ORDER BY stream_id)) FROM guest_directory t"
@@ -168,13 +169,13 @@ async def _interrupt_before_the_switch(database: str, how: signal.Signals) -> No
             )
             await eventually(partial(_is_waiting, watcher), within=20)
             process.send_signal(how)
-            _, told = await process.communicate()
+            _, output = await process.communicate()
     finally:
         await reader.close()
         await watcher.close()
     assert process.returncode == (1 if how == signal.SIGINT else -how)
     if how == signal.SIGINT:
-        assert told == b"registration: Stopped. The live view was not changed.\n"
+        assert output == b"registration: Stopped. The live view was not changed.\n"
 
 
 async def _is_waiting(watcher: asyncpg.Connection) -> bool:

@@ -17,7 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.messaging import running
 
 
-async def test_a7_a_view_follows_the_log(views: Views, view: View) -> None:
+async def test_a_view_follows_the_log(views: Views, view: View) -> None:
     async with running(views.live(view).run()):
         await eventually(lambda: is_at_the_end(views, view))
         await views.happens(20)
@@ -30,9 +30,7 @@ async def is_at_the_end(views: Views, view: View) -> bool:
     return await views.position(view) == await views.log.position()
 
 
-async def test_a7_stopped_anywhere_it_goes_on_from_there(
-    views: Views, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stopped_anywhere_it_goes_on_from_there(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped between and within its steps, time and again."""
     monkeypatch.setattr("shared.projections.live.STEP", 7)
     turns = 0
@@ -48,7 +46,7 @@ async def test_a7_stopped_anywhere_it_goes_on_from_there(
     assert (await verify(views.source, DIRECTORY, lambda _: None)).differences == ()
 
 
-async def test_a7_two_that_follow_one_view_take_turns(
+async def test_two_that_follow_one_view_take_turns(
     views: Views, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leader that was stopped and goes on beside its successor does no harm."""
@@ -63,7 +61,7 @@ async def test_a7_two_that_follow_one_view_take_turns(
     assert (await verify(views.source, view, lambda _: None)).differences == ()
 
 
-async def test_a7_a_fold_that_fails_names_the_event_and_changes_nothing(views: Views) -> None:
+async def test_a_fold_that_fails_names_the_event_and_changes_nothing(views: Views) -> None:
     guilty = await views.pool.fetchrow(
         "SELECT notification_id, originator_id FROM stored_events"
         " WHERE topic = 'registration.guest-reregistered' LIMIT 1"
@@ -88,12 +86,12 @@ async def test_a7_a_fold_that_fails_names_the_event_and_changes_nothing(views: V
     assert await views.position(broken) == 0
 
     async with running(live.run()):
-        await eventually(lambda: failure_is_told(views, guilty["notification_id"]))
+        await eventually(lambda: failure_is_reported(views, guilty["notification_id"]))
     await views.caught_up(CONTRIBUTIONS)  # by a version that can
     (status,) = await status_of(views.pool, [CONTRIBUTIONS])
     assert (status.failure, status.lag) == (None, 0)
 
 
-async def failure_is_told(views: Views, position: int) -> bool:
+async def failure_is_reported(views: Views, position: int) -> bool:
     (status,) = await status_of(views.pool, [CONTRIBUTIONS])
     return status.failure is not None and f"position {position} " in status.failure

@@ -1,4 +1,4 @@
-"""Rebuilding beside the live view: nobody notices, whatever happens meanwhile (ADR 0009)."""
+"""Rebuilding beside the live view: no reader is disturbed, whatever happens meanwhile (ADR 0009)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def nothing(_more: int) -> None:
-    """Nobody watches the progress."""
+    """Progress that is not shown."""
 
 
 @pytest.mark.usefixtures("size")
-async def test_a7_a_rebuilt_view_equals_the_live_one_row_for_row(views: Views, view: View) -> None:
+async def test_a_rebuilt_view_equals_the_live_one_row_for_row(views: Views, view: View) -> None:
     await views.caught_up(view)
     live = await views.rows(view)
     done = await rebuild(views.source, view, nothing)
@@ -47,7 +47,7 @@ async def test_a7_a_rebuilt_view_equals_the_live_one_row_for_row(views: Views, v
     assert await views.tables_beside() == []
 
 
-async def test_a7_what_is_appended_during_a_rebuild_is_in_it(views: Views, view: View) -> None:
+async def test_what_is_appended_during_a_rebuild_is_in_it(views: Views, view: View) -> None:
     """With the live view at work and without it; and the live one goes on after the switch."""
 
     async def append(_more: int = 0) -> None:
@@ -67,7 +67,7 @@ async def is_at_the_end(views: Views, view: View) -> bool:
     return await views.position(view) == await views.log.position()
 
 
-async def test_a7_readers_never_see_an_empty_or_half_view(views: Views) -> None:
+async def test_readers_never_see_an_empty_or_half_view(views: Views) -> None:
     await views.caught_up(DIRECTORY)
     directory = GuestDirectory(views.pool)
     guests = len(await directory.find(Search("1001", limit=200)))
@@ -90,7 +90,7 @@ async def test_a7_readers_never_see_an_empty_or_half_view(views: Views) -> None:
     assert set(answers) == {(guests, by_word)}
 
 
-async def test_a7_a_long_reader_is_waited_for_and_holds_no_other_reader_up(views: Views) -> None:
+async def test_a_long_reader_is_waited_for_and_delays_no_other_reader(views: Views) -> None:
     await views.caught_up(DIRECTORY)
     directory = GuestDirectory(views.pool)
     async with views.pool.acquire() as long_reader:
@@ -112,7 +112,7 @@ async def switch_was_refused(views: Views) -> bool:
     return bool(await views.pool.fetchval(waits))
 
 
-async def test_a7_killed_at_any_moment_the_old_view_serves_and_the_next_run_is_clean(views: Views) -> None:
+async def test_killed_at_any_moment_the_old_view_serves_and_the_next_run_is_clean(views: Views) -> None:
     await views.caught_up(DIRECTORY)
     before = await views.rows(DIRECTORY)
     dice = random.Random(3)
@@ -139,7 +139,7 @@ async def is_building(views: Views, process: asyncio.subprocess.Process) -> bool
 
 
 @pytest.mark.usefixtures("size")
-async def test_a7_a_fold_that_fails_stops_the_rebuild_and_names_the_event(views: Views) -> None:
+async def test_a_fold_that_fails_stops_the_rebuild_and_names_the_event(views: Views) -> None:
     await views.caught_up(CONTRIBUTIONS)
     before = await views.rows(CONTRIBUTIONS)
     with pytest.raises(FoldFailed, match=r"registration\.guest-deregistered.*not this one"):
@@ -155,7 +155,7 @@ def refuses_deregistration(events, key):  # type: ignore[no-untyped-def]
     return CONTRIBUTIONS.fold(events, key)
 
 
-async def test_a7_one_at_a_time(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_at_a_time(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.projections.rebuild.WAIT_FOR_OTHERS", "100ms")
     monkeypatch.setattr("shared.projections.rebuild.END_LEFT_SESSIONS", "SELECT $1::text")
     async with alone(views.source, CONTRIBUTIONS, "__x"):
@@ -177,7 +177,7 @@ async def test_a7_one_at_a_time(views: Views, monkeypatch: pytest.MonkeyPatch) -
         ),
     ],
 )
-async def test_a7_drift_is_found_named_and_healed(views: Views, drift: str, named: str) -> None:
+async def test_drift_is_found_named_and_healed(views: Views, drift: str, named: str) -> None:
     await views.caught_up(CONTRIBUTIONS)
     guest = await views.pool.fetchval("SELECT stream_id FROM contributions ORDER BY 1 LIMIT 1 OFFSET 20")
     await views.pool.execute(drift, guest)
@@ -193,7 +193,7 @@ async def test_a7_drift_is_found_named_and_healed(views: Views, drift: str, name
     assert (await verify(views.source, CONTRIBUTIONS, nothing)).differences == ()
 
 
-async def test_a7_a_view_that_lags_has_not_drifted(views: Views, view: View) -> None:
+async def test_a_view_that_lags_has_not_drifted(views: Views, view: View) -> None:
     await views.caught_up(view)
     await views.happens(20)
     found = await verify(views.source, view, nothing)

@@ -16,10 +16,9 @@ from registration.application import nightly_check
 from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
 from shared.platform.postgres import open_pool
-from tests.support.command_line import put_into_environment
-from tests.support.nights import NightCounter, open_night
-from tests.support.registration import Desk, desk_over
-from tests.support.registration_service import settings_in
+from tests.support.installation import put_into_environment
+from tests.support.registration import RegistrationUseCases, registration_over
+from tests.support.registration_service import NightlyApp, open_nightly_app, settings_in
 from tests.support.servers import Databases
 from tests.support.tokens import Signer
 
@@ -38,7 +37,9 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def desks(pool: asyncpg.Pool, database: str) -> AsyncIterator[tuple[Desk, Desk]]:
+async def two_registrations(
+    pool: asyncpg.Pool, database: str
+) -> AsyncIterator[tuple[RegistrationUseCases, RegistrationUseCases]]:
     """Two counters."""
     master_keys = MasterKeys([os.urandom(32)])
     async with AsyncExitStack() as opened:
@@ -47,14 +48,18 @@ async def desks(pool: asyncpg.Pool, database: str) -> AsyncIterator[tuple[Desk, 
             own = await opened.enter_async_context(await open_pool(database, min_size=3, max_size=6))
             log = await opened.enter_async_context(PostgresEventLog(own))
             data_keys = PostgresDataKeys(own, master_keys)
-            made.append(desk_over(log, data_keys, PostgresRegistrations(own), PostgresTermChecks(own)))
+            made.append(
+                registration_over(log, data_keys, PostgresRegistrations(own), PostgresTermChecks(own))
+            )
         yield made[0], made[1]
 
 
 @pytest.fixture
-def desk(desks: tuple[Desk, Desk]) -> Desk:
+def registration_use_cases(
+    two_registrations: tuple[RegistrationUseCases, RegistrationUseCases],
+) -> RegistrationUseCases:
     """One of them."""
-    return desks[0]
+    return two_registrations[0]
 
 
 @pytest.fixture
@@ -66,10 +71,10 @@ def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-async def library(
+async def nightly_app(
     database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[NightCounter]:
-    """A counter whose guests are checked at night; who did not answer is asked again at once."""
+) -> AsyncIterator[NightlyApp]:
+    """Registration with the nightly check; a library that did not reply is asked again at once."""
     monkeypatch.setattr(nightly_check, "SECOND_TRY_SECONDS", 0.0)
-    async with open_night(database, tmp_path) as opened:
+    async with open_nightly_app(database, tmp_path) as opened:
         yield opened

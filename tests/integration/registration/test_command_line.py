@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 
 from infra.local.ports import free_port
 from registration.adapters.card_prefixes import COLUMNS, PostgresCardPrefixes
@@ -52,9 +53,9 @@ def candidates(database: str, prefix: str) -> list[Candidate]:
 @pytest.mark.usefixtures("settings")
 def test_doctor_says_what_to_do_until_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert registration("doctor", "--json") == 1
-    told = json.loads(capsys.readouterr().out)
-    [schema] = [check for check in told["checks"] if check["step"] == "schema"]
-    assert (told["ok"], schema["ok"], schema["advice"]) == (False, False, "run `registration migrate`")
+    report = json.loads(capsys.readouterr().out)
+    [schema] = [check for check in report["checks"] if check["step"] == "schema"]
+    assert (report["ok"], schema["ok"], schema["advice"]) == (False, False, "run `registration migrate`")
 
     assert registration("migrate", "--json") == 0
     assert "registration_0003_card_prefixes" in json.loads(capsys.readouterr().out)["ran"]
@@ -62,9 +63,9 @@ def test_doctor_says_what_to_do_until_all_is_well(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "The schema is up to date.\n"
 
     assert registration("doctor", "--json") == 0  # identity is down: a warning only
-    told = json.loads(capsys.readouterr().out)
-    assert told["ok"]
-    assert {check["step"] for check in told["checks"] if not check["ok"]} == {"identity"}
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"]
+    assert {check["step"] for check in report["checks"] if not check["ok"]} == {"identity"}
     assert registration("doctor") == 0
     table = capsys.readouterr().out
     assert "home libraries" in table
@@ -103,6 +104,17 @@ def test_doctor_names_the_mistake_in_the_file_of_home_libraries(
     assert checks["home libraries"]["advice"] == "correct REGISTRATION_HOME_LIBRARIES"
 
 
+@pytest.mark.usefixtures("settings")
+def test_doctor_prints_nothing_but_json_when_a_check_also_logs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structlog.reset_defaults()  # as in a new process
+    monkeypatch.setenv("REGISTRATION_OIDC_JWKS", "/no/keys.json")
+    assert registration("doctor", "--json") == 1
+    checks = {check["step"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert "cannot be read" in checks["sign-in keys"]["found"]
+
+
 def test_r2_an_import_replaces_the_whole_table_of_prefixes(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,12 +127,12 @@ def test_r2_an_import_replaces_the_whole_table_of_prefixes(
     assert candidates(database, "8447") == []
     assert [each.isil for each in candidates(database, "6100")] == ["NL-070297", "NL-083559"]
     assert registration("isil", "import", prefix_file(tmp_path, DELFT)) == 0
-    assert capsys.readouterr().out == "2 prefixes imported.\n"
+    assert capsys.readouterr().out == "2 card prefixes imported.\n"
     assert [each.isil for each in candidates(database, "6100")] == ["NL-083559"]
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "report"),
     [
         ("DOK,DOK Delft,L-083559,2025-06-19,6100", "'L-083559' is not an ISIL"),
         ("DOK,DOK Delft,NL-083559,19-06-2025,6100", "updated_on '19-06-2025' is not a date"),
@@ -130,7 +142,7 @@ def test_r2_an_import_replaces_the_whole_table_of_prefixes(
     ],
 )
 def test_r2_an_import_with_a_mistake_names_its_line_and_changes_nothing(
-    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, told: str
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, report: str
 ) -> None:
     database = settings.database_url.get_secret_value()
     assert registration("migrate") == 0
@@ -139,7 +151,7 @@ def test_r2_an_import_with_a_mistake_names_its_line_and_changes_nothing(
     assert registration("isil", "import", prefix_file(tmp_path, DRENTHE, line)) == 1
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 1)
-    assert f"line 3: {told}" in captured.err
+    assert f"line 3: {report}" in captured.err
     assert captured.err.endswith("Nothing was changed.\n")
     assert candidates(database, "6100") == before
 
@@ -157,7 +169,7 @@ def test_without_its_schema_a_command_says_what_to_do(
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("command", [["migrate"], ["doctor"], ["guests", "check", str(uuid4())], ["serve"]])
-def test_a_missing_setting_is_told_by_its_name_and_what_to_do(
+def test_a_missing_setting_is_reported_by_its_name_and_what_to_do(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REGISTRATION_DATABASE_URL")
@@ -167,13 +179,13 @@ def test_a_missing_setting_is_told_by_its_name_and_what_to_do(
     if command != ["doctor"]:
         assert captured.err == (
             "registration: REGISTRATION_DATABASE_URL is not set. Set it in the environment,"
-            " or RUN_DIR to the folder of a running local stack.\n"
+            " or set RUN_DIR to the folder of a running local stack.\n"
         )
 
 
 @pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize("command", [["migrate"], ["guests", "check", str(uuid4())]])
-def test_a_database_that_is_down_is_told_in_one_line(
+def test_a_database_that_is_down_is_reported_in_one_line(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REGISTRATION_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/registration")
@@ -200,7 +212,7 @@ def test_misuse_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -
     captured = capsys.readouterr()
     assert captured.err.startswith("registration: ")
     assert captured.err.count("\n") == 1
-    assert "registration --help" in captured.err
+    assert captured.err.endswith(" --help`.\n")
 
 
 @pytest.mark.parametrize(

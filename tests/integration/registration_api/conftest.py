@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from registration.adapters.tables import SCHEMA
-from tests.support.registration_service import Counter, open_counter
+from tests.support.registration_service import RegistrationApp, open_registration_app
 from tests.support.servers import Databases
 
 
@@ -18,28 +18,28 @@ def database(databases: Databases) -> str:
 
 
 @pytest.fixture
-async def counter(database: str, tmp_path: Path) -> AsyncIterator[Counter]:
+async def registration_app(database: str, tmp_path: Path) -> AsyncIterator[RegistrationApp]:
     """Registration, running."""
-    async with open_counter(database, tmp_path) as opened:
+    async with open_registration_app(database, tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
-async def clerk(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
     """A clerk of organisation 1001."""
-    async with counter.client() as client:
+    async with registration_app.client() as client:
         yield client
 
 
 @pytest.fixture
-async def other_clerk(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+async def other_clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
     """A clerk of organisation 2002."""
-    async with counter.client(organisation="2002", sub="k.bakker") as client:
+    async with registration_app.client(organisation="2002", sub="k.bakker") as client:
         yield client
 
 
 @pytest.fixture
-async def identity(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+async def identity(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
     """The identity service, reading the feed."""
-    async with counter.client(scope="feed", organisation=None, sub="identity") as client:
+    async with registration_app.client(scope="feed", organisation=None, sub="identity") as client:
         yield client

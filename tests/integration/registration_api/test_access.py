@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from shared.web.security import RequiredScope
-from tests.support.registration_service import Counter, registering
+from tests.support.registration_service import RegistrationApp, registering
 from tests.support.tokens import ISSUER
 
 OPEN = {"/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"}
@@ -40,8 +40,8 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, str, set[str]]]:
             yield method, str(route.path), scopes
 
 
-def test_every_route_has_exactly_one_scope_but_those_of_operators(counter: Counter) -> None:
-    found = {path: scopes for _, path, scopes in routes_of(counter.app)}
+def test_every_route_has_exactly_one_scope_but_those_of_operators(registration_app: RegistrationApp) -> None:
+    found = {path: scopes for _, path, scopes in routes_of(registration_app.app)}
     assert len(found) > 15
     assert {path for path, scopes in found.items() if not scopes} == OPEN
     assert all(len(scopes) == 1 for path, scopes in found.items() if path not in OPEN)
@@ -50,9 +50,11 @@ def test_every_route_has_exactly_one_scope_but_those_of_operators(counter: Count
     }
 
 
-async def test_every_route_is_closed_without_the_token_and_with_every_other_scope(counter: Counter) -> None:
-    async with counter.nothing_written(), counter.client() as caller:
-        for method, path, scopes in routes_of(counter.app):
+async def test_every_route_is_closed_without_the_token_and_with_every_other_scope(
+    registration_app: RegistrationApp,
+) -> None:
+    async with registration_app.nothing_written(), registration_app.client() as caller:
+        for method, path, scopes in routes_of(registration_app.app):
             if path in OPEN:
                 continue
             where = path.replace("{guest_id}", str(uuid4())).replace("{isil}", "NL-070288")
@@ -62,7 +64,7 @@ async def test_every_route_is_closed_without_the_token_and_with_every_other_scop
                 (None, 401),
                 ("Basic bTpi", 401),
                 ("Bearer not-a-token", 401),
-                (f"Bearer {counter.signer.token(others)}", 403),
+                (f"Bearer {registration_app.signer.token(others)}", 403),
             ):
                 caller.headers.pop("Authorization", None)
                 answer = await caller.request(
@@ -84,8 +86,8 @@ def forged(algorithm: str, claims: dict[str, object], secret: bytes = b"") -> st
     return f"{text}.{encoded(hmac.digest(secret, text.encode(), 'sha256')) if secret else ''}"
 
 
-async def test_tokens_that_prove_nothing(counter: Counter) -> None:
-    signer, now = counter.signer, int(time.time())
+async def test_tokens_that_prove_nothing(registration_app: RegistrationApp) -> None:
+    signer, now = registration_app.signer, int(time.time())
     good = {"iss": ISSUER, "sub": "m", "scope": "counter", "organisation": "1001", "exp": now + 60}
     stranger = ECKey.generate_key("P-256", {"kid": "key-1"})
     head, _, tail = signer.token().partition(".")
@@ -93,7 +95,7 @@ async def test_tokens_that_prove_nothing(counter: Counter) -> None:
     worthless = {
         "unsigned": forged("none", good),
         "unsigned, in other letters": forged("nOnE", good),
-        # The public key, which everybody may know, as the secret of a symmetric signature.
+        # The public key, which is no secret, as the secret of a symmetric signature.
         "signed with the public key": forged("HS256", good, signer.key.as_pem(private=False)),
         "signed by a stranger": jwt.encode({"alg": "ES256", "kid": "key-1"}, good, stranger),
         "of an unknown key": jwt.encode({"alg": "ES256", "kid": "key-2"}, good, stranger),
@@ -109,33 +111,33 @@ async def test_tokens_that_prove_nothing(counter: Counter) -> None:
         "endless": "a" * 10_000,
     }
     for kind, token in worthless.items():
-        async with counter.client(token) as caller, counter.nothing_written():
+        async with registration_app.client(token) as caller, registration_app.nothing_written():
             answer = await caller.post("/v1/guests", json=registering())
         assert (kind, answer.status_code) == (kind, 401)
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
 
 
-async def test_a_clerk_of_no_organisation_has_no_guests(counter: Counter) -> None:
-    async with counter.client(organisation=None) as caller, counter.nothing_written():
+async def test_a_clerk_of_no_organisation_has_no_guests(registration_app: RegistrationApp) -> None:
+    async with registration_app.client(organisation=None) as caller, registration_app.nothing_written():
         answer = await caller.post("/v1/guests", json=registering())
     assert (answer.status_code, answer.json()["code"]) == (403, "no-organisation")
 
 
 async def test_a_new_key_of_the_issuer_is_read_when_it_is_first_seen(
-    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await clerk.get("/v1/subscriptions")).status_code == 200
-    old = counter.signer.token()
-    counter.signer.rotate("key-2")
-    monkeypatch.setattr(counter.service.token_keys, "_min_interval", 0.0)
-    for token, status in ((counter.signer.token(), 200), (old, 401)):
-        async with counter.client(token) as caller:
+    old = registration_app.signer.token()
+    registration_app.signer.rotate("key-2")
+    monkeypatch.setattr(registration_app.service.token_keys, "_min_interval", 0.0)
+    for token, status in ((registration_app.signer.token(), 200), (old, 401)):
+        async with registration_app.client(token) as caller:
             assert (await caller.get("/v1/subscriptions")).status_code == status
 
 
-async def test_without_any_key_nobody_is_refused_as_a_stranger(counter: Counter) -> None:
-    counter.signer.jwks.unlink()
-    async with counter.client() as caller:
+async def test_without_any_key_nobody_is_refused_as_a_stranger(registration_app: RegistrationApp) -> None:
+    registration_app.signer.jwks.unlink()
+    async with registration_app.client() as caller:
         answer = await caller.get("/v1/subscriptions")
         ready = await caller.get("/health/ready")
     assert (answer.status_code, answer.json()["code"]) == (503, "sign-in-unavailable")

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer as described, never an error of ours (schemathesis over a real server)."""
+"""Whatever is sent: a reply as described, never an error of ours (schemathesis over a real server)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,17 +17,17 @@ from schemathesis.specs.openapi.checks import (
 
 from infra.local.ports import free_port
 from shared.web.server import serve
-from tests.support.registration_service import Counter
+from tests.support.registration_service import RegistrationApp
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 12
 
 
 @asynccontextmanager
-async def served(counter: Counter) -> AsyncIterator[str]:
+async def served(registration_app: RegistrationApp) -> AsyncIterator[str]:
     """The app on a port, as in production."""
     stopping, port = asyncio.Event(), free_port()
-    serving = asyncio.create_task(serve(counter.app, "127.0.0.1", port, stopping))
+    serving = asyncio.create_task(serve(registration_app.app, "127.0.0.1", port, stopping))
     await asyncio.sleep(0)
     try:
         yield f"http://127.0.0.1:{port}"
@@ -68,8 +68,8 @@ def send_to(operation: Any, tokens: dict[str, str]) -> int:
 
 
 @pytest.mark.timeout(180)
-async def test_no_input_makes_an_error_of_ours(counter: Counter) -> None:
-    tokens = {scope: counter.signer.token(scope, exp=4_000_000_000) for scope in ("counter", "feed")}
-    async with served(counter) as address:
+async def test_no_input_makes_an_error_of_ours(registration_app: RegistrationApp) -> None:
+    tokens = {scope: registration_app.signer.token(scope, exp=4_000_000_000) for scope in ("counter", "feed")}
+    async with served(registration_app) as address:
         sent = await asyncio.to_thread(send_anything, address, tokens)
     assert sent > 100

@@ -1,4 +1,4 @@
-"""What other services read: the feed, a person's registrations, the wishes for a new account (ADR 0004)."""
+"""What other services read: the feed, a person's registrations, a requested account (ADR 0004)."""
 
 from typing import Any
 from uuid import uuid4
@@ -8,7 +8,7 @@ import pytest
 
 from shared.kernel.library_card import person_ref
 from shared.messaging.envelope import Message
-from tests.support.registration_service import CARD, HOME, Counter, registering
+from tests.support.registration_service import CARD, HOME, RegistrationApp, registering
 
 EXISTING = {"choice": "existing", "account_id": "acc-jan"}
 NEW = {"choice": "new", "username": "jan.nieuw", "email": "jan@example.org"}
@@ -37,10 +37,10 @@ async def test_the_feed_serves_what_was_committed_in_order_and_nothing_personal(
 
 
 async def test_registrations_are_found_by_account_and_by_person_at_once(
-    counter: Counter, clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, identity: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk, EXISTING)
-    person = person_ref(counter.service.deps.person_ref_key, HOME, CARD)
+    person = person_ref(registration_app.service.deps.person_ref_key, HOME, CARD)
 
     for query in (
         {"account_id": "acc-jan"},
@@ -67,20 +67,22 @@ async def test_a_question_about_nobody_is_malformed(
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
 
 
-async def test_i2_the_wishes_for_a_new_account(clerk: httpx.AsyncClient, identity: httpx.AsyncClient) -> None:
+async def test_i2_the_data_of_a_requested_account(
+    clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+) -> None:
     guest = await register(clerk, NEW)
     account_id = guest["login_link"]["account_id"]
     assert (guest["login_link"]["state"], account_id[:4]) == ("pending", "acc-")
 
     path = f"/v1/feed/guests/{guest['guest_id']}/new-account"
-    wishes = {
+    requested_account = {
         "account_id": account_id,
         "home_isil": HOME,
         "username": "jan.nieuw",
         "email": "jan@example.org",
     }
-    assert (await identity.get(path)).json() == wishes
-    assert (await identity.get(path, params={"account_id": account_id})).json() == wishes
+    assert (await identity.get(path)).json() == requested_account
+    assert (await identity.get(path, params={"account_id": account_id})).json() == requested_account
 
     unknown = await identity.get(path, params={"account_id": "acc-x"})
     nobody = await identity.get(f"/v1/feed/guests/{uuid4()}/new-account")
@@ -88,7 +90,9 @@ async def test_i2_the_wishes_for_a_new_account(clerk: httpx.AsyncClient, identit
     assert (nobody.status_code, nobody.json()["code"]) == (404, "guest-not-found")
 
 
-async def test_wishes_that_were_never_there(clerk: httpx.AsyncClient, identity: httpx.AsyncClient) -> None:
+async def test_without_a_requested_account_there_is_no_data(
+    clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+) -> None:
     guest = await register(clerk, {"choice": "none"})
     answer = await identity.get(f"/v1/feed/guests/{guest['guest_id']}/new-account")
     assert (answer.status_code, answer.json()["code"]) == (404, "no-new-account")

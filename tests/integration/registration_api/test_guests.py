@@ -6,7 +6,7 @@ import httpx
 
 from registration.domain.verdict import Reason, Refused, Valid
 from tests.support.registration import on_day
-from tests.support.registration_service import CARD, HOME, JAN, TODAY, Counter, registering
+from tests.support.registration_service import CARD, HOME, JAN, TODAY, RegistrationApp, registering
 
 
 async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: httpx.AsyncClient) -> None:
@@ -61,14 +61,14 @@ REGISTERED = {
 
 
 async def test_every_write_answers_the_position_of_its_last_event(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     answer = await clerk.post("/v1/guests", json=registering())
-    assert int(answer.headers["Event-Position"]) == await counter.service.log.position() > 0
+    assert int(answer.headers["Event-Position"]) == await registration_app.service.log.position() > 0
 
     path = f"/v1/guests/{answer.json()['guest_id']}"
     linked = await clerk.post(f"{path}/login-account", json={"choice": "existing", "account_id": "acc-jan"})
-    assert int(linked.headers["Event-Position"]) == await counter.service.log.position()
+    assert int(linked.headers["Event-Position"]) == await registration_app.service.log.position()
     assert int(linked.headers["Event-Position"]) > int(answer.headers["Event-Position"])
 
 
@@ -78,18 +78,22 @@ async def test_an_acknowledged_guest_is_read_at_once_and_as_it_was_answered(cler
     assert (read.status_code, read.json()) == (200, registered.json())
 
 
-async def test_r20_events_name_the_clerk_and_the_request(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r20_events_name_the_clerk_and_the_request(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     correlation = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
     answer = await clerk.post("/v1/guests", json=registering(), headers={"X-Correlation-ID": correlation})
 
     assert answer.headers["X-Correlation-ID"] == correlation
-    for event in await counter.service.log.read(0, 100):
+    for event in await registration_app.service.log.read(0, 100):
         assert (event.metadata.caused_by, str(event.metadata.correlation_id)) == ("m.visser", correlation)
 
 
-async def test_r2_the_home_library_is_found_from_the_card(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r2_the_home_library_is_found_from_the_card(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     card = "1844700015"
-    counter.member(card, "NL-083424")
+    registration_app.member(card, "NL-083424")
 
     found = await clerk.get("/v1/home-libraries", params={"card_number": card})
     assert (found.status_code, found.json()["match"]) == (200, "one")
@@ -110,7 +114,9 @@ async def test_r2_an_ambiguous_card_and_an_unknown_one(clerk: httpx.AsyncClient)
     }
 
 
-async def test_r4_the_verdict_of_the_home_library(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r4_the_verdict_of_the_home_library(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     valid = await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")
     assert (valid.status_code, valid.json()) == (
         200,
@@ -127,7 +133,7 @@ async def test_r4_the_verdict_of_the_home_library(counter: Counter, clerk: httpx
             "canonical_card_number": CARD,
         },
     )
-    counter.home.answers(HOME, CARD, Refused((Reason.FINES,), because_ended=False))
+    registration_app.home.answers(HOME, CARD, Refused((Reason.FINES,), because_ended=False))
     refused = (await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")).json()
     assert (refused["verdict"], refused["reasons"], refused["details"]) == ("refused", ["fines"], None)
 
@@ -148,10 +154,10 @@ async def test_r7_the_one_subscription_on_offer(clerk: httpx.AsyncClient) -> Non
 
 
 async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
-    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+    registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
 
     expired = await clerk.post(f"{path}/home-check")
     assert expired.status_code == 200
@@ -159,8 +165,8 @@ async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
     assert expired.json()["header"] == "Ongeldig  Opgezegd, reden overig"
     assert expired.json()["card_notice"] == "Pas niet geldig!"
 
-    counter.clock.moment = on_day(TODAY + timedelta(days=4))
-    counter.member()
+    registration_app.clock.moment = on_day(TODAY + timedelta(days=4))
+    registration_app.member()
     chance = await clerk.post(f"{path}/home-check")
     assert (chance.json()["status"], chance.json()["home"]["verdict"]) == ("expired", "valid")
 
@@ -175,18 +181,20 @@ async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
 
 
 async def test_r12_a_silent_home_library_leaves_the_term_as_it_is_and_stale(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
-    counter.home.goes_down(HOME)
-    async with counter.nothing_written():
+    registration_app.home.goes_down(HOME)
+    async with registration_app.nothing_written():
         checked = await clerk.post(f"{path}/home-check")
     assert (checked.status_code, checked.json()["home"]["verdict"]) == (200, "unavailable")
     assert (checked.json()["status"], checked.json()["term"]["stale"]) == ("valid", True)
 
 
-async def test_r10_a_replaced_number_becomes_an_alias(counter: Counter, clerk: httpx.AsyncClient) -> None:
-    counter.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), CARD))
+async def test_r10_a_replaced_number_becomes_an_alias(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    registration_app.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), CARD))
     guest = (await clerk.post("/v1/guests", json=registering("0990139362"))).json()
     assert (guest["card_number"], guest["aliases"]) == (CARD, ["0990139362"])
 

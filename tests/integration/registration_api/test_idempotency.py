@@ -9,7 +9,7 @@ import pytest
 
 from registration.domain.verdict import Reason, Refused, Verdict
 from shared.event_log import LogOverloaded, LogUnavailable
-from tests.support.registration_service import CARD, HOME, Counter, registering
+from tests.support.registration_service import CARD, HOME, RegistrationApp, registering
 
 KEY = {"Idempotency-Key": "visit-1"}
 
@@ -19,16 +19,16 @@ async def register(clerk: httpx.AsyncClient, body: dict[str, Any] | None = None)
 
 
 async def test_r10_a_retried_registration_gets_the_same_answer(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     first = await register(clerk)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await register(clerk)
     assert (again.status_code, again.json()) == (201, first.json())
     assert again.headers["Event-Position"] == first.headers["Event-Position"]
 
 
-async def test_the_answer_is_rendered_anew_with_the_position_of_that_time(clerk: httpx.AsyncClient) -> None:
+async def test_the_answer_is_rendered_again_with_the_position_of_that_time(clerk: httpx.AsyncClient) -> None:
     first = await register(clerk)
     guest_id = first.json()["guest_id"]
     await clerk.post(f"/v1/guests/{guest_id}/deregistration", json={"reason": "vergissing"})
@@ -40,11 +40,11 @@ async def test_the_answer_is_rendered_anew_with_the_position_of_that_time(clerk:
 
 
 async def test_r10_the_same_key_with_another_body_is_refused(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     await register(clerk)
-    counter.member("0990139313")
-    async with counter.nothing_written():
+    registration_app.member("0990139313")
+    async with registration_app.nothing_written():
         other = await register(clerk, registering("0990139313"))
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
@@ -59,14 +59,14 @@ async def test_the_same_json_in_another_layout_is_the_same_body(clerk: httpx.Asy
 
 
 async def test_a_key_belongs_to_its_subject(
-    counter: Counter, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
 ) -> None:
     first = await register(clerk)
     second = await register(other_clerk)
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json()["guest_id"] != second.json()["guest_id"]
 
-    async with counter.client(sub="a.colleague") as colleague:
+    async with registration_app.client(sub="a.colleague") as colleague:
         assert (await register(colleague)).json()["code"] == "already-registered"
 
 
@@ -86,11 +86,15 @@ async def test_a_key_belongs_to_its_route(clerk: httpx.AsyncClient) -> None:
     ],
 )
 async def test_every_post_on_a_guest_is_done_once_per_key(
-    counter: Counter, clerk: httpx.AsyncClient, call: str, body: dict[str, str] | None, status: int
+    registration_app: RegistrationApp,
+    clerk: httpx.AsyncClient,
+    call: str,
+    body: dict[str, str] | None,
+    status: int,
 ) -> None:
     path = f"/v1/guests/{(await register(clerk)).json()['guest_id']}/{call}"
     first = await clerk.post(path, json=body, headers=KEY)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await clerk.post(path, json=body, headers=KEY)
     assert (first.status_code, again.status_code) == (status, status)
     assert again.json()["version"] == first.json()["version"]
@@ -98,11 +102,13 @@ async def test_every_post_on_a_guest_is_done_once_per_key(
     assert again.headers["Event-Position"] == first.headers["Event-Position"]
 
 
-async def test_r14_a_retried_reregistration_is_done_once(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r14_a_retried_reregistration_is_done_once(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     path = f"/v1/guests/{(await register(clerk)).json()['guest_id']}"
-    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+    registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
     await clerk.post(f"{path}/home-check")
-    counter.member()
+    registration_app.member()
 
     first = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"}, headers=KEY)
     again = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"}, headers=KEY)
@@ -111,43 +117,43 @@ async def test_r14_a_retried_reregistration_is_done_once(counter: Counter, clerk
 
 
 async def test_r10_twins_at_the_same_moment_get_one_answer_and_one_event(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     twins = await asyncio.gather(*(register(clerk) for _ in range(8)))
 
     assert {twin.status_code for twin in twins} == {201}
     assert len({twin.json()["guest_id"] for twin in twins}) == 1
     assert len({twin.headers["Event-Position"] for twin in twins}) == 1
-    written = await counter.written()
+    written = await registration_app.written()
     assert (written["registrations"], written["idempotency_keys"], written["data_keys"]) == (1, 1, 1)
 
 
 async def test_r10_twins_that_differ_leave_one_guest_and_one_refusal(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
-    counter.member("0990139313")
+    registration_app.member("0990139313")
     bodies = (registering(), registering("0990139313"))
     answers = await asyncio.gather(*(register(clerk, body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [201, 422]
-    assert (await counter.written())["registrations"] == 1
+    assert (await registration_app.written())["registrations"] == 1
 
 
-async def test_r10_a_twin_that_is_told_already_registered_gets_the_winners_answer(
-    counter: Counter, clerk: httpx.AsyncClient
+async def test_r10_a_twin_that_is_already_registered_gets_the_winners_answer(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     """The first is acknowledged while its twin still asks home; the twin finds the guest, not the key."""
     asked, answered = asyncio.Event(), asyncio.Event()
-    ask = counter.home.ask
+    ask = registration_app.home.ask
 
     async def slow(isil: str, card_number: str) -> Verdict:
         asked.set()
         await answered.wait()
         return await ask(isil, card_number)
 
-    counter.home.ask = slow  # type: ignore[method-assign]
+    registration_app.home.ask = slow  # type: ignore[method-assign]
     twin = asyncio.create_task(register(clerk))
     await asked.wait()
-    counter.home.ask = ask  # type: ignore[method-assign]
+    registration_app.home.ask = ask  # type: ignore[method-assign]
     first = await register(clerk)
     answered.set()
     assert (await twin).json() == first.json()
@@ -157,45 +163,47 @@ class Killed(BaseException):
     """The process ends here: nothing in it can react any more."""
 
 
-def ends_after_the_commit(counter: Counter, monkeypatch: pytest.MonkeyPatch, end: BaseException) -> None:
-    append = counter.service.log.append
+def ends_after_the_commit(
+    registration_app: RegistrationApp, monkeypatch: pytest.MonkeyPatch, end: BaseException
+) -> None:
+    append = registration_app.service.log.append
 
     async def committed_and_then(*arguments: Any) -> int:
         await append(*arguments)
         monkeypatch.undo()
         raise end
 
-    monkeypatch.setattr(counter.service.log, "append", committed_and_then)
+    monkeypatch.setattr(registration_app.service.log, "append", committed_and_then)
 
 
 async def test_a_retry_after_a_crash_finds_what_was_committed(
-    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_after_the_commit(counter, monkeypatch, Killed())
+    ends_after_the_commit(registration_app, monkeypatch, Killed())
     with pytest.raises(Killed):
         await register(clerk)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await register(clerk)
     assert (again.status_code, again.json()["card_number"]) == (201, CARD)
-    assert (await counter.written())["registrations"] == 1
+    assert (await registration_app.written())["registrations"] == 1
 
 
 async def test_an_answer_of_the_log_that_got_lost_is_found_at_once(
-    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_after_the_commit(counter, monkeypatch, LogUnavailable())
+    ends_after_the_commit(registration_app, monkeypatch, LogUnavailable())
     assert (await register(clerk)).status_code == 201
 
 
 async def test_a_crash_before_the_commit_leaves_the_key_free(
-    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def overloaded(*_: Any) -> int:
         monkeypatch.undo()
         raise LogOverloaded
 
-    monkeypatch.setattr(counter.service.log, "append", overloaded)
-    async with counter.nothing_written():
+    monkeypatch.setattr(registration_app.service.log, "append", overloaded)
+    async with registration_app.nothing_written():
         refused = await register(clerk)
     assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
     assert refused.headers["Retry-After"] == "1"
@@ -203,33 +211,35 @@ async def test_a_crash_before_the_commit_leaves_the_key_free(
 
 
 async def test_keys_are_kept_for_24_hours_and_bodies_only_as_a_keyed_hash(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     await register(clerk)
-    row = await counter.service.pool.fetchrow("SELECT * FROM idempotency_keys")
+    row = await registration_app.service.pool.fetchrow("SELECT * FROM idempotency_keys")
     assert row is not None
     assert (row["subject"], row["route"], row["key"]) == ("m.visser", "POST /v1/guests", "visit-1")
     assert len(row["body_hash"]) == 32
     assert CARD.encode() not in row["body_hash"]
 
-    keys = counter.service.idempotency_keys
-    await age(counter, "23 hours 59 minutes")
+    keys = registration_app.service.idempotency_keys
+    await age(registration_app, "23 hours 59 minutes")
     assert await keys.forget_old() == 0
-    await age(counter, "2 minutes")
+    await age(registration_app, "2 minutes")
     assert await keys.forget_old() == 1
     assert (await register(clerk)).json()["code"] == "already-registered"
 
 
-async def age(counter: Counter, by: str) -> None:
+async def age(registration_app: RegistrationApp, by: str) -> None:
     """Let this much time pass for every key."""
-    await counter.service.pool.execute(
+    await registration_app.service.pool.execute(
         "UPDATE idempotency_keys SET created_at = created_at - $1::text::interval", by
     )
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
-async def test_a_key_that_is_none_is_malformed(counter: Counter, clerk: httpx.AsyncClient, key: str) -> None:
-    async with counter.nothing_written():
+async def test_a_key_that_is_none_is_malformed(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, key: str
+) -> None:
+    async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", json=registering(), headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
     assert answer.json()["errors"][0]["field"] == "header.Idempotency-Key"

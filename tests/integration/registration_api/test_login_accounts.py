@@ -1,4 +1,4 @@
-"""Login accounts at the counter: found, linked, refused, taken off; identity's answers come by the inbox."""
+"""Login accounts at the counter: found, linked, refused, unlinked; identity's replies come by the inbox."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from shared.messaging.envelope import Message
-from tests.support.registration_service import HOME, Counter, registering
+from tests.support.registration_service import HOME, RegistrationApp, registering
 
 JAN = {"choice": "existing", "account_id": "acc-jan"}
 
@@ -21,8 +21,8 @@ async def path(clerk: httpx.AsyncClient) -> str:
     return f"/v1/guests/{guest.json()['guest_id']}"
 
 
-async def answers(counter: Counter, path: str, version: int, kind: str, **data: Any) -> None:
-    """Identity's answer arrives."""
+async def answers(registration_app: RegistrationApp, path: str, version: int, kind: str, **data: Any) -> None:
+    """Identity's reply arrives."""
     message = Message(
         id=uuid4(),
         source="/identity/test",
@@ -35,7 +35,7 @@ async def answers(counter: Counter, path: str, version: int, kind: str, **data: 
         causation_id=None,
         data=data,
     )
-    await counter.service.inbox.receive(message)
+    await registration_app.service.inbox.receive(message)
 
 
 async def link(clerk: httpx.AsyncClient, path: str) -> dict[str, Any]:
@@ -54,21 +54,28 @@ async def test_r17_an_account_is_found_by_its_username_at_that_library_only(cler
 
 
 async def test_identitys_yes_shows_at_the_counter(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
-    await answers(counter, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1")
+    await answers(
+        registration_app, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1"
+    )
     assert await link(clerk, path) == {"state": "linked", "account_id": "acc-jan", "reason": None}
 
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await clerk.post(f"{path}/login-account", json={**JAN, "account_id": "acc-2"})
     assert (again.status_code, again.json()["code"]) == (409, "already-linked")
 
 
 async def test_identitys_no_shows_with_its_reason_and_another_choice_is_possible(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
     await answers(
-        counter, path, 1, "login-account-link-refused.v1", account_id="acc-jan", reason="account-in-use"
+        registration_app,
+        path,
+        1,
+        "login-account-link-refused.v1",
+        account_id="acc-jan",
+        reason="account-in-use",
     )
     assert await link(clerk, path) == {
         "state": "refused",
@@ -81,32 +88,41 @@ async def test_identitys_no_shows_with_its_reason_and_another_choice_is_possible
     assert again.json()["login_link"] == {"state": "pending", "account_id": "acc-2", "reason": None}
 
 
-async def test_i6_too_late_shows_as_such(counter: Counter, clerk: httpx.AsyncClient, path: str) -> None:
+async def test_i6_too_late_shows_as_such(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+) -> None:
     await answers(
-        counter, path, 1, "login-account-linked-too-late.v1", account_id="acc-jan", actor_id="actor-1"
+        registration_app,
+        path,
+        1,
+        "login-account-linked-too-late.v1",
+        account_id="acc-jan",
+        actor_id="actor-1",
     )
     assert (await link(clerk, path))["state"] == "too_late"
 
 
 async def test_i8_an_answer_that_arrives_twice_has_one_effect(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
     sent = {"account_id": "acc-jan", "actor_id": "actor-1"}
-    await answers(counter, path, 1, "login-account-linked.v1", **sent)
-    before = await counter.written()
-    await answers(counter, path, 1, "login-account-linked.v1", **sent)
-    assert (await counter.written())["stored_events"] == before["stored_events"]
+    await answers(registration_app, path, 1, "login-account-linked.v1", **sent)
+    before = await registration_app.written()
+    await answers(registration_app, path, 1, "login-account-linked.v1", **sent)
+    assert (await registration_app.written())["stored_events"] == before["stored_events"]
     assert (await link(clerk, path))["state"] == "linked"
 
 
 async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
-    await answers(counter, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1")
+    await answers(
+        registration_app, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1"
+    )
     reason = {"reason": "account van een ouder"}
     unlinked = await clerk.request("DELETE", f"{path}/login-account", json=reason)
     assert (unlinked.status_code, unlinked.json()["login_link"]["state"]) == (202, "none")
-    assert int(unlinked.headers["Event-Position"]) == await counter.service.log.position()
+    assert int(unlinked.headers["Event-Position"]) == await registration_app.service.log.position()
 
     linked = await clerk.post(f"{path}/login-account", json=JAN)
     assert (linked.status_code, linked.json()["login_link"]["state"]) == (202, "pending")
@@ -116,15 +132,17 @@ async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
     "body", [{}, {"reason": ""}, {"reason": "   "}, {"reason": 7}, {"reason": "x" * 201}, {"reason": "a\nb"}]
 )
 async def test_r21_no_reason_no_change(
-    counter: Counter, clerk: httpx.AsyncClient, path: str, body: dict[str, Any]
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str, body: dict[str, Any]
 ) -> None:
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         off = await clerk.request("DELETE", f"{path}/login-account", json=body)
         out = await clerk.post(f"{path}/deregistration", json=body)
     assert [each.json()["code"] for each in (off, out)] == ["malformed-request"] * 2
 
 
-async def test_choosing_nobody_is_no_link(counter: Counter, clerk: httpx.AsyncClient, path: str) -> None:
-    async with counter.nothing_written():
+async def test_choosing_nobody_is_no_link(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+) -> None:
+    async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/login-account", json={"choice": "none"})
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")

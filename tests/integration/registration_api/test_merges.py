@@ -13,8 +13,8 @@ import pytest
 from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Valid
 from registration.read_models import VIEWS
-from tests.support.registration_service import CARD, HOME, Counter, registering
-from tests.support.views import follow_all, rebuild_all
+from tests.support.projections import follow_all, rebuild_all
+from tests.support.registration_service import CARD, HOME, RegistrationApp, registering
 
 SECOND_CARD, THIRD_CARD = "0990139313", "0990139321"
 BORN = date(1980, 2, 3)
@@ -28,9 +28,9 @@ async def registered(clerk: httpx.AsyncClient, card: str = CARD, **more: Any) ->
 
 
 @pytest.fixture
-async def pair(counter: Counter, clerk: httpx.AsyncClient) -> tuple[str, str]:
+async def two_guests(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> tuple[str, str]:
     """The guest that is to stay, and the other record of the same person."""
-    counter.member(SECOND_CARD)
+    registration_app.member(SECOND_CARD)
     return await registered(clerk), await registered(clerk, SECOND_CARD)
 
 
@@ -47,10 +47,10 @@ async def merge(
 
 
 async def test_r18_first_shown_then_done(
-    counter: Counter, clerk: httpx.AsyncClient, pair: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
-    first, second = pair
-    async with counter.nothing_written():
+    first, second = two_guests
+    async with registration_app.nothing_written():
         preview = await merge(clerk, second, first, confirm=False)
     shown = preview.json()
     assert (preview.status_code, "Event-Position" in preview.headers) == (200, False)
@@ -63,39 +63,39 @@ async def test_r18_first_shown_then_done(
 
     done = await merge(clerk, second, first)
     assert done.status_code == 200
-    assert int(done.headers["Event-Position"]) == await counter.service.log.position()
-    told = done.json()
-    assert (told["merged"], told["guest"]["merged_into"], told["guest"]["status"]) == (
+    assert int(done.headers["Event-Position"]) == await registration_app.service.log.position()
+    body = done.json()
+    assert (body["merged"], body["guest"]["merged_into"], body["guest"]["status"]) == (
         True,
         first,
         "deregistered",
     )
     rows = shown["guest"]["contributions"]
-    assert told["into"]["merged_from"] == [{"guest_id": second, "contributions": rows}]
-    assert told["into"]["contributions"] == shown["into"]["contributions"]
-    assert (await clerk.get(f"/v1/guests/{second}")).json() == told["guest"]
+    assert body["into"]["merged_from"] == [{"guest_id": second, "contributions": rows}]
+    assert body["into"]["contributions"] == shown["into"]["contributions"]
+    assert (await clerk.get(f"/v1/guests/{second}")).json() == body["guest"]
 
 
 async def test_r18_a_retried_merge_gets_the_same_answer(
-    counter: Counter, clerk: httpx.AsyncClient, pair: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
-    first, second = pair
+    first, second = two_guests
     done = await merge(clerk, second, first, headers={"Idempotency-Key": "once"})
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await merge(clerk, second, first, headers={"Idempotency-Key": "once"})
     assert (again.json(), again.headers["Event-Position"]) == (done.json(), done.headers["Event-Position"])
     other = await merge(clerk, second, str(uuid4()), headers={"Idempotency-Key": "once"})
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
-async def test_r18_what_blocks_it_is_told_in_either_language(
-    counter: Counter, clerk: httpx.AsyncClient
+async def test_r18_what_blocks_it_is_shown_in_either_language(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     first = await registered(clerk)
     other = PatronDetails("J. Jansen", date(2005, 1, 1), "Brink 1, Groningen", None)
-    counter.home.answers(HOME, SECOND_CARD, Valid(other, None, SECOND_CARD))
+    registration_app.home.answers(HOME, SECOND_CARD, Valid(other, None, SECOND_CARD))
     second = await registered(clerk, SECOND_CARD)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         preview = (await merge(clerk, second, first, confirm=False)).json()
         refused = await merge(clerk, second, first)
         english = await merge(clerk, second, first, headers={"Accept-Language": "en"})
@@ -103,8 +103,8 @@ async def test_r18_what_blocks_it_is_told_in_either_language(
         "reason": "different-birth-dates",
         "detail": "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
     }
-    told = refused.json()
-    assert (refused.status_code, told["code"], told["reason"], told["detail"]) == (
+    body = refused.json()
+    assert (refused.status_code, body["code"], body["reason"], body["detail"]) == (
         409,
         "merge-blocked",
         *preview["blocked"].values(),
@@ -115,10 +115,10 @@ async def test_r18_what_blocks_it_is_told_in_either_language(
 
 @pytest.mark.parametrize("confirm", [True, False])
 async def test_r18_r20_what_does_not_exist_here_is_not_found(
-    counter: Counter, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, confirm: bool
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, confirm: bool
 ) -> None:
     own, others = await registered(clerk), await registered(other_clerk)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         for guest_id, into in ((own, others), (others, own), (own, str(uuid4()))):
             answer = await merge(clerk, guest_id, into, confirm=confirm)
             assert (answer.status_code, answer.json()["code"]) == (404, "guest-not-found")
@@ -126,13 +126,13 @@ async def test_r18_r20_what_does_not_exist_here_is_not_found(
     assert (malformed.status_code, malformed.json()["code"]) == (422, "malformed-request")
 
 
-async def test_r18_other_commands_on_a_signpost_say_where_to_go(
-    counter: Counter, clerk: httpx.AsyncClient, pair: tuple[str, str]
+async def test_r18_other_commands_on_a_merged_record_name_the_survivor(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
-    first, second = pair
+    first, second = two_guests
     await merge(clerk, second, first)
     because, link = {"reason": "vergissing"}, {"choice": "existing", "account_id": "acc-jan"}
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answers = [
             await clerk.post(f"/v1/guests/{second}/deregistration", json=because),
             await clerk.post(f"/v1/guests/{second}/login-account", json=link),
@@ -141,16 +141,16 @@ async def test_r18_other_commands_on_a_signpost_say_where_to_go(
         ]
         again = await clerk.post("/v1/guests", json=registering(SECOND_CARD))
     for answer in answers:
-        told = answer.json()
-        assert (answer.status_code, told["code"], told["merged_into"]) == (409, "guest-merged", first)
+        body = answer.json()
+        assert (answer.status_code, body["code"], body["merged_into"]) == (409, "guest-merged", first)
     assert (again.json()["code"], again.json()["guest_id"]) == ("already-registered", first)
 
 
 async def test_r18_of_merges_at_once_in_a_circle_none_is_lost_and_one_guest_is_left(
-    counter: Counter, clerk: httpx.AsyncClient, pair: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
-    counter.member(THIRD_CARD)
-    guests = [*pair, await registered(clerk, THIRD_CARD)]
+    registration_app.member(THIRD_CARD)
+    guests = [*two_guests, await registered(clerk, THIRD_CARD)]
     circle = [(guests[number], guests[(number + 1) % 3]) for number in range(3)]
     answers = await asyncio.gather(*(merge(clerk, one, other) for one, other in circle))
     assert {answer.status_code for answer in answers} <= {200, 409}
@@ -163,17 +163,17 @@ async def test_r18_of_merges_at_once_in_a_circle_none_is_lost_and_one_guest_is_l
 
 
 async def test_r18_a_search_for_the_merged_card_or_name_leads_to_the_survivor(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
-    counter.home.answers(HOME, SECOND_CARD, Valid(JANSE, None, SECOND_CARD))
+    registration_app.home.answers(HOME, SECOND_CARD, Valid(JANSE, None, SECOND_CARD))
     first, second = await registered(clerk), await registered(clerk, SECOND_CARD)
     moved = PatronDetails("J. Jansen", BORN, "Brink 1, Groningen", None)
-    counter.home.answers(HOME, THIRD_CARD, Valid(moved, None, THIRD_CARD))
+    registration_app.home.answers(HOME, THIRD_CARD, Valid(moved, None, THIRD_CARD))
     third = await registered(clerk, THIRD_CARD)
-    counter.home.answers(HOME, SECOND_CARD, Valid(JANSE, date(2025, 9, 1), SECOND_CARD))
+    registration_app.home.answers(HOME, SECOND_CARD, Valid(JANSE, date(2025, 9, 1), SECOND_CARD))
     assert (await merge(clerk, second, third)).json()["code"] == "merge-blocked"
     await merge(clerk, third, first)
-    service, source = counter.service, view_source(counter.service.settings)
+    service, source = registration_app.service, view_source(registration_app.service.settings)
     for refresh in (follow_all(service, VIEWS, source), rebuild_all(VIEWS, source)):
         await refresh
         for query, found in (
@@ -200,16 +200,16 @@ async def test_r18_a_search_for_the_merged_card_or_name_leads_to_the_survivor(
     )
 
 
-async def test_r18_pages_with_signposts_follow_each_other_to_the_end(
-    counter: Counter, clerk: httpx.AsyncClient
+async def test_r18_pages_with_merged_records_follow_each_other_to_the_end(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
     cards = [f"09901400{number:02}" for number in range(6)]
     for card in cards:
-        counter.member(card)
+        registration_app.member(card)
     guests = [await registered(clerk, card) for card in cards]
-    for signpost in guests[1:4]:
-        assert (await merge(clerk, signpost, guests[0])).status_code == 200
-    await follow_all(counter.service, VIEWS, view_source(counter.service.settings))
+    for merged_record in guests[1:4]:
+        assert (await merge(clerk, merged_record, guests[0])).status_code == 200
+    await follow_all(registration_app.service, VIEWS, view_source(registration_app.service.settings))
     found: set[str] = set()
     parameters: dict[str, Any] = {"query": "099014000", "limit": 1}
     for _ in cards:

@@ -5,17 +5,17 @@ import pytest
 
 from shared.event_log import LogUnavailable
 from shared.platform.logging import configure_logging
-from tests.support.registration_service import Counter, registering
+from tests.support.registration_service import RegistrationApp, registering
 
 
-async def test_live_and_ready(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
     assert (await clerk.get("/health/live")).json() == {"status": "live"}
     ready = await clerk.get("/health/ready")
     assert (ready.status_code, ready.json()) == (
         200,
         {"status": "ready", "checks": {"database": "ok", "token_keys": "ok"}},
     )
-    await counter.service.pool.execute("DELETE FROM schema_migrations")
+    await registration_app.service.pool.execute("DELETE FROM schema_migrations")
     not_ready = await clerk.get("/health/ready")
     assert (not_ready.status_code, not_ready.json()["checks"]["database"]) == (503, "RuntimeError")
 
@@ -45,8 +45,8 @@ async def test_unknown_pages_and_methods_are_problems(clerk: httpx.AsyncClient) 
     assert "POST" in wrong.headers["Allow"]
 
 
-async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words(
-    counter: Counter,
+async def test_an_unexpected_error_shows_nothing_and_is_logged_without_its_words(
+    registration_app: RegistrationApp,
     clerk: httpx.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -56,8 +56,8 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
     async def broken(*_: object) -> None:
         raise KeyError("0990139305 J. Jansen")
 
-    monkeypatch.setattr(counter.home, "ask", broken)
-    async with counter.nothing_written():
+    monkeypatch.setattr(registration_app.home, "ask", broken)
+    async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", json=registering())
     assert (answer.status_code, answer.json()["code"]) == (500, "internal-error")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -70,7 +70,7 @@ async def test_an_unexpected_error_tells_nothing_and_is_logged_without_its_words
     assert "Traceback" not in answer.text
 
 
-async def test_the_log_holds_no_card_number_query_or_body(
+async def test_the_log_has_no_card_number_query_or_body(
     clerk: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("registration")
@@ -90,16 +90,16 @@ async def test_metrics_count_requests_by_route_and_never_by_path(clerk: httpx.As
     assert "0990139305" not in metrics
 
 
-async def test_metrics_show_held_guests_and_views_that_stand_still(
-    counter: Counter, clerk: httpx.AsyncClient
+async def test_metrics_show_parked_guests_and_views_that_make_no_progress(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
-    """Whoever holds and follows them: that is the worker, which serves no HTTP."""
+    """The worker parks guests and follows views; it serves no HTTP."""
     await clerk.post("/v1/guests", json=registering())
-    await counter.service.pool.execute(
+    await registration_app.service.pool.execute(
         "INSERT INTO held_guests (guest_id, state, reason, next_try)"
         " VALUES (gen_random_uuid(), 'parked', 'KeyError', now())"
     )
-    await counter.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
+    await registration_app.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
     metrics = (await clerk.get("/metrics")).text
     assert 'messages_parked_guests{state="parked"} 1.0' in metrics
     assert 'view_failed{view="history"} 1.0' in metrics
@@ -107,12 +107,12 @@ async def test_metrics_show_held_guests_and_views_that_stand_still(
 
 
 async def test_a_log_that_cannot_be_reached_is_503_and_not_an_error(
-    counter: Counter, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(*_: object) -> int:
         raise LogUnavailable
 
-    monkeypatch.setattr(counter.service.log, "append", gone)
+    monkeypatch.setattr(registration_app.service.log, "append", gone)
     answer = await clerk.post("/v1/guests", json=registering())
     assert (answer.status_code, answer.json()["code"]) == (503, "database-unavailable")
     assert "Retry-After" in answer.headers

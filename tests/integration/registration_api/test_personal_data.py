@@ -10,15 +10,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.registration_service import Counter, registering
+from tests.support.registration_service import RegistrationApp, registering
 
 EXISTING = {"choice": "existing", "account_id": "acc-jan"}
 
 
 @pytest.fixture
-async def operator(counter: Counter) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
     """An operator, who belongs to no organisation."""
-    async with counter.client(scope="operator", organisation=None, sub="beheer") as client:
+    async with registration_app.client(scope="operator", organisation=None, sub="beheer") as client:
         yield client
 
 
@@ -29,34 +29,34 @@ async def register(clerk: httpx.AsyncClient, **headers: str) -> dict[str, Any]:
 
 
 async def test_r19_an_operator_erases_and_the_clerk_sees_nobody(
-    counter: Counter, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk)
     path = f"/v1/guests/{guest['guest_id']}"
     erased = await operator.delete(f"{path}/personal-data")
     assert (erased.status_code, erased.content) == (204, b"")
-    assert int(erased.headers["Event-Position"]) == await counter.service.log.position()
+    assert int(erased.headers["Event-Position"]) == await registration_app.service.log.position()
     shown = (await clerk.get(path)).json()
     assert (shown["status"], shown["header"]) == ("erased", "Persoonsgegevens gewist")
     assert (shown["details"], shown["card_number"], shown["aliases"]) == (None, None, [])
     assert shown["login_link"] == {"state": "none", "account_id": None, "reason": None}
-    [*_, last] = await counter.service.log.read(0, 100)
+    [*_, last] = await registration_app.service.log.read(0, 100)
     assert last.metadata.caused_by == "beheer"
 
 
 async def test_r19_a_second_erasure_is_answered_the_same_and_is_no_event(
-    counter: Counter, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk)
     path = f"/v1/guests/{guest['guest_id']}/personal-data"
     first = await operator.delete(path)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         second = await operator.delete(path)
     assert (second.status_code, second.headers["Event-Position"]) == (204, first.headers["Event-Position"])
 
 
 async def test_r19_who_got_no_answer_asks_again(
-    counter: Counter, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, tmp_path: Path
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     """The ledger could not be written: the person is gone, and the operator knows that not all is done."""
     guest = await register(clerk)
@@ -65,16 +65,16 @@ async def test_r19_who_got_no_answer_asks_again(
     assert (await operator.delete(path)).status_code == 500
     assert (await clerk.get(f"/v1/guests/{guest['guest_id']}")).json()["status"] == "erased"
     (tmp_path / "ledger").unlink()
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         assert (await operator.delete(path)).status_code == 204
     assert guest["guest_id"] in (tmp_path / "ledger" / "registration.jsonl").read_text()
 
 
 async def test_r19_nobody_else_may_and_nobody_unknown_is_erased(
-    counter: Counter, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk)
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         refused = await clerk.delete(f"/v1/guests/{guest['guest_id']}/personal-data")
         unknown = await operator.delete(f"/v1/guests/{uuid4()}/personal-data")
     assert (refused.status_code, refused.json()["code"]) == (403, "wrong-scope")
@@ -92,7 +92,7 @@ async def test_r19_nobody_else_may_and_nobody_unknown_is_erased(
 )
 async def test_r19_every_command_on_an_erased_guest_is_refused(
     *,
-    counter: Counter,
+    registration_app: RegistrationApp,
     clerk: httpx.AsyncClient,
     operator: httpx.AsyncClient,
     method: str,
@@ -101,7 +101,7 @@ async def test_r19_every_command_on_an_erased_guest_is_refused(
 ) -> None:
     path = f"/v1/guests/{(await register(clerk))['guest_id']}"
     await operator.delete(f"{path}/personal-data")
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answer = await clerk.request(method, f"{path}/{what}", json=body)
     assert (answer.status_code, answer.json()["code"]) == (409, "guest-erased")
     assert "gewist" in answer.json()["detail"]
@@ -117,7 +117,7 @@ async def test_r19_the_card_is_registered_afresh_as_another_guest_also_under_the
     assert second["details"] is not None
 
 
-async def test_r19_the_feed_tells_of_the_erasure_and_nothing_finds_the_person(
+async def test_r19_the_feed_has_the_erasure_and_nothing_finds_the_person(
     clerk: httpx.AsyncClient, operator: httpx.AsyncClient, identity: httpx.AsyncClient
 ) -> None:
     guest = await register(clerk)
@@ -128,5 +128,5 @@ async def test_r19_the_feed_tells_of_the_erasure_and_nothing_finds_the_person(
     assert items[-1]["data"] == {}
     query = {"organisation": "1001", "account_id": "acc-jan"}
     assert (await identity.get("/v1/feed/registrations", params=query)).json() == {"registrations": []}
-    wishes = await identity.get(f"/v1/feed/guests/{guest['guest_id']}/new-account")
-    assert (wishes.status_code, wishes.json()["code"]) == (404, "no-new-account")
+    requested_account = await identity.get(f"/v1/feed/guests/{guest['guest_id']}/new-account")
+    assert (requested_account.status_code, requested_account.json()["code"]) == (404, "no-new-account")

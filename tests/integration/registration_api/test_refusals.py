@@ -9,25 +9,27 @@ import pytest
 
 from registration.domain.verdict import Reason, Refused, Valid
 from tests.support.registration import on_day
-from tests.support.registration_service import CARD, HOME, JAN, TODAY, Counter, registering
+from tests.support.registration_service import CARD, HOME, JAN, TODAY, RegistrationApp, registering
 
-Prepare = Callable[[Counter], None]
+Prepare = Callable[[RegistrationApp], None]
 
 
-def as_it_is(_counter: Counter) -> None:
+def as_it_is(_counter: RegistrationApp) -> None:
     """Nothing to prepare."""
 
 
 def refusing(*reasons: Reason) -> Prepare:
-    return lambda counter: counter.home.answers(HOME, CARD, Refused(reasons, because_ended=False))
+    return lambda registration_app: registration_app.home.answers(
+        HOME, CARD, Refused(reasons, because_ended=False)
+    )
 
 
-def is_a_guest_at_home(counter: Counter) -> None:
-    counter.home.answers(HOME, CARD, Valid(JAN, None, CARD, is_guest_subscription=True))
+def is_a_guest_at_home(registration_app: RegistrationApp) -> None:
+    registration_app.home.answers(HOME, CARD, Valid(JAN, None, CARD, is_guest_subscription=True))
 
 
-def home_is_down(counter: Counter) -> None:
-    counter.home.goes_down(HOME)
+def home_is_down(registration_app: RegistrationApp) -> None:
+    registration_app.home.goes_down(HOME)
 
 
 REGISTRATIONS: list[tuple[int, str, dict[str, Any], Prepare]] = [
@@ -68,11 +70,13 @@ REGISTRATIONS: list[tuple[int, str, dict[str, Any], Prepare]] = [
 
 @pytest.mark.parametrize("case", REGISTRATIONS, ids=lambda case: case[1])
 async def test_a_refused_registration_writes_nothing(
-    counter: Counter, clerk: httpx.AsyncClient, case: tuple[int, str, dict[str, Any], Prepare]
+    registration_app: RegistrationApp,
+    clerk: httpx.AsyncClient,
+    case: tuple[int, str, dict[str, Any], Prepare],
 ) -> None:
     status, code, body, prepare = case
-    prepare(counter)
-    async with counter.nothing_written():
+    prepare(registration_app)
+    async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", json=body, headers={"Idempotency-Key": "one"})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -81,9 +85,9 @@ async def test_a_refused_registration_writes_nothing(
 
 
 async def test_r4_the_refusal_is_to_the_letter_and_carries_the_reasons(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
-    refusing(Reason.FINES)(counter)
+    refusing(Reason.FINES)(registration_app)
     problem = (await clerk.post("/v1/guests", json=registering())).json()
     assert problem["detail"] == "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
     assert problem["reasons"] == ["fines"]
@@ -94,9 +98,11 @@ async def test_r2_the_clerk_gets_the_candidates_to_choose_from(clerk: httpx.Asyn
     assert [each["isil"] for each in problem["candidates"]] == ["NL-070297", "NL-083390"]
 
 
-async def test_r10_already_registered_names_the_guest(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r10_already_registered_names_the_guest(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     guest = (await clerk.post("/v1/guests", json=registering())).json()
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         again = await clerk.post("/v1/guests", json=registering())
     assert (again.status_code, again.json()["code"]) == (409, "already-registered")
     assert again.json()["guest_id"] == guest["guest_id"]
@@ -104,24 +110,24 @@ async def test_r10_already_registered_names_the_guest(counter: Counter, clerk: h
 
 @pytest.fixture
 async def path(clerk: httpx.AsyncClient) -> str:
-    """Where a registered guest is, linked to nobody."""
+    """The path of a registered guest without a login account."""
     guest = await clerk.post("/v1/guests", json=registering())
     return f"/v1/guests/{guest.json()['guest_id']}"
 
 
-async def test_r14_another_patron_type_is_told_to_change_nothing(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+async def test_r14_another_patron_type_is_refused(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/reregistration", json={"patron_type": "05"})
     assert (answer.status_code, answer.json()["code"]) == (422, "wrong-patron-type")
     assert answer.json()["detail"] == "Verander dit niet!"
 
 
 async def test_r14_only_an_expired_guest_is_registered_again(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"})
     assert (answer.status_code, answer.json()["code"]) == (409, "not-expired")
 
@@ -135,31 +141,33 @@ REREGISTRATIONS: list[tuple[int, str, Prepare]] = [
 
 @pytest.mark.parametrize("case", REREGISTRATIONS, ids=lambda case: case[1])
 async def test_r14_without_a_fresh_yes_from_home_the_guest_stays_expired(
-    counter: Counter, clerk: httpx.AsyncClient, path: str, case: tuple[int, str, Prepare]
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str, case: tuple[int, str, Prepare]
 ) -> None:
     status, code, prepare = case
-    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+    registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
     await clerk.post(f"{path}/home-check")
-    prepare(counter)
-    async with counter.nothing_written():
+    prepare(registration_app)
+    async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_r21_what_is_no_longer_registered_is_not_changed(
-    counter: Counter, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
 ) -> None:
     await clerk.post(f"{path}/deregistration", json={"reason": "vergissing"})
     choice = {"choice": "existing", "account_id": "acc-jan"}
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         twice = await clerk.post(f"{path}/deregistration", json={"reason": "vergissing"})
         linked = await clerk.post(f"{path}/login-account", json=choice)
         renewed = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"})
     assert [each.json()["code"] for each in (twice, linked, renewed)] == ["no-longer-registered"] * 3
 
 
-async def test_r21_nothing_to_unlink(counter: Counter, clerk: httpx.AsyncClient, path: str) -> None:
-    async with counter.nothing_written():
+async def test_r21_nothing_to_unlink(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+) -> None:
+    async with registration_app.nothing_written():
         answer = await clerk.request("DELETE", f"{path}/login-account", json={"reason": "ouder"})
     assert (answer.status_code, answer.json()["code"]) == (409, "not-linked")
 
@@ -176,18 +184,18 @@ GUEST_CALLS: list[tuple[str, str, dict[str, Any] | None]] = [
 
 @pytest.mark.parametrize("call", GUEST_CALLS, ids=lambda call: "".join(call[:2]))
 async def test_r20_another_organisations_guest_does_not_exist(
-    counter: Counter,
+    registration_app: RegistrationApp,
     other_clerk: httpx.AsyncClient,
     path: str,
     call: tuple[str, str, dict[str, Any] | None],
 ) -> None:
     method, below, body = call
     nobody = f"/v1/guests/{uuid4()}"
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answers = [await other_clerk.request(method, where + below, json=body) for where in (path, nobody)]
     for answer in answers:
         assert (answer.status_code, answer.json()["code"]) == (404, "guest-not-found")
-    # Not even the answer's words tell that this guest exists elsewhere.
+    # Not even the reply's words show that this guest exists elsewhere.
     problems = [
         {name: value for name, value in each.json().items() if name != "instance"} for each in answers
     ]
@@ -211,24 +219,26 @@ HOME_QUESTIONS = [
 
 @pytest.mark.parametrize(("status", "code", "question"), HOME_QUESTIONS)
 async def test_questions_are_refused_by_name(
-    counter: Counter, clerk: httpx.AsyncClient, status: int, code: str, question: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, status: int, code: str, question: str
 ) -> None:
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answer = await clerk.get(question)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 async def test_r4_a_silent_library_is_unavailable_and_never_a_block(
-    counter: Counter, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
 ) -> None:
-    counter.home.goes_down(HOME)
+    registration_app.home.goes_down(HOME)
     answer = await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")
     assert (answer.status_code, answer.json()["code"]) == (503, "home-library-unavailable")
     assert answer.headers["Retry-After"] == "5"
 
 
-async def test_r17_accounts_that_cannot_be_looked_up_now(counter: Counter, clerk: httpx.AsyncClient) -> None:
-    counter.accounts.down = True
+async def test_r17_accounts_that_cannot_be_looked_up_now(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    registration_app.accounts.down = True
     answer = await clerk.get("/v1/login-accounts", params={"username": "jan.jansen", "home_isil": HOME})
     assert (answer.status_code, answer.json()["code"]) == (503, "login-accounts-unavailable")
     assert "Retry-After" in answer.headers
@@ -246,15 +256,15 @@ async def test_a_malformed_request_names_the_field_and_never_repeats_it(clerk: h
     "body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"card_number": "\\ud800"}']
 )
 async def test_a_body_that_is_no_object_is_malformed(
-    counter: Counter, clerk: httpx.AsyncClient, body: bytes
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, body: bytes
 ) -> None:
-    async with counter.nothing_written():
+    async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", content=body, headers={"Content-Type": "application/json"})
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
 
 
-async def test_a_clerk_whose_organisation_is_not_in_the_settings(counter: Counter) -> None:
-    async with counter.client(organisation="9009") as stranger, counter.nothing_written():
+async def test_a_clerk_whose_organisation_is_not_in_the_settings(registration_app: RegistrationApp) -> None:
+    async with registration_app.client(organisation="9009") as stranger, registration_app.nothing_written():
         answer = await stranger.post("/v1/guests", json=registering())
     assert (answer.status_code, answer.json()["code"]) == (403, "unknown-organisation")
 
@@ -273,11 +283,13 @@ async def test_problems_are_dutch_and_in_english_on_request(clerk: httpx.AsyncCl
     )
 
 
-async def test_a_day_later_nothing_of_a_refusal_is_left(counter: Counter, clerk: httpx.AsyncClient) -> None:
-    """A refusal is no verdict for ever: the same request, with the same key, is decided anew."""
-    refusing(Reason.FINES)(counter)
+async def test_a_day_later_nothing_of_a_refusal_is_left(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    """A refusal is not permanent: the same request, with the same key, is decided again."""
+    refusing(Reason.FINES)(registration_app)
     key = {"Idempotency-Key": "visit-1"}
     assert (await clerk.post("/v1/guests", json=registering(), headers=key)).status_code == 409
-    counter.clock.moment = on_day(TODAY)
-    counter.member()
+    registration_app.clock.moment = on_day(TODAY)
+    registration_app.member()
     assert (await clerk.post("/v1/guests", json=registering(), headers=key)).status_code == 201

@@ -13,7 +13,7 @@ from registration.bootstrap import worker_tasks
 from registration.domain.verdict import PatronDetails, Refused, Valid
 from registration.domain.verdict import Reason as Because
 from tests.support.messaging import running
-from tests.support.registration_service import HOME, JAN, Counter, registering
+from tests.support.registration_service import HOME, JAN, RegistrationApp, registering
 
 PEOPLE = {
     "0990000001": ("Anna Jansen", date(1980, 2, 3)),
@@ -25,18 +25,18 @@ PEOPLE = {
 
 
 @pytest.fixture(autouse=True)
-async def live_views(counter: Counter) -> AsyncIterator[None]:
+async def live_views(registration_app: RegistrationApp) -> AsyncIterator[None]:
     """The views follow the log, as in the worker."""
-    tasks = worker_tasks(counter.service)
+    tasks = worker_tasks(registration_app.service)
     async with running(*(run() for name, run in tasks.items() if name.startswith("view "))):  # type: ignore[arg-type]
         yield
 
 
 @pytest.fixture
-async def position(counter: Counter, clerk: httpx.AsyncClient) -> str:
-    """Where the log stands when all of them are registered."""
+async def position(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> str:
+    """The log's position when all of them are registered."""
     for card, (name, born) in PEOPLE.items():
-        counter.home.answers(
+        registration_app.home.answers(
             HOME, card, Valid(PatronDetails(name, born, None, None), date(2026, 12, 31), card)
         )
         registered = await clerk.post("/v1/guests", json=registering(card))
@@ -92,12 +92,12 @@ async def test_pages_follow_each_other_without_gap_or_repetition(
 
 
 async def test_by_status_and_as_the_guest_itself_shows(
-    counter: Counter, clerk: httpx.AsyncClient, position: str
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, position: str
 ) -> None:
     (guest,) = (await clerk.get("/v1/guests", params={"query": "bram", "after_position": position})).json()[
         "guests"
     ]
-    counter.home.answers(HOME, "0990000004", Refused((Because.EXPIRED,), because_ended=True))
+    registration_app.home.answers(HOME, "0990000004", Refused((Because.EXPIRED,), because_ended=True))
     checked = await clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
     after = checked.headers["Event-Position"]
     assert await found(clerk, status="expired", after_position=after) == ["Bram de Vries"]
@@ -118,8 +118,8 @@ async def test_by_status_and_as_the_guest_itself_shows(
         assert shown[name] == guest[name]
 
 
-async def test_an_alias_finds_the_guest(counter: Counter, clerk: httpx.AsyncClient) -> None:
-    counter.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), "0990139305"))
+async def test_an_alias_finds_the_guest(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
+    registration_app.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), "0990139305"))
     registered = await clerk.post("/v1/guests", json=registering("0990139362"))
     position = registered.headers["Event-Position"]
     for card in ("0990139362", "0990139305"):
@@ -139,7 +139,7 @@ async def test_r20_guests_of_another_organisation_are_not_found(
     assert (history.status_code, history.json()["code"]) == (404, "guest-not-found")
 
 
-async def test_who_waits_for_what_is_not_there_yet_is_told_to_come_back(
+async def test_a_search_for_what_is_not_there_yet_says_when_to_come_back(
     clerk: httpx.AsyncClient, position: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.projections.live.MOST_SECONDS", 0.1)
@@ -170,9 +170,11 @@ async def test_a_malformed_search_is_refused(clerk: httpx.AsyncClient, query: di
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
 
 
-async def test_r20_r21_the_history_says_who_did_what_when(counter: Counter, clerk: httpx.AsyncClient) -> None:
+async def test_r20_r21_the_history_says_who_did_what_when(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     guest = (await clerk.post("/v1/guests", json=registering())).json()
-    async with counter.client(sub="j.smit") as colleague:
+    async with registration_app.client(sub="j.smit") as colleague:
         taken_back = await colleague.post(
             f"/v1/guests/{guest['guest_id']}/deregistration", json={"reason": "verkeerde pas"}
         )

@@ -1,4 +1,4 @@
-"""R13: whoever opens an expired guest waits 2 s for home at most, however long home takes."""
+"""R13: a clerk who opens an expired guest waits 2 s for home at most, however long home takes."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,9 +17,9 @@ from registration.bootstrap import http_app
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import Metadata
 from tests.integration.home_library.test_replies import text_of
-from tests.support.registration_service import CARD, HOME, Counter, registering
-from tests.support.sip2_host import Sip2Host, checked, silence, sip2_host
-from tests.unit.home_library.reading import library
+from tests.support.home_libraries import Sip2Host, checked, silence, sip2_host
+from tests.support.registration_service import CARD, HOME, RegistrationApp, registering
+from tests.unit.registration.adapters.home_library.sip2.reading import library
 
 TWO_SECONDS = 2.0
 LEEWAY = 1.0  # for a machine that has more to do
@@ -27,33 +27,35 @@ LEEWAY = 1.0  # for a machine that has more to do
 
 @pytest.fixture
 async def host() -> AsyncIterator[Sip2Host]:
-    """A home library that lets anyone in, and then says nothing about anybody."""
+    """A home library that accepts every login, and then never replies about a card."""
     async with sip2_host(Sip2Host()) as listening:
         listening.usually[b"63"] = silence
         yield listening
 
 
 @pytest.fixture
-async def over_sip2(counter: Counter, host: Sip2Host) -> AsyncIterator[Counter]:
+async def over_sip2(registration_app: RegistrationApp, host: Sip2Host) -> AsyncIterator[RegistrationApp]:
     """The counter, with that library in the place of the one in memory; its own time-outs are long."""
     libraries = home_libraries(
         Directory({HOME: library(port=host.port, connect_seconds=30, answer_seconds=30)}, {}, {})
     )
-    deps = replace(counter.service.deps, home_libraries=libraries)
-    service = replace(counter.service, deps=deps)
-    yield replace(counter, service=service, app=http_app(service))
+    deps = replace(registration_app.service.deps, home_libraries=libraries)
+    service = replace(registration_app.service, deps=deps)
+    yield replace(registration_app, service=service, app=http_app(service))
     await libraries.close()
 
 
 @pytest.fixture
-async def expired(counter: Counter, clerk: httpx.AsyncClient) -> str:
+async def expired(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> str:
     guest_id: str = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
-    counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
+    registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
     await clerk.post(f"/v1/guests/{guest_id}/home-check")
     return guest_id
 
 
-async def test_r13_a_slow_home_shows_the_guest_as_it_was_and_stale(over_sip2: Counter, expired: str) -> None:
+async def test_r13_a_slow_home_shows_the_guest_as_it_was_and_stale(
+    over_sip2: RegistrationApp, expired: str
+) -> None:
     async with over_sip2.client() as clerk:
         before = (await clerk.get(f"/v1/guests/{expired}")).json()
         began = monotonic()
@@ -73,8 +75,8 @@ async def test_r13_a_slow_home_shows_the_guest_as_it_was_and_stale(over_sip2: Co
     }
 
 
-async def test_r13_opening_an_expired_guest_tells_whether_it_could_be_registered_again(
-    over_sip2: Counter, host: Sip2Host, expired: str
+async def test_r13_opening_an_expired_guest_shows_whether_it_could_be_registered_again(
+    over_sip2: RegistrationApp, host: Sip2Host, expired: str
 ) -> None:
     deps = over_sip2.service.deps
     host.usually[b"63"] = checked(text_of("valid_no_end_known"))
@@ -89,7 +91,7 @@ async def test_r13_opening_an_expired_guest_tells_whether_it_could_be_registered
 
 
 async def test_r13_a_guest_that_is_not_expired_is_opened_without_asking_home(
-    over_sip2: Counter, host: Sip2Host, clerk: httpx.AsyncClient
+    over_sip2: RegistrationApp, host: Sip2Host, clerk: httpx.AsyncClient
 ) -> None:
     guest_id = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
     assert (await _opened(guest_id, over_sip2.service.deps)).status == "valid"

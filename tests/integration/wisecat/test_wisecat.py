@@ -37,7 +37,7 @@ async def phone(browser: Browser, *, javascript: bool = True) -> Page:
 
 
 async def logs_in(page: Page, address: str, account: str, library: str) -> None:
-    """By keyboard and labels, as everybody does."""
+    """By keyboard and labels."""
     await page.goto(address)
     if account in {"jan.jansen", "p.devries"}:
         await page.get_by_label(account).check()
@@ -61,12 +61,12 @@ async def looked_at(page: Page, name: str) -> None:
     await screenshot(page, f"wisecat-{name}")
 
 
-async def test_i4_every_outcome_is_told_on_a_phone(catalogue: Catalogue, browser: Browser) -> None:
-    pair, page = catalogue.pair, await phone(browser)
+async def test_i4_every_outcome_is_shown_on_a_phone(catalogue: Catalogue, browser: Browser) -> None:
+    both_services, page = catalogue.both_services, await phone(browser)
     await page.goto(catalogue.address)
     await looked_at(page, "start")
 
-    await pair.registers(existing(JAN))
+    await both_services.registers(existing(JAN))
     await logs_in(page, catalogue.address, "jan.jansen", "Biblionet Drenthe")
     await sees(page, "U bent herkend", "gastlener van Biblionet Drenthe", "11 december 2025", "eerste keer")
     await looked_at(page, "recognised")
@@ -81,7 +81,7 @@ async def test_i4_every_outcome_is_told_on_a_phone(catalogue: Catalogue, browser
     await sees(page, "Welkom, u bent hier nieuw", "nieuw profiel")
     await looked_at(page, "new-actor")
 
-    await pair.registers({"choice": "none"}, OTHER_CARD)
+    await both_services.registers({"choice": "none"}, OTHER_CARD)
     await logs_in(page, catalogue.address, "acc-piet", "Biblionet Drenthe")
     await sees(page, "Ga eerst even langs de balie", "bibliotheekpas", "koppelen")
     await looked_at(page, "link-required")
@@ -89,26 +89,26 @@ async def test_i4_every_outcome_is_told_on_a_phone(catalogue: Catalogue, browser
     await sees(page, "Dit account is niet gevonden", "acc-niemand")
     await looked_at(page, "account-not-found")
 
-    pair.switch.reachable = False
+    both_services.network.reachable = False
     await logs_in(page, catalogue.address, "acc-piet", "Biblionet Drenthe")
     await sees(page, "Probeer het zo nog eens", "niets gewijzigd")
     await looked_at(page, "try-again")
-    pair.switch.reachable = True
+    both_services.network.reachable = True
     await page.get_by_role("button", name="Opnieuw proberen").click()
     await sees(page, "Ga eerst even langs de balie")
 
 
-async def test_i7_what_became_of_the_subscription_is_told(catalogue: Catalogue, browser: Browser) -> None:
+async def test_i7_what_became_of_the_subscription_is_shown(catalogue: Catalogue, browser: Browser) -> None:
     """Without JavaScript, which nothing here needs."""
-    pair, page = catalogue.pair, await phone(browser, javascript=False)
-    guest = await pair.registers(existing(JAN))
+    both_services, page = catalogue.both_services, await phone(browser, javascript=False)
+    guest = await both_services.registers(existing(JAN))
     for refusal, texts in (
         (Refused((Reason.FINES,), because_ended=False), ("geblokkeerd door uw thuisbibliotheek",)),
         (Refused((Reason.EXPIRED,), because_ended=True), ("Abonnement verlopen", "11 december 2025")),
     ):
-        pair.registration.home.answers(HOME, CARD, refusal)
-        await pair.clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
-        await pair.sweep()
+        both_services.registration.home.answers(HOME, CARD, refusal)
+        await both_services.clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
+        await both_services.deliver_all()
         await logs_in(page, catalogue.address, "jan.jansen", "Biblionet Drenthe")
         await sees(page, "U bent herkend", *texts)
     await screenshot(page, "wisecat-expired")
@@ -122,11 +122,11 @@ async def test_what_was_not_filled_in_is_asked_for(catalogue: Catalogue, browser
     await assert_accessible(page)
 
 
-async def test_nobody_else_s_page_logs_somebody_in(catalogue: Catalogue) -> None:
+async def test_no_other_page_logs_a_visitor_in(catalogue: Catalogue) -> None:
     form = {"account": "acc-jan", "library": "1001", "taal": "nl"}
     async with (
         httpx.AsyncClient(base_url=catalogue.address) as visitor,
-        catalogue.pair.identity.nothing_written(),
+        catalogue.both_services.identity.nothing_written(),
     ):
         for headers, status in (
             ({"Origin": "http://elsewhere.example"}, 403),
@@ -178,14 +178,14 @@ async def test_i4_whatever_is_no_clear_answer_means_try_again(responds: Responds
     assert (answer.outcome, answer.actor_id) == (Outcome.TRY_AGAIN, None)
 
 
-async def test_an_open_ended_subscription_is_told_so() -> None:
-    told = {
+async def test_an_open_ended_subscription_is_shown_as_such() -> None:
+    body = {
         "outcome": "recognised",
         "actor_id": "a",
         "first_login": False,
         "guest": {"guest_id": "g", "status": "valid", "ends_on": None},
     }
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=json.dumps(told)))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=json.dumps(body)))
     async with httpx.AsyncClient(transport=transport) as http:
         logins = IdentityLogins("http://identity", http, lambda: "token")
         app = Wisecat(logins, LIBRARIES).app()

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from eventsourcing.domain import Aggregate
 
-from tests.support.stored_events import StoredOnce, fields_of, keep, must_be_there
+from tests.support.event_log import StoredOnce, fields_of, keep, must_be_there
 
 FIELDS = {
     "originator_topic": "'tests.lender'",
@@ -21,7 +21,7 @@ FIELDS = {
 
 
 class Lender(Aggregate):
-    """Somebody who lends; once there was only one branch."""
+    """A person who lends; in version 1 there was only one branch."""
 
     TOPIC = "tests.lender"
 

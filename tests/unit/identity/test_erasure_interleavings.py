@@ -1,4 +1,4 @@
-"""Erasures among all else that can happen at once (I9): whoever is gone is gone, and I5 still holds."""
+"""Erasures among all else that can happen at once (I9): who was erased stays erased, and I5 is still true."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
-from tests.support.interleaving import Interleaver
+from tests.support.eventually import Interleaver
 from tests.unit.identity.test_interleavings import World, links_agree_on_both_sides, operations, someone
 
 GONE = ("guest-deregistered.v1", "personal-data-erased.v1")
@@ -28,28 +28,28 @@ with_erasures = st.one_of(
 
 @dataclass
 class ErasingWorld(World):
-    """A world in which people may be forgotten, and may come back as somebody new."""
+    """A world in which people may be erased, and may come back as new guests."""
 
     erased: list[UUID] = field(default_factory=list)
 
     async def erase(self, person: str) -> None:
         if guest := self.guests.pop(person, None):
-            self.house.counter.erases(guest)
+            self.identity.counter.erases(guest)
             self.erased.append(guest)
 
     async def deliver_erased(self, number: int) -> None:
         if self.erased:
             guest = self.erased[number % len(self.erased)]
-            await self.house.receive(self.house.registration.messages[guest][-1])
+            await self.identity.receive(self.identity.registration.messages[guest][-1])
 
     async def deliver_the_rest(self) -> None:
-        self.house.registration.unplugged = self.house.directory.unplugged = False
+        self.identity.registration.unplugged = self.identity.directory.unplugged = False
         for guest in self.erased:
-            await self.house.deliver_all(guest)
+            await self.identity.deliver_all(guest)
         await super().deliver_the_rest()
 
     def _taken_back(self, guest: UUID, since: int) -> bool:
-        later = self.house.registration.messages[guest][since:]
+        later = self.identity.registration.messages[guest][since:]
         return any(each.type in GONE for each in later)
 
 
@@ -63,11 +63,11 @@ async def happen(happenings: Sequence[tuple[Any, ...]], choose: Any) -> ErasingW
 
 
 async def nothing_is_left_of_the_erased(world: ErasingWorld) -> None:
-    log, store = world.house.log, world.house.store
+    log, store = world.identity.log, world.identity.store
     for guest in world.erased:
         link = await store.find(GuestLink, guest)
         assert link is None or (link.erased and link.answer is None)
-        assert world.house.version_of(guest) == len(world.house.registration.messages[guest])
+        assert world.identity.version_of(guest) == len(world.identity.registration.messages[guest])
     erased = {row["subject_id"] for row in log.rows("erasures")}
     assert erased >= set(world.erased)
     for table in ("data_keys", "usernames"):

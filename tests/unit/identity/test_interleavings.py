@@ -1,7 +1,7 @@
 """The promise (I5) and one actor each (I4), for every order in which things can happen at once.
 
 Registration commits, messages arrive doubled, reordered or not at all, people log in, services fail: at every
-read, write and question the next one to go on is chosen anew.
+read, write and question the next one to go on is chosen.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from identity.domain.guest_link import Linked
 from shared.event_log import InMemoryEventLog, NewEvent, RecordedEvent, SideRow
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, TryAgain
-from tests.support.identity import SIDE_TABLES, House, account_details, existing, new
-from tests.support.interleaving import Interleaver
+from tests.support.eventually import Interleaver
+from tests.support.identity import SIDE_TABLES, InMemoryIdentity, account_details, existing, new
 
 PEOPLE = ("jan", "kind")
 LETTING_GO = ("login-account-unlinked.v1", "guest-deregistered.v1")
@@ -75,33 +75,33 @@ class PausingLog(InMemoryEventLog):
 class Pausing:
     """Registration and the directory, slow on the way there and on the way back."""
 
-    house: House
+    identity: InMemoryIdentity
     interleaver: Interleaver
 
     async def registrations(self, organisation: str, **asked: Any) -> Sequence[RegisteredGuest]:
         await self.interleaver.pause()
-        answer = await self.house.registration.registrations(organisation, **asked)
+        answer = await self.identity.registration.registrations(organisation, **asked)
         await self.interleaver.pause()
         return answer
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
         await self.interleaver.pause()
-        return await self.house.registration.new_account(guest_id, account_id)
+        return await self.identity.registration.new_account(guest_id, account_id)
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
         await self.interleaver.pause()
-        return await self.house.directory.by_id(account_id)
+        return await self.identity.directory.by_id(account_id)
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
         await self.interleaver.pause()
-        return await self.house.directory.by_username(username, home_isil)
+        return await self.identity.directory.by_username(username, home_isil)
 
 
 @dataclass
 class World:
     """One run: what was committed at registration, and what each login was answered."""
 
-    house: House
+    identity: InMemoryIdentity
     interleaver: Interleaver
     guests: dict[str, UUID] = field(default_factory=dict)
     deregistered: set[UUID] = field(default_factory=set)
@@ -110,10 +110,10 @@ class World:
 
     @classmethod
     def of(cls, interleaver: Interleaver) -> Self:
-        house = House(*(account_details(name) for name in PEOPLE), log=PausingLog(interleaver))
-        slow: Any = Pausing(house, interleaver)
-        house.deps = replace(house.deps, registration=slow, directory=slow)
-        return cls(house, interleaver)
+        identity = InMemoryIdentity(*(account_details(name) for name in PEOPLE), log=PausingLog(interleaver))
+        slow: Any = Pausing(identity, interleaver)
+        identity.deps = replace(identity.deps, registration=slow, directory=slow)
+        return cls(identity, interleaver)
 
     def choice(self, person: str, kind: str) -> dict[str, Any] | None:
         other = PEOPLE[1 - PEOPLE.index(person)]
@@ -123,39 +123,39 @@ class World:
     async def register(self, person: str, kind: str) -> None:
         guest = self.guests.get(person)
         if guest is None:
-            guest = self.guests[person] = self.house.counter.registers(person, self.choice(person, kind))
-            self.house.counter.wants_new_account(guest, f"acc-new-{person}", f"new-{person}")
+            guest = self.guests[person] = self.identity.counter.registers(person, self.choice(person, kind))
+            self.identity.counter.wants_new_account(guest, f"acc-new-{person}", f"new-{person}")
         elif guest in self.deregistered:
             self.deregistered.remove(guest)
-            self.house.counter.registers_afresh(guest, self.choice(person, kind))
+            self.identity.counter.registers_afresh(guest, self.choice(person, kind))
 
     async def ask_link(self, person: str, kind: str) -> None:
         if guest := self._registered(person):
             choice = self.choice(person, kind)
             assert choice
-            self.house.counter.asks_link(guest, choice)
+            self.identity.counter.asks_link(guest, choice)
 
     async def unlink(self, person: str) -> None:
         if guest := self._registered(person):
-            self.house.counter.happens(guest, "login-account-unlinked.v1", reason="r")
+            self.identity.counter.happens(guest, "login-account-unlinked.v1", reason="r")
 
     async def deregister(self, person: str) -> None:
         if guest := self._registered(person):
-            self.house.counter.happens(guest, "guest-deregistered.v1", reason="r")
+            self.identity.counter.happens(guest, "guest-deregistered.v1", reason="r")
             self.deregistered.add(guest)
 
     async def expire(self, person: str) -> None:
         if guest := self._registered(person):
-            self.house.counter.happens(guest, "subscription-expired.v1", on="2025-09-11", reason="overig")
+            self.identity.counter.happens(guest, "subscription-expired.v1", on="2025-09-11", reason="overig")
 
     async def deliver(self, person: str, number: int) -> None:
         if guest := self.guests.get(person):
-            committed = self.house.registration.messages[guest]
+            committed = self.identity.registration.messages[guest]
             with suppress(CannotApply):  # waiting: tried again at the end
-                await self.house.receive(committed[number % len(committed)])
+                await self.identity.receive(committed[number % len(committed)])
 
     async def fail(self, what: str) -> None:
-        broken = getattr(self.house, what)
+        broken = getattr(self.identity, what)
         broken.unplugged = True
         for _ in range(3):
             await self.interleaver.pause()
@@ -165,7 +165,7 @@ class World:
         since = self._committed(name)
         before, asked_before = self._registered(name), self._surely_asks_for_own_account(name)
         try:
-            answer = await self.house.logs_in(name)
+            answer = await self.identity.logs_in(name)
         except LinkRequired:
             assert not asked_before or asked_before != self._surely_asks_for_own_account(name)
             return
@@ -180,7 +180,7 @@ class World:
 
     def _surely_asks_for_own_account(self, name: str) -> int:
         """After how many messages this guest, and no other, asks for its own account; 0: it does not."""
-        committed = self.house.registration.messages
+        committed = self.identity.registration.messages
         elsewhere = [guest for person, guest in self.guests.items() if person != name]
         if any(account_asked(each) == f"acc-{name}" for guest in elsewhere for each in committed[guest]):
             return 0
@@ -190,10 +190,10 @@ class World:
 
     def _committed(self, name: str) -> int:
         guest = self.guests.get(name)
-        return 0 if guest is None else len(self.house.registration.messages[guest])
+        return 0 if guest is None else len(self.identity.registration.messages[guest])
 
     def _taken_back(self, guest: UUID, since: int) -> bool:
-        later = self.house.registration.messages[guest][since:]
+        later = self.identity.registration.messages[guest][since:]
         return any(each.type == "guest-deregistered.v1" for each in later)
 
     def _registered(self, person: str) -> UUID | None:
@@ -201,9 +201,9 @@ class World:
         return None if guest in self.deregistered else guest
 
     async def deliver_the_rest(self) -> None:
-        self.house.registration.unplugged = self.house.directory.unplugged = False
+        self.identity.registration.unplugged = self.identity.directory.unplugged = False
         for guest in self.guests.values():
-            await self.house.deliver_all(guest)
+            await self.identity.deliver_all(guest)
 
 
 async def happen(happenings: Sequence[tuple[str, ...]], choose: Any) -> World:
@@ -230,29 +230,29 @@ def one_actor_each_and_one_first_login(world: World) -> None:
 
 
 async def links_agree_on_both_sides(world: World) -> None:
-    told = set()
+    by_links = set()
     for guest in world.guests.values():
-        link = await world.house.link(guest)
+        link = await world.identity.link(guest)
         if isinstance(link.answer, Linked):
-            told.add((link.answer.account_id, guest, link.answer.actor_id, link.guest_status))
+            by_links.add((link.answer.account_id, guest, link.answer.actor_id, link.guest_status))
     kept = set()
-    for stored in world.house.log.rows("usernames"):
-        account = await world.house.account(str(stored["account_id"]).removeprefix("acc-"))
+    for stored in world.identity.log.rows("usernames"):
+        account = await world.identity.account(str(stored["account_id"]).removeprefix("acc-"))
         assert len(account.guests) <= 1
         for each in account.guests.values():
             kept.add((account.account_id, each.guest_id, each.actor_id, each.guest_status))
-    assert told == kept
+    assert by_links == kept
 
 
 async def every_request_was_answered_once(world: World) -> None:
     for guest in world.guests.values():
-        messages = world.house.registration.messages[guest]
+        messages = world.identity.registration.messages[guest]
         asked = sum(account_asked(each) is not None for each in messages)
         answered = Tally(
-            kind.removeprefix("login-account-")[:-3] for kind, _ in await world.house.published(guest)
+            kind.removeprefix("login-account-")[:-3] for kind, _ in await world.identity.published(guest)
         )
         assert sum(answered[kind] for kind in ANSWERS) == asked
-        assert world.house.version_of(guest) == len(messages)
+        assert world.identity.version_of(guest) == len(messages)
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))

@@ -57,12 +57,12 @@ def test_the_structured_form_of_contract() -> None:
     }
 
 
-def test_cause_and_erasure_are_told_when_there_are_any() -> None:
-    told = replace(MESSAGE, causation_id=UUID(int=9), erased=True).to_cloudevent()
-    assert (told["causationid"], told["erased"]) == (str(UUID(int=9)), True)
+def test_cause_and_erasure_are_members_when_there_are_any() -> None:
+    cloudevent = replace(MESSAGE, causation_id=UUID(int=9), erased=True).to_cloudevent()
+    assert (cloudevent["causationid"], cloudevent["erased"]) == (str(UUID(int=9)), True)
 
 
-def test_times_are_told_in_utc() -> None:
+def test_times_are_in_utc() -> None:
     amsterdam = MESSAGE.time.astimezone(timezone(timedelta(hours=2)))
     assert replace(MESSAGE, time=amsterdam).to_cloudevent()["time"] == "2025-09-11T10:00:00.123456Z"
 

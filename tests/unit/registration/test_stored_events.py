@@ -1,4 +1,4 @@
-"""What was once stored can be read for ever, and means what it meant.
+"""What was once stored can always be read, and means what it meant.
 
 `stored_events/` holds a file for each type and version. A new type, or a new version of one, adds a file
 (made by `keep`): the state as it is stored, and the fields that are read from it. A file that is there never
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from registration.domain.guest import Guest
-from tests.support.stored_events import StoredOnce, fields_of, must_be_there
+from tests.support.event_log import StoredOnce, fields_of, must_be_there
 
 GOLDEN = Path(__file__).parent / "stored_events"
 

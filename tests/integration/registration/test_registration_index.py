@@ -1,0 +1,102 @@
+"""The index and the term checks in PostgreSQL: the same results as their fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from registration.adapters.in_memory import InMemoryTermChecks
+from registration.adapters.registration_index import PostgresTermChecks
+from registration.application.answer_identity import RegistrationsQuery, list_registrations
+from registration.application.check_term import check_term
+from registration.application.dependencies import TermCheck, TermChecks
+from registration.application.reregister_guest import ReregisterGuest, reregister_guest
+from registration.domain.login_link import ExistingAccount, NewLoginAccount
+from registration.domain.verdict import Reason, Refused, Unavailable
+from shared.kernel.library_card import person_ref
+from tests.support.registration import CARD, GRONINGEN, RegistrationUseCases, member, on_day
+
+NOON = datetime(2025, 9, 12, 12, tzinfo=UTC)
+CANCELLED = Refused((Reason.EXPIRED,), because_ended=True)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def term_checks(request: pytest.FixtureRequest, pool: asyncpg.Pool) -> TermChecks:
+    """Both kinds, one suite."""
+    return InMemoryTermChecks() if request.param == "memory" else PostgresTermChecks(pool)
+
+
+async def test_r12_the_last_check_is_remembered(term_checks: TermChecks) -> None:
+    guest_id = uuid4()
+    assert await term_checks.last(guest_id) is None
+    refused = TermCheck("refused", NOON, reasons=("fines", "card-lost"))
+    await term_checks.record(guest_id, refused)
+    assert await term_checks.last(guest_id) == refused
+    stale = TermCheck("unavailable", NOON + timedelta(hours=1), stale=True)
+    await term_checks.record(guest_id, stale)
+    assert await term_checks.last(guest_id) == stale
+
+
+async def test_r12_an_earlier_check_that_is_written_late_changes_nothing(term_checks: TermChecks) -> None:
+    guest_id = uuid4()
+    late = TermCheck("valid", NOON)
+    await term_checks.record(guest_id, late)
+    await term_checks.record(guest_id, TermCheck("unavailable", NOON - timedelta(seconds=1), stale=True))
+    assert await term_checks.last(guest_id) == late
+
+
+async def test_the_life_of_a_guest_in_postgresql(registration_use_cases: RegistrationUseCases) -> None:
+    guest_id = await registration_use_cases.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
+    registration_use_cases.clock.moment = on_day(date(2025, 9, 15))
+    registration_use_cases.says(CANCELLED)
+    await check_term(guest_id, registration_use_cases.context(), registration_use_cases.deps)
+    assert (await registration_use_cases.show(guest_id)).header == "Ongeldig  Opgezegd, reden overig"
+    registration_use_cases.says(member())
+    command = ReregisterGuest(guest_id, "04", ExistingAccount("acc-jan"))
+    registration_use_cases.clock.moment += timedelta(minutes=1)
+    await reregister_guest(command, registration_use_cases.context(), registration_use_cases.deps)
+    guest = await registration_use_cases.show(guest_id)
+    assert (guest.status, guest.home.verdict, guest.lending_strips) == ("valid", "valid", 125)
+    assert guest.details == member().details
+    registration_use_cases.says(Unavailable("down"))
+    registration_use_cases.clock.moment += timedelta(days=1)
+    await check_term(guest_id, registration_use_cases.context(), registration_use_cases.deps)
+    assert (await registration_use_cases.show(guest_id)).term.stale
+
+
+Query = Callable[[str], RegistrationsQuery]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda _: RegistrationsQuery("1001", account_id="acc-jan"),
+        lambda person: RegistrationsQuery("1001", person_ref=person),
+        lambda person: RegistrationsQuery("1001", "acc-jan", person),
+    ],
+)
+async def test_what_was_acknowledged_at_one_counter_is_listed_by_the_other(
+    two_registrations: tuple[RegistrationUseCases, RegistrationUseCases], query: Query
+) -> None:
+    here, there = two_registrations
+    person = person_ref(here.deps.person_ref_key, GRONINGEN, CARD)
+    assert await list_registrations(query(person), there.deps, there.feed) == []
+    guest_id = await here.register(account=ExistingAccount("acc-jan"))
+    [found] = await list_registrations(query(person), there.deps, there.feed)
+    assert found.guest_id == guest_id
+    assert found.messages[0].data["login_account"] == {"choice": "existing", "account_id": "acc-jan"}
+
+
+async def test_r19_no_table_has_anything_personal(
+    registration_use_cases: RegistrationUseCases, pool: asyncpg.Pool
+) -> None:
+    await registration_use_cases.register(account=NewLoginAccount("jan.jansen", "jan@example.org"))
+    for table in ("stored_events", "registrations", "registration_accounts", "data_keys", "term_checks"):
+        rows = await pool.fetch(f"SELECT * FROM {table}")  # noqa: S608
+        text = repr([list(row.values()) for row in rows])
+        for personal in (CARD, "Jansen", "Brink", "jan@example.org", "jan.jansen"):
+            assert personal not in text, table

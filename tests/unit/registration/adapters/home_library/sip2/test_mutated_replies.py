@@ -1,0 +1,162 @@
+"""Whatever arrives is a verdict or no answer: never a crash, and never *valid* by mistake (R4).
+
+200,000 mutated replies in each run, or as many as SIP2_MUTATIONS says.
+"""
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from registration.adapters.home_library.errors import GarbledReply
+from registration.adapters.home_library.settings import Library
+from registration.adapters.home_library.sip2.client import verdict_of
+from registration.adapters.home_library.sip2.framing import FrameReader, open_frame
+from registration.adapters.home_library.sip2.messages import read_patron_reply
+from registration.domain.verdict import NotFound, Refused, Valid
+from tests.unit.registration.adapters.home_library.sip2.captures import CAPTURES
+from tests.unit.registration.adapters.home_library.sip2.oracle import FIXED_PART, frames, says_valid
+from tests.unit.registration.adapters.home_library.sip2.reading import TODAY, library, verdicts
+
+Verdicts = list[Valid | Refused | NotFound]
+Change = tuple[int, int, bytes]
+TRAILER = len("AY1AZFFFF\r")
+refusals = [capture.cp850 for name, capture in CAPTURES.items() if name.startswith("refused")]
+
+
+class Original(NamedTuple):
+    """A reply before anything happens to it."""
+
+    data: bytes
+    encoding: str
+    has_checksum: bool
+
+
+ORIGINALS = [
+    Original(whole if has_checksum else whole[:-TRAILER] + b"\r", encoding, has_checksum)
+    for capture in CAPTURES.values()
+    for encoding, whole in (("cp850", capture.cp850), ("utf-8", capture.utf8))
+    for has_checksum in (True, False)
+]
+MUTATIONS = int(os.environ.get("SIP2_MUTATIONS", "200000"))
+EXAMPLES = -(-MUTATIONS // len(ORIGINALS))
+
+meaningful = st.sampled_from(
+    [
+        b"|",
+        b"\r",
+        b"\n",
+        b"BLY|",
+        b"BLN|",
+        b"|BLY|",
+        b"Y",
+        b"N",
+        b" ",
+        b"0",
+        b"|AE",
+        b"|AEX|",
+        b"|PA",
+        b"|AA1|",
+        b"AZ",
+    ]
+)
+changes = st.lists(
+    st.tuples(st.integers(0, 1000), st.integers(0, 6), st.binary(max_size=4) | meaningful),
+    min_size=1,
+    max_size=4,
+)
+
+
+def mutated(data: bytes, mutations: list[Change], shift: int) -> bytes:
+    """The data with every change made, each so many bytes further on."""
+    for at, length, put in mutations:
+        start = (at + shift) % max(1, len(data))
+        data = data[:start] + put + data[start + length :]
+    return data
+
+
+@lru_cache
+def of(encoding: str) -> Library:
+    return library(encoding)
+
+
+def read_whole_frames(data: bytes, encoding: str = "cp850", *, checksum_needed: bool) -> Verdicts:
+    """The verdicts up to the first frame that is no answer."""
+    reader = FrameReader()
+    reader.feed(data)
+    found: Verdicts = []
+    try:
+        while (frame := reader.next()) is not None:
+            text = open_frame(frame, encoding, checksum_needed=checksum_needed).text
+            found.append(verdict_of(read_patron_reply(text), of(encoding), TODAY))
+    except GarbledReply:
+        pass
+    return found
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(changes, st.integers(0, 300))
+@example([(95, 0, b"\r")], 0)
+@example([(665, 0, b"\x00")], 0)
+def test_r4_a_mutated_reply_is_valid_only_if_its_bytes_say_so(mutations: list[Change], step: int) -> None:
+    """One example changes every capture, each in another place: with and without checksum, in both encodings.
+
+    Anything but a verdict or GarbledReply fails it, and so does *valid* where another reader of the same
+    bytes finds a refusing flag, `BL` that is not Y, no name, or a checksum that does not fit.
+    """
+    for number, original in enumerate(ORIGINALS):
+        data = mutated(original.data, mutations, number * step)
+        found = read_whole_frames(data, original.encoding, checksum_needed=original.has_checksum)
+        for verdict, frame in zip(found, frames(data), strict=False):
+            assert isinstance(verdict, Valid | Refused | NotFound)
+            if isinstance(verdict, Valid):
+                assert says_valid(frame, original.encoding, checksum_needed=original.has_checksum)
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_r4_two_readers_agree_on_what_no_one_changed(name: str) -> None:
+    """Else the oracle would be of no worth: it must deny what is refused, and not what is valid."""
+    [frame, *_] = frames(CAPTURES[name].cp850)
+    said = says_valid(frame, "cp850", checksum_needed=True)
+    assert said or not name.startswith("valid")
+    assert not (said and name.startswith(("refused", "not_found")))
+
+
+@pytest.mark.parametrize("original", refusals)
+@pytest.mark.parametrize("put", [b"", b" ", b"0", b"Y"])
+def test_r4_a_shifted_fixed_part_never_hides_a_refusal(original: bytes, put: bytes) -> None:
+    """A character lost (or come in between) moves all flags behind it by one."""
+    plain = original[:-TRAILER] + b"\r"
+    for at in range(2, FIXED_PART):
+        shifted = plain[:at] + put + plain[at + (0 if put else 1) :]
+        assert not any(
+            isinstance(verdict, Valid) for verdict in read_whole_frames(shifted, checksum_needed=False)
+        )
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=400))
+def test_r4_noise_is_no_answer(noise: bytes) -> None:
+    assert read_whole_frames(noise + b"\r", checksum_needed=False) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([capture.cp850 for n, capture in CAPTURES.items() if "garbled" not in n])),
+    st.data(),
+)
+def test_frames_do_not_depend_on_how_the_network_cuts_them(replies: list[bytes], data: st.DataObject) -> None:
+    whole = b"".join(replies)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
+    pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    assert verdicts(pieces, "cp850") == verdicts([whole], "cp850")
+
+
+@pytest.mark.parametrize("flood", [lambda reader: reader.feed(b"6" * 20_000)])
+def test_a_reply_without_an_end_is_given_up(flood: Callable[[FrameReader], None]) -> None:
+    with pytest.raises(GarbledReply):
+        flood(FrameReader())

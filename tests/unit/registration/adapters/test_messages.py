@@ -1,0 +1,119 @@
+"""Every event of a guest is published, and what was once published stays as it was.
+
+`messages/` holds the data of each type and version as it went out first: a change of it is a new version.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from registration.adapters.messages import MESSAGE_TYPES, published_messages
+from registration.domain import events
+from registration.domain.events import Encrypted, GuestEvent
+from registration.domain.guest import Guest
+from registration.domain.login_link import LinkRequest
+from registration.domain.verdict import Reason, Refused
+from shared.event_log import AggregateStore, InMemoryEventLog, Metadata, NewEvent, make_mapper
+from shared.messaging.envelope import Message
+from tests.support.scenario import noon
+from tests.unit.registration.guest_events import (
+    CANCELLED,
+    GUEST_ID,
+    SEPT_11,
+    SEPT_12,
+    SEPT_15,
+    admission,
+    renewal,
+    valid,
+)
+
+GOLDEN = Path(__file__).parents[1] / "messages"
+JAN = LinkRequest("existing", "acc-jan")
+NEW = LinkRequest("new", "acc-new", Encrypted(b"sealed username and e-mail"))
+FINES = Refused((Reason.FINES,), because_ended=False)
+META = Metadata("clerk", uuid4(), uuid4())
+
+
+def whole_life() -> Guest:
+    """A guest to whom everything happens that can."""
+    now = noon(SEPT_12)
+    guest = Guest.register(GUEST_ID, admission(JAN), today=SEPT_11, now=noon(SEPT_11))
+    guest.grant_strips(now=now)
+    guest.refuse_link("acc-jan", "account-in-use", now=now)
+    guest.request_link(NEW, now=now)
+    guest.confirm_link("acc-new", too_late=False, now=now)
+    guest.check_term(FINES, today=SEPT_12, now=now)
+    guest.check_term(valid(date(2026, 12, 31)), today=SEPT_12, now=now)
+    guest.check_term(CANCELLED, today=SEPT_12, now=now)
+    guest.unlink("account van moeder", now=now)
+    guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
+    guest.deregister("verkeerde klant", today=SEPT_15, now=now)
+    guest.absorb(UUID(int=0xA), now=now)
+    guest.merge_into(UUID(int=0xB), now=now)
+    guest.erase_personal_data(today=SEPT_15, now=now)
+    return guest
+
+
+async def published(guest: Guest) -> list[Message]:
+    log = InMemoryEventLog()
+    store = AggregateStore(log, make_mapper())
+    await store.save(guest, metadata=META)
+    to_message = published_messages(store)
+    messages = [to_message(recorded) for recorded in await log.read(0, 100)]
+    return [message for message in messages if message is not None]
+
+
+async def test_every_event_of_a_guest_is_published_without_gaps() -> None:
+    messages = await published(whole_life())
+    assert {message.type for message in messages} == set(MESSAGE_TYPES.values())
+    assert [message.stream_version for message in messages] == list(range(1, len(messages) + 1))
+    assert {message.subject for message in messages} == {GUEST_ID}
+    assert messages[0].source.startswith("/registration/")
+    assert (messages[0].correlation_id, messages[0].causation_id) == (META.correlation_id, META.causation_id)
+
+
+def test_every_event_has_a_topic_and_a_message_type() -> None:
+    problem_types = {kind.TOPIC for kind in vars(events).values() if _is_event(kind)}
+    assert problem_types == set(MESSAGE_TYPES)
+
+
+def _is_event(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, GuestEvent) and kind is not GuestEvent
+
+
+@pytest.mark.parametrize("kind", sorted(set(MESSAGE_TYPES.values())))
+async def test_what_was_once_published_stays_as_it_was(kind: str) -> None:
+    [message] = [message for message in await published(whole_life()) if message.type == kind]
+    assert message.data == json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8"))
+
+
+async def test_a_choice_that_is_not_made_is_null_in_a_reregistration() -> None:
+    guest = Guest.register(GUEST_ID, admission(), today=SEPT_11, now=noon(SEPT_11))
+    guest.check_term(CANCELLED, today=SEPT_12, now=noon(SEPT_12))
+    guest.reregister("04", renewal(), today=SEPT_15, now=noon(SEPT_15))
+    assert (await published(guest))[-1].data["login_account"] is None
+
+
+async def test_an_open_end_is_null() -> None:
+    guest = Guest.register(GUEST_ID, admission(), today=SEPT_11, now=noon(SEPT_11))
+    guest.check_term(valid(None), today=SEPT_12, now=noon(SEPT_12))
+    assert (await published(guest))[-1].data == {"end": None}
+
+
+async def test_r19_nothing_encrypted_is_in_a_message() -> None:
+    text = b"".join([message.to_json() for message in await published(whole_life())])
+    assert b"sealed" not in text
+
+
+async def test_other_streams_are_not_published() -> None:
+    log = InMemoryEventLog()
+    store = AggregateStore(log, make_mapper())
+    await log.append([NewEvent(uuid4(), 1, "something.else", b"{}", uuid4(), META)])
+    [recorded] = await log.read(0, 1)
+    assert published_messages(store)(recorded) is None
