@@ -27,11 +27,14 @@ from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, LogFeed
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
+from shared.messaging.signing import SigningKeys
 from shared.platform.postgres import migrate, open_pool
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=7))
 SECRET_TOPIC = "secret"
-SOURCE = "/sender/log"
+SOURCE = "/registration/tests"
+KEYS = SigningKeys([b"k" * 32])
+"""The keys of the messages of the sender."""
 RECEIVER_SCHEMA = (*SCHEMA, *MESSAGING_SCHEMA)
 REASON = "ValueError: what an older release could not do"
 # Registration skips a type that it does not know, and cannot handle a reply to a request never made.
@@ -99,7 +102,7 @@ class Receiver:
         self.sender = sender
         self.refuses: dict[str, Exception] = {}
         self.calls = 0
-        self.inbox = Inbox(pool, sender, self.handle)
+        self.inbox = Inbox(pool, sender, self.handle, other="registration")
 
     def another_process(self) -> "Receiver":
         """A second receiver on the same database, which shares nothing else."""
@@ -157,7 +160,7 @@ def from_identity(guest_id: UUID, version: int, kind: str) -> Message:
     """A message of identity about a guest."""
     return Message(
         id=uuid4(),
-        source="/other/tests",
+        source="/identity/tests",
         type=kind,
         subject=guest_id,
         time=datetime(2025, 9, 11, 12, tzinfo=UTC),

@@ -9,13 +9,13 @@ from shared.messaging.rabbitmq import publishing
 from shared.messaging.relay import Relay
 from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
-from tests.support.messaging import to_message
+from tests.support.messaging import KEYS, to_message
 
 
 async def relay(database_url: str, amqp_url: str) -> None:
     """Relays until killed."""
     async with await open_pool(database_url, min_size=3, max_size=4) as pool, PostgresEventLog(pool) as log:
-        connect = partial(publishing, amqp_url, "registration")
+        connect = partial(publishing, amqp_url, "registration", KEYS)
         await Relay(log, to_message, connect, Leases(pool)).run()
 
 

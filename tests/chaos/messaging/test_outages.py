@@ -15,7 +15,7 @@ from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from tests.chaos.messaging.conftest import StartRelay
 from tests.support.eventually import eventually
-from tests.support.messaging import Receiver, Sender, running
+from tests.support.messaging import KEYS, Receiver, Sender, running
 
 TYPES = ("registered", "expired", "reregistered", "confirmed", "suspended")
 
@@ -24,7 +24,9 @@ class Watching(Consumer):
     """A consumer that counts how often each message came."""
 
     def __init__(self, receiver: Receiver, amqp_url: str) -> None:
-        super().__init__(amqp_url, receiver.inbox, source="registration", consumer="identity", queues=3)
+        super().__init__(
+            amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, queues=3
+        )
         self.came: Counter[UUID] = Counter()
 
     async def _receive(self, body: bytes) -> None:

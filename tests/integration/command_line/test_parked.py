@@ -39,7 +39,7 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
     """A message, so many versions after the last one that was received."""
     return Message(
         id=uuid4(),
-        source="/other/tests",
+        source="/registration/tests",
         type=kind,
         subject=guest_id or installed.guest_id,
         time=datetime(2025, 9, 11, tzinfo=UTC),

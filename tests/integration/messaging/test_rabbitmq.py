@@ -18,18 +18,18 @@ from shared.messaging.rabbitmq import Consumer, declare_events, declare_queues, 
 from shared.messaging.relay import TASK, Relay
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
-from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running, to_message
+from tests.support.messaging import KEYS, SECRET_TOPIC, Receiver, Sender, running, to_message
 
 
 def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
     """The sender's relay; its leases lie in the receiver's database, for want of one of its own."""
-    connect = partial(publishing, amqp_url, "registration")
+    connect = partial(publishing, amqp_url, "registration", KEYS)
     return Relay(sender.log, to_message, connect, Leases(receiver.pool))
 
 
 def consumer_of(receiver: Receiver, amqp_url: str) -> Consumer:
     """Identity's consumer of registration's events."""
-    return Consumer(amqp_url, receiver.inbox, source="registration", consumer="identity", queues=4)
+    return Consumer(amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, queues=4)
 
 
 @asynccontextmanager
@@ -60,7 +60,7 @@ async def test_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender:
     types = ("registered", "expired", "reregistered")
     found: dict[UUID, set[int]] = defaultdict(set)
     versions: dict[UUID, list[int]] = defaultdict(list)
-    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration") as publisher:
+    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration", KEYS) as publisher:
         queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
         messages = [message for guest in guests for message in await sender.happens(guest, *types)]
         await asyncio.gather(*(publisher.publish(message) for message in messages))
@@ -77,6 +77,7 @@ async def test_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender:
 async def test_the_topology_is_as_described_and_declaring_it_twice_changes_nothing(amqp_url: str) -> None:
     for _ in range(2):
         async with open_channel(amqp_url) as channel:
+            await declare_events(channel, "registration")
             queues = await declare_queues(channel, source="registration", consumer="identity", queues=3)
             assert [queue.name for queue in queues] == [f"identity.guests.{number}" for number in range(3)]
     with pytest.raises(BrokerUnavailable, match="PRECONDITION_FAILED"):
@@ -88,7 +89,7 @@ async def test_messages_are_persistent_and_carry_their_type_as_routing_key(
     amqp_url: str, sender: Sender
 ) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
-    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration") as publisher:
+    async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration", KEYS) as publisher:
         queues = await declare_queues(channel, source="registration", consumer="identity", queues=1)
         await publisher.publish(message)
         (delivery,) = await eventually(partial(_delivered, queues[0]))
@@ -96,12 +97,12 @@ async def test_messages_are_persistent_and_carry_their_type_as_routing_key(
     assert delivery.routing_key == "nl.landelijklenen.registered"
     assert delivery.delivery_mode is aio_pika.DeliveryMode.PERSISTENT
     assert delivery.message_id == str(message.id)
-    assert delivery.headers == {"guest-id": str(message.subject)}
+    assert delivery.headers == {"guest-id": str(message.subject), **KEYS.sign(message.to_json())}
 
 
 async def test_what_no_queue_takes_is_not_confirmed(amqp_url: str, sender: Sender) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
-    async with publishing(amqp_url, "registration") as publisher:
+    async with publishing(amqp_url, "registration", KEYS) as publisher:
         with pytest.raises(Unroutable):
             await publisher.publish(message)
 
@@ -124,7 +125,7 @@ async def test_the_relay_waits_for_a_queue_and_publishes_then(
 
 async def test_no_broker_is_waited_for() -> None:
     with pytest.raises(BrokerUnavailable):
-        async with publishing("amqp://127.0.0.1:1/", "registration"):
+        async with publishing("amqp://127.0.0.1:1/", "registration", KEYS):
             pass
 
 
@@ -155,13 +156,15 @@ async def test_what_is_no_message_is_kept_and_delays_no_guest(
         await eventually(lambda: _queues_are_empty(amqp_url))
         async with open_channel(amqp_url) as channel:
             exchange = await declare_events(channel, "registration")
-            await exchange.publish(aio_pika.Message(b"{nonsense", headers={"guest-id": "1"}), "a.type")
-        async with publishing(amqp_url, "registration") as publisher:
+            body = b"{nonsense"
+            unreadable = aio_pika.Message(body, headers={"guest-id": "1", **KEYS.sign(body)})
+            await exchange.publish(unreadable, "a.type")
+        async with publishing(amqp_url, "registration", KEYS) as publisher:
             for message in await sender.happens(guest, "registered"):
                 await publisher.publish(message)
         await eventually(lambda: receiver.all_processed([guest], 1))
-        (unreadable,) = await eventually(lambda: unreadable_messages(receiver.pool))
-    assert (unreadable.body, unreadable.reason) == (b"{nonsense", "not JSON")
+        (kept,) = await eventually(lambda: unreadable_messages(receiver.pool))
+    assert (kept.body, kept.reason) == (b"{nonsense", "not JSON")
 
 
 async def test_two_workers_share_one_queue_without_harm(
@@ -204,5 +207,6 @@ async def _are_parked(receiver: Receiver, count: int) -> bool:
 
 async def _queues_are_empty(amqp_url: str) -> bool:
     async with open_channel(amqp_url) as channel:
+        await declare_events(channel, "registration")
         queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
         return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0

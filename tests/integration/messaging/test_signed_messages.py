@@ -1,4 +1,4 @@
-"""Nobody is believed unproved: forged, changed, repeated and foreign messages over a real RabbitMQ (ADR 0020)."""
+"""Forged, changed, repeated and foreign messages over a real RabbitMQ have no effect (ADR 0020)."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.rabbitmq import (
     Consumer,
     declare_events,
+    declare_queues,
     declare_rejected,
     open_channel,
     publishing,
@@ -93,8 +94,9 @@ async def rejected(amqp_url: str) -> list[AbstractIncomingMessage]:
 @pytest.mark.parametrize("what", TYPES)
 @pytest.mark.parametrize("signed_by", [None, FORGERS_KEYS], ids=["unsigned", "another key"])
 async def test_a_forged_message_of_any_type_has_no_effect(
-    what: str, signed_by: SigningKeys | None, sender: Sender, receiver: Receiver, amqp_url: str, forger: Forger
+    what: str, signed_by: SigningKeys | None, sender: Sender, receiver: Receiver, forger: Forger
 ) -> None:
+    amqp_url = forger.amqp_url
     guest, bystander = uuid4(), uuid4()
     async with running(consumer_of(receiver, amqp_url).run()):
         await eventually(lambda: receiver_consumes(amqp_url))
@@ -146,14 +148,14 @@ async def test_a_signed_message_of_another_log_is_refused(
         await eventually(lambda: receiver_consumes(amqp_url))
         (first,) = await genuine(sender, amqp_url, guest, "registered")
         await eventually(lambda: receiver.all_processed([guest], 1))
-        for source in ("/registration/another-log", "/identity/log", "/registration", "", "x" * 4000):
+        for source in ("/registration/another-log", "/identity/log", "/registration", "x" * 4000):
             body = forged(first, source=source, stream_version=2, id=uuid4())
             await forger.publish(body, dict(KEYS.sign(body)), guest)
         refused: list[AbstractIncomingMessage] = []
 
         async def all_refused() -> bool:
             refused.extend(await rejected(amqp_url))
-            return len(refused) == 5
+            return len(refused) == 4
 
         await eventually(all_refused)
     assert await receiver.effects(guest) == [1]
@@ -169,8 +171,8 @@ async def test_after_an_upgrade_unsigned_messages_are_taken_until_the_moment_tha
         await eventually(lambda: receiver_consumes(amqp_url))
         await forger.publish(first.to_json(), {}, guest)
         await eventually(lambda: receiver.all_processed([guest], 1))
-        forged_body = forged(second, type="personal-data-erased.v1")
-        await forger.publish(forged_body, dict(FORGERS_KEYS.sign(forged_body)), guest)  # signed wrongly: never
+        body = forged(second, type="personal-data-erased.v1")
+        await forger.publish(body, dict(FORGERS_KEYS.sign(body)), guest)  # with a wrong signature: never
         await eventually(lambda: rejected(amqp_url))
     async with running(consumer_of(receiver, amqp_url, now).run()):
         await eventually(lambda: receiver_consumes(amqp_url))
@@ -182,7 +184,8 @@ async def test_after_an_upgrade_unsigned_messages_are_taken_until_the_moment_tha
 async def receiver_consumes(amqp_url: str) -> bool:
     """Whether identity's queues have a consumer."""
     async with open_channel(amqp_url) as channel:
-        queues = [await channel.declare_queue(f"identity.guests.{n}", passive=True) for n in range(2)]
+        await declare_events(channel, "registration")
+        queues = await declare_queues(channel, source="registration", consumer="identity", queues=2)
         return all(queue.declaration_result.consumer_count for queue in queues)
 
 
@@ -191,7 +194,6 @@ def forged(message: Message, **changes: object) -> bytes:
     names = {"stream_version": "streamversion"}
     content = orjson.loads(message.to_json())
     for name, value in changes.items():
-        content[names.get(name, name)] = (
-            f"nl.landelijklenen.{value}" if name == "type" else str(value) if isinstance(value, UUID) else value
-        )
+        shown = f"nl.landelijklenen.{value}" if name == "type" else value
+        content[names.get(name, name)] = str(shown) if isinstance(shown, UUID) else shown
     return orjson.dumps(content)
