@@ -15,6 +15,8 @@ from infra.local.processes import Child, StartFailed, Supervisor, stop_all
 from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
 from infra.rabbitmq.permissions import OTHER
 
+LARGEST_PORT = 65_535
+
 
 class Stack:
     """Starts all processes side by side, restarts them while `tick` is called, and stops them.
@@ -109,7 +111,12 @@ class Stack:
 
     def _port_of(self, service: str, standard: int) -> int:
         name = f"{service.upper()}_PORT"
-        port = int(self._environment.get(name) or standard)
+        given = self._environment.get(name) or str(standard)
+        if not (given.isascii() and given.isdigit() and int(given) <= LARGEST_PORT):
+            raise StartFailed(
+                f"{name}={given} is not a port: set a number up to {LARGEST_PORT}, or 0 for any free port"
+            )
+        port = int(given)
         if port and not is_free(port):
             raise StartFailed(f"port {port} is in use: set {name} to another port, or to 0 for any free port")
         return port or free_port()

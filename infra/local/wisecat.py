@@ -148,9 +148,10 @@ class Wisecat:
 
     async def _log_in(self, request: Request) -> Response:
         if not _own_form(request):
-            return Response(
-                "This form comes from another site, or it is too large.", HTTPStatus.FORBIDDEN, SECURITY
-            )
+            dutch = "Dit formulier komt van een andere site, of het is te groot. Begin opnieuw."
+            english = "This form comes from another site, or it is too large. Start again."
+            text = english if _language(None, request) == "en" else dutch
+            return Response(text, HTTPStatus.FORBIDDEN, SECURITY)
         form = {name: str(value).strip() for name, value in (await request.form(max_fields=8)).items()}
         language = _language(form.get("taal"), request)
         account_id = form.get("other", "") if form.get("account") == OTHER else form.get("account", "")

@@ -24,15 +24,22 @@ from rich.text import Text
 
 def show_json(value: object) -> None:
     """Print one line of JSON on stdout; dates and UUIDs as text."""
+    sys.stdout.write(as_json_text(value) + "\n")
+
+
+def as_json_text(value: object) -> str:
+    """Return a value as JSON, on one line."""
     import orjson  # noqa: PLC0415
 
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    return orjson.dumps(value, default=str).decode()
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
     """Print a table on stdout; not cut off when stdout is not a terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        *columns, title=title, title_justify="left", show_header=any(columns), box=None, pad_edge=False
+    )
     for row in rows:
         table.add_row(*row)
     console.print(table)

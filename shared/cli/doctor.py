@@ -1,14 +1,16 @@
 """The command `doctor`: shows all settings with their source, checks all dependencies, advises what to do."""
 
 import asyncio
+import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from shared.cli.console import show_json, show_table
-from shared.cli.running import in_loop
+from shared.cli.running import in_loop, text_of
 from shared.kernel.errors import ConfigurationError
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
@@ -44,10 +46,24 @@ class Finding:
 def diagnose(kind: type[S], steps_for: Callable[[S], Sequence[Step]], *, as_json: bool) -> bool:
     """Read the settings, run the steps, print the report; return whether all vital steps succeeded."""
     try:
-        findings = in_loop(examine(steps_for(kind.from_environment())))
+        with _without_log_lines(kind):
+            findings = in_loop(examine(steps_for(kind.from_environment())))
     except ConfigurationError as error:
         findings = [Finding("settings", ok=False, vital=True, found=str(error), advice="")]
     return report(kind, findings, as_json=as_json)
+
+
+@contextmanager
+def _without_log_lines(kind: type[ServiceSettings]) -> Iterator[None]:
+    """Write no log lines: the report names what failed, and standard output may be read as JSON."""
+    from shared.platform.logging import configure_logging  # noqa: PLC0415
+
+    configure_logging(kind.prefix().rstrip("_").lower(), "CRITICAL")
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 async def examine(steps: Sequence[Step]) -> list[Finding]:
@@ -60,9 +76,9 @@ async def _examined(step: Step) -> Finding:
         async with asyncio.timeout(STEP_SECONDS):
             return Finding(step.name, ok=True, vital=step.vital, found=await step.check(), advice="")
     except TimeoutError:
-        found = f"no answer within {STEP_SECONDS:.0f} s"
+        found = f"no reply within {STEP_SECONDS:.0f} s"
     except Exception as error:
-        found = " ".join(f"{type(error).__name__}: {error}".split())
+        found = f"{type(error).__name__}: {text_of(error)}"
     return Finding(step.name, ok=False, vital=step.vital, found=found, advice=step.advice)
 
 
@@ -141,14 +157,20 @@ def files(settings: ServiceSettings) -> list[Step]:
         return _ledger(settings.erasure_ledger)
 
     return [
-        Step("master keys", master_keys, f"create {prefix}MASTER_KEY_FILE: a line with 32 bytes in base64"),
+        Step(
+            "master keys",
+            master_keys,
+            f"create {prefix}MASTER_KEY_FILE: one line with 32 random bytes in base64",
+        ),
         Step(
             "person_ref key",
             person_ref_key,
-            f"create {prefix}PERSON_REF_KEY_FILE: the same key for both services",
+            f"create {prefix}PERSON_REF_KEY_FILE: like the master keys, but the same key for both services",
         ),
         Step(
-            "service token", service_token, f"put a token for the other service in {prefix}SERVICE_TOKEN_FILE"
+            "service token",
+            service_token,
+            f"put a token for the other service into {prefix}SERVICE_TOKEN_FILE",
         ),
         Step("erasure ledger", erasure_ledger, f"make the folder of {prefix}ERASURE_LEDGER writable"),
     ]
@@ -156,7 +178,7 @@ def files(settings: ServiceSettings) -> list[Step]:
 
 def _ledger(path: Path | None) -> str:
     if path is None:
-        return "none: a restored backup brings erased data back"
+        return "none: a restored backup brings erased personal data back"
     folder = next(parent for parent in path.parents if parent.exists())
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise PermissionError(f"{path} cannot be written")
@@ -201,7 +223,7 @@ def broker(settings: ServiceSettings) -> Step:
 
     async def connects() -> str:
         if settings.amqp_url is None:
-            return "none: the feed is the transport"
+            return "none: messages travel over the feed"
         import aio_pika  # noqa: PLC0415
 
         connection = await aio_pika.connect(settings.amqp_url.get_secret_value(), timeout=3)
@@ -238,4 +260,4 @@ def other_service(name: str, url: str) -> Step:
         response.raise_for_status()
         return url
 
-    return Step(name, answers, f"start {name}, or correct its address", vital=False)
+    return Step(name, answers, f"start {name}, or correct the setting …_{name.upper()}_URL", vital=False)

@@ -70,7 +70,7 @@ def _standard_output() -> Iterator[IO[bytes]]:
     except BrokenPipeError:
         # Python would try to write the rest when it exits, and report the same error again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise Failed("Standard output was closed before all of it was written.") from None
+        raise Failed("Standard output was closed before the export was complete. Export again.") from None
 
 
 @contextmanager
@@ -143,7 +143,8 @@ def _terms(service: ServiceHandle, settings: ServiceSettings) -> "Terms":
     return Terms(service.name, service.transferred_tables(), sealing_keys(settings.master_key_file))
 
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts: one event per line.")]
 Shown = dict[str, Any]
 """An event as `readable_event` returns it."""
 
@@ -170,17 +171,20 @@ def list_events(
     after: Annotated[
         int | None, typer.Option(min=0, help="Events after this position; the newest when left out.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many events.")] = 50,
     topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
     stream: Annotated[UUID | None, typer.Option(help="Only this stream.")] = None,
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
-    """List the newest events, or those after a position, in the order of the log."""
+    """List the newest events, or the first ones after a position, in the order of the log."""
     from shared.event_log.reading import Listed  # noqa: PLC0415
 
     shown = in_loop(_listed(context.obj, Listed(limit, after, topic, stream)))
     if as_json:
         _show_lines(shown)
+        return
+    if not shown:
+        typer.echo("No event found.")
         return
     columns = ("position", "recorded_at", "topic", "stream", "version", "caused_by")
     show_table(columns, [[str(event[column]) for column in columns] for event in shown])
@@ -189,7 +193,7 @@ def list_events(
 def show_stream(
     context: typer.Context,
     stream: Annotated[UUID, typer.Argument(help="The stream's id. A guest's stream has the guest's id.")],
-    as_json: Json = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Show every event of one stream: who, when, why, and its fields. Personal data stays encrypted."""
     shown = in_loop(_stream(context.obj, stream))
@@ -206,14 +210,18 @@ def show_stream(
 
 def export_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(callback=not_a_folder, help="- is standard output.")],
+    file: Annotated[
+        Path, typer.Argument(callback=not_a_folder, help="The file to write; - is standard output.")
+    ],
     decrypt: Annotated[
         bool,
-        typer.Option("--decrypt", help="With personal data, only for reading; needs an operator's token."),
+        typer.Option(
+            "--decrypt", help="With personal data in clear text, only for reading; needs an operator's token."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the log and its side tables to FILE, as they are at this moment."""
+    """Export the log and its side tables to FILE, as they are at this moment."""
     done = write_log(context.obj, file, decrypt=decrypt)
     if file != STANDARD:
         _report(done, f"exported to {file}", as_json=as_json)
@@ -221,7 +229,7 @@ def export_file(
 
 def import_file(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(callback=to_be_read, help="- is standard input.")],
+    file: Annotated[Path, typer.Argument(callback=to_be_read, help="The file to read; - is standard input.")],
     as_json: Json = False,
 ) -> None:
     """Import FILE into an empty log, completely or not at all. Stop the service first."""
@@ -242,7 +250,9 @@ def _show_lines(shown: Sequence[Shown]) -> None:
 
 
 def _block(event: Shown) -> str:
-    fields = "".join(f"\n    {name}: {value}" for name, value in event["fields"].items())
+    fields = "".join(
+        f"\n    {name}: {'–' if value is None else value}" for name, value in event["fields"].items()
+    )
     cause = "" if event["causation"] is None else f", causation {event['causation']}"
     return (
         f"{event['version']}  {event['topic']}\n"

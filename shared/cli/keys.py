@@ -11,14 +11,15 @@ from shared.cli.console import progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop
 from shared.cli.service_handle import ServiceHandle, database_of
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def keys_commands(of: ServiceHandle) -> typer.Typer:
     """Return the group of commands for one service."""
     app = typer.Typer(
         no_args_is_help=True,
-        help=f"Keys of personal data, and retiring a master key.\n\nExample: {of.name} keys status",
+        help="Data keys of personal data, and the master keys that wrap them."
+        f"\n\nExample: {of.name} keys status",
     )
 
     @app.command(epilog=f"Example: {of.name} keys status --json")
@@ -33,12 +34,14 @@ def keys_commands(of: ServiceHandle) -> typer.Typer:
 
     @app.command(epilog=f"Example: {of.name} keys rewrap")
     def rewrap(as_json: Json = False) -> None:
-        """Wrap all data keys with the newest master key. It may be stopped and run again."""
+        """Wrap all data keys again, with the newest master key. You may stop it and run it again."""
         count = in_loop(_rewrap(of))
         if as_json:
             show_json({"rewrapped": count})
         else:
-            typer.echo(f"{count:,} data keys rewrapped. `{of.name} keys status` shows what is left.")
+            typer.echo(
+                f"{count:,} data keys rewrapped. `{of.name} keys status` counts those under old master keys."
+            )
 
     return app
 

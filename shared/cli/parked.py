@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from shared.cli.console import show_json, show_table
+from shared.cli.console import as_json_text, show_json, show_table
 from shared.cli.running import Failed, in_loop
 from shared.cli.service_handle import ServiceHandle, database_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.messaging.parked import ParkedSubject, ParkedSubjects
 
 Shown = dict[str, Any]
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Subject = Annotated[UUID, typer.Argument(metavar="GUEST_ID", help="The guest's id.")]
 
 
@@ -43,20 +43,23 @@ def parked_commands(service: ServiceHandle) -> typer.Typer:
 
 
 def list_all(context: typer.Context, as_json: Json = False) -> None:
-    """List the parked guests, the longest parked first, and received bodies that are not messages."""
+    """List the parked guests, the longest parked first, and the unreadable messages."""
     subjects, unreadable = in_loop(_overview(context.obj))
     if as_json:
         show_json({"guests": subjects, "unreadable": unreadable})
         return
     columns = ("guest_id", "state", "message", "version", "since", "attempts", "reason")
-    show_table(columns, [[_text(subject[column]) for column in columns] for subject in subjects])
+    if subjects:
+        show_table(columns, [[_text(subject[column]) for column in columns] for subject in subjects])
+    else:
+        typer.echo("No guest is parked.")
     if unreadable:
         rows = [[_text(value) for value in body.values()] for body in unreadable]
-        show_table(tuple(unreadable[0]), rows, title="\nnot a message")
+        show_table(tuple(unreadable[0]), rows, title="\nunreadable messages")
 
 
 def show(context: typer.Context, subject: Subject, as_json: Json = False) -> None:
-    """Show one parked guest and the parked messages."""
+    """Show one parked guest and its backlog: its messages, in order."""
     found, messages = in_loop(_messages(context.obj, subject))
     if as_json:
         show_json({**found, "in_line": messages})
@@ -65,11 +68,11 @@ def show(context: typer.Context, subject: Subject, as_json: Json = False) -> Non
         typer.echo(f"{name}: {_text(value)}")
     columns = ("version", "type", "event_id", "time", "data")
     rows = [[_text(message[column]) for column in columns] for message in messages]
-    show_table(columns, rows, "\nparked messages")
+    show_table(columns, rows, "\nbacklog")
 
 
 def retry(context: typer.Context, subject: Subject, as_json: Json = False) -> None:
-    """Apply the guest's messages in order, now; exit code 1 when one fails again."""
+    """Process the guest's backlog in order, now; exit code 1 if a message fails again."""
     after = in_loop(_retried(context.obj, subject))
     if as_json:
         show_json({"guest_id": subject, "through": after is None, "held": after})
@@ -82,11 +85,13 @@ def retry(context: typer.Context, subject: Subject, as_json: Json = False) -> No
 def discard(
     context: typer.Context,
     subject: Subject,
-    reason: Annotated[str, typer.Option(help="Why; it is recorded.")],
-    by: Annotated[str | None, typer.Option(help="Your name; your login name when left out.")] = None,
+    reason: Annotated[str, typer.Option(help="Why it is skipped; the reason is stored.")],
+    by: Annotated[
+        str | None, typer.Option(help="Your name, which is stored; your login name when left out.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Skip the failed message permanently, and apply those behind it."""
+    """Skip the failed message permanently, and process the backlog behind it."""
     if not reason.strip():
         raise typer.BadParameter("a reason is needed", param_hint="--reason")
     before, after = in_loop(_discarded(context.obj, subject, reason.strip(), by or _login_name()))
@@ -147,8 +152,8 @@ async def _discarded(
         before = await _find(inbox.parked, subject, service)
         if before.state is State.WAITING:
             raise Failed(
-                f"Guest {subject} is only waiting ({before.reason}) and is retried automatically: the message"
-                f" must not be discarded. `{service.name} parked retry` tries it now."
+                f"Guest {subject} is only waiting ({before.reason.rstrip('.')}) and is retried automatically:"
+                f" the message must not be discarded. `{service.name} parked retry {subject}` tries it now."
             )
         processed = await inbox.discard(subject, reason=reason, by=by)
         return _shown(before), None if processed else _shown(await inbox.parked.show(subject))
@@ -196,8 +201,8 @@ def _processed(subject: UUID) -> str:
 def _still_parked(service: ServiceHandle, subject: Shown) -> str:
     return (
         f"Guest {subject['guest_id']} is still {subject['state']}: version {_text(subject['version'])},"
-        f" {_text(subject['message'])}: {subject['reason']}."
-        f" `{service.name} parked show {subject['guest_id']}` shows the parked messages."
+        f" {_text(subject['message'])}: {subject['reason'].rstrip('.')}."
+        f" `{service.name} parked show {subject['guest_id']}` shows its backlog."
     )
 
 
@@ -207,6 +212,8 @@ def _text(value: object) -> str:
             return "–"
         case datetime():
             return value.isoformat(" ", "seconds")
+        case dict():
+            return as_json_text(value)
         case _:
             return str(value)
 

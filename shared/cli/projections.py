@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shared.projections.rebuild import Rebuilt, Source
     from shared.projections.verify import Difference, Verified
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Name = Annotated[str, typer.Argument(help="The view's name, or `all`.")]
 
 
@@ -57,7 +57,8 @@ def projection_commands(of: ServiceHandle) -> typer.Typer:
         done = _run(of, name, _verify, as_json=as_json, show=_show_verified)
         if drifted := [result.view for result in done if result.differences]:
             raise Failed(
-                f"Different from the log: {', '.join(drifted)}. `{service} projections rebuild` repairs it."
+                f"Different from the log: {', '.join(drifted)}."
+                f" `{service} projections rebuild NAME` repairs a view."
             )
 
     return app
@@ -81,7 +82,7 @@ def _named(of: ServiceHandle, name: str) -> Sequence[View]:
     found = views if name == "all" else [view for view in views if view.name == name]
     if not found:
         known = ", ".join(view.name for view in views)
-        raise Failed(f"There is no view {name}. The views are {known}; `all` means all of them.")
+        raise Failed(f"There is no view {name}. The views are {known}; `all` means every view.")
     return found
 
 
@@ -153,14 +154,16 @@ def _parked_row(state: str, subjects: int) -> tuple[str, str]:
 def _show_rebuilt(done: Rebuilt) -> None:
     waited = f"readers waited at most {done.readers_waited * 1000:.0f} ms"
     typer.echo(
-        f"{done.view}: {done.events:,} events in {done.seconds:.1f} s"
+        f"{done.view} rebuilt: {done.events:,} events in {done.seconds:.1f} s"
         f" ({done.events / done.seconds:,.0f}/s), up to position {done.position:,}; {waited}"
     )
 
 
 def _show_verified(done: Verified) -> None:
     if not done.differences:
-        typer.echo(f"{done.view}: {done.rows:,} rows equal the log up to position {done.position:,}")
+        typer.echo(
+            f"{done.view} verified: {done.rows:,} rows are equal to the log up to position {done.position:,}"
+        )
         return
     rows = [
         (difference.table, _text(difference.key), *map(_text, _only_what_differs(difference)))

@@ -1,6 +1,7 @@
 """How every command ends: 0 done, 1 failed, 2 misuse; an error is one line on stderr that says what to do."""
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Coroutine
@@ -10,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from shared.kernel.errors import ConfigurationError
+from shared.kernel.errors import ConfigurationError, english_sentence
 from shared.platform.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -31,7 +32,9 @@ def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
         code = get_command(app)(args=arguments, prog_name=service, standalone_mode=False)
     except TyperException as misuse:
         if wrong := misuse.format_message().rstrip(". "):
-            _report(service, f"{wrong}. See `{service} --help`.")
+            context = getattr(misuse, "ctx", None)
+            command = context.command_path if context else service
+            _report(service, f"{wrong}. See `{command} --help`.")
         return misuse.exit_code
     except (Failed, ConfigurationError) as failure:
         _report(service, str(failure))
@@ -44,12 +47,25 @@ def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
 
 def explained(error: Exception, service: str) -> str:
     """Return one line for an error that no command handles."""
-    text = " ".join(str(error).split()) or (type(error).__doc__ or "").split("\n", maxsplit=1)[0]
+    text = text_of(error).rstrip(".")
+    if isinstance(error, ConnectionError):
+        return f"The database or the broker cannot be reached ({text}). `{service} doctor` shows which."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"{text}. Set {service.upper()}_PORT to another port."
     if isinstance(error, OSError):
         return f"{text}. `{service} doctor` shows what is missing."
     if type(error).__name__ in {"UndefinedTableError", "UndefinedFunctionError"}:
         return f"The schema is not up to date: run `{service} migrate`."
-    return f"{type(error).__name__}: {text} `{service} doctor` checks every dependency."
+    if type(error).__name__ == "DecryptionFailed":
+        return f"{text}. `{service} keys status` shows whether a master key is missing in the key file."
+    return f"{type(error).__name__}: {text}. `{service} doctor` checks every dependency."
+
+
+def text_of(error: Exception) -> str:
+    """Return the text of an error on one line; without one, the first paragraph of its class's docstring."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).split()) or english_sentence(type(error))
 
 
 def _report(service: str, text: str) -> None:
@@ -77,15 +93,15 @@ async def operator_at_work(settings: ServiceSettings) -> str:
     name = f"{type(settings).prefix()}TOKEN"
     token = os.environ.get(name)
     if not token:
-        raise Failed(f"This needs the scope {SCOPE}: put a bearer token with it into {name}.")
+        raise Failed(f"This needs the scope {SCOPE}: put a bearer token with this scope into {name}.")
     async with httpx.AsyncClient() as http:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
         try:
             principal = await TokenVerifier(settings.oidc_issuer, keys).verify(token)
         except InvalidToken:
-            raise Failed(f"The token in {name} is invalid or expired: sign in again.") from None
+            raise Failed(f"The token in {name} is invalid or expired: put a new one there.") from None
         except KeysUnavailable as error:
-            raise Failed(f"The token in {name} cannot be checked: {error.__doc__}") from None
+            raise Failed(f"The token in {name} cannot be checked. {error.__doc__}") from None
     if SCOPE not in principal.scopes:
-        raise Failed(f"The token in {name} lacks the scope {SCOPE}: sign in as an operator.")
+        raise Failed(f"The token in {name} does not have the scope {SCOPE}: put an operator's token there.")
     return principal.subject

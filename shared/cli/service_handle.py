@@ -65,11 +65,15 @@ def apply_erasures(
 ) -> None:
     """Apply the erasure ledger again, and print for how many subjects data was erased."""
     if settings.erasure_ledger is None:
-        raise Failed(f"{settings.prefix()}ERASURE_LEDGER is not set: there is no erasure ledger to apply.")
+        raise Failed(
+            f"{settings.prefix()}ERASURE_LEDGER is not set, so there is no erasure ledger to apply. Set it."
+        )
 
     async def applied() -> int:
         async with open_service(settings) as service:
             return await erase_again(service)
 
     count = in_loop(applied())
-    show_json({"erased": count}) if as_json else typer.echo(f"{count} erased again.")
+    show_json({"erased": count}) if as_json else typer.echo(
+        f"Subjects whose personal data was erased again: {count}."
+    )

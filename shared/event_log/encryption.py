@@ -94,7 +94,7 @@ class MasterKeys:
         """Return the data key. Raises DecryptionFailed when its master key is not in the key file."""
         master = self._by_id.get(wrapped[:MASTER_ID_BYTES])
         if master is None:
-            raise DecryptionFailed("a data key is wrapped by a master key that is not in the key file")
+            raise DecryptionFailed("A data key is wrapped by a master key that is not in the key file")
         return DataKey(subject_id, _decrypt(master, wrapped[MASTER_ID_BYTES:], subject_id))
 
     def is_newest(self, wrapped: bytes) -> bool:

@@ -10,7 +10,7 @@ class EventLogError(Exception):
 
 
 class VersionConflict(EventLogError):
-    """Another command changed this record first. Nothing was written; try again."""
+    """Another command changed this record first. Nothing was saved. Try again in a moment."""
 
 
 class SideRowConflict(EventLogError):
@@ -22,11 +22,11 @@ class SideRowConflict(EventLogError):
 
 
 class LogOverloaded(EventLogError):
-    """Too many commands wait to be written. Nothing was written; try again later."""
+    """The service is too busy now. Nothing was saved. Try again in a moment."""
 
 
 class LogUnavailable(EventLogError):
-    """The event log cannot be reached right now. Try again.
+    """The database cannot be reached now. Try again in a moment.
 
     If the connection broke during a write, it is unknown whether the events were written. It is safe to
     append the same events again, with the same event ids.

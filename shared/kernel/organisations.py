@@ -37,7 +37,7 @@ def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
         content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
         return _READER.validate_python(content.get("organisations", {}))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in fault["loc"])

@@ -63,7 +63,9 @@ class Message:
             raise MalformedMessage("not a JSON object")
         try:
             return cls._read(cloudevent)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except KeyError as error:
+            raise MalformedMessage(f"the attribute {error.args[0]} is missing") from error
+        except (TypeError, ValueError, AttributeError) as error:
             raise MalformedMessage(f"{type(error).__name__}: {error}") from error
 
     @classmethod
@@ -102,7 +104,7 @@ class Message:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise MalformedMessage("an attribute that must be text is not")
+        raise MalformedMessage("an attribute that must be text is not text")
     return value
 
 

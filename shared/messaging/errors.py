@@ -25,14 +25,14 @@ class ForeignSource(Exception):
 
 
 class Diverged(Exception):
-    """This stream version is known here under another event id.
+    """This stream version is known here with another event id.
 
     I8.
     """
 
 
 class MissingVersion(Exception):
-    """The other service's feed responded, but without a version that must exist."""
+    """The other service's feed does not have a version of this guest that must exist."""
 
 
 class NotParked(LookupError):
@@ -40,7 +40,7 @@ class NotParked(LookupError):
 
 
 class Unroutable(TryAgain):
-    """The broker has no queue for this message yet, so it was returned unconfirmed."""
+    """The broker has no queue for this message yet, so it returned the message."""
 
 
 class BrokerUnavailable(TryAgain):

@@ -59,7 +59,7 @@ async def require_schema(pool: asyncpg.Pool, scripts: Sequence[tuple[str, str]],
     names = [name for name, _ in scripts]
     known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
     if known != len(names):
-        raise RuntimeError(f"run `{service} migrate`")
+        raise RuntimeError(f"The schema is not up to date: run `{service} migrate`")
 
 
 Connection = asyncpg.pool.PoolConnectionProxy

@@ -24,7 +24,7 @@ def read_key_file(path: Path | str) -> list[bytes]:
     except binascii.Error:
         keys = []
     if not keys or any(len(key) != KEY_BYTES for key in keys):
-        raise MalformedKeyFile(f"{path}: one or more lines of 32 bytes in base64 are needed")
+        raise MalformedKeyFile(f"{path}: it must hold one or more lines, each with 32 bytes in base64")
     return keys
 
 

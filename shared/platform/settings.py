@@ -89,18 +89,20 @@ class ServiceSettings(BaseSettings):
         try:
             return cls.model_validate({})
         except ValidationError as error:
-            raise ConfigurationError(_complaint(cls.prefix(), error)) from None
+            raise ConfigurationError(_complaint(cls.prefix(), error, cls.env_file())) from None
 
 
-def _complaint(prefix: str, error: ValidationError) -> str:
+def _complaint(prefix: str, error: ValidationError, env_file: Path | None) -> str:
     faults = [
         f"{prefix}{str(fault['loc'][0]).upper()} "
         + ("is not set" if fault["type"] == "missing" else f"is wrong: {fault['msg']}")
         for fault in error.errors(include_input=False, include_url=False)
     ]
-    return (
-        "; ".join(faults) + ". Set it in the environment, or RUN_DIR to the folder of a running local stack."
-    )
+    if any(fault["type"] == "missing" for fault in error.errors()):
+        advice = "Set it in the environment, or set RUN_DIR to the folder of a running local stack."
+    else:
+        advice = f"Correct it in the environment{f' or in {env_file}' if env_file else ''}."
+    return f"{'; '.join(faults)}. {advice}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class RebuildRunning(Exception):
 
 
 class ViewBehind(Exception):
-    """The view does not show the latest change yet. Try again."""
+    """The view does not show the latest change yet. Try again in a moment."""
 
 
 SCHEMA: Sequence[tuple[str, str]] = (

@@ -103,11 +103,12 @@ def malformed_request(faults: Sequence[dict[str, str]]) -> Problem:
     )
 
 
-_DUTCH = {
-    404: "Deze pagina bestaat niet.",
-    405: "Deze methode is hier niet toegestaan.",
-    413: "De aanvraag is te groot.",
+_TEXTS = {
+    404: ("Deze pagina bestaat niet.", "This page does not exist."),
+    405: ("Deze methode is hier niet toegestaan.", "This method is not allowed here."),
+    413: ("De aanvraag is te groot.", "The request is too large."),
 }
+_OTHER_TEXTS = ("De aanvraag kan niet worden verwerkt.", "The request cannot be processed.")
 
 
 async def http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -115,8 +116,8 @@ async def http_exception(request: Request, error: Exception) -> JSONResponse:
     known = cast("HTTPException", error)
     status = HTTPStatus(known.status_code)
     code = status.phrase.lower().replace(" ", "-")
-    dutch = _DUTCH.get(status, "De aanvraag kan niet worden verwerkt.")
-    return response(Problem(status.value, code, dutch, f"{status.phrase}.", headers=known.headers), request)
+    dutch, english = _TEXTS.get(status, _OTHER_TEXTS)
+    return response(Problem(status.value, code, dutch, english, headers=known.headers), request)
 
 
 PROBLEM_SCHEMA = {

@@ -24,7 +24,7 @@ ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class KeysUnavailable(Exception):
-    """The keys of the sign-in service cannot be read, so no token can be checked."""
+    """The keys of the sign-in service cannot be read, so no token can be checked. Try again in a moment."""
 
 
 class KeySource(Protocol):

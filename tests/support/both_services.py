@@ -79,14 +79,10 @@ class BothServices:
             await rebuild_all(views, source)
 
     def _views(self) -> list[tuple[Running, Sequence[View], Source]]:
-        registration_app, identity_app = self.registration.service, self.identity.service
+        first, second = self.registration.service, self.identity.service
         return [
-            (
-                registration_app,
-                registration_views.VIEWS,
-                registration_bootstrap.view_source(registration_app.settings),
-            ),
-            (identity_app, identity_views.VIEWS, identity_bootstrap.view_source(identity_app.settings)),
+            (first, registration_views.VIEWS, registration_bootstrap.view_source(first.settings)),
+            (second, identity_views.VIEWS, identity_bootstrap.view_source(second.settings)),
         ]
 
     async def erases(self, guest: dict[str, Any]) -> None:

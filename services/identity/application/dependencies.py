@@ -46,7 +46,7 @@ class Context:
 
 
 class RegistrationUnavailable(TryAgain):
-    """Registration cannot be asked now, so this request cannot be decided: try again."""
+    """Registration cannot be asked now, so this request cannot be decided. Try again in a moment."""
 
 
 class BeingMerged(TryAgain):
@@ -64,7 +64,7 @@ class BeingErased(TryAgain):
 
 
 class DirectoryUnavailable(TryAgain):
-    """The account directory cannot be asked now: try again."""
+    """The account directory cannot be asked now. Nothing was saved. Try again in a moment."""
 
 
 MERGED = "guests-merged.v1"

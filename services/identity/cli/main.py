@@ -29,11 +29,13 @@ accounts = typer.Typer(
 )
 app.add_typer(accounts, name="accounts")
 app.add_typer(reports, name="reports")
-erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed (R19, I9).")
+erasures = typer.Typer(
+    no_args_is_help=True, help="The ledger of all erasures.\n\nExample: identity erasures apply"
+)
 app.add_typer(erasures, name="erasures")
 
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def serve() -> None:
 
 @app.command(epilog="Example: identity work")
 def work() -> None:
-    """Run relay, consumers, views and regular tasks until SIGTERM."""
+    """Run the relay, the consumers and the regular tasks until SIGTERM."""
     from identity.worker import work as working  # noqa: PLC0415
 
     in_loop(working(settings_of_command()))
@@ -71,7 +73,7 @@ def migrate(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: identity doctor --json")
 def doctor(as_json: Json = False) -> None:
-    """Show every setting with its source, check every dependency, and say what to do."""
+    """Show every setting with its source, check every dependency, and show what to do."""
     if not diagnose(Settings, _steps, as_json=as_json):
         raise typer.Exit(1)
 
@@ -86,7 +88,7 @@ def import_file(
     ],
     as_json: Json = False,
 ) -> None:
-    """Take over the login accounts in FILE; with one mistake in it nothing is changed."""
+    """Import the login accounts in FILE, completely or not at all: one mistake, and nothing is changed."""
     done = in_loop(_import(settings_of_command(), file))
     if as_json:
         show_json(done)
@@ -96,7 +98,10 @@ def import_file(
 
 @erasures.command("apply", epilog="Example: identity erasures apply")
 def apply(as_json: Json = False) -> None:
-    """Destroy again what a restored backup brought back, by IDENTITY_ERASURE_LEDGER; safe to repeat."""
+    """Erase again the personal data that a restored backup brought back.
+
+    Reads the file that IDENTITY_ERASURE_LEDGER names. Safe to repeat.
+    """
     from identity.bootstrap import erase_again, open_service  # noqa: PLC0415
 
     service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
@@ -132,7 +137,9 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
             with progress_bar("importing", checked.lines) as progress:
                 done = await import_accounts(read_account_file(file), context, service.deps, progress)
         except UsernameTaken:
-            raise Failed("A username was taken while importing: run it again to see which.") from None
+            raise Failed(
+                "A username was taken during the import. Run the import again: it shows which one."
+            ) from None
     return {"opened": done.opened, "known": done.known}
 
 

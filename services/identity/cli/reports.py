@@ -22,7 +22,7 @@ reports = typer.Typer(
     help="Accounts, links and first logins.\n\nExample: identity reports links --state too_late",
 )
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most this many rows.")]
 Organisation = Annotated[str | None, typer.Option(help="Only this organisation, such as 1001.")]
 
@@ -44,11 +44,11 @@ def accounts(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """List login accounts, the newest first, with their numbers of guests and organisations."""
+    """List login accounts, the newest first, and how many guests and organisations each one has."""
     from identity.read_models.accounts import list_accounts  # noqa: PLC0415
 
     rows = _read(lambda pool: list_accounts(pool, without_guests=without_guests, limit=limit))
-    show_records(rows, as_json=as_json, empty="No login account is listed.")
+    show_records(rows, as_json=as_json, empty="No login account found.")
 
 
 @reports.command(epilog="Example: identity reports links --organisation 1001 --state refused")
@@ -58,25 +58,25 @@ def links(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """List the links of guests: linked, refused and why, or too late (two actors that may be merged)."""
+    """List the links of guests: linked, too late (two actors that may be merged), or refused and why."""
     from identity.read_models.links import list_links  # noqa: PLC0415
 
     rows = _read(lambda pool: list_links(pool, organisation, state, limit))
-    show_records(rows, as_json=as_json, empty="No link is listed.")
+    show_records(rows, as_json=as_json, empty="No link found.")
 
 
 @reports.command("first-logins", epilog="Example: identity reports first-logins --since 2026-01-01")
 def first_logins(
-    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The first day, in UTC.")] = datetime(
-        1970, 1, 1, tzinfo=UTC
-    ),
+    since: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], help="Only since this day, in UTC.", show_default=False)
+    ] = datetime(1970, 1, 1, tzinfo=UTC),
     as_json: Json = False,
 ) -> None:
     """Count first logins by organisation, and how many of them made a new actor."""
     from identity.read_models.logins import count_first_logins  # noqa: PLC0415
 
     rows = _read(lambda pool: count_first_logins(pool, since.date()))
-    show_records(rows, as_json=as_json, empty="There was no first login.")
+    show_records(rows, as_json=as_json, empty="No first login found.")
 
 
 def _read(query: Callable[[asyncpg.Pool], Awaitable[Sequence[Any]]]) -> Sequence[Any]:

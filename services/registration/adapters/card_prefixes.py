@@ -56,7 +56,9 @@ def read_prefixes(text: str) -> list[LibraryPrefixes]:
     if not libraries or tuple(cell.strip() for cell in libraries[0][1]) != COLUMNS:
         raise ConfigurationError(f"line 1: the columns must be {','.join(COLUMNS)}")
     if len(libraries) == 1:
-        raise ConfigurationError("line 2: the file holds no library; an empty table would find none")
+        raise ConfigurationError(
+            "line 2: the file holds no library; with an empty table no card would show its library"
+        )
     return list(_distinct(libraries[1:]))
 
 

@@ -98,7 +98,7 @@ async def _ask_library(library: str, isils: Sequence[str], run: NightlyRun) -> N
     try:
         connections = run.deps.home_libraries.connections(library)
     except UnknownHomeLibrary:
-        run.problems[library] = "not in the settings"
+        run.problems[library] = "not in the file of home libraries"
         return
     for isil in isils:
         await _ask_by_page(library, isil, connections, run)

@@ -29,7 +29,7 @@ async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:
         try:
             return await show_personal_data(guest_id, service.deps)
         except GuestNotFound:
-            raise _no_such_guest(guest_id) from None
+            raise no_such_guest(guest_id) from None
 
 
 async def erase_guest(settings: Settings, guest_id: UUID) -> None:
@@ -38,7 +38,7 @@ async def erase_guest(settings: Settings, guest_id: UUID) -> None:
         try:
             await erase_personal_data(guest_id, Metadata("operator", uuid4()), service.deps)
         except GuestNotFound:
-            raise _no_such_guest(guest_id) from None
+            raise no_such_guest(guest_id) from None
 
 
 def confirm_erasure(guest_id: UUID, *, yes: bool) -> None:
@@ -50,7 +50,7 @@ def confirm_erasure(guest_id: UUID, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask for confirmation: pass --yes")
-    if not typer.confirm(f"Destroy all personal data of guest {guest_id}? This cannot be undone."):
+    if not typer.confirm(f"Erase all personal data of guest {guest_id}? This cannot be undone."):
         raise Failed("Nothing was changed.")
 
 
@@ -72,11 +72,26 @@ COLUMNS = ("what", "at", "by", "reason", "personal_data")
 
 
 def _guest(view: GuestView, *, personal_data: bool) -> dict[str, Any]:
-    return {name: value for name, value in asdict(view).items() if personal_data or name not in PERSONAL}
+    return {
+        name: _objects(value) for name, value in asdict(view).items() if personal_data or name not in PERSONAL
+    }
 
 
 def _event(event: HeldEvent, *, personal_data: bool) -> dict[str, Any]:
     return {name: value for name, value in asdict(event).items() if personal_data or name != "personal_data"}
+
+
+def _objects(value: Any) -> Any:
+    """Return the value with every named tuple in it as a dict: `asdict` leaves them as they are."""
+    match value:
+        case Mapping():
+            return {name: _objects(item) for name, item in value.items()}
+        case tuple() if hasattr(value, "_asdict"):
+            return _objects(value._asdict())
+        case list() | tuple():
+            return [_objects(item) for item in value]
+        case _:
+            return value
 
 
 def _line(value: object) -> str:
@@ -87,10 +102,14 @@ def _line(value: object) -> str:
         case Mapping():
             return "; ".join(f"{name}: {_line(item)}" for name, item in value.items() if item)
         case list() | tuple():
-            return ", ".join(_line(item) for item in value)
+            between = "\n" if any(isinstance(item, Mapping) for item in value) else ", "
+            return between.join(_line(item) for item in value)
         case _:
             return str(value)
 
 
-def _no_such_guest(guest_id: UUID) -> Failed:
-    return Failed(f"There is no guest {guest_id}. Find the guest's id at the counter.")
+def no_such_guest(guest_id: UUID) -> Failed:
+    """Return the failure of a command about an unknown guest."""
+    return Failed(
+        f"There is no guest {guest_id}. At the counter, the address of a guest's page ends with the id."
+    )

@@ -20,23 +20,37 @@ from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
 
+EXAMPLE_ID = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     help="Guest borrowing: the registration service.\n\nExample: registration doctor",
 )
-isil = typer.Typer(no_args_is_help=True, help="The table of card prefixes.")
-guests = typer.Typer(no_args_is_help=True, help="Single guests.")
+isil = typer.Typer(
+    no_args_is_help=True,
+    help="The card-prefix table.\n\nExample: registration isil import isil_card_prefixes.csv",
+)
+guests = typer.Typer(
+    no_args_is_help=True,
+    help=f"Show, check or erase one guest.\n\nExample: registration guests show {EXAMPLE_ID}",
+)
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")
-home_library = typer.Typer(no_args_is_help=True, help="Home libraries, as this service reaches them.")
+home_library = typer.Typer(
+    no_args_is_help=True,
+    help="Check the connection to a home library."
+    "\n\nExample: registration home-library probe NL-070288 0990139305",
+)
 app.add_typer(home_library, name="home-library")
-erasures = typer.Typer(no_args_is_help=True, help="Personal data that was destroyed.")
+erasures = typer.Typer(
+    no_args_is_help=True, help="The ledger of all erasures.\n\nExample: registration erasures apply"
+)
 app.add_typer(erasures, name="erasures")
 
 
-Json = Annotated[bool, typer.Option("--json", help="For scripts.")]
+GuestId = Annotated[UUID, typer.Argument(metavar="GUEST_ID", help="The guest's id.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 def main() -> None:
@@ -81,9 +95,17 @@ def doctor(as_json: Json = False) -> None:
 
 @isil.command("import", epilog="Example: registration isil import isil_card_prefixes.csv")
 def import_prefixes(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV")], as_json: Json = False
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="CSV: organisation_code,organisation,isil,updated_on,card_prefixes",
+        ),
+    ],
+    as_json: Json = False,
 ) -> None:
-    """Replace the table of card prefixes with the one in FILE."""
+    """Replace the card-prefix table with the one in FILE, completely or not at all."""
     from registration.adapters.card_prefixes import import_file  # noqa: PLC0415
     from shared.kernel.errors import ConfigurationError  # noqa: PLC0415
 
@@ -92,15 +114,17 @@ def import_prefixes(
         count = in_loop(import_file(settings.database_url.get_secret_value(), file))
     except ConfigurationError as error:
         raise Failed(f"{error}. Nothing was changed.") from None
-    show_json({"prefixes": count}) if as_json else typer.echo(f"{count} prefixes imported.")
+    show_json({"prefixes": count}) if as_json else typer.echo(f"{count} card prefixes imported.")
 
 
 @app.command(epilog="Example: registration nightly --json")
 def nightly(
-    last: Annotated[bool, typer.Option("--last", help="Only show the report of the last check.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Only show the report of the last nightly check.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask all home libraries about terms, now.
+    """Run the nightly check now: ask all home libraries about terms.
 
     A second run on the same day asks only about guests without a reply.
     """
@@ -116,26 +140,26 @@ def nightly(
 @home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
 def probe(
     isil: Annotated[str, typer.Argument(help="The home library, such as NL-070288.")],
-    card: Annotated[str, typer.Argument(help="A card number. It is shown, with the library's reply.")],
+    card: Annotated[str, typer.Argument(help="A card number. The output shows it, and the library's reply.")],
     as_json: Json = False,
 ) -> None:
-    """Ask one home library about a card. Show every step, the wire and the verdict; exit 1 without one."""
+    """Ask one home library about a card. Show each step and the verdict; exit code 1 without a verdict."""
     from registration.cli.home_library import probe as probing  # noqa: PLC0415
 
     if not in_loop(probing(settings_of_command(), isil, card, as_json=as_json)):
         raise typer.Exit(1)
 
 
-@guests.command("check", epilog="Example: registration guests check 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
-def check(guest_id: UUID, as_json: Json = False) -> None:
-    """Ask the home library of one guest about the term again."""
+@guests.command("check", epilog=f"Example: registration guests check {EXAMPLE_ID}")
+def check(guest_id: GuestId, as_json: Json = False) -> None:
+    """Ask the home library about the term of one guest, now."""
     outcome = in_loop(_check(settings_of_command(), guest_id))
     show_json(outcome) if as_json else show_pairs(outcome)
 
 
-@guests.command("show", epilog="Example: registration guests show 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+@guests.command("show", epilog=f"Example: registration guests show {EXAMPLE_ID}")
 def show(
-    guest_id: UUID,
+    guest_id: GuestId,
     personal_data: Annotated[
         bool, typer.Option("--personal-data", help="Also show all stored data about the person.")
     ] = False,
@@ -148,23 +172,26 @@ def show(
     print_guest(held, personal_data=personal_data, as_json=as_json)
 
 
-@guests.command("erase", epilog="Example: registration guests erase 0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11")
+@guests.command("erase", epilog=f"Example: registration guests erase {EXAMPLE_ID}")
 def erase(
-    guest_id: UUID,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation: for scripts.")] = False,
+    guest_id: GuestId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation, for scripts.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Destroy all personal data of one guest permanently."""
+    """Erase all personal data of one guest permanently."""
     from registration.cli.guests import confirm_erasure, erase_guest  # noqa: PLC0415
 
     confirm_erasure(guest_id, yes=yes)
     in_loop(erase_guest(settings_of_command(), guest_id))
-    show_json({"guest_id": guest_id, "erased": True}) if as_json else typer.echo("Erased.")
+    if as_json:
+        show_json({"guest_id": guest_id, "erased": True})
+    else:
+        typer.echo(f"The personal data of guest {guest_id} was erased.")
 
 
 @erasures.command("apply", epilog="Example: registration erasures apply")
 def apply(as_json: Json = False) -> None:
-    """Destroy again the personal data that a restored backup brought back.
+    """Erase again the personal data that a restored backup brought back.
 
     Reads the file that REGISTRATION_ERASURE_LEDGER names. Safe to repeat.
     """
@@ -188,6 +215,7 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
     from registration.application.dependencies import Context  # noqa: PLC0415
     from registration.application.show_guest import show_guest  # noqa: PLC0415
     from registration.bootstrap import open_service  # noqa: PLC0415
+    from registration.cli.guests import no_such_guest  # noqa: PLC0415
     from registration.domain.guest import Guest  # noqa: PLC0415
     from shared.event_log import Metadata  # noqa: PLC0415
 
@@ -195,7 +223,7 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
         deps = service.deps
         guest = await deps.store.find(Guest, guest_id)
         if guest is None:
-            raise Failed(f"There is no guest {guest_id}. Find the guest's id at the counter.")
+            raise no_such_guest(guest_id)
         context = Context(guest.state.organisation, Metadata("operator", uuid4()))
         await check_term(guest_id, context, deps)
         view = await show_guest(guest_id, context.organisation, deps)
@@ -221,7 +249,7 @@ def _steps(settings: Settings) -> list[Step]:
         Step(
             "counter's pages",
             partial(_counter_pages, settings),
-            "correct REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
+            "correct the settings REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
         ),
         checks.broker(settings),
         checks.message_keys(settings),

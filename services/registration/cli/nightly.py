@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +32,7 @@ COLOURS = {
 
 async def run_now(settings: Settings) -> NightlyReport:
     """Check all guests that are due and have no reply of today yet. Raises Failed if a check is running."""
+    logging.root.setLevel(logging.WARNING)  # the report says what was done
     async with open_service(settings) as service:
         nightly = NightlyCheck(day_of(service.deps.clock.now()))
         due = sum((await service.nightly_checks.due(nightly)).values())

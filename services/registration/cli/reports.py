@@ -16,21 +16,26 @@ from shared.kernel import amsterdam
 
 reports = typer.Typer(
     no_args_is_help=True,
-    help="Counts for accounts.\n\nExample: registration reports contributions 1001 --on 2026-12-31",
+    help="Counts of guests, for bookkeeping."
+    "\n\nExample: registration reports contributions 1001 --on 2026-12-31",
 )
 
 
 @reports.command(epilog="Example: registration reports contributions 1001 --on 2026-12-31")
 def contributions(
-    organisation: Annotated[str, typer.Argument(help="The guest library, such as 1001.")],
+    organisation: Annotated[str, typer.Argument(help="The organisation, such as 1001.")],
     on: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day; today when left out.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Count the guests whose subscription row ran on a day, by branch, subscription and status."""
+    """Count the guests with a contribution row on a day, by branch, subscription and status."""
     rows = in_loop(_running_on(organisation, on))
-    show_records(rows, as_json=as_json, empty="No subscription ran on that day.")
+    show_records(
+        rows,
+        as_json=as_json,
+        empty=f"No guest of organisation {organisation} had a contribution row on that day.",
+    )
 
 
 @reports.callback()

@@ -23,7 +23,7 @@ EMPTY: Texts = (
 )
 NOT_TAKEN: Texts = (
     "Druk op Koppelen als dit het inlogaccount van de klant is.",
-    "Press Link when this is the patron's login account.",
+    "Press Link if this is the patron's login account.",
 )
 NO_USERNAME: Texts = ("Vul een gebruikersnaam in.", "Fill in a username.")
 NO_EMAIL: Texts = ("Dit is geen e-mailadres.", "This is not an e-mail address.")

@@ -32,7 +32,7 @@ _LONGEST_PATH = 500
 
 
 class SignInNeeded(Exception):
-    """You are not signed in: sign in again."""
+    """You are not signed in. Sign in again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def needs(staff: Staff, scope: str) -> None:
         raise Problem(
             403,
             "wrong-scope",
-            "U heeft geen toegang tot deze functie. Een beheerder van uw instantie kan die geven.",
-            "You have no access to this. An administrator of your organisation can give it.",
+            "U heeft geen toegang tot deze functie. Een beheerder van uw instantie kan u toegang geven.",
+            "You have no access to this function. An administrator of your organisation can give you access.",
         )
 
 
@@ -161,7 +161,7 @@ class InsecureAddress(ValueError):
 
 
 class SignInFailed(Exception):
-    """The response of the sign-in service is not valid: sign in again."""
+    """The response of the sign-in service is not valid. Sign in again."""
 
 
 class SignIn:

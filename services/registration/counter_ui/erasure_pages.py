@@ -39,5 +39,5 @@ async def erase(
         return page(request, "erase.html", status_code=422, guest=guest, forgotten=True)
     by = Metadata(staff.subject, correlation_id(request))
     await erase_personal_data(guest_id, by, deps)
-    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was destroyed.")
+    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was erased.")
     return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")

@@ -33,7 +33,7 @@ LINK_REFUSALS: Mapping[str, Texts] = {
         "this login account is linked to another guest",
     ),
     "username-taken": ("deze gebruikersnaam is al in gebruik", "this username is taken"),
-    "malformed-username": ("deze gebruikersnaam kan niet", "this username is not possible"),
+    "malformed-username": ("deze gebruikersnaam mag niet", "this username is not allowed"),
 }
 
 LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
@@ -63,7 +63,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
-    "guest-reregistered": ("Opnieuw ingeschreven", "Registered again"),
+    "guest-reregistered": ("Heringeschreven", "Re-registered"),
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
@@ -102,7 +102,11 @@ def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
     )
 
 
-NEXT_STEPS: dict[str, tuple[str, str]] = {
+PRESS_AGAIN: Texts = (
+    "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
+    "What you filled in is still there. Press the same button again in a moment.",
+)
+NEXT_STEPS: Mapping[str, Texts] = {
     "guest-refused": (
         "De klant moet contact opnemen met de eigen bibliotheek.",
         "The patron has to contact their own library.",
@@ -131,26 +135,17 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
         "Controleer de ISIL-code. Doet deze bibliotheek mee aan landelijk lenen?",
         "Check the ISIL code. Does this library take part in Landelijk Lenen?",
     ),
-    "home-library-unavailable": (
-        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
-        "What you filled in is still there. Press the same button again in a moment.",
-    ),
+    "home-library-unavailable": PRESS_AGAIN,
     "login-accounts-unavailable": (
         "Zoek het zo nog eens, of schrijf nu in zonder inlogaccount en koppel het later.",
         "Search again in a moment, or register without a login account now and link it later.",
     ),
-    "overloaded": (
-        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
-        "What you filled in is still there. Press the same button again in a moment.",
-    ),
-    "database-unavailable": (
-        "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
-        "What you filled in is still there. Press the same button again in a moment.",
-    ),
+    "overloaded": PRESS_AGAIN,
+    "database-unavailable": PRESS_AGAIN,
     "wrong-patron-type": ("Zet het klanttype terug op 04.", "Set the patron type back to 04."),
     "not-expired": (
-        "De gastlener is geldig: u hoeft niets te doen.",
-        "The guest is valid: you need not do anything.",
+        "Kijk naar de status van de gastlener. Is die geldig, dan hoeft u niets te doen.",
+        "Look at the guest's status. If it is valid, you need not do anything.",
     ),
     "already-linked": (
         "Ontkoppel op het tabblad Inlogaccount eerst het huidige account.",
@@ -181,6 +176,18 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
         "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
         "Try again. If it fails again, report the reference below to your operators.",
     ),
+    "not-linked": ("Open de gastlener opnieuw.", "Open the guest again."),
+    "guest-merged": (
+        "Open de gastlener opnieuw en druk op Naar de gastlener.",
+        "Open the guest again and press To the guest.",
+    ),
+    "guest-erased": (
+        "Wil de klant weer lenen? Scan dan de pas en schrijf de klant opnieuw in.",
+        "Does the patron want to borrow again? Then scan the card and register the patron again.",
+    ),
+    "unknown-subscription": ("Kies een ander abonnement.", "Choose another subscription."),
+    "unknown-organisation": ("Meld dit aan een beheerder.", "Report this to an operator."),
+    "no-such-view": ("Ga terug naar beheer.", "Go back to the operators' page."),
     "not-held": ("Ga terug naar beheer.", "Go back to the operators' page."),
     "only-waiting": (
         "Wacht, of kies op de beheerpagina Opnieuw proberen.",
@@ -190,9 +197,10 @@ NEXT_STEPS: dict[str, tuple[str, str]] = {
     "no-such-page": ("Ga naar de balie en zoek daar verder.", "Go to the counter and search there."),
     "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
 }
-OTHERWISE = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
+OTHERWISE: Texts = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
 
 
-def next_step(code: str, translate: Callable[[str, str], str]) -> str:
-    """Return what the clerk does next after a problem with this code."""
-    return translate(*NEXT_STEPS.get(code, OTHERWISE))
+def next_step(code: str, translate: Translate, *, beside_form: bool) -> str:
+    """Return what the clerk does next after a problem. `beside_form`: the page still shows the form."""
+    texts = NEXT_STEPS.get(code, OTHERWISE)
+    return translate(*(OTHERWISE if texts is PRESS_AGAIN and not beside_form else texts))

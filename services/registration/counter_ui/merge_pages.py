@@ -83,7 +83,7 @@ async def confirm(
         await write(lambda context: merge_guests(MergeGuests(guest_id, into), context, deps))
     except MergeBlocked:
         return see_other(f"/gasten/{guest_id}/ontdubbelen/{into}")
-    notify(request, "De inschrijvingen zijn samengevoegd.", "The two records were merged.")
+    notify(request, "De twee inschrijvingen zijn samengevoegd.", "The two records were merged.")
     return see_other(f"/gasten/{into}")
 
 

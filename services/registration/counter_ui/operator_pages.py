@@ -109,8 +109,8 @@ async def discard(
         raise Problem(
             409,
             "only-waiting",
-            "Deze gast wacht alleen en wordt vanzelf opnieuw geprobeerd: sla het bericht niet over.",
-            "This guest is only waiting and is retried automatically: do not skip the message.",
+            "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
+            "This guest is only waiting and is retried automatically. Do not skip the message.",
         )
     if not reason.strip():
         messages = await operations.inbox.parked.messages(guest_id)
@@ -130,16 +130,20 @@ def _while_parked() -> Iterator[None]:
         raise Problem(
             404,
             "not-held",
-            "Deze gast is niet (meer) geparkeerd.",
+            "Deze gastlener is niet (meer) geparkeerd.",
             "This guest is not parked (any more).",
         ) from None
 
 
 def _notify_outcome(request: Request, *, processed: bool) -> None:
     if processed:
-        notify(request, "De berichten van deze gast zijn verwerkt.", "This guest's messages were processed.")
+        notify(
+            request,
+            "De berichten van deze gastlener zijn verwerkt.",
+            "The messages of this guest were processed.",
+        )
     else:
-        notify(request, "Deze gast is nog geparkeerd.", "This guest is still parked.")
+        notify(request, "Deze gastlener is nog geparkeerd.", "This guest is still parked.")
 
 
 @router.post("/weergaven/{name}/herbouw")
@@ -151,8 +155,8 @@ async def start(operations: OperationsDep, name: str) -> Response:
         raise Problem(
             409,
             "rebuild-running",
-            "Een ander proces herbouwt of controleert deze weergave al. Er is niets veranderd.",
-            "Another process rebuilds or checks this view already. Nothing was changed.",
+            "Een ander proces is deze weergave al aan het herbouwen of controleren. Er is niets veranderd.",
+            "Another process is already rebuilding or verifying this view. Nothing was changed.",
         )
     await operations.rebuilds.start(view)
     return see_other(f"/beheer/weergaven/{name}")

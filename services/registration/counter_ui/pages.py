@@ -167,7 +167,7 @@ def problem_page(request: Request, problem: Problem) -> Response:
         "problem.html",
         status_code=problem.status,
         sentence=sentence_of(request, problem),
-        next_step=next_step(problem.code, translator(request)),
+        next_step=next_step(problem.code, translator(request), beside_form=False),
         reference=str(correlation_id(request)) if problem.status >= 500 else None,
     )
 
@@ -184,7 +184,7 @@ def _problem(error: Exception) -> Problem:
     if known is not None:
         return known
     if isinstance(error, HTTPException) and error.status_code == 404:
-        return Problem(404, "no-such-page", "Deze pagina bestaat niet.", "There is no such page.")
+        return Problem(404, "no-such-page", "Deze pagina bestaat niet.", "This page does not exist.")
     if isinstance(error, RequestValidationError | HTTPException):
         return Problem(
             getattr(error, "status_code", 422),
@@ -229,5 +229,5 @@ def refusal_of(request: Request, error: Exception) -> Refusal:
         kind="warning" if problem.status == 503 else "error",
         sentence=sentence_of(request, problem),
         reasons=tuple(reason_of(str(reason), translate) for reason in reasons),
-        next_step=next_step(problem.code, translate),
+        next_step=next_step(problem.code, translate, beside_form=True),
     )

@@ -55,8 +55,8 @@ async def save(
         return _form(request, guest, form, refusal=refusal_of(request, error))
     notify(
         request,
-        "Opnieuw ingeschreven: het abonnement is weer geldig.",
-        "Registered again: the subscription is valid again.",
+        "Heringeschreven: het abonnement is weer geldig.",
+        "Re-registered: the subscription is valid again.",
     )
     return see_other(f"/gasten/{guest_id}")
 

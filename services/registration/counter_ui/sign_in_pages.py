@@ -61,8 +61,8 @@ def _failed() -> Problem:
     return Problem(
         400,
         "sign-in-failed",
-        "Aanmelden is niet gelukt: de aanmelding was verlopen, al gebruikt of van een andere browser.",
-        "Sign-in failed: it had expired, was used before, or came from another browser.",
+        "Aanmelden is niet gelukt: de poging was verlopen, al gebruikt of van een andere browser.",
+        "Sign-in failed: the attempt had expired, was used before, or came from another browser.",
     )
 
 

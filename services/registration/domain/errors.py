@@ -94,7 +94,7 @@ class GuestRefused(RuleBroken):
 
 
 class HomeLibraryUnavailable(RuleBroken):
-    """The home library cannot be asked now. Nothing was saved. Try again.
+    """The home library does not reply now. Nothing was saved. Try again in a moment.
 
     R4.
     """
@@ -133,14 +133,14 @@ class NotExpired(RuleBroken):
 
 
 class NoLongerRegistered(RuleBroken):
-    """This guest was deregistered. Register the card again.
+    """This guest was deregistered. Scan the card and register the patron again.
 
     R21.
     """
 
 
 class GuestErased(RuleBroken):
-    """The personal data of this guest was destroyed. Nothing can be changed any more.
+    """The personal data of this guest was erased. Nothing can be changed any more.
 
     R19.
     """
@@ -158,18 +158,18 @@ class GuestMerged(RuleBroken):
 
 
 class AlreadyLinked(RuleBroken):
-    """The guest already has a login account. Unlink it first.
+    """A login account is already linked to this guest. Unlink it first.
 
     R17, R21.
     """
 
 
 class NotLinked(RuleBroken):
-    """This guest has no login account to unlink.
+    """No login account is linked to this guest.
 
     R21.
     """
 
 
 class LoginAccountsUnavailable(RuleBroken):
-    """Login accounts cannot be looked up now. Try again."""
+    """Login accounts cannot be looked up now. Try again in a moment."""

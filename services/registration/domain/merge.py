@@ -76,7 +76,7 @@ class MergedIntoDeregistered(MergeBlocked):
 
 
 class MergedWithErased(MergeBlocked):
-    """The personal data of one of these guests was destroyed. They can no longer be compared.
+    """The personal data of one of these guests was erased. They can no longer be compared.
 
     R18, R19.
     """

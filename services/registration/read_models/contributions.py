@@ -33,7 +33,7 @@ def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
 
 VIEW = View(
     name="contributions",
-    about="contribution rows of all guests, for accounts and reports",
+    about="contribution rows of all guests, for bookkeeping and reports",
     topics=GUEST_TOPICS,
     tables=(
         ViewTable(

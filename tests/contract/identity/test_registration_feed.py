@@ -54,9 +54,9 @@ async def in_memory() -> AsyncIterator[Asked]:
 
 async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
     async with (
-        open_registration_app(database, folder) as counter,
-        counter.client() as clerk,
-        httpx.AsyncClient(transport=httpx.ASGITransport(counter.app)) as http,
+        open_registration_app(database, folder) as registration_app,
+        registration_app.client() as clerk,
+        httpx.AsyncClient(transport=httpx.ASGITransport(registration_app.app)) as http,
     ):
 
         async def registers(choice: dict[str, Any]) -> tuple[UUID, str]:
@@ -65,9 +65,9 @@ async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
             guest = answer.json()
             return UUID(guest["guest_id"]), str(guest["login_link"]["account_id"])
 
-        token = counter.signer.token("feed", None, "identity")
+        token = registration_app.signer.token("feed", None, "identity")
         feed = RegistrationApi("http://registration", http, lambda: token)
-        key = read_key_file(counter.service.settings.person_ref_key_file)[0]
+        key = read_key_file(registration_app.service.settings.person_ref_key_file)[0]
         yield Asked(feed, registers, person_ref(key, HOME, CARD))
 
 

@@ -40,7 +40,7 @@ async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
 async def two_registrations(
     pool: asyncpg.Pool, database: str
 ) -> AsyncIterator[tuple[RegistrationUseCases, RegistrationUseCases]]:
-    """Two counters."""
+    """The use cases of two processes, over one database."""
     master_keys = MasterKeys([os.urandom(32)])
     async with AsyncExitStack() as opened:
         made = []
@@ -58,7 +58,7 @@ async def two_registrations(
 def registration_use_cases(
     two_registrations: tuple[RegistrationUseCases, RegistrationUseCases],
 ) -> RegistrationUseCases:
-    """One of them."""
+    """The use cases of one process."""
     return two_registrations[0]
 
 

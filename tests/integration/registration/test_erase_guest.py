@@ -89,8 +89,8 @@ async def test_r19_erased_and_reregistered_at_once_is_erased(
     here, there = two_registrations
     for turns in range(ROUNDS):
         guest_id = await here.register()
-        for registration_use_cases in two_registrations:
-            registration_use_cases.clock.moment += timedelta(days=1)
+        for use_cases in two_registrations:
+            use_cases.clock.moment += timedelta(days=1)
         here.says(CANCELLED)
         await check_term(guest_id, here.context(), here.deps)
         here.says(member())
@@ -131,13 +131,7 @@ async def test_r19_two_erasures_at_once_are_one_event(
     two_registrations: TwoRegistrations, pool: asyncpg.Pool
 ) -> None:
     guest_id = await two_registrations[0].register(account=ExistingAccount("acc-jan"))
-    await at_once(
-        *(
-            erase(registration_use_cases, guest_id)
-            for registration_use_cases in two_registrations
-            for _ in range(4)
-        )
-    )
+    await at_once(*(erase(use_cases, guest_id) for use_cases in two_registrations for _ in range(4)))
     await nothing_is_left(guest_id, two_registrations[0], pool)
 
 

@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 
 from registration.application.dependencies import Context
-from registration.application.deregister_guest import deregister_guest
 from registration.application.register_guest import register_guest
 from registration.domain.errors import AlreadyRegistered
 from registration.domain.login_link import ExistingAccount
@@ -45,11 +44,7 @@ async def test_r10_two_counters_at_once_give_one_event(
     two_registrations: TwoRegistrations, pool: asyncpg.Pool
 ) -> None:
     outcomes = await asyncio.gather(
-        *(
-            registration_use_cases.register()
-            for _ in range(10)
-            for registration_use_cases in two_registrations
-        ),
+        *(use_cases.register() for _ in range(10) for use_cases in two_registrations),
         return_exceptions=True,
     )
     assert len(won(outcomes)) == 1
@@ -61,15 +56,11 @@ async def test_r10_many_people_at_two_counters_at_once_are_each_registered_once(
     two_registrations: TwoRegistrations, pool: asyncpg.Pool
 ) -> None:
     cards = [f"099100{number:04}" for number in range(40)]
-    for registration_use_cases in two_registrations:
+    for use_cases in two_registrations:
         for card in cards:
-            registration_use_cases.says(member(card), card=card)
+            use_cases.says(member(card), card=card)
     outcomes = await asyncio.gather(
-        *(
-            registration_use_cases.register(card)
-            for card in cards
-            for registration_use_cases in two_registrations
-        ),
+        *(use_cases.register(card) for card in cards for use_cases in two_registrations),
         return_exceptions=True,
     )
     assert len(won(outcomes)) == len(set(won(outcomes))) == 40
@@ -80,13 +71,13 @@ async def test_r10_many_people_at_two_counters_at_once_are_each_registered_once(
 async def test_r10_either_number_at_two_counters_gives_one_guest(
     two_registrations: TwoRegistrations, pool: asyncpg.Pool
 ) -> None:
-    for registration_use_cases in two_registrations:
-        registration_use_cases.says(member(CARD), card=OLD_CARD)
+    for use_cases in two_registrations:
+        use_cases.says(member(CARD), card=OLD_CARD)
     outcomes = await asyncio.gather(
         *(
-            registration_use_cases.register(card)
+            use_cases.register(card)
             for card in (CARD, OLD_CARD, CARD, OLD_CARD)
-            for registration_use_cases in two_registrations
+            for use_cases in two_registrations
         ),
         return_exceptions=True,
     )
@@ -103,13 +94,9 @@ async def test_r21_registering_afresh_at_two_counters_gives_one_event(
     two_registrations: TwoRegistrations, pool: asyncpg.Pool
 ) -> None:
     guest_id = await two_registrations[0].register()
-    await deregister_guest(guest_id, "vergissing", two_registrations[0].context(), two_registrations[0].deps)
+    await two_registrations[0].deregister(guest_id)
     outcomes = await asyncio.gather(
-        *(
-            registration_use_cases.register()
-            for _ in range(5)
-            for registration_use_cases in two_registrations
-        ),
+        *(use_cases.register() for _ in range(5) for use_cases in two_registrations),
         return_exceptions=True,
     )
     assert won(outcomes) == [guest_id]
@@ -136,8 +123,8 @@ async def test_one_key_at_two_counters_at_once_registers_once(
 ) -> None:
     outcomes = await asyncio.gather(
         *(
-            register_guest(registering(), keyed(registration_use_cases), registration_use_cases.deps)
-            for registration_use_cases in two_registrations
+            register_guest(registering(), keyed(use_cases), use_cases.deps)
+            for use_cases in two_registrations
             for _ in range(3)
         ),
         return_exceptions=True,
@@ -148,14 +135,14 @@ async def test_one_key_at_two_counters_at_once_registers_once(
     assert await pool.fetchval("SELECT count(*) FROM idempotency_keys") == 1
 
 
-def keyed(registration_use_cases: RegistrationUseCases) -> Context:
+def keyed(use_cases: RegistrationUseCases) -> Context:
     """The context of a request with the one Idempotency-Key of these tests."""
 
     def rows(guest_id: UUID) -> list[SideRow]:
         values = {"subject": "clerk", "route": "POST /v1/guests", "key": "1", "body_hash": b"1"}
         return [SideRow("idempotency_keys", {**values, "resource_id": guest_id})]
 
-    return replace(registration_use_cases.context(), side_rows=rows)
+    return replace(use_cases.context(), side_rows=rows)
 
 
 async def test_a_counter_that_vanishes_in_mid_registration_leaves_all_or_nothing(
@@ -164,13 +151,13 @@ async def test_a_counter_that_vanishes_in_mid_registration_leaves_all_or_nothing
     """Commands are cancelled and connections cut at any moment: events, index and keys stay in step."""
     chance = random.Random(11)
     cards = [f"099101{number:04}" for number in range(60)]
-    for registration_use_cases in two_registrations:
+    for use_cases in two_registrations:
         for card in cards:
-            registration_use_cases.says(member(card), card=card)
+            use_cases.says(member(card), card=card)
     tasks = [
-        asyncio.create_task(registration_use_cases.register(card, ExistingAccount(f"acc-{card}")))
+        asyncio.create_task(use_cases.register(card, ExistingAccount(f"acc-{card}")))
         for card in cards
-        for registration_use_cases in two_registrations
+        for use_cases in two_registrations
     ]
     for task in chance.sample(tasks, 40):
         await asyncio.sleep(chance.random() / 200)

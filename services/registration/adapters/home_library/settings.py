@@ -203,7 +203,7 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
         tables = tomllib.loads(text)
         libraries = _File.model_validate(tables).libraries
     except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(str(error)) from None
+        raise ConfigurationError(f"not valid TOML: {error}") from None
     except ValidationError as error:
         raise ConfigurationError("; ".join(_texts_of(error))) from None
     if len(libraries) < len(tables["libraries"]):
