@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.identity_service import open_desk
+from tests.support.identity_service import open_identity_app
 from tests.support.json_paths import differences
-from tests.support.registration_service import open_counter
+from tests.support.registration_service import open_registration_app
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "before_0_1"
 WORDS = {"description", "summary", "title"}
@@ -43,13 +43,13 @@ def must_be_as_recorded(service: str, now: dict[str, Any]) -> None:
 
 
 async def test_registrations_api_is_as_before(database: str, tmp_path: Path) -> None:
-    async with open_counter(database, tmp_path) as counter:
-        must_be_as_recorded("registration", counter.app.openapi())
+    async with open_registration_app(database, tmp_path) as registration:
+        must_be_as_recorded("registration", registration.app.openapi())
 
 
 async def test_identitys_api_is_as_before(database: str, tmp_path: Path) -> None:
-    async with open_desk(database, tmp_path) as desk:
-        must_be_as_recorded("identity", desk.app.openapi())
+    async with open_identity_app(database, tmp_path) as identity:
+        must_be_as_recorded("identity", identity.app.openapi())
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,3 @@ async def open_identity_app(
     settings = settings_in(folder, database, signer, person_ref_key)
     async with open_service(settings, replaced) as service:
         yield IdentityApp(service, http_app(service), signer, fake, SimulatedCounter(fake), directory)
-
-
-open_desk = open_identity_app  # the name by which tests/contract/test_openapi.py knows it

@@ -232,6 +232,3 @@ async def open_nightly_app(database: str, folder: Path) -> AsyncIterator[Nightly
         home = InterceptedHomeLibraries(registration_app.home)
         object.__setattr__(registration_app.service.deps, "home_libraries", home)
         yield NightlyApp(registration_app, home)
-
-
-open_counter = open_registration_app  # the name by which tests/contract/test_openapi.py knows it
