@@ -43,7 +43,8 @@ BEHAVIOURS = ["silent"] * SILENT + ["garbage"] * GARBAGE + ["closing"] * CLOSING
 """Of those that listen; before them come the ones that are down."""
 MOST_GROWTH = 1.3
 KILLS, KILLED_GUESTS = 5, 2400
-COMMAND = "import resource, sys; from registration.cli import app; from shared.cli.running import exit_code; "
+COMMAND = "import resource, sys; from registration.cli.main import app; "
+COMMAND += "from shared.cli.running import exit_code; "
 COMMAND += "code = exit_code(app, 'registration', ['nightly', '--json']); "
 COMMAND += "sys.stderr.write(f'peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}'); sys.exit(code)"
 
