@@ -54,9 +54,9 @@ class ServiceSettings(BaseSettings):
     @field_validator(*ADDRESSES, check_fields=False)
     @classmethod
     def _has_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and value.startswith("http://"):
-            host = urlsplit(value).hostname or ""
-            if host not in {*LOOPBACK, *info.data.get("plain_http_hosts", "").split(",")}:
+        if value and urlsplit(value).scheme == "http":
+            private = {host.strip() for host in info.data.get("plain_http_hosts", "").split(",")} - {""}
+            if urlsplit(value).hostname not in LOOPBACK | private:
                 raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
         return value
 

@@ -1,0 +1,65 @@
+"""Addresses whose answers are believed come over TLS, from this machine, or from a named private network."""
+
+import pytest
+
+from identity.settings import Settings
+from shared.kernel.errors import ConfigurationError
+
+REQUIRED = {
+    "DATABASE_URL": "postgresql://localhost/identity",
+    "OIDC_ISSUER": "https://issuer.example",
+    "REGISTRATION_URL": "https://registration.example",
+    "ORGANISATIONS": "organisations.toml",
+    "SERVICE_TOKEN_FILE": "service.token",
+    "MASTER_KEY_FILE": "master.key",
+    "PERSON_REF_KEY_FILE": "person_ref.key",
+}
+ADDRESSES = ["OIDC_ISSUER", "OIDC_JWKS", "REGISTRATION_URL", "ACCOUNT_DIRECTORY_URL"]
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **more: str) -> Settings:
+    """Identity's settings from an environment with these beside the required ones."""
+    monkeypatch.delenv("RUN_DIR", raising=False)
+    for name, value in (REQUIRED | more).items():
+        monkeypatch.setenv(f"IDENTITY_{name}", value)
+    return Settings.from_environment()
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://elsewhere.example/",
+        "http://10.0.0.7:8000",
+        "HTTP://elsewhere.example",
+        "http://127.0.0.1.elsewhere.example",
+        "http://127.0.0.1@elsewhere.example",
+        "http://localhost.example",
+    ],
+)
+def test_an_address_without_tls_is_refused(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*use https"):
+        settings(monkeypatch, **{name: address})
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize(
+    "address",
+    ["https://elsewhere.example/", "http://127.0.0.1:8001", "http://[::1]:8001", "http://localhost"],
+)
+def test_tls_and_this_machine_are_taken(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert address in vars(settings(monkeypatch, **{name: address})).values()
+
+
+def test_hosts_of_a_private_network_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = settings(
+        monkeypatch, REGISTRATION_URL="http://registration:8000", PLAIN_HTTP_HOSTS="directory, registration"
+    )
+    assert known.registration_url == "http://registration:8000"
+    with pytest.raises(ConfigurationError, match="IDENTITY_REGISTRATION_URL is wrong"):
+        settings(monkeypatch, REGISTRATION_URL="http://another:8000")
+
+
+def test_no_host_is_named_by_an_empty_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="IDENTITY_REGISTRATION_URL is wrong"):
+        settings(monkeypatch, REGISTRATION_URL="http:///path", PLAIN_HTTP_HOSTS="")
