@@ -12,6 +12,8 @@ from shared.messaging.errors import MalformedMessage
 
 TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"
+LARGEST_NUMBER = 2**63 - 1
+"""What PostgreSQL's bigint holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Message:
             return cls._read(cloudevent)
         except KeyError as error:
             raise MalformedMessage(f"the attribute {error.args[0]} is missing") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise MalformedMessage(f"{type(error).__name__}: {error}") from error
 
     @classmethod
@@ -74,6 +76,8 @@ class Message:
             raise MalformedMessage("specversion is not 1.0")
         if not cloudevent["type"].startswith(TYPE_PREFIX):
             raise MalformedMessage("type is not one of ours")
+        if _holds_nul(cloudevent):
+            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
         causation = cloudevent.get("causationid")
         return cls(
             id=UUID(cloudevent["id"]),
@@ -116,9 +120,17 @@ def _instant(value: str) -> datetime:
 
 
 def _counted(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise MalformedMessage("streamversion and position count from 1")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_NUMBER:
+        raise MalformedMessage(f"streamversion and position count from 1 to {LARGEST_NUMBER}")
     return value
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, Mapping):
+        return any(_holds_nul(item) for pair in value.items() for item in pair)
+    return isinstance(value, list) and any(_holds_nul(item) for item in value)
 
 
 def _members(value: object) -> dict[str, Any]:

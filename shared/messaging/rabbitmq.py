@@ -1,10 +1,11 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 
 import aio_pika
 import structlog
@@ -13,19 +14,26 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
 from pamqp.common import Arguments
 
+from shared.event_log.errors import LogOverloaded, LogUnavailable
 from shared.messaging import metrics
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
-from shared.messaging.errors import BrokerUnavailable, ForeignSource, MalformedMessage, Unroutable
+from shared.messaging.errors import BrokerUnavailable, ForeignSource, MalformedMessage, TryAgain, Unroutable
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import SIGNATURE_HEADER, NotAuthentic, SigningKeys
+from shared.platform.postgres import is_transient
 from shared.platform.retry import keep_running, keep_trying
 
 SUBJECT_HEADER = "guest-id"
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
 CONFIRM_SECONDS = 30.0
+MOST_ATTEMPTS = 5
+"""Attempts at a message that fails although nothing is unavailable. Then it is stored for an operator."""
+
 DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
+
+UNAVAILABLE = (LogUnavailable, LogOverloaded, TryAgain)
 
 MOST_REJECTED = 10_000
 """Rejected messages that are kept for an operator; the oldest are dropped first."""
@@ -250,8 +258,9 @@ class Consumer:
             await self._rejected.publish(message, routing_key="", timeout=CONFIRM_SECONDS)
 
     async def _receive(self, body: bytes) -> None:
+        failures = count(1)
         foreign = await keep_trying(
-            partial(self._receive_once, body),
+            partial(self._receive_once, body, failures),
             action="message.not_received",
             on=Exception,
             first=FIRST_PAUSE_SECONDS,
@@ -260,14 +269,18 @@ class Consumer:
         if foreign is not None:
             raise foreign
 
-    async def _receive_once(self, body: bytes) -> ForeignSource | None:
-        """Return the error that another attempt cannot change."""
+    async def _receive_once(self, body: bytes, failures: Iterator[int]) -> ForeignSource | None:
+        """Return the error that another attempt cannot change. Raises what another attempt may change."""
         try:
             await self._inbox.receive(Message.from_json(body))
         except MalformedMessage as error:
             await self._inbox.receive_unreadable(body, str(error))
         except ForeignSource as error:
             return error
+        except Exception as error:
+            if is_transient(error) or isinstance(error, UNAVAILABLE) or next(failures) < MOST_ATTEMPTS:
+                raise
+            await self._inbox.receive_unreadable(body, f"{type(error).__name__}: {error}")
         return None
 
     async def _finish(self) -> None:

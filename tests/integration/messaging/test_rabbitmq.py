@@ -14,7 +14,14 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
 from shared.messaging.inbox import unreadable_messages
-from shared.messaging.rabbitmq import Consumer, declare_events, declare_queues, open_channel, publishing
+from shared.messaging.rabbitmq import (
+    MOST_ATTEMPTS,
+    Consumer,
+    declare_events,
+    declare_queues,
+    open_channel,
+    publishing,
+)
 from shared.messaging.relay import TASK, Relay
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
@@ -210,3 +217,27 @@ async def _queues_are_empty(amqp_url: str) -> bool:
         await declare_events(channel, "registration")
         queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
         return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0
+
+
+async def test_what_fails_again_and_again_is_stored_and_delays_no_other_guest(
+    sender: Sender, receiver: Receiver, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, well = uuid4(), uuid4()
+    receive = receiver.inbox.receive
+    attempts = 0
+
+    async def fails_for_one(message: Message) -> None:
+        nonlocal attempts
+        if message.subject == poisoned:
+            attempts += 1
+            raise OverflowError("value out of int64 range")
+        await receive(message)
+
+    monkeypatch.setattr(receiver.inbox, "receive", fails_for_one)
+    async with the_pair(sender, receiver, amqp_url):
+        await sender.happens(poisoned, "registered")
+        await sender.happens(well, "registered")
+        await eventually(lambda: receiver.all_processed([well], 1))
+        (kept,) = await eventually(lambda: unreadable_messages(receiver.pool))
+        await eventually(lambda: _queues_are_empty(amqp_url))
+    assert (kept.reason, attempts) == ("OverflowError: value out of int64 range", MOST_ATTEMPTS)

@@ -25,18 +25,20 @@ MESSAGE = Message(
     data={"organisation": "1001", "term": {"end": None}},
 )
 
+# PostgreSQL stores every character but U+0000.
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 messages = st.builds(
     Message,
     id=st.uuids(),
-    source=st.text(min_size=1),
-    type=st.text(),
+    source=text.filter(bool),
+    type=text,
     subject=st.uuids(),
     time=st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
-    stream_version=st.integers(1, 2**53),
-    position=st.integers(1, 2**53),
+    stream_version=st.integers(1, 2**63 - 1),
+    position=st.integers(1, 2**63 - 1),
     correlation_id=st.uuids(),
     causation_id=st.none() | st.uuids(),
-    data=st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()),
+    data=st.dictionaries(text, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | text),
     erased=st.booleans(),
 )
 
@@ -92,6 +94,16 @@ def test_what_is_not_known_is_ignored() -> None:
         ("streamversion", 0),
         ("streamversion", "1"),
         ("streamversion", True),
+        ("streamversion", 2**63),
+        ("position", 2**63),
+        ("position", 2**200),
+        ("time", "0001-01-01T00:00:00+14:00"),
+        ("time", "9999-12-31T23:59:59-14:00"),
+        ("source", "/registration/\0"),
+        ("type", "nl.landelijklenen.\0"),
+        ("data", {"organisation": "10\x0001"}),
+        ("data", {"\0": 1}),
+        ("data", {"rows": [{"reason": ["a\0"]}]}),
         ("position", -1),
         ("correlationid", None),
         ("causationid", "because"),
