@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +73,10 @@ class IdentityApp:
     directory: InMemoryAccountDirectory
 
     def client(
-        self,
-        scope: str = "login",
-        sub: str = "wisecat",
-        token: str | None = None,
-        organisations: Sequence[str] = ("1001", "2002", "3003"),
+        self, scope: str = "login", sub: str = "wisecat", token: str | None = None
     ) -> httpx.AsyncClient:
         """A caller with this scope, or with this token."""
-        signed = token or self.signer.token(scope=scope, organisation=organisations, sub=sub)
+        signed = token or self.signer.token(scope=scope, organisation=None, sub=sub)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
             base_url="http://identity",

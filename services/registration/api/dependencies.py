@@ -16,7 +16,7 @@ from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import Principal, requires
 
-_COUNTER = requires("counter")
+COUNTER = requires("counter")
 FEED = requires("feed")
 OPERATOR = requires("operator")
 
@@ -33,21 +33,15 @@ class Clerk:
         return Context(self.organisation, self.metadata, side_rows)
 
 
-async def _clerk(request: Request, principal: Annotated[Principal, Depends(_COUNTER)]) -> Clerk:
-    """Return the clerk. Raises Problem (403) for a token of no organisation, or of several."""
-    if len(principal.organisations) != 1:
+async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNTER)]) -> Clerk:
+    if principal.organisation is None:
         raise Problem(
             403,
             "no-organisation",
             "Uw aanmelding zegt niet bij welke instantie u werkt.",
-            "The claim `organisation` of the token does not name one organisation.",
+            "The token has no claim `organisation`.",
         )
-    (organisation,) = principal.organisations
-    return Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
-
-
-CLERK = Depends(_clerk)
-"""Every route of the counter: a token with the scope `counter` and one organisation."""
+    return Clerk(principal.organisation, Metadata(principal.subject, correlation_id(request)))
 
 
 def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:
