@@ -35,7 +35,7 @@ bench: .venv/.ready
 	@touch $@
 
 # The lock files hold hashes but no index: each machine has its own setting for where packages come from.
-LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
 	$(LOCK) --extra build -c requirements-dev.txt pyproject.toml -o requirements.txt

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from infra.local.processes import alive
+from tests.support.eventually import until
 from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, registration_of
 
 UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds, on a machine with nothing else to do
@@ -64,10 +66,8 @@ def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -
     for name in PROCESSES:
         before = stack.description
         stack.kill(name)
-        began = time.monotonic()
-        while stack.pid(name) == before["pids"][name]:
-            assert time.monotonic() - began < 1.0, "0.5 s, and as much for a busy machine"
-            time.sleep(0.01)
+        # 0.5 s, and as much for a busy machine
+        until(lambda: stack.pid(name) != before["pids"][name], within=1.0, every=0.01)  # noqa: B023
         after = stack.description
         assert {k: v for k, v in after.items() if k != "pids"} == {
             k: v for k, v in before.items() if k != "pids"
@@ -94,10 +94,7 @@ def test_finds_its_data_again_whatever_was_killed_or_suspended(stack: RunningSta
     assert _guest(stack, guest) == guest
     family = stack.family()
     os.kill(stack.own_pid, signal.SIGKILL)
-    began = time.monotonic()
-    while alive(family):
-        assert time.monotonic() - began < 5
-        time.sleep(0.02)
+    until(lambda: not alive(family), within=5)
 
     stack.start()
     assert _guest(stack, guest) == guest
@@ -217,13 +214,12 @@ def _counter(stack: RunningStack) -> httpx.Client:
 
 
 def _until_ready(stack: RunningStack, within: float = 15.0) -> None:
-    deadline = time.monotonic() + within
     for service in ("registration", "identity"):
-        while True:
-            try:
-                if httpx.get(f"{stack.description[f'{service}_url']}/health/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline, stack.output.read_text()
-            time.sleep(0.05)
+        until(partial(_is_ready, stack.description[f"{service}_url"]), within, every=0.05)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False

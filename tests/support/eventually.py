@@ -41,6 +41,14 @@ async def eventually(
         await asyncio.sleep(every)
 
 
+def until(condition: Callable[[], object], within: float, every: float = 0.02) -> None:
+    """Return as soon as `condition` is true; fail after `within` seconds. For tests without an event loop."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, f"not so after {within} s"
+        time.sleep(every)
+
+
 # Enough turns of the event loop for everything that is not paused to come to its next pause.
 TURNS = 8
 
