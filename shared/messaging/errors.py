@@ -20,7 +20,11 @@ class CannotApply(Exception):
     """
 
 
-class ForeignSource(Exception):
+class NotAuthentic(Exception):
+    """This message does not come from the other service. It was not applied."""
+
+
+class ForeignSource(NotAuthentic):
     """This message is of another log than the one that this service follows. It was not applied."""
 
 

@@ -16,9 +16,10 @@ from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConfli
 from shared.event_log.types import SideRow
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import CannotApply, Diverged, ForeignSource, MissingVersion, TryAgain
+from shared.messaging.errors import CannotApply, Diverged, MissingVersion, TryAgain
 from shared.messaging.feed import Feed
 from shared.messaging.parked import ParkedSubjects, State
+from shared.messaging.signing import MessageSources
 from shared.platform.postgres import is_transient
 
 LARGEST_BATCH = 500
@@ -209,34 +210,6 @@ def _is_inbox_conflict(error: Exception) -> bool:
 RETRY_INTERVAL_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
-
-
-class MessageSources:
-    """The other service's log that this service follows: the one that its first authentic message named."""
-
-    def __init__(self, pool: asyncpg.Pool, other: str) -> None:
-        self._pool = pool
-        self._other = other
-        self._followed: str | None = None
-
-    async def require(self, message: Message) -> None:
-        """Raise ForeignSource unless the message is of the log that this service follows."""
-        if message.source == self._followed:
-            return
-        if not message.source.startswith(f"/{self._other}/"):
-            raise ForeignSource(f"it is from {message.source[:100]!r}, not from {self._other}")
-        # Asked again for another log, because an operator may have accepted it meanwhile.
-        self._followed = await self._pool.fetchval(_FOLLOW, self._other, message.source)
-        if message.source != self._followed:
-            raise ForeignSource(
-                f"it is from {message.source[:100]!r}, this service follows {self._followed!r}"
-            )
-
-
-_FOLLOW = """
-INSERT INTO message_sources AS known (service, source) VALUES ($1, $2)
-ON CONFLICT (service) DO UPDATE SET source = known.source RETURNING source
-"""
 
 
 class Inbox:

@@ -17,9 +17,16 @@ from pamqp.common import Arguments
 from shared.event_log.errors import LogOverloaded, LogUnavailable
 from shared.messaging import metrics
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
-from shared.messaging.errors import BrokerUnavailable, ForeignSource, MalformedMessage, TryAgain, Unroutable
+from shared.messaging.errors import (
+    BrokerUnavailable,
+    ForeignSource,
+    MalformedMessage,
+    NotAuthentic,
+    TryAgain,
+    Unroutable,
+)
 from shared.messaging.inbox import Inbox
-from shared.messaging.signing import SIGNATURE_HEADER, NotAuthentic, SigningKeys
+from shared.messaging.signing import SIGNATURE_HEADER, SigningKeys
 from shared.platform.postgres import is_transient
 from shared.platform.retry import keep_running, keep_trying
 
@@ -228,7 +235,7 @@ class Consumer:
         try:
             self._verify(delivery)
             await self._receive(delivery.body)
-        except (NotAuthentic, ForeignSource) as error:
+        except NotAuthentic as error:
             await self._reject(delivery, str(error))
         try:
             await delivery.ack()

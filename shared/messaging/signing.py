@@ -1,4 +1,7 @@
-"""Authentic messages: HMAC-SHA-256 (RFC 2104) over the exact bytes, one key per direction (ADR 0020)."""
+"""Authentic messages: signed by the other service, and of the log that this service follows (ADR 0020).
+
+A signature is an HMAC-SHA-256 (RFC 2104) over the exact bytes, with one key per direction.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
+
 from shared.kernel.errors import ConfigurationError
+from shared.messaging.envelope import Message
+from shared.messaging.errors import ForeignSource, NotAuthentic
 from shared.platform.secrets import read_key_file
 from shared.platform.settings import ServiceSettings
 
 KEY_ID_HEADER = "signing-key"
 SIGNATURE_HEADER = "signature"
-
-
-class NotAuthentic(Exception):
-    """This message does not come from the other service. It was not applied."""
 
 
 class SigningKeys:
@@ -73,3 +76,31 @@ def _key_id(key: bytes) -> str:
 
 def _mac(key: bytes, body: bytes) -> str:
     return hmac.digest(key, body, hashlib.sha256).hex()
+
+
+class MessageSources:
+    """The other service's log that this service follows: the one that its first authentic message named."""
+
+    def __init__(self, pool: asyncpg.Pool, other: str) -> None:
+        self._pool = pool
+        self._other = other
+        self._followed: str | None = None
+
+    async def require(self, message: Message) -> None:
+        """Raise ForeignSource unless the message is of the log that this service follows."""
+        if message.source == self._followed:
+            return
+        if not message.source.startswith(f"/{self._other}/"):
+            raise ForeignSource(f"it is from {message.source[:100]!r}, not from {self._other}")
+        # Asked again for another log, because an operator may have accepted it meanwhile.
+        self._followed = await self._pool.fetchval(_FOLLOW, self._other, message.source)
+        if message.source != self._followed:
+            raise ForeignSource(
+                f"it is from {message.source[:100]!r}, this service follows {self._followed!r}"
+            )
+
+
+_FOLLOW = """
+INSERT INTO message_sources AS known (service, source) VALUES ($1, $2)
+ON CONFLICT (service) DO UPDATE SET source = known.source RETURNING source
+"""

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from identity.settings import Settings
 from shared.kernel.errors import ConfigurationError
+from shared.messaging.errors import NotAuthentic
 from shared.messaging.signing import (
     KEY_ID_HEADER,
     SIGNATURE_HEADER,
-    NotAuthentic,
     SigningKeys,
     message_keys,
 )
