@@ -15,14 +15,14 @@ from joserfc.jwk import OKPKey
 CLIENT_ID = "counter"  # the counter's pages, as the issuer knows them
 LIFETIME = 30 * 24 * 3600  # seconds; every start creates new tokens
 
-TOKENS: dict[str, dict[str, str]] = {
+TOKENS: dict[str, dict[str, Any]] = {
     "counter": {"sub": "m.visser", "scope": "counter", "organisation": "1001"},
     "counter_other": {"sub": "k.bakker", "scope": "counter", "organisation": "2002"},
     "operator": {"sub": "beheer", "scope": "operator accounts", "organisation": "1001"},
-    "wisecat": {"sub": "wisecat", "scope": "login"},
+    "wisecat": {"sub": "wisecat", "scope": "login", "organisation": ["1001", "2002", "3003"]},
     "feed": {"sub": "feed-reader", "scope": "feed"},
 }
-SERVICE_TOKENS: dict[str, dict[str, str]] = {
+SERVICE_TOKENS: dict[str, dict[str, Any]] = {
     "registration": {"sub": "registration", "scope": "feed accounts"},
     "identity": {"sub": "identity", "scope": "feed"},
     "wisecat": TOKENS["wisecat"],
@@ -70,7 +70,7 @@ class Credentials:
             write_privately(path, base64.b64encode(secrets.token_bytes(32)).decode())
         return path
 
-    def _token(self, claims: dict[str, str]) -> str:
+    def _token(self, claims: dict[str, Any]) -> str:
         now = int(time.time())
         everything: dict[str, Any] = {"iss": self.issuer, "iat": now, "exp": now + LIFETIME} | claims
         header = {"alg": "Ed25519", "kid": self._signing_key.kid}

@@ -154,11 +154,11 @@ _MAX_TOKEN_CHARACTERS = 8192
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller. Events store `subject` as `caused_by`; `organisation` is where a clerk works."""
+    """The caller. Events store `subject` as `caused_by`; it may act for `organisations` only (R20)."""
 
     subject: str
     scopes: frozenset[str]
-    organisation: str | None = None
+    organisations: frozenset[str] = frozenset()
 
 
 class InvalidToken(Exception):
@@ -201,12 +201,18 @@ class TokenVerifier:
 
 
 def _principal(claims: dict[str, object]) -> Principal:
-    subject, scope, organisation = claims["sub"], claims.get("scope", ""), claims.get("organisation")
+    subject, scope = claims["sub"], claims.get("scope", "")
     if not isinstance(subject, str) or not subject or not isinstance(scope, str):
         raise InvalidToken
-    if organisation is not None and not isinstance(organisation, str):
+    return Principal(subject, frozenset(scope.split()), _organisations(claims.get("organisation")))
+
+
+def _organisations(claim: object) -> frozenset[str]:
+    """Return the organisations of the claim: none, one as text, or several in an array."""
+    codes = [] if claim is None else claim if isinstance(claim, list) else [claim]
+    if not all(isinstance(code, str) for code in codes):
         raise InvalidToken
-    return Principal(subject, frozenset(scope.split()), organisation)
+    return frozenset(codes)
 
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token of the sign-in service")
@@ -235,6 +241,17 @@ class RequiredScope:
             raise _forbidden(self.scope)
         request.state.principal = principal
         return principal
+
+
+def require_organisation(principal: Principal, organisation: str) -> None:
+    """Raise Problem (403) unless the caller may act for this organisation."""
+    if organisation not in principal.organisations:
+        raise Problem(
+            403,
+            "wrong-organisation",
+            "U heeft geen toegang tot deze instantie.",
+            "The claim `organisation` of the token does not hold this organisation.",
+        )
 
 
 def requires(scope: str) -> RequiredScope:

@@ -15,6 +15,17 @@ WORDS = {"description", "summary", "title"}
 DATA = {"value", "example", "default", "enum", "const"}
 """What stands below these is no description of anything, whatever its members are called."""
 
+CHANGES: dict[str, list[str]] = {
+    "registration": [],
+    "identity": [
+        (
+            '$.paths["/v1/logins"].post.responses["422"].content["application/problem+json"]'
+            '.examples["unknown-organisation"] is new'
+        ),
+    ],
+}
+"""What the API says since then on purpose: how the line of each difference begins."""
+
 
 def without_words(described: Any) -> Any:
     """The same document, without what only people read."""
@@ -39,7 +50,9 @@ def must_be_as_recorded(service: str, now: dict[str, Any]) -> None:
     recorded = json.loads((RECORDED / f"openapi.{service}.json").read_text("utf-8"))
     as_sent = json.loads(json.dumps(now))
     found = list(differences(without_words(recorded), without_words(as_sent)))
-    assert found == [], "\n".join(found)
+    meant = tuple(CHANGES[service])
+    assert [each for each in found if not each.startswith(meant)] == [], "\n".join(found)
+    assert [each for each in meant if not any(line.startswith(each) for line in found)] == []
 
 
 async def test_registrations_api_is_as_before(database: str, tmp_path: Path) -> None:

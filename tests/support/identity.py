@@ -41,7 +41,12 @@ GUEST_ORGANISATION = "1001"
 HOME_ORGANISATION = "2002"
 HOME_ISIL = "NL-070288"
 ORGANISATIONS = Organisations(
-    {GUEST_ORGANISATION: frozenset({"NL-070297"}), HOME_ORGANISATION: frozenset({HOME_ISIL})}
+    {
+        GUEST_ORGANISATION: frozenset({"NL-070297"}),
+        HOME_ORGANISATION: frozenset({HOME_ISIL}),
+        "3003": frozenset(),
+        "4004": frozenset(),
+    }
 )
 PERSON_REF_KEY = bytes(range(32))
 ENDS_ON = date(2025, 12, 11)

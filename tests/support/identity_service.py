@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ isils = ["NL-070297"]
 [organisations.2002]
 name = "Thuisbibliotheek"
 isils = ["NL-070288"]
+
+[organisations.2602]
+name = "DOK Delft"
+isils = []
 """
 WRITTEN_TABLES = ("stored_events", "usernames", "data_keys", "idempotency_keys", "inbox")
 
@@ -73,10 +77,14 @@ class IdentityApp:
     directory: InMemoryAccountDirectory
 
     def client(
-        self, scope: str = "login", sub: str = "wisecat", token: str | None = None
+        self,
+        scope: str = "login",
+        sub: str = "wisecat",
+        token: str | None = None,
+        organisations: Sequence[str] = ("1001", "2002", "3003"),
     ) -> httpx.AsyncClient:
         """A caller with this scope, or with this token."""
-        signed = token or self.signer.token(scope=scope, organisation=None, sub=sub)
+        signed = token or self.signer.token(scope=scope, organisation=organisations, sub=sub)
         return httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
             base_url="http://identity",

@@ -16,9 +16,8 @@ FEED = requires("feed")
 
 
 def _metadata(request: Request) -> Metadata:
-    """Return the caller and the correlation id. A dependency of `requires` must have checked the token."""
-    principal: Principal = request.state.principal
-    return Metadata(principal.subject, correlation_id(request))
+    """Return the caller and the correlation id."""
+    return Metadata(_principal(request).subject, correlation_id(request))
 
 
 def _dependencies(request: Request) -> Dependencies:
@@ -31,6 +30,13 @@ def _apply_now(request: Request) -> ApplyNow:
     return found
 
 
+def _principal(request: Request) -> Principal:
+    """Return the caller. A dependency of `requires` must have checked the token."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+PrincipalDep = Annotated[Principal, Depends(_principal)]
 MetadataDep = Annotated[Metadata, Depends(_metadata)]
 DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
 BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]

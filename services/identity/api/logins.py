@@ -13,6 +13,7 @@ from identity.api.dependencies import (
     DependenciesDep,
     IdempotentWriteDep,
     MetadataDep,
+    PrincipalDep,
 )
 from identity.api.problems import PROBLEM_TYPES
 from identity.api.schemas import Login
@@ -22,6 +23,7 @@ from identity.domain import errors
 from shared.event_log import CommandResult
 from shared.web.idempotency import Rows
 from shared.web.problem_handlers import problem_responses
+from shared.web.security import require_organisation
 
 router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
 
@@ -62,6 +64,7 @@ class _NothingWritten(Exception):
         PROBLEM_TYPES,
         errors.LinkRequired,
         errors.AccountNotFound,
+        errors.UnknownOrganisation,
         RegistrationUnavailable,
         DirectoryUnavailable,
     ),
@@ -69,6 +72,7 @@ class _NothingWritten(Exception):
 async def login(
     *,
     body: Login,
+    principal: PrincipalDep,
     metadata: MetadataDep,
     write: IdempotentWriteDep,
     deps: DependenciesDep,
@@ -79,6 +83,7 @@ async def login(
     A login that cannot be decided is refused with status 503. The caller then tries again.
     """
     # I4, I5
+    require_organisation(principal, body.organisation)
     written: list[LoggedIn] = []
 
     async def run(rows: Rows) -> CommandResult:

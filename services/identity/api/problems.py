@@ -38,6 +38,9 @@ PROBLEM_TYPES: ProblemTypes = {
         "U bent hier ingeschreven zonder koppeling met dit inlogaccount: ga eerst langs de balie.",
     ),
     errors.AccountNotFound: ProblemType(404, "account-not-found", "Dit inlogaccount bestaat niet."),
+    errors.UnknownOrganisation: ProblemType(
+        422, "unknown-organisation", "Deze instantie is hier niet bekend; een beheerder kan haar toevoegen."
+    ),
     errors.ActorNotFound: ProblemType(404, "actor-not-found", "Deze actor bestaat niet."),
     errors.UsernameTaken: ProblemType(
         409, "username-taken", "Deze gebruikersnaam is bij deze thuisbibliotheek al in gebruik."

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from identity.domain.errors import UnknownOrganisation
 from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
 from shared.kernel.library_card import isil_base
 from shared.messaging.envelope import Message
@@ -183,6 +184,11 @@ class Organisations:
     """Organisation code -> the ISILs of its home libraries, from the settings."""
 
     isils: Mapping[str, frozenset[str]]
+
+    def require(self, organisation: str) -> None:
+        """Raise UnknownOrganisation unless the settings hold this organisation."""
+        if organisation not in self.isils:
+            raise UnknownOrganisation
 
     def is_home_of(self, organisation: str, home_isil: str) -> bool:
         """Return whether this home library belongs to this organisation (I4, step 2)."""

@@ -48,9 +48,10 @@ class LoggedIn:
 async def log_in(command: LogIn, context: Context, deps: Dependencies, apply_now: ApplyNow) -> LoggedIn:
     """Decide a login, in the order of I4.
 
-    Raises LinkRequired, AccountNotFound. Raises RegistrationUnavailable, DirectoryUnavailable or CannotApply
-    when the login cannot be decided now: the caller tries again.
+    Raises LinkRequired, AccountNotFound, UnknownOrganisation. Raises RegistrationUnavailable,
+    DirectoryUnavailable or CannotApply when the login cannot be decided now: the caller tries again.
     """
+    deps.organisations.require(command.organisation)
     return await retry_on_conflict(lambda: _decide(command, context, deps, apply_now))
 
 

@@ -42,6 +42,10 @@ class AccountNotFound(RuleBroken):
     """This login account does not exist."""
 
 
+class UnknownOrganisation(RuleBroken):
+    """This organisation is not known here. An operator can add it to the settings."""
+
+
 class ActorNotFound(RuleBroken):
     """This actor does not exist."""
 

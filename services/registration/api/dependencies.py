@@ -16,7 +16,7 @@ from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import Principal, requires
 
-COUNTER = requires("counter")
+_COUNTER = requires("counter")
 FEED = requires("feed")
 OPERATOR = requires("operator")
 
@@ -33,15 +33,21 @@ class Clerk:
         return Context(self.organisation, self.metadata, side_rows)
 
 
-async def _clerk(request: Request, principal: Annotated[Principal, Depends(COUNTER)]) -> Clerk:
-    if principal.organisation is None:
+async def _clerk(request: Request, principal: Annotated[Principal, Depends(_COUNTER)]) -> Clerk:
+    """Return the clerk. Raises Problem (403) for a token of no organisation, or of several."""
+    if len(principal.organisations) != 1:
         raise Problem(
             403,
             "no-organisation",
             "Uw aanmelding zegt niet bij welke instantie u werkt.",
-            "The token has no claim `organisation`.",
+            "The claim `organisation` of the token does not name one organisation.",
         )
-    return Clerk(principal.organisation, Metadata(principal.subject, correlation_id(request)))
+    (organisation,) = principal.organisations
+    return Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
+
+
+CLERK = Depends(_clerk)
+"""Every route of the counter: a token with the scope `counter` and one organisation."""
 
 
 def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:

@@ -2,9 +2,9 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 
-from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, OperatorDep, WriteDep
+from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, OperatorDep, WriteDep
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
@@ -17,7 +17,7 @@ from registration.domain import errors
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problem_handlers import problem_responses
 
-router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
+router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
 
 
 @router.post(

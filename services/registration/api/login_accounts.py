@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, DependenciesDep, WriteDep
+from registration.api.dependencies import CLERK, DependenciesDep, WriteDep
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
 from registration.application.find_login_account import find_login_account
@@ -15,7 +15,7 @@ from registration.domain import errors
 from shared.kernel.library_card import MalformedIsil
 from shared.web.problem_handlers import problem_responses
 
-router = APIRouter(tags=["login accounts"], dependencies=[Depends(COUNTER)])
+router = APIRouter(tags=["login accounts"], dependencies=[CLERK])
 
 
 class AccountJson(BaseModel):

@@ -3,11 +3,11 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from registration.api.dependencies import COUNTER, DependenciesDep
+from registration.api.dependencies import CLERK, DependenciesDep
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import DetailsJson
 from registration.application.find_home_library import look_up_home_library
@@ -26,7 +26,7 @@ class _Scanned(StringConvertor):
 
 
 register_url_convertor("scanned", _Scanned())
-router = APIRouter(prefix="/v1", dependencies=[Depends(COUNTER)])
+router = APIRouter(prefix="/v1", dependencies=[CLERK])
 
 
 class CandidateJson(BaseModel):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, IdempotentWriteDep
+from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, IdempotentWriteDep
 from registration.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
 from registration.api.schemas import GuestJson, Merging, guest_json
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
@@ -18,7 +18,7 @@ from shared.kernel.errors import english_sentence
 from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
-router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
+router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
 
 
 class BlockedJson(BaseModel):

@@ -7,10 +7,10 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import COUNTER, ClerkDep, DependenciesDep, DirectoryDep, HistoryDep
+from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, DirectoryDep, HistoryDep
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE
 from registration.application.repository import load_guest
@@ -18,7 +18,7 @@ from registration.domain import errors
 from registration.read_models.guest_directory import Search, asked_for
 from shared.web.problem_handlers import problem_responses
 
-router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[Depends(COUNTER)])
+router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
 
 LARGEST_POSITION = 2**63 - 1  # a bigint of the database
 Status = Literal["valid", "expired", "suspended", "deregistered"]

@@ -179,3 +179,33 @@ async def test_a_later_login_with_a_key_is_decided_again(
 async def test_the_event_names_who_asked(identity_app: IdentityApp, wisecat: httpx.AsyncClient) -> None:
     await wisecat.post("/v1/logins", json=login("jan"))
     assert {event.metadata.caused_by for event in await identity_app.service.log.read(0, 100)} == {"wisecat"}
+
+
+@pytest.mark.parametrize(
+    ("organisations", "asked", "status", "code"),
+    [
+        ((), "1001", 403, "wrong-organisation"),
+        (("2002",), "1001", 403, "wrong-organisation"),
+        (("2002", "1001"), "1001", 200, None),
+        (("made-up",), "made-up", 422, "unknown-organisation"),
+        (("1001",), "1001 ", 403, "wrong-organisation"),
+        (("1001",), "made-up", 403, "wrong-organisation"),
+    ],
+)
+async def test_a_catalogue_asks_and_writes_for_its_own_organisations_only(
+    identity_app: IdentityApp, organisations: tuple[str, ...], asked: str, status: int, code: str | None
+) -> None:
+    before = await identity_app.written()
+    async with identity_app.client(organisations=organisations) as catalogue:
+        answer = await catalogue.post("/v1/logins", json=login("jan", asked))
+    assert (answer.status_code, answer.json().get("code")) == (status, code)
+    assert (await identity_app.written() == before) == (status != 200)
+
+
+@pytest.mark.parametrize("claim", [7, {"1001": True}, ["1001", 7], [["1001"]], True])
+async def test_an_organisation_claim_of_another_type_is_no_token(
+    identity_app: IdentityApp, claim: object
+) -> None:
+    token = identity_app.signer.token("login", claim, "wisecat")
+    async with identity_app.client(token=token) as catalogue, identity_app.nothing_written():
+        assert (await catalogue.post("/v1/logins", json=login("jan"))).status_code == 401

@@ -75,6 +75,24 @@ async def test_every_route_is_closed_without_the_token_and_with_every_other_scop
                 assert answer.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("organisation", [None, [], ["1001", "2002"]])
+async def test_every_route_of_the_counter_needs_one_organisation(
+    registration_app: RegistrationApp, organisation: object
+) -> None:
+    token = registration_app.signer.token("counter", organisation)
+    counted = 0
+    async with registration_app.nothing_written(), registration_app.client(token) as caller:
+        for method, path, scopes in routes_of(registration_app.app):
+            if scopes == {"counter"}:
+                where = path.replace("{guest_id}", str(uuid4())).replace("{isil}", "NL-070288")
+                where = where.replace("{card_number:scanned}", "0990139305")
+                answer = await caller.request(method, where, headers={"Idempotency-Key": "x"})
+                assert (method, where, answer.status_code) == (method, where, 403)
+                assert answer.json()["code"] == "no-organisation"
+                counted += 1
+    assert counted > 12
+
+
 def encoded(part: bytes) -> str:
     return base64.urlsafe_b64encode(part).decode().rstrip("=")
 

@@ -34,7 +34,7 @@ async def catalogue(databases: Databases, tmp_path: Path) -> AsyncIterator[Catal
     """Served until the test ends."""
     port, stopping = free_port(), asyncio.Event()
     async with open_both_services(databases, tmp_path) as both_services:
-        token = both_services.identity.signer.token("login", None, "wisecat")
+        token = both_services.identity.signer.token("login", list(LIBRARIES), "wisecat")
         transport = httpx.ASGITransport(both_services.identity.app)
         async with httpx.AsyncClient(transport=transport) as http:
             app = Wisecat(IdentityLogins("http://identity", http, lambda: token), LIBRARIES).app()
