@@ -15,16 +15,28 @@ from joserfc.jwk import OKPKey
 CLIENT_ID = "counter"  # the counter's pages, as the issuer knows them
 LIFETIME = 30 * 24 * 3600  # seconds; every start creates new tokens
 
+BOTH = ["registration", "identity"]
+"""The audience of a token for both services."""
 TOKENS: dict[str, dict[str, Any]] = {
-    "counter": {"sub": "m.visser", "scope": "counter", "organisation": "1001"},
-    "counter_other": {"sub": "k.bakker", "scope": "counter", "organisation": "2002"},
-    "operator": {"sub": "beheer", "scope": "operator accounts", "organisation": "1001"},
-    "wisecat": {"sub": "wisecat", "scope": "login", "organisation": ["1001", "2002", "3003"]},
-    "feed": {"sub": "feed-reader", "scope": "feed"},
+    "counter": {"aud": "registration", "sub": "m.visser", "scope": "counter", "organisation": "1001"},
+    "counter_other": {"aud": "registration", "sub": "k.bakker", "scope": "counter", "organisation": "2002"},
+    "operator": {
+        "aud": BOTH,
+        "sub": "beheer",
+        "scope": "operator installation accounts",
+        "organisation": "1001",
+    },
+    "wisecat": {
+        "aud": "identity",
+        "sub": "wisecat",
+        "scope": "login",
+        "organisation": ["1001", "2002", "3003"],
+    },
+    "feed": {"aud": BOTH, "sub": "feed-reader", "scope": "feed"},
 }
 SERVICE_TOKENS: dict[str, dict[str, Any]] = {
-    "registration": {"sub": "registration", "scope": "feed accounts"},
-    "identity": {"sub": "identity", "scope": "feed"},
+    "registration": {"aud": "identity", "sub": "registration", "scope": "feed accounts"},
+    "identity": {"aud": "registration", "sub": "identity", "scope": "feed"},
     "wisecat": TOKENS["wisecat"],
 }
 
@@ -73,7 +85,7 @@ class Credentials:
     def _token(self, claims: dict[str, Any]) -> str:
         now = int(time.time())
         everything: dict[str, Any] = {"iss": self.issuer, "iat": now, "exp": now + LIFETIME} | claims
-        header = {"alg": "Ed25519", "kid": self._signing_key.kid}
+        header = {"alg": "Ed25519", "kid": self._signing_key.kid, "typ": "at+jwt"}
         return jwt.encode(header, everything, self._signing_key, algorithms=["Ed25519"])
 
 

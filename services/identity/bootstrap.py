@@ -51,7 +51,7 @@ from shared.projections import LiveView
 from shared.projections.live import update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.security import JwksKeys, TokenVerifier, keys_of
+from shared.web.security import JwksKeys, keys_of, token_verifier
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -134,7 +134,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         apply_now=service.inbox.apply_now,
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
-        verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
+        verifier=token_verifier(service.settings, service.token_keys),
         checks={
             "database": partial(require_schema, service.pool, SCHEMA, "identity"),
             "token_keys": service.token_keys.ready,

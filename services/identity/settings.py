@@ -16,4 +16,5 @@ class Settings(ServiceSettings):
     account_directory_url: str | None = None  # None: only accounts that were imported or opened here
     organisations: Path  # TOML file of the guest libraries and their own ISILs
     service_token_file: Path
+    oidc_audience: str = "identity"
     port: int = 8002

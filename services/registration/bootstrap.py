@@ -60,7 +60,7 @@ from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
-from shared.web.security import JwksKeys, TokenVerifier, keys_of
+from shared.web.security import JwksKeys, keys_of, token_verifier
 
 if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from fastapi import FastAPI
@@ -178,7 +178,8 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         own_feed=service.own_feed,
         directory=GuestDirectory(service.pool),
         history=GuestHistory(service.pool),
-        verifier=TokenVerifier(service.settings.oidc_issuer, service.token_keys),
+        verifier=token_verifier(service.settings, service.token_keys),
+        identity_subject=service.settings.identity_subject,
         checks={
             "database": partial(require_schema, service.pool, SCHEMA, "registration"),
             "token_keys": service.token_keys.ready,

@@ -33,6 +33,8 @@ class Settings(ServiceSettings):
     service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
     retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
+    oidc_audience: str = "registration"
+    identity_subject: str = "identity"  # the claim `sub` of identity's tokens
     port: int = 8001
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone

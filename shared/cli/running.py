@@ -81,14 +81,14 @@ def in_loop(work: Coroutine[Any, Any, T]) -> T:
         return runner.run(work)
 
 
-SCOPE = "operator"
+SCOPE = "installation"
 
 
 async def operator_at_work(settings: ServiceSettings) -> str:
-    """Return the subject of the token in `…_TOKEN`. Raises Failed unless it has the scope `operator`."""
+    """Return the subject of the token in `…_TOKEN`. Raises Failed unless it has the scope `installation`."""
     import httpx  # noqa: PLC0415
 
-    from shared.web.security import InvalidToken, KeysUnavailable, TokenVerifier, keys_of  # noqa: PLC0415
+    from shared.web.security import InvalidToken, KeysUnavailable, keys_of, token_verifier  # noqa: PLC0415
 
     name = f"{type(settings).prefix()}TOKEN"
     token = os.environ.get(name)
@@ -97,11 +97,11 @@ async def operator_at_work(settings: ServiceSettings) -> str:
     async with httpx.AsyncClient() as http:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
         try:
-            principal = await TokenVerifier(settings.oidc_issuer, keys).verify(token)
+            principal = await token_verifier(settings, keys).verify(token)
         except InvalidToken:
             raise Failed(f"The token in {name} is invalid or expired: put a new one there.") from None
         except KeysUnavailable as error:
             raise Failed(f"The token in {name} cannot be checked. {error.__doc__}") from None
     if SCOPE not in principal.scopes:
-        raise Failed(f"The token in {name} does not have the scope {SCOPE}: put an operator's token there.")
+        raise Failed(f"The token in {name} does not have the scope {SCOPE}: put one there that has it.")
     return principal.subject

@@ -24,10 +24,18 @@ from pydantic_settings import (
 from shared.kernel.errors import ConfigurationError
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-ADDRESSES = ("oidc_issuer", "oidc_jwks", "identity_url", "registration_url", "account_directory_url")
-"""What these answer is believed, so it must come over TLS, or from this machine."""
+ADDRESSES = ("identity_url", "registration_url", "account_directory_url")
+"""What these answer is believed: they need TLS, or must be on this machine or at a named private host."""
 
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
+
+
+def require_tls(address: str) -> str:
+    """Return the address. Raises ValueError unless it is https://, or http:// on this machine."""
+    parts = urlsplit(address)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise ValueError("use an https:// address, or http:// on this machine")
+    return address
 
 
 class ServiceSettings(BaseSettings):
@@ -43,6 +51,8 @@ class ServiceSettings(BaseSettings):
     unsigned_until: AwareDatetime | None = None  # after an upgrade: take unsigned messages until this moment
     oidc_issuer: str
     oidc_jwks: str | None = None  # address or file; None: discovery at the issuer
+    oidc_audience: str  # this service's name in the claim `aud`; each service has its own default
+    oidc_typed_tokens: bool = True  # tokens must have the type `at+jwt` (RFC 9068)
     service_token_file: Path | None = None  # bearer token for calling the other service
     master_key_file: Path
     person_ref_key_file: Path
@@ -50,6 +60,12 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     log_level: str = "INFO"
+
+    @field_validator("oidc_issuer", "oidc_jwks")
+    @classmethod
+    def _is_protected(cls, value: str | None, info: ValidationInfo) -> str | None:
+        is_file = info.field_name == "oidc_jwks" and "://" not in str(value)
+        return value if is_file else require_tls(str(value))
 
     @field_validator(*ADDRESSES, check_fields=False)
     @classmethod

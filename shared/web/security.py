@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -16,6 +16,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, OctKey
 
+from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -42,7 +43,7 @@ class JwksKeys:
     on the sign-in service. Times are in seconds.
     """
 
-    def __init__(self, read: ReadKeys, *, min_interval: float = 5.0, max_age: float = 300.0) -> None:
+    def __init__(self, read: ReadKeys, *, min_interval: float = 10.0, max_age: float = 300.0) -> None:
         self._read = read
         self._min_interval = min_interval
         self._max_age = max_age
@@ -115,7 +116,7 @@ async def _discovered(issuer: str, http: httpx.AsyncClient) -> dict[str, Any]:
     page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
     if page["issuer"] != issuer:
         raise ValueError("the discovery page belongs to another issuer")
-    return await _fetched(page["jwks_uri"], http)
+    return await _fetched(require_tls(page["jwks_uri"]), http)
 
 
 async def _fetched(url: str, http: httpx.AsyncClient) -> dict[str, Any]:
@@ -150,6 +151,11 @@ ALGORITHMS = (
     "EdDSA",
 )
 _MAX_TOKEN_CHARACTERS = 8192
+INSTALLATION = "installation"
+"""The scope of an operator of the whole installation, who may act for every organisation (R20)."""
+ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
+LEEWAY_SECONDS = 30
+"""By how much the clocks of the issuer and this machine may differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,17 +172,29 @@ class InvalidToken(Exception):
 
 
 class TokenVerifier:
-    """Checks signature, algorithm, issuer and expiry of a bearer token.
+    """Checks that a bearer token is an access token of the issuer for this service, and still valid.
 
-    `clock` returns seconds since the epoch.
+    `audience` is this service's name at the issuer. `typed`: the header must say that the token is an access
+    token (RFC 9068). ID tokens are refused in any case. `clock` returns seconds since the epoch.
     """
 
-    def __init__(self, issuer: str, keys: KeySource, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        keys: KeySource,
+        *,
+        audience: str,
+        typed: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._keys = keys
+        self._typed = typed
         self._clock = clock
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock()),
+            leeway=LEEWAY_SECONDS,
             iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
             sub={"essential": True},
             exp={"essential": True},
         )
@@ -186,7 +204,9 @@ class TokenVerifier:
         try:
             key = await self._keys.find(self._key_id(token))
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
-            self._claims.validate({name: value for name, value in claims.items() if name != "iat"})
+            self._claims.validate(claims)
+            if _is_id_token(claims):
+                raise InvalidToken
             return _principal(claims)
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise InvalidToken from error
@@ -197,7 +217,24 @@ class TokenVerifier:
         header = jws.extract_compact(token.encode()).headers()
         if header.get("alg") not in ALGORITHMS:
             raise InvalidToken
+        # RFC 7515 section 4.1.9: a media type in any case, of which `application/` may be left out.
+        if self._typed and str(header.get("typ")).lower().removeprefix("application/") != ACCESS_TOKEN:
+            raise InvalidToken
         return header.get("kid")
+
+
+def token_verifier(settings: ServiceSettings, keys: KeySource) -> TokenVerifier:
+    """Return the verifier of the tokens that these settings describe."""
+    return TokenVerifier(
+        settings.oidc_issuer, keys, audience=settings.oidc_audience, typed=settings.oidc_typed_tokens
+    )
+
+
+def _is_id_token(claims: Mapping[str, object]) -> bool:
+    """Return whether the claims are those of an ID token, by OpenID Connect Core or an issuer's own mark."""
+    if claims.get("typ") == "ID" or claims.get("token_use") == "id":
+        return True
+    return not claims.keys().isdisjoint(("nonce", "at_hash", "c_hash"))
 
 
 def _principal(claims: dict[str, object]) -> Principal:
@@ -220,9 +257,12 @@ _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token 
 
 @dataclass(frozen=True)
 class RequiredScope:
-    """A FastAPI dependency that returns the caller. Raises 401 without a valid token, 403 without `scope`."""
+    """A FastAPI dependency that returns the caller.
 
-    scope: str
+    Raises 401 without a valid token, 403 without one of `scopes`.
+    """
+
+    scopes: tuple[str, ...]
 
     async def __call__(
         self, request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
@@ -237,8 +277,8 @@ class RequiredScope:
             raise _unauthenticated(
                 text, "The token is invalid or expired.", 'Bearer error="invalid_token"'
             ) from error
-        if self.scope not in principal.scopes:
-            raise _forbidden(self.scope)
+        if principal.scopes.isdisjoint(self.scopes):
+            raise _forbidden(self.scopes)
         request.state.principal = principal
         return principal
 
@@ -254,21 +294,21 @@ def require_organisation(principal: Principal, organisation: str) -> None:
         )
 
 
-def requires(scope: str) -> RequiredScope:
-    """Return the dependency for a route or router: `Depends(requires("counter"))`."""
-    return RequiredScope(scope)
+def requires(*scopes: str) -> RequiredScope:
+    """Return the dependency for a route or router: `Depends(requires("counter"))`. One scope is enough."""
+    return RequiredScope(scopes)
 
 
 def _unauthenticated(dutch: str, english: str, challenge: str) -> Problem:
     return Problem(401, "unauthenticated", dutch, english, headers={"WWW-Authenticate": challenge})
 
 
-def _forbidden(scope: str) -> Problem:
-    challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
+def _forbidden(scopes: Sequence[str]) -> Problem:
+    challenge = f'Bearer error="insufficient_scope", scope="{scopes[0]}"'
     return Problem(
         403,
         "wrong-scope",
         "U heeft geen toegang tot deze functie.",
-        f"This needs the scope {scope}.",
+        f"This needs the scope {' or '.join(scopes)}.",
         headers={"WWW-Authenticate": challenge},
     )

@@ -87,7 +87,9 @@ class BothServices:
 
     async def erases(self, guest: dict[str, Any]) -> None:
         """An operator destroys the guest's personal data; identity does not receive that by itself."""
-        async with self.registration.client(scope="operator", organisation=None, sub="beheer") as operator:
+        async with self.registration.client(
+            scope="installation", organisation=None, sub="beheer"
+        ) as operator:
             answer = await operator.delete(f"/v1/guests/{guest['guest_id']}/personal-data")
         assert answer.status_code == 204, answer.text
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
 from identity.adapters.tables import SCHEMA
-from identity.application.dependencies import RegistrationFeed
+from identity.application.dependencies import Organisations, RegistrationFeed
 from identity.bootstrap import Replacements, Service, http_app, open_service
 from identity.domain.guest_link import GuestLink
 from identity.settings import Settings
@@ -90,6 +90,12 @@ class IdentityApp:
             base_url="http://identity",
             headers={"Authorization": f"Bearer {signed}"},
         )
+
+    def of_all(self, organisations: Sequence[str]) -> httpx.AsyncClient:
+        """A catalogue of these organisations, which the settings know from now on."""
+        known = dict(self.service.deps.organisations.isils) | dict.fromkeys(organisations, frozenset())
+        object.__setattr__(self.service.deps, "organisations", Organisations(known))
+        return self.client(organisations=organisations)
 
     async def written(self) -> dict[str, int]:
         """How much there is of everything that a write leaves behind."""

@@ -51,6 +51,7 @@ class Installation(ABC):
     """One service, installed. `database` may be changed; everything else stays."""
 
     name: str
+    caller: str
     commands: typer.Typer
     settings: Any
     guest_id: UUID
@@ -110,7 +111,7 @@ class Installation(ABC):
 
     @asynccontextmanager
     async def _client(self, app: FastAPI, scope: str) -> AsyncIterator[httpx.AsyncClient]:
-        token = self.signer.token(scope=scope, sub="m.visser")
+        token = self.signer.token(scope=scope, sub=self.caller)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://service",
@@ -123,6 +124,7 @@ class RegistrationInstallation(Installation):
     """Registration: two guests, one with a request for a new account."""
 
     name = "registration"
+    caller = "identity"
     commands = registration_commands
     received = 0
     harmless = "guest-noted.v1"
@@ -170,6 +172,7 @@ class IdentityInstallation(Installation):
     """Identity: an account with a link that came in time, and one that logged in first."""
 
     name = "identity"
+    caller = "wisecat"
     commands = identity_commands
     received = 2
     harmless = "guest-reinstated.v1"

@@ -32,7 +32,18 @@ class Signer:
         self, scope: object = "counter", organisation: object = "1001", sub: object = "m.visser", **more: Any
     ) -> str:
         """A token that is good for a minute; `more` overrides claims."""
-        claims: dict[str, Any] = {"iss": ISSUER, "sub": sub, "scope": scope, "exp": int(time.time()) + 60}
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": ["registration", "identity"],
+            "sub": sub,
+            "scope": scope,
+            "exp": int(time.time()) + 60,
+        }
         if organisation is not None:
             claims["organisation"] = organisation
-        return jwt.encode({"alg": "ES256", "kid": str(self.key.kid)}, {**claims, **more}, self.key)
+        return self.signed({**claims, **more})
+
+    def signed(self, claims: dict[str, Any], typ: str | None = "at+jwt") -> str:
+        """A token with exactly these claims."""
+        header = {"alg": "ES256", "kid": str(self.key.kid)} | ({} if typ is None else {"typ": typ})
+        return jwt.encode(header, claims, self.key)

@@ -29,11 +29,15 @@ def registration_app(
     directory: GuestDirectory,
     history: GuestHistory,
     verifier: TokenVerifier,
+    identity_subject: str,
     checks: Mapping[str, Check],
     metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
-    """Return the app. Set `stopping` when the server receives a stop signal: long polls then end at once."""
+    """Return the app. `identity_subject` is the subject of identity's tokens.
+
+    Set `stopping` when the server receives a stop signal: long polls then end at once.
+    """
     app = make_app(
         title="Landelijk Lenen: registration",
         description=DESCRIPTION,
@@ -43,6 +47,7 @@ def registration_app(
         metrics_updates=metrics_updates,
     )
     app.state.deps = deps
+    app.state.identity_subject = identity_subject
     app.state.idempotency_keys = idempotency_keys
     app.state.feed = own_feed
     app.state.directory = directory

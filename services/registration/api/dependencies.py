@@ -3,22 +3,25 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request
 
 from registration.api.schemas import GuestJson, guest_json
 from registration.application.dependencies import Context, Dependencies, SideRows, no_side_rows
 from registration.application.show_guest import show_guest
+from registration.domain.errors import GuestNotFound
+from registration.domain.guest import Guest
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from shared.event_log import CommandResult, Metadata
 from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import Problem, correlation_id
-from shared.web.security import Principal, requires
+from shared.web.security import INSTALLATION, Principal, requires
 
 _COUNTER = requires("counter")
 FEED = requires("feed")
-OPERATOR = requires("operator")
+OPERATOR = requires("operator", INSTALLATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,35 @@ CLERK = Depends(_clerk)
 """Every route of the counter: a token with the scope `counter` and one organisation."""
 
 
-def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Metadata:
-    """Return the metadata of events that this operator causes, at any organisation."""
-    return Metadata(principal.subject, correlation_id(request))
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The calling operator: of some organisations, or of the whole installation (R20)."""
+
+    organisations: frozenset[str]
+    whole_installation: bool
+    metadata: Metadata
+
+    async def require_guest(self, guest_id: UUID, deps: Dependencies) -> None:
+        """Raise GuestNotFound unless the guest exists and the operator may act for its organisation."""
+        guest = await deps.store.find(Guest, guest_id)
+        if guest is None or not (self.whole_installation or guest.state.organisation in self.organisations):
+            raise GuestNotFound
+
+
+async def _operator(request: Request, principal: Annotated[Principal, Depends(OPERATOR)]) -> Operator:
+    metadata = Metadata(principal.subject, correlation_id(request))
+    return Operator(principal.organisations, INSTALLATION in principal.scopes, metadata)
+
+
+async def identity_only(request: Request, principal: Annotated[Principal, Depends(FEED)]) -> None:
+    """Require identity itself as the caller (R20). Raises Problem (403)."""
+    if principal.subject != request.app.state.identity_subject:
+        raise Problem(
+            403,
+            "not-identity",
+            "Alleen de dienst identity mag dit opvragen.",
+            "Only the service identity may ask for this.",
+        )
 
 
 def _deps(request: Request) -> Dependencies:
@@ -70,7 +99,7 @@ def _history(request: Request) -> GuestHistory:
     return found
 
 
-OperatorDep = Annotated[Metadata, Depends(_operator)]
+OperatorDep = Annotated[Operator, Depends(_operator)]
 ClerkDep = Annotated[Clerk, Depends(_clerk)]
 DependenciesDep = Annotated[Dependencies, Depends(_deps)]
 DirectoryDep = Annotated[GuestDirectory, Depends(_directory)]

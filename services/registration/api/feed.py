@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from registration.api.dependencies import FEED, DependenciesDep
+from registration.api.dependencies import FEED, DependenciesDep, identity_only
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE
 from registration.application.answer_identity import (
@@ -24,6 +24,7 @@ from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType
 
 router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(FEED)])
+_IDENTITY = [Depends(identity_only)]
 
 _NO_NEW_ACCOUNT = ProblemType(
     404, "no-new-account", "Voor deze gastlener is geen nieuw inlogaccount gevraagd."
@@ -96,6 +97,7 @@ async def registrations(
 @router.get(
     "/birth-dates",
     summary="Whether guests were born on the same day",
+    dependencies=_IDENTITY,
     responses=problem_responses(PROBLEM_TYPES),
 )
 async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> BirthDatesJson:  # I6
@@ -108,6 +110,7 @@ async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> 
     "/guests/{guest_id}/new-account",
     operation_id="wishes_v1_feed_guests__guest_id__new_account_get",  # kept for generated clients
     summary="The wishes for a login account that does not exist yet",
+    dependencies=_IDENTITY,
     responses={
         **problem_responses(PROBLEM_TYPES),
         **answers([PROBLEM_TYPES[errors.GuestNotFound], _NO_NEW_ACCOUNT]),

@@ -116,5 +116,6 @@ operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
 )
 async def erase(guest_id: UUID, operator: OperatorDep, deps: DependenciesDep, response: Response) -> None:
     """Destroy it permanently, here and at identity. The history stays, without the person. Safe to repeat."""
-    written = await erase_personal_data(guest_id, operator, deps)
+    await operator.require_guest(guest_id, deps)
+    written = await erase_personal_data(guest_id, operator.metadata, deps)
     response.headers["Event-Position"] = str(written.position)

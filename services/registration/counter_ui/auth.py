@@ -21,8 +21,9 @@ from starlette.requests import HTTPConnection
 from registration.api.dependencies import Clerk
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
+from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
-from shared.web.security import ALGORITHMS
+from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS
 
 WORKING_DAY = timedelta(hours=10)
 # A path on this server. Browsers read `//elsewhere` and `/\elsewhere` as addresses of other servers, and drop
@@ -131,6 +132,11 @@ async def operator_staff(staff: StaffDep) -> Staff:
     return staff
 
 
+async def installation_staff(staff: StaffDep) -> None:
+    """Require an operator of the whole installation. Raises Problem (403)."""
+    needs(staff, INSTALLATION)
+
+
 def needs(staff: Staff, scope: str) -> None:
     """Require this scope. Raises Problem (403)."""
     if scope not in staff.scopes:
@@ -152,7 +158,7 @@ with warnings.catch_warnings():
 
 CALLBACK = "/aanmelden/terug"
 TIMEOUT_SECONDS = 5.0
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
 _WANTED = ("sub", "name", "organisation", "scope")
 
 
@@ -172,7 +178,10 @@ class SignIn:
 
     def __init__(self, *, issuer: str, client_id: str, client_secret: str | None, address: str) -> None:
         for url in (issuer, address):
-            _must_be_secure(url)
+            try:
+                require_tls(url)
+            except ValueError as error:
+                raise InsecureAddress(f"{url}: {error}") from None
         self._issuer = issuer
         self._client_id = client_id
         self._callback = address.rstrip("/") + CALLBACK
@@ -216,6 +225,7 @@ class SignIn:
         try:
             token = await self._client.authorize_access_token(
                 request,
+                leeway=LEEWAY_SECONDS,
                 claims_options={
                     "iss": {"essential": True, "value": self._issuer},
                     "aud": {"essential": True, "value": self._client_id},
@@ -241,7 +251,7 @@ class SignIn:
             metadata: dict[str, Any] = await self._client.load_server_metadata()
         except (httpx.HTTPError, ValueError) as error:
             raise _unavailable() from error
-        if metadata.get("issuer") != self._issuer:
+        if metadata.get("issuer") != self._issuer or not _all_protected(metadata):
             self._client.server_metadata.clear()
             raise _unavailable()
         offered = metadata.get("id_token_signing_alg_values_supported", ("RS256",))
@@ -249,14 +259,16 @@ class SignIn:
         return metadata
 
 
+def _all_protected(metadata: Mapping[str, Any]) -> bool:
+    """Return whether all addresses of the sign-in service are protected by TLS, or on this machine."""
+    try:
+        return all(require_tls(metadata[name]) for name in _ENDPOINTS if name in metadata)
+    except ValueError:
+        return False
+
+
 def _complete(claims: dict[str, Any]) -> bool:
     return all(isinstance(claims.get(name), str) and claims[name] for name in _WANTED)
-
-
-def _must_be_secure(address: str) -> None:
-    parts = urlsplit(address)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise InsecureAddress(f"{address}: use an https:// address, or http:// on this machine")
 
 
 def _unavailable() -> Problem:

@@ -13,7 +13,7 @@ from fastapi import Depends, Form, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from registration.application.nightly_report import NightlyChecks
-from registration.counter_ui.auth import OperatorStaffDep, operator_staff
+from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
@@ -60,6 +60,8 @@ def _operations(request: Request) -> Operations:
 OperationsDep = Annotated[Operations, Depends(_operations)]
 
 router = pages("/beheer", Depends(operator_staff))
+# Messages and views belong to every organisation, so an operator of one may look but not act (R20).
+_INSTALLATION = [Depends(installation_staff)]
 
 
 @router.get("")
@@ -76,7 +78,7 @@ async def overview(request: Request, operations: OperationsDep) -> Response:
     )
 
 
-@router.post("/geparkeerd/opnieuw")
+@router.post("/geparkeerd/opnieuw", dependencies=_INSTALLATION)
 async def retry(request: Request, operations: OperationsDep, guest_id: Annotated[UUID, Form()]) -> Response:
     """Process the guest's backlog in order, now."""
     with _while_parked():
@@ -85,7 +87,7 @@ async def retry(request: Request, operations: OperationsDep, guest_id: Annotated
     return see_other("/beheer")
 
 
-@router.get("/geparkeerd/{guest_id}")
+@router.get("/geparkeerd/{guest_id}", dependencies=_INSTALLATION)
 async def parked(request: Request, operations: OperationsDep, guest_id: UUID) -> Response:
     """Show one parked guest with its backlog; only this page offers to skip the failed message."""
     with _while_parked():
@@ -94,7 +96,7 @@ async def parked(request: Request, operations: OperationsDep, guest_id: UUID) ->
     return page(request, "parked.html", guest=guest, messages=messages, missing=False)
 
 
-@router.post("/geparkeerd/{guest_id}/overslaan")
+@router.post("/geparkeerd/{guest_id}/overslaan", dependencies=_INSTALLATION)
 async def discard(
     request: Request,
     staff: OperatorStaffDep,
@@ -146,7 +148,7 @@ def _notify_outcome(request: Request, *, processed: bool) -> None:
         notify(request, "Deze gastlener is nog geparkeerd.", "This guest is still parked.")
 
 
-@router.post("/weergaven/{name}/herbouw")
+@router.post("/weergaven/{name}/herbouw", dependencies=_INSTALLATION)
 async def start(operations: OperationsDep, name: str) -> Response:
     """Start a rebuild, or show the one that runs already. It goes on when the operator leaves the page."""
     view, last = _view(operations, name), operations.rebuilds.last(name)

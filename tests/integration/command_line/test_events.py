@@ -218,15 +218,15 @@ def test_r19_personal_data_is_opened_for_an_operator_only(
     file = tmp_path / "readable.jsonl"
     export = ("events", "export", str(file), "--decrypt")
     assert installed.variable("token") in refused(installed, capsys, *export)
-    installed.carry(installed.signer.token(scope="counter"))
-    assert "does not have the scope operator" in refused(installed, capsys, *export)
-    installed.carry(installed.signer.token(scope="operator", exp=1))
+    installed.carry(installed.signer.token(scope="counter operator"))
+    assert "does not have the scope installation" in refused(installed, capsys, *export)
+    installed.carry(installed.signer.token(scope="installation", exp=1))
     assert "invalid or expired" in refused(installed, capsys, *export)
     installed.carry("nonsense")
     assert "invalid or expired" in refused(installed, capsys, *export)
     assert not file.exists()
 
-    installed.carry(installed.signer.token(scope="operator accounts"))
+    installed.carry(installed.signer.token(scope="operator installation accounts"))
     assert installed.run(*export) == 0
     readable = file.read_text("utf-8")
     assert "jan@example.org" in readable
@@ -238,7 +238,7 @@ def test_r19_a_decrypted_export_is_no_way_in(
 ) -> None:
     installed.live()
     file = tmp_path / "readable.jsonl"
-    installed.carry(installed.signer.token(scope="operator"))
+    installed.carry(installed.signer.token(scope="installation"))
     assert installed.run("events", "export", str(file), "--decrypt") == 0
     installed.use(databases())
     assert installed.run("migrate") == 0

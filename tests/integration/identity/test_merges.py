@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import date
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -162,23 +163,23 @@ async def test_i6_a_merge_and_logins_at_once_leave_one_actor(
     both_services: BothServices, operator: httpx.AsyncClient
 ) -> None:
     of_account, of_login, _ = await too_late(both_services)
-    for number in range(ROUNDS):
-        there = f"3{number:03}"
-        own = (await both_services.wisecat.post("/v1/logins", json=login_at(there))).json()["actor_id"]
-        elsewhere = [login_at(f"4{number:02}{each}") for each in range(3)]
+    here = [f"3{number:03}" for number in range(ROUNDS)]
+    others = [[f"4{number:02}{each}" for each in range(3)] for number in range(ROUNDS)]
+    catalogue = both_services.identity.of_all([*here, *chain.from_iterable(others)])
+    for there, three in zip(here, others, strict=True):
+        own = (await catalogue.post("/v1/logins", json=login_at(there))).json()["actor_id"]
+        elsewhere = [login_at(each) for each in three]
         answers = await asyncio.gather(
             merge_actors(operator, own, of_account),
-            both_services.wisecat.post("/v1/logins", json=login_at(there)),
-            *(both_services.wisecat.post("/v1/logins", json=each) for each in elsewhere),
+            catalogue.post("/v1/logins", json=login_at(there)),
+            *(catalogue.post("/v1/logins", json=each) for each in elsewhere),
             merge_actors(operator, of_account, own),
         )
         merges, logins = [answers[0], answers[-1]], answers[1:-1]
         assert sorted(answer.status_code for answer in merges) == [200, 409]
         assert {answer.status_code for answer in logins} == {200}
         survivor = of_account if answers[0].status_code == 200 else own
-        assert (await both_services.wisecat.post("/v1/logins", json=login_at(there))).json()[
-            "actor_id"
-        ] == survivor
+        assert (await catalogue.post("/v1/logins", json=login_at(there))).json()["actor_id"] == survivor
         account = (await operator.get("/v1/login-accounts/acc-jan")).json()
         assert account["actor_id"] == survivor
         of_account = survivor

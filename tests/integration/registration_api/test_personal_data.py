@@ -17,8 +17,8 @@ EXISTING = {"choice": "existing", "account_id": "acc-jan"}
 
 @pytest.fixture
 async def operator(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
-    """An operator, who belongs to no organisation."""
-    async with registration_app.client(scope="operator", organisation=None, sub="beheer") as client:
+    """An operator of organisation 1001."""
+    async with registration_app.client(scope="operator", sub="beheer") as client:
         yield client
 
 

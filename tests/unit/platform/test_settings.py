@@ -38,8 +38,16 @@ def settings(monkeypatch: pytest.MonkeyPatch, **more: str) -> Settings:
     ],
 )
 def test_an_address_without_tls_is_refused(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*use https"):
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*use (an )?https"):
         settings(monkeypatch, **{name: address})
+
+
+@pytest.mark.parametrize("name", ["OIDC_ISSUER", "OIDC_JWKS"])
+def test_the_issuer_is_asked_over_tls_in_a_private_network_too(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*use an https"):
+        settings(monkeypatch, **{name: "http://sign-in:8000/"}, PLAIN_HTTP_HOSTS="sign-in")
 
 
 @pytest.mark.parametrize("name", ADDRESSES)

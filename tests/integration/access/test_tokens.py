@@ -1,0 +1,97 @@
+"""Tokens and the keys that verify them: what counts, and when keys are read again (R20)."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from registration.adapters.tables import SCHEMA
+from shared.web.security import JwksKeys
+from tests.support.registration_service import RegistrationApp, open_registration_app
+from tests.support.servers import Databases
+from tests.support.tokens import ISSUER, Signer
+
+LEEWAY = 25
+"""Seconds by which clocks may differ, and a bit of time for the test."""
+
+
+def claims() -> dict[str, Any]:
+    """What a clerk's access token says."""
+    return {
+        "iss": ISSUER,
+        "aud": "registration",
+        "sub": "m",
+        "scope": "counter",
+        "organisation": "1001",
+        "exp": int(time.time()) + 60,
+    }
+
+
+async def status_with(registration_app: RegistrationApp, token: str) -> int:
+    """The status of an ordinary question with this token."""
+    async with registration_app.client(token) as caller:
+        return (await caller.get("/v1/subscriptions")).status_code
+
+
+async def test_clocks_may_differ_by_half_a_minute(registration_app: RegistrationApp) -> None:
+    now = int(time.time())
+    for name, moment in (("exp", now - LEEWAY), ("nbf", now + LEEWAY), ("iat", now + LEEWAY)):
+        assert await status_with(registration_app, registration_app.signer.token(**{name: moment})) == 200
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "AT+JWT"])
+async def test_an_access_token_says_what_it_is(registration_app: RegistrationApp, typ: str) -> None:
+    signer = registration_app.signer
+    assert await status_with(registration_app, signer.signed(claims(), typ)) == 200
+
+
+async def test_an_issuer_that_does_not_mark_access_tokens_needs_a_setting(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with open_registration_app(
+        databases(scripts=SCHEMA), tmp_path, oidc_typed_tokens=False
+    ) as unmarked:
+        signer = unmarked.signer
+        assert await status_with(unmarked, signer.signed(claims(), None)) == 200
+        assert await status_with(unmarked, signer.signed({**claims(), "nonce": "n-1"}, None)) == 401
+
+
+async def test_a_new_key_of_the_issuer_is_read_when_it_is_first_seen(
+    registration_app: RegistrationApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = registration_app.signer.token()
+    assert await status_with(registration_app, old) == 200
+    registration_app.signer.rotate("key-2")
+    monkeypatch.setattr(registration_app.service.token_keys, "_min_interval", 0.0)
+    for token, status in ((registration_app.signer.token(), 200), (old, 401)):
+        assert await status_with(registration_app, token) == status
+
+
+async def test_unknown_keys_cause_one_read_in_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer, reads, now = Signer(tmp_path / "jwks.json"), 0, 1000.0
+
+    async def read() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        return {"keys": [signer.key.as_dict(private=False)]}
+
+    monkeypatch.setattr("shared.web.security.time.monotonic", lambda: now)
+    keys = JwksKeys(read)
+    await keys.find("key-1")
+    for now, expected in ((1000.0, 1), (1009.9, 1), (1010.0, 2), (1019.9, 2), (1020.0, 3)):
+        for key_id in ("invented", "another"):
+            with pytest.raises(LookupError):
+                await keys.find(key_id)
+        assert (now, reads) == (now, expected)
+
+
+async def test_without_any_key_nobody_is_refused_as_a_stranger(registration_app: RegistrationApp) -> None:
+    registration_app.signer.jwks.unlink()
+    async with registration_app.client() as caller:
+        answer = await caller.get("/v1/subscriptions")
+        ready = await caller.get("/health/ready")
+    assert (answer.status_code, answer.json()["code"]) == (503, "sign-in-unavailable")
+    assert (ready.status_code, ready.json()["checks"]["token_keys"]) == (503, "KeysUnavailable")
