@@ -14,6 +14,7 @@ from fastapi import Depends, Header, Request, Response
 from shared.event_log import CommandResult, SideRow
 from shared.event_log.export.format import TransferredTable
 from shared.web.problems import Problem
+from shared.web.security import Principal
 
 # A trigger sets the position: it is known only in the append, which inserts side rows after its events.
 SCHEMA: Sequence[tuple[str, str]] = (
@@ -54,10 +55,22 @@ SCHEMA: Sequence[tuple[str, str]] = (
         SELECT rows_die_with_subject('idempotency_keys', 'resource_id');
         """,
     ),
+    # Rows of the release before have no organisation. They are found for a day, then they are gone.
+    (
+        "idempotency_0003_organisations",
+        """
+        ALTER TABLE idempotency_keys ADD COLUMN organisation text NOT NULL DEFAULT '';
+        ALTER TABLE idempotency_keys DROP CONSTRAINT idempotency_keys_pkey,
+            ADD PRIMARY KEY (subject, organisation, route, key);
+        """,
+    ),
 )
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
-    TransferredTable("idempotency_keys", 'subject COLLATE "C", route COLLATE "C", key COLLATE "C"'),
+    TransferredTable(
+        "idempotency_keys",
+        'subject COLLATE "C", organisation COLLATE "C", route COLLATE "C", key COLLATE "C"',
+    ),
 )
 
 KEPT = "24 hours"  # a PostgreSQL interval
@@ -65,9 +78,13 @@ KEPT = "24 hours"  # a PostgreSQL interval
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A POST with a key. `subject` is the caller, `route` the method and path, `body` the canonical JSON."""
+    """A POST with a key. `subject` is the caller, `route` the method and path, `body` the canonical JSON.
+
+    `organisation`: what the caller acts for; several codes are separated by spaces, none is empty.
+    """
 
     subject: str
+    organisation: str
     route: str
     key: str
     body: bytes
@@ -116,10 +133,11 @@ class IdempotencyKeys:
     async def _find(self, idempotent: IdempotentRequest) -> CommandResult | None:
         row = await self._pool.fetchrow(
             "SELECT body_hash, resource_id, position FROM idempotency_keys"
-            " WHERE subject = $1 AND route = $2 AND key = $3",
+            " WHERE subject = $1 AND organisation IN ($4, '') AND route = $2 AND key = $3",
             idempotent.subject,
             idempotent.route,
             idempotent.key,
+            idempotent.organisation,
         )
         if row is None:
             return None
@@ -130,6 +148,7 @@ class IdempotencyKeys:
     def _row(self, idempotent: IdempotentRequest, resource_id: UUID) -> SideRow:
         values = {
             "subject": idempotent.subject,
+            "organisation": idempotent.organisation,
             "route": idempotent.route,
             "key": idempotent.key,
             "body_hash": self._hash(idempotent),
@@ -171,9 +190,10 @@ async def idempotent_request(
     if idempotency_key is None:
         return None
     route = f"{request.method} {request.url.path}"
-    return IdempotentRequest(
-        request.state.principal.subject, route, idempotency_key, _canonical(await request.body())
-    )
+    principal: Principal = request.state.principal
+    organisation = " ".join(sorted(principal.organisations))
+    body = _canonical(await request.body())
+    return IdempotentRequest(principal.subject, organisation, route, idempotency_key, body)
 
 
 class IdempotentWrite:

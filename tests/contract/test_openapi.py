@@ -16,12 +16,19 @@ DATA = {"value", "example", "default", "enum", "const"}
 """What stands below these is no description of anything, whatever its members are called."""
 
 CHANGES: dict[str, list[str]] = {
-    "registration": [],
+    "registration": [
+        '$.paths["/v1/feed/registrations"].get.parameters[1].schema.anyOf[0].pattern',
+        '$.paths["/v1/feed/guests/{guest_id}/new-account"].get.parameters[1].schema.anyOf[0].pattern',
+        "$.components.schemas.Existing.properties.account_id.pattern",
+    ],
     "identity": [
         (
             '$.paths["/v1/logins"].post.responses["422"].content["application/problem+json"]'
             '.examples["unknown-organisation"] is new'
         ),
+        '$.paths["/v1/login-accounts/{account_id}"].get.parameters[0].schema',
+        "$.components.schemas.Login.properties.account_id.pattern",
+        "$.components.schemas.NewLoginAccount.properties.account_id.anyOf[0].pattern",
     ],
 }
 """What the API says since then on purpose: how the line of each difference begins."""

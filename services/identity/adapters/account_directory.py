@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from identity.application.dependencies import AccountDetails, DirectoryUnavailable
+from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 
 Json = TypeVar("Json", bound=BaseModel)
@@ -18,7 +19,7 @@ TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 
 
 class _AccountJson(BaseModel):
-    account_id: str
+    account_id: AccountId
     username: str
     email: str
     home_isil: str

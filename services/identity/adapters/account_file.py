@@ -12,10 +12,10 @@ from pathlib import Path
 
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
+from shared.kernel.account_id import is_account_id
 from shared.kernel.errors import RuleBroken, english_sentence
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
-_MAX_CHARACTERS = 200
 
 
 def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
@@ -48,8 +48,8 @@ def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:
     if len(row) != len(COLUMNS):
         return Mistake(number, f"{len(row)} columns; there must be {len(COLUMNS)}")
     account_id, username, email, home_isil, home_card_number = (cell.strip(" ") for cell in row)
-    if not 0 < len(account_id) <= _MAX_CHARACTERS or not account_id.isprintable():
-        return Mistake(number, f"account_id must have 1 to {_MAX_CHARACTERS} characters")
+    if not is_account_id(account_id):
+        return Mistake(number, "account_id must have 1 to 200 letters, digits and !$&'()*+,-.:;=@_|~")
     if "@" not in email or not email.isprintable():
         return Mistake(number, "email is not an e-mail address")
     try:

@@ -13,6 +13,7 @@ from identity.application.find_login_account import find_login_account
 from identity.application.open_login_account import open_login_account
 from identity.application.show_login_account import show_login_account, show_opened_account
 from identity.domain import errors
+from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problem_handlers import problem_responses
 
@@ -58,7 +59,7 @@ async def find(
     summary="A login account with its links and logins",
     responses=problem_responses(PROBLEM_TYPES, errors.AccountNotFound, DirectoryUnavailable),
 )
-async def show(account_id: str, deps: DependenciesDep) -> AccountJson:
+async def show(account_id: AccountId, deps: DependenciesDep) -> AccountJson:
     """Return an account. The reply includes all events that were acknowledged before."""
     return account_json(await show_login_account(account_id, deps))
 

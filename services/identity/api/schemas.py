@@ -10,6 +10,7 @@ from identity.application.log_in import LogIn
 from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
+from shared.kernel.account_id import AccountId
 
 # One line of text: an id or a code has no control characters.
 Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
@@ -31,7 +32,7 @@ class Login(Body):
         json_schema_extra={"examples": [{"account_id": "acc-jan", "organisation": "1001"}]}
     )
 
-    account_id: Line
+    account_id: AccountId
     organisation: Line
 
     def command(self) -> LogIn:
@@ -67,7 +68,7 @@ class NewLoginAccount(Body):
         }
     )
 
-    account_id: Line | None = None
+    account_id: AccountId | None = None
     username: Typed
     email: Email
     home_isil: Typed

@@ -12,6 +12,7 @@ from identity.application.repository import (
     person_of,
     plain_username,
     save,
+    username_key,
     username_taken,
 )
 from identity.domain.errors import AccountIdTaken, UsernameTaken
@@ -55,11 +56,26 @@ async def open_login_account(
     return await retry_on_conflict(lambda: _open(details, context, deps))
 
 
+async def _of_another(details: AccountDetails, deps: Dependencies) -> bool:
+    """Return whether the directory has this id for an account of another person or with another username.
+
+    The account would otherwise be linked to the guest of one person and used by another one at a login.
+    """
+    listed = await deps.directory.by_id(details.account_id)
+    if listed is None:
+        return False
+    one, other = (
+        (person_of(account, deps), username_key(account.username, account.home_isil, deps))
+        for account in (listed, details)
+    )
+    return one != other
+
+
 async def _open(details: AccountDetails, context: Context, deps: Dependencies) -> CommandResult:
     account_id = details.account_id
     if await username_taken(details.username, details.home_isil, account_id, deps):
         raise UsernameTaken
-    if await find_account(account_id, deps) is not None:
+    if await find_account(account_id, deps) is not None or await _of_another(details, deps):
         raise AccountIdTaken
     person = person_of(details, deps)
     loaded = await new_account(details, deps, person=person, username_must_be_free=True)

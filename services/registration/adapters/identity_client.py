@@ -8,13 +8,14 @@ from pydantic import BaseModel, ValidationError
 
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
+from shared.kernel.account_id import AccountId
 
 # Seconds; short, because a clerk and a patron are waiting.
 TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 
 
 class _AccountJson(BaseModel):
-    account_id: str
+    account_id: AccountId
     username: str
     email: str
 

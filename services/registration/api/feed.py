@@ -18,6 +18,7 @@ from registration.application.answer_identity import (
     new_account,
 )
 from registration.domain import errors
+from shared.kernel.account_id import AccountId
 from shared.messaging.feed import LogFeed
 from shared.web.feed_api import items
 from shared.web.problem_handlers import answers, problem_responses
@@ -30,8 +31,7 @@ _NO_NEW_ACCOUNT = ProblemType(
     404, "no-new-account", "Voor deze gastlener is geen nieuw inlogaccount gevraagd."
 )
 
-Reference = Annotated[str | None, Query(min_length=1, max_length=200, pattern=ONE_LINE)]
-
+Account = Annotated[AccountId | None, Query()]
 
 GuestIds = Annotated[list[UUID], Query(min_length=1, max_length=50)]
 
@@ -73,8 +73,8 @@ async def registrations(
     request: Request,
     organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
     deps: DependenciesDep,
-    account_id: Reference = None,
-    person_ref: Reference = None,
+    account_id: Account = None,
+    person_ref: Annotated[str | None, Query(min_length=1, max_length=200, pattern=ONE_LINE)] = None,
 ) -> RegistrationsJson:
     """Return registrations of an account, a person, or both. Read committed state, never a lagging view."""
     if account_id is None and person_ref is None:
@@ -117,7 +117,7 @@ async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> 
     },
 )
 async def new_account_data(
-    guest_id: UUID, deps: DependenciesDep, account_id: Reference = None
+    guest_id: UUID, deps: DependenciesDep, account_id: Account = None
 ) -> NewAccountJson:
     """Return the latest request, or the one for `account_id`. After an erasure there is none."""
     found = await new_account(guest_id, account_id, deps)

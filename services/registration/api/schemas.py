@@ -15,6 +15,7 @@ from registration.domain.contributions import Row
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
+from shared.kernel.account_id import AccountId
 
 # One line of text: control characters belong in no name, code or reason.
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -37,7 +38,7 @@ class Existing(Body):
     """Use an existing login account (*Bestaand inlogaccount gebruiken*)."""
 
     choice: Literal["existing"]
-    account_id: Line
+    account_id: AccountId
 
     def chosen(self) -> ExistingAccount:
         """Return the choice as a domain object."""

@@ -111,7 +111,8 @@ class FormWrite:
             name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
         }
         body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-        return IdempotentRequest(self._staff.subject, f"form {self._request.url.path}", key, body)
+        route = f"form {self._request.url.path}"
+        return IdempotentRequest(self._staff.subject, self._staff.organisation, route, key, body)
 
 
 FormWriteDep = Annotated[FormWrite, Depends()]

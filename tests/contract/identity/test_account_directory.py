@@ -14,7 +14,7 @@ from identity.adapters.in_memory import InMemoryAccountDirectory
 from identity.application.dependencies import AccountDetails, AccountDirectory, DirectoryUnavailable
 
 JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "0990139305")
-ODD = AccountDetails("auth0|a/b?c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
+ODD = AccountDetails("auth0|a:b@c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
 
 
 def served(request: httpx.Request) -> httpx.Response:
@@ -57,7 +57,7 @@ async def test_an_account_is_known_by_its_id(directory: AccountDirectory) -> Non
     assert await directory.by_id("acc-nobody") is None
 
 
-async def test_an_id_may_hold_any_character(directory: AccountDirectory) -> None:
+async def test_an_id_may_hold_what_a_path_may_hold(directory: AccountDirectory) -> None:
     assert await directory.by_id(ODD.account_id) == ODD
 
 

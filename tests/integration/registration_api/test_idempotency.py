@@ -70,6 +70,18 @@ async def test_a_key_belongs_to_its_subject(
         assert (await register(colleague)).json()["code"] == "already-registered"
 
 
+async def test_a_key_belongs_to_the_organisation_that_its_subject_works_for(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    here = await register(clerk)
+    async with registration_app.client(organisation="2002") as elsewhere:
+        there = await register(elsewhere)
+        assert (await register(elsewhere)).json() == there.json()
+    assert there.status_code == 201, there.text
+    assert there.json()["guest_id"] != here.json()["guest_id"]
+    assert (await register(clerk)).json() == here.json()
+
+
 async def test_a_key_belongs_to_its_route(clerk: httpx.AsyncClient) -> None:
     guest = (await register(clerk)).json()
     path = f"/v1/guests/{guest['guest_id']}/login-account"

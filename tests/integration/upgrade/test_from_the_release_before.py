@@ -64,7 +64,7 @@ def answers_that_differ(served: Upgraded, recorded: Sequence[Mapping[str, Any]])
     for each in recorded:
         who = (each["service"], each["scope"], each["organisation"])
         if who not in clients:
-            clients[who] = served.client(*who)
+            clients[who] = served.client(*who, sub="identity" if each["scope"] == "feed" else "m.visser")
         now = clients[who].get(each["path"])
         asked = f"GET {each['path']} ({each['service']})"
         if now.status_code != each["status"]:
@@ -98,7 +98,9 @@ def test_the_log_and_all_that_belongs_to_it_is_exported_as_before(upgraded: Upgr
     before, now = recorded_log(service), upgraded.export(service)
     lines = {_without_seal(line) for line in now}
     missing = [
-        line for line in before if line["kind"] in {"event", "row"} and _without_seal(line) not in lines
+        line
+        for line in before
+        if line["kind"] in {"event", "row"} and _without_seal(_with_new_columns(line)) not in lines
     ]
     assert missing == []
     assert now[0]["log_id"] == before[0]["log_id"]
@@ -231,6 +233,13 @@ def _as_exported(event: dict[str, Any]) -> dict[str, Any]:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _with_new_columns(line: dict[str, Any]) -> dict[str, Any]:
+    """The line of a row as a migration left it."""
+    if line.get("table") == "idempotency_keys":
+        return {**line, "values": {**line["values"], "organisation": ""}}
+    return line
 
 
 def _without_seal(line: Mapping[str, Any]) -> str:

@@ -74,7 +74,9 @@ async def test_an_imported_account_is_found_by_its_login_and_its_person(tmp_path
     ("line", "text"),
     [
         ("acc-x,x,x@example.org,NL-070288", "4 columns; there must be 5"),
-        (",x,x@example.org,NL-070288,1", "account_id must have 1 to 200 characters"),
+        (",x,x@example.org,NL-070288,1", "account_id must have 1 to 200 letters"),
+        ("..,x,x@example.org,NL-070288,1", "account_id must have 1 to 200 letters"),
+        ("a/b,x,x@example.org,NL-070288,1", "account_id must have 1 to 200 letters"),
         ("acc-x,,x@example.org,NL-070288,1", "username"),
         ("acc-x,x,nobody,NL-070288,1", "e-mail"),
         ("acc-x,x,x@example.org,L-070288,1", "ISIL"),
