@@ -97,11 +97,12 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
-        store = AggregateStore(log, make_mapper())
+        data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
+        store = AggregateStore(log, make_mapper(), data_keys.unwrap)
         to_message = published_messages(store)
         deps = Dependencies(
             store=store,
-            data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
+            data_keys=data_keys,
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
             directory=replaced.directory or _directory(settings, http),
             usernames=PostgresUsernames(pool),

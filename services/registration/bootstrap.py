@@ -113,9 +113,9 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
-        to_message = published_messages(AggregateStore(log, make_mapper()))
         identity = IdentityApi(settings.identity_url, http, token)
         deps = _dependencies(settings, replaced, pool=pool, log=log, identity=identity, opened=opened)
+        to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
@@ -146,9 +146,10 @@ def _dependencies(
     directory = load_directory(settings.home_libraries, environment())
     libraries = home_libraries(directory)
     opened.push_async_callback(libraries.close)
+    data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     return Dependencies(
-        store=AggregateStore(log, make_mapper()),
-        data_keys=PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file)),
+        store=AggregateStore(log, make_mapper(), data_keys.unwrap),
+        data_keys=data_keys,
         home_libraries=replaced.home_libraries or libraries,
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
@@ -177,7 +178,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         directory=GuestDirectory(service.pool),
-        history=GuestHistory(service.pool),
+        history=GuestHistory(service.pool, service.deps.data_keys),
         verifier=token_verifier(service.settings, service.token_keys),
         identity_subject=service.settings.identity_subject,
         checks={

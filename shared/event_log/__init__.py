@@ -2,7 +2,14 @@
 
 from shared.event_log.aggregate_store import AggregateStore, make_mapper, retry_on_conflict
 from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
-from shared.event_log.erasures import ErasureLedger, brought_back, erased_by, erasure_row
+from shared.event_log.erasures import (
+    VACUUMED,
+    ErasureLedger,
+    brought_back,
+    erased_by,
+    erasure_row,
+    vacuum_soon,
+)
 from shared.event_log.errors import (
     AggregateNotFound,
     DecryptionFailed,
@@ -16,6 +23,16 @@ from shared.event_log.errors import (
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
+from shared.event_log.sealed_fields import (
+    SEALED,
+    NoDataKey,
+    data_key_of,
+    hide,
+    is_sealed,
+    sealed,
+    set_data_key,
+    unseal,
+)
 from shared.event_log.types import (
     CommandResult,
     EventLog,
@@ -28,6 +45,8 @@ from shared.event_log.types import (
 
 __all__ = [
     "SCHEMA",
+    "SEALED",
+    "VACUUMED",
     "AggregateNotFound",
     "AggregateStore",
     "CommandResult",
@@ -45,6 +64,7 @@ __all__ = [
     "MasterKeys",
     "Metadata",
     "NewEvent",
+    "NoDataKey",
     "PostgresDataKeys",
     "PostgresEventLog",
     "RecordedEvent",
@@ -55,8 +75,15 @@ __all__ = [
     "VersionConflict",
     "brought_back",
     "create_id",
+    "data_key_of",
     "erased_by",
     "erasure_row",
+    "hide",
+    "is_sealed",
     "make_mapper",
     "retry_on_conflict",
+    "sealed",
+    "set_data_key",
+    "unseal",
+    "vacuum_soon",
 ]

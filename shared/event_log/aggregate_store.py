@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -24,7 +24,11 @@ from eventsourcing.persistence import (
 )
 
 from shared.event_log.errors import AggregateNotFound, LogOverloaded, VersionConflict
+from shared.event_log.sealed_fields import data_key_of, is_sealed, sealed, set_data_key, unseal
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
+
+if TYPE_CHECKING:
+    from shared.event_log.encryption import DataKey
 
 ATOMS = frozenset({str, int, bool, float, type(None)})
 
@@ -156,6 +160,9 @@ def make_mapper() -> Mapper[UUID]:
     return Mapper(make_transcoder())
 
 
+UnwrapKey = Callable[[UUID, bytes], "DataKey"]
+"""Returns the data key of a subject, from its id and the wrapped key."""
+
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
 MOST_ATTEMPTS = 20
@@ -180,9 +187,10 @@ async def retry_on_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
 class AggregateStore:
     """Loads aggregates from an event log and saves them in it."""
 
-    def __init__(self, log: EventLog, mapper: Mapper[UUID]) -> None:
+    def __init__(self, log: EventLog, mapper: Mapper[UUID], unwrap: UnwrapKey) -> None:
         self.log = log
         self._mapper = mapper
+        self._unwrap = unwrap
 
     async def load(self, kind: type[A], id: UUID) -> A:  # noqa: A002
         """Return an aggregate, made from its events. Raises AggregateNotFound when there is none."""
@@ -192,31 +200,56 @@ class AggregateStore:
         return aggregate
 
     async def find(self, kind: type[A], id: UUID) -> A | None:  # noqa: A002
-        """Return an aggregate, made from its events; None when there is none of that kind."""
+        """Return an aggregate, made from its events; None when there is none of that kind.
+
+        Raises DecryptionFailed when the key of its subject is not the one that sealed an event.
+        """
         aggregate: Any = None
-        for recorded in await self.log.stream(id):
-            aggregate = cast("Any", self.event(recorded)).mutate(aggregate)
-        return aggregate if isinstance(aggregate, kind) else None
+        recorded_events = await self.log.stream(id)
+        key = self._key(recorded_events[0]) if recorded_events else None
+        for recorded in recorded_events:
+            event: Any = self._sealed_event(recorded)
+            unseal(event, key)
+            aggregate = event.mutate(aggregate)
+        if not isinstance(aggregate, kind):
+            return None
+        if key is not None:
+            set_data_key(aggregate, key)
+        return aggregate
 
     async def save(
         self, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow] = ()
     ) -> int:
         """Append the new events of all aggregates, all or nothing; return the position of the last event.
 
-        After an error the aggregates cannot be used again: load new ones.
+        Raises NoDataKey for an event with sealed fields whose aggregate has no data key. After an error the
+        aggregates cannot be used again: load new ones.
         """
         events = [
-            self._new_event(event, metadata)
+            self._new_event(sealed(event, data_key_of(aggregate)), metadata)
             for aggregate in aggregates
             for event in aggregate.collect_events()
         ]
         return await self.log.append(events, side_rows)
 
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
-        """Return the domain event of a recorded event, upcast to the newest version of its type."""
+        """Return the domain event of a recorded event, upcast to the newest version of its type.
+
+        Raises DecryptionFailed when the key of its subject is not the one that sealed the event.
+        """
+        event = self._sealed_event(recorded)
+        if is_sealed(event):
+            unseal(event, self._key(recorded))
+        return event
+
+    def _sealed_event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         return self._mapper.to_domain_event(
             StoredEvent(recorded.stream_id, recorded.stream_version, recorded.event_type, recorded.state)
         )
+
+    def _key(self, recorded: RecordedEvent) -> DataKey | None:
+        wrapped = recorded.wrapped_key
+        return None if wrapped is None else self._unwrap(recorded.stream_id, wrapped)
 
     def _new_event(self, event: DomainEventProtocol[UUID], metadata: Metadata) -> NewEvent:
         stored = self._mapper.to_stored_event(event)

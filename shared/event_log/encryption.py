@@ -54,6 +54,9 @@ class DataKeys(Protocol):
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """Create a key and the side row that stores it. The key exists when that row has been appended."""
 
+    def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
+        """Return the key that a row holds wrapped. Raises DecryptionFailed."""
+
     async def get(self, subject_id: UUID) -> DataKey | None:
         """Return the key of a subject; None when it was erased or never existed."""
 
@@ -134,6 +137,10 @@ class PostgresDataKeys:
         """See `DataKeys.create`."""
         return self._master_keys.create(subject_id)
 
+    def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
+        """See `DataKeys.unwrap`."""
+        return self._master_keys.unwrap(subject_id, wrapped)
+
     async def get(self, subject_id: UUID) -> DataKey | None:
         """See `DataKeys.get`."""
         wrapped = await self._pool.fetchval("SELECT wrapped FROM data_keys WHERE subject_id = $1", subject_id)
@@ -198,6 +205,10 @@ class InMemoryDataKeys:
     def create(self, subject_id: UUID) -> tuple[DataKey, SideRow]:
         """See `DataKeys.create`."""
         return self._master_keys.create(subject_id)
+
+    def unwrap(self, subject_id: UUID, wrapped: bytes) -> DataKey:
+        """See `DataKeys.unwrap`."""
+        return self._master_keys.unwrap(subject_id, wrapped)
 
     async def get(self, subject_id: UUID) -> DataKey | None:
         """See `DataKeys.get`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -60,11 +61,15 @@ class InMemoryEventLog:
     async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""
         events = self._streams.get(stream_id, [])
-        return [event for event in events if event.stream_version > after_version]
+        return self._with_keys([event for event in events if event.stream_version > after_version])
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
-        return self._events[max(after, 0) : max(after, 0) + limit]
+        return self._with_keys(self._events[max(after, 0) : max(after, 0) + limit])
+
+    def _with_keys(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
+        keys = {row["subject_id"]: row["wrapped"] for row in self.rows("data_keys")}
+        return [replace(event, wrapped_key=keys.get(event.stream_id)) for event in events]
 
     async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
         """See `EventLog.erased`."""

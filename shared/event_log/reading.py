@@ -15,12 +15,14 @@ from shared.platform.postgres import is_transient
 
 COLUMNS = """notification_id, originator_id, originator_version, topic, state, event_id, recorded_at,
     caused_by, correlation_id, causation_id"""
+# A lookup per event, and no join: a join may read all keys for a page of events.
+WITH_KEY = f"{COLUMNS}, (SELECT wrapped FROM data_keys WHERE subject_id = originator_id) AS wrapped_key"  # noqa: S608 - constants only
 STREAM = f"""
-SELECT {COLUMNS} FROM stored_events
+SELECT {WITH_KEY} FROM stored_events
 WHERE originator_id = $1 AND originator_version > $2 ORDER BY originator_version
 """  # noqa: S608 - constants only
 BEYOND = f"""
-SELECT {COLUMNS} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
+SELECT {WITH_KEY} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
 """  # noqa: S608 - constants only
 ERASED = "SELECT subject_id FROM erasures WHERE subject_id = ANY ($1)"
 ERASURES = "SELECT subject_id FROM erasures ORDER BY erased_at, subject_id"
@@ -71,10 +73,11 @@ class Reader:
 
 
 def recorded_event(row: asyncpg.Record) -> RecordedEvent:
-    """Return the event of a row that has all of `COLUMNS`."""
-    position, stream_id, version, event_type, state, event_id, recorded_at, *metadata = row
+    """Return the event of a row that has all of `COLUMNS`, and perhaps the wrapped data key."""
+    position, stream_id, version, event_type, state, event_id, recorded_at, *rest = row
+    metadata, wrapped_key = Metadata(*rest[:3]), rest[3] if len(rest) > 3 else None
     return RecordedEvent(
-        position, stream_id, version, event_type, state, event_id, recorded_at, Metadata(*metadata)
+        position, stream_id, version, event_type, state, event_id, recorded_at, metadata, wrapped_key
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from os import urandom
 from typing import NamedTuple, Protocol
@@ -37,7 +37,8 @@ class NewEvent(NamedTuple):
 class RecordedEvent:
     """An event as read from the log.
 
-    Positions are 1, 2, 3 … without gaps. `recorded_at` comes from the clock of the log.
+    Positions are 1, 2, 3 … without gaps. `recorded_at` comes from the clock of the log. `wrapped_key`: the
+    wrapped data key of the stream's subject, if it has one and the event was read for use.
     """
 
     position: int
@@ -48,6 +49,7 @@ class RecordedEvent:
     event_id: UUID
     recorded_at: datetime
     metadata: Metadata
+    wrapped_key: bytes | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

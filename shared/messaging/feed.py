@@ -8,25 +8,42 @@ from uuid import UUID
 
 import httpx
 import orjson
+import structlog
 
-from shared.event_log import EventLog, RecordedEvent
+from shared.event_log import DecryptionFailed, EventLog, RecordedEvent
 from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
+
+log = structlog.get_logger(__name__)
 
 ToMessage = Callable[[RecordedEvent], Message | None]
 """Turns a recorded event into its message; returns None for an event that is not published."""
 
 
 async def to_messages(
-    recorded: Sequence[RecordedEvent], to_message: ToMessage, log: EventLog
+    recorded: Sequence[RecordedEvent], to_message: ToMessage, event_log: EventLog
 ) -> list[Message | None]:
     """Return the messages of these events; those of erased subjects are marked (R19), after one query."""
-    erased = await log.erased({event.stream_id for event in recorded})
-    made = map(to_message, recorded)
+    erased = await event_log.erased({event.stream_id for event in recorded})
+    # An erasure since these events were read must leave nothing of the person in their messages.
+    events = (replace(event, wrapped_key=None) if event.stream_id in erased else event for event in recorded)
+    made = (_unless_unreadable(event, to_message) for event in events)
     return [
         replace(message, erased=True) if message and message.subject in erased else message
         for message in made
     ]
+
+
+def _unless_unreadable(recorded: RecordedEvent, to_message: ToMessage) -> Message | None:
+    """Return the message of an event; None if its data key does not fit.
+
+    The other service waits for this version of the subject, and all other subjects go on.
+    """
+    try:
+        return to_message(recorded)
+    except DecryptionFailed:
+        log.error("message.undecryptable", subject=str(recorded.stream_id), position=recorded.position)
+        return None
 
 
 RESPONSE_SECONDS = 10.0

@@ -6,6 +6,7 @@ messages: these tables keep their names, so that two releases can run side by si
 
 from collections.abc import Sequence
 
+from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
 
 SCHEMA: Sequence[tuple[str, str]] = [
@@ -90,6 +91,23 @@ SCHEMA: Sequence[tuple[str, str]] = [
         );
         """,
     ),
+    (
+        "messaging-0003",
+        """
+        -- Messages name accounts and persons by pseudonyms, so an erasure deletes those that are kept (R19).
+        -- A parked one is lost without harm: it has no effect any more, and the feed still has it.
+        CREATE FUNCTION forget_parked() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            DELETE FROM held_messages WHERE guest_id = NEW.subject_id;
+            DELETE FROM held_guests WHERE guest_id = NEW.subject_id;
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER erase_parked AFTER INSERT ON erasures FOR EACH ROW EXECUTE FUNCTION forget_parked();
+        CREATE INDEX discarded_messages_guest_id_idx ON discarded_messages (guest_id);
+        SELECT rows_die_with_subject('discarded_messages', 'guest_id');
+        """,
+    ),
+    ("messaging-0004", vacuum_soon("held_messages", "discarded_messages")),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The

@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from shared.event_log import DataKey, MasterKeys
+from shared.event_log import DataKey, MasterKeys, hide, unseal
 from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View
 
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -79,7 +79,7 @@ class Folder:
 
     def _fold(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> Sequence[Sequence[Row]]:
         try:
-            return self.view.fold([self._recorded(record) for record in records], key)
+            return self.view.fold([self._recorded(record, key) for record in records], key)
         except Exception as error:
             failing = self._first_that_fails(records, key)
             raise FoldFailed(
@@ -97,14 +97,18 @@ class Folder:
         """
         for count, record in enumerate(records, start=1):
             try:
-                self.view.fold([self._recorded(known) for known in records[:count]], key)
+                self.view.fold([self._recorded(known, key) for known in records[:count]], key)
             except Exception:
                 return record
         return records[-1]
 
-    def _recorded(self, record: asyncpg.Record) -> RecordedDomainEvent:
+    def _recorded(self, record: asyncpg.Record, key: DataKey | None) -> RecordedDomainEvent:
         stream_id, version, position, event_type, state, recorded_at, caused_by = record
         event = self._mapper.to_domain_event(StoredEvent(stream_id, version, event_type, state))
+        if self.view.decrypts:
+            unseal(event, key)
+        else:
+            hide(event)
         return RecordedDomainEvent(event, position, version, recorded_at, caused_by)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from shared.event_log import DataKey
+from shared.event_log import VACUUMED, DataKey, vacuum_soon
 
 
 class FoldFailed(Exception):
@@ -83,7 +83,7 @@ class ViewTable:
 
     def creation(self, name: str) -> str:
         """Return SQL that creates the table under a name, without key and indexes, to be filled fast."""
-        return f"CREATE TABLE {name} (stream_id uuid NOT NULL, {self.columns})"
+        return f"CREATE TABLE {name} (stream_id uuid NOT NULL, {self.columns}) WITH ({VACUUMED})"
 
     def completion(self, name: str) -> str:
         """Return SQL that adds key and indexes to the table of that name."""
@@ -107,3 +107,8 @@ class View:
         statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
         checkpoint = f"INSERT INTO projections (name) VALUES ('{self.name}')"  # noqa: S608 - a constant
         return f"view_{self.name}", ";".join([*statements, checkpoint])
+
+
+def vacuumed_views(views: Sequence[View]) -> tuple[str, str]:
+    """Return the migration (name, SQL) after which views of an earlier release are vacuumed soon (R19)."""
+    return "views_0001_vacuum", vacuum_soon(*(table.name for view in views for table in view.tables))

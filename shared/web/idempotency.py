@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 from fastapi import Depends, Header, Request, Response
 
-from shared.event_log import CommandResult, SideRow
+from shared.event_log import CommandResult, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.web.problems import Problem
 from shared.web.security import Principal
@@ -64,6 +64,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
             ADD PRIMARY KEY (subject, organisation, route, key);
         """,
     ),
+    ("idempotency_0004_vacuum", vacuum_soon("idempotency_keys")),
 )
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (

@@ -17,7 +17,7 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import JSONTranscoder
 
 from registration.domain.guest import Guest
-from shared.event_log import SCHEMA, AggregateStore, PostgresEventLog, make_mapper
+from shared.event_log import SCHEMA, AggregateStore, MasterKeys, PostgresEventLog, make_mapper
 from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
 from shared.platform.postgres import migrate, open_pool
 from tests.benchmarks.guests import METADATA
@@ -51,7 +51,7 @@ async def our_log(url: str) -> AsyncIterator[tuple[AggregateStore, asyncpg.Pool]
     """Open our event log as the services do."""
     await migrate(url, SCHEMA)
     async with await open_pool(url, min_size=3, max_size=10) as pool, PostgresEventLog(pool) as log:
-        yield AggregateStore(log, make_mapper()), pool
+        yield AggregateStore(log, make_mapper(), MasterKeys([bytes(32)]).unwrap), pool
 
 
 class LibraryApplication(Application[UUID]):

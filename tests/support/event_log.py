@@ -22,12 +22,15 @@ from eventsourcing.persistence import StoredEvent
 from shared import messaging
 from shared.event_log import (
     SCHEMA,
+    DataKeys,
     EventLog,
     InMemoryEventLog,
     Metadata,
     NewEvent,
     PostgresEventLog,
+    SideRow,
     make_mapper,
+    set_data_key,
 )
 from shared.event_log.export import Decrypter, Terms, Transferred, TransferredTable, export_log, import_log
 from shared.event_log.export.format import DATA_KEYS, Chain, content_of
@@ -294,3 +297,10 @@ def resealed(lines: Sequence[bytes], key: bytes = SEALING_KEY) -> bytes:
 def edited(line: bytes, **changes: Any) -> bytes:
     """A line with other members; its seal is not good any more."""
     return orjson.dumps({**orjson.loads(line), **changes}) + b"\n"
+
+
+def with_data_key(aggregate: Aggregate, keys: DataKeys) -> SideRow:
+    """Give a new aggregate a data key; return the row to save with it."""
+    key, row = keys.create(aggregate.id)
+    set_data_key(aggregate, key)
+    return row

@@ -178,13 +178,14 @@ class InMemoryIdentity:
 
     def __init__(self, *accounts: AccountDetails, log: InMemoryEventLog | None = None) -> None:
         self.log = log or InMemoryEventLog(SIDE_TABLES, SUBJECT_COLUMNS)
-        self.store = AggregateStore(self.log, make_mapper())
+        self.data_keys = InMemoryDataKeys(self.log)
+        self.store = AggregateStore(self.log, make_mapper(), self.data_keys.unwrap)
         self.directory = InMemoryAccountDirectory(list(accounts))
         self.registration = InMemoryRegistration()
         self.counter = SimulatedCounter(self.registration)
         self.deps = Dependencies(
             store=self.store,
-            data_keys=InMemoryDataKeys(self.log),
+            data_keys=self.data_keys,
             registration=self.registration,
             directory=self.directory,
             usernames=InMemoryUsernames(self.log),

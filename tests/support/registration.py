@@ -178,7 +178,7 @@ def registration_over(
     log: EventLog, data_keys: DataKeys, registrations: Registrations, term_checks: TermChecks
 ) -> RegistrationUseCases:
     """The same over any log."""
-    store = AggregateStore(log, make_mapper())
+    store = AggregateStore(log, make_mapper(), data_keys.unwrap)
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
     clock = SetClock(on_day(date(2025, 9, 11)))
     deps = Dependencies(

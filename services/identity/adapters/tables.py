@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from identity.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.projections.view import vacuumed_views
 from shared.web import idempotency
 
 OWN_SCHEMA: Sequence[tuple[str, str]] = (
@@ -34,6 +35,7 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
         SELECT rows_die_with_subject('usernames', 'subject_id');
         """,
     ),
+    ("identity_0003_vacuum", event_log.vacuum_soon("usernames")),
 )
 
 OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
@@ -47,6 +49,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *OWN_SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
+    vacuumed_views(VIEWS),
 )
 
 # In the order in which an import fills them. Views and leases are left out: each database makes its own.

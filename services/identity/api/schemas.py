@@ -121,14 +121,16 @@ class AccountJson(BaseModel):
 
 
 class ActorJson(BaseModel):
-    """An actor. `organisation`: where a first login made it; null: it was opened with the account.
+    """An actor. `account_id` null: the account for which it was opened was erased.
+
+    `organisation`: where a first login made it; null: it was opened with the account.
 
     `merged_into`: this is a merged record that points to that actor. `merged_from`: the merged records that
     point to this actor.
     """
 
     actor_id: UUID
-    account_id: str
+    account_id: str | None
     organisation: str | None
     merged_into: UUID | None
     merged_from: list[UUID]
@@ -155,7 +157,7 @@ def actor_json(shown: ShownActor) -> ActorJson:
     """Return the JSON of an actor with its links and logins."""
     return ActorJson(
         actor_id=shown.actor.id,
-        account_id=shown.actor.account_id,
+        account_id=shown.account_id,
         organisation=shown.actor.organisation,
         merged_into=shown.actor.merged_into,
         merged_from=shown.actor.merged_from,

@@ -136,7 +136,8 @@ async def _recognise(
 async def _new_actor(loaded: LoadedAccount, command: LogIn, context: Context, deps: Dependencies) -> LoggedIn:
     """Open a new actor: this person is not registered at the organisation (I4, step 6)."""
     now = deps.clock.now()
-    actor = Actor.open(create_id(), account_id=command.account_id, organisation=command.organisation, now=now)
+    account_stream = loaded.account.id
+    actor = Actor.open(create_id(), account_stream=account_stream, organisation=command.organisation, now=now)
     loaded.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)
     position = await _save(loaded, [actor], context, deps)
     return LoggedIn(loaded.account.id, actor.id, True, True, None, position)

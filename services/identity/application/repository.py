@@ -17,7 +17,15 @@ from identity.domain.actor import Actor
 from identity.domain.errors import ActorNotFound, MalformedUsername
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount, login_account_stream, next_stream
-from shared.event_log import Metadata, SideRow, SideRowConflict, VersionConflict, create_id
+from shared.event_log import (
+    Metadata,
+    SideRow,
+    SideRowConflict,
+    VersionConflict,
+    create_id,
+    data_key_of,
+    set_data_key,
+)
 from shared.kernel.library_card import isil_base, person_ref
 
 _MAX_CHARACTERS = 200
@@ -58,6 +66,20 @@ async def username_taken(username: str, home_isil: str, account_id: str, deps: D
 _KEYS_OF_NEW_ACCOUNT = frozenset({"data_keys_pkey", "usernames_pkey"})
 
 
+def _key_rows(aggregates: Sequence[Aggregate], deps: Dependencies) -> Sequence[SideRow]:
+    """Create the data keys of links that have none, and return the rows that store them.
+
+    A link that was noted by an earlier release has no key yet.
+    """
+    rows = []
+    for link in aggregates:
+        if isinstance(link, GuestLink) and link.pending_events and data_key_of(link) is None:
+            key, row = deps.data_keys.create(link.id)
+            set_data_key(link, key)
+            rows.append(row)
+    return rows
+
+
 async def save(
     deps: Dependencies, *aggregates: Aggregate, metadata: Metadata, side_rows: Sequence[SideRow]
 ) -> int:
@@ -65,8 +87,9 @@ async def save(
 
     Raises VersionConflict when another command was first: load and decide again.
     """
+    rows = [*side_rows, *_key_rows(aggregates, deps)]
     try:
-        return await deps.store.save(*aggregates, metadata=metadata, side_rows=side_rows)
+        return await deps.store.save(*aggregates, metadata=metadata, side_rows=rows)
     except SideRowConflict as conflict:
         if conflict.constraint in _KEYS_OF_NEW_ACCOUNT:
             raise VersionConflict(conflict.constraint) from conflict
@@ -96,13 +119,12 @@ async def find_account(account_id: str, deps: Dependencies) -> LoadedAccount | N
 
     Costs one indexed read, and one more for each time that the account was erased.
     """
-    _, account = await _current_stream(account_id, deps)
+    _, account = await _current_stream(login_account_stream(account_id), deps)
     return None if account is None else LoadedAccount(account)
 
 
-async def _current_stream(account_id: str, deps: Dependencies) -> tuple[UUID, LoginAccount | None]:
-    """Return the account's stream after all its erasures (I9), and the account in it if there is one."""
-    stream = login_account_stream(account_id)
+async def _current_stream(stream: UUID, deps: Dependencies) -> tuple[UUID, LoginAccount | None]:
+    """Return the account's stream after all later erasures (I9), and the account in it if there is one."""
     account = await deps.store.find(LoginAccount, stream)
     while account is not None and account.erased:
         stream = next_stream(stream)
@@ -139,9 +161,9 @@ async def new_account(
     when another account has the username.
     """
     now = deps.clock.now()
-    stream, _ = await _current_stream(details.account_id, deps)
+    stream, _ = await _current_stream(login_account_stream(details.account_id), deps)
     key, key_row = deps.data_keys.create(stream)
-    actor = Actor.open(create_id(), account_id=details.account_id, organisation=None, now=now)
+    actor = Actor.open(create_id(), account_stream=stream, organisation=None, now=now)
     account = LoginAccount.open(
         details.account_id,
         stream=stream,
@@ -157,6 +179,7 @@ async def new_account(
         ),
         now=now,
     )
+    set_data_key(account, key)
     username_row = SideRow(
         "usernames",
         {
@@ -208,6 +231,6 @@ async def load_actor(actor_id: UUID, deps: Dependencies) -> Actor:
 async def accounts_of(actor: Actor, deps: Dependencies) -> Sequence[LoginAccount]:
     """Load the accounts of this actor and of the actors that were merged into it, without erased accounts."""
     merged = [await deps.store.load(Actor, merged_id) for merged_id in actor.merged_from]
-    account_ids = dict.fromkeys([actor.account_id, *(record.account_id for record in merged)])
-    found = [await find_account(account_id, deps) for account_id in account_ids]
-    return [loaded.account for loaded in found if loaded is not None]
+    streams = dict.fromkeys([actor.account_stream, *(record.account_stream for record in merged)])
+    found = [(await _current_stream(stream, deps))[1] for stream in streams]
+    return list({account.id: account for account in found if account is not None}.values())

@@ -14,9 +14,13 @@ from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccou
 
 @dataclass(frozen=True, slots=True)
 class ShownActor:
-    """An actor with its guests and first logins. These can belong to several accounts."""
+    """An actor with its guests and first logins. These can belong to several accounts.
+
+    `account_id`: the account for which it was opened; None after the erasure of that account.
+    """
 
     actor: Actor
+    account_id: str | None
     guests: tuple[GuestOfAccount, ...]
     logins: tuple[FirstLogin, ...]
 
@@ -32,8 +36,10 @@ async def show_actor(actor_id: UUID, deps: Dependencies) -> ShownActor:
         raise ActorNotFound
     guests = (guest for account in accounts for guest in account.guests.values())
     logins = (login for account in accounts for login in account.first_logins.values())
+    own = next((account for account in accounts if account.id == actor.account_stream), None)
     return ShownActor(
         actor,
+        None if own is None else own.account_id,
         tuple(guest for guest in guests if guest.actor_id == actor_id),
         tuple(login for login in logins if login.actor_id == actor_id),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import MergedBefore, MergedIntoMergedRecord, MergedWithItself
+from identity.domain.login_account import login_account_stream
 
 
 class Actor(Aggregate):
@@ -22,11 +24,17 @@ class Actor(Aggregate):
         """An event of an actor."""
 
     class Opened(Event, Aggregate.Created):
-        """The actor was opened."""
+        """The actor was opened. `account_stream`: the stream of the account that logged in or was opened."""
 
         TOPIC = "identity.actor-opened"
-        account_id: str
+        class_version = 2
+        account_stream: UUID
         organisation: str | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Replace the account's id, which an erasure could not remove, by the account's stream."""
+            state["account_stream"] = login_account_stream(state.pop("account_id"))
 
     class Merged(Event):
         """The actor became a merged record that points to the survivor, the same person (I6).
@@ -55,17 +63,17 @@ class Actor(Aggregate):
 
     Created = Opened  # the name under which the library looks for a first event
 
-    def __init__(self, account_id: str, organisation: str | None) -> None:
-        self.account_id = account_id
+    def __init__(self, account_stream: UUID, organisation: str | None) -> None:
+        self.account_stream = account_stream
         self.organisation = organisation
         self.merged_into: UUID | None = None
         self.merged_from: list[UUID] = []
 
     @classmethod
-    def open(cls, actor_id: UUID, *, account_id: str, organisation: str | None, now: datetime) -> Actor:
+    def open(cls, actor_id: UUID, *, account_stream: UUID, organisation: str | None, now: datetime) -> Actor:
         """Open an actor under this id."""
         return cls._create(
-            cls.Opened, id=actor_id, account_id=account_id, organisation=organisation, timestamp=now
+            cls.Opened, id=actor_id, account_stream=account_stream, organisation=organisation, timestamp=now
         )
 
     def may_be_merged(self, into: Actor) -> None:

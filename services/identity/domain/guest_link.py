@@ -44,6 +44,7 @@ class GuestLink(Aggregate):
         """The guest is known here, without an account so far (I2)."""
 
         TOPIC = "identity.guest-noted"
+        SEALED = ("person_ref",)
         organisation: str
         person_ref: str
         status: str
@@ -66,6 +67,7 @@ class GuestLink(Aggregate):
         """The guest was linked to the account's actor."""
 
         TOPIC = "identity.login-account-linked"
+        SEALED = ("account_id",)
         account_id: str
         actor_id: UUID
 
@@ -77,6 +79,7 @@ class GuestLink(Aggregate):
         """The guest was linked, but a first login had already made the actor `actor_id` (I6)."""
 
         TOPIC = "identity.login-account-linked-too-late"
+        SEALED = ("account_id",)
         account_id: str
         actor_id: UUID
 
@@ -88,6 +91,7 @@ class GuestLink(Aggregate):
         """The request to link the guest to this account was refused (I2, I3)."""
 
         TOPIC = "identity.login-account-link-refused"
+        SEALED = ("account_id",)
         account_id: str
         reason: str
 
@@ -102,6 +106,7 @@ class GuestLink(Aggregate):
         """
 
         TOPIC = "identity.login-account-released"
+        SEALED = ("account_id",)
         account_id: str
 
         def apply(self, aggregate: GuestLink) -> None:
@@ -115,6 +120,7 @@ class GuestLink(Aggregate):
         """
 
         TOPIC = "identity.guest-merged"
+        SEALED = ("account_id",)
         into: UUID
         account_id: str | None
 

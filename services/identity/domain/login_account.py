@@ -64,6 +64,10 @@ class LoginAccount(Aggregate):
         """The account was opened here."""
 
         TOPIC = "identity.login-account-opened"
+        SEALED = (
+            "account_id",
+            "person_ref",
+        )
         account_id: str
         actor_id: UUID
         home_isil: str

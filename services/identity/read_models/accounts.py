@@ -25,10 +25,10 @@ def fold_account(events: Sequence[RecordedDomainEvent]) -> LoginAccount:
     return account
 
 
-def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     """Return the row of an account; none after its erasure (I9)."""
     account = fold_account(events)
-    if account.erased:
+    if account.erased or key is None:
         return [[]]
     row = (
         *(account.id, account.account_id, account.actor_id, account.home_isil, events[0].recorded_at),
@@ -52,6 +52,7 @@ VIEW = View(
         ),
     ),
     fold=fold,
+    decrypts=True,
 )
 
 LISTED = """

@@ -49,6 +49,7 @@ VIEW = View(
         ),
     ),
     fold=fold,
+    decrypts=True,
 )
 
 LISTED = """

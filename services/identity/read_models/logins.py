@@ -12,10 +12,10 @@ from shared.event_log import DataKey
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
-def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
+def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     """Return a row for each organisation at which the account logged in; none after its erasure (I9)."""
     account = fold_account(events)
-    if account.erased:
+    if account.erased or key is None:
         return [[]]
     return [
         [
@@ -41,6 +41,7 @@ VIEW = View(
         ),
     ),
     fold=fold,
+    decrypts=True,
 )
 
 COUNTED = """

@@ -73,8 +73,13 @@ def _confirmed(event: events.TermConfirmed) -> Data:
     return {"end": event.end.isoformat() if event.end else None}
 
 
-def _reason(event: events.GuestSuspended | events.LoginAccountUnlinked | events.GuestDeregistered) -> Data:
+def _suspended(event: events.GuestSuspended) -> Data:
     return {"reason": event.reason}
+
+
+def _mistake(_event: events.LoginAccountUnlinked | events.GuestDeregistered) -> Data:
+    # What the clerk typed stays here: it may name people (R19).
+    return {"reason": "mistake"}
 
 
 def _merged(event: events.GuestsMerged) -> Data:
@@ -90,10 +95,10 @@ SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestReregistered.TOPIC: _guest_reregistered,
     events.SubscriptionExpired.TOPIC: _expired,
     events.TermConfirmed.TOPIC: _confirmed,
-    events.GuestSuspended.TOPIC: _reason,
+    events.GuestSuspended.TOPIC: _suspended,
     events.LoginAccountLinkRequested.TOPIC: _link_requested,
-    events.LoginAccountUnlinked.TOPIC: _reason,
-    events.GuestDeregistered.TOPIC: _reason,
+    events.LoginAccountUnlinked.TOPIC: _mistake,
+    events.GuestDeregistered.TOPIC: _mistake,
     events.GuestsMerged.TOPIC: _merged,
 }
 

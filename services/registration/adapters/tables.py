@@ -8,6 +8,7 @@ from registration.adapters import card_prefixes, nightly_checks
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.projections.view import vacuumed_views
 from shared.web import idempotency
 
 # The registration index. Its rows are written in the append's own transaction, so they never lag. The primary
@@ -52,6 +53,10 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
     ("registration_0001_registrations", REGISTRATIONS),
     ("registration_0002_term_checks", TERM_CHECKS),
     ("registration_0003_erasures", OWN_ERASURES),
+    (
+        "registration_0004_vacuum",
+        event_log.vacuum_soon("registrations", "registration_accounts", "term_checks"),
+    ),
 )
 
 # Columns that were added to a view later. A new database gets them from the view itself. In older rows they
@@ -60,6 +65,10 @@ VIEW_CHANGES: Sequence[tuple[str, str]] = (
     (
         "view_guest_directory_0002_merged_into",
         "ALTER TABLE guest_directory ADD COLUMN IF NOT EXISTS merged_into uuid",
+    ),
+    (
+        "view_guest_history_0002_sealed",
+        "ALTER TABLE guest_history ADD COLUMN IF NOT EXISTS sealed bytea",
     ),
 )
 
@@ -79,6 +88,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
+    vacuumed_views(VIEWS),
 )
 
 # An import fills the tables in this order. Views and leases are not transferred: each database has its own.

@@ -15,7 +15,7 @@ from registration.application.repository import (
 )
 from registration.domain.guest import Guest
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import CommandResult, retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict, set_data_key
 
 
 async def request_account_link(
@@ -29,6 +29,7 @@ async def request_account_link(
     async def attempt() -> CommandResult:
         guest = await load_guest(guest_id, context.organisation, deps)
         key, key_rows = await key_for(guest_id, deps)
+        set_data_key(guest, key)
         link_request = encrypt_link_request(choice, key)
         guest.request_link(link_request, now=deps.clock.now())
         accounts = account_rows(context.organisation, link_request.account_id, guest_id)

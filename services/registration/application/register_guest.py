@@ -32,7 +32,7 @@ from registration.domain.login_link import LoginAccountChoice
 from registration.domain.term import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
-from shared.event_log import CommandResult, VersionConflict, retry_on_conflict
+from shared.event_log import CommandResult, VersionConflict, retry_on_conflict, set_data_key
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import Isil, canonical_card_number
 
@@ -128,6 +128,7 @@ async def _register(
         link_request=encrypt_link_request(command.login_account, key),
     )
     guest = _registered(guest, admission, key.subject_id, deps)
+    set_data_key(guest, key)
     if organisation.grants_strips:
         guest.grant_strips(now=deps.clock.now())
     rows = [person_row(organisation.code, ref, guest.id) for ref, owner in known.items() if owner is None]

@@ -23,7 +23,7 @@ from registration.application.repository import (
 from registration.domain.errors import GuestErased
 from registration.domain.guest import Guest, Renewal
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import CommandResult, retry_on_conflict
+from shared.event_log import CommandResult, retry_on_conflict, set_data_key
 from shared.kernel.amsterdam import day_of
 
 
@@ -64,6 +64,7 @@ async def _renew(
 ) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
     key, key_rows = await key_for(guest.id, deps)
+    set_data_key(guest, key)
     choice = command.login_account
     link_request = None if choice is None else encrypt_link_request(choice, key)
     renewal = Renewal(encrypt_card(person.card, key), encrypt_details(person.details, key), link_request)

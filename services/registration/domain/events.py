@@ -1,6 +1,7 @@
 """The events of a guest. An event keeps its topic permanently, so a class can move to another module.
 
-Fields named `sealed_…` are personal data. The use cases encrypt and decrypt them, not this module (ADR 0005).
+Fields named `sealed_…` are personal data. The use cases encrypt and decrypt them, not this module. The fields
+in `SEALED` are encrypted when the event is stored, and None after an erasure (ADR 0005).
 Days are days in Europe/Amsterdam; `timestamp` is the moment in UTC.
 """
 
@@ -29,6 +30,10 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     """A guest was registered. After a deregistration the same stream may hold another one (R21)."""
 
     TOPIC = "registration.guest-registered"
+    SEALED = (
+        "person_ref",
+        "login_account_id",
+    )
 
     organisation: str
     branch: str
@@ -102,6 +107,7 @@ class GuestReregistered(GuestEvent):
     """An expired guest was registered again (R14). `login_account_choice` None: the login link stays."""
 
     TOPIC = "registration.guest-reregistered"
+    SEALED = ("login_account_id",)
 
     patron_type: str
     term_begin: date
@@ -117,6 +123,7 @@ class LoginAccountLinkRequested(GuestEvent):
     """A clerk asked for a link to a login account: koppelen (R17)."""
 
     TOPIC = "registration.login-account-link-requested"
+    SEALED = ("login_account_id",)
 
     login_account_choice: str
     login_account_id: str
@@ -127,6 +134,7 @@ class LoginAccountLinkConfirmed(GuestEvent):
     """Identity linked the account. `too_late`: a first login came before the link (I6)."""
 
     TOPIC = "registration.login-account-link-confirmed"
+    SEALED = ("account_id",)
 
     account_id: str
     too_late: bool
@@ -136,6 +144,7 @@ class LoginAccountLinkRefused(GuestEvent):
     """Identity refused to link the account, for this reason (I2, I3)."""
 
     TOPIC = "registration.login-account-link-refused"
+    SEALED = ("account_id",)
 
     account_id: str
     reason: str
@@ -145,6 +154,10 @@ class LoginAccountUnlinked(GuestEvent):
     """A clerk removed a wrong login account from the guest (R21)."""
 
     TOPIC = "registration.login-account-unlinked"
+    SEALED = (
+        "account_id",
+        "reason",
+    )
 
     account_id: str
     reason: str
@@ -154,6 +167,7 @@ class GuestDeregistered(GuestEvent):
     """The registration was a mistake (R21)."""
 
     TOPIC = "registration.guest-deregistered"
+    SEALED = ("reason",)
 
     on: date
     reason: str

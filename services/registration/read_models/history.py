@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,14 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from registration.domain.events import GuestEvent
 from registration.read_models.guest_events import GUEST_TOPICS
-from shared.event_log import DataKey
+from shared.event_log import SEALED, DataKey, DataKeys
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
-NOT_SHOWN = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref"})
+NOT_SHOWN = frozenset(
+    {"originator_id", "originator_version", "originator_topic", "timestamp", "person_ref", SEALED}
+)
 
 
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
@@ -30,15 +31,16 @@ def _row(recorded: RecordedDomainEvent) -> tuple[Any, ...]:
     what = event.TOPIC.partition(".")[2]
     return (
         *(event.originator_id, recorded.version, recorded.position),
-        *(recorded.recorded_at, recorded.caused_by, what, orjson.dumps(shown_fields(event)).decode()),
+        *(recorded.recorded_at, recorded.caused_by, what, orjson.dumps(_shown(vars(event))).decode()),
+        vars(event).get(SEALED),
     )
 
 
-def shown_fields(event: GuestEvent) -> dict[str, Any]:
+def _shown(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of an event that every clerk may see, without encrypted fields."""
     return {
         name: value
-        for name, value in vars(event).items()
+        for name, value in fields.items()
         if name not in NOT_SHOWN and not name.startswith("sealed_") and value is not None
     }
 
@@ -52,7 +54,7 @@ VIEW = View(
             name="guest_history",
             columns="""
                 version bigint NOT NULL, position bigint NOT NULL, at timestamptz NOT NULL, by text NOT NULL,
-                what text NOT NULL, details jsonb NOT NULL
+                what text NOT NULL, details jsonb NOT NULL, sealed bytea
             """,
             key="stream_id, version",
         ),
@@ -74,18 +76,27 @@ class HistoryLine:
 
 
 OF_GUEST = """
-SELECT version, position, at, by, what, details FROM guest_history WHERE stream_id = $1 ORDER BY version
+SELECT version, position, at, by, what, details, sealed FROM guest_history
+ WHERE stream_id = $1 ORDER BY version
 """
 
 
 class GuestHistory:
-    """Reads the view."""
+    """Reads the view. It holds what an erasure must remove sealed, under the guest's data key."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, data_keys: DataKeys) -> None:
         self._pool = pool
+        self._data_keys = data_keys
 
     async def of(self, guest_id: UUID, after_position: int) -> list[HistoryLine]:
         """Return all lines, oldest first, after the view has reached a position. Raises ViewBehind."""
         await wait_until_at(self._pool, VIEW, after_position)
         rows = await self._pool.fetch(OF_GUEST, guest_id)
-        return [HistoryLine(**{**row, "details": orjson.loads(row["details"])}) for row in rows]
+        key = await self._data_keys.get(guest_id)
+        return [_line(dict(row), key) for row in rows]
+
+
+def _line(row: dict[str, Any], key: DataKey | None) -> HistoryLine:
+    sealed = row.pop(SEALED)
+    opened = _shown(key.decrypt(sealed)) if key and sealed else {}
+    return HistoryLine(**{**row, "details": orjson.loads(row["details"]) | opened})

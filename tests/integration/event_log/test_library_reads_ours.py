@@ -10,7 +10,7 @@ import pytest
 from eventsourcing.application import Application
 from eventsourcing.persistence import JSONTranscoder, StoredEvent
 
-from shared.event_log import AggregateStore, make_mapper
+from shared.event_log import AggregateStore, MasterKeys, make_mapper
 from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
 from tests.support.event_log import METADATA, Reader, in_postgres
 from tests.support.servers import Databases
@@ -62,7 +62,9 @@ async def test_the_library_reads_our_log_with_a_role_that_may_only_read(
     reader = Reader.enrol(sealed=b"\x00sealed", on=date(2025, 9, 11), now=NOW)
     reader.renew(until=date(2026, 9, 11), by=uuid4(), now=NOW)
     async with in_postgres(database) as under_test:
-        await AggregateStore(under_test.log, make_mapper()).save(reader, metadata=METADATA)
+        await AggregateStore(under_test.log, make_mapper(), MasterKeys([bytes(32)]).unwrap).save(
+            reader, metadata=METADATA
+        )
         ours = await under_test.log.read(0, 10)
     with psycopg.connect(database) as connection:
         connection.execute(f"GRANT SELECT ON stored_events TO {read_only_role}")

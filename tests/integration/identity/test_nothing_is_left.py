@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -12,15 +13,22 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from identity.adapters.tables import TRANSFERRED_TABLES as IDENTITYS_TABLES
 from identity.application.dependencies import AccountDetails
 from identity.domain.actor import Actor
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
+from identity.read_models import VIEWS as IDENTITYS_VIEWS
+from registration.adapters.tables import TRANSFERRED_TABLES as REGISTRATIONS_TABLES
 from registration.domain.guest import Guest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
-from shared.event_log import AggregateStore
+from registration.read_models import VIEWS as REGISTRATIONS_VIEWS
+from shared.event_log import VACUUMED, AggregateStore
+from shared.event_log.export import Terms, TransferredTable
+from shared.kernel.library_card import isil_base, person_ref
 from shared.platform.logging import configure_logging
 from tests.support.both_services import JAN, PIET, BothServices, existing
+from tests.support.event_log import exported
 from tests.support.registration_service import CARD, HOME, registering
 
 SCANNED, REPLACED = "0990139362", "0990200000"
@@ -34,6 +42,8 @@ PERSONAL = (
     *("mien@example", "nieuw@example", "mien.zandstra", "mien.nieuw"),
 )
 """Name, birth date, addresses, e-mail addresses, card numbers and usernames, as parts that would be seen."""
+TYPED = ("broer Zwier", "buurvrouw Hinke", "tante Grietje")
+"""What clerks and operators typed as reasons."""
 
 
 async def whole_life(both_services: BothServices) -> dict[str, Any]:
@@ -52,7 +62,7 @@ async def whole_life(both_services: BothServices) -> dict[str, Any]:
         "/v1/logins", json=login, headers={"Idempotency-Key": "once"}
     )
     assert logged_in.json()["guest"] is not None
-    await clerk.request("DELETE", f"{path}/login-account", json={"reason": "ander account"})
+    await clerk.request("DELETE", f"{path}/login-account", json={"reason": f"account van {TYPED[0]}"})
 
     counter.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True, details=PERSON))
     counter.clock.moment += timedelta(days=4)
@@ -75,7 +85,7 @@ async def park_and_discard(both_services: BothServices, guest_id: UUID) -> None:
     first, *_ = await both_services.registration.service.own_feed.of_subject(guest_id, after_version=0)
     await inbox.receive(replace(first, id=uuid4()))
     assert [parked.subject for parked in await inbox.parked.overview()] == [guest_id]
-    assert await inbox.discard(guest_id, reason="een vergissing", by="beheer")
+    assert await inbox.discard(guest_id, reason=f"gebeld met {TYPED[1]}", by="beheer")
 
 
 async def test_r19_nothing_of_an_erased_person_is_left(
@@ -94,20 +104,40 @@ async def test_r19_nothing_of_an_erased_person_is_left(
     await nothing_is_left(both_services, guest, capfd)
 
 
+PLACES = (
+    *("what is shown", "the messages", "the output", "registration's database", "identity's database"),
+    *("registration's export", "identity's export"),
+)
+
+
+def pseudonyms(guest: dict[str, Any], key: bytes) -> list[str]:
+    """All that stands for the person without being readable: account ids and person references."""
+    base = isil_base(HOME)
+    refs = [person_ref(key, base, number) for number in (SCANNED, CARD, REPLACED)]
+    return [*refs, ACCOUNT.account_id, guest["login_link"]["account_id"]]
+
+
 async def nothing_is_left(
     both_services: BothServices, guest: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Searched for in what is shown, published and logged, and in all tables of both databases."""
+    history = f"/v1/guests/{guest['guest_id']}/history"
     shown = (await both_services.clerk.get(f"/v1/guests/{guest['guest_id']}")).text
+    shown += (await both_services.clerk.get(history)).text
     feed = "".join([str(each) for each in await messages(both_services)])
     tables = [
         await everything_in(each.service.pool)
         for each in (both_services.registration, both_services.identity)
     ]
     output = "".join(capfd.readouterr())
-    for personal in PERSONAL:
-        for text in (shown, feed, output, *tables):
-            assert personal not in text
+    exports = [
+        await export_of(both_services.registration.service.pool, REGISTRATIONS_TABLES),
+        await export_of(both_services.identity.service.pool, IDENTITYS_TABLES),
+    ]
+    key = both_services.registration.service.deps.person_ref_key
+    for value in (*PERSONAL, *TYPED[:2], *pseudonyms(guest, key)):
+        for place, text in zip(PLACES, (shown, feed, output, *tables, *exports), strict=True):
+            assert value not in text, place
     for table in (
         "guest_directory",
         "guest_words",
@@ -118,7 +148,15 @@ async def nothing_is_left(
         "idempotency_keys",
     ):
         assert await count(both_services.registration.service.pool, table) == 0
-    for table in ("accounts", "logins", "data_keys", "usernames", "idempotency_keys", "held_messages"):
+    for table in (
+        "accounts",
+        "logins",
+        "data_keys",
+        "usernames",
+        "idempotency_keys",
+        "held_messages",
+        "discarded_messages",
+    ):
         assert await count(both_services.identity.service.pool, table) == 0
 
 
@@ -136,6 +174,24 @@ async def test_r19_the_search_would_find_what_is_there(both_services: BothServic
         await service.pool.execute("INSERT INTO leak VALUES ($1, $2, $3)", CARD, b"_Zandstra_", encoded)
         found = await everything_in(service.pool)
         assert [each for each in PERSONAL if each in found] == [CARD, "Zandstra", "mien.nieuw"]
+
+
+async def test_r19_what_an_erasure_deletes_leaves_its_pages_soon(both_services: BothServices) -> None:
+    """A vacuum removes a deleted row from its page; the server starts it after one deletion."""
+    deletes = """
+        SELECT relname::text, coalesce(reloptions, '{}') AS options FROM pg_class
+         WHERE oid IN (SELECT tgrelid FROM pg_trigger WHERE tgname = 'skip_erased')
+            OR relname = ANY ($1) OR relname = 'held_messages'
+    """
+    for service, views in (
+        (both_services.registration.service, REGISTRATIONS_VIEWS),
+        (both_services.identity.service, IDENTITYS_VIEWS),
+    ):
+        names = [table.name for view in views for table in view.tables]
+        found = await service.pool.fetch(deletes, names)
+        assert len(found) > len(names) + 4
+        for name, options in found:
+            assert (name, ", ".join(sorted(options, reverse=True))) == (name, VACUUMED.replace(" = ", "="))
 
 
 async def test_r19_every_stream_can_still_be_replayed(both_services: BothServices) -> None:
@@ -186,13 +242,25 @@ async def messages(both_services: BothServices) -> list[Any]:
     return [message.to_cloudevent() for message in published]
 
 
+async def export_of(pool: asyncpg.Pool, tables: Sequence[TransferredTable]) -> str:
+    """The file of an export; what is encoded in it is there as plain text too."""
+    terms = Terms("either", tables, [bytes(32)])
+    async with pool.acquire() as connection:
+        return decoded((await exported(connection, terms=terms)).decode())
+
+
 async def everything_in(pool: asyncpg.Pool) -> str:
-    """Every row of every table as text; what hexadecimal or base64 digits hide is there as plain text too."""
+    """Every row of every table as text, with what is encoded in it."""
     tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     text = ""
     for table in tables:
         name = table["tablename"]
         text += "\n".join(row[0] for row in await pool.fetch(f"SELECT t::text FROM {name} AS t"))  # noqa: S608
+    return decoded(text)
+
+
+def decoded(text: str) -> str:
+    """The text, and what hexadecimal or base64 digits hide in it."""
     text += "".join(bytes.fromhex(hidden).decode("latin-1") for hidden in re.findall(r"\\x([0-9a-f]+)", text))
     for hidden in re.findall(r"[A-Za-z0-9+/]{12,}", text):
         text += base64.b64decode(hidden[: len(hidden) // 4 * 4]).decode("latin-1")

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from shared.event_log import (
     AggregateNotFound,
     AggregateStore,
+    InMemoryDataKeys,
     InMemoryEventLog,
     Metadata,
     SideRow,
@@ -46,7 +47,7 @@ def log() -> InMemoryEventLog:
 
 @pytest.fixture
 def store(log: InMemoryEventLog) -> AggregateStore:
-    return AggregateStore(log, make_mapper())
+    return AggregateStore(log, make_mapper(), InMemoryDataKeys(log).unwrap)
 
 
 def enrolled() -> Reader:

@@ -9,7 +9,7 @@ from uuid import UUID
 from identity.domain.actor import Actor
 from identity.domain.guest_link import GuestLink
 from identity.domain.guest_status import GuestStatus, Status
-from identity.domain.login_account import LoginAccount
+from identity.domain.login_account import LoginAccount, login_account_stream
 from tests.support.scenario import Event, EventsOf
 
 HOME_ACTOR, OTHER_ACTOR, THIRD_ACTOR = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -70,8 +70,11 @@ def noted() -> Event[GuestLink]:
     return link_event(GuestLink.Noted, organisation=HERE, person_ref="ab", **fields_of(VALID))
 
 
+ACCOUNT_STREAM = login_account_stream("acc-jan")
+
+
 def actor_opened(organisation: str | None = None) -> Event[Actor]:
-    return actor_event(Actor.Opened, account_id="acc-jan", organisation=organisation)
+    return actor_event(Actor.Opened, account_stream=ACCOUNT_STREAM, organisation=organisation)
 
 
 def fields_of(status: GuestStatus) -> dict[str, Any]:

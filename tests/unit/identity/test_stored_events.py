@@ -1,7 +1,7 @@
 """What was once stored can always be read, and means what it meant.
 
 `stored_events/` holds a file for each type and version. A new type, or a new version of one, adds a file
-(made by `keep`): the state as it is stored, and the fields that are read from it. A file that is there never
+(made by `keep`): the state as it is stored, and the fields that are read from it today. A stored state never
 changes.
 """
 

@@ -18,8 +18,9 @@ from identity.domain.actor import Actor
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.login_account import LoginAccount, login_account_stream
-from shared.event_log import AggregateStore, InMemoryEventLog, Metadata, make_mapper
+from shared.event_log import AggregateStore, InMemoryDataKeys, InMemoryEventLog, Metadata, make_mapper
 from shared.messaging.envelope import Message
+from tests.support.event_log import with_data_key
 from tests.support.identity import InMemoryIdentity, account_details
 
 GOLDEN = Path(__file__).parents[1] / "messages"
@@ -43,8 +44,9 @@ def whole_life() -> GuestLink:
 
 async def published() -> list[Message]:
     log = InMemoryEventLog()
-    store = AggregateStore(log, make_mapper())
-    actor = Actor.open(uuid4(), account_id="acc-jan", organisation=None, now=NOW)
+    keys = InMemoryDataKeys(log)
+    store = AggregateStore(log, make_mapper(), keys.unwrap)
+    actor = Actor.open(uuid4(), account_stream=login_account_stream("acc-jan"), organisation=None, now=NOW)
     account = LoginAccount.open(
         "acc-jan",
         stream=login_account_stream("acc-jan"),
@@ -55,7 +57,9 @@ async def published() -> list[Message]:
         now=NOW,
     )
     account.erase(NOW)
-    await store.save(actor, account, whole_life(), metadata=META)
+    link = whole_life()
+    rows = [with_data_key(aggregate, keys) for aggregate in (account, link)]
+    await store.save(actor, account, link, metadata=META, side_rows=rows)
     to_message = published_messages(store)
     messages = [to_message(recorded) for recorded in await log.read(0, 100)]
     return [message for message in messages if message is not None]

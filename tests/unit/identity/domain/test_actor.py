@@ -10,7 +10,14 @@ from identity.domain.actor import Actor
 from identity.domain.errors import MergedBefore, MergedIntoMergedRecord, MergedWithItself
 from shared.kernel.errors import RuleBroken
 from tests.support.scenario import NOW, STREAM_ID, Event, begun, given
-from tests.unit.identity.login_events import HERE, OTHER_ACTOR, THIRD_ACTOR, actor_event, actor_opened
+from tests.unit.identity.login_events import (
+    ACCOUNT_STREAM,
+    HERE,
+    OTHER_ACTOR,
+    THIRD_ACTOR,
+    actor_event,
+    actor_opened,
+)
 
 MERGED = actor_event(Actor.Merged, into=OTHER_ACTOR)
 DUPLICATE_MERGED = actor_event(Actor.DuplicateMerged, actor_id=OTHER_ACTOR)
@@ -18,7 +25,7 @@ DUPLICATE_MERGED = actor_event(Actor.DuplicateMerged, actor_id=OTHER_ACTOR)
 
 @pytest.mark.parametrize("organisation", [None, HERE])
 def test_i4_an_actor_is_opened_with_its_account_or_by_a_first_login(organisation: str | None) -> None:
-    actor = Actor.open(STREAM_ID, account_id="acc-jan", organisation=organisation, now=NOW)
+    actor = Actor.open(STREAM_ID, account_stream=ACCOUNT_STREAM, organisation=organisation, now=NOW)
     begun(actor).then(actor_opened(organisation))
 
 
@@ -37,7 +44,7 @@ def test_i6_the_survivor_absorbs_the_merged_record() -> None:
 
 def another(*past: Event[Actor], actor_id: UUID = THIRD_ACTOR) -> Actor:
     """The survivor of a merge, to which these events happened."""
-    actor = Actor.open(actor_id, account_id="acc-jan", organisation=None, now=NOW)
+    actor = Actor.open(actor_id, account_stream=ACCOUNT_STREAM, organisation=None, now=NOW)
     for event in past:
         actor = event.after(actor)
     return actor

@@ -19,8 +19,16 @@ from registration.domain.events import Encrypted, GuestEvent
 from registration.domain.guest import Guest
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import Reason, Refused
-from shared.event_log import AggregateStore, InMemoryEventLog, Metadata, NewEvent, make_mapper
+from shared.event_log import (
+    AggregateStore,
+    InMemoryDataKeys,
+    InMemoryEventLog,
+    Metadata,
+    NewEvent,
+    make_mapper,
+)
 from shared.messaging.envelope import Message
+from tests.support.event_log import with_data_key
 from tests.support.scenario import noon
 from tests.unit.registration.guest_events import (
     CANCELLED,
@@ -62,8 +70,9 @@ def whole_life() -> Guest:
 
 async def published(guest: Guest) -> list[Message]:
     log = InMemoryEventLog()
-    store = AggregateStore(log, make_mapper())
-    await store.save(guest, metadata=META)
+    keys = InMemoryDataKeys(log)
+    store = AggregateStore(log, make_mapper(), keys.unwrap)
+    await store.save(guest, metadata=META, side_rows=[with_data_key(guest, keys)])
     to_message = published_messages(store)
     messages = [to_message(recorded) for recorded in await log.read(0, 100)]
     return [message for message in messages if message is not None]
@@ -113,7 +122,7 @@ async def test_r19_nothing_encrypted_is_in_a_message() -> None:
 
 async def test_other_streams_are_not_published() -> None:
     log = InMemoryEventLog()
-    store = AggregateStore(log, make_mapper())
+    store = AggregateStore(log, make_mapper(), InMemoryDataKeys(log).unwrap)
     await log.append([NewEvent(uuid4(), 1, "something.else", b"{}", uuid4(), META)])
     [recorded] = await log.read(0, 1)
     assert published_messages(store)(recorded) is None
