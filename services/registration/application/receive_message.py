@@ -21,7 +21,7 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     guest = await deps.store.find(Guest, message.subject)
     if guest is None and not message.erased:
         raise GuestNotFound
-    if guest is not None:
+    if guest is not None and not message.erased:
         _apply(message, guest, deps)
     metadata = Metadata(IDENTITY, message.correlation_id, causation_id=message.id)
     changed = [] if guest is None else [guest]

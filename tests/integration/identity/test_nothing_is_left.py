@@ -121,9 +121,8 @@ async def nothing_is_left(
     both_services: BothServices, guest: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Searched for in what is shown, published and logged, and in all tables of both databases."""
-    history = f"/v1/guests/{guest['guest_id']}/history"
-    shown = (await both_services.clerk.get(f"/v1/guests/{guest['guest_id']}")).text
-    shown += (await both_services.clerk.get(history)).text
+    pages = (f"/v1/guests/{guest['guest_id']}", f"/v1/guests/{guest['guest_id']}/history")
+    shown = "".join([(await both_services.clerk.get(page)).text for page in pages])
     feed = "".join([str(each) for each in await messages(both_services)])
     tables = [
         await everything_in(each.service.pool)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from registration.application.erase_guest import erase_personal_data
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.receive_message import receive_message
 from registration.domain.errors import GuestNotFound
@@ -120,6 +122,21 @@ async def test_other_news_only_moves_the_inbox(
 ) -> None:
     position = await in_memory_registration.log.position()
     await receive(in_memory_registration, answer(guest_id, kind))
+    assert await in_memory_registration.log.position() == position
+
+
+@pytest.mark.parametrize("kind", ["linked", "linked-too-late", "link-refused"])
+async def test_r19_a_message_of_an_erased_guest_only_moves_the_inbox(
+    in_memory_registration: RegistrationUseCases, guest_id: UUID, kind: str
+) -> None:
+    """Its data is gone: an account id of null must not be taken for the account of a guest without one."""
+    await erase_personal_data(
+        guest_id, in_memory_registration.context().metadata, in_memory_registration.deps
+    )
+    position = await in_memory_registration.log.position()
+    data = {"account_id": None, "actor_id": str(uuid4()), "reason": "unknown-account"}
+    message = answer(guest_id, f"login-account-{kind}.v1", **data)
+    await receive(in_memory_registration, replace(message, erased=True))
     assert await in_memory_registration.log.position() == position
 
 
