@@ -17,7 +17,15 @@ from eventsourcing.application import Application
 from eventsourcing.persistence import JSONTranscoder
 
 from registration.domain.guest import Guest
-from shared.event_log import SCHEMA, AggregateStore, MasterKeys, PostgresEventLog, make_mapper
+from shared.event_log import (
+    SCHEMA,
+    AggregateStore,
+    MasterKeys,
+    PostgresEventLog,
+    data_key_of,
+    make_mapper,
+    sealed,
+)
 from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
 from shared.platform.postgres import migrate, open_pool
 from tests.benchmarks.guests import METADATA
@@ -109,8 +117,10 @@ class BareTable:
     def rows(self, guests: Iterable[Guest]) -> list[tuple[Any, ...]]:
         """Map the events of guests to rows of the table."""
         rows = []
-        for event in (event for guest in guests for event in guest.collect_events()):
-            stored = self._mapper.to_stored_event(event)
+        for event, key in (
+            (event, data_key_of(guest)) for guest in guests for event in guest.collect_events()
+        ):
+            stored = self._mapper.to_stored_event(sealed(event, key))
             self._position += 1
             rows.append(
                 (

@@ -9,7 +9,7 @@ from registration.application.repository import Card, encrypt_card, encrypt_deta
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails
-from shared.event_log import DataKey, MasterKeys, Metadata, SideRow
+from shared.event_log import DataKey, MasterKeys, Metadata, SideRow, set_data_key
 from shared.kernel.library_card import person_ref
 
 MASTER_KEYS = MasterKeys([b"m" * 32])
@@ -38,6 +38,7 @@ def registered(key: DataKey, card_number: str, *, strips: bool = True) -> Guest:
         link_request=LinkRequest("existing", f"acc-{card_number}"),
     )
     guest = Guest.register(key.subject_id, admission, today=TODAY, now=NOW)
+    set_data_key(guest, key)
     if strips:
         guest.grant_strips(now=NOW)
     return guest
