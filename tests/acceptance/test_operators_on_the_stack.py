@@ -17,10 +17,13 @@ import httpx
 import pytest
 
 from infra.local.postgres import Postgres, binary
+from shared.kernel.library_card import person_ref
+from shared.platform.secrets import read_key_file
 from tests.support.eventually import eventually
 from tests.support.stack import ROOT, RunningStack, load_card, registration_of
 
 PERSONAL = ("0990139305", "Jan Jansen", "Brink 3", "jan.jansen@", "1968-04-17")
+TYPED = "account van buurvrouw Hinke"
 SERVICES = ("registration", "identity")
 
 
@@ -46,6 +49,10 @@ async def test_r19_of_an_erased_person_nothing_is_left_in_dumps_queues_logs_and_
         login = {"account_id": "acc-jan", "organisation": "1001"}
         assert (await wisecat.post("/v1/logins", json=login)).json()["outcome"] == "recognised"
         await eventually(partial(found, counter, "jansen", 1))
+        unlinked = await counter.request(
+            "DELETE", f"/v1/guests/{guest['guest_id']}/login-account", json={"reason": TYPED}
+        )
+        assert unlinked.status_code == 202
         assert any(each in everything(stack, tmp_path / "before") for each in PERSONAL)
 
         erased = await operator.delete(f"/v1/guests/{guest['guest_id']}/personal-data")
@@ -56,6 +63,8 @@ async def test_r19_of_an_erased_person_nothing_is_left_in_dumps_queues_logs_and_
         for service in SERVICES:
             assert run(stack, service, "projections", "rebuild", "all") == 0
         assert personal_in(everything(stack, tmp_path / "rebuilt")) == []
+        kept = everything(stack, tmp_path / "kept", with_broker=False)
+        assert [each for each in (TYPED, "acc-jan", person_ref_of(stack, "0990139305")) if each in kept] == []
         again = (await counter.get(f"/v1/guests/{guest['guest_id']}")).json()
         assert (again["status"], again["details"], again["card_number"]) == ("erased", None, None)
 
@@ -69,13 +78,22 @@ def personal_in(text: str) -> list[str]:
     return [each for each in PERSONAL if each in text]
 
 
-def everything(stack: RunningStack, folder: Path) -> str:
+def person_ref_of(stack: RunningStack, card_number: str) -> str:
+    """What stands for the person in messages and indexes."""
+    [key] = read_key_file(stack.run_dir / "keys" / "person_ref.key")
+    return person_ref(key, "NL-070288", card_number)
+
+
+def everything(stack: RunningStack, folder: Path, *, with_broker: bool = True) -> str:
     """Dumps and exports of both services, all logs, and what the broker has on disk, as text.
 
-    The home library's own file is not ours, and the account directory is another system.
+    The home library's own file is not ours, and the account directory is another system. The broker's files
+    keep pseudonyms in messages that were delivered, until it writes over them.
     """
     folder.mkdir(exist_ok=True)
-    files = [*(stack.run_dir / "logs").rglob("*"), *(stack.run_dir / "rabbitmq").rglob("*")]
+    files = [*(stack.run_dir / "logs").rglob("*")]
+    if with_broker:
+        files += (stack.run_dir / "rabbitmq").rglob("*")
     for service in SERVICES:
         files += [folder / f"{service}.sql", folder / f"{service}.jsonl"]
         dump(stack.description["database_urls"][service], files[-2])
