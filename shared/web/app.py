@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
-from shared.web.security import TokenVerifier
+from shared.web.security import STALE_KEYS, TokenVerifier
 
 Check = Callable[[], Awaitable[object]]
-"""Raises when the dependency that it checks cannot be used."""
+"""Raises when the dependency that it checks cannot be used. A text that it returns is a warning."""
 CHECK_SECONDS = 2.0
 """Time limit of one check."""
 
@@ -52,7 +52,7 @@ def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -
     @router.get("/health/ready")
     async def ready() -> JSONResponse:
         states = await readiness(checks)
-        is_ready = all(state == "ok" for state in states.values())
+        is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
         body = {"status": "ready" if is_ready else "not-ready", "checks": states}
         return JSONResponse(body, 200 if is_ready else 503)
 
@@ -74,10 +74,10 @@ async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
 async def _state(check: Check) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await check()
+            warning = await check()
     except Exception as error:
         return type(error).__name__
-    return "ok"
+    return warning if warning == STALE_KEYS else "ok"
 
 
 def _docs(title: str) -> Callable[[], Awaitable[HTMLResponse]]:

@@ -21,6 +21,11 @@ from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
 
+STALE_KEYS = "stale"
+"""The state of keys that could not be read again and are still used."""
+MOST_KEYS = 100
+"""Entries of a key set that are looked at."""
+
 ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -40,15 +45,20 @@ class JwksKeys:
     """Keys of one JSON Web Key Set (RFC 7517). Reads them again for an unknown key id and after `max_age`.
 
     Unknown ids cause at most one read per `min_interval`: tokens with invented ids must not become a load
-    on the sign-in service. Times are in seconds.
+    on the sign-in service. While the set cannot be read, or holds no key, the known keys are used for
+    `grace` longer. Times are in seconds.
     """
 
-    def __init__(self, read: ReadKeys, *, min_interval: float = 10.0, max_age: float = 300.0) -> None:
+    def __init__(
+        self, read: ReadKeys, *, min_interval: float = 10.0, max_age: float = 300.0, grace: float = 3600.0
+    ) -> None:
         self._read = read
         self._min_interval = min_interval
         self._max_age = max_age
+        self._grace = grace
         self._keys: dict[str, Key] = {}
-        self._tried_at = float("-inf")
+        self._tried_at = self._read_at = float("-inf")
+        self._passed_over: frozenset[str] = frozenset()
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> Key:
@@ -58,18 +68,27 @@ class JwksKeys:
         key = self._known(key_id)
         if key is not None:
             return key
-        if not self._keys:
+        if not self._usable():
             raise KeysUnavailable
         raise LookupError("unknown key id")
 
-    async def ready(self) -> None:
-        """Read the keys unless some are known. Raises KeysUnavailable when none can be read."""
-        if not self._keys:
+    async def ready(self) -> str | None:
+        """Read the keys unless some are known. Raises KeysUnavailable when none can be read.
+
+        Returns STALE_KEYS while keys are used that could not be read again.
+        """
+        if self._age() > self._max_age or self._known(None) is None:
             await self._read_again(None)
-        if not self._keys:
+        if not self._usable():
             raise KeysUnavailable
+        return STALE_KEYS if self._tried_at > self._read_at else None
+
+    def _usable(self) -> bool:
+        return bool(self._keys) and time.monotonic() - self._read_at <= self._max_age + self._grace
 
     def _known(self, key_id: str | None) -> Key | None:
+        if not self._usable():
+            return None
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id) if isinstance(key_id, str) else None
@@ -84,23 +103,39 @@ class JwksKeys:
                 return
             self._tried_at = time.monotonic()
             try:
-                self._keys = _public_keys(await self._read())
-            except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError) as error:
+                keys, passed_over = _public_keys(await self._read())
+                if not keys:
+                    raise KeysUnavailable("the set holds no key for signatures")
+            except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError, KeysUnavailable) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
                 log.warning("token_keys.read_failed", error=type(error).__name__)
+                return
+            self._keys, self._read_at = keys, self._tried_at
+            if passed_over != self._passed_over:
+                self._passed_over = passed_over
+                log.warning("token_keys.passed_over", keys=sorted(passed_over))
 
 
-def _public_keys(key_set: dict[str, Any]) -> dict[str, Key]:
+def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]]:
+    """Return the keys for signatures by key id, and the ids of the entries that cannot be read.
+
+    RFC 7517 section 5: an entry that is not understood, or has values out of range, is ignored.
+    """
     keys: dict[str, Key] = {}
-    for entry in key_set["keys"]:
+    passed_over = set()
+    for number, entry in enumerate(key_set["keys"][:MOST_KEYS]):
         try:
             key = JWKRegistry.import_key(entry)
-        except JoseError:
-            continue  # RFC 7517 section 5: ignore keys of an unknown type
-        if not isinstance(key, OctKey) and entry.get("use", "sig") == "sig":
+            if isinstance(key, OctKey) or entry.get("use", "sig") != "sig":
+                continue
+            key.public_key  # noqa: B018 - the numbers of a key are checked when it is used first
             key.ensure_kid()
             keys[str(key.kid)] = key
-    return keys
+        except Exception:
+            # The libraries below raise errors of many kinds for a point off the curve or a bad modulus.
+            kid = entry.get("kid") if isinstance(entry, dict) else None
+            passed_over.add(str(kid if isinstance(kid, str) else number)[:80])
+    return keys, frozenset(passed_over)
 
 
 def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksKeys:
@@ -151,6 +186,7 @@ ALGORITHMS = (
     "EdDSA",
 )
 _MAX_TOKEN_CHARACTERS = 8192
+_MAX_SUBJECT_CHARACTERS = 255
 INSTALLATION = "installation"
 """The scope of an operator of the whole installation, who may act for every organisation (R20)."""
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
@@ -239,7 +275,10 @@ def _is_id_token(claims: Mapping[str, object]) -> bool:
 
 def _principal(claims: dict[str, object]) -> Principal:
     subject, scope = claims["sub"], claims.get("scope", "")
-    if not isinstance(subject, str) or not subject or not isinstance(scope, str):
+    if not isinstance(subject, str) or not isinstance(scope, str):
+        raise InvalidToken
+    # OpenID Connect Core section 2: at most 255 ASCII characters. It is stored with every event.
+    if not 0 < len(subject) <= _MAX_SUBJECT_CHARACTERS or not subject.isprintable():
         raise InvalidToken
     return Principal(subject, frozenset(scope.split()), _organisations(claims.get("organisation")))
 

@@ -1,5 +1,6 @@
 """Tokens and the keys that verify them: what counts, and when keys are read again (R20)."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,45 @@ async def test_unknown_keys_cause_one_read_in_ten_seconds(
             with pytest.raises(LookupError):
                 await keys.find(key_id)
         assert (now, reads) == (now, expected)
+
+
+UNREADABLE: list[Any] = [
+    {"kty": "EC", "crv": "P-1024", "kid": "curve", "x": "AA", "y": "AA"},
+    {"kty": "RSA", "kid": "modulus", "n": "!", "e": "AQAB"},
+    {"kty": "RSA", "kid": "tiny", "n": "Aw", "e": "AQAB"},
+    {"kty": "EC", "crv": "P-256", "kid": "off the curve", "x": "AQ" * 21 + "A", "y": "AQ" * 21 + "A"},
+    {"kty": "unknown", "kid": "type"},
+    {"kty": 7},
+    "no key",
+    None,
+]
+
+
+async def test_one_key_that_cannot_be_read_spoils_no_other(registration_app: RegistrationApp) -> None:
+    signer = registration_app.signer
+    public = signer.key.as_dict(private=False)
+    signer.jwks.write_text(json.dumps({"keys": [*UNREADABLE, public]}), "utf-8")
+    assert await status_with(registration_app, signer.token()) == 200
+
+
+@pytest.mark.parametrize("content", ['{"keys": []}', "{}", "no JSON", '{"keys": [{"kty": "x"}]}', "[]"])
+async def test_without_a_readable_set_the_last_good_keys_are_used_for_a_while(
+    registration_app: RegistrationApp, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("shared.web.security.time.monotonic", lambda: now)
+    token = registration_app.signer.token(exp=int(time.time()) + 100_000)
+    assert await status_with(registration_app, token) == 200
+    registration_app.signer.jwks.write_text(content, "utf-8")
+    now += 301
+    assert await status_with(registration_app, token) == 200
+    async with registration_app.client(token) as caller:
+        ready = await caller.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["token_keys"]) == (200, "stale")
+        now += 3600
+        refused = await caller.get("/v1/subscriptions")
+        assert (refused.status_code, refused.json()["code"]) == (503, "sign-in-unavailable")
+        assert (await caller.get("/health/ready")).json()["checks"]["token_keys"] == "KeysUnavailable"
 
 
 async def test_without_any_key_nobody_is_refused_as_a_stranger(registration_app: RegistrationApp) -> None:
