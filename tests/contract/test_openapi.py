@@ -27,6 +27,7 @@ CHANGES: dict[str, list[str]] = {
             '.examples["unknown-organisation"] is new'
         ),
         '$.paths["/v1/login-accounts/{account_id}"].get.parameters[0].schema',
+        "$.components.schemas.ActorJson.properties.account_id",
         "$.components.schemas.Login.properties.account_id.pattern",
         "$.components.schemas.NewLoginAccount.properties.account_id.anyOf[0].pattern",
     ],

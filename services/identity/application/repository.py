@@ -228,9 +228,13 @@ async def load_actor(actor_id: UUID, deps: Dependencies) -> Actor:
     return actor
 
 
+async def account_of(actor: Actor, deps: Dependencies) -> LoginAccount | None:
+    """Load the account for which the actor was opened, also when it was opened again after an erasure."""
+    return (await _current_stream(actor.account_stream, deps))[1]
+
+
 async def accounts_of(actor: Actor, deps: Dependencies) -> Sequence[LoginAccount]:
     """Load the accounts of this actor and of the actors that were merged into it, without erased accounts."""
     merged = [await deps.store.load(Actor, merged_id) for merged_id in actor.merged_from]
-    streams = dict.fromkeys([actor.account_stream, *(record.account_stream for record in merged)])
-    found = [(await _current_stream(stream, deps))[1] for stream in streams]
+    found = [await account_of(record, deps) for record in (actor, *merged)]
     return list({account.id: account for account in found if account is not None}.values())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import accounts_of, details_of, find_account, load_actor
+from identity.application.repository import account_of, accounts_of, details_of, find_account, load_actor
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound, ActorNotFound
 from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccount
@@ -36,7 +36,7 @@ async def show_actor(actor_id: UUID, deps: Dependencies) -> ShownActor:
         raise ActorNotFound
     guests = (guest for account in accounts for guest in account.guests.values())
     logins = (login for account in accounts for login in account.first_logins.values())
-    own = next((account for account in accounts if account.id == actor.account_stream), None)
+    own = await account_of(actor, deps)
     return ShownActor(
         actor,
         None if own is None else own.account_id,

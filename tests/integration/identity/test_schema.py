@@ -7,7 +7,10 @@ from identity.domain.login_account import login_account_stream
 from shared.platform.postgres import migrate
 from tests.support.servers import Databases
 
-LATER = {"event_log_0003_erasures", "idempotency_0002_erasures", "identity_0002_erasures"}
+LATER = {
+    *("event_log_0003_erasures", "idempotency_0002_erasures", "identity_0002_erasures"),
+    "messaging-0003",
+}
 OPENED = """
 INSERT INTO stored_events VALUES ($1, 1, $2, gen_random_uuid(), gen_random_uuid(), null, now(),
     'identity.login-account-opened', 'tests', convert_to($3, 'UTF8'))
