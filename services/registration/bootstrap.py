@@ -18,6 +18,7 @@ from registration.adapters.identity_client import IdentityApi
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
+from registration.adapters.staff_sessions import StaffSessions
 from registration.adapters.tables import SCHEMA
 from registration.application.apply_retention import apply_retention
 from registration.application.dependencies import (
@@ -70,7 +71,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
-FORGET_KEYS_EVERY_SECONDS = 600.0
+FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 CHECK_CLOCK_EVERY_SECONDS = 30.0
 
@@ -95,6 +96,7 @@ class Service:
     to_message: ToMessage
     deps: Dependencies
     nightly_checks: PostgresNightlyChecks
+    staff_sessions: StaffSessions
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
@@ -125,6 +127,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             to_message=to_message,
             deps=deps,
             nightly_checks=PostgresNightlyChecks(pool),
+            staff_sessions=StaffSessions(pool, deps.clock),
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
             inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
@@ -229,6 +232,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
     return CounterUi(
         sign_in=sign_in_of(settings),
         session_key=read_key_file(settings.session_key_file)[0],
+        staff_sessions=service.staff_sessions,
         desk_overviews=DeskOverviews(service.pool),
         operations=operations,
     )
@@ -237,12 +241,14 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
+    sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
     return {
         **_transport(service),
         **_views(service),
         "nightly check": _nightly_check(service),
         "idempotency keys": forget,
+        "staff sessions": sessions,
         "erasures": erase,
         **_retention(service),
     }

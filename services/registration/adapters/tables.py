@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, nightly_checks
+from registration.adapters import card_prefixes, nightly_checks, staff_sessions
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
@@ -85,13 +85,15 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *OWN_SCHEMA,
     *card_prefixes.SCHEMA,
     *nightly_checks.SCHEMA,
+    *staff_sessions.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
     vacuumed_views(VIEWS),
 )
 
-# An import fills the tables in this order. Views and leases are not transferred: each database has its own.
+# An import fills the tables in this order. Not transferred are views, leases and sessions: each database has
+# its own.
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,

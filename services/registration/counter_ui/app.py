@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from registration.adapters.staff_sessions import WORKING_DAY, StaffSessions
 from registration.counter_ui import (
     desk,
     erasure_pages,
@@ -22,7 +23,7 @@ from registration.counter_ui import (
     reregistration_pages,
     sign_in_pages,
 )
-from registration.counter_ui.auth import WORKING_DAY, SignIn
+from registration.counter_ui.auth import SignIn
 from registration.counter_ui.operator_pages import Operations
 from registration.counter_ui.pages import STATIC, no_such_page
 from registration.read_models.guest_directory import DeskOverviews
@@ -47,6 +48,7 @@ class CounterUi:
 
     sign_in: SignIn
     session_key: bytes
+    staff_sessions: StaffSessions
     desk_overviews: DeskOverviews
     operations: Operations
 
@@ -54,6 +56,7 @@ class CounterUi:
 def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
     """Add the pages, the static files and the session to the API's app."""
     app.state.sign_in = ui.sign_in
+    app.state.staff_sessions = ui.staff_sessions
     app.state.desk_overviews = ui.desk_overviews
     app.state.operations = ui.operations
     # Inside RequestContext, which must stay outermost: it sets the correlation id and catches every error.

@@ -1,4 +1,4 @@
-"""Sign-in of staff: OpenID Connect, the session in a signed cookie, and the check of forms (CSRF)."""
+"""Sign-in of staff: OpenID Connect, sessions and their signed cookie, and the check of forms (CSRF)."""
 
 import hmac
 import re
@@ -6,7 +6,7 @@ import secrets
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
 from starlette.requests import HTTPConnection
 
+from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import Clerk
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
@@ -25,11 +26,14 @@ from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS
 
-WORKING_DAY = timedelta(hours=10)
+LONGEST_PAUSE = timedelta(minutes=60)
+"""A session that was not used for so long is over."""
+_MARK_USE_EVERY = timedelta(minutes=1)
 # A path on this server. Browsers read `//elsewhere` and `/\elsewhere` as addresses of other servers, and drop
 # tabs and line ends before they look.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
 _LONGEST_PATH = 500
+_READS = frozenset({"GET", "HEAD"})
 
 
 class SignInNeeded(Exception):
@@ -47,21 +51,54 @@ class Staff:
     branch: str
 
 
-def sign_in(session: dict[str, Any], claims: Mapping[str, Any], now: datetime) -> None:
-    """Begin the session of a staff member. The earlier session and its CSRF token end; the language stays."""
+async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
+    """Begin a session of a staff member, with a new id. The earlier session of this browser ends."""
+    await sign_out(request)
+    session = request.session
+    session["id"] = await _sessions_of(request).begin(claims["sub"], claims["organisation"])
+    session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
+    session["used_at"] = _deps_of(request).clock.now().timestamp()
+
+
+async def sign_out(request: Request, *, everywhere: bool = False) -> None:
+    """End this session, or `everywhere` all sessions of this staff member. Only the language stays."""
+    session, sessions = request.session, _sessions_of(request)
+    if everywhere and (staff := staff_of(request)):
+        await sessions.end_all(staff.subject)
+    if session_id := session.get("id"):
+        await sessions.end(session_id)
     language = session.get("language")
     session.clear()
     if language:
         session["language"] = language
-    session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
-    session["ends_at"] = (now + WORKING_DAY).timestamp()
+
+
+async def check_session(request: Request) -> None:
+    """Find out whether the session of this request is open; `staff_of` knows nobody before this.
+
+    It is over when its row is gone, or after LONGEST_PAUSE. Then all of it in the cookie is dropped, also its
+    CSRF token and a sign-in that was begun. Raises SignInNeeded for a form of a session that is over.
+    """
+    session = request.session
+    if "staff" not in session:
+        return
+    now = _deps_of(request).clock.now().timestamp()
+    pause = timedelta(seconds=now - session.get("used_at", 0))
+    if pause < LONGEST_PAUSE and await _sessions_of(request).is_open(session.get("id", "")):
+        request.state.session_is_open = True
+        if pause >= _MARK_USE_EVERY:
+            session["used_at"] = now  # in the cookie: a row would cost a write per page
+        return
+    await sign_out(request)
+    if request.method not in _READS:
+        raise SignInNeeded
 
 
 def staff_of(request: HTTPConnection) -> Staff | None:
-    """Return the signed-in staff member; None without a session or after WORKING_DAY."""
+    """Return the signed-in staff member; None without a session that `check_session` found open."""
     session, deps = request.session, _deps_of(request)
-    known, ends_at = session.get("staff"), session.get("ends_at", 0)
-    if not known or deps.clock.now().timestamp() >= ends_at:
+    known = session.get("staff")
+    if not known or not getattr(request.state, "session_is_open", False):
         return None
     organisation = deps.organisations.get(known["organisation"])
     return Staff(
@@ -83,6 +120,11 @@ def _deps_of(request: HTTPConnection) -> Dependencies:
     return found
 
 
+def _sessions_of(request: Request) -> StaffSessions:
+    found: StaffSessions = request.app.state.staff_sessions
+    return found
+
+
 def csrf_token(request: HTTPConnection) -> str:
     """Return the CSRF token that every form of this session carries; create it if there is none."""
     if not request.session.get("csrf"):
@@ -92,7 +134,7 @@ def csrf_token(request: HTTPConnection) -> str:
 
 async def check_csrf(request: Request) -> None:
     """Refuse a form without this session's CSRF token. Raises Problem (403). All pages depend on it."""
-    if request.method in {"GET", "HEAD"}:
+    if request.method in _READS:
         return
     expected, sent = request.session.get("csrf", ""), (await request.form()).get("csrf_token", "")
     if not expected or not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), expected.encode()):

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from registration.api.problems import PROBLEM_TYPES
-from registration.counter_ui.auth import SignInNeeded, check_csrf, csrf_token, staff_of
+from registration.counter_ui.auth import SignInNeeded, check_csrf, check_session, csrf_token, staff_of
 from registration.counter_ui.i18n import next_step, reason_of
 from registration.domain.errors import GuestRefused
 from shared.kernel.amsterdam import AMSTERDAM
@@ -126,11 +126,12 @@ class Page(APIRoute):
     """A route whose errors are pages, not JSON."""
 
     def get_route_handler(self) -> Handler:
-        """Return a handler that turns every exception into a page."""
+        """Return a handler that checks the session, and turns every exception into a page."""
         handle = super().get_route_handler()
 
         async def handle_with_pages(request: Request) -> Response:
             try:
+                await check_session(request)
                 return await handle(request)
             except SignInNeeded:
                 return _sign_in_first(request)
@@ -176,6 +177,12 @@ async def no_such_page(request: Request, error: Exception) -> Response:
     """Handle errors of the framework, such as an unknown address: a page for browsers, JSON for programs."""
     if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/v1/"):
         return await http_exception(request, error)
+    try:
+        await check_session(request)
+    except SignInNeeded:
+        return _sign_in_first(request)
+    except Exception as failure:  # as on every other page
+        error = failure
     return problem_page(request, _problem(error))
 
 

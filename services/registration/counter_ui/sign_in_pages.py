@@ -5,8 +5,15 @@ from typing import Annotated
 import structlog
 from fastapi import Form, Query, Request, Response
 
-from registration.api.dependencies import DependenciesDep
-from registration.counter_ui.auth import CALLBACK, SignIn, SignInFailed, StaffDep, own_path, sign_in
+from registration.counter_ui.auth import (
+    CALLBACK,
+    SignIn,
+    SignInFailed,
+    StaffDep,
+    own_path,
+    sign_in,
+    sign_out,
+)
 from registration.counter_ui.pages import page, pages, problem_page, see_other
 from shared.web.problems import Problem
 
@@ -24,7 +31,7 @@ async def begin(
 
 
 @router.get(CALLBACK)
-async def finish(request: Request, deps: DependenciesDep) -> Response:
+async def finish(request: Request) -> Response:
     """Sign in with the response of the sign-in service. Any error in it leaves the browser signed out."""
     wanted = own_path(request.session.get("next"))
     try:
@@ -32,23 +39,20 @@ async def finish(request: Request, deps: DependenciesDep) -> Response:
     except SignInFailed as failure:
         log.warning("sign_in.failed", cause=type(failure.__cause__ or failure).__name__)
         return problem_page(request, _failed())
-    sign_in(request.session, claims, deps.clock.now())
+    await sign_in(request, claims)
     return see_other(wanted)
 
 
 @router.post("/afmelden")
-async def sign_out(request: Request) -> Response:
-    """Sign out: clear the session, except the language."""
-    language = request.session.get("language")
-    request.session.clear()
-    if language:
-        request.session["language"] = language
+async def leave(request: Request, everywhere: Annotated[str, Form(max_length=10)] = "") -> Response:
+    """Sign out, here or everywhere."""
+    await sign_out(request, everywhere=bool(everywhere))
     return see_other("/afmelden")
 
 
 @router.get("/afmelden")
 async def signed_out(request: Request) -> Response:
-    """Show the page after signing out. Its button signs in again; the page does not do that by itself."""
+    """Show who is signed in, with a button to end all sessions; after signing out, one to sign in again."""
     return page(request, "signed_out.html", lost=False)
 
 

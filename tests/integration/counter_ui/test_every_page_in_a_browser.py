@@ -105,3 +105,15 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")
+
+
+async def test_all_sessions_end_from_the_page_behind_ones_own_name(
+    counter_site: CounterSite, page: Page
+) -> None:
+    async with counter_site.signed_in("f.deboer") as elsewhere:
+        await page.get_by_role("link", name="Femke de Boer").click()
+        await assert_accessible(page)
+        await screenshot(page, "sessions")
+        await page.get_by_role("button", name="Alle sessies beëindigen").press("Enter")
+        await expect(page.get_by_role("heading", name="U bent afgemeld")).to_be_visible()
+        assert (await elsewhere.get("/")).status_code == 303

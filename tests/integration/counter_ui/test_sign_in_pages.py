@@ -1,6 +1,5 @@
 """Signing in by OpenID Connect, and everything that must not sign a visitor in."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -152,16 +151,6 @@ async def test_a_code_is_worth_nothing_without_its_verifier(counter_site: Counte
             f"{counter_site.issuer.url}/token", data={**stolen, "code_verifier": "x" * 48}
         )
         assert (answer.status_code, answer.json()) == (400, {"error": "invalid_grant"})
-
-
-async def test_a_session_ends_with_the_working_day(counter_site: CounterSite) -> None:
-    async with counter_site.signed_in() as client:
-        morning = counter_site.app.clock.moment
-        counter_site.app.clock.moment = morning + timedelta(hours=9, minutes=59)
-        assert await is_signed_in(client)
-        counter_site.app.clock.moment = morning + timedelta(hours=10)
-        assert not await is_signed_in(client)
-        counter_site.app.clock.moment = morning
 
 
 async def test_signing_out_leaves_nothing_of_the_session(counter_site: CounterSite) -> None:
