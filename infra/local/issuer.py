@@ -21,7 +21,7 @@ from joserfc.jwk import Key
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, QueryParams
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from infra.local.credentials import CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
@@ -185,13 +185,13 @@ class Issuer:
         try:
             self._must_be_ours(asked)
         except Refused as refused:
-            return HTMLResponse(f"<!DOCTYPE html><title>Aanmelden kan niet</title><p>{refused}", 400)
+            return PlainTextResponse(f"Aanmelden kan niet: {refused}", 400)
         if request.method == "GET":
             target = urlsplit(self._client.redirect_uri)
             return sign_in_page(dict(asked), self._people.values(), f"{target.scheme}://{target.netloc}")
         person = self._people.get(str(asked.get("person")))
         if person is None:
-            return HTMLResponse("<!DOCTYPE html><title>Onbekend</title><p>Deze medewerker bestaat niet.", 400)
+            return PlainTextResponse("Deze medewerker bestaat niet.", 400)
         back = {"code": self._code_for(person, asked), "state": str(asked["state"])}
         return RedirectResponse(f"{self._client.redirect_uri}?{urlencode(back)}", 303)
 

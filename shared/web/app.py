@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.staticfiles import StaticFiles
 
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
@@ -36,7 +38,7 @@ def make_app(
     app.state.token_verifier = verifier
     install(app, problem_types)
     app.include_router(_operations(checks, metrics_updates))
-    app.add_api_route("/docs", _docs(title), include_in_schema=False)
+    _add_docs(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
@@ -80,20 +82,37 @@ async def _state(check: Check) -> str:
     return warning if warning == STALE_KEYS else "ok"
 
 
-def _docs(title: str) -> Callable[[], Awaitable[HTMLResponse]]:
-    from fastapi.openapi.docs import get_swagger_ui_html  # noqa: PLC0415
+def _add_docs(app: FastAPI) -> None:
+    """Add `/docs`: Swagger UI from the package fastapi-offline, and our own script that starts it."""
 
     async def docs() -> HTMLResponse:
-        page = get_swagger_ui_html(openapi_url="/openapi.json", title=title)
-        page.headers["Content-Security-Policy"] = _DOCS_POLICY
-        return page
+        page = _DOCS_PAGE.format(title=app.title)
+        return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
 
-    return docs
+    app.add_api_route("/docs", docs, include_in_schema=False)
+    files = StaticFiles(directory=_DOCS_FILES, packages=[("fastapi_offline", "static")])
+    app.mount("/docs/files", files)
 
 
-# The documentation page loads Swagger UI from a public server and starts it with an inline script.
+_DOCS_FILES = Path(__file__).parent / "docs_page"
+_DOCS_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" href="/docs/files/favicon.png">
+<link rel="stylesheet" href="/docs/files/swagger-ui.css">
+<script src="/docs/files/swagger-ui-bundle.js" defer></script>
+<script src="/docs/files/start.js" defer></script>
+</head>
+<body>
+<main id="swagger-ui"></main>
+</body>
+</html>
+"""
+# Swagger UI's style sheet holds its icons as `data:`.
 _DOCS_POLICY = (
-    "default-src 'none'; connect-src 'self'; frame-ancestors 'none'; "
-    "img-src 'self' data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
 )

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
@@ -27,23 +28,45 @@ ARGUMENTS = (
 SCREENSHOTS = Path(__file__).parents[2] / ".artefacts" / "screenshots"
 PATIENCE = 20_000  # milliseconds
 _complaints: WeakKeyDictionary[Page, list[str]] = WeakKeyDictionary()
+THIS_MACHINE = frozenset({"127.0.0.1", "localhost"})
+_elsewhere: WeakKeyDictionary[Browser, list[str]] = WeakKeyDictionary()
 MOST_TABS = 60
 
 
 @asynccontextmanager
 async def open_browser() -> AsyncIterator[Browser]:
-    """Chromium, until the context ends."""
+    """Chromium, until the context ends. By then no page may have asked another server for anything."""
     install_chromium(translate=print)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        _elsewhere[browser] = []
         try:
             yield browser
         finally:
             await browser.close()
+        assert _elsewhere[browser] == [], "a page asked another server"
+
+
+def watch(context: BrowserContext, hosts: frozenset[str] = THIS_MACHINE) -> None:
+    """Remember every request to other hosts than these; `open_browser` fails of them."""
+    assert context.browser is not None
+    elsewhere = _elsewhere[context.browser]
+
+    def note(url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"data", "blob", "about"} and parts.hostname not in hosts:
+            elsewhere.append(url)
+
+    context.on("request", lambda request: note(request.url))
 
 
 async def new_page(
-    browser: Browser, *, javascript: bool = True, language: str = "nl-NL", width: int = 1280
+    browser: Browser,
+    *,
+    javascript: bool = True,
+    language: str = "nl-NL",
+    width: int = 1280,
+    hosts: frozenset[str] = THIS_MACHINE,
 ) -> Page:
     """A page with cookies of its own. What its JavaScript or its policy complains of is remembered."""
     context = await browser.new_context(
@@ -52,6 +75,7 @@ async def new_page(
         viewport={"width": width, "height": 900},
         reduced_motion="reduce",
     )
+    watch(context, hosts)
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     page = await context.new_page()
@@ -96,12 +120,17 @@ async def layout_shifts(page: Page) -> list[tuple[float, list[str]]]:
     return moved
 
 
+def assert_no_complaints(page: Page) -> None:
+    """Neither its JavaScript nor its policy complained of anything so far."""
+    assert [each for each in _complaints.get(page, []) if "the server responded with" not in each] == []
+
+
 async def assert_accessible(page: Page) -> None:
     """Axe finds nothing serious or critical (WCAG 2.2 A and AA), and nothing was complained of so far.
 
     Needs a page with JavaScript.
     """
-    assert [each for each in _complaints.get(page, []) if "the server responded with" not in each] == []
+    assert_no_complaints(page)
     found = await Axe().run(page)
     bad = [
         f"{fault['id']}: {fault['help']}: {[node['target'] for node in fault['nodes']]}"

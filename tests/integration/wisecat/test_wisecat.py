@@ -13,7 +13,7 @@ from infra.local.wisecat import IdentityLogins, Outcome, Wisecat
 from registration.domain.verdict import Reason, Refused
 from tests.integration.wisecat.conftest import LIBRARIES, Catalogue
 from tests.support.both_services import JAN, OTHER_CARD, existing
-from tests.support.browser import assert_accessible, open_browser, screenshot
+from tests.support.browser import assert_accessible, open_browser, screenshot, watch
 from tests.support.registration_service import CARD, HOME
 
 PHONE = ViewportSize(width=390, height=844)
@@ -30,6 +30,7 @@ async def phone(browser: Browser, *, javascript: bool = True) -> Page:
     context = await browser.new_context(
         viewport=PHONE, locale="nl-NL", java_script_enabled=javascript, reduced_motion="reduce"
     )
+    watch(context)
     context.set_default_timeout(10_000)
     page = await context.new_page()
     page.on("console", lambda said: pytest.fail(said.text) if "Security Policy" in said.text else None)
