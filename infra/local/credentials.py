@@ -23,7 +23,7 @@ TOKENS: dict[str, dict[str, Any]] = {
     "operator": {
         "aud": BOTH,
         "sub": "beheer",
-        "scope": "operator installation accounts",
+        "scope": "operator installation accounts metrics",
         "organisation": "1001",
     },
     "wisecat": {
@@ -38,7 +38,9 @@ SERVICE_TOKENS: dict[str, dict[str, Any]] = {
     "registration": {"aud": "identity", "sub": "registration", "scope": "feed accounts"},
     "identity": {"aud": "registration", "sub": "identity", "scope": "feed"},
     "wisecat": TOKENS["wisecat"],
+    "metrics": {"aud": BOTH, "sub": "metrics", "scope": "metrics"},
 }
+"""What each program finds in its own file; that of `metrics` is for a Prometheus."""
 
 
 class Credentials:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
@@ -12,7 +12,7 @@ from starlette.staticfiles import StaticFiles
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
-from shared.web.security import STALE_KEYS, TokenVerifier
+from shared.web.security import STALE_KEYS, TokenVerifier, requires
 
 Check = Callable[[], Awaitable[object]]
 """Raises when the dependency that it checks cannot be used. A text that it returns is a warning."""
@@ -58,7 +58,7 @@ def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -
         body = {"status": "ready" if is_ready else "not-ready", "checks": states}
         return JSONResponse(body, 200 if is_ready else 503)
 
-    @router.get("/metrics")
+    @router.get("/metrics", dependencies=[Depends(requires("metrics"))])
     async def metrics() -> Response:
         # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
         await asyncio.gather(*(_state(update) for update in metrics_updates))

@@ -54,6 +54,11 @@ def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: Run
         assert httpx.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
         assert (stack.run_dir / f"{service}.env").stat().st_mode & 0o777 == 0o600
         assert _doctor(service, stack.run_dir) == 0
+        tokens = (stack.run_dir / "keys" / "metrics.token").read_text(), description["tokens"]["operator"]
+        for token, status in ((tokens[0], 200), (tokens[1], 200), (description["tokens"]["feed"], 403)):
+            asked = {"Authorization": f"Bearer {token}"}
+            metrics = httpx.get(f"{description[f'{service}_url']}/metrics", headers=asked)
+            assert (metrics.status_code, "http_requests_total" in metrics.text) == (status, status == 200)
     login = {"account": "acc-jan", "library": "3003", "taal": "en"}  # where Jan is a member
     catalogue = httpx.post(f"{description['wisecat_url']}/login", data=login)
     assert "You are recognised" in catalogue.text

@@ -47,7 +47,7 @@ def rule(organisation: str, *scopes: str) -> Rule:
 OPERATIONS = {
     "GET /health/live": rule(OPEN),
     "GET /health/ready": rule(OPEN),
-    "GET /metrics": rule(OPEN),
+    "GET /metrics": rule(ANY, "metrics"),
     "GET /docs": rule(OPEN),
     "GET /openapi.json": rule(OPEN),
     "GET /v1/feed": rule(ANY, "feed"),

@@ -161,7 +161,7 @@ async def test_the_last_night_shows_at_metrics(nightly_app: NightlyApp) -> None:
     await nightly_app.register("2", FRYSLAN)
     nightly_app.home.goes_down(HOME)
     await nightly_app.run()
-    async with nightly_app.app.client(scope="counter") as client:
+    async with nightly_app.app.client(scope="metrics") as client:
         shown = (await client.get("/metrics")).text.splitlines()
     assert 'term_check_guests{outcome="confirmed"} 1.0' in shown
     assert 'term_check_guests{outcome="failed"} 1.0' in shown

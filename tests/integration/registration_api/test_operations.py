@@ -1,10 +1,13 @@
 """What operators and browsers see of the service."""
 
+import asyncio
+
 import httpx
 import pytest
 
 from shared.event_log import LogUnavailable
 from shared.platform.logging import configure_logging
+from shared.web.app import make_app
 from tests.support.registration_service import RegistrationApp, registering
 
 
@@ -83,9 +86,37 @@ async def test_the_log_has_no_card_number_query_or_body(
         assert personal not in logged
 
 
-async def test_metrics_count_requests_by_route_and_never_by_path(clerk: httpx.AsyncClient) -> None:
+async def test_health_is_for_everybody_and_says_nothing_but_states(registration_app: RegistrationApp) -> None:
+    async def broken() -> None:
+        raise LookupError("NL-070288: 12 guests")
+
+    app = make_app(
+        title="Any",
+        description="",
+        problem_types={},
+        verifier=registration_app.app.state.token_verifier,
+        checks={"sound": lambda: asyncio.sleep(0), "broken": broken},
+    )
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as visitor:
+        assert (await visitor.get("/health/live")).json() == {"status": "live"}
+        ready = await visitor.get("/health/ready")
+    checks = {"sound": "ok", "broken": "LookupError"}
+    assert (ready.status_code, ready.json()) == (503, {"status": "not-ready", "checks": checks})
+
+
+async def metrics_of(registration_app: RegistrationApp) -> str:
+    async with registration_app.client(scope="metrics", organisation=None) as reader:
+        answer = await reader.get("/metrics")
+    assert answer.status_code == 200
+    return answer.text
+
+
+async def test_metrics_count_requests_by_route_and_never_by_path(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
     await clerk.get("/v1/home-patrons/NL-070288/0990139305")
-    metrics = (await clerk.get("/metrics")).text
+    metrics = await metrics_of(registration_app)
     assert 'http_requests_total{method="GET",route="/v1/home-patrons/{isil}/{card_number:scanned}"' in metrics
     assert "0990139305" not in metrics
 
@@ -100,7 +131,7 @@ async def test_metrics_show_parked_guests_and_views_that_make_no_progress(
         " VALUES (gen_random_uuid(), 'parked', 'KeyError', now())"
     )
     await registration_app.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
-    metrics = (await clerk.get("/metrics")).text
+    metrics = await metrics_of(registration_app)
     assert 'messages_parked_guests{state="parked"} 1.0' in metrics
     assert 'view_failed{view="history"} 1.0' in metrics
     assert 'view_lag_events{view="contributions"} 2.0' in metrics
