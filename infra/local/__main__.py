@@ -14,6 +14,7 @@ from infra.local.postgres import PostgresError
 from infra.local.processes import StartFailed
 from infra.local.rabbitmq import RabbitMQError, TransportImpossible
 from infra.local.stack import Stack
+from shared.platform.secrets import keep_files_private
 
 if TYPE_CHECKING:
     from infra.local.story import StoryRun
@@ -44,6 +45,7 @@ def main() -> int:
     1: the stack did not start, or with --exit the story failed or did not end; 0: anything else.
     """
     arguments = _arguments()
+    keep_files_private()
     console = Console(highlight=False, soft_wrap=True, width=max(NARROWEST, Console().width))
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, _stop)

@@ -16,6 +16,7 @@ from pathlib import Path
 from infra.local.account_directory import serve_accounts
 from infra.local.patrons import Patrons
 from infra.local.sip2_server import Sip2Server
+from shared.platform.secrets import keep_files_private
 
 HOST = "127.0.0.1"
 PATRONS_FILE = "home_library.json"
@@ -60,6 +61,7 @@ async def _serve(run_dir: Path, sip_port: int, http_port: int) -> None:
 
 def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
+    keep_files_private()
     parser = argparse.ArgumentParser(
         prog="python -m infra.local.home_library",
         description=__doc__,

@@ -26,6 +26,7 @@ from starlette.routing import Route
 
 from infra.local.credentials import CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
 from infra.local.ports import LOOPBACK
+from shared.platform.secrets import keep_files_private
 
 TEMPLATE = """\
 <!DOCTYPE html>
@@ -265,6 +266,7 @@ PEOPLE = (
 
 def main() -> int:
     """Run until SIGTERM or Ctrl-C. Return 1 when no local stack runs in the folder."""
+    keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m infra.local.issuer", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--counter", required=True, help="address of the counter's pages")

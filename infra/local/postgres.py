@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -230,10 +231,20 @@ def unreachable(folder: Path) -> str:
     )
 
 
+def let_through(folder: Path) -> None:
+    """Let the server's user, if it is another user, pass a folder to reach its own. It cannot list it."""
+    if _is_another_user():
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)
+
+
 def _own(path: Path) -> None:
     """Make the server's user the owner of a path, if the server runs as another user."""
-    if "setpriv" in as_ordinary_user():
+    if _is_another_user():
         os.chown(path, NOBODY, NOBODY)
+
+
+def _is_another_user() -> bool:
+    return "setpriv" in as_ordinary_user()
 
 
 def _locale() -> str:

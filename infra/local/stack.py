@@ -10,7 +10,7 @@ from infra.local import services
 from infra.local.configuration import Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
 from infra.local.ports import free_port, is_free, kept_port
-from infra.local.postgres import Postgres, databases_of, own_databases
+from infra.local.postgres import Postgres, databases_of, let_through, own_databases
 from infra.local.processes import Child, StartFailed, Supervisor, stop_all
 from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
 from infra.rabbitmq.permissions import OTHER
@@ -127,6 +127,7 @@ class Stack:
             self._rabbitmq = RabbitMQ(self.run_dir / "rabbitmq")
             self._rabbitmq.spawn()
         if not self._environment.get("DATABASE_URL"):
+            let_through(self.run_dir)
             self._postgres = Postgres(self.run_dir / "postgres")
             self._postgres.start()
             self._supervisor.adopt(Child(self._postgres.program, self._postgres.is_ready))

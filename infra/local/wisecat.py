@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from infra.local.credentials import NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
-from shared.platform.secrets import ServiceToken
+from shared.platform.secrets import ServiceToken, keep_files_private
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.
 TIMEOUT = httpx.Timeout(8.0, connect=2.0)
@@ -215,6 +215,7 @@ def _day(when: date, language: str) -> str:
 
 def main() -> int:
     """Run until SIGTERM or Ctrl-C. Return 1 when no local stack runs in the folder."""
+    keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m infra.local.wisecat", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--identity", required=True, help="address of the identity service")

@@ -139,7 +139,7 @@ def database(settings: ServiceSettings, schema: Schema, service: str) -> list[St
 
 
 def files(settings: ServiceSettings) -> list[Step]:
-    """Return the steps that read the key and token files and check that the erasure ledger is writable."""
+    """Return the steps that read the key and token files and check the modes and the erasure ledger."""
     prefix = type(settings).prefix()
 
     async def master_keys() -> str:
@@ -152,6 +152,9 @@ def files(settings: ServiceSettings) -> list[Step]:
         if settings.service_token_file is None:
             raise LookupError("not set")
         return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
+
+    async def secret_files() -> str:
+        return _private(settings)
 
     async def erasure_ledger() -> str:
         return _ledger(settings.erasure_ledger)
@@ -172,6 +175,7 @@ def files(settings: ServiceSettings) -> list[Step]:
             service_token,
             f"put a token for the other service into {prefix}SERVICE_TOKEN_FILE",
         ),
+        Step("secret files", secret_files, "run `chmod 600` on these files", vital=False),
         Step("erasure ledger", erasure_ledger, f"make the folder of {prefix}ERASURE_LEDGER writable"),
     ]
 
@@ -183,6 +187,17 @@ def _ledger(path: Path | None) -> str:
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise PermissionError(f"{path} cannot be written")
     return str(path)
+
+
+def _private(settings: ServiceSettings) -> str:
+    from shared.platform.secrets import readable_by_others  # noqa: PLC0415
+
+    kind = type(settings)
+    named = [getattr(settings, name) for name in kind.model_fields if name.endswith("_file")]
+    secret = [path for path in (*named, kind.env_file()) if path is not None]
+    if found := readable_by_others(secret):
+        raise PermissionError(f"the group or other users can read {', '.join(found)}")
+    return "only their owner can read them"
 
 
 def _keys(path: Path) -> str:

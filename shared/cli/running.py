@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from shared.kernel.errors import ConfigurationError, english_sentence
+from shared.platform.secrets import keep_files_private
 from shared.platform.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -22,7 +23,8 @@ class Failed(Exception):
 
 
 def run(app: typer.Typer, service: str) -> NoReturn:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. The files that it writes are for their owner only."""
+    keep_files_private()
     sys.exit(exit_code(app, service, sys.argv[1:]))
 
 

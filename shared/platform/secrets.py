@@ -1,12 +1,29 @@
-"""Secrets in files: key files, and the bearer token with which one service calls the other."""
+"""Secrets in files: key files, the bearer token for the other service, and who can read a file."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 KEY_BYTES = 32
+
+
+def keep_files_private() -> None:
+    """Make all files and folders of this process and its children from now on for their owner only.
+
+    Every program calls it first, so no place that writes a file has to think of its mode.
+    """
+    os.umask(0o077)
+
+
+def readable_by_others(paths: Iterable[Path]) -> list[str]:
+    """Return the files that the group or others can read, with their modes. Missing files are left out."""
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths if path.exists()}
+    return [f"{path} (mode {mode:03o})" for path, mode in modes.items() if mode & 0o044]
 
 
 class MalformedKeyFile(ValueError):

@@ -136,6 +136,8 @@ def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: byt
     (folder / "shared.key").write_text(base64.b64encode(person_ref_key).decode() + "\n", "ascii")
     (folder / "identity-organisations.toml").write_text(ORGANISATIONS, "utf-8")
     (folder / "identity.token").write_text(signer.token("feed", None, "identity"), "ascii")
+    for name in ("identity.key", "shared.key", "identity.token"):
+        (folder / name).chmod(0o600)
     return Settings.model_validate(
         {
             "database_url": database,

@@ -60,6 +60,7 @@ class RunningStack:
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
+                umask=0o022,  # as most users have it: the stack itself makes its files private
             )
         asyncio.run(eventually(self._is_up, within=within))
 

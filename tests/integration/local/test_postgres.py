@@ -8,7 +8,7 @@ import asyncpg
 import psutil
 import pytest
 
-from infra.local.postgres import Postgres
+from infra.local.postgres import Postgres, let_through
 from infra.local.processes import alive
 from tests.support.servers import Databases
 
@@ -51,6 +51,16 @@ async def test_finds_its_data_after_a_stop_and_after_a_kill(tmp_path: Path) -> N
     server.start()
     assert server.sql("SELECT number FROM kept", "kept") == "7"
     server.stop()
+
+
+@pytest.mark.parametrize(("prefix", "mode"), [(("setpriv",), 0o711), (("unshare",), 0o700), ((), 0o700)])
+def test_only_a_server_of_another_user_may_pass_the_stacks_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: tuple[str, ...], mode: int
+) -> None:
+    monkeypatch.setattr("infra.local.postgres.as_ordinary_user", lambda: prefix)
+    tmp_path.chmod(0o700)
+    let_through(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == mode
 
 
 async def test_stop_leaves_no_process_behind_with_clients_and_suspended(tmp_path: Path) -> None:
