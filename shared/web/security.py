@@ -58,7 +58,7 @@ class JwksKeys:
         self._grace = grace
         self._keys: dict[str, Key] = {}
         self._tried_at = self._read_at = float("-inf")
-        self._passed_over: frozenset[str] = frozenset()
+        self._ignored: frozenset[str] = frozenset()
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> Key:
@@ -103,7 +103,7 @@ class JwksKeys:
                 return
             self._tried_at = time.monotonic()
             try:
-                keys, passed_over = _public_keys(await self._read())
+                keys, ignored = _public_keys(await self._read())
                 if not keys:
                     raise KeysUnavailable("the set holds no key for signatures")
             except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError, KeysUnavailable) as error:
@@ -111,9 +111,9 @@ class JwksKeys:
                 log.warning("token_keys.read_failed", error=type(error).__name__)
                 return
             self._keys, self._read_at = keys, self._tried_at
-            if passed_over != self._passed_over:
-                self._passed_over = passed_over
-                log.warning("token_keys.passed_over", keys=sorted(passed_over))
+            if ignored != self._ignored:
+                self._ignored = ignored
+                log.warning("token_keys.ignored", keys=sorted(ignored))
 
 
 def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]]:
@@ -122,7 +122,7 @@ def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str
     RFC 7517 section 5: an entry that is not understood, or has values out of range, is ignored.
     """
     keys: dict[str, Key] = {}
-    passed_over = set()
+    ignored = set()
     for number, entry in enumerate(key_set["keys"][:MOST_KEYS]):
         try:
             key = JWKRegistry.import_key(entry)
@@ -134,8 +134,8 @@ def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str
         except Exception:
             # The libraries below raise errors of many kinds for a point off the curve or a bad modulus.
             kid = entry.get("kid") if isinstance(entry, dict) else None
-            passed_over.add(str(kid if isinstance(kid, str) else number)[:80])
-    return keys, frozenset(passed_over)
+            ignored.add(str(kid if isinstance(kid, str) else number)[:80])
+    return keys, frozenset(ignored)
 
 
 def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksKeys:
