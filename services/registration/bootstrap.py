@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 
+from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
@@ -147,19 +149,22 @@ def _dependencies(
     libraries = home_libraries(directory)
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
+    clock = replaced.clock or SystemClock()
+    handle_lifetime = timedelta(minutes=settings.account_handle_minutes)
     return Dependencies(
         store=AggregateStore(log, make_mapper(), data_keys.unwrap),
         data_keys=data_keys,
         home_libraries=replaced.home_libraries or libraries,
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
+        account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
         organisations=_organisations(settings),
         isil_aliases=directory.aliases,
         home_library_names={isil: library.name for isil, library in directory.libraries.items()},
         person_ref_key=read_key_file(settings.person_ref_key_file)[0],
-        clock=replaced.clock or SystemClock(),
+        clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
     )
 

@@ -32,6 +32,9 @@ class Settings(ServiceSettings):
     organisations: Path  # TOML: the guest libraries
     service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
+    account_handle_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = (
+        15  # how long a found account can be chosen
+    )
     retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
     oidc_audience: str = "registration"
     identity_subject: str = "identity"  # the claim `sub` of identity's tokens

@@ -54,11 +54,16 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """A login account found by its username. Username and e-mail are personal."""
+    """A login account of identity. Username and e-mail are personal; they may be erased (empty).
+
+    `person_ref`: the person whose home card the account is on.
+    """
 
     account_id: str
     username: str
     email: str
+    home_isil: str
+    person_ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,19 @@ class LoginAccounts(Protocol):
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         """Find an account by its exact username at a home library. Raises LoginAccountsUnavailable."""
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        """Find an account by its id. Raises LoginAccountsUnavailable."""
+
+
+class AccountHandles(Protocol):
+    """Names for found accounts that nobody but this service can make (ADR 0022)."""
+
+    def seal(self, account: FoundAccount, context: Context) -> str:
+        """Return a handle that names this account, for this clerk only, and for a short time."""
+
+    def open(self, handle: str, context: Context) -> FoundAccount:
+        """Return the account. Raises AccountHandleInvalid."""
 
 
 class Registrations(Protocol):
@@ -153,6 +171,7 @@ class Dependencies:
     home_libraries: HomeLibraries
     card_prefixes: CardPrefixes
     login_accounts: LoginAccounts
+    account_handles: AccountHandles
     registrations: Registrations
     term_checks: TermChecks
     organisations: Mapping[str, Organisation]

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from registration.application.dependencies import Dependencies, FoundAccount
+from dataclasses import dataclass
+
+from registration.application.dependencies import Context, Dependencies, FoundAccount
 from registration.application.membership import current_isil
 
 
-async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> FoundAccount | None:
+@dataclass(frozen=True, slots=True)
+class AccountOnOffer:
+    """A found account, and the handle by which this clerk can choose it."""
+
+    account: FoundAccount
+    handle: str
+
+
+async def find_login_account(
+    username: str, home_isil: str, context: Context, deps: Dependencies
+) -> AccountOnOffer | None:
     """Find by exact username. Raises MalformedIsil, LoginAccountsUnavailable."""
     home = current_isil(home_isil, deps)
-    return await deps.login_accounts.find(username, str(home))
+    found = await deps.login_accounts.find(username, str(home))
+    return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))

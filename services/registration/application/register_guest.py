@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from registration.application.account_choice import verify_choice
 from registration.application.dependencies import Context, Dependencies, Organisation
 from registration.application.membership import (
     current_isil,
@@ -28,7 +29,7 @@ from registration.application.repository import (
 )
 from registration.domain.errors import AlreadyRegistered, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
-from registration.domain.login_link import LoginAccountChoice
+from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.term import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
@@ -58,7 +59,8 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
 
     Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
-    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable. Then nothing was written.
+    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable, and what `verify_choice` raises.
+    Then nothing was written.
     """
     organisation = _organisation(context.organisation, deps)
     if command.branch not in organisation.branches:
@@ -69,7 +71,11 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
     membership = await _admit(home, scanned, organisation, deps)
     card = Card.answered(membership.canonical_card_number, scanned)
     person = PersonalData(card, membership.details)
-    return await retry_on_conflict(lambda: _register(command, home, person, context, deps))
+    numbers = (card.number, *card.aliases)
+    choice = await verify_choice(command.login_account, str(home), numbers, context, deps)
+    return await retry_on_conflict(
+        lambda: _register(command, choice, home=home, person=person, context=context, deps=deps)
+    )
 
 
 async def prepare_registration(
@@ -106,7 +112,13 @@ async def _admit(home: Isil, card_number: str, organisation: Organisation, deps:
 
 
 async def _register(
-    command: RegisterGuest, home: Isil, person: PersonalData, context: Context, deps: Dependencies
+    command: RegisterGuest,
+    choice: VerifiedChoice,
+    *,
+    home: Isil,
+    person: PersonalData,
+    context: Context,
+    deps: Dependencies,
 ) -> CommandResult:
     organisation = deps.organisations[context.organisation]
     known = await _known(organisation.code, home, person.card, deps)
@@ -125,7 +137,7 @@ async def _register(
         subscription_code=picked(command.subscription_code).code,
         sealed_card=encrypt_card(person.card, key),
         sealed_details=encrypt_details(person.details, key),
-        link_request=encrypt_link_request(command.login_account, key),
+        link_request=encrypt_link_request(choice, key),
     )
     guest = _registered(guest, admission, key.subject_id, deps)
     set_data_key(guest, key)

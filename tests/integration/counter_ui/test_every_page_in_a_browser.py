@@ -80,7 +80,9 @@ async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite
 
 
 async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSite, page: Page) -> None:
-    linking = registering(member(counter_site), login_account={"choice": "existing", "account_id": "acc-jan"})
+    linking = registering(card := member(counter_site))
+    counter_site.app.accounts.opens("jan", card)
+    linking["login_account"] = {"choice": "existing", "account_id": "acc-jan"}
     blocked, first, second, forgotten = (registering(member(counter_site)) for _ in range(4))
     bodies = (linking, blocked, first, second, forgotten)
     async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:
