@@ -17,6 +17,7 @@ from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi
+from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
@@ -74,6 +75,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
 FORGET_KEYS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
+FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
 CHECK_CLOCK_EVERY_SECONDS = 30.0
 
 
@@ -97,6 +99,7 @@ class Service:
     to_message: ToMessage
     deps: Dependencies
     nightly_checks: PostgresNightlyChecks
+    lookups: PostgresLookups
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
@@ -116,7 +119,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         identity = IdentityApi(settings.identity_url, http, token)
-        deps = _dependencies(settings, replaced, pool=pool, log=log, identity=identity, opened=opened)
+        lookups = lookups_of(settings, pool)
+        deps = _dependencies(
+            settings, replaced, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
+        )
         to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
@@ -127,6 +133,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             to_message=to_message,
             deps=deps,
             nightly_checks=PostgresNightlyChecks(pool),
+            lookups=lookups,
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
             inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
@@ -143,6 +150,7 @@ def _dependencies(
     pool: asyncpg.Pool,
     log: EventLog,
     identity: LoginAccounts,
+    lookups: PostgresLookups,
     opened: AsyncExitStack,
 ) -> Dependencies:
     directory = load_directory(settings.home_libraries, environment())
@@ -160,6 +168,7 @@ def _dependencies(
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
+        lookups=lookups,
         organisations=_organisations(settings),
         isil_aliases=directory.aliases,
         home_library_names={isil: library.name for isil, library in directory.libraries.items()},
@@ -167,6 +176,12 @@ def _dependencies(
         clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
     )
+
+
+def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:
+    """Return the record of look-ups in this database (R22)."""
+    limits = Limits(settings.lookups_per_minute, settings.lookups_per_hour)
+    return PostgresLookups(pool, read_key_file(settings.person_ref_key_file)[0], limits)
 
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
@@ -226,6 +241,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
         inbox=service.inbox,
         identity_feed=service.identity_feed,
         nightly_checks=service.nightly_checks,
+        lookups=service.lookups,
         with_broker=settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
@@ -242,6 +258,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
+    forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
     return {
         **_transport(service),
@@ -249,6 +266,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "nightly check": _nightly_check(service),
         "idempotency keys": forget,
         "erasures": erase,
+        "lookups": partial(every, FORGET_LOOKUPS_EVERY_SECONDS, forget_lookups),
         **_retention(service),
     }
 

@@ -35,6 +35,9 @@ class Settings(ServiceSettings):
     account_handle_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = (
         15  # how long a found account can be chosen
     )
+    lookups_per_minute: Annotated[int, Field(ge=1)] = 30  # of one clerk (R22)
+    lookups_per_hour: Annotated[int, Field(ge=1)] = 300
+    lookups_retention_days: Annotated[int, Field(ge=1)] = 365  # how long look-ups are kept
     retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
     oidc_audience: str = "registration"
     identity_subject: str = "identity"  # the claim `sub` of identity's tokens

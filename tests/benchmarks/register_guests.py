@@ -19,7 +19,7 @@ import asyncpg
 
 from infra.local.postgres import Postgres
 from registration.adapters.account_handles import SealedAccountHandles
-from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
+from registration.adapters.in_memory import InMemoryHomeLibraries, InMemoryLookups, SetClock
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import Context, Dependencies, Organisation
@@ -117,6 +117,7 @@ def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Dependencies:
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, SetClock(NOW)),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
+        lookups=InMemoryLookups(),
         organisations={"1001": organisation},
         isil_aliases={},
         person_ref_key=PERSON_REF_KEY,

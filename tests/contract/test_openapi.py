@@ -40,6 +40,10 @@ CHANGES: dict[str, list[str]] = {
         "$.components.schemas.Existing.required: there were 2",
         '$.components.schemas["HomeLibraryJson"] is new',
         '$.paths["/v1/feed/guests/{guest_id}/home-library"] is new',
+        # Looking up people is limited.
+        '$.paths["/v1/guests"].get.responses["429"] is new',
+        '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',
+        '$.paths["/v1/login-accounts"].get.responses["429"] is new',
     ],
     "identity": [
         '$.components.schemas.AccountJson.properties["person_ref"] is new',

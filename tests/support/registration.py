@@ -12,6 +12,7 @@ from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
     UNIQUE_KEYS,
     InMemoryHomeLibraries,
+    InMemoryLookups,
     InMemoryRegistrations,
     InMemoryTermChecks,
     SetClock,
@@ -186,7 +187,7 @@ def registration_over(
     """The same over any log."""
     store = AggregateStore(log, make_mapper(), data_keys.unwrap)
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
-    clock = SetClock(on_day(date(2025, 9, 11)))
+    clock, lookups = SetClock(on_day(date(2025, 9, 11))), InMemoryLookups()
     deps = Dependencies(
         store=store,
         data_keys=data_keys,
@@ -196,6 +197,7 @@ def registration_over(
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, clock),
         registrations=registrations,
         term_checks=term_checks,
+        lookups=lookups,
         organisations={"1001": DRENTHE, "2002": OTHER},
         isil_aliases={"NL-070299": GRONINGEN},
         person_ref_key=PERSON_REF_KEY,

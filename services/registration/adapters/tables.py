@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, nightly_checks
+from registration.adapters import card_prefixes, lookups, nightly_checks
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
@@ -85,6 +85,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *OWN_SCHEMA,
     *card_prefixes.SCHEMA,
     *nightly_checks.SCHEMA,
+    *lookups.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
@@ -100,4 +101,5 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *OWN_TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,
     *nightly_checks.TRANSFERRED_TABLES,
+    *lookups.TRANSFERRED_TABLES,
 )

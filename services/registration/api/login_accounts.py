@@ -39,7 +39,9 @@ class FoundJson(BaseModel):
 @router.get(
     "/v1/login-accounts",
     summary="Find a login account by its username",
-    responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.LoginAccountsUnavailable),
+    responses=problem_responses(
+        PROBLEM_TYPES, MalformedIsil, errors.TooManyLookups, errors.LoginAccountsUnavailable
+    ),
 )
 async def find(
     *,

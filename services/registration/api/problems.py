@@ -147,6 +147,12 @@ PROBLEM_TYPES: ProblemTypes = {
         "Dit inlogaccount staat op een andere pas dan die van de klant."
         " Koppel het alleen als dat klopt, en geef dan een reden op.",
     ),
+    errors.TooManyLookups: ProblemType(
+        429,
+        "too-many-lookups",
+        "U heeft in korte tijd te veel mensen opgezocht. Probeer het later opnieuw.",
+        retry_after=lambda error: error.retry_after,
+    ),
     errors.LoginAccountsUnavailable: ProblemType(
         503,
         "login-accounts-unavailable",

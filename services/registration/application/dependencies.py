@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -119,6 +120,43 @@ class AccountHandles(Protocol):
         """Return the account. Raises AccountHandleInvalid."""
 
 
+class LookupKind(StrEnum):
+    """What a clerk looked up (R22).
+
+    `REGISTRATION`: a registration that was refused after the home library had replied. `READING`: an operator
+    read the recorded look-ups.
+    """
+
+    LOGIN_ACCOUNT = "login-account"
+    HOME_PATRON = "home-patron"
+    SCAN = "scan"
+    GUESTS = "guests"
+    REGISTRATION = "registration"
+    READING = "reading"
+
+
+@dataclass(slots=True)
+class Lookup:
+    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only."""
+
+    kind: LookupKind
+    what: str
+    home_isil: str | None = None
+    outcome: str = "found"
+    account_id: str | None = None
+    guest_ids: Sequence[UUID] = ()
+
+
+class Lookups(Protocol):
+    """The record of all look-ups, and the limit for each clerk (R22)."""
+
+    def admit(self, context: Context) -> None:
+        """Raise TooManyLookups if the clerk is known to be over the limit, before anything is asked."""
+
+    async def record(self, lookup: Lookup, context: Context) -> None:
+        """Store the look-up. Raises TooManyLookups over the limit; then it is not stored."""
+
+
 class Registrations(Protocol):
     """The index of registrations, written in the append's own transaction: it never lags (ADR 0004)."""
 
@@ -174,6 +212,7 @@ class Dependencies:
     account_handles: AccountHandles
     registrations: Registrations
     term_checks: TermChecks
+    lookups: Lookups
     organisations: Mapping[str, Organisation]
     isil_aliases: Mapping[str, str]
     person_ref_key: bytes

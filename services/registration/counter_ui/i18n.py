@@ -148,6 +148,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Zoek het zo nog eens, of schrijf nu in zonder inlogaccount en koppel het later.",
         "Search again in a moment, or register without a login account now and link it later.",
     ),
+    "too-many-lookups": (
+        "Wacht even. Gaat het vaker mis, vraag dan een beheerder om hulp.",
+        "Wait a moment. If it happens more often, ask an operator for help.",
+    ),
     "account-handle-invalid": SEARCH_AGAIN,
     "account-of-other-library": SEARCH_AGAIN,
     "account-of-other-person": (

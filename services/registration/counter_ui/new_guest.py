@@ -10,7 +10,7 @@ from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import search_home_libraries
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
-from registration.application.scan_card import ScannedCard, scan_card
+from registration.application.scan_card import ScannedCard, read_card
 from registration.counter_ui.account_search import (
     Patron,
     Searched,
@@ -99,14 +99,14 @@ async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
 @router.post("/bibliotheek")
 async def search_library(
     request: Request,
-    clerk: CounterClerkDep,
+    _clerk: CounterClerkDep,
     deps: DependenciesDep,
     draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Search the home library by name or ISIL (Geen ISIL gevonden?)."""
     found = await search_home_libraries(library, deps)
-    scanned = await _scanned(draft, clerk, deps)
+    scanned = await _scanned(draft, deps)
     return first_step(request, draft, scanned, library=library, found=found)
 
 
@@ -120,13 +120,12 @@ async def ask_home(
     """
     try:
         if not draft.home_isil.strip():
-            scanned = await scan_card(draft.card_number, clerk.organisation, deps)
-            return first_step(request, draft, scanned)
-        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.organisation, deps)
+            return first_step(request, draft, await read_card(draft.card_number, deps))
+        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
     except RuleBroken as error:
-        libraries = await _scanned(draft, clerk, deps)
+        libraries = await _scanned(draft, deps)
         return first_step(request, draft, libraries, refusal=refusal_of(request, error))
     return second_step(request, _with_details(draft, membership), clerk, deps)
 
@@ -179,9 +178,9 @@ def _already_registered(request: Request, already: AlreadyRegistered) -> Respons
     return see_other(f"/gasten/{already.guest_id}")
 
 
-async def _scanned(draft: Draft, clerk: Clerk, deps: Dependencies) -> ScannedCard | None:
+async def _scanned(draft: Draft, deps: Dependencies) -> ScannedCard | None:
     try:
-        return await scan_card(draft.card_number, clerk.organisation, deps)
+        return await read_card(draft.card_number, deps)
     except MalformedCardNumber:
         return None
 

@@ -192,5 +192,16 @@ class AccountOfOtherPerson(RuleBroken):
     """
 
 
+class TooManyLookups(RuleBroken):
+    """You looked up too many people in a short time. Try again later.
+
+    R22. `retry_after`: seconds.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
 class LoginAccountsUnavailable(RuleBroken):
     """Login accounts cannot be looked up now. Try again in a moment."""
