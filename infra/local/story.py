@@ -121,7 +121,7 @@ class Story:
                 "subscription_code": "346",
                 "card_has_chip": True,
                 "identity_document_checked": True,
-                "login_account": {"choice": "existing", "account_id": account["account_id"]},
+                "login_account": {"choice": "existing", "account_handle": account["account_handle"]},
             },
         )
 

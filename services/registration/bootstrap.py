@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -11,10 +12,12 @@ from uuid import uuid4
 import asyncpg
 import httpx
 
+from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi
+from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
@@ -73,6 +76,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
 FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
+FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
 CHECK_CLOCK_EVERY_SECONDS = 30.0
 
 
@@ -97,6 +101,7 @@ class Service:
     deps: Dependencies
     nightly_checks: PostgresNightlyChecks
     staff_sessions: StaffSessions
+    lookups: PostgresLookups
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
@@ -116,7 +121,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         identity = IdentityApi(settings.identity_url, http, token)
-        deps = _dependencies(settings, replaced, pool=pool, log=log, identity=identity, opened=opened)
+        lookups = lookups_of(settings, pool)
+        deps = _dependencies(
+            settings, replaced, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
+        )
         to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
@@ -128,6 +136,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             deps=deps,
             nightly_checks=PostgresNightlyChecks(pool),
             staff_sessions=StaffSessions(pool, deps.clock),
+            lookups=lookups,
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
             inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
@@ -144,27 +153,38 @@ def _dependencies(
     pool: asyncpg.Pool,
     log: EventLog,
     identity: LoginAccounts,
+    lookups: PostgresLookups,
     opened: AsyncExitStack,
 ) -> Dependencies:
     directory = load_directory(settings.home_libraries, environment())
     libraries = home_libraries(directory)
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
+    clock = replaced.clock or SystemClock()
+    handle_lifetime = timedelta(minutes=settings.account_handle_minutes)
     return Dependencies(
         store=AggregateStore(log, make_mapper(), data_keys.unwrap),
         data_keys=data_keys,
         home_libraries=replaced.home_libraries or libraries,
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
+        account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
+        lookups=lookups,
         organisations=_organisations(settings),
         isil_aliases=directory.aliases,
         home_library_names={isil: library.name for isil, library in directory.libraries.items()},
         person_ref_key=read_key_file(settings.person_ref_key_file)[0],
-        clock=replaced.clock or SystemClock(),
+        clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
     )
+
+
+def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:
+    """Return the record of look-ups in this database (R22)."""
+    limits = Limits(settings.lookups_per_minute, settings.lookups_per_hour)
+    return PostgresLookups(pool, read_key_file(settings.person_ref_key_file)[0], limits)
 
 
 def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAPI":
@@ -224,6 +244,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
         inbox=service.inbox,
         identity_feed=service.identity_feed,
         nightly_checks=service.nightly_checks,
+        lookups=service.lookups,
         with_broker=settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
@@ -242,6 +263,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
+    forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
     return {
         **_transport(service),
@@ -250,6 +272,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "idempotency keys": forget,
         "staff sessions": sessions,
         "erasures": erase,
+        "lookups": partial(every, FORGET_LOOKUPS_EVERY_SECONDS, forget_lookups),
         **_retention(service),
     }
 

@@ -32,6 +32,12 @@ class Settings(ServiceSettings):
     organisations: Path  # TOML: the guest libraries
     service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
+    account_handle_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = (
+        15  # how long a found account can be chosen
+    )
+    lookups_per_minute: Annotated[int, Field(ge=1)] = 30  # of one clerk (R22)
+    lookups_per_hour: Annotated[int, Field(ge=1)] = 300
+    lookups_retention_days: Annotated[int, Field(ge=1)] = 365  # how long look-ups are kept
     retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
     oidc_audience: str = "registration"
     identity_subject: str = "identity"  # the claim `sub` of identity's tokens

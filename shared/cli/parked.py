@@ -4,7 +4,6 @@ Operators read "guest"; the code says subject, as all of `shared` does. The JSON
 lists the parked messages, `through` means that all are applied, `held` is the state of a parked guest.
 """
 
-import getpass
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from uuid import UUID
 import typer
 
 from shared.cli.console import as_json_text, show_json, show_table
-from shared.cli.running import Failed, in_loop
+from shared.cli.running import Failed, in_loop, login_name
 from shared.cli.service_handle import ServiceHandle, database_of
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def discard(
     """Skip the failed message permanently, and process the backlog behind it."""
     if not reason.strip():
         raise typer.BadParameter("a reason is needed", param_hint="--reason")
-    before, after = in_loop(_discarded(context.obj, subject, reason.strip(), by or _login_name()))
+    before, after = in_loop(_discarded(context.obj, subject, reason.strip(), by or login_name()))
     if as_json:
         show_json({"guest_id": subject, "discarded": before, "through": after is None, "held": after})
         return
@@ -216,10 +215,3 @@ def _text(value: object) -> str:
             return as_json_text(value)
         case _:
             return str(value)
-
-
-def _login_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # in a container the user may have only a number
-        raise Failed("Your login name is unknown here: give your name with --by.") from None

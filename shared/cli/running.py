@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import getpass
 import os
 import sys
 from collections.abc import Coroutine
@@ -107,3 +108,11 @@ async def operator_at_work(settings: ServiceSettings) -> str:
     if SCOPE not in principal.scopes:
         raise Failed(f"The token in {name} does not have the scope {SCOPE}: put one there that has it.")
     return principal.subject
+
+
+def login_name() -> str:
+    """Return the name of the user who runs the command. Raises Failed."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # in a container the user may have only a number
+        raise Failed("Your login name is unknown here: give your name with --by.") from None

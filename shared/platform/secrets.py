@@ -1,4 +1,4 @@
-"""Secrets in files: key files, the bearer token for the other service, and who can read a file."""
+"""Secrets in files: key files, keys derived from them, the bearer token for the other service, file modes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 
@@ -43,6 +46,14 @@ def read_key_file(path: Path | str) -> list[bytes]:
     if not keys or any(len(key) != KEY_BYTES for key in keys):
         raise MalformedKeyFile(f"{path}: it must hold one or more lines, each with 32 bytes in base64")
     return keys
+
+
+def derived_key(key: bytes, purpose: str) -> bytes:
+    """Return the key of 32 bytes for one purpose, derived by HKDF-SHA-256 (RFC 5869).
+
+    Keys of different purposes say nothing about each other or about `key`, so one key file serves several.
+    """
+    return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
 
 
 class ServiceToken:

@@ -46,17 +46,21 @@ def no_extra(_error: Any) -> Mapping[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """How one exception class is shown to callers. `members` returns the `extra` of an error."""
+    """How one exception class is shown to callers. `members` returns the `extra` of an error.
+
+    `retry_after`: seconds, or a function that returns those of an error.
+    """
 
     status: int
     code: str
     detail_nl: str
     members: Callable[[Any], Mapping[str, object]] = field(default=no_extra)
-    retry_after: int | None = None  # seconds
+    retry_after: int | Callable[[Any], int] | None = None
 
     def of(self, error: Exception) -> Problem:
         """Return the problem of one error; the docstring of its class is the English sentence."""
-        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        seconds = self.retry_after(error) if callable(self.retry_after) else self.retry_after
+        headers = {} if seconds is None else {"Retry-After": str(seconds)}
         english = english_sentence(type(error))
         return Problem(
             self.status, self.code, self.detail_nl, english, extra=self.members(error), headers=headers

@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from infra.local.postgres import Postgres
-from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
+from registration.adapters.account_handles import SealedAccountHandles
+from registration.adapters.in_memory import InMemoryHomeLibraries, InMemoryLookups, SetClock
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import Context, Dependencies, Organisation
@@ -33,7 +34,7 @@ from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import DETAILS, MASTER_KEYS, METADATA, NOW, PERSON_REF_KEY, registered
 from tests.benchmarks.results import Result
 from tests.benchmarks.save_aggregates import check_that_all_are_there
-from tests.support.registration import ListedAccounts, ListedPrefixes
+from tests.support.registration import HANDLE_LIFETIME, ListedAccounts, ListedPrefixes
 
 ROUNDS = 5
 WRITERS = 64
@@ -113,8 +114,10 @@ def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Dependencies:
         home_libraries=InMemoryHomeLibraries([HOME]),
         card_prefixes=ListedPrefixes(),
         login_accounts=ListedAccounts(),
+        account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, SetClock(NOW)),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
+        lookups=InMemoryLookups(),
         organisations={"1001": organisation},
         isil_aliases={},
         person_ref_key=PERSON_REF_KEY,

@@ -15,13 +15,41 @@ WORDS = {"description", "summary", "title"}
 DATA = {"value", "example", "default", "enum", "const"}
 """What stands below these is no description of anything, whatever its members are called."""
 
+CHOICE_PROBLEMS = [
+    f'$.paths["{path}"].post.responses["{status}"].content["application/problem+json"]'
+    f'.examples["{code}"] is new'
+    for path in ("/v1/guests", "/v1/guests/{guest_id}/reregistration", "/v1/guests/{guest_id}/login-account")
+    for status, code in (
+        (409, "account-of-other-library"),
+        (409, "account-of-other-person"),
+        (422, "account-handle-invalid"),
+        (503, "login-accounts-unavailable"),
+    )
+]
 CHANGES: dict[str, list[str]] = {
     "registration": [
         '$.paths["/v1/feed/registrations"].get.parameters[1].schema.anyOf[0].pattern',
         '$.paths["/v1/feed/guests/{guest_id}/new-account"].get.parameters[1].schema.anyOf[0].pattern',
-        "$.components.schemas.Existing.properties.account_id.pattern",
+        *CHOICE_PROBLEMS,
+        # An account is named by its handle, or by its id as before.
+        '$.components.schemas.AccountJson.properties["account_handle"] is new',
+        "$.components.schemas.AccountJson.required: there were 3",
+        "$.components.schemas.Existing.properties.account_id",
+        '$.components.schemas.Existing.properties["account_handle"] is new',
+        '$.components.schemas.Existing.properties["reason"] is new',
+        "$.components.schemas.Existing.required: there were 2",
+        '$.components.schemas["HomeLibraryJson"] is new',
+        '$.paths["/v1/feed/guests/{guest_id}/home-library"] is new',
+        # Looking up people is limited.
+        '$.paths["/v1/guests"].get.responses["429"] is new',
+        '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',
+        '$.paths["/v1/login-accounts"].get.responses["429"] is new',
     ],
     "identity": [
+        '$.components.schemas.AccountJson.properties["person_ref"] is new',
+        "$.components.schemas.AccountJson.required: there were 8",
+        '$.components.schemas.FoundAccountJson.properties["person_ref"] is new',
+        "$.components.schemas.FoundAccountJson.required: there were 4",
         (
             '$.paths["/v1/logins"].post.responses["422"].content["application/problem+json"]'
             '.examples["unknown-organisation"] is new'

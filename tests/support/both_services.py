@@ -20,6 +20,7 @@ from identity.adapters.tables import SCHEMA as IDENTITY
 from identity.application.dependencies import AccountDetails
 from registration import bootstrap as registration_bootstrap
 from registration import read_models as registration_views
+from registration.adapters.identity_client import IdentityApi
 from registration.adapters.tables import SCHEMA as REGISTRATION
 from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
@@ -120,6 +121,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
         (tmp_path / "identity").mkdir()
         network = Network(registration_app.app)
         token = registration_app.signer.token("feed", None, "identity")
+        accounts_token = registration_app.signer.token("accounts", None, "registration")
         async with (
             httpx.AsyncClient(transport=network) as http,
             open_identity_app(
@@ -130,16 +132,19 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
                 signer=registration_app.signer,
                 person_ref_key=registration_app.service.deps.person_ref_key,
             ) as identity_app,
+            httpx.AsyncClient(transport=httpx.ASGITransport(identity_app.app)) as asking,
             registration_app.client() as clerk,
             identity_app.client() as wisecat,
         ):
             registration_app.member(OTHER_CARD)
             identity_app.directory.accounts[:] = [JAN, PIET]
+            identity_api = IdentityApi("http://identity", asking, lambda: accounts_token)
+            object.__setattr__(registration_app.service.deps, "login_accounts", identity_api)
             yield BothServices(
                 registration_app, identity_app, clerk, wisecat, network, {"identity": 0, "registration": 0}
             )
 
 
-def existing(account: AccountDetails) -> dict[str, Any]:
-    """The choice of an existing account."""
-    return {"choice": "existing", "account_id": account.account_id}
+def existing(account: AccountDetails, reason: str | None = None) -> dict[str, Any]:
+    """The choice of an existing account; `reason`: although it is on another card."""
+    return {"choice": "existing", "account_id": account.account_id, "reason": reason}

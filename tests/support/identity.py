@@ -87,11 +87,16 @@ class SimulatedCounter:
     feed: InMemoryRegistration
 
     def registers(
-        self, name: str, choice: dict[str, Any] | None = None, organisation: str = GUEST_ORGANISATION
+        self,
+        name: str,
+        choice: dict[str, Any] | None = None,
+        organisation: str = GUEST_ORGANISATION,
+        home_isil: str = HOME_ISIL,
     ) -> UUID:
         """A person becomes a guest; without a choice no account is asked for."""
         guest_id = uuid4()
         self.feed.messages[guest_id] = []
+        self.feed.home_libraries[guest_id] = home_isil
         self.feed.by_person.setdefault((organisation, person(name)), []).append(guest_id)
         self._organisations[guest_id] = organisation
         self._people[guest_id] = name

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
+from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
     UNIQUE_KEYS,
     InMemoryHomeLibraries,
+    InMemoryLookups,
     InMemoryRegistrations,
     InMemoryTermChecks,
     SetClock,
@@ -45,12 +47,14 @@ from shared.event_log import (
 from shared.messaging.feed import LogFeed
 
 CARD = "0990139305"
+PERSON_REF_KEY = b"0" * 32
 GRONINGEN = "NL-070288"
 DRENTHE = Organisation("1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"9453": "Roden"})
 OTHER = Organisation(
     "2002", "Andere bibliotheek", frozenset({"NL-070111"}), {"1": "Centrum"}, grants_strips=False
 )
 SEPT_15 = date(2025, 9, 15)
+HANDLE_LIFETIME = timedelta(minutes=15)
 CANCELLED = Refused((Reason.EXPIRED,), because_ended=True)
 JAN = PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, Groningen", "jan@example.org")
 
@@ -88,6 +92,9 @@ class ListedAccounts:
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         return self.by_name.get((username, home_isil))
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        return next((found for found in self.by_name.values() if found.account_id == account_id), None)
 
 
 @dataclass
@@ -180,18 +187,20 @@ def registration_over(
     """The same over any log."""
     store = AggregateStore(log, make_mapper(), data_keys.unwrap)
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
-    clock = SetClock(on_day(date(2025, 9, 11)))
+    clock, lookups = SetClock(on_day(date(2025, 9, 11))), InMemoryLookups()
     deps = Dependencies(
         store=store,
         data_keys=data_keys,
         home_libraries=home,
         card_prefixes=prefixes,
         login_accounts=accounts,
+        account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, clock),
         registrations=registrations,
         term_checks=term_checks,
+        lookups=lookups,
         organisations={"1001": DRENTHE, "2002": OTHER},
         isil_aliases={"NL-070299": GRONINGEN},
-        person_ref_key=b"0" * 32,
+        person_ref_key=PERSON_REF_KEY,
         clock=clock,
     )
     made = RegistrationUseCases(

@@ -27,6 +27,7 @@ from registration.domain.term_check import NightlyCheck
 from registration.domain.verdict import PatronDetails, Valid, Verdict
 from registration.read_models.terms_due import VIEW as TERMS_DUE
 from registration.settings import Settings
+from shared.kernel.library_card import isil_base, person_ref
 from shared.platform.leases import Leases
 from shared.platform.postgres import migrate
 from tests.support.projections import follow_all
@@ -63,16 +64,43 @@ TOMORROW = TODAY + timedelta(days=1)
 
 
 class FakeLoginAccounts:
-    """Login accounts by username; `down`: identity cannot be reached."""
+    """Login accounts of identity; `down`: identity cannot be reached. Jan's is on the seed's card.
+
+    `person_ref_key`: the one of the service, once it is open.
+    """
 
     def __init__(self) -> None:
-        self.known = {"jan.jansen": FoundAccount("acc-jan", "jan.jansen", "jan@example.org")}
         self.down = False
+        self.person_ref_key = b""
+        self.asked: list[str] = []
+        self._known: dict[str, tuple[str, str, str]] = {}
+        self.opens("jan")
+
+    def opens(self, name: str, card: str = CARD, isil: str = HOME) -> str:
+        """From now on there is an account `acc-<name>` on this card; its id."""
+        self._known[f"acc-{name}"] = (name, card, isil)
+        return f"acc-{name}"
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
+        self._ask(username)
+        found = [self._found(account_id) for account_id in self._known]
+        wanted = (username, isil_base(home_isil))
+        return next((each for each in found if (each.username, isil_base(each.home_isil)) == wanted), None)
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        self._ask(account_id)
+        return self._found(account_id) if account_id in self._known else None
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
         if self.down:
             raise LoginAccountsUnavailable
-        return self.known.get(username) if home_isil == HOME else None
+
+    def _found(self, account_id: str) -> FoundAccount:
+        name, card, isil = self._known[account_id]
+        person = person_ref(self.person_ref_key, isil_base(isil), card)
+        username = "jan.jansen" if name == "jan" else name
+        return FoundAccount(account_id, username, f"{name}@example.org", isil, person)
 
 
 @dataclass
@@ -148,6 +176,9 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
             "home_libraries": folder / "home_libraries.toml",
             "organisations": folder / "organisations.toml",
             "erasure_ledger": folder / "ledger" / "registration.jsonl",
+            # A test looks up more in a minute than a clerk does; those of the limit set their own.
+            "lookups_per_minute": 10_000,
+            "lookups_per_hour": 10_000,
         }
     )
 
@@ -168,6 +199,7 @@ async def open_registration_app(database: str, folder: Path, **more: Any) -> Asy
     replaced = Replacements(home_libraries=home, login_accounts=accounts, clock=clock)
     settings = settings_in(folder, database, signer).model_copy(update=more)
     async with open_service(settings, replaced) as service:
+        accounts.person_ref_key = service.deps.person_ref_key
         registration_app = RegistrationApp(service, http_app(service), signer, home, accounts, clock)
         registration_app.member()
         yield registration_app

@@ -34,6 +34,7 @@ class InMemoryRegistration:
     by_account: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     by_person: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
     new_accounts: dict[tuple[UUID, str], NewAccount] = field(default_factory=dict)
+    home_libraries: dict[UUID, str] = field(default_factory=dict)
     birth_dates: dict[UUID, date] = field(default_factory=dict)
     unplugged: bool = False
     asked: int = 0
@@ -53,6 +54,13 @@ class InMemoryRegistration:
         """See `RegistrationFeed.new_account`."""
         self._ask()
         return self.new_accounts.get((guest_id, account_id))
+
+    async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
+        """See `RegistrationFeed.is_home_library`."""
+        self._ask()
+        if guest_id not in self.home_libraries:
+            raise RegistrationUnavailable("no such guest")
+        return isil_base(self.home_libraries[guest_id]) == isil_base(isil)
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""

@@ -34,6 +34,10 @@ class _NewAccountJson(BaseModel):
     home_isil: str
 
 
+class _HomeLibraryJson(BaseModel):
+    is_home_library: bool
+
+
 class _BirthDatesJson(BaseModel):
     birth_dates: BirthDates
 
@@ -70,6 +74,15 @@ class RegistrationApi:
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
         return NewAccount(wanted.account_id, wanted.username, wanted.email, wanted.home_isil)
+
+    async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
+        """See `RegistrationFeed.is_home_library`."""
+        response = await self._get(f"/v1/feed/guests/{guest_id}/home-library", {"isil": isil})
+        try:
+            _expect(response, 200)
+            return _HomeLibraryJson.model_validate(orjson.loads(response.content)).is_home_library
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the reply cannot be read") from error
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""

@@ -21,12 +21,16 @@ router = APIRouter(prefix="/v1/login-accounts", tags=["login accounts"], depende
 
 
 class FoundAccountJson(BaseModel):
-    """The details of an account that a clerk compares with the person at the counter."""
+    """The details of an account that a clerk compares with the person at the counter.
+
+    `person_ref`: the reference of the person whose home card the account is on.
+    """
 
     account_id: str
     username: str
     email: str
     home_isil: str
+    person_ref: str
 
 
 class FoundJson(BaseModel):

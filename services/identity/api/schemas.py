@@ -108,11 +108,13 @@ class AccountJson(BaseModel):
     """An account. `actor_id` null: only the directory knows it.
 
     `username` and `email` null: erased. `home_card_number` null: erased, or opened at a registration.
+    `person_ref`: the reference of the person whose home card the account is on.
     """
 
     account_id: str
     actor_id: UUID | None
     home_isil: str
+    person_ref: str
     home_card_number: str | None
     username: str | None
     email: str | None
@@ -145,6 +147,7 @@ def account_json(shown: ShownAccount) -> AccountJson:
         account_id=shown.account_id,
         actor_id=shown.actor_id,
         home_isil=shown.home_isil,
+        person_ref=shown.person_ref,
         home_card_number=details.home_card_number if details else None,
         username=details.username if details else None,
         email=details.email if details else None,

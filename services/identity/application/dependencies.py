@@ -124,6 +124,9 @@ class RegistrationFeed(Protocol):
         Returns None when this account was never asked for, or when the guest was erased.
         """
 
+    async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
+        """Return whether this is the guest's home library, or one that merged into it (R3)."""
+
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """Compare the birth dates of two lists of guests (I6)."""
 

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import details_of, find_account, plain_username, username_key
+from dataclasses import dataclass
+
+from identity.application.dependencies import Dependencies
+from identity.application.repository import (
+    details_of,
+    find_account,
+    person_of,
+    plain_username,
+    username_key,
+)
 
 
-async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> AccountDetails | None:
+@dataclass(frozen=True, slots=True)
+class FoundAccount:
+    """An account, and the person whose home card it is on. Username and e-mail are personal data."""
+
+    account_id: str
+    username: str
+    email: str
+    home_isil: str
+    person_ref: str
+
+
+async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> FoundAccount | None:
     """Find the one account with this username, first in identity's own store, then in the directory.
 
     An e-mail address never finds an account (I1). Raises MalformedIsil, MalformedUsername,
@@ -14,6 +33,12 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     """
     holder = await deps.usernames.account_of(username_key(username, home_isil, deps))
     if holder is None:
-        return await deps.directory.by_username(plain_username(username), home_isil)
-    loaded = await find_account(holder, deps)
-    return None if loaded is None else await details_of(loaded.account, deps)
+        found = await deps.directory.by_username(plain_username(username), home_isil)
+        person = person_of(found, deps) if found else ""
+    else:
+        loaded = await find_account(holder, deps)
+        found = await details_of(loaded.account, deps) if loaded else None
+        person = loaded.account.person_ref if loaded else ""
+    if found is None:
+        return None
+    return FoundAccount(found.account_id, found.username, found.email, found.home_isil, person)

@@ -21,10 +21,12 @@ from identity.domain.errors import (
     AccountInUse,
     AccountNotFound,
     MalformedUsername,
+    OtherHomeLibrary,
     RefusalReason,
     UsernameTaken,
 )
 from identity.domain.guest_link import GuestLink, Linked
+from identity.domain.login_account import LoginAccount
 from shared.kernel.errors import RuleBroken
 
 REASONS: Mapping[type[RuleBroken], RefusalReason] = {
@@ -32,6 +34,7 @@ REASONS: Mapping[type[RuleBroken], RefusalReason] = {
     AccountInUse: RefusalReason.ACCOUNT_IN_USE,
     UsernameTaken: RefusalReason.USERNAME_TAKEN,
     MalformedUsername: RefusalReason.MALFORMED_USERNAME,
+    OtherHomeLibrary: RefusalReason.OTHER_HOME_LIBRARY,
 }
 
 
@@ -91,7 +94,22 @@ async def _load_requested(link: GuestLink, asked: RequestedAccount, deps: Depend
     loaded = await get_or_import(asked.account_id, deps)
     if loaded is None:
         raise AccountNotFound
+    await _require_same_library(link, loaded.account, deps)
     return loaded
+
+
+async def _require_same_library(link: GuestLink, account: LoginAccount, deps: Dependencies) -> None:
+    """Check that the account belongs to the guest's home library, as registration did before (R17).
+
+    An account on the guest's own card belongs to it, and a link that exists stays. Else registration is
+    asked: it knows the guest's library and the libraries that merged (R3).
+
+    Raises OtherHomeLibrary, RegistrationUnavailable.
+    """
+    if account.person_ref == link.person_ref or link.id in account.guests:
+        return
+    if not await deps.registration.is_home_library(link.id, account.home_isil):
+        raise OtherHomeLibrary
 
 
 async def _get_or_open(link: GuestLink, account_id: str, deps: Dependencies) -> LoadedAccount:

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import account_of, accounts_of, details_of, find_account, load_actor
+from identity.application.repository import (
+    account_of,
+    accounts_of,
+    details_of,
+    find_account,
+    load_actor,
+    person_of,
+)
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound, ActorNotFound
 from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccount
@@ -49,11 +56,13 @@ async def show_actor(actor_id: UUID, deps: Dependencies) -> ShownActor:
 class ShownAccount:
     """A login account with its links and first logins.
 
-    `actor_id` None: only the directory knows the account. `details` None: they were erased.
+    `person_ref`: the person whose home card it is on. `actor_id` None: only the directory knows the account.
+    `details` None: they were erased.
     """
 
     account_id: str
     home_isil: str
+    person_ref: str
     actor_id: UUID | None = None
     details: AccountDetails | None = None
     guests: tuple[GuestOfAccount, ...] = ()
@@ -70,7 +79,7 @@ async def show_login_account(account_id: str, deps: Dependencies) -> ShownAccoun
     listed = await deps.directory.by_id(account_id)
     if listed is None:
         raise AccountNotFound
-    return ShownAccount(account_id, listed.home_isil, details=listed)
+    return ShownAccount(account_id, listed.home_isil, person_of(listed, deps), details=listed)
 
 
 async def show_opened_account(account_stream: UUID, deps: Dependencies) -> ShownAccount:
@@ -85,6 +94,7 @@ async def _shown(account: LoginAccount, deps: Dependencies) -> ShownAccount:
     return ShownAccount(
         account_id=account.account_id,
         home_isil=account.home_isil,
+        person_ref=account.person_ref,
         actor_id=account.actor_id,
         details=await details_of(account, deps),
         guests=tuple(account.guests.values()),

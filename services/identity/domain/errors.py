@@ -18,6 +18,7 @@ class RefusalReason(StrEnum):
     ACCOUNT_IN_USE = "account-in-use"
     USERNAME_TAKEN = "username-taken"
     MALFORMED_USERNAME = "malformed-username"
+    OTHER_HOME_LIBRARY = "other-home-library"
 
 
 class AccountInUse(RuleBroken):
@@ -29,6 +30,13 @@ class AccountInUse(RuleBroken):
     def __init__(self, guest_id: UUID) -> None:
         super().__init__()
         self.guest_id = guest_id
+
+
+class OtherHomeLibrary(RuleBroken):
+    """This login account belongs to another home library than the guest.
+
+    Rule I2.
+    """
 
 
 class LinkRequired(RuleBroken):

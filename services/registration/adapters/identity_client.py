@@ -1,6 +1,8 @@
 """The client of identity's API for login accounts (R17)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import quote
 
 import httpx
 import orjson
@@ -10,18 +12,31 @@ from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.kernel.account_id import AccountId
 
+Json = TypeVar("Json", bound=BaseModel)
 # Seconds; short, because a clerk and a patron are waiting.
 TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 
 
 class _AccountJson(BaseModel):
     account_id: AccountId
-    username: str
-    email: str
+    username: str | None
+    email: str | None
+    home_isil: str
+    person_ref: str
+
+    def found(self) -> FoundAccount:
+        """Return the account; username and e-mail are empty after their erasure."""
+        return FoundAccount(
+            self.account_id, self.username or "", self.email or "", self.home_isil, self.person_ref
+        )
 
 
 class _FoundJson(BaseModel):
     account: _AccountJson | None
+
+
+class _ProblemJson(BaseModel):
+    code: str
 
 
 class IdentityApi:
@@ -34,15 +49,33 @@ class IdentityApi:
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         """See `LoginAccounts.find`."""
+        response = await self._get("", {"username": username, "home_isil": home_isil})
+        found = _read(_FoundJson, response).account
+        return None if found is None else found.found()
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        """See `LoginAccounts.by_id`."""
+        response = await self._get(f"/{quote(account_id, safe='')}", {})
+        if response.status_code == 404 and _read(_ProblemJson, response, 404).code == "account-not-found":
+            return None
+        return _read(_AccountJson, response).found()
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> httpx.Response:
         try:
-            response = await self._http.get(
-                self._url,
-                params={"username": username, "home_isil": home_isil},
+            return await self._http.get(
+                self._url + path,
+                params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=TIMEOUT,
             )
-            response.raise_for_status()
-            found = _FoundJson.model_validate(orjson.loads(response.content)).account
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValidationError, orjson.JSONDecodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise LoginAccountsUnavailable from error
-        return None if found is None else FoundAccount(found.account_id, found.username, found.email)
+
+
+def _read(kind: type[Json], response: httpx.Response, status: int = 200) -> Json:
+    if response.status_code != status:
+        raise LoginAccountsUnavailable
+    try:
+        return kind.model_validate(orjson.loads(response.content))
+    except (ValidationError, orjson.JSONDecodeError) as error:
+        raise LoginAccountsUnavailable from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from registration.application.dependencies import TermCheck
+from registration.application.dependencies import Context, Lookup, TermCheck
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Unavailable, Verdict
 from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
@@ -60,6 +60,20 @@ class InMemoryTermChecks:
         known = self._last.get(guest_id)
         if known is None or known.checked_at <= check.checked_at:
             self._last[guest_id] = check
+
+
+class InMemoryLookups:
+    """The look-ups in a list, with the clerk who made each; without a limit."""
+
+    def __init__(self) -> None:
+        self.recorded: list[tuple[str, Lookup]] = []
+
+    def admit(self, context: Context) -> None:
+        """See `Lookups.admit`."""
+
+    async def record(self, lookup: Lookup, context: Context) -> None:
+        """See `Lookups.record`."""
+        self.recorded.append((context.metadata.caused_by, lookup))
 
 
 class SetClock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, nightly_checks, staff_sessions
+from registration.adapters import card_prefixes, lookups, nightly_checks, staff_sessions
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
@@ -86,6 +86,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
     *card_prefixes.SCHEMA,
     *nightly_checks.SCHEMA,
     *staff_sessions.SCHEMA,
+    *lookups.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
@@ -102,4 +103,5 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *OWN_TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,
     *nightly_checks.TRANSFERRED_TABLES,
+    *lookups.TRANSFERRED_TABLES,
 )

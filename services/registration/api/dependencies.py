@@ -1,18 +1,25 @@
 """FastAPI dependencies of the routes: collaborators, the caller, idempotent writes."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Request
 
 from registration.api.schemas import GuestJson, guest_json
-from registration.application.dependencies import Context, Dependencies, SideRows, no_side_rows
+from registration.application.dependencies import (
+    Context,
+    Dependencies,
+    LookupKind,
+    SideRows,
+    no_side_rows,
+)
+from registration.application.looking_up import looking_up
 from registration.application.show_guest import show_guest
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
-from registration.read_models.guest_directory import GuestDirectory
+from registration.read_models.guest_directory import FoundGuest, GuestDirectory, Search, asked_for
 from registration.read_models.history import GuestHistory
 from shared.event_log import CommandResult, Metadata
 from shared.web.idempotency import IdempotentWrite, idempotent_write
@@ -89,9 +96,36 @@ def _deps(request: Request) -> Dependencies:
     return found
 
 
-def _directory(request: Request) -> GuestDirectory:
-    found: GuestDirectory = request.app.state.directory
-    return found
+class RecordedDirectory:
+    """The guest directory for one clerk: what is found is recorded, and limited (R22)."""
+
+    def __init__(self, directory: GuestDirectory, clerk: Clerk, deps: Dependencies) -> None:
+        self._directory = directory
+        self._clerk = clerk
+        self._deps = deps
+
+    async def page(self, search: Search, after_position: int = 0) -> tuple[Sequence[FoundGuest], UUID | None]:
+        """Return a page of guests, and the cursor of the next page if there is one.
+
+        Raises TooManyLookups, ViewBehind.
+        """
+        one_more = replace(search, limit=search.limit + 1)
+        what = " ".join(search.words)
+        async with looking_up(LookupKind.GUESTS, what, self._clerk.context(), self._deps) as lookup:
+            found = await self._directory.find(one_more, after_position)
+            shown = found[: search.limit]
+            lookup.guest_ids = [guest.guest_id for guest in shown]
+            lookup.outcome = "found" if shown else "none"
+        return shown, shown[-1].cursor if len(found) > search.limit else None
+
+    async def with_card(self, card_number: str) -> Sequence[FoundGuest]:
+        """Return guests with this card number. The caller records the look-up."""
+        return await self._directory.find(Search(self._clerk.organisation, asked_for(card_number)))
+
+
+def recorded_directory(request: Request, clerk: Clerk) -> RecordedDirectory:
+    """Return the directory for this clerk, of the API or of the pages."""
+    return RecordedDirectory(request.app.state.directory, clerk, request.app.state.deps)
 
 
 def _history(request: Request) -> GuestHistory:
@@ -101,8 +135,14 @@ def _history(request: Request) -> GuestHistory:
 
 OperatorDep = Annotated[Operator, Depends(_operator)]
 ClerkDep = Annotated[Clerk, Depends(_clerk)]
+
+
+def _directory(request: Request, clerk: ClerkDep) -> RecordedDirectory:
+    return recorded_directory(request, clerk)
+
+
 DependenciesDep = Annotated[Dependencies, Depends(_deps)]
-DirectoryDep = Annotated[GuestDirectory, Depends(_directory)]
+DirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 HistoryDep = Annotated[GuestHistory, Depends(_history)]
 IdempotentWriteDep = Annotated[IdempotentWrite, Depends(idempotent_write)]
 

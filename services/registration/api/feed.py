@@ -14,11 +14,13 @@ from registration.api.schemas import ONE_LINE
 from registration.application.answer_identity import (
     RegistrationsQuery,
     compare_birth_dates,
+    is_home_library,
     list_registrations,
     new_account,
 )
 from registration.domain import errors
 from shared.kernel.account_id import AccountId
+from shared.kernel.library_card import MalformedIsil
 from shared.messaging.feed import LogFeed
 from shared.web.feed_api import items
 from shared.web.problem_handlers import answers, problem_responses
@@ -40,6 +42,12 @@ class BirthDatesJson(BaseModel):
     """The result of the comparison. `unknown`: no birth date is known for one side, or it was erased."""
 
     birth_dates: Literal["same", "different", "unknown"]
+
+
+class HomeLibraryJson(BaseModel):
+    """Whether the library is the guest's home library, or merged into it."""
+
+    is_home_library: bool
 
 
 class RegistrationJson(BaseModel):
@@ -104,6 +112,21 @@ async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> 
     """Compare all guests in `one` with all guests in `other`. The response does not contain the dates."""
     compared = await compare_birth_dates(one, other, deps)
     return BirthDatesJson(birth_dates=compared.value)
+
+
+@router.get(
+    "/guests/{guest_id}/home-library",
+    summary="Whether a library is the guest's home library",
+    dependencies=_IDENTITY,
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, MalformedIsil),
+)
+async def home_library(
+    guest_id: UUID,
+    isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
+    deps: DependenciesDep,
+) -> HomeLibraryJson:  # I2, R3
+    """Compare the library with the guest's. One that merged into the guest's home library is the same."""
+    return HomeLibraryJson(is_home_library=await is_home_library(guest_id, isil, deps))
 
 
 @router.get(

@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, OperatorDep, WriteDep
-from registration.api.problems import PROBLEM_TYPES
+from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
 from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
@@ -40,6 +40,7 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
         errors.ChainedGuest,
         errors.OwnLibrary,
         errors.HomeLibraryUnavailable,
+        *CHOICE_PROBLEMS,
     ),
 )
 async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4
@@ -81,6 +82,7 @@ async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) 
         errors.ChainedGuest,
         errors.GuestRefused,
         errors.HomeLibraryUnavailable,
+        *CHOICE_PROBLEMS,
     ),
 )
 async def reregister(

@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from registration.api.dependencies import CLERK, DependenciesDep, WriteDep
-from registration.api.problems import PROBLEM_TYPES
+from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, WriteDep
+from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
 from registration.application.find_login_account import find_login_account
 from registration.application.link_login_account import request_account_link, unlink_login_account
@@ -19,11 +19,15 @@ router = APIRouter(tags=["login accounts"], dependencies=[CLERK])
 
 
 class AccountJson(BaseModel):
-    """A login account. The clerk compares it with the person at the counter."""
+    """A login account. The clerk compares it with the person at the counter.
+
+    `account_handle` names it when it is linked: by this clerk, within a short time.
+    """
 
     account_id: str
     username: str
     email: str
+    account_handle: str
 
 
 class FoundJson(BaseModel):
@@ -35,16 +39,30 @@ class FoundJson(BaseModel):
 @router.get(
     "/v1/login-accounts",
     summary="Find a login account by its username",
-    responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.LoginAccountsUnavailable),
+    responses=problem_responses(
+        PROBLEM_TYPES, MalformedIsil, errors.TooManyLookups, errors.LoginAccountsUnavailable
+    ),
 )
 async def find(
+    *,
+    clerk: ClerkDep,
     username: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE, examples=["jan.jansen"])],
     home_isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
     deps: DependenciesDep,
 ) -> FoundJson:  # I1
     """Return the one account with this username at that home library, or null. E-mail is never compared."""
-    found = await find_login_account(username, home_isil, deps)
-    return FoundJson.model_validate({"account": found}, from_attributes=True)
+    found = await find_login_account(username, home_isil, clerk.context(), deps)
+    if found is None:
+        return FoundJson(account=None)
+    account = found.account
+    return FoundJson(
+        account=AccountJson(
+            account_id=account.account_id,
+            username=account.username,
+            email=account.email,
+            account_handle=found.handle,
+        )
+    )
 
 
 @router.post(
@@ -58,6 +76,7 @@ async def find(
         errors.NoLongerRegistered,
         errors.GuestMerged,
         errors.GuestErased,
+        *CHOICE_PROBLEMS,
     ),
 )
 async def link(guest_id: UUID, body: LinkChoice, write: WriteDep, deps: DependenciesDep) -> GuestJson:

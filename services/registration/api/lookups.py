@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 from starlette.convertors import StringConvertor, register_url_convertor
 
-from registration.api.dependencies import CLERK, DependenciesDep
+from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import DetailsJson
 from registration.application.find_home_library import look_up_home_library
@@ -78,16 +78,18 @@ async def look_up(
         MalformedIsil,
         errors.UnknownHomeLibrary,
         errors.HomePatronNotFound,
+        errors.TooManyLookups,
         errors.HomeLibraryUnavailable,
     ),
 )
 async def ask(
     isil: Annotated[str, Path(max_length=200, examples=["NL-070288"])],
     card_number: Annotated[str, Path(max_length=200, examples=["0990139305"])],
+    clerk: ClerkDep,
     deps: DependenciesDep,
 ) -> VerdictJson:  # R4
     """Return the reply and write nothing. An unavailable library is never reported as a block."""
-    return _verdict(await ask_home_patron(isil, card_number, deps))
+    return _verdict(await ask_home_patron(isil, card_number, clerk.context(), deps))
 
 
 def _verdict(reply: Valid | Refused) -> VerdictJson:

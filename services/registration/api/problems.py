@@ -35,6 +35,14 @@ def _reason(error: merge.MergeBlocked) -> Mapping[str, object]:
     return {"reason": error.reason}
 
 
+CHOICE_PROBLEMS = (
+    errors.AccountHandleInvalid,
+    errors.AccountOfOtherLibrary,
+    errors.AccountOfOtherPerson,
+    errors.LoginAccountsUnavailable,
+)
+"""What can be wrong with an existing login account that a clerk chose (R17)."""
+
 MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
     merge.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
     merge.DifferentBirthDates: "Deze twee zijn niet op dezelfde dag geboren: het is niet dezelfde persoon.",
@@ -123,6 +131,27 @@ PROBLEM_TYPES: ProblemTypes = {
         "home-library-unavailable",
         "De thuisbibliotheek antwoordt nu niet. Er is niets opgeslagen; probeer het zo opnieuw.",
         retry_after=5,
+    ),
+    errors.AccountHandleInvalid: ProblemType(
+        422, "account-handle-invalid", "Dit zoekresultaat is niet (meer) geldig. Zoek het account opnieuw."
+    ),
+    errors.AccountOfOtherLibrary: ProblemType(
+        409,
+        "account-of-other-library",
+        "Dit inlogaccount is van een andere thuisbibliotheek."
+        " Zoek het account opnieuw bij de thuisbibliotheek van de klant.",
+    ),
+    errors.AccountOfOtherPerson: ProblemType(
+        409,
+        "account-of-other-person",
+        "Dit inlogaccount staat op een andere pas dan die van de klant."
+        " Koppel het alleen als dat klopt, en geef dan een reden op.",
+    ),
+    errors.TooManyLookups: ProblemType(
+        429,
+        "too-many-lookups",
+        "U heeft in korte tijd te veel mensen opgezocht. Probeer het later opnieuw.",
+        retry_after=lambda error: error.retry_after,
     ),
     errors.LoginAccountsUnavailable: ProblemType(
         503,

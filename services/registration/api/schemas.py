@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
 from registration.domain.contributions import Row
-from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount
+from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount, SearchedAccount
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
 from shared.kernel.account_id import AccountId
@@ -24,6 +24,7 @@ Line = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Reason = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=ONE_LINE)
 ]
+LONGEST_HANDLE = 4000
 # Any text: R1 and R3 decide what is malformed. Only the length is limited here.
 Typed = Annotated[str, Field(max_length=200)]
 
@@ -35,14 +36,30 @@ class Body(BaseModel):
 
 
 class Existing(Body):
-    """Use an existing login account (*Bestaand inlogaccount gebruiken*)."""
+    """Use an existing login account (*Bestaand inlogaccount gebruiken*).
+
+    It is named by the `account_handle` of a search, or by its `account_id`, which is then looked up. An
+    account on another card than the guest's needs a `reason`.
+    """
 
     choice: Literal["existing"]
-    account_id: AccountId
+    account_handle: (
+        Annotated[str, Field(min_length=1, max_length=LONGEST_HANDLE, pattern=ONE_LINE)] | None
+    ) = None
+    account_id: AccountId | None = None
+    reason: Reason | None = None
 
-    def chosen(self) -> ExistingAccount:
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.account_handle is None) is (self.account_id is None):
+            raise ValueError("either account_handle or account_id is needed")
+        return self
+
+    def chosen(self) -> SearchedAccount | ExistingAccount:
         """Return the choice as a domain object."""
-        return ExistingAccount(self.account_id)
+        if self.account_handle is not None:
+            return SearchedAccount(self.account_handle, self.reason)
+        return ExistingAccount(str(self.account_id), self.reason)
 
 
 class New(Body):

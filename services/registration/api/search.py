@@ -71,7 +71,7 @@ class HistoryJson(BaseModel):
     history: list[HistoryLineJson]
 
 
-@router.get("", summary="Find guests", responses=problem_responses(PROBLEM_TYPES))
+@router.get("", summary="Find guests", responses=problem_responses(PROBLEM_TYPES, errors.TooManyLookups))
 async def search(
     *,
     clerk: ClerkDep,
@@ -85,14 +85,13 @@ async def search(
     after_position: AfterPosition = 0,
 ) -> FoundGuestsJson:  # R20
     """Return guests of the clerk's own organisation, by name. All words must match."""
-    wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit + 1)
-    found = await directory.find(wanted, after_position)
-    page = found[:limit]
+    wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit)
+    page, next_cursor = await directory.page(wanted, after_position)
     first_hits = {guest.guest_id: guest for guest in reversed(page)}  # merged records may lead to one guest
     guests = [guest for guest in page if first_hits[guest.guest_id] is guest]
     return FoundGuestsJson(
         guests=[FoundGuestJson.model_validate(guest, from_attributes=True) for guest in guests],
-        next_cursor=page[-1].cursor if len(found) > limit else None,
+        next_cursor=next_cursor,
     )
 
 

@@ -1,4 +1,4 @@
-"""What identity may ask: registrations, the data of a new account, equal birth dates (I2, I4, I6)."""
+"""What identity may ask: registrations, new accounts, home libraries, equal birth dates (I2, I4, I6)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies
+from registration.application.membership import current_isil
 from registration.application.repository import decrypt_personal_data
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
@@ -58,6 +59,17 @@ async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID
     if query.account_id is not None:
         found += await deps.registrations.guests_asking_for(query.organisation, query.account_id)
     return list(dict.fromkeys(found))
+
+
+async def is_home_library(guest_id: UUID, isil: str, deps: Dependencies) -> bool:
+    """Return whether this library is the guest's home library today (I2), also after a merger (R3).
+
+    Raises GuestNotFound, MalformedIsil.
+    """
+    guest = await deps.store.find(Guest, guest_id)
+    if guest is None:
+        raise GuestNotFound
+    return current_isil(isil, deps).same_library(current_isil(guest.state.home_isil, deps))
 
 
 class BirthDates(StrEnum):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -54,11 +55,16 @@ class Organisation:
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """A login account found by its username. Username and e-mail are personal."""
+    """A login account of identity. Username and e-mail are personal; they may be erased (empty).
+
+    `person_ref`: the person whose home card the account is on.
+    """
 
     account_id: str
     username: str
     email: str
+    home_isil: str
+    person_ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,56 @@ class LoginAccounts(Protocol):
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         """Find an account by its exact username at a home library. Raises LoginAccountsUnavailable."""
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        """Find an account by its id. Raises LoginAccountsUnavailable."""
+
+
+class AccountHandles(Protocol):
+    """Names for found accounts that nobody but this service can make (ADR 0022)."""
+
+    def seal(self, account: FoundAccount, context: Context) -> str:
+        """Return a handle that names this account, for this clerk only, and for a short time."""
+
+    def open(self, handle: str, context: Context) -> FoundAccount:
+        """Return the account. Raises AccountHandleInvalid."""
+
+
+class LookupKind(StrEnum):
+    """What a clerk looked up (R22).
+
+    `REGISTRATION`: a registration that was refused after the home library had replied. `READING`: an operator
+    read the recorded look-ups.
+    """
+
+    LOGIN_ACCOUNT = "login-account"
+    HOME_PATRON = "home-patron"
+    SCAN = "scan"
+    GUESTS = "guests"
+    REGISTRATION = "registration"
+    READING = "reading"
+
+
+@dataclass(slots=True)
+class Lookup:
+    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only."""
+
+    kind: LookupKind
+    what: str
+    home_isil: str | None = None
+    outcome: str = "found"
+    account_id: str | None = None
+    guest_ids: Sequence[UUID] = ()
+
+
+class Lookups(Protocol):
+    """The record of all look-ups, and the limit for each clerk (R22)."""
+
+    def admit(self, context: Context) -> None:
+        """Raise TooManyLookups if the clerk is known to be over the limit, before anything is asked."""
+
+    async def record(self, lookup: Lookup, context: Context) -> None:
+        """Store the look-up. Raises TooManyLookups over the limit; then it is not stored."""
 
 
 class Registrations(Protocol):
@@ -153,8 +209,10 @@ class Dependencies:
     home_libraries: HomeLibraries
     card_prefixes: CardPrefixes
     login_accounts: LoginAccounts
+    account_handles: AccountHandles
     registrations: Registrations
     term_checks: TermChecks
+    lookups: Lookups
     organisations: Mapping[str, Organisation]
     isil_aliases: Mapping[str, str]
     person_ref_key: bytes

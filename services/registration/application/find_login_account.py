@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from registration.application.dependencies import Dependencies, FoundAccount
+from dataclasses import dataclass
+
+from registration.application.dependencies import Context, Dependencies, FoundAccount, LookupKind
+from registration.application.looking_up import looking_up
 from registration.application.membership import current_isil
 
 
-async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> FoundAccount | None:
-    """Find by exact username. Raises MalformedIsil, LoginAccountsUnavailable."""
-    home = current_isil(home_isil, deps)
-    return await deps.login_accounts.find(username, str(home))
+@dataclass(frozen=True, slots=True)
+class AccountOnOffer:
+    """A found account, and the handle by which this clerk can choose it."""
+
+    account: FoundAccount
+    handle: str
+
+
+async def find_login_account(
+    username: str, home_isil: str, context: Context, deps: Dependencies
+) -> AccountOnOffer | None:
+    """Find by exact username. Raises MalformedIsil, LoginAccountsUnavailable, TooManyLookups."""
+    home = str(current_isil(home_isil, deps))
+    async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=home) as lookup:
+        found = await deps.login_accounts.find(username, home)
+        lookup.outcome = "found" if found else "none"
+        lookup.account_id = found.account_id if found else None
+    return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from registration.application.account_choice import card_numbers_of, verify_choice
 from registration.application.dependencies import Context, Dependencies
 from registration.application.repository import (
     account_rows,
@@ -23,14 +24,19 @@ async def request_account_link(
 ) -> CommandResult:
     """Request the link of a login account; it is pending until identity replies (R17).
 
-    Raises GuestNotFound, AlreadyLinked, NoLongerRegistered, GuestErased.
+    Raises GuestNotFound, AlreadyLinked, NoLongerRegistered, GuestMerged, GuestErased, and what
+    `verify_choice` raises.
     """
+    guest = await load_guest(guest_id, context.organisation, deps)
+    guest.may_request_link()
+    numbers = await card_numbers_of((guest_id, *guest.state.merged_from), deps)
+    verified = await verify_choice(choice, guest.state.home_isil, numbers, context, deps)
 
     async def attempt() -> CommandResult:
         guest = await load_guest(guest_id, context.organisation, deps)
         key, key_rows = await key_for(guest_id, deps)
         set_data_key(guest, key)
-        link_request = encrypt_link_request(choice, key)
+        link_request = encrypt_link_request(verified, key)
         guest.request_link(link_request, now=deps.clock.now())
         accounts = account_rows(context.organisation, link_request.account_id, guest_id)
         return await save_guest(guest, context, deps, *key_rows, *accounts)

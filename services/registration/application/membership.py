@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from registration.application.dependencies import Dependencies, Organisation
+from registration.application.dependencies import Context, Dependencies, LookupKind, Organisation
 from registration.application.find_home_library import look_up_home_library
+from registration.application.looking_up import looking_up
 from registration.domain.errors import (
     AmbiguousHomeLibrary,
     ChainedGuest,
@@ -90,10 +91,16 @@ def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:
     return [person_ref(deps.person_ref_key, base, card_number) for base in (isil.base, *merged)]
 
 
-async def ask_home_patron(home_isil: str, card_number: str, deps: Dependencies) -> Valid | Refused:
+async def ask_home_patron(
+    home_isil: str, card_number: str, context: Context, deps: Dependencies
+) -> Valid | Refused:
     """Ask a home library about a card, before there is a guest (R4).
 
-    Raises MalformedIsil, MalformedCardNumber, UnknownHomeLibrary, HomePatronNotFound, HomeLibraryUnavailable.
+    Raises MalformedIsil, MalformedCardNumber, UnknownHomeLibrary, HomePatronNotFound, HomeLibraryUnavailable,
+    TooManyLookups.
     """
-    card = canonical_card_number(card_number)
-    return await answer_of(current_isil(home_isil, deps), card, deps)
+    card, home = canonical_card_number(card_number), current_isil(home_isil, deps)
+    async with looking_up(LookupKind.HOME_PATRON, card, context, deps, home_isil=str(home)) as lookup:
+        answer = await answer_of(home, card, deps)
+        lookup.outcome = "valid" if isinstance(answer, Valid) else "refused"
+    return answer

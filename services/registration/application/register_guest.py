@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, Organisation
+from registration.application.account_choice import verify_choice
+from registration.application.dependencies import Context, Dependencies, Lookup, LookupKind, Organisation
+from registration.application.looking_up import looking_up, outcome_of
 from registration.application.membership import (
     current_isil,
     home_isil,
@@ -28,12 +30,13 @@ from registration.application.repository import (
 )
 from registration.domain.errors import AlreadyRegistered, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
-from registration.domain.login_link import LoginAccountChoice
+from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.term import picked
 from registration.domain.term_check import Status
 from registration.domain.verdict import Valid
 from shared.event_log import CommandResult, VersionConflict, retry_on_conflict, set_data_key
 from shared.kernel.amsterdam import day_of
+from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import Isil, canonical_card_number
 
 
@@ -58,7 +61,8 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
 
     Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
-    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable. Then nothing was written.
+    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable, and what `verify_choice` raises.
+    Then nothing was written.
     """
     organisation = _organisation(context.organisation, deps)
     if command.branch not in organisation.branches:
@@ -66,23 +70,40 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
     scanned = canonical_card_number(command.card_number)
     picked(command.subscription_code)
     home = await home_isil(command.home_isil, scanned, deps)
-    membership = await _admit(home, scanned, organisation, deps)
-    card = Card.answered(membership.canonical_card_number, scanned)
+    try:
+        membership = await _admit(home, scanned, organisation, deps)
+        card = Card.answered(membership.canonical_card_number, scanned)
+        numbers = (card.number, *card.aliases)
+        choice = await verify_choice(command.login_account, str(home), numbers, context, deps)
+    except RuleBroken as refused:  # it says something of the card, and no event says who asked
+        lookup = Lookup(LookupKind.REGISTRATION, scanned, str(home), outcome_of(refused))
+        await deps.lookups.record(lookup, context)
+        raise
     person = PersonalData(card, membership.details)
-    return await retry_on_conflict(lambda: _register(command, home, person, context, deps))
+    return await retry_on_conflict(
+        lambda: _register(command, choice, home=home, person=person, context=context, deps=deps)
+    )
 
 
 async def prepare_registration(
-    card_number: str, home_isil: str, organisation: str, deps: Dependencies
+    card_number: str, home_isil: str, context: Context, deps: Dependencies
 ) -> Valid:
     """Ask the home library as `register_guest` will do again (R4, R10, R11); nothing is written.
 
     Raises MalformedCardNumber, MalformedIsil, UnknownOrganisation, OwnLibrary, AlreadyRegistered,
-    UnknownHomeLibrary, HomePatronNotFound, GuestRefused, ChainedGuest, HomeLibraryUnavailable.
+    UnknownHomeLibrary, HomePatronNotFound, GuestRefused, ChainedGuest, HomeLibraryUnavailable,
+    TooManyLookups.
     """
-    known = _organisation(organisation, deps)
-    card = canonical_card_number(card_number)
-    return await _admit(current_isil(home_isil, deps), card, known, deps)
+    known = _organisation(context.organisation, deps)
+    card, home = canonical_card_number(card_number), current_isil(home_isil, deps)
+    async with looking_up(LookupKind.HOME_PATRON, card, context, deps, home_isil=str(home)) as lookup:
+        try:
+            membership = await _admit(home, card, known, deps)
+        except AlreadyRegistered as already:
+            lookup.guest_ids = (already.guest_id,)
+            raise
+        lookup.outcome = "valid"
+    return membership
 
 
 def _organisation(code: str, deps: Dependencies) -> Organisation:
@@ -106,7 +127,13 @@ async def _admit(home: Isil, card_number: str, organisation: Organisation, deps:
 
 
 async def _register(
-    command: RegisterGuest, home: Isil, person: PersonalData, context: Context, deps: Dependencies
+    command: RegisterGuest,
+    choice: VerifiedChoice,
+    *,
+    home: Isil,
+    person: PersonalData,
+    context: Context,
+    deps: Dependencies,
 ) -> CommandResult:
     organisation = deps.organisations[context.organisation]
     known = await _known(organisation.code, home, person.card, deps)
@@ -125,7 +152,7 @@ async def _register(
         subscription_code=picked(command.subscription_code).code,
         sealed_card=encrypt_card(person.card, key),
         sealed_details=encrypt_details(person.details, key),
-        link_request=encrypt_link_request(command.login_account, key),
+        link_request=encrypt_link_request(choice, key),
     )
     guest = _registered(guest, admission, key.subject_id, deps)
     set_data_key(guest, key)

@@ -13,11 +13,11 @@ from registration.domain.events import Encrypted
 from registration.domain.guest import Guest
 from registration.domain.login_link import (
     NO_ACCOUNT,
-    ExistingAccount,
     LinkRequest,
-    LoginAccountChoice,
     NewLoginAccount,
     NoAccount,
+    VerifiedAccount,
+    VerifiedChoice,
 )
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
@@ -83,11 +83,11 @@ def encrypt_details(details: PatronDetails, key: DataKey) -> Encrypted:
     )
 
 
-def encrypt_link_request(choice: LoginAccountChoice, key: DataKey) -> LinkRequest:
+def encrypt_link_request(choice: VerifiedChoice, key: DataKey) -> LinkRequest:
     """Return the clerk's choice as events store it; the id of a new account is created here (R17)."""
     match choice:
-        case ExistingAccount(account_id):
-            return LinkRequest("existing", account_id)
+        case VerifiedAccount(account_id, reason):
+            return LinkRequest("existing", account_id, reason=reason)
         case NewLoginAccount(username, email):
             sealed = Encrypted(key.encrypt({"username": username, "email": email}))
             return LinkRequest("new", f"acc-{uuid4().hex}", sealed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from registration.application.account_choice import card_numbers_of, verify_choice
 from registration.application.dependencies import Context, Dependencies
 from registration.application.membership import current_isil, membership_of
 from registration.application.repository import (
@@ -22,7 +23,7 @@ from registration.application.repository import (
 )
 from registration.domain.errors import GuestErased
 from registration.domain.guest import Guest, Renewal
-from registration.domain.login_link import LoginAccountChoice
+from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from shared.event_log import CommandResult, retry_on_conflict, set_data_key
 from shared.kernel.amsterdam import day_of
 
@@ -40,13 +41,18 @@ async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dep
     """Re-register after a fresh reply of the home library: the same guest, no new strips (R14).
 
     Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, GuestErased, AlreadyLinked,
-    ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable. Then nothing
-    was written.
+    ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable, and what
+    `verify_choice` raises. Then nothing was written.
     """
     guest = await load_guest(command.guest_id, context.organisation, deps)
     guest.may_reregister(command.patron_type)
     person = await _agreed_at_home(guest, deps)
-    return await retry_on_conflict(lambda: _renew(command, person, context, deps))
+    choice = None
+    if command.login_account is not None:
+        merged = await card_numbers_of(guest.state.merged_from, deps)
+        numbers = (person.card.number, *person.card.aliases, *merged)
+        choice = await verify_choice(command.login_account, guest.state.home_isil, numbers, context, deps)
+    return await retry_on_conflict(lambda: _renew(command, choice, person, context, deps))
 
 
 async def _agreed_at_home(guest: Guest, deps: Dependencies) -> PersonalData:
@@ -60,12 +66,15 @@ async def _agreed_at_home(guest: Guest, deps: Dependencies) -> PersonalData:
 
 
 async def _renew(
-    command: ReregisterGuest, person: PersonalData, context: Context, deps: Dependencies
+    command: ReregisterGuest,
+    choice: VerifiedChoice | None,
+    person: PersonalData,
+    context: Context,
+    deps: Dependencies,
 ) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
     key, key_rows = await key_for(guest.id, deps)
     set_data_key(guest, key)
-    choice = command.login_account
     link_request = None if choice is None else encrypt_link_request(choice, key)
     renewal = Renewal(encrypt_card(person.card, key), encrypt_details(person.details, key), link_request)
     now = deps.clock.now()

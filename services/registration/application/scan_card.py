@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies
@@ -42,18 +42,24 @@ class ScannedCard:
         return tuple({Isil.parse(isil).base: isil for isil in found}.values())
 
 
+async def read_card(card_number: str, deps: Dependencies) -> ScannedCard:
+    """Find the libraries that the card may come from, and no guest. Raises MalformedCardNumber."""
+    card = canonical_card_number(card_number)
+    readings = [await _read(prefix, deps) for prefix in prefix_readings(card)]
+    return ScannedCard(card, [reading for reading in readings if reading.candidates], ())
+
+
 async def scan_card(card_number: str, organisation: str, deps: Dependencies) -> ScannedCard:
     """Look the card up in the index, which has every committed registration.
 
-    Raises MalformedCardNumber, UnknownOrganisation.
+    The caller records the look-up (R22), which may go on in a view. Raises MalformedCardNumber,
+    UnknownOrganisation.
     """
-    card = canonical_card_number(card_number)
-    readings = [await _read(prefix, deps) for prefix in prefix_readings(card)]
-    found = [reading for reading in readings if reading.candidates]
-    scanned = ScannedCard(card, found, ())
+    scanned = await read_card(card_number, deps)
+    card = scanned.card_number
     guests = [await _guest_of(isil, card, organisation, deps) for isil in scanned.isils]
     known = dict.fromkeys(guest_id for guest_id in guests if guest_id)
-    return ScannedCard(card, found, tuple(known))
+    return replace(scanned, guests=tuple(known))
 
 
 async def _read(prefix: str, deps: Dependencies) -> Reading:

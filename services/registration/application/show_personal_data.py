@@ -60,4 +60,5 @@ def _held(recorded: RecordedEvent, key: DataKey | None, deps: Dependencies) -> H
     }
     what = recorded.event_type.removeprefix("registration.")
     caused_by = recorded.metadata.caused_by
-    return HeldEvent(what, recorded.recorded_at, caused_by, values.get("reason"), opened)
+    reason = values.get("reason") or values.get("login_account_reason")
+    return HeldEvent(what, recorded.recorded_at, caused_by, reason, opened)

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
 from registration.service_handle import SERVICE, settings_of_command
@@ -39,6 +40,7 @@ app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")
 app.add_typer(sessions, name="sessions")
+app.add_typer(lookups, name="lookups")
 home_library = typer.Typer(
     no_args_is_help=True,
     help="Check the connection to a home library."

@@ -19,7 +19,7 @@ from joserfc.errors import JoseError
 from starlette.requests import HTTPConnection
 
 from registration.adapters.staff_sessions import StaffSessions
-from registration.api.dependencies import Clerk
+from registration.api.dependencies import Clerk, RecordedDirectory, recorded_directory
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
 from shared.platform.settings import require_tls
@@ -191,6 +191,13 @@ def needs(staff: Staff, scope: str) -> None:
 
 
 CounterClerkDep = Annotated[Clerk, Depends(_counter_clerk)]
+
+
+def _directory(request: Request, clerk: CounterClerkDep) -> RecordedDirectory:
+    return recorded_directory(request, clerk)
+
+
+CounterDirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 with warnings.catch_warnings():

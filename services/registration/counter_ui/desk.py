@@ -6,17 +6,18 @@ from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
 
-from registration.api.dependencies import Clerk, DependenciesDep, DirectoryDep
-from registration.application.dependencies import Dependencies
-from registration.application.scan_card import scan_card
+from registration.api.dependencies import Clerk, DependenciesDep, RecordedDirectory
+from registration.application.dependencies import Dependencies, LookupKind
+from registration.application.looking_up import looking_up
+from registration.application.scan_card import ScannedCard, scan_card
 from registration.application.show_guest import show_guest
-from registration.counter_ui.auth import CounterClerkDep, StaffDep, needs
+from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
 from registration.counter_ui.forms import Draft
 from registration.counter_ui.new_guest import first_step
 from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
-from shared.kernel.library_card import MalformedCardNumber
+from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
 
 router = pages()
 GUESTS_A_PAGE = 25
@@ -39,17 +40,19 @@ async def listed(
     request: Request,
     clerk: CounterClerkDep,
     deps: DependenciesDep,
-    directory: DirectoryDep,
+    directory: CounterDirectoryDep,
     lijst: Listed,
     na: Annotated[UUID | None, Query(description="the last guest of the previous page")] = None,
 ) -> Response:
     """List the guests behind one figure of the desk, by name."""
     today = day_of(deps.clock.now())
-    if lijst == "vandaag":
-        found = await _overviews(request).registered_on(clerk.organisation, today, na, GUESTS_A_PAGE + 1)
+    if lijst != "vandaag":
+        shown, more = await directory.page(_listing(clerk, lijst, na))
     else:
-        found = await directory.find(_listing(clerk, lijst, na))
-    shown, more = _page_of(found)
+        async with looking_up(LookupKind.GUESTS, "", clerk.context(), deps) as lookup:
+            found = await _overviews(request).registered_on(clerk.organisation, today, na, GUESTS_A_PAGE + 1)
+            shown, more = _page_of(found)
+            lookup.guest_ids = [guest.guest_id for guest in shown]
     return page(request, "guests.html", lijst=lijst, guests=shown, more=more)
 
 
@@ -63,7 +66,7 @@ async def search_form(request: Request, _clerk: CounterClerkDep) -> Response:
 async def search(
     request: Request,
     clerk: CounterClerkDep,
-    directory: DirectoryDep,
+    directory: CounterDirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
     na: Annotated[UUID | None, Form()] = None,
 ) -> Response:
@@ -71,8 +74,7 @@ async def search(
     words = asked_for(query)
     if not words:
         return page(request, "search.html", here="/zoeken", query=query, guests=None, more=None)
-    found = await directory.find(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE + 1))
-    shown, more = _page_of(found)
+    shown, more = await directory.page(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE))
     return page(request, "search.html", here="/zoeken", query=query, guests=shown, more=more)
 
 
@@ -87,7 +89,7 @@ def _listing(clerk: Clerk, lijst: Listed, after: UUID | None) -> Search:
         status="expired" if lijst == "verlopen" else None,
         link_pending=lijst == "in-behandeling",
         after=after,
-        limit=GUESTS_A_PAGE + 1,
+        limit=GUESTS_A_PAGE,
     )
 
 
@@ -106,7 +108,7 @@ async def scan(
     request: Request,
     clerk: CounterClerkDep,
     deps: DependenciesDep,
-    directory: DirectoryDep,
+    directory: CounterDirectoryDep,
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
     """Open the guest with this card, or begin a registration.
@@ -114,18 +116,31 @@ async def scan(
     Several guests may have the same number at different libraries: then the clerk chooses.
     """
     try:
-        scanned = await scan_card(card_number, clerk.organisation, deps)
+        scanned, known = await _guests_with(card_number, clerk, directory, deps)
     except MalformedCardNumber as error:
         return _not_a_card(request, card_number, error)
     if len(scanned.guests) == 1:
         return see_other(f"/gasten/{scanned.guests[0]}")
-    found = await directory.find(Search(clerk.organisation, asked_for(scanned.card_number)))
-    known = [guest for guest in found if await _has_card(scanned.card_number, guest, clerk, deps)]
     if len(known) == 1:
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
         return page(request, "search.html", query=scanned.card_number, guests=known, more=None)
     return first_step(request, Draft(card_number=scanned.card_number), scanned)
+
+
+async def _guests_with(
+    card_number: str, clerk: Clerk, directory: RecordedDirectory, deps: Dependencies
+) -> tuple[ScannedCard, Sequence[FoundGuest]]:
+    """Look the card up in the index; in the view too, unless the index has exactly one guest. One look-up."""
+    card = canonical_card_number(card_number)
+    async with looking_up(LookupKind.SCAN, card, clerk.context(), deps) as lookup:
+        scanned, known = await scan_card(card, clerk.organisation, deps), list[FoundGuest]()
+        if len(scanned.guests) != 1:
+            found = await directory.with_card(card)
+            known = [guest for guest in found if await _has_card(card, guest, clerk, deps)]
+        lookup.guest_ids = [*scanned.guests, *(guest.guest_id for guest in known)]
+        lookup.outcome = "found" if lookup.guest_ids else "none"
+    return scanned, known
 
 
 async def _has_card(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependencies) -> bool:

@@ -7,7 +7,7 @@ import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from registration.api.schemas import Existing, New
+from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, StaffDep
 from registration.domain.login_link import LoginAccountChoice, NoAccount
@@ -19,29 +19,28 @@ Choice = Literal["existing", "new", "none", "keep"]
 
 
 class AccountForm(BaseModel):
-    """The choice of login account (R17). `account_*`: the found account. `linked`: the clerk took it."""
+    """The choice of login account (R17).
+
+    `account_handle`: the found account, which only this service can name. `linked`: the clerk took it.
+    `account_reason`: why, if it is on another card.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     choice: Choice = "existing"
     username: Text = ""
-    account_id: Text = ""
-    account_username: Text = ""
-    account_email: Text = ""
+    account_handle: Annotated[str, Field(max_length=LONGEST_HANDLE)] = ""
+    account_reason: Text = ""
     linked: bool = False
     new_username: Text = ""
     new_email: Text = ""
-
-    @property
-    def found(self) -> bool:
-        """Return whether the search found an account and the username field still names it."""
-        return bool(self.account_id) and self.account_username.lower() == self.username.strip().lower()
 
     def chosen(self) -> LoginAccountChoice | None:
         """Return the choice as a domain object; None keeps the link as it is. Raises ValidationError."""
         match self.choice:
             case "existing":
-                return Existing(choice="existing", account_id=self.account_id).chosen()
+                reason = self.account_reason.strip() or None
+                return Existing(choice="existing", account_handle=self.account_handle, reason=reason).chosen()
             case "new":
                 return New(
                     choice="new", username=self.new_username.strip(), email=self.new_email.strip()
@@ -56,9 +55,11 @@ class Draft(AccountForm):
     """A registration that is not saved yet. `branch`: the clerk's branch, if it differs from the session's.
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
+    `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
     """
 
     card_number: Text = ""
+    canonical_card_number: Text = ""
     home_isil: Text = ""
     name: Text = ""
     birth_date: Text = ""

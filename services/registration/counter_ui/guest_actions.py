@@ -13,11 +13,18 @@ from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
 from registration.application.link_login_account import request_account_link, unlink_login_account
 from registration.application.show_guest import show_guest
-from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
+from registration.counter_ui.account_search import (
+    Searched,
+    account_chosen,
+    patron_of,
+    search_account,
+    shown_account,
+)
 from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
-from registration.counter_ui.pages import notify, page, pages, problem_of, refusal_of, see_other
+from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
+from registration.domain.login_link import LoginAccountChoice
 from shared.event_log import CommandResult
 
 router = pages("/gasten/{guest_id:uuid}")
@@ -44,28 +51,29 @@ async def link(
     step: Step = "opslaan",
 ) -> Response:
     """Inlogaccount koppelen: search the account, take it (Koppelen), or save the link (R17)."""
-    guest = await show_guest(guest_id, clerk.organisation, deps)
+    guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
+    patron = await patron_of(guest, deps)
+
+    def again(searched: Searched[AccountForm], refusal: Refusal | None = None) -> Response:
+        return guest_page(
+            request, guest, deps, tab="inlogaccount", account=searched.form, errors=searched.errors,
+            found=shown_account(searched.form, patron, by, deps), refusal=refusal,
+            status_code=refusal.status if refusal else 422 if searched.errors else 200,
+        )  # fmt: skip
+
     try:
-        if step == "koppel":
-            account = taken(account)
         if step == "zoek":
-            chosen: object = await search_account(account, guest.home_isil, deps)
-        else:
-            chosen = await account_chosen(account, guest.home_isil, deps)
+            return again(await search_account(account, patron, by, deps))
+        if step == "koppel":  # it also saves: there is nothing else on this form
+            account = account.model_copy(update={"linked": True})
+        chosen = await account_chosen(account, patron, by, deps)
         if isinstance(chosen, Searched):
-            return guest_page(
-                request, guest, deps, tab="inlogaccount", account=chosen.form, errors=chosen.errors,
-                status_code=422 if chosen.errors else 200,
-            )  # fmt: skip
-        await write(_linking(guest_id, account, deps))
+            return again(chosen)
+        await write(_linking(guest_id, chosen, deps))
     except Exception as error:  # the form keeps the username that was typed
         if problem_of(error) is None:
             raise
-        refusal = refusal_of(request, error)
-        return guest_page(
-            request, guest, deps, tab="inlogaccount", account=account, refusal=refusal,
-            status_code=refusal.status,
-        )  # fmt: skip
+        return again(Searched(account, {}), refusal_of(request, error))
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 
@@ -108,9 +116,8 @@ async def deregister(
 
 
 def _linking(
-    guest_id: UUID, account: AccountForm, deps: Dependencies
+    guest_id: UUID, choice: LoginAccountChoice | None, deps: Dependencies
 ) -> Callable[[Context], Awaitable[CommandResult]]:
-    choice = account.chosen()
     if choice is None:
         raise ValueError("a link without an account")
     return lambda context: request_account_link(guest_id, choice, context, deps)

@@ -55,11 +55,12 @@ async def registered(
 def guest_page(
     request: Request, guest: GuestView, deps: Dependencies, *, status_code: int = 200, **more: Any
 ) -> Response:
-    """Render the page with one tab. `account` and `errors` are the form on the tab Inlogaccount."""
+    """Render the page with one tab. `account`, `found` and `errors` are the form on the tab Inlogaccount."""
     context = {
         "tab": "klant",
         "lines": [],
         "account": AccountForm(),
+        "found": None,
         "errors": {},
         "refusal": None,
         **_shown(request, guest, deps),

@@ -34,6 +34,10 @@ LINK_REFUSALS: Mapping[str, Texts] = {
     ),
     "username-taken": ("deze gebruikersnaam is al in gebruik", "this username is taken"),
     "malformed-username": ("deze gebruikersnaam mag niet", "this username is not allowed"),
+    "other-home-library": (
+        "dit inlogaccount is van een andere thuisbibliotheek",
+        "this login account belongs to another home library",
+    ),
 }
 
 LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
@@ -106,6 +110,10 @@ PRESS_AGAIN: Texts = (
     "Wat u heeft ingevuld, staat er nog. Druk zo nog eens op dezelfde knop.",
     "What you filled in is still there. Press the same button again in a moment.",
 )
+SEARCH_AGAIN: Texts = (
+    "Zoek het inlogaccount opnieuw, met de gebruikersnaam van de klant.",
+    "Search for the login account again, with the patron's username.",
+)
 NEXT_STEPS: Mapping[str, Texts] = {
     "guest-refused": (
         "De klant moet contact opnemen met de eigen bibliotheek.",
@@ -139,6 +147,16 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "login-accounts-unavailable": (
         "Zoek het zo nog eens, of schrijf nu in zonder inlogaccount en koppel het later.",
         "Search again in a moment, or register without a login account now and link it later.",
+    ),
+    "too-many-lookups": (
+        "Wacht even. Gaat het vaker mis, vraag dan een beheerder om hulp.",
+        "Wait a moment. If it happens more often, ask an operator for help.",
+    ),
+    "account-handle-invalid": SEARCH_AGAIN,
+    "account-of-other-library": SEARCH_AGAIN,
+    "account-of-other-person": (
+        "Zoek het account nog eens en vul de reden in, of kies een ander account.",
+        "Search the account once more and fill in the reason, or choose another account.",
     ),
     "overloaded": PRESS_AGAIN,
     "database-unavailable": PRESS_AGAIN,

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from fastapi import Form, Request, Response
 
-from registration.api.dependencies import DependenciesDep, DirectoryDep
+from registration.api.dependencies import DependenciesDep
 from registration.api.problems import MERGE_OBSTACLES
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.application.show_guest import show_guest
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep
 from registration.counter_ui.forms import FormWriteDep
 from registration.counter_ui.pages import notify, page, pages, see_other, translator
 from registration.domain.merge import MergeBlocked
@@ -40,13 +40,13 @@ async def search(
     guest_id: UUID,
     clerk: CounterClerkDep,
     deps: DependenciesDep,
-    directory: DirectoryDep,
+    directory: CounterDirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
     """Search guests of the own organisation, except this one. POST keeps the words out of the address."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
-    found = await directory.find(Search(clerk.organisation, words, limit=MOST_FOUND)) if words else []
+    found = (await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND)))[0] if words else []
     others = {other.guest_id: other for other in found if other.guest_id != guest_id}
     here = f"/gasten/{guest_id}/ontdubbelen"
     return page(

@@ -10,8 +10,15 @@ from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import search_home_libraries
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
-from registration.application.scan_card import ScannedCard, scan_card
-from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
+from registration.application.scan_card import ScannedCard, read_card
+from registration.counter_ui.account_search import (
+    Patron,
+    Searched,
+    account_chosen,
+    search_account,
+    shown_account,
+    take,
+)
 from registration.counter_ui.auth import CounterClerkDep, StaffDep
 from registration.counter_ui.forms import Draft, FormWriteDep
 from registration.counter_ui.i18n import Texts
@@ -53,11 +60,14 @@ def first_step(
 def second_step(
     request: Request,
     draft: Draft,
+    clerk: Clerk,
+    deps: Dependencies,
     *,
     refusal: Refusal | None = None,
     errors: dict[str, Texts] | None = None,
 ) -> Response:
     """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
+    found = shown_account(draft, _patron(draft), clerk.context(), deps)
     return page(
         request,
         "new_guest_details.html",
@@ -66,15 +76,17 @@ def second_step(
         subscription_options=[
             (offered.code, f"{offered.label}  € {offered.cost.replace('.', ',')}") for offered in ON_OFFER
         ],
+        found=found,
         refusal=refusal,
         errors=errors or {},
-        save_focus=refusal is not None or draft.linked,
-        account_focus=bool(errors) or draft.found or refusal is not None,
+        save_focus=refusal is not None or (draft.linked and found is not None),
+        account_focus=bool(errors) or found is not None or refusal is not None,
     )
 
 
 router = pages("/gasten/nieuw")
 DraftDep = Annotated[Draft, Form()]
+Chosen = LoginAccountChoice | Searched[Draft] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
@@ -87,14 +99,14 @@ async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
 @router.post("/bibliotheek")
 async def search_library(
     request: Request,
-    clerk: CounterClerkDep,
+    _clerk: CounterClerkDep,
     deps: DependenciesDep,
     draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
     """Search the home library by name or ISIL (Geen ISIL gevonden?)."""
     found = await search_home_libraries(library, deps)
-    scanned = await _scanned(draft, clerk, deps)
+    scanned = await _scanned(draft, deps)
     return first_step(request, draft, scanned, library=library, found=found)
 
 
@@ -108,15 +120,14 @@ async def ask_home(
     """
     try:
         if not draft.home_isil.strip():
-            scanned = await scan_card(draft.card_number, clerk.organisation, deps)
-            return first_step(request, draft, scanned)
-        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.organisation, deps)
+            return first_step(request, draft, await read_card(draft.card_number, deps))
+        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
     except RuleBroken as error:
-        libraries = await _scanned(draft, clerk, deps)
+        libraries = await _scanned(draft, deps)
         return first_step(request, draft, libraries, refusal=refusal_of(request, error))
-    return second_step(request, _with_details(draft, membership))
+    return second_step(request, _with_details(draft, membership), clerk, deps)
 
 
 @router.post("/opslaan")
@@ -124,20 +135,23 @@ async def save(
     *,
     request: Request,
     staff: StaffDep,
+    clerk: CounterClerkDep,
     write: FormWriteDep,
     deps: DependenciesDep,
     draft: DraftDep,
     step: Step = "opslaan",
 ) -> Response:
     """OK en Opslaan: register. The other steps of the same form search and take the login account."""
+    patron, by = _patron(draft), clerk.context()
     try:
         if step == "zoek":
-            return _searched(request, await search_account(draft, draft.home_isil, deps))
-        if step == "koppel":
-            return second_step(request, taken(draft))
-        chosen = await account_chosen(draft, draft.home_isil, deps)
+            chosen: Chosen = await search_account(draft, patron, by, deps)
+        elif step == "koppel":
+            chosen = take(draft, patron, by, deps)
+        else:
+            chosen = await account_chosen(draft, patron, by, deps)
         if isinstance(chosen, Searched):
-            return _searched(request, chosen)
+            return second_step(request, chosen.form, clerk, deps, errors=chosen.errors)
         command = _command(draft, draft.branch or staff.branch, chosen)
         result = await write(lambda context: register_guest(command, context, deps))
         request.session["branch"] = command.branch  # chosen once per session
@@ -146,12 +160,13 @@ async def save(
     except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:
             raise
-        return second_step(request, draft, refusal=refusal_of(request, error))
+        return second_step(request, draft, clerk, deps, refusal=refusal_of(request, error))
     return see_other(f"/gasten/{result.resource_id}/ingeschreven")
 
 
-def _searched(request: Request, searched: Searched[Draft]) -> Response:
-    return second_step(request, searched.form, errors=searched.errors)
+def _patron(draft: Draft) -> Patron:
+    numbers = (draft.card_number.strip(), draft.canonical_card_number)
+    return Patron(draft.home_isil, [number for number in numbers if number])
 
 
 def _already_registered(request: Request, already: AlreadyRegistered) -> Response:
@@ -163,9 +178,9 @@ def _already_registered(request: Request, already: AlreadyRegistered) -> Respons
     return see_other(f"/gasten/{already.guest_id}")
 
 
-async def _scanned(draft: Draft, clerk: Clerk, deps: Dependencies) -> ScannedCard | None:
+async def _scanned(draft: Draft, deps: Dependencies) -> ScannedCard | None:
     try:
-        return await scan_card(draft.card_number, clerk.organisation, deps)
+        return await read_card(draft.card_number, deps)
     except MalformedCardNumber:
         return None
 
@@ -175,6 +190,7 @@ def _with_details(draft: Draft, membership: Valid) -> Draft:
     ends_on = membership.ends_on
     return draft.model_copy(
         update={
+            "canonical_card_number": membership.canonical_card_number,
             "name": details.name,
             "birth_date": f"{details.birth_date:%d-%m-%Y}" if details.birth_date else "",
             "address": details.address or "",

@@ -4,17 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
 from uuid import UUID
 
 import asyncpg
 import orjson
 from fastapi import Depends, Form, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_of
+from registration.application.dependencies import Context
 from registration.application.nightly_report import NightlyChecks
-from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
+from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_staff, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
+from shared.event_log import Metadata
 from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox, UnreadableMessage, unreadable_messages
@@ -23,7 +29,7 @@ from shared.messaging.queues import QueueStatus, queues_of
 from shared.projections import View
 from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import ViewStatus, status_of
-from shared.web.problems import Problem
+from shared.web.problems import Problem, correlation_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Operations:
     inbox: Inbox
     identity_feed: Feed
     nightly_checks: NightlyChecks
+    lookups: PostgresLookups
     with_broker: bool
     all_views: Sequence[View]
     rebuilds: BackgroundRebuilds
@@ -76,6 +83,76 @@ async def overview(request: Request, operations: OperationsDep) -> Response:
         unreadable=await operations.unreadable(),
         nightly=await operations.nightly_checks.last(),
     )
+
+
+MOST_LOOKUPS = 100
+
+
+class LookupForm(BaseModel):
+    """Which look-ups the operator wants to see. Empty: all. `wat`: a card number, a username, a search."""
+
+    model_config = ConfigDict(frozen=True)
+
+    medewerker: Annotated[str, Field(max_length=200)] = ""
+    wat: Annotated[str, Field(max_length=200)] = ""
+    gastlener: UUID | Literal[""] = ""
+    vanaf: date | Literal[""] = ""
+    tot: date | Literal[""] = ""
+
+    def wanted(self, staff: Staff) -> LookupFilter:
+        """Return the filter, of the operator's own organisation only (R20)."""
+        return LookupFilter(
+            staff.organisation,
+            self.medewerker.strip() or None,
+            self.wat.strip() or None,
+            self.gastlener or None,
+            self.vanaf or None,
+            self.tot or None,
+        )
+
+
+LookupFormDep = Annotated[LookupForm, Form()]
+NO_FILTER = LookupForm()
+
+
+@router.get("/opzoekingen")
+async def lookups(request: Request, staff: OperatorStaffDep, operations: OperationsDep) -> Response:
+    """Show who looked up which person, the newest first (R22)."""
+    return await _lookups_page(request, staff, operations, NO_FILTER)
+
+
+@router.post("/opzoekingen")
+async def search_lookups(
+    request: Request, staff: OperatorStaffDep, operations: OperationsDep, form: LookupFormDep
+) -> Response:
+    """Show those of one clerk, person or period. POST keeps names and card numbers out of the address."""
+    return await _lookups_page(request, staff, operations, form)
+
+
+@router.post("/opzoekingen/uitvoer/{form}")
+async def export_lookups(
+    request: Request,
+    staff: OperatorStaffDep,
+    operations: OperationsDep,
+    form: Literal["csv", "jsonl"],
+    filter_form: LookupFormDep,
+) -> Response:
+    """Download all that fit, the oldest first."""
+    found = operations.lookups.all_in_order(filter_form.wanted(staff), _by(request, staff))
+    headers = {"Content-Disposition": f'attachment; filename="opzoekingen.{form}"'}
+    media_type = "text/csv" if form == "csv" else "application/jsonl"
+    return StreamingResponse(lines_of(found, form), headers=headers, media_type=media_type)
+
+
+async def _lookups_page(request: Request, staff: Staff, operations: Operations, form: LookupForm) -> Response:
+    found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, _by(request, staff))
+    return page(
+        request, "lookups.html", here="/beheer/opzoekingen", form=form, lookups=found, most=MOST_LOOKUPS
+    )
+
+
+def _by(request: Request, staff: Staff) -> Context:
+    return Context(staff.organisation, Metadata(staff.subject, correlation_id(request)))
 
 
 @router.post("/geparkeerd/opnieuw", dependencies=_INSTALLATION)

@@ -163,7 +163,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_page(request: Request, problem: Problem) -> Response:
     """Render the problem's sentence and the next step."""
-    return page(
+    shown = page(
         request,
         "problem.html",
         status_code=problem.status,
@@ -171,6 +171,8 @@ def problem_page(request: Request, problem: Problem) -> Response:
         next_step=next_step(problem.code, translator(request), beside_form=False),
         reference=str(correlation_id(request)) if problem.status >= 500 else None,
     )
+    shown.headers.update(problem.headers)
+    return shown
 
 
 async def no_such_page(request: Request, error: Exception) -> Response:
@@ -233,7 +235,7 @@ def refusal_of(request: Request, error: Exception) -> Refusal:
     return Refusal(
         code=problem.code,
         status=problem.status,
-        kind="warning" if problem.status == 503 else "error",
+        kind="warning" if problem.status in {429, 503} else "error",
         sentence=sentence_of(request, problem),
         reasons=tuple(reason_of(str(reason), translate) for reason in reasons),
         next_step=next_step(problem.code, translate, beside_form=True),

@@ -8,10 +8,17 @@ from fastapi import Form, Request, Response
 from registration.api.dependencies import DependenciesDep
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView, show_guest
-from registration.counter_ui.account_search import Searched, account_chosen, search_account, taken
+from registration.counter_ui.account_search import (
+    Searched,
+    ShownAccount,
+    account_chosen,
+    patron_of,
+    search_account,
+    shown_account,
+    take,
+)
 from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import FormWriteDep, Reregistration
-from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
 
@@ -23,7 +30,8 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """Show the form: patron type 04, a preview of the new term, and the login account."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    return _form(request, guest, Reregistration(patron_type=REREGISTRATION_PATRON_TYPE))
+    empty = Reregistration(patron_type=REREGISTRATION_PATRON_TYPE)
+    return _form(request, guest, Searched(empty, {}), found=None)
 
 
 @router.post("")
@@ -38,21 +46,27 @@ async def save(
     step: Step = "opslaan",
 ) -> Response:
     """Ask the home library again and re-register. After a refusal the form keeps what was filled in."""
-    guest = await show_guest(guest_id, clerk.organisation, deps)
+    guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
+    patron = await patron_of(guest, deps)
+
+    def again(searched: Searched[Reregistration], refusal: Refusal | None = None) -> Response:
+        found = shown_account(searched.form, patron, by, deps)
+        return _form(request, guest, searched, found=found, refusal=refusal)
+
     try:
         if step == "zoek":
-            return _again(request, guest, await search_account(form, guest.home_isil, deps))
+            return again(await search_account(form, patron, by, deps))
         if step == "koppel":
-            return _form(request, guest, taken(form))
-        chosen = await account_chosen(form, guest.home_isil, deps)
+            return again(take(form, patron, by, deps))
+        chosen = await account_chosen(form, patron, by, deps)
         if isinstance(chosen, Searched):
-            return _again(request, guest, chosen)
+            return again(chosen)
         command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
         await write(lambda context: reregister_guest(command, context, deps))
     except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:
             raise
-        return _form(request, guest, form, refusal=refusal_of(request, error))
+        return again(Searched(form, {}), refusal_of(request, error))
     notify(
         request,
         "Heringeschreven: het abonnement is weer geldig.",
@@ -61,24 +75,21 @@ async def save(
     return see_other(f"/gasten/{guest_id}")
 
 
-def _again(request: Request, guest: GuestView, searched: Searched[Reregistration]) -> Response:
-    return _form(request, guest, searched.form, errors=searched.errors)
-
-
 def _form(
     request: Request,
     guest: GuestView,
-    form: Reregistration,
+    searched: Searched[Reregistration],
     *,
+    found: ShownAccount | None,
     refusal: Refusal | None = None,
-    errors: dict[str, Texts] | None = None,
 ) -> Response:
     return page(
         request,
         "reregister.html",
-        status_code=refusal.status if refusal else 422 if errors else 200,
+        status_code=refusal.status if refusal else 422 if searched.errors else 200,
         guest=guest,
-        account=form,
+        account=searched.form,
+        found=found,
         refusal=refusal,
-        errors=errors or {},
+        errors=searched.errors,
     )

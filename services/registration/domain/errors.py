@@ -171,5 +171,37 @@ class NotLinked(RuleBroken):
     """
 
 
+class AccountHandleInvalid(RuleBroken):
+    """This search result is not valid, or not any more. Search for the login account again.
+
+    R17.
+    """
+
+
+class AccountOfOtherLibrary(RuleBroken):
+    """This login account belongs to another home library. Search for it at the guest's home library.
+
+    R17.
+    """
+
+
+class AccountOfOtherPerson(RuleBroken):
+    """This login account is on another card than the guest's. Link it only if that is right, with a reason.
+
+    R17.
+    """
+
+
+class TooManyLookups(RuleBroken):
+    """You looked up too many people in a short time. Try again later.
+
+    R22. `retry_after`: seconds.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__()
+        self.retry_after = retry_after
+
+
 class LoginAccountsUnavailable(RuleBroken):
     """Login accounts cannot be looked up now. Try again in a moment."""

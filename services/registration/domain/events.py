@@ -18,6 +18,11 @@ GUEST_TOPIC = "registration.guest"
 Encrypted = NewType("Encrypted", bytes)
 
 
+def _without_reason(state: dict[str, Any]) -> None:
+    """Upcast: version 1 of the events with a link request had no reason."""
+    state["login_account_reason"] = None
+
+
 class GuestEvent(Aggregate.Event):
     """An event of a guest."""
 
@@ -33,7 +38,10 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     SEALED = (
         "person_ref",
         "login_account_id",
+        "login_account_reason",
     )
+    class_version = 2
+    upcast_v1_v2 = staticmethod(_without_reason)
 
     organisation: str
     branch: str
@@ -49,6 +57,7 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     sealed_card: Encrypted
     sealed_details: Encrypted
     sealed_new_account: Encrypted | None
+    login_account_reason: str | None
 
     def mutate(self, aggregate: Any) -> Any:
         """Create the guest. If it was registered before, change it like any other event does."""
@@ -107,7 +116,9 @@ class GuestReregistered(GuestEvent):
     """An expired guest was registered again (R14). `login_account_choice` None: the login link stays."""
 
     TOPIC = "registration.guest-reregistered"
-    SEALED = ("login_account_id",)
+    SEALED = ("login_account_id", "login_account_reason")
+    class_version = 2
+    upcast_v1_v2 = staticmethod(_without_reason)
 
     patron_type: str
     term_begin: date
@@ -117,17 +128,21 @@ class GuestReregistered(GuestEvent):
     sealed_card: Encrypted
     sealed_details: Encrypted
     sealed_new_account: Encrypted | None
+    login_account_reason: str | None
 
 
 class LoginAccountLinkRequested(GuestEvent):
     """A clerk asked for a link to a login account: koppelen (R17)."""
 
     TOPIC = "registration.login-account-link-requested"
-    SEALED = ("login_account_id",)
+    SEALED = ("login_account_id", "login_account_reason")
+    class_version = 2
+    upcast_v1_v2 = staticmethod(_without_reason)
 
     login_account_choice: str
     login_account_id: str
     sealed_new_account: Encrypted | None
+    login_account_reason: str | None
 
 
 class LoginAccountLinkConfirmed(GuestEvent):

@@ -178,14 +178,18 @@ class Guest(Aggregate):
             **renewal.fields(self._day(today), link_request),
         )
 
-    def request_link(self, link_request: LinkRequest, *, now: datetime) -> None:
-        """Request a link to a login account (R17).
+    def may_request_link(self) -> None:
+        """Check what can be checked before the account is (R17).
 
         Raises AlreadyLinked, NoLongerRegistered, GuestMerged, GuestErased.
         """
         self._must_be_registered()
         if self.state.link.is_tied:
             raise AlreadyLinked
+
+    def request_link(self, link_request: LinkRequest, *, now: datetime) -> None:
+        """Request a link to a login account (R17). Raises what `may_request_link` raises."""
+        self.may_request_link()
         if link_request.account_id is not None:
             self.trigger_event(events.LoginAccountLinkRequested, timestamp=now, **link_request.fields())
 

@@ -23,9 +23,29 @@ from registration.domain.events import (
 
 @dataclass(frozen=True, slots=True)
 class ExistingAccount:
-    """The choice `Bestaand inlogaccount gebruiken`."""
+    """The choice `Bestaand inlogaccount gebruiken`, by the id that the caller names.
+
+    `reason`: why the account is linked although it is on another card.
+    """
 
     account_id: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedAccount:
+    """The same choice, by the handle that a search returned."""
+
+    handle: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedAccount:
+    """An existing account that may be linked to the guest. `reason`: it is on another card."""
+
+    account_id: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +61,24 @@ class NoAccount:
     """The choice `Gebruik inlogaccount: Nee`."""
 
 
-LoginAccountChoice = ExistingAccount | NewLoginAccount | NoAccount
+LoginAccountChoice = ExistingAccount | SearchedAccount | NewLoginAccount | NoAccount
+"""What a clerk chose. An account that exists is not verified yet."""
+
+VerifiedChoice = VerifiedAccount | NewLoginAccount | NoAccount
+"""What may be written."""
 
 
 class LinkRequest(NamedTuple):
     """A choice of login account as events keep it.
 
     `choice`: "existing", "new", "none", or None when the clerk made no choice. `sealed_new_account`: username
-    and e-mail of a new account, encrypted.
+    and e-mail of a new account, encrypted. `reason`: why an account on another card is linked.
     """
 
     choice: str | None
     account_id: str | None = None
     sealed_new_account: Encrypted | None = None
+    reason: str | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return the fields of an event that carries a link request."""
@@ -61,6 +86,7 @@ class LinkRequest(NamedTuple):
             "login_account_choice": self.choice,
             "login_account_id": self.account_id,
             "sealed_new_account": self.sealed_new_account,
+            "login_account_reason": self.reason,
         }
 
 

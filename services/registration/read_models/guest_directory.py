@@ -145,7 +145,7 @@ ALL = f"""
 SELECT {SHOWN} FROM guest_directory guest
 WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
 AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
-    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
+    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3))
 {{more}} ORDER BY sorted_by, stream_id LIMIT $4
 """  # noqa: S608 - constants only
 
@@ -161,7 +161,8 @@ JOIN guest_directory guest ON guest.stream_id = coalesce(record.merged_into, rec
 WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
 AND ($2::text IS NULL OR guest.status = $2)
 AND ($3::uuid IS NULL OR (found.word, found.stream_id) > (
-    (SELECT min(word) FROM guest_words WHERE stream_id = $3 AND word BETWEEN $5 AND $5 || chr(1114111)), $3))
+    (SELECT min(word) FROM guest_words
+     WHERE stream_id = $3 AND organisation = $1 AND word BETWEEN $5 AND $5 || chr(1114111)), $3))
 AND NOT EXISTS (
     SELECT FROM guest_words earlier WHERE earlier.stream_id = found.stream_id
     AND earlier.word BETWEEN $5 AND $5 || chr(1114111) AND earlier.word < found.word)
@@ -223,7 +224,7 @@ REGISTERED_ON = f"""
 SELECT {SHOWN} FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
 WHERE desk_statistics.organisation = $1 AND day = $2 AND registered + reregistered > 0
 AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
-    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3), $3))
+    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3))
 ORDER BY sorted_by, stream_id LIMIT $4
 """  # noqa: S608 - constants only
 

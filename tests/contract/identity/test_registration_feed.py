@@ -106,6 +106,15 @@ async def test_i2_a_new_account_is_returned_only_under_its_own_id(asked: Asked) 
     assert await asked.feed.new_account(uuid4(), account) is None
 
 
+async def test_i2_a_guests_home_library_is_compared_there(asked: Asked) -> None:
+    guest, _ = await asked.registers(existing("jan"))
+    assert await asked.feed.is_home_library(guest, HOME)
+    assert await asked.feed.is_home_library(guest, f"{HOME}0001")
+    assert not await asked.feed.is_home_library(guest, "NL-083424")
+    with pytest.raises(RegistrationUnavailable):
+        await asked.feed.is_home_library(uuid4(), HOME)
+
+
 def breaks(_request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("nobody there")
 
@@ -131,6 +140,8 @@ async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: 
             await feed.registrations("1001", account_id="acc-jan")
         with pytest.raises(RegistrationUnavailable):
             await feed.new_account(uuid4(), "acc-jan")
+        with pytest.raises(RegistrationUnavailable):
+            await feed.is_home_library(uuid4(), "NL-070288")
 
 
 async def test_without_a_token_registration_cannot_be_asked(tmp_path: Path) -> None:

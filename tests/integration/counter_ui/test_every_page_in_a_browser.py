@@ -79,8 +79,29 @@ async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
 
 
+async def test_r17_an_account_on_another_card_is_linked_by_keyboard_with_a_reason(
+    counter_site: CounterSite, page: Page
+) -> None:
+    counter_site.app.accounts.opens("vader", "0550999999")
+    async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:
+        guest = (await clerk.post("/v1/guests", json=registering(member(counter_site)))).json()
+    await page.goto(f"{counter_site.address}/gasten/{guest['guest_id']}?tab=inlogaccount")
+    await page.get_by_label("Gebruikersnaam bij de thuisbibliotheek").fill("vader")
+    await page.get_by_role("button", name="Zoeken").click()
+    await expect(page.get_by_text("staat op een andere pas")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "account-of-another-card")
+    await expect(page.get_by_label("Reden")).to_be_focused()
+    await page.keyboard.type("het account van de vader")
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Koppelen").click()
+    await expect(page.get_by_role("main")).to_contain_text("Koppeling in behandeling")
+
+
 async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSite, page: Page) -> None:
-    linking = registering(member(counter_site), login_account={"choice": "existing", "account_id": "acc-jan"})
+    linking = registering(card := member(counter_site))
+    counter_site.app.accounts.opens("jan", card)
+    linking["login_account"] = {"choice": "existing", "account_id": "acc-jan"}
     blocked, first, second, forgotten = (registering(member(counter_site)) for _ in range(4))
     bodies = (linking, blocked, first, second, forgotten)
     async with counter_site.app.client(iss=counter_site.issuer.url) as clerk:

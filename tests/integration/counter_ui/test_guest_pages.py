@@ -21,14 +21,7 @@ from tests.support.registration_service import HOME
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 ENDED = Refused((Reason.EXPIRED,), because_ended=True)
-EXISTING = {
-    "choice": "existing",
-    "username": "jan.jansen",
-    "account_id": "acc-jan",
-    "account_username": "jan.jansen",
-    "account_email": "jan@example.org",
-    "linked": "yes",
-}
+EXISTING = {"choice": "existing", "username": "jan.jansen"}
 FINES = Refused((Reason.FINES,), because_ended=False)
 
 
@@ -76,6 +69,7 @@ class Guest:
 async def guest(counter_site: CounterSite, clerk: httpx.AsyncClient) -> Guest:
     card = f"0660{next(numbers):06d}"
     counter_site.app.member(card)
+    counter_site.app.accounts.opens("jan", card)
     return Guest(counter_site, await register(clerk, card), card)
 
 
@@ -129,10 +123,12 @@ async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_i
     form = (await clerk.get(f"{guest.path}/inschrijven")).text
     assert "Abonnement Geldig t/m september 2026 (tijdelijk abonnement 12 mnd.)" in form
     assert 'value="04"' in form
-    refused = await guest.does(clerk, "inschrijven", patron_type="05", **EXISTING)
+    found = await guest.does(clerk, "inschrijven", patron_type="04", step="zoek", **EXISTING)
+    taken = fields_of(found.text, "reregister") | {"linked": "yes"}
+    refused = await guest.does(clerk, "inschrijven", **taken | {"patron_type": "05"})
     assert (refused.status_code, "Verander dit niet!" in refused.text) == (422, True)
     assert fields_of(refused.text, "reregister")["username"] == "jan.jansen"
-    done = await guest.does(clerk, "inschrijven", patron_type="04", **EXISTING)
+    done = await guest.does(clerk, "inschrijven", **taken)
     assert done.headers["location"] == guest.path
     assert "Normaal December 2025" in await guest.shown(clerk)
     assert "Koppeling in behandeling" in await guest.shown(clerk, "inlogaccount")
@@ -165,6 +161,21 @@ async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_wit
     assert unlinked.status_code == 303
     assert "Geen inlogaccount" in await guest.shown(clerk, "inlogaccount")
     assert "account van een ouder" in await _history(clerk, guest)
+
+
+async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    counter_site.app.accounts.opens("jan", "0660999998")
+    link, fields = f"{guest.path}/koppelen", fields_of(await guest.shown(clerk, "inlogaccount"), "link")
+    found = await clerk.post(link, data=fields | {"username": "jan.jansen", "step": "zoek"})
+    fields = fields_of(found.text, "link")
+    async with counter_site.app.nothing_written():
+        refused = await clerk.post(link, data=fields | {"step": "koppel"})
+    assert (refused.status_code, "Vul in waarom" in refused.text) == (422, True)
+    linked = await clerk.post(link, data=fields | {"step": "koppel", "account_reason": "vader van de klant"})
+    assert linked.status_code == 303, linked.text
+    assert "vader van de klant" in await _history(clerk, guest)
 
 
 async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:

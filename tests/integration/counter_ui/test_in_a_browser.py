@@ -14,7 +14,7 @@ from tests.support.browser import assert_accessible, new_page, open_browser, scr
 from tests.support.counter_pages import CounterSite
 from tests.support.messaging import FAULTY, HARMLESS, park_guest
 from tests.support.projections import follow_all
-from tests.support.registration_service import TODAY, registering
+from tests.support.registration_service import CARD, TODAY, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,6 +85,22 @@ async def test_an_operator_rebuilds_a_view_and_skips_a_failed_message(
     await screenshot(page, "parked")
     await page.get_by_label("Reden").press("Enter")
     await expect(page.get_by_role("status")).to_contain_text("Deze gastlener is nog geparkeerd")
+    await page.context.close()
+
+
+async def test_r22_the_page_of_look_ups_is_readable(counter_site: CounterSite, browser: Browser) -> None:
+    page = await new_page(browser)
+    await sign_in(page, counter_site.address, "Femke de Boer")
+    await page.get_by_label("Pasnummer").fill(CARD)
+    await page.keyboard.press("Enter")
+    await page.goto(f"{counter_site.address}/beheer")
+    await page.get_by_role("link", name="Wie zocht wie op").click()
+    await expect(page.get_by_role("table")).to_contain_text("pas gescand")
+    await assert_accessible(page)
+    await screenshot(page, "lookups")
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name="Alles als CSV").click()
+    assert (await download.value).suggested_filename == "opzoekingen.csv"
     await page.context.close()
 
 

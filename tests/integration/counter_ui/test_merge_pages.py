@@ -34,7 +34,7 @@ async def guests(counter_site: CounterSite) -> list[str]:
     """Jan, Jan again under another card and with an account, and a child at the same address."""
     counter_site.app.member(SECOND_CARD)
     counter_site.app.home.answers(HOME, CHILD_CARD, Valid(CHILD, None, CHILD_CARD))
-    account = {"choice": "existing", "account_id": "acc-jan"}
+    account = {"choice": "existing", "account_id": counter_site.app.accounts.opens("jan", SECOND_CARD)}
     bodies = (
         registering(CARD),
         registering(SECOND_CARD, login_account=account),

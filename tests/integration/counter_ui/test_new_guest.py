@@ -1,15 +1,18 @@
 """Nieuwe klant toevoegen over HTTP: which library, what home says, every refusal in its words, sent twice."""
 
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from registration.bootstrap import view_source
 from registration.domain.verdict import Reason, Refused, Unavailable, Valid, Verdict
+from registration.read_models import VIEWS
 from tests.support.counter_pages import CounterSite, details_of, fields_of, form_of, register
+from tests.support.projections import follow_all
 from tests.support.registration_service import FRYSLAN, HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,9 +27,10 @@ async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def member(counter_site: CounterSite) -> str:
-    """A card that no other test uses, of a member at home; its prefix is in no table."""
+    """A card that no other test uses, of a member at home with Jan's account; its prefix is in no table."""
     card = f"0770{next(numbers):06d}"
     counter_site.app.member(card)
+    counter_site.app.accounts.opens("jan", card)
     return card
 
 
@@ -194,6 +198,72 @@ async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
         assert "geen inlogaccount met deze gebruikersnaam" in changed.text
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields)
     assert "Koppeling in behandeling" in (await clerk.get(saved.headers["location"])).text
+
+
+async def found_for(clerk: httpx.AsyncClient, card: str, username: str = "jan.jansen") -> dict[str, str]:
+    """The form after the search."""
+    fields = fields_of(await details_of(clerk, card), "new-guest")
+    sent = fields | {"choice": "existing", "username": username, "step": "zoek"}
+    return fields_of((await clerk.post("/gasten/nieuw/opslaan", data=sent)).text, "new-guest")
+
+
+async def test_r17_a_form_cannot_name_an_account_that_was_not_found(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    fields = await found_for(clerk, member(counter_site)) | {"linked": "yes"}
+    handle = fields["account_handle"]
+    forged = handle[:-6] + ("AAAAAA" if handle[-6:] != "AAAAAA" else "BBBBBB")
+    raw = {"account_id": "acc-other", "account_username": "jan.jansen", "account_email": "x@example.org"}
+    async with counter_site.app.nothing_written():
+        for step in ("koppel", "opslaan"):
+            answer = await clerk.post(
+                "/gasten/nieuw/opslaan", data=fields | {"account_handle": forged, "step": step}
+            )
+            assert answer.status_code == 422
+            assert "Zoek het account opnieuw." in answer.text
+            assert "account_handle" not in fields_of(answer.text, "new-guest"), "the next press searches"
+        searched = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"account_handle": ""} | raw)
+    assert "acc-other" not in searched.text
+    assert fields_of(searched.text, "new-guest")["account_handle"], "the username was searched again"
+
+
+async def test_r17_a_found_account_is_searched_again_after_a_while(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    fields = await found_for(clerk, member(counter_site)) | {"linked": "yes"}
+    counter_site.app.clock.moment += timedelta(minutes=15)
+    try:
+        async with counter_site.app.nothing_written():
+            late = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+        assert (late.status_code, "Zoek het account opnieuw." in late.text) == (422, True)
+        again = await clerk.post("/gasten/nieuw/opslaan", data=fields_of(late.text, "new-guest"))
+        assert "jan@example.org" in again.text
+        taken = fields_of(again.text, "new-guest") | {"linked": "yes"}
+        assert (await clerk.post("/gasten/nieuw/opslaan", data=taken)).status_code == 303
+    finally:
+        counter_site.app.clock.moment -= timedelta(minutes=15)
+
+
+async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_reason(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = member(counter_site)
+    counter_site.app.accounts.opens("vader", "0770999998")
+    fields = await found_for(clerk, card, "vader")
+    async with counter_site.app.nothing_written():
+        page = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": "koppel"})
+        assert (page.status_code, "staat op een andere pas" in page.text) == (422, True)
+        assert "Vul in waarom dit inlogaccount bij deze klant hoort." in page.text
+        past = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"linked": "yes"})
+        assert "Vul in waarom dit inlogaccount bij deze klant hoort." in past.text
+    reason = {"account_reason": "het account van de vader"}
+    taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | reason | {"step": "koppel"})
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=fields_of(taken.text, "new-guest"))
+    assert saved.status_code == 303, saved.text
+    guest = saved.headers["location"].removesuffix("/ingeschreven")
+    service = counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
+    assert "het account van de vader" in (await clerk.get(f"{guest}?tab=historie")).text
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Both services together: what one commits, the other receives or asks about (I2 to I6, R21)."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ import pytest
 
 from identity.domain.errors import RefusalReason
 from tests.support.both_services import JAN, OTHER_CARD, PIET, BothServices, existing
+from tests.support.registration_service import FRYSLAN, HOME, registering
 
 
 async def test_i5_registered_and_logged_in_at_once_is_recognised_and_both_sides_agree(
@@ -76,7 +78,7 @@ async def test_i2_a_refusal_reaches_registration_with_its_reason_and_can_be_aske
 
 async def test_i3_an_account_in_use_is_refused_until_it_is_taken_off(both_services: BothServices) -> None:
     """A parent's account on a child (R21)."""
-    child = await both_services.registers(existing(JAN), OTHER_CARD)
+    child = await both_services.registers(existing(JAN, "het account van de vader"), OTHER_CARD)
     parent = await both_services.registers(existing(JAN))
     assert (await both_services.link_of(parent))["reason"] == "account-in-use"
     taken_off = await both_services.clerk.request(
@@ -88,6 +90,38 @@ async def test_i3_an_account_in_use_is_refused_until_it_is_taken_off(both_servic
     assert (await both_services.link_of(parent))["state"] == "linked"
     assert (await both_services.logs_in()).json()["guest"]["guest_id"] == parent["guest_id"]
     assert (await both_services.logs_in(PIET)).json()["code"] == "link-required"
+
+
+async def test_r17_i2_registration_compares_the_account_with_what_identity_says_of_it(
+    both_services: BothServices,
+) -> None:
+    frysk = replace(JAN, account_id="acc-frysk", username="frysk", home_isil=FRYSLAN)
+    both_services.identity.directory.accounts.append(frysk)
+    for choice, code in (
+        (existing(frysk), "account-of-other-library"),
+        (existing(PIET), "account-of-other-person"),
+    ):
+        async with both_services.registration.nothing_written():
+            answer = await both_services.clerk.post("/v1/guests", json=registering(login_account=choice))
+        assert (answer.status_code, answer.json()["code"]) == (409, code)
+    query = {"username": "jan.jansen", "home_isil": HOME}
+    found = (await both_services.clerk.get("/v1/login-accounts", params=query)).json()["account"]
+    handle = {"choice": "existing", "account_handle": found["account_handle"]}
+    assert (await both_services.link_of(await both_services.registers(handle)))["state"] == "linked"
+
+
+async def test_r17_i2_identity_refuses_an_account_of_another_library_that_registration_let_through(
+    both_services: BothServices,
+) -> None:
+    """As a registration of the release before does, which compares nothing."""
+    frysk = replace(PIET, account_id="acc-frysk", username="frysk", home_isil=FRYSLAN)
+    guest = await both_services.registers(existing(frysk))  # identity does not know it yet
+    both_services.identity.directory.accounts.append(frysk)
+    assert await both_services.link_of(guest) == {
+        "state": "refused",
+        "account_id": "acc-frysk",
+        "reason": "other-home-library",
+    }
 
 
 async def test_i6_too_late_is_shown_and_logins_go_on(both_services: BothServices) -> None:

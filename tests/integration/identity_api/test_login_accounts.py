@@ -7,7 +7,8 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.support.identity import HOME_ISIL, card_of
+from shared.kernel.library_card import person_ref
+from tests.support.identity import HOME_ISIL, PERSON_REF_KEY, card_of
 from tests.support.identity_service import IdentityApp, login
 
 ACCOUNT = {
@@ -30,14 +31,15 @@ async def test_an_account_is_opened_shown_and_found(
     assert opened.status_code == 201
     assert int(opened.headers["Event-Position"]) == len(await identity_app.topics())
     body = opened.json()
-    assert {**ACCOUNT, "links": [], "logins": [], "actor_id": body["actor_id"]} == body
+    person = person_ref(PERSON_REF_KEY, HOME_ISIL, ACCOUNT["home_card_number"])
+    opened_now = {"links": [], "logins": [], "actor_id": body["actor_id"], "person_ref": person}
+    assert {**ACCOUNT, **opened_now} == body
     assert (await operator.get("/v1/login-accounts/acc-els")).json() == body
     found = await operator.get(
         "/v1/login-accounts", params={"username": "els.bakker", "home_isil": HOME_ISIL}
     )
-    assert found.json() == {
-        "account": {name: ACCOUNT[name] for name in ("account_id", "username", "email", "home_isil")}
-    }
+    shown = ("account_id", "username", "email", "home_isil", "person_ref")
+    assert found.json() == {"account": {name: body[name] for name in shown}}
     actor = (await operator.get(f"/v1/actors/{body['actor_id']}")).json()
     assert (actor["account_id"], actor["organisation"]) == ("acc-els", None)
 

@@ -129,6 +129,25 @@ async def test_an_alias_finds_the_guest(registration_app: RegistrationApp, clerk
         assert guest["guest_id"] == registered.json()["guest_id"]
 
 
+@pytest.mark.parametrize("query", ["", "jan"])
+async def test_r20_a_cursor_of_another_organisation_shows_nothing(
+    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, position: str, query: str
+) -> None:
+    """Else a page behind it would show where that guest's name stands among the own ones."""
+    query_of_one = {"query": "0990000002", "after_position": position}
+    (guest,) = (await clerk.get("/v1/guests", params=query_of_one)).json()["guests"]
+    foreign = await other_clerk.post("/v1/guests", json=registering("0990000002"))
+    after = foreign.headers["Event-Position"]
+    cursors = (guest["guest_id"], foreign.json()["guest_id"])
+    own, others = [
+        (
+            await clerk.get("/v1/guests", params={"query": query, "cursor": cursor, "after_position": after})
+        ).json()["guests"]
+        for cursor in cursors
+    ]
+    assert (bool(own), others) == (True, [])
+
+
 async def test_r20_guests_of_another_organisation_are_not_found(
     clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, position: str
 ) -> None:

@@ -88,6 +88,10 @@ class Pausing:
         await self.interleaver.pause()
         return await self.identity.registration.new_account(guest_id, account_id)
 
+    async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
+        await self.interleaver.pause()
+        return await self.identity.registration.is_home_library(guest_id, isil)
+
     async def by_id(self, account_id: str) -> AccountDetails | None:
         await self.interleaver.pause()
         return await self.identity.directory.by_id(account_id)

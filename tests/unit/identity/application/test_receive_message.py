@@ -11,7 +11,7 @@ from identity.application.dependencies import DirectoryUnavailable, Registration
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import Linked, Refused
 from identity.domain.guest_status import GuestStatus, Status
-from tests.support.identity import ENDS_ON, InMemoryIdentity, account_details, existing, new
+from tests.support.identity import ENDS_ON, HOME_ISIL, InMemoryIdentity, account_details, existing, new
 
 
 @pytest.fixture
@@ -49,6 +49,59 @@ async def test_i2_an_unknown_account_is_refused(in_memory_identity: InMemoryIden
         "login-account-link-refused.v1",
         {"account_id": "acc-nobody", "reason": "unknown-account"},
     )
+
+
+async def test_i2_an_account_of_another_home_library_is_refused(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    """Registration compared it before: this is the second wall."""
+    guest = in_memory_identity.counter.registers("kind", existing("jan"), home_isil="NL-083424")
+    await in_memory_identity.deliver_all(guest)
+    assert (await in_memory_identity.link(guest)).answer == Refused(
+        "acc-jan", RefusalReason.OTHER_HOME_LIBRARY
+    )
+    assert (await in_memory_identity.published(guest))[-1] == (
+        "login-account-link-refused.v1",
+        {"account_id": "acc-jan", "reason": "other-home-library"},
+    )
+    in_memory_identity.counter.asks_link(guest, existing("piet"))
+    in_memory_identity.registration.home_libraries[guest] = HOME_ISIL  # it merged into the account's library
+    await in_memory_identity.deliver_all(guest)
+    assert isinstance((await in_memory_identity.link(guest)).answer, Linked)
+
+
+async def test_i2_an_account_on_another_card_of_the_same_library_is_linked(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    """A parent's account on a child, with a reason that registration keeps."""
+    guest = in_memory_identity.counter.registers("kind", existing("jan"))
+    await in_memory_identity.deliver_all(guest)
+    assert isinstance((await in_memory_identity.link(guest)).answer, Linked)
+
+
+async def test_i2_i3_only_a_new_link_to_another_card_asks_registration(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    mine = in_memory_identity.counter.registers("jan", existing("jan"))
+    await in_memory_identity.deliver_all(mine)
+    assert in_memory_identity.registration.asked == 0
+    child = in_memory_identity.counter.registers("kind", existing("piet"))
+    await in_memory_identity.deliver_all(child)
+    assert in_memory_identity.registration.asked == 1
+    in_memory_identity.registration.home_libraries[child] = "NL-083424"
+    await in_memory_identity.deliver(in_memory_identity.counter.asks_link(child, existing("piet")))
+    assert isinstance((await in_memory_identity.link(child)).answer, Linked)
+    assert in_memory_identity.registration.asked == 1
+
+
+async def test_i2_i8_a_link_to_another_card_waits_for_registration(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    guest = in_memory_identity.counter.registers("kind", existing("jan"))
+    in_memory_identity.registration.unplugged = True
+    with pytest.raises(RegistrationUnavailable):
+        await in_memory_identity.deliver(in_memory_identity.registration.messages[guest][0])
+    assert (await in_memory_identity.topics(), in_memory_identity.version_of(guest)) == ([], 0)
 
 
 async def test_i2_a_new_account_is_opened_under_the_created_id_and_linked(

@@ -13,9 +13,13 @@ from tests.support.registration import GRONINGEN, RegistrationUseCases
 async def test_r17_a_login_account_is_found_by_username_at_the_home_library(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
-    found = FoundAccount("acc-jan", "jan.jansen", "jan@example.org")
-    in_memory_registration.accounts.by_name["jan.jansen", GRONINGEN] = found
-    assert await find_login_account("jan.jansen", "nl-070288", in_memory_registration.deps) == found
-    assert await find_login_account("jan.jansen", "NL-083424", in_memory_registration.deps) is None
+    deps, by = in_memory_registration.deps, in_memory_registration.context()
+    account = FoundAccount("acc-jan", "jan.jansen", "jan@example.org", GRONINGEN, "person")
+    in_memory_registration.accounts.by_name["jan.jansen", GRONINGEN] = account
+    found = await find_login_account("jan.jansen", "nl-070288", by, deps)
+    assert found is not None
+    assert found.account == account
+    assert deps.account_handles.open(found.handle, by) == account
+    assert await find_login_account("jan.jansen", "NL-083424", by, deps) is None
     with pytest.raises(MalformedIsil):
-        await find_login_account("jan.jansen", "L-070288", in_memory_registration.deps)
+        await find_login_account("jan.jansen", "L-070288", by, deps)

@@ -16,21 +16,32 @@ from tests.support.registration import CARD, GRONINGEN, JAN, RegistrationUseCase
 
 
 async def test_r4_valid_and_refused_are_answers(in_memory_registration: RegistrationUseCases) -> None:
-    assert await ask_home_patron(GRONINGEN, CARD, in_memory_registration.deps) == member()
+    assert (
+        await ask_home_patron(GRONINGEN, CARD, in_memory_registration.context(), in_memory_registration.deps)
+        == member()
+    )
     refused = Refused((Reason.FINES,), because_ended=False, details=JAN)
     in_memory_registration.says(refused)
-    assert await ask_home_patron(GRONINGEN, CARD, in_memory_registration.deps) == refused
+    assert (
+        await ask_home_patron(GRONINGEN, CARD, in_memory_registration.context(), in_memory_registration.deps)
+        == refused
+    )
 
 
 async def test_r4_valid_until_yesterday_is_refused_as_expired(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     in_memory_registration.says(member(ends_on=date(2025, 9, 10)))
-    answer = await ask_home_patron(GRONINGEN, CARD, in_memory_registration.deps)
+    answer = await ask_home_patron(
+        GRONINGEN, CARD, in_memory_registration.context(), in_memory_registration.deps
+    )
     assert isinstance(answer, Refused)
     assert (answer.reasons, answer.ends_on, answer.details) == ((Reason.EXPIRED,), date(2025, 9, 10), JAN)
     in_memory_registration.says(member(ends_on=date(2025, 9, 11)))
-    assert isinstance(await ask_home_patron(GRONINGEN, CARD, in_memory_registration.deps), Valid)
+    assert isinstance(
+        await ask_home_patron(GRONINGEN, CARD, in_memory_registration.context(), in_memory_registration.deps),
+        Valid,
+    )
 
 
 async def test_r4_a_guest_subscription_at_home_is_shown_as_it_is(
@@ -38,7 +49,10 @@ async def test_r4_a_guest_subscription_at_home_is_shown_as_it_is(
 ) -> None:
     chained = replace(member(), is_guest_subscription=True)
     in_memory_registration.says(chained)
-    assert await ask_home_patron(GRONINGEN, CARD, in_memory_registration.deps) == chained
+    assert (
+        await ask_home_patron(GRONINGEN, CARD, in_memory_registration.context(), in_memory_registration.deps)
+        == chained
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,11 +70,16 @@ async def test_r4_no_answer_is_an_error_of_its_own(
 ) -> None:
     in_memory_registration.says(Unavailable("closed"), card="0990139370")
     with pytest.raises(error):
-        await ask_home_patron(isil, card, in_memory_registration.deps)
+        await ask_home_patron(isil, card, in_memory_registration.context(), in_memory_registration.deps)
 
 
 async def test_r3_a_merged_library_is_asked_under_its_new_isil(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
-    assert await ask_home_patron("NL-070299", CARD, in_memory_registration.deps) == member()
+    assert (
+        await ask_home_patron(
+            "NL-070299", CARD, in_memory_registration.context(), in_memory_registration.deps
+        )
+        == member()
+    )
     assert in_memory_registration.home.asked == [(GRONINGEN, CARD)]

@@ -414,7 +414,9 @@ async def test_r4_r11_what_registering_would_refuse_is_refused_before(
 ) -> None:
     in_memory_registration.says(verdict)
     with pytest.raises(error):
-        await prepare_registration(CARD, GRONINGEN, "1001", in_memory_registration.deps)
+        await prepare_registration(
+            CARD, GRONINGEN, in_memory_registration.context(), in_memory_registration.deps
+        )
     assert await in_memory_registration.topics() == []
 
 
@@ -423,5 +425,5 @@ async def test_r11_an_own_card_is_refused_before_home_is_asked(
 ) -> None:
     own = next(iter(in_memory_registration.deps.organisations["1001"].isils))
     with pytest.raises(OwnLibrary):
-        await prepare_registration(CARD, own, "1001", in_memory_registration.deps)
+        await prepare_registration(CARD, own, in_memory_registration.context(), in_memory_registration.deps)
     assert in_memory_registration.home.asked == []

@@ -47,7 +47,9 @@ async def test_r10_a_known_card_finds_its_guest_at_its_own_organisation_only(
     assert (await scan_card(CARD, "1001", in_memory_registration.deps)).guests == (guest_id,)
     assert (await scan_card(CARD, "2002", in_memory_registration.deps)).guests == ()
     with pytest.raises(AlreadyRegistered):
-        await prepare_registration(CARD, GRONINGEN, "1001", in_memory_registration.deps)
+        await prepare_registration(
+            CARD, GRONINGEN, in_memory_registration.context(), in_memory_registration.deps
+        )
 
 
 async def test_r21_the_card_of_a_deregistered_guest_begins_a_registration(
@@ -56,4 +58,9 @@ async def test_r21_the_card_of_a_deregistered_guest_begins_a_registration(
     in_memory_registration.prefixes.by_prefix = {PREFIX: [HOME]}
     await in_memory_registration.deregister(await in_memory_registration.register())
     assert (await scan_card(CARD, "1001", in_memory_registration.deps)).guests == ()
-    assert await prepare_registration(CARD, GRONINGEN, "1001", in_memory_registration.deps) == member()
+    assert (
+        await prepare_registration(
+            CARD, GRONINGEN, in_memory_registration.context(), in_memory_registration.deps
+        )
+        == member()
+    )

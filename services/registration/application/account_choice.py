@@ -1,0 +1,71 @@
+"""The check of a chosen login account, before anything is written: the same for all use cases (R17)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from registration.application.dependencies import Context, Dependencies, FoundAccount
+from registration.application.membership import current_isil, refs_of
+from registration.application.repository import decrypt_personal_data
+from registration.domain.errors import AccountOfOtherLibrary, AccountOfOtherPerson
+from registration.domain.guest import Guest
+from registration.domain.login_link import (
+    ExistingAccount,
+    LoginAccountChoice,
+    SearchedAccount,
+    VerifiedAccount,
+    VerifiedChoice,
+)
+
+
+async def verify_choice(
+    choice: LoginAccountChoice,
+    home_isil: str,
+    card_numbers: Iterable[str],
+    context: Context,
+    deps: Dependencies,
+) -> VerifiedChoice:
+    """Compare an existing account with the guest's home library and card numbers.
+
+    Only a handle is believed; for an account id identity is asked. An id that identity does not know is
+    passed on: identity refuses the link with its reason (I2).
+
+    Raises AccountHandleInvalid, AccountOfOtherLibrary, AccountOfOtherPerson (an account on another card needs
+    a reason), LoginAccountsUnavailable.
+    """
+    match choice:
+        case SearchedAccount(handle, reason):
+            account = deps.account_handles.open(handle, context)
+        case ExistingAccount(account_id, reason):
+            found = await deps.login_accounts.by_id(account_id)
+            if found is None:
+                return VerifiedAccount(account_id)
+            account = found
+        case _:
+            return choice
+    if not current_isil(account.home_isil, deps).same_library(current_isil(home_isil, deps)):
+        raise AccountOfOtherLibrary
+    if is_on_card(account, home_isil, card_numbers, deps):
+        return VerifiedAccount(account.account_id)
+    if reason is None:
+        raise AccountOfOtherPerson
+    return VerifiedAccount(account.account_id, reason)
+
+
+async def card_numbers_of(guest_ids: Iterable[UUID], deps: Dependencies) -> list[str]:
+    """Return all card numbers of a person: of the guest and of the records merged into it (R10, R18).
+
+    None of an erased record.
+    """
+    guests = [await deps.store.find(Guest, guest_id) for guest_id in guest_ids]
+    people = [await decrypt_personal_data(guest, deps) for guest in guests if guest is not None]
+    return [number for person in people if person for number in (person.card.number, *person.card.aliases)]
+
+
+def is_on_card(
+    account: FoundAccount, home_isil: str, card_numbers: Iterable[str], deps: Dependencies
+) -> bool:
+    """Return whether the account is on one of these cards of this home library, or of one merged into it."""
+    home = current_isil(home_isil, deps)
+    return any(account.person_ref in refs_of(home, number, deps) for number in card_numbers)
