@@ -14,6 +14,8 @@ TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_NUMBER = 2**63 - 1
 """What PostgreSQL's bigint holds."""
+MOST_LEVELS = 32
+"""Objects and arrays within each other. JSON libraries refuse to write what is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,11 @@ class Message:
 
     @classmethod
     def _read(cls, cloudevent: Mapping[str, Any]) -> "Message":
+        _require_storable(cloudevent)
         if cloudevent["specversion"] != "1.0":
             raise MalformedMessage("specversion is not 1.0")
         if not cloudevent["type"].startswith(TYPE_PREFIX):
             raise MalformedMessage("type is not one of ours")
-        if _holds_nul(cloudevent):
-            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
         causation = cloudevent.get("causationid")
         return cls(
             id=UUID(cloudevent["id"]),
@@ -125,12 +126,19 @@ def _counted(value: object) -> int:
     return value
 
 
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(item) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_holds_nul(item) for item in value)
+def _require_storable(cloudevent: Mapping[str, Any]) -> None:
+    """Raise MalformedMessage for what cannot be stored. Not recursive: recursion has its own limit."""
+    waiting: list[tuple[object, int]] = [(cloudevent, 1)]
+    while waiting:
+        value, level = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
+        if not isinstance(value, Mapping | list):
+            continue
+        if level > MOST_LEVELS:
+            raise MalformedMessage(f"it is nested in more than {MOST_LEVELS} levels")
+        parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
+        waiting += [(part, level + 1) for part in parts]
 
 
 def _members(value: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from shared.event_log import EventLog, RecordedEvent
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 
 ToMessage = Callable[[RecordedEvent], Message | None]
@@ -38,7 +38,7 @@ BATCH = 100
 class Unreadable:
     """An item of the feed that is not a message of ours, and why. It is kept, and stops no other message."""
 
-    item: object
+    body: bytes
     reason: str
 
 
@@ -107,8 +107,8 @@ class HttpFeed:
             try:
                 messages.append(Message.from_cloudevent(item))
             except MalformedMessage as error:
-                unreadable.append(Unreadable(item, str(error)))
-        return FeedPage(messages, answer["position"], tuple(unreadable))
+                unreadable.append(Unreadable(_as_body(item), str(error)))
+        return FeedPage(messages, _position_after(position, answer), tuple(unreadable))
 
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed."""
@@ -132,6 +132,19 @@ class HttpFeed:
 def _page(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise FeedUnavailable("the response is not a feed page")
-    if not isinstance(answer.get("position", 0), int):
-        raise FeedUnavailable("the page has no position")
     return answer
+
+
+def _position_after(position: int, answer: dict[str, Any]) -> int:
+    """Return the position of a page that was read after `position`. Raises FeedUnavailable without one."""
+    found = answer.get("position")
+    if isinstance(found, bool) or not isinstance(found, int) or not position <= found <= LARGEST_NUMBER:
+        raise FeedUnavailable("the page has no position to go on from")
+    return found
+
+
+def _as_body(item: object) -> bytes:
+    try:
+        return orjson.dumps(item)
+    except TypeError:  # nested too deeply to be written
+        return b"not kept: nested too deeply"

@@ -181,5 +181,5 @@ async def park_guest(
     """
     guest_id = guest_id or uuid4()
     line = [from_identity(guest_id, 1, kind), from_identity(guest_id, 2, HARMLESS)]
-    await ParkedSubjects(pool).park(state, REASON, line, line[0].id)
+    await ParkedSubjects(pool).park(guest_id, state, REASON, line, line[0].id)
     return guest_id

@@ -53,7 +53,10 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
 
 def park(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
     """Park a guest, with the first message as the failed one."""
-    in_database(installed, lambda pool: ParkedSubjects(pool).park(state, REASON, messages, messages[0].id))
+    in_database(
+        installed,
+        lambda pool: ParkedSubjects(pool).park(messages[0].subject, state, REASON, messages, messages[0].id),
+    )
 
 
 def applied(installed: Installation) -> list[tuple[int, bool]]:

@@ -13,9 +13,9 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
-from shared.messaging.inbox import unreadable_messages
+from shared.messaging.inbox import MOST_ATTEMPTS, unreadable_messages
+from shared.messaging.parked import State
 from shared.messaging.rabbitmq import (
-    MOST_ATTEMPTS,
     Consumer,
     declare_events,
     declare_queues,
@@ -219,7 +219,7 @@ async def _queues_are_empty(amqp_url: str) -> bool:
         return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0
 
 
-async def test_what_fails_again_and_again_is_stored_and_delays_no_other_guest(
+async def test_i8_what_fails_again_and_again_is_parked_and_delays_no_other_guest(
     sender: Sender, receiver: Receiver, amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, well = uuid4(), uuid4()
@@ -238,6 +238,8 @@ async def test_what_fails_again_and_again_is_stored_and_delays_no_other_guest(
         await sender.happens(poisoned, "registered")
         await sender.happens(well, "registered")
         await eventually(lambda: receiver.all_processed([well], 1))
-        (kept,) = await eventually(lambda: unreadable_messages(receiver.pool))
+        (kept,) = await eventually(receiver.inbox.parked.overview)
         await eventually(lambda: _queues_are_empty(amqp_url))
+    assert (kept.subject, kept.state, kept.messages) == (poisoned, State.PARKED, 1)
     assert (kept.reason, attempts) == ("OverflowError: value out of int64 range", MOST_ATTEMPTS)
+    assert await unreadable_messages(receiver.pool) == []

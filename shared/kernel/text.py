@@ -1,0 +1,17 @@
+"""Text from outside, made safe for storing and for a terminal. The one place that decides how."""
+
+LONGEST_SUMMARY = 500
+"""Characters."""
+
+
+def visible(text: str) -> str:
+    r"""Return text on one line, with every character that cannot be seen as an escape such as `\x1b`."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def summary(text: str) -> str:
+    """Return text for a log, a table of operators or a terminal: one line, storable, not too long."""
+    return visible(" ".join(text.split()))[:LONGEST_SUMMARY]
