@@ -145,9 +145,11 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
 
 def _steps(settings: Settings) -> list[Step]:
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
+    from identity.read_models import VIEWS  # noqa: PLC0415
 
     return [
         *checks.database(settings, SCHEMA, "identity"),
+        checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         checks.sign_in(settings),

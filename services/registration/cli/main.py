@@ -239,9 +239,11 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
 
 def _steps(settings: Settings) -> list[Step]:
     from registration.adapters.tables import SCHEMA  # noqa: PLC0415
+    from registration.read_models import VIEWS  # noqa: PLC0415
 
     return [
         *checks.database(settings, SCHEMA, "registration"),
+        checks.views(settings, VIEWS, "registration"),
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),
