@@ -169,7 +169,8 @@ def list_events(
     context: typer.Context,
     *,
     after: Annotated[
-        int | None, typer.Option(min=0, help="Events after this position; the newest when left out.")
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Events after this position; the newest when left out."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many events.")] = 50,
     topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,

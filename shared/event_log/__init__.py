@@ -10,7 +10,9 @@ from shared.event_log.errors import (
     LogCorrupt,
     LogOverloaded,
     LogUnavailable,
+    RecordUnreadable,
     SideRowConflict,
+    UnreadableEvent,
     VersionConflict,
 )
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
@@ -47,11 +49,13 @@ __all__ = [
     "NewEvent",
     "PostgresDataKeys",
     "PostgresEventLog",
+    "RecordUnreadable",
     "RecordedEvent",
     "SideRow",
     "SideRowConflict",
     "SubjectColumns",
     "UniqueKeys",
+    "UnreadableEvent",
     "VersionConflict",
     "brought_back",
     "create_id",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import orjson
+import structlog
 from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import (
     DatetimeAsISO,
@@ -23,8 +24,11 @@ from eventsourcing.persistence import (
     UUIDAsHex,
 )
 
-from shared.event_log.errors import AggregateNotFound, LogOverloaded, VersionConflict
+from shared.event_log.errors import AggregateNotFound, LogOverloaded, UnreadableEvent, VersionConflict
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
+from shared.kernel.text import summary
+
+log = structlog.get_logger(__name__)
 
 ATOMS = frozenset({str, int, bool, float, type(None)})
 
@@ -185,17 +189,22 @@ class AggregateStore:
         self._mapper = mapper
 
     async def load(self, kind: type[A], id: UUID) -> A:  # noqa: A002
-        """Return an aggregate, made from its events. Raises AggregateNotFound when there is none."""
+        """Return an aggregate, made from its events. Raises AggregateNotFound, UnreadableEvent."""
         aggregate = await self.find(kind, id)
         if aggregate is None:
             raise AggregateNotFound(kind, id)
         return aggregate
 
     async def find(self, kind: type[A], id: UUID) -> A | None:  # noqa: A002
-        """Return an aggregate, made from its events; None when there is none of that kind."""
+        """Return an aggregate, made from its events; None when there is none of that kind.
+
+        Raises UnreadableEvent.
+        """
         aggregate: Any = None
         for recorded in await self.log.stream(id):
-            aggregate = cast("Any", self.event(recorded)).mutate(aggregate)
+            event = cast("Any", self.event(recorded))
+            with _reading(recorded):
+                aggregate = event.mutate(aggregate)
         return aggregate if isinstance(aggregate, kind) else None
 
     async def save(
@@ -213,10 +222,14 @@ class AggregateStore:
         return await self.log.append(events, side_rows)
 
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
-        """Return the domain event of a recorded event, upcast to the newest version of its type."""
-        return self._mapper.to_domain_event(
-            StoredEvent(recorded.stream_id, recorded.stream_version, recorded.event_type, recorded.state)
-        )
+        """Return the domain event of a recorded event, upcast to the newest version of its type.
+
+        Raises UnreadableEvent.
+        """
+        with _reading(recorded):
+            return self._mapper.to_domain_event(
+                StoredEvent(recorded.stream_id, recorded.stream_version, recorded.event_type, recorded.state)
+            )
 
     def _new_event(self, event: DomainEventProtocol[UUID], metadata: Metadata) -> NewEvent:
         stored = self._mapper.to_stored_event(event)
@@ -228,3 +241,16 @@ class AggregateStore:
             event_id=create_id(),
             metadata=metadata,
         )
+
+
+@contextmanager
+def _reading(recorded: RecordedEvent) -> Iterator[None]:
+    """Turn every error into UnreadableEvent: an event of another release, or a state that is damaged."""
+    try:
+        yield
+    except Exception as error:
+        unreadable = UnreadableEvent(
+            recorded.position, recorded.stream_id, summary(recorded.event_type), type(error).__name__
+        )
+        log.error("event.unreadable", reason=str(unreadable))
+        raise unreadable from error

@@ -12,6 +12,13 @@ def visible(text: str) -> str:
     )
 
 
+def require_visible(text: str) -> str:
+    """Return an identifier unchanged. Raises ValueError for one with characters that cannot be seen."""
+    if not text.isprintable():
+        raise ValueError("it holds characters that cannot be seen")
+    return text
+
+
 def summary(text: str) -> str:
     """Return text for a log, a table of operators or a terminal: one line, storable, not too long."""
     return visible(" ".join(text.split()))[:LONGEST_SUMMARY]

@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import orjson
+from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
 
-from shared.messaging.errors import MalformedMessage
+from shared.kernel.text import require_visible
+from shared.messaging.errors import MalformedMessage, NotReadableYet
+
+M = TypeVar("M", bound=BaseModel)
+Identifier = Annotated[
+    str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(require_visible)
+]
+"""A code or an id in the data of a message: short, and without characters that cannot be seen."""
 
 TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"
@@ -24,7 +32,8 @@ class Message:
 
     `type` is the short form, without TYPE_PREFIX. `subject` is the id of the stream. `stream_version` counts
     1, 2, 3 … without gaps within the stream. `position` is the event's position in the sender's log, and
-    `source` names that log (`/<service>/<log-id>`).
+    `source` names that log (`/<service>/<log-id>`). `unreadable`: the sender cannot read its event now, so
+    the data is missing; its feed has it once it can.
     """
 
     id: UUID
@@ -38,6 +47,7 @@ class Message:
     causation_id: UUID | None
     data: dict[str, Any]
     erased: bool = False
+    unreadable: bool = False
 
     def to_cloudevent(self) -> dict[str, Any]:
         """Return the structured JSON form. Attributes without a value are left out (CloudEvents 1.0)."""
@@ -57,6 +67,8 @@ class Message:
             cloudevent["causationid"] = str(self.causation_id)
         if self.erased:
             cloudevent["erased"] = True
+        if self.unreadable:
+            cloudevent["unreadable"] = True
         cloudevent["data"] = self.data
         return cloudevent
 
@@ -92,6 +104,7 @@ class Message:
             causation_id=None if causation is None else UUID(causation),
             data=_members(cloudevent.get("data", {})),
             erased=cloudevent.get("erased", False) is True,
+            unreadable=cloudevent.get("unreadable", False) is True,
         )
 
     def to_json(self) -> bytes:
@@ -105,6 +118,18 @@ class Message:
             return cls.from_cloudevent(orjson.loads(body))
         except orjson.JSONDecodeError as error:
             raise MalformedMessage("not JSON") from error
+
+
+def data_of(message: Message, kind: type[M]) -> M:
+    """Return the data of a message as `kind` describes it. Raises MalformedMessage, NotReadableYet."""
+    if message.unreadable:
+        raise NotReadableYet(f"version {message.stream_version}, {message.type}")
+    try:
+        return kind.model_validate(message.data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("data", *fault["loc"]))
+        raise MalformedMessage(f"{where}: {fault['msg']}") from error
 
 
 def _text(value: object) -> str:

@@ -8,13 +8,44 @@ from uuid import UUID
 
 import httpx
 import orjson
+import structlog
 
 from shared.event_log import EventLog, RecordedEvent
 from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 
+log = structlog.get_logger(__name__)
+
 ToMessage = Callable[[RecordedEvent], Message | None]
 """Turns a recorded event into its message; returns None for an event that is not published."""
+
+
+def message_of(
+    recorded: RecordedEvent, *, source: str, kind: str, data: Callable[[], dict[str, Any]]
+) -> Message:
+    """Return the message of a recorded event; `data` makes what is shared of the event.
+
+    If that fails, the message is marked as unreadable: only its subject waits, until this service can read
+    the event.
+    """
+    try:
+        shared, unreadable = data(), False
+    except Exception as error:
+        log.error("message.without_data", position=recorded.position, error=type(error).__name__)
+        shared, unreadable = {}, True
+    return Message(
+        id=recorded.event_id,
+        source=source,
+        type=kind,
+        subject=recorded.stream_id,
+        time=recorded.recorded_at,
+        stream_version=recorded.stream_version,
+        position=recorded.position,
+        correlation_id=recorded.metadata.correlation_id,
+        causation_id=recorded.metadata.causation_id,
+        data=shared,
+        unreadable=unreadable,
+    )
 
 
 async def to_messages(

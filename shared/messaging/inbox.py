@@ -136,7 +136,7 @@ class InOrder:
         known = [message for message in messages if message.stream_version <= last]
         fresh = _by_version(message for message in messages if message.stream_version > last)
         await self._drop(known)
-        if fresh and (not _follows(last, fresh) or _some_were_erased(fresh)):
+        if fresh and (not _follows(last, fresh) or _some_were_erased(fresh) or _some_lack_data(fresh)):
             fresh = await self._fill_gaps(subject, last, fresh)
         for version in sorted(fresh):
             await self._apply(fresh[version])
@@ -202,6 +202,11 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
 def _some_were_erased(messages: dict[int, Message]) -> bool:
     """Return whether some are from before the erasure and some from after it; the feed has all as erased."""
     return len({message.erased for message in messages.values()}) > 1
+
+
+def _some_lack_data(messages: dict[int, Message]) -> bool:
+    """Return whether the sender could not read some of its events; its feed may have them by now."""
+    return any(message.unreadable for message in messages.values())
 
 
 def _follows(last: int, messages: dict[int, Message]) -> bool:

@@ -108,7 +108,7 @@ class ViewTable:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read model. `topics`: all event types of the streams that it folds; `decrypts`: it needs data keys."""
+    """A read model. `topics`: all event types of its streams; `decrypts`: it reads personal data."""
 
     name: str
     about: str

@@ -49,6 +49,7 @@ messages = st.builds(
     causation_id=st.none() | st.uuids(),
     data=st.dictionaries(text, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | text),
     erased=st.booleans(),
+    unreadable=st.booleans(),
 )
 
 
