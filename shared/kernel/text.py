@@ -1,7 +1,8 @@
 """Text from outside, made safe for storing and for a terminal. The one place that decides how."""
 
 LONGEST_SUMMARY = 500
-"""Characters."""
+LONGEST_IDENTIFIER = 255
+"""Characters. The `sub` of a token is no longer (OpenID Connect Core 1.0, section 2)."""
 
 
 def visible(text: str) -> str:
@@ -12,10 +13,15 @@ def visible(text: str) -> str:
     )
 
 
-def require_visible(text: str) -> str:
-    """Return an identifier unchanged. Raises ValueError for one with characters that cannot be seen."""
-    if not text.isprintable():
-        raise ValueError("it holds characters that cannot be seen")
+def is_identifier(text: str) -> bool:
+    """Return whether text can be an id or a code: 1 to LONGEST_IDENTIFIER characters that can all be seen."""
+    return 0 < len(text) <= LONGEST_IDENTIFIER and text.isprintable()
+
+
+def require_identifier(text: str) -> str:
+    """Return an id or a code unchanged. Raises ValueError when it cannot be one."""
+    if not is_identifier(text):
+        raise ValueError(f"an id has 1 to {LONGEST_IDENTIFIER} characters that can all be seen")
     return text
 
 

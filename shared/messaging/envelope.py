@@ -9,14 +9,12 @@ from uuid import UUID
 import orjson
 from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
 
-from shared.kernel.text import require_visible
+from shared.kernel.text import require_identifier
 from shared.messaging.errors import MalformedMessage, NotReadableYet
 
 M = TypeVar("M", bound=BaseModel)
-Identifier = Annotated[
-    str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(require_visible)
-]
-"""A code or an id in the data of a message: short, and without characters that cannot be seen."""
+Identifier = Annotated[str, StringConstraints(strict=True), AfterValidator(require_identifier)]
+"""A code or an id in the data of a message."""
 
 TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"

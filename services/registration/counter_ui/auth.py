@@ -21,6 +21,7 @@ from starlette.requests import HTTPConnection
 from registration.api.dependencies import Clerk
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
+from shared.kernel.text import is_identifier
 from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS
@@ -268,7 +269,9 @@ def _all_protected(metadata: Mapping[str, Any]) -> bool:
 
 
 def _complete(claims: dict[str, Any]) -> bool:
-    return all(isinstance(claims.get(name), str) and claims[name] for name in _WANTED)
+    return all(isinstance(claims.get(name), str) and claims[name] for name in _WANTED) and all(
+        is_identifier(claims[name]) for name in ("sub", "organisation")
+    )
 
 
 def _unavailable() -> Problem:

@@ -12,6 +12,7 @@ import orjson
 from fastapi import Depends, Form, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from registration.api.schemas import ONE_LINE
 from registration.application.nightly_report import NightlyChecks
 from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
@@ -102,7 +103,7 @@ async def discard(
     staff: OperatorStaffDep,
     operations: OperationsDep,
     guest_id: UUID,
-    reason: Annotated[str, Form(max_length=200)] = "",
+    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
 ) -> Response:
     """Skip the failed message permanently. The operator's name and the reason are stored."""
     with _while_parked():

@@ -110,6 +110,9 @@ async def test_an_id_token_that_is_not_exactly_right_signs_nobody_in(database: s
             {"sub": None},
             {"organisation": None},
             {"organisation": ["1001"]},
+            {"sub": "m\0visser"},
+            {"sub": "x" * 256},
+            {"organisation": "10\x0001"},
             {"scope": None},
         ):
             _Lying.lies = lies
