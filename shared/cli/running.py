@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from shared.kernel.errors import ConfigurationError, english_sentence
+from shared.kernel.text import visible
 from shared.platform.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ def text_of(error: Exception) -> str:
 
 
 def _report(service: str, text: str) -> None:
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     sys.stderr.write(f"{service}: {line}\n")
 
 

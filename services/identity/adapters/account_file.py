@@ -13,6 +13,7 @@ from pathlib import Path
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
 from shared.kernel.errors import RuleBroken, english_sentence
+from shared.kernel.text import is_identifier
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
 _MAX_CHARACTERS = 200
@@ -48,9 +49,9 @@ def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:
     if len(row) != len(COLUMNS):
         return Mistake(number, f"{len(row)} columns; there must be {len(COLUMNS)}")
     account_id, username, email, home_isil, home_card_number = (cell.strip(" ") for cell in row)
-    if not 0 < len(account_id) <= _MAX_CHARACTERS or not account_id.isprintable():
-        return Mistake(number, f"account_id must have 1 to {_MAX_CHARACTERS} characters")
-    if "@" not in email or not email.isprintable():
+    if len(account_id) > _MAX_CHARACTERS or not is_identifier(account_id):
+        return Mistake(number, f"account_id must have 1 to {_MAX_CHARACTERS} characters that can all be seen")
+    if "@" not in email or not is_identifier(email):
         return Mistake(number, "email is not an e-mail address")
     try:
         command = OpenLoginAccount(account_id, username, email, home_isil, home_card_number)

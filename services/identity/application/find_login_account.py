@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from identity.application.dependencies import AccountDetails, Dependencies
-from identity.application.repository import details_of, find_account, plain_username, username_key
+from identity.application.repository import account_named, details_of, find_account, plain_username
 
 
 async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> AccountDetails | None:
@@ -12,7 +12,7 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     An e-mail address never finds an account (I1). Raises MalformedIsil, MalformedUsername,
     DirectoryUnavailable.
     """
-    holder = await deps.usernames.account_of(username_key(username, home_isil, deps))
+    holder = await account_named(username, home_isil, deps)
     if holder is None:
         return await deps.directory.by_username(plain_username(username), home_isil)
     loaded = await find_account(holder, deps)

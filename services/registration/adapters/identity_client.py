@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
+from shared.kernel.text import is_identifier, tidy
 
 # Seconds; short, because a clerk and a patron are waiting.
 TIMEOUT = httpx.Timeout(5.0, connect=1.0)
@@ -44,4 +45,8 @@ class IdentityApi:
             found = _FoundJson.model_validate(orjson.loads(response.content)).account
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValidationError, orjson.JSONDecodeError) as error:
             raise LoginAccountsUnavailable from error
-        return None if found is None else FoundAccount(found.account_id, found.username, found.email)
+        if found is None:
+            return None
+        if not is_identifier(found.account_id):
+            raise LoginAccountsUnavailable
+        return FoundAccount(found.account_id, tidy(found.username), tidy(found.email))
