@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -27,6 +26,7 @@ from starlette.routing import Route
 
 from infra.local.credentials import NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
+from shared.kernel.text import is_identifier
 from shared.platform.secrets import ServiceToken, keep_files_private
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.
@@ -106,7 +106,7 @@ def _guest(body: dict[str, Any]) -> GuestOfLibrary:
 PAGES = Path(__file__).parent / "wisecat_pages"
 DEMO_ACCOUNTS = {"acc-jan": "jan.jansen", "acc-devries": "p.devries"}
 OTHER = "other"
-ACCOUNT_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,200}")
+LONGEST_ACCOUNT_ID = 200
 NOTHING_CHOSEN = {"account": "", "other": "", "library": ""}
 LARGEST_FORM = 4096  # bytes
 SECURITY = {
@@ -156,7 +156,7 @@ class Wisecat:
         language = _language(form.get("taal"), request)
         account_id = form.get("other", "") if form.get("account") == OTHER else form.get("account", "")
         organisation = form.get("library", "")
-        if not ACCOUNT_ID.fullmatch(account_id) or organisation not in self._libraries:
+        if not _is_account_id(account_id) or organisation not in self._libraries:
             return self._page(
                 "start.html", language, HTTPStatus.UNPROCESSABLE_ENTITY, chosen=form, missing=True
             )
@@ -188,6 +188,10 @@ class Wisecat:
             **content,
         )
         return HTMLResponse(html, status, {**SECURITY, "Content-Language": language})
+
+
+def _is_account_id(text: str) -> bool:
+    return len(text) <= LONGEST_ACCOUNT_ID and is_identifier(text)
 
 
 async def _file(name: str, _request: Request) -> Response:

@@ -48,7 +48,7 @@ from shared.platform.lifecycle import Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
-from shared.projections.live import update_view_metrics
+from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import JwksKeys, keys_of, token_verifier
@@ -140,6 +140,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             "database": partial(require_schema, service.pool, SCHEMA, "identity"),
             "token_keys": service.token_keys.ready,
         },
+        warnings={"views": partial(require_live, service.pool, VIEWS)},
         metrics_updates=(
             service.inbox.parked.update_metrics,
             partial(update_view_metrics, service.pool, VIEWS),

@@ -61,7 +61,7 @@ from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
 from shared.projections.background_rebuild import BackgroundRebuilds
-from shared.projections.live import update_view_metrics
+from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import JwksKeys, keys_of, token_verifier
@@ -208,6 +208,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             "database": partial(require_schema, service.pool, SCHEMA, "registration"),
             "token_keys": service.token_keys.ready,
         },
+        warnings={"views": partial(require_live, service.pool, VIEWS)},
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
         stopping=stopping,
     )

@@ -1,5 +1,9 @@
-"""What commands print: tables for people, JSON for scripts, progress bars on stderr."""
+"""What commands print: tables for people, JSON for scripts, progress bars on stderr.
 
+No value can drive the terminal: what cannot be seen is printed as an escape.
+"""
+
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +25,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from shared.kernel.text import visible
+
+Cell = str | Text
+"""A value as it is; or our own words with a colour."""
+
 
 def show_json(value: object) -> None:
     """Print one line of JSON on stdout; dates and UUIDs as text."""
@@ -28,20 +37,33 @@ def show_json(value: object) -> None:
 
 
 def as_json_text(value: object) -> str:
-    """Return a value as JSON, on one line."""
+    """Return a value as JSON, on one line. What cannot be seen is escaped, which means the same in JSON."""
     import orjson  # noqa: PLC0415
 
-    return orjson.dumps(value, default=str).decode()
+    text = orjson.dumps(value, default=str).decode()
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    )
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
+def shown(text: str) -> str:
+    """Return text for a terminal. Line ends stay: they are our own."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def echo(text: str) -> None:
+    """Print a line on stdout."""
+    sys.stdout.write(f"{shown(text)}\n")
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], title: str | None = None) -> None:
     """Print a table on stdout; not cut off when stdout is not a terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     table = Table(
         *columns, title=title, title_justify="left", show_header=any(columns), box=None, pad_edge=False
     )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(shown(cell)) for cell in row))
     console.print(table)
 
 
@@ -58,7 +80,7 @@ def show_records(records: Sequence[Mapping[str, Any]], *, as_json: bool, empty: 
         columns = [name.replace("_", " ") for name in records[0].keys()]  # noqa: SIM118 - a record's iteration gives values
         show_table(columns, [tuple(_cell(value) for value in record.values()) for record in records])
     else:
-        sys.stdout.write(f"{empty}\n")
+        echo(empty)
 
 
 def _cell(value: object) -> str:

@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
 from shared.kernel.errors import ConfigurationError
 from shared.platform.settings import ServiceSettings, SettingShown, shown
+
+if TYPE_CHECKING:
+    from shared.projections import View
 
 S = TypeVar("S", bound=ServiceSettings)
 STEP_SECONDS = 5.0
@@ -136,6 +139,25 @@ def database(settings: ServiceSettings, schema: Schema, service: str) -> list[St
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
     ]
+
+
+def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) -> Step:
+    """Return the step that looks for a view that has stopped. It is not vital: all else goes on."""
+
+    async def none_has_stopped() -> str:
+        import asyncpg  # noqa: PLC0415
+
+        from shared.projections.live import require_live  # noqa: PLC0415
+
+        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+        try:
+            await require_live(connection, all_views)
+        finally:
+            await connection.close()
+        return f"{len(all_views)}, none has failed"
+
+    advice = f"`{service} projections status` shows the event; the view goes on by itself once it can"
+    return Step("views", none_has_stopped, advice, vital=False)
 
 
 def files(settings: ServiceSettings) -> list[Step]:

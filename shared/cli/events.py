@@ -12,9 +12,10 @@ from uuid import UUID
 
 import typer
 
-from shared.cli.console import progress_bar, show_json, show_table
+from shared.cli.console import echo, progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop, operator_at_work
 from shared.cli.service_handle import ServiceHandle, database_of
+from shared.kernel.text import visible
 from shared.platform.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def list_events(
     context: typer.Context,
     *,
     after: Annotated[
-        int | None, typer.Option(min=0, help="Events after this position; the newest when left out.")
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Events after this position; the newest when left out."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many events.")] = 50,
     topic: Annotated[str | None, typer.Option(help="Only this topic.")] = None,
@@ -184,7 +186,7 @@ def list_events(
         _show_lines(shown)
         return
     if not shown:
-        typer.echo("No event found.")
+        echo("No event found.")
         return
     columns = ("position", "recorded_at", "topic", "stream", "version", "caused_by")
     show_table(columns, [[str(event[column]) for column in columns] for event in shown])
@@ -205,7 +207,7 @@ def show_stream(
         _show_lines(shown)
         return
     for event in shown:
-        typer.echo(_block(event))
+        echo(_block(event))
 
 
 def export_file(
@@ -241,7 +243,7 @@ def _report(done: Shown, what: str, *, as_json: bool) -> None:
     if as_json:
         show_json(done)
     else:
-        typer.echo(f"{done['events']} events and {sum(done['rows'].values())} rows {what}.")
+        echo(f"{done['events']} events and {sum(done['rows'].values())} rows {what}.")
 
 
 def _show_lines(shown: Sequence[Shown]) -> None:
@@ -251,12 +253,13 @@ def _show_lines(shown: Sequence[Shown]) -> None:
 
 def _block(event: Shown) -> str:
     fields = "".join(
-        f"\n    {name}: {'–' if value is None else value}" for name, value in event["fields"].items()
+        f"\n    {name}: {'–' if value is None else visible(str(value))}"
+        for name, value in event["fields"].items()
     )
     cause = "" if event["causation"] is None else f", causation {event['causation']}"
     return (
         f"{event['version']}  {event['topic']}\n"
-        f"  {event['recorded_at'].isoformat(' ', 'milliseconds')} by {event['caused_by']}\n"
+        f"  {event['recorded_at'].isoformat(' ', 'milliseconds')} by {visible(event['caused_by'])}\n"
         f"  position {event['position']}, event {event['event_id']},"
         f" correlation {event['correlation']}{cause}{fields}"
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shared.cli.console import progress_bar, show_json, show_table
+from shared.cli.console import echo, progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop
 from shared.cli.service_handle import ServiceHandle, database_of
 
@@ -39,7 +39,7 @@ def keys_commands(of: ServiceHandle) -> typer.Typer:
         if as_json:
             show_json({"rewrapped": count})
         else:
-            typer.echo(
+            echo(
                 f"{count:,} data keys rewrapped. `{of.name} keys status` counts those under old master keys."
             )
 

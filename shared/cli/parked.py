@@ -13,9 +13,10 @@ from uuid import UUID
 
 import typer
 
-from shared.cli.console import as_json_text, show_json, show_table
+from shared.cli.console import as_json_text, echo, show_json, show_table
 from shared.cli.running import Failed, in_loop, login_name
 from shared.cli.service_handle import ServiceHandle, database_of
+from shared.kernel.text import require_identifier, require_text, visible
 
 if TYPE_CHECKING:
     from shared.messaging.inbox import Inbox
@@ -51,7 +52,7 @@ def list_all(context: typer.Context, as_json: Json = False) -> None:
     if subjects:
         show_table(columns, [[_text(subject[column]) for column in columns] for subject in subjects])
     else:
-        typer.echo("No guest is parked.")
+        echo("No guest is parked.")
     if unreadable:
         rows = [[_text(value) for value in body.values()] for body in unreadable]
         show_table(tuple(unreadable[0]), rows, title="\nunreadable messages")
@@ -64,7 +65,7 @@ def show(context: typer.Context, subject: Subject, as_json: Json = False) -> Non
         show_json({**found, "in_line": messages})
         return
     for name, value in found.items():
-        typer.echo(f"{name}: {_text(value)}")
+        echo(f"{name}: {_text(value)}")
     columns = ("version", "type", "event_id", "time", "data")
     rows = [[_text(message[column]) for column in columns] for message in messages]
     show_table(columns, rows, "\nbacklog")
@@ -78,7 +79,7 @@ def retry(context: typer.Context, subject: Subject, as_json: Json = False) -> No
     if after is not None:
         raise Failed(_still_parked(context.obj, after))
     if not as_json:
-        typer.echo(_processed(subject))
+        echo(_processed(subject))
 
 
 def discard(
@@ -91,14 +92,27 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Skip the failed message permanently, and process the backlog behind it."""
-    if not reason.strip():
-        raise typer.BadParameter("a reason is needed", param_hint="--reason")
-    before, after = in_loop(_discarded(context.obj, subject, reason.strip(), by or login_name()))
+    why, who = _reason(reason), _name(by or login_name())
+    before, after = in_loop(_discarded(context.obj, subject, why, who))
     if as_json:
         show_json({"guest_id": subject, "discarded": before, "through": after is None, "held": after})
         return
-    typer.echo(f"Discarded {before['message']}, version {before['version']}.")
-    typer.echo(_processed(subject) if after is None else _still_parked(context.obj, after))
+    echo(f"Discarded {before['message']}, version {before['version']}.")
+    echo(_processed(subject) if after is None else _still_parked(context.obj, after))
+
+
+def _reason(text: str) -> str:
+    try:
+        return require_text(text)
+    except ValueError:
+        raise typer.BadParameter("a reason is needed", param_hint="--reason") from None
+
+
+def _name(text: str) -> str:
+    try:
+        return require_identifier(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"a name {error}", param_hint="--by") from None
 
 
 async def _overview(service: ServiceHandle) -> tuple[Sequence[Shown], Sequence[Shown]]:
@@ -214,4 +228,4 @@ def _text(value: object) -> str:
         case dict():
             return as_json_text(value)
         case _:
-            return str(value)
+            return visible(str(value))

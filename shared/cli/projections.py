@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
-from shared.cli.console import progress_bar, show_json, show_table
+from shared.cli.console import Cell, echo, progress_bar, show_json, show_table, shown
 from shared.cli.running import Failed, in_loop
 from shared.cli.service_handle import ServiceHandle
 
@@ -133,27 +134,27 @@ async def _status(of: ServiceHandle) -> tuple[list[ViewStatus], dict[str, int]]:
         await connection.close()
 
 
-def _status_row(view: ViewStatus) -> tuple[str, ...]:
+def _status_row(view: ViewStatus) -> tuple[Cell, ...]:
     if view.failure:
-        state = f"[red]{view.failure}[/]"
+        state = Text(shown(view.failure), "red")
     elif view.being_built:
-        state = "[yellow]being built[/]"
+        state = Text("being built", "yellow")
     elif view.followed_by:
-        state = "[green]live[/]"
+        state = Text("live", "green")
     else:
-        state = "[yellow]no worker keeps it live[/]"
+        state = Text("no worker keeps it live", "yellow")
     rebuilt = f"{view.rebuilt_at:%Y-%m-%d %H:%M}" if view.rebuilt_at else "never"
     colour = "green" if view.lag == 0 else "yellow"
-    return view.name, f"{view.position:,}", f"[{colour}]{view.lag:,}[/]", state, rebuilt
+    return view.name, f"{view.position:,}", Text(f"{view.lag:,}", colour), state, rebuilt
 
 
-def _parked_row(state: str, subjects: int) -> tuple[str, str]:
-    return state, f"[red]{subjects}[/]" if subjects else "[green]0[/]"
+def _parked_row(state: str, subjects: int) -> tuple[Cell, ...]:
+    return state, Text(str(subjects), "red" if subjects else "green")
 
 
 def _show_rebuilt(done: Rebuilt) -> None:
     waited = f"readers waited at most {done.readers_waited * 1000:.0f} ms"
-    typer.echo(
+    echo(
         f"{done.view} rebuilt: {done.events:,} events in {done.seconds:.1f} s"
         f" ({done.events / done.seconds:,.0f}/s), up to position {done.position:,}; {waited}"
     )
@@ -161,7 +162,7 @@ def _show_rebuilt(done: Rebuilt) -> None:
 
 def _show_verified(done: Verified) -> None:
     if not done.differences:
-        typer.echo(
+        echo(
             f"{done.view} verified: {done.rows:,} rows are equal to the log up to position {done.position:,}"
         )
         return
@@ -179,5 +180,5 @@ def _only_what_differs(found: Difference) -> tuple[Any, Any]:
     return {name: found.in_view[name] for name in columns}, {name: found.in_log[name] for name in columns}
 
 
-def _text(values: Any) -> str:
-    return "[red]missing[/]" if values is None else ", ".join(f"{k}={v}" for k, v in values.items())
+def _text(values: Any) -> Cell:
+    return Text("missing", "red") if values is None else ", ".join(f"{k}={v}" for k, v in values.items())

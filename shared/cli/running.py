@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from shared.kernel.errors import ConfigurationError, english_sentence
+from shared.kernel.text import visible
 from shared.platform.secrets import keep_files_private
 from shared.platform.settings import ServiceSettings
 
@@ -48,6 +49,15 @@ def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+ADVICE = {
+    "UndefinedTableError": "The schema is not up to date: run `{service} migrate`.",
+    "UndefinedFunctionError": "The schema is not up to date: run `{service} migrate`.",
+    "UnreadableEvent": "An event cannot be read: {text}. `{service} events show STREAM` shows its state.",
+    "DecryptionFailed": "{text}. `{service} keys status` shows if a master key is missing in the key file.",
+}
+"""Class of an error -> what to do. By name: a command imports the class only if it needs it."""
+
+
 def explained(error: Exception, service: str) -> str:
     """Return one line for an error that no command handles."""
     text = text_of(error).rstrip(".")
@@ -57,11 +67,8 @@ def explained(error: Exception, service: str) -> str:
         return f"{text}. Set {service.upper()}_PORT to another port."
     if isinstance(error, OSError):
         return f"{text}. `{service} doctor` shows what is missing."
-    if type(error).__name__ in {"UndefinedTableError", "UndefinedFunctionError"}:
-        return f"The schema is not up to date: run `{service} migrate`."
-    if type(error).__name__ == "DecryptionFailed":
-        return f"{text}. `{service} keys status` shows whether a master key is missing in the key file."
-    return f"{type(error).__name__}: {text}. `{service} doctor` checks every dependency."
+    advice = ADVICE.get(type(error).__name__, "{kind}: {text}. `{service} doctor` checks every dependency.")
+    return advice.format(kind=type(error).__name__, text=text, service=service)
 
 
 def text_of(error: Exception) -> str:
@@ -72,7 +79,7 @@ def text_of(error: Exception) -> str:
 
 
 def _report(service: str, text: str) -> None:
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     sys.stderr.write(f"{service}: {line}\n")
 
 

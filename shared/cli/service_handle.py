@@ -5,9 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-import typer
-
-from shared.cli.console import show_json
+from shared.cli.console import echo, show_json
 from shared.cli.running import Failed, in_loop
 from shared.platform.settings import ServiceSettings
 
@@ -53,7 +51,7 @@ def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_
     if as_json:
         show_json({"ran": ran})
     else:
-        typer.echo("\n".join(ran) or "The schema is up to date.")
+        echo("\n".join(ran) or "The schema is up to date.")
 
 
 def apply_erasures(
@@ -74,6 +72,6 @@ def apply_erasures(
             return await erase_again(service)
 
     count = in_loop(applied())
-    show_json({"erased": count}) if as_json else typer.echo(
+    show_json({"erased": count}) if as_json else echo(
         f"Subjects whose personal data was erased again: {count}."
     )

@@ -17,7 +17,9 @@ from shared.event_log.errors import (
     LogCorrupt,
     LogOverloaded,
     LogUnavailable,
+    RecordUnreadable,
     SideRowConflict,
+    UnreadableEvent,
     VersionConflict,
 )
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
@@ -67,11 +69,13 @@ __all__ = [
     "NoDataKey",
     "PostgresDataKeys",
     "PostgresEventLog",
+    "RecordUnreadable",
     "RecordedEvent",
     "SideRow",
     "SideRowConflict",
     "SubjectColumns",
     "UniqueKeys",
+    "UnreadableEvent",
     "VersionConflict",
     "brought_back",
     "create_id",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import orjson
+import structlog
 from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import (
     DatetimeAsISO,
@@ -23,9 +24,12 @@ from eventsourcing.persistence import (
     UUIDAsHex,
 )
 
-from shared.event_log.errors import AggregateNotFound, LogOverloaded, VersionConflict
+from shared.event_log.errors import AggregateNotFound, LogOverloaded, UnreadableEvent, VersionConflict
 from shared.event_log.sealed_fields import data_key_of, is_sealed, sealed, set_data_key, unseal
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
+from shared.kernel.text import summary
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from shared.event_log.encryption import DataKey
@@ -193,7 +197,7 @@ class AggregateStore:
         self._unwrap = unwrap
 
     async def load(self, kind: type[A], id: UUID) -> A:  # noqa: A002
-        """Return an aggregate, made from its events. Raises AggregateNotFound when there is none."""
+        """Return an aggregate, made from its events. Raises AggregateNotFound, UnreadableEvent."""
         aggregate = await self.find(kind, id)
         if aggregate is None:
             raise AggregateNotFound(kind, id)
@@ -202,15 +206,17 @@ class AggregateStore:
     async def find(self, kind: type[A], id: UUID) -> A | None:  # noqa: A002
         """Return an aggregate, made from its events; None when there is none of that kind.
 
-        Raises DecryptionFailed when the key of its subject is not the one that sealed an event.
+        Raises UnreadableEvent, also when the key of its subject is not the one that sealed an event.
         """
         aggregate: Any = None
         recorded_events = await self.log.stream(id)
-        key = self._key(recorded_events[0]) if recorded_events else None
+        key: DataKey | None = None
         for recorded in recorded_events:
-            event: Any = self._sealed_event(recorded)
-            unseal(event, key)
-            aggregate = event.mutate(aggregate)
+            with _reading(recorded):
+                key = key or self._key(recorded)
+                event: Any = self._sealed_event(recorded)
+                unseal(event, key)
+                aggregate = event.mutate(aggregate)
         if not isinstance(aggregate, kind):
             return None
         if key is not None:
@@ -235,12 +241,13 @@ class AggregateStore:
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         """Return the domain event of a recorded event, upcast to the newest version of its type.
 
-        Raises DecryptionFailed when the key of its subject is not the one that sealed the event.
+        Raises UnreadableEvent, also when the key of its subject is not the one that sealed the event.
         """
-        event = self._sealed_event(recorded)
-        if is_sealed(event):
-            unseal(event, self._key(recorded))
-        return event
+        with _reading(recorded):
+            event = self._sealed_event(recorded)
+            if is_sealed(event):
+                unseal(event, self._key(recorded))
+            return event
 
     def _sealed_event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         return self._mapper.to_domain_event(
@@ -261,3 +268,16 @@ class AggregateStore:
             event_id=create_id(),
             metadata=metadata,
         )
+
+
+@contextmanager
+def _reading(recorded: RecordedEvent) -> Iterator[None]:
+    """Turn every error into UnreadableEvent: an event of another release, or a state that is damaged."""
+    try:
+        yield
+    except Exception as error:
+        unreadable = UnreadableEvent(
+            recorded.position, recorded.stream_id, summary(recorded.event_type), type(error).__name__
+        )
+        log.error("event.unreadable", reason=str(unreadable))
+        raise unreadable from error

@@ -45,7 +45,11 @@ class DataKey:
 
     def decrypt(self, encrypted: bytes) -> dict[str, Any]:
         """Return the mapping that was encrypted. Raises DecryptionFailed for a wrong key or changed bytes."""
-        return cast("dict[str, Any]", _TRANSCODER.decode(_decrypt(self._cipher, encrypted, self.subject_id)))
+        plain = _decrypt(self._cipher, encrypted, self.subject_id)
+        try:
+            return cast("dict[str, Any]", _TRANSCODER.decode(plain))
+        except Exception as error:  # the text of the error may hold personal data
+            raise DecryptionFailed(f"what was encrypted cannot be read: {type(error).__name__}") from None
 
 
 class DataKeys(Protocol):

@@ -45,5 +45,16 @@ class AggregateNotFound(EventLogError):
         self.aggregate_id = aggregate_id
 
 
-class DecryptionFailed(EventLogError):
+class RecordUnreadable(EventLogError):
+    """This record cannot be read now. Nothing was saved. Report this to an operator."""
+
+
+class UnreadableEvent(RecordUnreadable):
+    """This record has an event that cannot be read now. Nothing was saved. Report this to an operator."""
+
+    def __init__(self, position: int, stream_id: UUID, event_type: str, reason: str) -> None:
+        super().__init__(f"position {position} ({event_type}, stream {stream_id}): {reason}")
+
+
+class DecryptionFailed(RecordUnreadable):
     """This encrypted data cannot be decrypted: wrong key, wrong subject, or changed data."""

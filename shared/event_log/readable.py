@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -26,9 +27,16 @@ def keep_sealed(_encrypted: bytes) -> object:
 
 
 def readable_state(state: bytes, opened: Open = keep_sealed) -> dict[str, Any]:
-    """Return the stored fields as plain values, without the stored names of their types."""
-    fields: dict[str, Any] = _plain(_TRANSCODER.decode(state), opened)
-    return fields
+    """Return the stored fields as plain values, without the stored names of their types.
+
+    A state that cannot be read is returned in base64, with the kind of error as `unreadable`.
+    """
+    try:
+        return dict(_plain(_TRANSCODER.decode(state), opened))
+    except DecryptionFailed:
+        raise
+    except Exception as error:
+        return {"unreadable": type(error).__name__, "state_base64": b64encode(state).decode()}
 
 
 def readable_event(event: RecordedEvent) -> dict[str, Any]:

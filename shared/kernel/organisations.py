@@ -10,11 +10,14 @@ branches = { 9453 = "Roden" }
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.text import tidy
+
+Name = Annotated[str, AfterValidator(tidy)]
 
 
 class OrganisationSetting(BaseModel):
@@ -22,9 +25,9 @@ class OrganisationSetting(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
+    name: Name
     isils: frozenset[str] = frozenset()
-    branches: Mapping[str, str] = Field(default_factory=dict)
+    branches: Mapping[str, Name] = Field(default_factory=dict)
     strips: bool = True
 
 

@@ -3,17 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import orjson
+from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError
 
-from shared.messaging.errors import MalformedMessage
+from shared.kernel.text import require_identifier
+from shared.messaging.errors import MalformedMessage, NotReadableYet
+
+M = TypeVar("M", bound=BaseModel)
+Identifier = Annotated[str, StringConstraints(strict=True), AfterValidator(require_identifier)]
+"""A code or an id in the data of a message."""
 
 TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_NUMBER = 2**63 - 1
 """What PostgreSQL's bigint holds."""
+MOST_LEVELS = 32
+"""Objects and arrays within each other. JSON libraries refuse to write what is nested too deeply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,8 @@ class Message:
 
     `type` is the short form, without TYPE_PREFIX. `subject` is the id of the stream. `stream_version` counts
     1, 2, 3 … without gaps within the stream. `position` is the event's position in the sender's log, and
-    `source` names that log (`/<service>/<log-id>`).
+    `source` names that log (`/<service>/<log-id>`). `unreadable`: the sender cannot read its event now, so
+    the data is missing; its feed has it once it can.
     """
 
     id: UUID
@@ -36,6 +45,7 @@ class Message:
     causation_id: UUID | None
     data: dict[str, Any]
     erased: bool = False
+    unreadable: bool = False
 
     def to_cloudevent(self) -> dict[str, Any]:
         """Return the structured JSON form. Attributes without a value are left out (CloudEvents 1.0)."""
@@ -55,6 +65,8 @@ class Message:
             cloudevent["causationid"] = str(self.causation_id)
         if self.erased:
             cloudevent["erased"] = True
+        if self.unreadable:
+            cloudevent["unreadable"] = True
         cloudevent["data"] = self.data
         return cloudevent
 
@@ -72,12 +84,11 @@ class Message:
 
     @classmethod
     def _read(cls, cloudevent: Mapping[str, Any]) -> "Message":
+        _require_storable(cloudevent)
         if cloudevent["specversion"] != "1.0":
             raise MalformedMessage("specversion is not 1.0")
         if not cloudevent["type"].startswith(TYPE_PREFIX):
             raise MalformedMessage("type is not one of ours")
-        if _holds_nul(cloudevent):
-            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
         causation = cloudevent.get("causationid")
         return cls(
             id=UUID(cloudevent["id"]),
@@ -91,6 +102,7 @@ class Message:
             causation_id=None if causation is None else UUID(causation),
             data=_members(cloudevent.get("data", {})),
             erased=cloudevent.get("erased", False) is True,
+            unreadable=cloudevent.get("unreadable", False) is True,
         )
 
     def to_json(self) -> bytes:
@@ -104,6 +116,18 @@ class Message:
             return cls.from_cloudevent(orjson.loads(body))
         except orjson.JSONDecodeError as error:
             raise MalformedMessage("not JSON") from error
+
+
+def data_of(message: Message, kind: type[M]) -> M:
+    """Return the data of a message as `kind` describes it. Raises MalformedMessage, NotReadableYet."""
+    if message.unreadable:
+        raise NotReadableYet(f"version {message.stream_version}, {message.type}")
+    try:
+        return kind.model_validate(message.data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in ("data", *fault["loc"]))
+        raise MalformedMessage(f"{where}: {fault['msg']}") from error
 
 
 def _text(value: object) -> str:
@@ -125,12 +149,19 @@ def _counted(value: object) -> int:
     return value
 
 
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_holds_nul(item) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_holds_nul(item) for item in value)
+def _require_storable(cloudevent: Mapping[str, Any]) -> None:
+    """Raise MalformedMessage for what cannot be stored. Not recursive: recursion has its own limit."""
+    waiting: list[tuple[object, int]] = [(cloudevent, 1)]
+    while waiting:
+        value, level = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
+        if not isinstance(value, Mapping | list):
+            continue
+        if level > MOST_LEVELS:
+            raise MalformedMessage(f"it is nested in more than {MOST_LEVELS} levels")
+        parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
+        waiting += [(part, level + 1) for part in parts]
 
 
 def _members(value: object) -> dict[str, Any]:

@@ -13,6 +13,10 @@ class MalformedMessage(ValueError):
     """This is not a message of ours: its CloudEvents envelope cannot be read."""
 
 
+class NotReadableYet(TryAgain):
+    """The other service cannot read its own event now. The message is asked for again automatically."""
+
+
 class CannotApply(Exception):
     """This login cannot be decided right now. Try again.
 

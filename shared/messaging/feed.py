@@ -10,14 +10,42 @@ import httpx
 import orjson
 import structlog
 
-from shared.event_log import DecryptionFailed, EventLog, RecordedEvent
-from shared.messaging.envelope import Message
+from shared.event_log import EventLog, RecordedEvent
+from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 
 log = structlog.get_logger(__name__)
 
 ToMessage = Callable[[RecordedEvent], Message | None]
 """Turns a recorded event into its message; returns None for an event that is not published."""
+
+
+def message_of(
+    recorded: RecordedEvent, *, source: str, kind: str, data: Callable[[], dict[str, Any]]
+) -> Message:
+    """Return the message of a recorded event; `data` makes what is shared of the event.
+
+    If that fails, the message is marked as unreadable: only its subject waits, until this service can read
+    the event.
+    """
+    try:
+        shared, unreadable = data(), False
+    except Exception as error:
+        log.error("message.without_data", position=recorded.position, error=type(error).__name__)
+        shared, unreadable = {}, True
+    return Message(
+        id=recorded.event_id,
+        source=source,
+        type=kind,
+        subject=recorded.stream_id,
+        time=recorded.recorded_at,
+        stream_version=recorded.stream_version,
+        position=recorded.position,
+        correlation_id=recorded.metadata.correlation_id,
+        causation_id=recorded.metadata.causation_id,
+        data=shared,
+        unreadable=unreadable,
+    )
 
 
 async def to_messages(
@@ -27,23 +55,11 @@ async def to_messages(
     erased = await event_log.erased({event.stream_id for event in recorded})
     # An erasure since these events were read must leave nothing of the person in their messages.
     events = (replace(event, wrapped_key=None) if event.stream_id in erased else event for event in recorded)
-    made = (_unless_unreadable(event, to_message) for event in events)
+    made = map(to_message, events)
     return [
         replace(message, erased=True) if message and message.subject in erased else message
         for message in made
     ]
-
-
-def _unless_unreadable(recorded: RecordedEvent, to_message: ToMessage) -> Message | None:
-    """Return the message of an event; None if its data key does not fit.
-
-    The other service waits for this version of the subject, and all other subjects go on.
-    """
-    try:
-        return to_message(recorded)
-    except DecryptionFailed:
-        log.error("message.undecryptable", subject=str(recorded.stream_id), position=recorded.position)
-        return None
 
 
 RESPONSE_SECONDS = 10.0
@@ -55,7 +71,7 @@ BATCH = 100
 class Unreadable:
     """An item of the feed that is not a message of ours, and why. It is kept, and stops no other message."""
 
-    item: object
+    body: bytes
     reason: str
 
 
@@ -124,8 +140,8 @@ class HttpFeed:
             try:
                 messages.append(Message.from_cloudevent(item))
             except MalformedMessage as error:
-                unreadable.append(Unreadable(item, str(error)))
-        return FeedPage(messages, answer["position"], tuple(unreadable))
+                unreadable.append(Unreadable(_as_body(item), str(error)))
+        return FeedPage(messages, _position_after(position, answer), tuple(unreadable))
 
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed."""
@@ -149,6 +165,19 @@ class HttpFeed:
 def _page(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise FeedUnavailable("the response is not a feed page")
-    if not isinstance(answer.get("position", 0), int):
-        raise FeedUnavailable("the page has no position")
     return answer
+
+
+def _position_after(position: int, answer: dict[str, Any]) -> int:
+    """Return the position of a page that was read after `position`. Raises FeedUnavailable without one."""
+    found = answer.get("position")
+    if isinstance(found, bool) or not isinstance(found, int) or not position <= found <= LARGEST_NUMBER:
+        raise FeedUnavailable("the page has no position to go on from")
+    return found
+
+
+def _as_body(item: object) -> bytes:
+    try:
+        return orjson.dumps(item)
+    except TypeError:  # nested too deeply to be written
+        return b"not kept: nested too deeply"

@@ -7,7 +7,6 @@ the same loop is the feed transport.
 import asyncio
 from functools import partial
 
-import orjson
 import structlog
 
 from shared.messaging import metrics
@@ -69,7 +68,7 @@ class FeedPoller:
     async def _process(self, page: FeedPage) -> None:
         """Return when the outcome of the whole page is durable; subjects run in parallel, each in order."""
         for unreadable in page.unreadable:
-            await self._inbox.receive_unreadable(orjson.dumps(unreadable.item), unreadable.reason)
+            await self._inbox.receive_unreadable(unreadable.body, unreadable.reason)
         unknown = await self._inbox.unknown(page.messages)
         metrics.feed_found.inc(len(unknown))
         async with asyncio.TaskGroup() as receiving:
@@ -78,6 +77,6 @@ class FeedPoller:
 
     async def _receive(self, message: Message) -> None:
         try:
-            await self._inbox.receive(message)
+            await self._inbox.receive_or_park(message)
         except ForeignSource as error:
             await self._inbox.receive_unreadable(message.to_json(), str(error))

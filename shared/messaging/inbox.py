@@ -1,10 +1,11 @@
 """The inbox: every event of a subject takes effect once, in stream order (I8, ADR 0003)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import count
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -14,13 +15,22 @@ import structlog
 from shared.event_log.aggregate_store import retry_on_conflict
 from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConflict
 from shared.event_log.types import SideRow
+from shared.kernel.text import summary
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
-from shared.messaging.errors import CannotApply, Diverged, MissingVersion, TryAgain
+from shared.messaging.errors import (
+    CannotApply,
+    Diverged,
+    ForeignSource,
+    MalformedMessage,
+    MissingVersion,
+    TryAgain,
+)
 from shared.messaging.feed import Feed
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import MessageSources
 from shared.platform.postgres import is_transient
+from shared.platform.retry import keep_trying
 
 LARGEST_BATCH = 500
 
@@ -126,7 +136,7 @@ class InOrder:
         known = [message for message in messages if message.stream_version <= last]
         fresh = _by_version(message for message in messages if message.stream_version > last)
         await self._drop(known)
-        if fresh and (not _follows(last, fresh) or _some_were_erased(fresh)):
+        if fresh and (not _follows(last, fresh) or _some_were_erased(fresh) or _some_lack_data(fresh)):
             fresh = await self._fill_gaps(subject, last, fresh)
         for version in sorted(fresh):
             await self._apply(fresh[version])
@@ -160,6 +170,8 @@ class InOrder:
 
     async def _fill_gaps(self, subject: UUID, last: int, fresh: dict[int, Message]) -> dict[int, Message]:
         fetched = await self._feed.of_subject(subject, after_version=last)
+        if any(message.subject != subject for message in fetched):
+            raise MalformedMessage("the feed returned a message about another guest")
         complete = _by_version([*fetched, *fresh.values()])
         if not _follows(last, complete):
             raise MissingVersion
@@ -192,6 +204,11 @@ def _some_were_erased(messages: dict[int, Message]) -> bool:
     return len({message.erased for message in messages.values()}) > 1
 
 
+def _some_lack_data(messages: dict[int, Message]) -> bool:
+    """Return whether the sender could not read some of its events; its feed may have them by now."""
+    return any(message.unreadable for message in messages.values())
+
+
 def _follows(last: int, messages: dict[int, Message]) -> bool:
     return sorted(messages) == list(range(last + 1, last + 1 + len(messages)))
 
@@ -208,6 +225,9 @@ def _is_inbox_conflict(error: Exception) -> bool:
 
 
 RETRY_INTERVAL_SECONDS = 0.5
+MOST_ATTEMPTS = 5
+"""Attempts at a message that fails although nothing is unavailable. Then its subject is parked."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -222,6 +242,43 @@ class Inbox:
         self._in_order = InOrder(pool, feed, handle)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.parked = ParkedSubjects(pool)
+
+    async def receive_or_park(self, message: Message) -> None:
+        """Receive a message until its outcome is durable: the same for every transport.
+
+        While something is unavailable it is tried again without end. Any other failure parks the subject
+        after MOST_ATTEMPTS; all other subjects go on. Raises ForeignSource.
+        """
+        foreign = await keep_trying(
+            partial(self._receive_once, message, count(1)),
+            action="message.not_received",
+            on=Exception,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
+        if foreign is not None:
+            raise foreign
+
+    async def _receive_once(self, message: Message, failures: Iterator[int]) -> ForeignSource | None:
+        """Return the error that another attempt cannot change. Raises what another attempt may change."""
+        try:
+            await self.receive(message)
+        except ForeignSource as error:
+            return error
+        except Exception as error:
+            if _is_transient(error) or next(failures) < MOST_ATTEMPTS:
+                raise
+            await self._park_or_store(message, error)
+        return None
+
+    async def _park_or_store(self, message: Message, error: Exception) -> None:
+        """Park the subject of a message; store the message as unreadable if even that fails."""
+        try:
+            await self._park(message.subject, error, [message], message)
+        except Exception as failure:
+            if _is_transient(failure):
+                raise
+            await self.receive_unreadable(message.to_json(), _reason(error))
 
     async def receive(self, message: Message) -> None:
         """Process a message; return when the outcome is durable: applied, dropped as known, or parked.
@@ -245,11 +302,19 @@ class Inbox:
                 await self._catch_up_or_park(message.subject, [message], cursor.last_version)
 
     async def receive_unreadable(self, body: bytes, reason: str) -> None:
-        """Store a body that is not a message of ours, for an operator; it belongs to no subject."""
+        """Store a body that is not a message of ours, for an operator; it belongs to no subject.
+
+        Tries again until it is stored: nothing in it can make that fail.
+        """
         metrics.unreadable.inc()
-        log.error("message.unreadable", reason=reason)
-        await self._pool.execute(
-            "INSERT INTO unreadable_messages (body, reason) VALUES ($1, $2)", body, reason
+        log.error("message.unreadable", reason=summary(reason))
+        store = "INSERT INTO unreadable_messages (body, reason) VALUES ($1, $2)"
+        await keep_trying(
+            partial(self._pool.execute, store, body, summary(reason)),
+            action="message.not_stored",
+            on=Exception,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
         )
 
     async def unknown(self, messages: Sequence[Message]) -> list[Message]:
@@ -313,8 +378,15 @@ class Inbox:
         return await self._retry(subject)
 
     async def _retry(self, subject: UUID) -> bool:
+        """Retry a parked subject; a failure that is not foreseen parks it with its reason."""
         async with self._turn(subject):
-            return await self._retry_in_turn(subject)
+            try:
+                return await self._retry_in_turn(subject)
+            except Exception as error:
+                if _is_transient(error):
+                    raise
+                await self._park(subject, error, [])
+                return False
 
     async def _retry_in_turn(self, subject: UUID) -> bool:
         while messages := await self.parked.messages(subject):
@@ -330,18 +402,20 @@ class Inbox:
         try:
             await self._in_order.catch_up(subject, messages, last)
         except Exception as error:
-            await self._park(error, messages)
+            failed = error.message if isinstance(error, MessageFailed) else None
+            await self._park(subject, error, messages, failed)
             return False
         return True
 
-    async def _park(self, error: Exception, messages: Sequence[Message]) -> None:
+    async def _park(
+        self, subject: UUID, error: Exception, messages: Sequence[Message], failed: Message | None = None
+    ) -> None:
         state = _state(error)
-        failed = [error.message] if isinstance(error, MessageFailed) else []
-        failed_event_id = failed[0].id if failed else None
-        await self.parked.park(state, _reason(error), [*messages, *failed], failed_event_id)
+        backlog = [*messages, failed] if failed else messages
+        await self.parked.park(subject, state, _reason(error), backlog, failed.id if failed else None)
         _COUNTERS[state].inc()
         report = log.warning if state is State.WAITING else log.error
-        report("subject." + state.value, subject=str(messages[0].subject), reason=_reason(error))
+        report("subject." + state.value, subject=str(subject), reason=_reason(error))
 
     def _turn(self, subject: UUID) -> asyncio.Lock:
         """Return the lock of one subject; it exists as long as a task holds it or waits for it."""
@@ -374,7 +448,7 @@ def _state(error: Exception) -> State:
 def _reason(error: Exception) -> str:
     cause = _cause(error)
     what = str(cause) or (cause.__doc__ or "").strip().split("\n\n")[0]
-    return f"{type(cause).__name__}: {what}"
+    return summary(f"{type(cause).__name__}: {what}")
 
 
 @dataclass(frozen=True, slots=True)

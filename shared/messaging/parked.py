@@ -54,9 +54,14 @@ class ParkedSubjects:
         self._pool = pool
 
     async def park(
-        self, state: State, reason: str, messages: Sequence[Message], failed_event_id: UUID | None
+        self,
+        subject: UUID,
+        state: State,
+        reason: str,
+        messages: Sequence[Message],
+        failed_event_id: UUID | None,
     ) -> None:
-        """Park the subject of these messages, or park it again, perhaps for another reason."""
+        """Park a subject with its messages, or park it again, perhaps for another reason."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(
                 """
@@ -68,7 +73,7 @@ class ParkedSubjects:
                        next_try = clock_timestamp()
                                 + make_interval(secs => least($4, 2 ^ least(parked.attempts, 16)))
                 """,
-                messages[0].subject,
+                subject,
                 state,
                 reason,
                 LONGEST_BACK_OFF_SECONDS,

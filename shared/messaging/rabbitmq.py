@@ -1,11 +1,9 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from functools import partial
-from itertools import count
 
 import aio_pika
 import structlog
@@ -14,33 +12,24 @@ from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMess
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
 from pamqp.common import Arguments
 
-from shared.event_log.errors import LogOverloaded, LogUnavailable
 from shared.messaging import metrics
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.errors import (
     BrokerUnavailable,
-    ForeignSource,
     MalformedMessage,
     NotAuthentic,
-    TryAgain,
     Unroutable,
 )
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import SIGNATURE_HEADER, SigningKeys
-from shared.platform.postgres import is_transient
-from shared.platform.retry import keep_running, keep_trying
+from shared.platform.retry import keep_running
 
 SUBJECT_HEADER = "guest-id"
 CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 3.0
 CONFIRM_SECONDS = 30.0
-MOST_ATTEMPTS = 5
-"""Attempts at a message that fails although nothing is unavailable. Then it is stored for an operator."""
-
 DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
-
-UNAVAILABLE = (LogUnavailable, LogOverloaded, TryAgain)
 
 MOST_REJECTED = 10_000
 """Rejected messages that are kept for an operator; the oldest are dropped first."""
@@ -265,30 +254,12 @@ class Consumer:
             await self._rejected.publish(message, routing_key="", timeout=CONFIRM_SECONDS)
 
     async def _receive(self, body: bytes) -> None:
-        failures = count(1)
-        foreign = await keep_trying(
-            partial(self._receive_once, body, failures),
-            action="message.not_received",
-            on=Exception,
-            first=FIRST_PAUSE_SECONDS,
-            longest=LONGEST_PAUSE_SECONDS,
-        )
-        if foreign is not None:
-            raise foreign
-
-    async def _receive_once(self, body: bytes, failures: Iterator[int]) -> ForeignSource | None:
-        """Return the error that another attempt cannot change. Raises what another attempt may change."""
         try:
-            await self._inbox.receive(Message.from_json(body))
+            message = Message.from_json(body)
         except MalformedMessage as error:
             await self._inbox.receive_unreadable(body, str(error))
-        except ForeignSource as error:
-            return error
-        except Exception as error:
-            if is_transient(error) or isinstance(error, UNAVAILABLE) or next(failures) < MOST_ATTEMPTS:
-                raise
-            await self._inbox.receive_unreadable(body, f"{type(error).__name__}: {error}")
-        return None
+        else:
+            await self._inbox.receive_or_park(message)
 
     async def _finish(self) -> None:
         """Wait some seconds for the messages in process; the others are delivered again."""

@@ -101,16 +101,25 @@ class Leases:
         return moved is not None
 
 
-async def lead(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> None:
+async def lead(
+    leases: Leases,
+    name: str,
+    work: Callable[[Lease], Awaitable[None]],
+    *,
+    ended_by: tuple[type[Exception], ...] = (),
+) -> None:
     """Run `work` whenever this process leads the task, until cancelled.
 
-    Work that fails releases the lease; it starts again in the process that takes the lease next.
+    Work that fails releases the lease; it starts again in the process that takes the lease next. Errors of
+    the kinds `ended_by` are raised instead: the caller decides when to compete for the lease again.
     """
     while True:
         try:
             lease = await leases.take(name)
             if lease is not None:
                 await _work_while_leading(leases, lease, work)
+        except ended_by:
+            raise
         except Exception as error:
             log.warning("task.interrupted", task=name, error=type(error).__name__, reason=str(error))
         await asyncio.sleep(RENEW_INTERVAL_SECONDS)

@@ -9,6 +9,8 @@ import sys
 import stamina
 import structlog
 
+from shared.kernel.text import visible
+
 
 def configure_logging(service: str, level: str = "INFO") -> None:
     """Send structlog's and the standard library's records to stderr in one form. Call it once per process."""
@@ -40,13 +42,17 @@ def configure_logging(service: str, level: str = "INFO") -> None:
 
 
 def _ending() -> list[structlog.typing.Processor]:
-    if sys.stderr.isatty():
-        return [structlog.dev.ConsoleRenderer()]
+    if sys.stderr.isatty():  # JSON escapes by itself what would drive a terminal
+        return [_visible, structlog.dev.ConsoleRenderer()]
     return [
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("action"),
         structlog.processors.JSONRenderer(),
     ]
+
+
+def _visible(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _named(service: str) -> structlog.typing.Processor:

@@ -11,6 +11,7 @@ from shared.projections.view import (
     Rows,
     View,
     ViewBehind,
+    ViewFailed,
     ViewTable,
 )
 
@@ -25,5 +26,6 @@ __all__ = [
     "Rows",
     "View",
     "ViewBehind",
+    "ViewFailed",
     "ViewTable",
 ]

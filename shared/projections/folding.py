@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -12,7 +13,9 @@ from asyncpg.pool import PoolConnectionProxy
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from shared.event_log import DataKey, MasterKeys, hide, unseal
-from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View
+from shared.kernel.text import summary
+from shared.platform.postgres import is_transient
+from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View, ViewFailed
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 Stream = tuple[UUID, Sequence[asyncpg.Record]]
@@ -35,6 +38,34 @@ ORDER BY originator_id, originator_version
 KEYS = "SELECT subject_id, wrapped FROM data_keys WHERE subject_id = ANY ($1)"
 
 
+REFUSED = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,  # a value that is too long for an index
+)
+"""PostgreSQL's errors about a value. Its other errors are about the table, the role or the server."""
+
+
+def refuses_a_value(error: Exception) -> bool:
+    """Return whether PostgreSQL refused a value, or the driver could not encode one."""
+    if isinstance(error, asyncpg.PostgresError):
+        return isinstance(error, REFUSED)
+    return not is_transient(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Streams, each with its events, and their rows for each table of the view."""
+
+    streams: Sequence[Stream]
+    rows: Sequence[Sequence[Row]]
+
+    @property
+    def events(self) -> int:
+        """Count the events."""
+        return sum(len(records) for _, records in self.streams)
+
+
 class Folder:
     """Folds streams into the rows of one view."""
 
@@ -44,51 +75,88 @@ class Folder:
         self._master_keys = master_keys
         self._topics = list(view.topics)
 
-    async def some(
-        self, connection: Connection, streams: Collection[UUID], to_position: int
-    ) -> list[list[Row]]:
-        """Return the rows of these streams as of a position, for each table of the view."""
+    async def some(self, connection: Connection, streams: Collection[UUID], to_position: int) -> Folded:
+        """Fold these streams as of a position. Raises FoldFailed."""
         records = await connection.fetch(SOME, list(streams), to_position, self._topics)
-        return await self._rows(connection, list(_streams(records)))
+        return await self._folded(connection, list(_streams(records)))
 
     async def range(
         self, connection: Connection, first: UUID, last: UUID, to_position: int
-    ) -> AsyncIterator[tuple[int, list[list[Row]]]]:
-        """Yield (events, rows) of all streams between two ids, chunk by chunk. Needs a transaction."""
+    ) -> AsyncIterator[Folded]:
+        """Fold all streams between two ids, chunk by chunk. Needs a transaction. Raises FoldFailed."""
         rest: Sequence[asyncpg.Record] = ()
         cursor = await connection.cursor(RANGE, first, last, to_position, self._topics)
         while fetched := await cursor.fetch(CHUNK):
             *whole, (_, rest) = _streams([*rest, *fetched])
-            yield sum(len(records) for _, records in whole), await self._rows(connection, whole)
+            yield await self._folded(connection, whole)
         if rest:
-            yield len(rest), await self._rows(connection, list(_streams(rest)))
+            yield await self._folded(connection, list(_streams(rest)))
 
-    async def _rows(self, connection: Connection, streams: Sequence[Stream]) -> list[list[Row]]:
-        keys = await self._keys(connection, [stream for stream, _ in streams])
+    async def insert(self, connection: Connection, suffix: str, folded: Folded) -> None:
+        """Insert rows into the tables of the view with this suffix, in the caller's transaction.
+
+        PostgreSQL may refuse a value that an event led to, such as U+0000 in a text. Then FoldFailed names
+        the event.
+        """
+        try:
+            async with connection.transaction():  # a savepoint: the caller's transaction can go on
+                await self._copy(connection, suffix, folded)
+        except Exception as error:
+            if not refuses_a_value(error):
+                raise
+            for stream, records in folded.streams:
+                await self._require_storable(connection, suffix, stream, records)
+            raise ViewFailed(self.view.name, type(error).__name__) from error
+
+    async def _require_storable(
+        self, connection: Connection, suffix: str, stream: UUID, records: Sequence[asyncpg.Record]
+    ) -> None:
+        """Raise FoldFailed for the first event after which PostgreSQL refuses the rows of this stream."""
+        for count, record in enumerate(records, start=1):
+            folded = await self._folded(connection, [(stream, records[:count])])
+            trial = connection.transaction()
+            await trial.start()
+            try:
+                await self._copy(connection, suffix, folded)
+            except Exception as error:
+                # Not its text: it holds the value.
+                raise self._failed(record, f"PostgreSQL refuses a value: {type(error).__name__}") from error
+            finally:
+                await trial.rollback()
+
+    async def _copy(self, connection: Connection, suffix: str, folded: Folded) -> None:
+        for table, rows in zip(self.view.tables, folded.rows, strict=True):
+            if rows:
+                await connection.copy_records_to_table(f"{table.name}{suffix}", records=rows)
+
+    async def _folded(self, connection: Connection, streams: Sequence[Stream]) -> Folded:
+        keys = await self._wrapped_keys(connection, [stream for stream, _ in streams])
         rows: list[list[Row]] = [[] for _ in self.view.tables]
         for stream, records in streams:
             for table, more in zip(rows, self._fold(records, keys.get(stream)), strict=True):
                 table.extend(more)
-        return rows
+        return Folded(streams, rows)
 
-    async def _keys(self, connection: Connection, streams: Sequence[UUID]) -> dict[UUID, DataKey]:
+    async def _wrapped_keys(self, connection: Connection, streams: Sequence[UUID]) -> dict[UUID, bytes]:
         if not self.view.decrypts:
             return {}
-        found = await connection.fetch(KEYS, streams)
-        return {stream: self._master_keys.unwrap(stream, wrapped) for stream, wrapped in found}
+        return {stream: wrapped for stream, wrapped in await connection.fetch(KEYS, streams)}  # noqa: C416
 
-    def _fold(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> Sequence[Sequence[Row]]:
+    def _fold(self, records: Sequence[asyncpg.Record], wrapped: bytes | None) -> Sequence[Sequence[Row]]:
+        try:
+            key = None if wrapped is None else self._master_keys.unwrap(records[0]["originator_id"], wrapped)
+        except Exception as error:
+            raise self._failed(records[-1], f"{type(error).__name__}: {error}") from error
         try:
             return self.view.fold([self._recorded(record, key) for record in records], key)
         except Exception as error:
-            failing = self._first_that_fails(records, key)
-            raise FoldFailed(
-                self.view.name,
-                failing["originator_id"],
-                failing["notification_id"],
-                failing["topic"],
-                f"{type(error).__name__}: {error}",
-            ) from error
+            # With a data key, the text of an error may hold personal data.
+            reason = type(error).__name__ if key else f"{type(error).__name__}: {error}"
+            raise self._failed(self._first_that_fails(records, key), reason) from error
+
+    def _failed(self, record: asyncpg.Record, reason: str) -> FoldFailed:
+        event = record["originator_id"], record["notification_id"], summary(record["topic"])
+        return FoldFailed(self.view.name, *event, summary(reason))
 
     def _first_that_fails(self, records: Sequence[asyncpg.Record], key: DataKey | None) -> asyncpg.Record:
         """Return the record of the event that makes the fold fail.
@@ -121,6 +189,15 @@ SELECT DISTINCT originator_id FROM stored_events
 WHERE notification_id > $1 AND notification_id <= $2 AND topic = ANY ($3)
 """
 HEAD = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
+# A stream is one of the view when its first event is. Its other events all have topics of the view, unless
+# another release wrote them.
+UNKNOWN = """
+SELECT originator_id, notification_id, topic FROM stored_events AS unknown
+WHERE notification_id > $1 AND notification_id <= $2 AND topic <> ALL ($3) AND EXISTS (
+    SELECT FROM stored_events AS first
+    WHERE first.originator_id = unknown.originator_id AND originator_version = 1 AND first.topic = ANY ($3)
+) ORDER BY notification_id LIMIT 1
+"""
 STEP = 1000  # events per step; the streams of these events are folded again
 
 
@@ -130,15 +207,19 @@ async def head_of(connection: Connection) -> int:
     return head
 
 
-async def copy_rows(connection: Connection, view: View, suffix: str, rows: Sequence[Sequence[Row]]) -> None:
-    """Insert rows into the tables of a view, or into the tables with a suffix behind these names."""
-    for table, of_table in zip(view.tables, rows, strict=True):
-        if of_table:
-            await connection.copy_records_to_table(f"{table.name}{suffix}", records=of_table)
+async def require_known(connection: Connection, view: View, after: int, to_position: int) -> None:
+    """Raise FoldFailed when a stream of the view has an event of a type that this release does not know.
+
+    Without that event the rows of the stream would be wrong.
+    """
+    if found := await connection.fetchrow(UNKNOWN, after, to_position, list(view.topics)):
+        stream, position, topic = found
+        raise FoldFailed(view.name, stream, position, summary(topic), "this release does not know the event")
 
 
 async def catch_up(connection: Connection, folder: Folder, suffix: str, after: int, to_position: int) -> None:
     """Bring the tables from position `after` to `to_position`, in steps, in the caller's transaction."""
+    await require_known(connection, folder.view, after, to_position)
     while after < to_position:
         step = min(after + STEP, to_position)
         touched = await connection.fetch(TOUCHED, after, step, list(folder.view.topics))
@@ -152,10 +233,10 @@ async def reproject(
     """Replace the rows of these streams by their rows as of a position."""
     if not streams:
         return
-    rows = await folder.some(connection, streams, to_position)
+    folded = await folder.some(connection, streams, to_position)
     for table in folder.view.tables:
         await connection.execute(
             f"DELETE FROM {table.name}{suffix} WHERE stream_id = ANY ($1)",  # noqa: S608 - our own name
             streams,
         )
-    await copy_rows(connection, folder.view, suffix, rows)
+    await folder.insert(connection, suffix, folded)

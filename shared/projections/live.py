@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import asyncpg
-import structlog
 from prometheus_client import Gauge
 
-from shared.event_log import EventLog
+from shared.event_log import EventLog, LogUnavailable
 from shared.platform.leases import Lease, Leases, lead
+from shared.platform.postgres import is_transient
+from shared.platform.retry import keep_running
 from shared.projections.folding import STEP, Folder, catch_up, head_of
-from shared.projections.view import FoldFailed, View, ViewBehind
+from shared.projections.view import FoldFailed, View, ViewBehind, ViewFailed, ViewStopped
 
 MOST_SECONDS = 2.0
 LOOK_EVERY = 0.02  # seconds
@@ -60,6 +62,13 @@ async def update_view_metrics(pool: asyncpg.Pool, views: Sequence[View]) -> None
         view_failed.labels(status.name).set(status.failure is not None)
 
 
+async def require_live(pool: asyncpg.Pool | asyncpg.Connection, views: Sequence[View]) -> None:
+    """Raise ViewStopped unless all of these views go on; the text is that of the first one that stopped."""
+    for status in await status_of(pool, views):
+        if status.failure is not None:
+            raise ViewStopped(status.failure)
+
+
 async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
     """Wait until the view has applied all events up to `position`. Raises ViewBehind after MOST_SECONDS."""
     loop = asyncio.get_running_loop()
@@ -70,6 +79,8 @@ async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
         await asyncio.sleep(LOOK_EVERY)
 
 
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+"""Pauses before a view that failed is tried again, by this process or by another one."""
 LOOK_AGAIN = 5.0  # seconds without a notification after which the log is read anyway
 POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
 MOVE = "UPDATE projections SET position = $2, moved_at = clock_timestamp(), failure = NULL WHERE name = $1"
@@ -77,7 +88,6 @@ FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
 view_lag = Gauge("view_lag_events", "Events in the log after the view's position", ["view"])
 view_failed = Gauge("view_failed", "1 while the view cannot apply its next event", ["view"])
-log = structlog.get_logger(__name__)
 
 
 class LiveView:
@@ -91,29 +101,58 @@ class LiveView:
         self._name = folder.view.name
 
     async def run(self) -> None:
-        """Follow the log until cancelled."""
-        await lead(self._leases, f"view {self._name}", self._follow)
+        """Follow the log until cancelled. What stops the view is stored, and tried again after a pause."""
+        await keep_running(
+            partial(lead, self._leases, f"view {self._name}", self._follow, ended_by=(ViewFailed,)),
+            action="view.failed",
+            on=ViewFailed,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
 
     async def _follow(self, _lease: Lease) -> None:
         while True:
             try:
                 position = await self.step()
-            except FoldFailed as failure:
+            except Exception as error:
+                failure = await self._failure(error)
                 await self._pool.execute(FAIL, self._name, str(failure))
                 view_failed.labels(self._name).set(1)
-                raise
+                raise failure from error
             view_failed.labels(self._name).set(0)
             await self._log.wait_beyond(position, LOOK_AGAIN)
 
-    async def step(self) -> int:
-        """Apply the next events, at most STEP; return the view's position afterwards."""
+    async def _failure(self, error: Exception) -> ViewFailed:
+        """Return why the view cannot go on; apply the events before the one that failed.
+
+        Raises the error itself when only the database is away.
+        """
+        while isinstance(error, FoldFailed):
+            before, error_of_event = error.position - 1, error
+            try:
+                while await self.step(before) < before:
+                    pass
+            except FoldFailed as earlier:
+                error = earlier
+            else:
+                return error_of_event
+        if isinstance(error, LogUnavailable) or is_transient(error):
+            raise error
+        return error if isinstance(error, ViewFailed) else ViewFailed(self._name, type(error).__name__)
+
+    async def step(self, until: int | None = None) -> int:
+        """Apply the next events, at most STEP and none after `until`; return the view's position afterwards.
+
+        Raises FoldFailed, ViewFailed; nothing was changed then.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             # The lock protects the rows: a leader that was paused reads the position of its successor.
             position: int = await connection.fetchval(POSITION, self._name)
             head = await head_of(connection)
-            to_position = min(position + STEP, head)
+            to_position = min(position + STEP, head if until is None else until)
             if to_position > position:
                 await catch_up(connection, self._folder, "", position, to_position)
                 await connection.execute(MOVE, self._name, to_position)
-        view_lag.labels(self._name).set(head - to_position)
-        return to_position
+        position = max(position, to_position)
+        view_lag.labels(self._name).set(head - position)
+        return position

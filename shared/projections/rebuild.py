@@ -19,7 +19,7 @@ import asyncpg
 
 from shared.event_log import MasterKeys, make_mapper
 from shared.platform.postgres import SERVER_SETTINGS
-from shared.projections.folding import STEP, Folder, catch_up, copy_rows, head_of
+from shared.projections.folding import STEP, Folder, catch_up, head_of, require_known
 from shared.projections.view import RebuildRunning, View
 
 COUNT = "SELECT count(*) FROM stored_events WHERE topic = ANY ($1)"
@@ -92,6 +92,7 @@ async def build(
     for table in view.tables:
         await connection.execute(table.creation(f"{table.name}{suffix}"))
     to_position = await head_of(connection)
+    await require_known(connection, view, 0, to_position)
     events = await _fill(source, view, suffix, to_position, progress)
     for table in view.tables:
         await connection.execute(table.completion(f"{table.name}{suffix}"))
@@ -155,9 +156,9 @@ async def _copy_part(part: _Part) -> int:
     connection = await part.source.connect(part.view)
     try:
         async with connection.transaction():
-            async for events, rows in folder.range(connection, part.first, part.last, part.to_position):
-                await copy_rows(connection, part.view, part.suffix, rows)
-                folded += events
+            async for chunk in folder.range(connection, part.first, part.last, part.to_position):
+                await folder.insert(connection, part.suffix, chunk)
+                folded += chunk.events
     finally:
         await connection.close()
     return folded

@@ -11,11 +11,22 @@ from uuid import UUID
 from shared.event_log import VACUUMED, DataKey, vacuum_soon
 
 
-class FoldFailed(Exception):
+class ViewFailed(Exception):
+    """A view cannot go on. Nothing was changed; the text says why, without personal data."""
+
+    def __init__(self, view: str, reason: str) -> None:
+        super().__init__(view, reason)
+        self.view, self.reason = view, reason
+
+    def __str__(self) -> str:
+        return f"projection {self.view} failed: {self.reason}."
+
+
+class FoldFailed(ViewFailed):
     """A view cannot apply an event. Nothing was changed; the text names the event."""
 
     def __init__(self, view: str, stream: UUID, position: int, topic: str, reason: str) -> None:
-        super().__init__(view, stream, position, topic, reason)
+        Exception.__init__(self, view, stream, position, topic, reason)
         self.view, self.stream, self.position, self.topic, self.reason = view, stream, position, topic, reason
 
     def __str__(self) -> str:
@@ -23,6 +34,10 @@ class FoldFailed(Exception):
             f"projection {self.view} failed at position {self.position}"
             f" ({self.topic}, stream {self.stream}): {self.reason}."
         )
+
+
+class ViewStopped(Exception):
+    """A view has stopped; the text says why. It goes on by itself once it can."""
 
 
 class RebuildRunning(Exception):
@@ -93,7 +108,7 @@ class ViewTable:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read model. `topics`: the event types that it folds; `decrypts`: whether it reads personal data."""
+    """A read model. `topics`: all event types of its streams; `decrypts`: it reads personal data."""
 
     name: str
     about: str

@@ -27,24 +27,28 @@ def make_app(
     problem_types: ProblemTypes,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
+    warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check] = (),
 ) -> FastAPI:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
+    A failed check makes the service not ready. A failed check of `warnings` is only shown.
     Each request of `/metrics` first calls `metrics_updates`. They set gauges from the database, because
     other processes change what the gauges count.
     """
     app = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
     app.state.token_verifier = verifier
     install(app, problem_types)
-    app.include_router(_operations(checks, metrics_updates))
+    app.include_router(_operations(checks, warnings, metrics_updates))
     _add_docs(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
 
 
-def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -> APIRouter:
+def _operations(
+    checks: Mapping[str, Check], warnings: Mapping[str, Check], metrics_updates: Sequence[Check]
+) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/health/live")
@@ -53,9 +57,9 @@ def _operations(checks: Mapping[str, Check], metrics_updates: Sequence[Check]) -
 
     @router.get("/health/ready")
     async def ready() -> JSONResponse:
-        states = await readiness(checks)
+        states, warned = await asyncio.gather(readiness(checks), readiness(warnings))
         is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
-        body = {"status": "ready" if is_ready else "not-ready", "checks": states}
+        body = {"status": "ready" if is_ready else "not-ready", "checks": states, "warnings": warned}
         return JSONResponse(body, 200 if is_ready else 503)
 
     @router.get("/metrics", dependencies=[Depends(requires("metrics"))])

@@ -228,6 +228,6 @@ def _canonical(body: bytes) -> bytes:
         return b""
     try:
         parsed: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)
+    except (orjson.JSONDecodeError, TypeError):  # a TypeError: nested too deeply to be written again
         return body  # the route refuses it as malformed
-    return orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS)

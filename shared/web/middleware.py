@@ -43,7 +43,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         length = Headers(scope=scope).get("content-length", "")
-        too_large = length.isdigit() and int(length) > LARGEST_BODY
+        # More than nine digits are too many anyway, and Python does not read a number of some thousands.
+        too_large = length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY)
         received = 0
 
         async def receiving() -> Message:

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from shared.event_log.errors import LogOverloaded, LogUnavailable, VersionConflict
+from shared.event_log.errors import LogOverloaded, LogUnavailable, RecordUnreadable, VersionConflict
 from shared.platform.postgres import TRANSIENT, is_transient
 from shared.projections import ViewBehind
 from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, response
@@ -37,6 +37,14 @@ SHARED_PROBLEM_TYPES: ProblemTypes = {
         503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
     ),
 }
+# Like the unexpected errors they are not part of a route's description: no caller can act on them.
+_OF_ONE_RECORD: ProblemTypes = {
+    RecordUnreadable: ProblemType(
+        500,
+        "record-unreadable",
+        "Deze gegevens kunnen nu niet worden gelezen. Er is niets opgeslagen; meld dit aan een beheerder.",
+    )
+}
 # Reads use the pool directly, so they raise the errors of the driver and not those of the event log.
 _DATABASE_ERRORS = (*TRANSIENT, asyncpg.InterfaceError)
 
@@ -47,14 +55,14 @@ def known_problem(error: Exception, problem_types: ProblemTypes) -> Problem | No
         return error
     if isinstance(error, _DATABASE_ERRORS) and is_transient(error):
         return _NO_DATABASE.of(LogUnavailable())
-    known = {**SHARED_PROBLEM_TYPES, **problem_types}
+    known = {**SHARED_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}
     problem_type = next((known[exception] for exception in type(error).__mro__ if exception in known), None)
     return problem_type.of(error) if problem_type else None
 
 
 def install(app: FastAPI, problem_types: ProblemTypes) -> None:
     """Show the errors of `app` as problems. `problem_types` holds the service's own exception classes."""
-    for exception, problem_type in {**SHARED_PROBLEM_TYPES, **problem_types}.items():
+    for exception, problem_type in {**SHARED_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}.items():
         app.add_exception_handler(exception, _handler_of(problem_type))
     for exception in _DATABASE_ERRORS:
         app.add_exception_handler(exception, _database_unavailable)

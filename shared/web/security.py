@@ -16,6 +16,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, OctKey
 
+from shared.kernel.text import is_identifier
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
 
@@ -278,7 +279,7 @@ def _principal(claims: dict[str, object]) -> Principal:
     if not isinstance(subject, str) or not isinstance(scope, str):
         raise InvalidToken
     # OpenID Connect Core section 2: at most 255 ASCII characters. It is stored with every event.
-    if not 0 < len(subject) <= _MAX_SUBJECT_CHARACTERS or not subject.isprintable():
+    if len(subject) > _MAX_SUBJECT_CHARACTERS or not is_identifier(subject):
         raise InvalidToken
     return Principal(subject, frozenset(scope.split()), _organisations(claims.get("organisation")))
 
@@ -286,7 +287,7 @@ def _principal(claims: dict[str, object]) -> Principal:
 def _organisations(claim: object) -> frozenset[str]:
     """Return the organisations of the claim: none, one as text, or several in an array."""
     codes = [] if claim is None else claim if isinstance(claim, list) else [claim]
-    if not all(isinstance(code, str) for code in codes):
+    if not all(isinstance(code, str) and is_identifier(code) for code in codes):
         raise InvalidToken
     return frozenset(codes)
 

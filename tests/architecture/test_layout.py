@@ -36,6 +36,7 @@ def test_the_domain_imports_only_the_standard_library_and_the_librarys_domain(se
         "shared.kernel.amsterdam",
         "shared.kernel.library_card",
         "shared.kernel.errors",
+        "shared.kernel.text",
     }
     foreign = {
         f"{module.name}: {name}"
@@ -158,3 +159,14 @@ def test_a_lock_names_no_address_and_pins_every_package_with_hashes(name: str) -
     assert len(packages) > 30
     for block in re.split(r"\n(?=[a-z0-9])", lock.strip()):
         assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+def test_commands_print_through_the_module_that_makes_text_harmless() -> None:
+    """What a command prints may come from a message, a clerk or a home library."""
+    printing = re.compile(r"typer\.echo\(|(?<![\w.])print\(|sys\.stdout\.write\(")
+    assert [
+        str(module.relative_to(ROOT))
+        for folder in (ROOT / "shared", *(ROOT / "services" / service for service in SERVICES))
+        for module in modules_below(folder)
+        if printing.search(module.read_text(encoding="utf-8"))
+    ] == ["shared/cli/console.py"]

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+from pydantic import BaseModel
 
 from shared.event_log import (
     SCHEMA,
@@ -22,9 +23,9 @@ from shared.event_log import (
     SideRow,
 )
 from shared.messaging import SCHEMA as MESSAGING_SCHEMA
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Message, data_of
 from shared.messaging.errors import FeedUnavailable
-from shared.messaging.feed import FeedPage, LogFeed
+from shared.messaging.feed import FeedPage, LogFeed, message_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import SigningKeys
@@ -45,18 +46,7 @@ def to_message(event: RecordedEvent) -> Message | None:
     """The sender publishes every event but those of the secret topic."""
     if event.event_type == SECRET_TOPIC:
         return None
-    return Message(
-        id=event.event_id,
-        source=SOURCE,
-        type=event.event_type,
-        subject=event.stream_id,
-        time=event.recorded_at,
-        stream_version=event.stream_version,
-        position=event.position,
-        correlation_id=event.metadata.correlation_id,
-        causation_id=event.metadata.causation_id,
-        data=orjson.loads(event.state),
-    )
+    return message_of(event, source=SOURCE, kind=event.event_type, data=lambda: orjson.loads(event.state))
 
 
 @dataclass
@@ -93,6 +83,10 @@ class Sender:
             raise FeedUnavailable("unplugged")
 
 
+class AnyData(BaseModel):
+    """Data of a message, whatever is in it."""
+
+
 class Receiver:
     """A service that writes down every message it applies, in a stream of the guest, with the inbox row."""
 
@@ -115,6 +109,7 @@ class Receiver:
         self.calls += 1
         if message.type in self.refuses:
             raise self.refuses[message.type]
+        data_of(message, AnyData)
         known = await self.log.stream(message.subject)
         state = str(message.stream_version).encode()
         event = NewEvent(message.subject, len(known) + 1, message.type, state, uuid4(), METADATA)
@@ -181,5 +176,5 @@ async def park_guest(
     """
     guest_id = guest_id or uuid4()
     line = [from_identity(guest_id, 1, kind), from_identity(guest_id, 2, HARMLESS)]
-    await ParkedSubjects(pool).park(state, REASON, line, line[0].id)
+    await ParkedSubjects(pool).park(guest_id, state, REASON, line, line[0].id)
     return guest_id

@@ -76,10 +76,11 @@ class FakeLoginAccounts:
         self._known: dict[str, tuple[str, str, str]] = {}
         self.opens("jan")
 
-    def opens(self, name: str, card: str = CARD, isil: str = HOME) -> str:
-        """From now on there is an account `acc-<name>` on this card; its id."""
-        self._known[f"acc-{name}"] = (name, card, isil)
-        return f"acc-{name}"
+    def opens(self, name: str, card: str = CARD, isil: str = HOME, account_id: str | None = None) -> str:
+        """From now on there is an account `acc-<name>`, or under this id, on this card; its id."""
+        known_as = account_id or f"acc-{name}"
+        self._known[known_as] = (name, card, isil)
+        return known_as
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         self._ask(username)

@@ -11,8 +11,11 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from identity.application.dependencies import AccountDetails, DirectoryUnavailable
+from identity.application.repository import plain_username
+from identity.domain.errors import MalformedUsername
 from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
+from shared.kernel.text import is_identifier, tidy
 
 Json = TypeVar("Json", bound=BaseModel)
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
@@ -82,13 +85,20 @@ def _read(kind: type[Json], response: httpx.Response) -> Json:
 
 
 def _details(found: _AccountJson) -> AccountDetails:
-    """Check the ISIL and the card number of an account.
+    """Check an account, and tidy the text that people read.
 
     A malformed card would result in a person reference that matches no guest, so a login could make a wrong
     new actor. Raises DirectoryUnavailable.
     """
+    if not is_identifier(found.account_id):
+        raise DirectoryUnavailable("the id of the account is malformed")
     try:
-        isil, card_number = str(Isil.parse(found.home_isil)), canonical_card_number(found.home_card_number)
-    except (MalformedIsil, MalformedCardNumber) as error:
-        raise DirectoryUnavailable("the home card of the account is malformed") from error
-    return AccountDetails(found.account_id, found.username, found.email, isil, card_number)
+        return AccountDetails(
+            account_id=found.account_id,
+            username=plain_username(found.username),
+            email=tidy(found.email).strip(),
+            home_isil=str(Isil.parse(found.home_isil)),
+            home_card_number=canonical_card_number(found.home_card_number),
+        )
+    except (MalformedIsil, MalformedCardNumber, MalformedUsername) as error:
+        raise DirectoryUnavailable(f"the account is malformed: {type(error).__name__}") from error

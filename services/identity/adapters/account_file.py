@@ -14,6 +14,7 @@ from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
 from shared.kernel.account_id import is_account_id
 from shared.kernel.errors import RuleBroken, english_sentence
+from shared.kernel.text import is_identifier
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
 
@@ -50,7 +51,7 @@ def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:
     account_id, username, email, home_isil, home_card_number = (cell.strip(" ") for cell in row)
     if not is_account_id(account_id):
         return Mistake(number, "account_id must have 1 to 200 letters, digits and !$&'()*+,-.:;=@_|~")
-    if "@" not in email or not email.isprintable():
+    if "@" not in email or not is_identifier(email):
         return Mistake(number, "email is not an e-mail address")
     try:
         command = OpenLoginAccount(account_id, username, email, home_isil, home_card_number)

@@ -10,7 +10,7 @@ from eventsourcing.domain import DomainEventProtocol
 from identity.domain.guest_link import GuestLink
 from shared.event_log import AggregateStore, RecordedEvent
 from shared.messaging.envelope import Message
-from shared.messaging.feed import ToMessage
+from shared.messaging.feed import ToMessage, message_of
 
 Data = Callable[[Any], dict[str, Any]]
 
@@ -50,17 +50,8 @@ def published_messages(store: AggregateStore) -> ToMessage:
         if published is None:
             return None
         message_type, data = published
-        return Message(
-            id=recorded.event_id,
-            source=source,
-            type=message_type,
-            subject=recorded.stream_id,
-            time=recorded.recorded_at,
-            stream_version=recorded.stream_version,
-            position=recorded.position,
-            correlation_id=recorded.metadata.correlation_id,
-            causation_id=recorded.metadata.causation_id,
-            data=data(store.event(recorded)),
+        return message_of(
+            recorded, source=source, kind=message_type, data=lambda: data(store.event(recorded))
         )
 
     return to_message

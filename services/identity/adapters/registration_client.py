@@ -11,6 +11,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from identity.application.dependencies import BirthDates, NewAccount, RegisteredGuest, RegistrationUnavailable
+from shared.kernel.text import tidy
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
 
@@ -73,7 +74,7 @@ class RegistrationApi:
             wanted = _NewAccountJson.model_validate(orjson.loads(response.content))
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
-        return NewAccount(wanted.account_id, wanted.username, wanted.email, wanted.home_isil)
+        return NewAccount(wanted.account_id, wanted.username, tidy(wanted.email).strip(), wanted.home_isil)
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         """See `RegistrationFeed.is_home_library`."""

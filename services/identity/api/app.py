@@ -26,6 +26,7 @@ def identity_app(
     own_feed: LogFeed,
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
+    warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
@@ -39,6 +40,7 @@ def identity_app(
         problem_types=PROBLEM_TYPES,
         verifier=verifier,
         checks=checks,
+        warnings=warnings,
         metrics_updates=metrics_updates,
     )
     app.state.deps = deps

@@ -4,19 +4,28 @@ from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from identity.application.log_in import LogIn
 from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
 from shared.kernel.account_id import AccountId
+from shared.kernel.text import require_identifier
 
-# One line of text: an id or a code has no control characters.
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+# An id or a code: it is compared exactly, so it is never changed.
+Line = Annotated[
+    str,
+    Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"),
+    AfterValidator(require_identifier),
+]
 # Only the length is checked here: the domain raises its own error for a malformed value.
 Typed = Annotated[str, Field(max_length=300)]
-Email = Annotated[str, Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$")]
+Email = Annotated[
+    str,
+    Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$"),
+    AfterValidator(require_identifier),
+]
 
 
 class Body(BaseModel):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from identity.application.dependencies import Dependencies
 from identity.application.repository import (
+    account_named,
     details_of,
     find_account,
     person_of,
     plain_username,
-    username_key,
 )
 
 
@@ -31,7 +31,7 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     An e-mail address never finds an account (I1). Raises MalformedIsil, MalformedUsername,
     DirectoryUnavailable.
     """
-    holder = await deps.usernames.account_of(username_key(username, home_isil, deps))
+    holder = await account_named(username, home_isil, deps)
     if holder is None:
         found = await deps.directory.by_username(plain_username(username), home_isil)
         person = person_of(found, deps) if found else ""

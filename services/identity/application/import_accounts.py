@@ -12,7 +12,7 @@ from itertools import islice
 from typing import TypeVar
 
 from identity.application.dependencies import AccountDetails, Context, Dependencies
-from identity.application.repository import find_account, new_account, person_of, save, username_key
+from identity.application.repository import find_account, new_account, person_of, save, username_keys
 from identity.domain.errors import UsernameTaken
 from shared.event_log import VersionConflict
 
@@ -100,22 +100,22 @@ class _Seen:
 
 
 async def _conflicts(lines: Sequence[AccountLine], seen: _Seen, deps: Dependencies) -> Sequence[Mistake]:
-    keys = {line.number: _key(line.details, deps) for line in lines}
+    keys = {line.number: _keys(line.details, deps) for line in lines}
     ids = {line.details.account_id for line in lines}
-    holders = await deps.usernames.holders(set(keys.values()), ids)
+    holders = await deps.usernames.holders({key for both in keys.values() for key in both}, ids)
     key_of_account = {account_id: key for key, account_id in holders.items()}
     mistakes = []
     for line in lines:
-        account_id, key = line.details.account_id, keys[line.number]
+        account_id, known, key = line.details.account_id, keys[line.number], keys[line.number][0]
         if seen.account_ids.setdefault(account_id, line.number) != line.number:
             mistakes.append(
                 Mistake(line.number, f"account_id is on line {seen.account_ids[account_id]} already")
             )
         elif seen.username_keys.setdefault(key, line.number) != line.number:
             mistakes.append(Mistake(line.number, f"username is on line {seen.username_keys[key]} already"))
-        elif holders.get(key, account_id) != account_id:
+        elif any(holders.get(key, account_id) != account_id for key in known):
             mistakes.append(Mistake(line.number, "username is taken by another account"))
-        elif key_of_account.get(account_id, key) != key:
+        elif key_of_account.get(account_id, key) not in known:
             mistakes.append(Mistake(line.number, "account_id is known with another username"))
     return mistakes
 
@@ -135,8 +135,8 @@ async def _import(details: AccountDetails, context: Context, deps: Dependencies)
     return True
 
 
-def _key(details: AccountDetails, deps: Dependencies) -> str:
-    return username_key(details.username, details.home_isil, deps)
+def _keys(details: AccountDetails, deps: Dependencies) -> Sequence[str]:
+    return username_keys(details.username, details.home_isil, deps)
 
 
 def _batches(items: Iterable[T]) -> Iterator[list[T]]:

@@ -12,7 +12,7 @@ from identity.application.repository import (
     person_of,
     plain_username,
     save,
-    username_key,
+    username_keys,
     username_taken,
 )
 from identity.domain.errors import AccountIdTaken, UsernameTaken
@@ -65,7 +65,7 @@ async def _of_another(details: AccountDetails, deps: Dependencies) -> bool:
     if listed is None:
         return False
     one, other = (
-        (person_of(account, deps), username_key(account.username, account.home_isil, deps))
+        (person_of(account, deps), username_keys(account.username, account.home_isil, deps)[0])
         for account in (listed, details)
     )
     return one != other

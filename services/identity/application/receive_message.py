@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Literal
 from uuid import UUID
+
+from pydantic import BaseModel
 
 from identity.application.dependencies import MERGED, Dependencies
 from identity.application.erase_guest import erase_guest
@@ -14,7 +16,8 @@ from identity.application.repository import LoadedAccount, find_account, release
 from identity.domain.guest_link import GuestLink, Linked
 from identity.domain.guest_status import GuestStatus
 from shared.event_log import Metadata, SideRow, erased_by, erasure_row
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Identifier, Message, data_of
+from shared.messaging.errors import MalformedMessage
 
 REGISTERED = "guest-registered.v1"
 ERASED = "personal-data-erased.v1"
@@ -25,6 +28,45 @@ RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
 Changed = Sequence[LoadedAccount]
 
 
+class _Ending(BaseModel):
+    """A term, or its confirmation. `end` None: open-ended."""
+
+    end: date | None
+
+
+class _WithTerm(BaseModel):
+    """A registration or a re-registration."""
+
+    term: _Ending
+
+
+class _LoginAccount(BaseModel):
+    """The account that registration asks for; with the choice `none` it asks for none."""
+
+    choice: Literal["existing", "new", "none"]
+    account_id: Identifier | None = None
+
+
+class _Request(BaseModel):
+    """A message that may ask for an account. None: the present link stays."""
+
+    login_account: _LoginAccount | None = None
+
+
+class _Registered(_WithTerm):
+    """A registration."""
+
+    organisation: Identifier
+    person_ref: Identifier
+    login_account: _LoginAccount
+
+
+class _Merged(BaseModel):
+    """The guest that the guest was merged into."""
+
+    into: UUID
+
+
 async def receive_message(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of registration. This is the handler of identity's inbox.
 
@@ -32,7 +74,7 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     row is written also when nothing else changes. An erasure is written to the ledger afterwards.
 
     Raises VersionConflict when another command was first: call it again. Raises TryAgain when something is
-    unavailable: wait.
+    unavailable: wait. Raises MalformedMessage for data that the message must not have.
     """
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, message.subject)
@@ -40,8 +82,9 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     if link is not None:
         changed = await _apply(message, link, deps, now)
     elif message.type == REGISTERED and not message.erased:
-        link = _note_guest(message, now)
-        changed = await link_guest(link, requested_account(message.data["login_account"]), deps, now)
+        registered = data_of(message, _Registered)
+        link = _note_guest(message.subject, registered, now)
+        changed = await link_guest(link, _requested_account(registered.login_account), deps, now)
     rows = [row for loaded in changed for row in loaded.side_rows]
     if message.type == ERASED:
         rows.append(erasure_row(message.subject))
@@ -55,19 +98,21 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     await deps.erasure_ledger.note(erased_by(rows))
 
 
-def requested_account(login_account: Mapping[str, Any] | None) -> RequestedAccount | None:
-    """Read the `login_account` of a message. None: the message asks for no account, so a link stays."""
-    if login_account is None or login_account["choice"] == "none":
+def _requested_account(asked: _LoginAccount | None) -> RequestedAccount | None:
+    """Return the account that is asked for. None: no account is, so a link stays."""
+    if asked is None or asked.choice == "none":
         return None
-    return RequestedAccount(login_account["account_id"], new=login_account["choice"] == "new")
+    if asked.account_id is None:
+        raise MalformedMessage("data.login_account.account_id: it is missing")
+    return RequestedAccount(asked.account_id, new=asked.choice == "new")
 
 
-def _note_guest(message: Message, now: datetime) -> GuestLink:
+def _note_guest(guest_id: UUID, registered: _Registered, now: datetime) -> GuestLink:
     return GuestLink.note(
-        message.subject,
-        organisation=message.data["organisation"],
-        person_ref=message.data["person_ref"],
-        ends_on=_day(message.data["term"]["end"]),
+        guest_id,
+        organisation=registered.organisation,
+        person_ref=registered.person_ref,
+        ends_on=registered.term.end,
         now=now,
     )
 
@@ -84,7 +129,7 @@ async def _apply(message: Message, link: GuestLink, deps: Dependencies, now: dat
         return await erase_guest(link, deps, now)
     if message.type in RELEASING:
         if message.type == MERGED:
-            link.merge_into(UUID(message.data["into"]), now)
+            link.merge_into(data_of(message, _Merged).into, now)
         changed = await release_guest(link, deps, now)
         if message.type != UNLINKED:
             link.change_guest_status(link.guest_status.deregistered(), now)
@@ -93,7 +138,7 @@ async def _apply(message: Message, link: GuestLink, deps: Dependencies, now: dat
         return []
     if message.type in STATUS_CHANGES:
         link.change_guest_status(STATUS_CHANGES[message.type](link.guest_status, message), now)
-    if asked := requested_account(message.data.get("login_account")):
+    if asked := _requested_account(data_of(message, _Request).login_account):
         return await link_guest(link, asked, deps, now)
     return await _report_to_account(link, deps, now)
 
@@ -112,16 +157,12 @@ async def _report_to_account(link: GuestLink, deps: Dependencies, now: datetime)
     return [loaded]
 
 
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)
-
-
 STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
-    REGISTERED: lambda status, message: status.registered_until(_day(message.data["term"]["end"])),
+    REGISTERED: lambda status, message: status.registered_until(data_of(message, _WithTerm).term.end),
     "guest-reregistered.v1": lambda status, message: status.registered_until(
-        _day(message.data["term"]["end"])
+        data_of(message, _WithTerm).term.end
     ),
-    "term-confirmed.v1": lambda status, message: status.confirmed_until(_day(message.data["end"])),
+    "term-confirmed.v1": lambda status, message: status.confirmed_until(data_of(message, _Ending).end),
     "subscription-expired.v1": lambda status, _: status.expired(),
     "guest-suspended.v1": lambda status, _: status.suspended(),
     "guest-reinstated.v1": lambda status, _: status.reinstated(),

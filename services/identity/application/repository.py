@@ -27,27 +27,42 @@ from shared.event_log import (
     set_data_key,
 )
 from shared.kernel.library_card import isil_base, person_ref
+from shared.kernel.text import comparable, has_line_end, tidy
 
 _MAX_CHARACTERS = 200
 
 
 def plain_username(username: str) -> str:
-    """Return the username as it is stored: trimmed, in Unicode form NFC. Raises MalformedUsername."""
-    plain = unicodedata.normalize("NFC", username.strip())
-    if not 0 < len(plain) <= _MAX_CHARACTERS or any(
-        unicodedata.category(character) == "Cc" for character in plain
-    ):
+    """Return the username as it is stored: trimmed and tidied. Raises MalformedUsername."""
+    plain = tidy(username.strip()).strip()
+    if not 0 < len(plain) <= _MAX_CHARACTERS or has_line_end(username.strip()) or not comparable(plain):
         raise MalformedUsername
     return plain
 
 
-def username_key(username: str, home_isil: str, deps: Dependencies) -> str:
-    """Return a username's key in the index: HMAC-SHA-256 of ISIL base and username, 64 hexadecimal digits.
+def username_keys(username: str, home_isil: str, deps: Dependencies) -> Sequence[str]:
+    """Return a username's keys in the index: HMAC-SHA-256 of ISIL base and username, 64 hexadecimal digits.
 
-    Upper and lower case result in the same key. Raises MalformedIsil, MalformedUsername.
+    Usernames that look alike have the same first key, which new rows get. A second key, which few usernames
+    have, is that of rows from before look-alikes were compared. Raises MalformedIsil, MalformedUsername.
     """
-    named = f"username|{isil_base(home_isil)}|{plain_username(username).casefold()}"
+    plain = plain_username(username)
+    before = unicodedata.normalize("NFC", username.strip()).casefold()
+    forms = dict.fromkeys((comparable(plain), before))
+    return [_username_key(form, isil_base(home_isil), deps) for form in forms]
+
+
+def _username_key(form: str, home_isil_base: str, deps: Dependencies) -> str:
+    named = f"username|{home_isil_base}|{form}"
     return hmac.new(deps.person_ref_key, named.encode(), hashlib.sha256).hexdigest()
+
+
+async def account_named(username: str, home_isil: str, deps: Dependencies) -> str | None:
+    """Return the id of the account here that has this username. Raises MalformedIsil, MalformedUsername."""
+    for key in username_keys(username, home_isil, deps):
+        if (account_id := await deps.usernames.account_of(key)) is not None:
+            return account_id
+    return None
 
 
 async def username_taken(username: str, home_isil: str, account_id: str, deps: Dependencies) -> bool:
@@ -55,7 +70,7 @@ async def username_taken(username: str, home_isil: str, account_id: str, deps: D
 
     Raises DirectoryUnavailable.
     """
-    if await deps.usernames.account_of(username_key(username, home_isil, deps)) is not None:
+    if await account_named(username, home_isil, deps) is not None:
         return True
     listed = await deps.directory.by_username(username, home_isil)
     return listed is not None and listed.account_id != account_id
@@ -183,7 +198,7 @@ async def new_account(
     username_row = SideRow(
         "usernames",
         {
-            "username_key": username_key(details.username, details.home_isil, deps),
+            "username_key": username_keys(details.username, details.home_isil, deps)[0],
             "account_id": details.account_id,
             "subject_id": stream,
         },

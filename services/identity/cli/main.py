@@ -11,7 +11,7 @@ from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
-from shared.cli.console import show_json
+from shared.cli.console import echo, show_json
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
@@ -93,7 +93,7 @@ def import_file(
     if as_json:
         show_json(done)
     else:
-        typer.echo(f"{done['opened']} accounts opened, {done['known']} known already.")
+        echo(f"{done['opened']} accounts opened, {done['known']} known already.")
 
 
 @erasures.command("apply", epilog="Example: identity erasures apply")
@@ -145,9 +145,11 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
 
 def _steps(settings: Settings) -> list[Step]:
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
+    from identity.read_models import VIEWS  # noqa: PLC0415
 
     return [
         *checks.database(settings, SCHEMA, "identity"),
+        checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         checks.sign_in(settings),

@@ -14,6 +14,7 @@ from registration.domain.errors import Candidate
 from shared.event_log.export.format import TransferredTable
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedIsil, is_prefix
+from shared.kernel.text import tidy
 
 COLUMNS = ("organisation_code", "organisation", "isil", "updated_on", "card_prefixes")
 
@@ -78,7 +79,7 @@ def _distinct(rows: Sequence[tuple[int, list[str]]]) -> Iterator[LibraryPrefixes
 def _library(row: Sequence[str]) -> LibraryPrefixes:
     if len(row) != len(COLUMNS):
         raise ValueError(f"{len(row)} columns; there must be {len(COLUMNS)}: {','.join(COLUMNS)}")
-    code, organisation, isil, updated_on, prefixes = (cell.strip() for cell in row)
+    code, organisation, isil, updated_on, prefixes = (tidy(cell).strip() for cell in row)
     if not code or not organisation:
         raise ValueError("organisation_code and organisation must not be empty")
     return LibraryPrefixes(code, organisation, _isil(isil), _day(updated_on), _prefixes(prefixes))

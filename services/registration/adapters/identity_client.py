@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.kernel.account_id import AccountId
+from shared.kernel.text import tidy
 
 Json = TypeVar("Json", bound=BaseModel)
 # Seconds; short, because a clerk and a patron are waiting.
@@ -26,9 +27,8 @@ class _AccountJson(BaseModel):
 
     def found(self) -> FoundAccount:
         """Return the account; username and e-mail are empty after their erasure."""
-        return FoundAccount(
-            self.account_id, self.username or "", self.email or "", self.home_isil, self.person_ref
-        )
+        username, email = tidy(self.username or ""), tidy(self.email or "")
+        return FoundAccount(self.account_id, username, email, self.home_isil, self.person_ref)
 
 
 class _FoundJson(BaseModel):

@@ -14,7 +14,7 @@ from registration.domain import events
 from registration.domain.guest import Guest
 from shared.event_log import AggregateStore, RecordedEvent
 from shared.messaging.envelope import Message
-from shared.messaging.feed import ToMessage
+from shared.messaging.feed import ToMessage, message_of
 
 Data = dict[str, Any]
 
@@ -27,17 +27,11 @@ def published_messages(store: AggregateStore) -> ToMessage:
         if kind is None:
             return None
         share = SHARED_DATA.get(recorded.event_type)
-        return Message(
-            id=recorded.event_id,
+        return message_of(
+            recorded,
             source=f"/registration/{store.log.log_id}",
-            type=kind,
-            subject=recorded.stream_id,
-            time=recorded.recorded_at,
-            stream_version=recorded.stream_version,
-            position=recorded.position,
-            correlation_id=recorded.metadata.correlation_id,
-            causation_id=recorded.metadata.causation_id,
-            data={} if share is None else share(store.event(recorded)),
+            kind=kind,
+            data=lambda: {} if share is None else share(store.event(recorded)),
         )
 
     return to_message

@@ -31,6 +31,7 @@ def registration_app(
     verifier: TokenVerifier,
     identity_subject: str,
     checks: Mapping[str, Check],
+    warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
@@ -44,6 +45,7 @@ def registration_app(
         problem_types=PROBLEM_TYPES,
         verifier=verifier,
         checks=checks,
+        warnings=warnings,
         metrics_updates=metrics_updates,
     )
     app.state.deps = deps

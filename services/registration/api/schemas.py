@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
@@ -16,14 +16,17 @@ from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoA
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
 from shared.kernel.account_id import AccountId
+from shared.kernel.text import require_identifier, require_text, tidy
 
 # One line of text: control characters belong in no name, code or reason.
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
-# Why a clerk takes something back (R21): spaces alone are no reason.
-Reason = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=ONE_LINE)
-]
+_Short = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
+# An id or a code: it is compared exactly, so it is never changed.
+Line = Annotated[_Short, AfterValidator(require_identifier)]
+# A name as a person typed it.
+Name = Annotated[_Short, AfterValidator(tidy)]
+# Why a clerk takes something back (R21): a text that cannot be seen is no reason.
+Reason = Annotated[_Short, AfterValidator(require_text)]
 LONGEST_HANDLE = 4000
 # Any text: R1 and R3 decide what is malformed. Only the length is limited here.
 Typed = Annotated[str, Field(max_length=200)]
@@ -66,8 +69,12 @@ class New(Body):
     """Make a new login account (*Nieuw inlogaccount genereren*). Registration creates the account's id."""
 
     choice: Literal["new"]
-    username: Line
-    email: Annotated[str, Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$")]
+    username: Name
+    email: Annotated[
+        str,
+        Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$"),
+        AfterValidator(require_identifier),
+    ]
 
     def chosen(self) -> NewLoginAccount:
         """Return the choice as a domain object."""

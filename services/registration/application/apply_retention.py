@@ -12,7 +12,7 @@ import structlog
 from registration.application.dependencies import Dependencies
 from registration.application.erase_guest import erase_if
 from registration.domain.guest_state import GuestState, ended_on
-from shared.event_log import Metadata
+from shared.event_log import Metadata, RecordUnreadable
 from shared.kernel.amsterdam import day_of
 
 log = structlog.get_logger(__name__)
@@ -31,8 +31,8 @@ async def apply_retention(retention_days: int, ended: EndedGuests, deps: Depende
     """Erase the guests whose registration ended more than so many days ago; return how many.
 
     The view may lag, so the guest is checked again in the transaction that erases: a guest that was
-    registered again meanwhile stays. After an interruption the next call continues. Raises OSError when the
-    erasure ledger cannot be written.
+    registered again meanwhile stays. A guest that cannot be read is logged, and the others go on. After an
+    interruption the next call continues. Raises OSError when the erasure ledger cannot be written.
     """
     before = day_of(deps.clock.now()) - timedelta(days=retention_days)
 
@@ -44,7 +44,10 @@ async def apply_retention(retention_days: int, ended: EndedGuests, deps: Depende
     page = await ended.before(before)
     while page:
         for _, guest_id in page:
-            erased += await erase_if(long_ago, guest_id, metadata, deps)
+            try:
+                erased += await erase_if(long_ago, guest_id, metadata, deps)
+            except RecordUnreadable as error:
+                log.error("retention.not_applied", guest_id=str(guest_id), reason=str(error))
         page = await ended.before(before, page[-1])
     if erased:
         log.info("retention.applied", guests=erased)

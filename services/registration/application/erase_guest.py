@@ -9,7 +9,14 @@ from registration.application.dependencies import Dependencies
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState
-from shared.event_log import CommandResult, Metadata, brought_back, erasure_row, retry_on_conflict
+from shared.event_log import (
+    CommandResult,
+    Metadata,
+    RecordUnreadable,
+    brought_back,
+    erasure_row,
+    retry_on_conflict,
+)
 from shared.kernel.amsterdam import day_of
 
 
@@ -69,6 +76,7 @@ async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
     for subject_id in subjects:
         try:
             await erase_personal_data(subject_id, metadata, deps)
-        except GuestNotFound:  # registered after the backup was made: at most a key is here
+        except (GuestNotFound, RecordUnreadable):
+            # Registered after the backup was made, or not readable: the row destroys the key all the same.
             await deps.store.log.append([], [erasure_row(subject_id)])
     return len(subjects)

@@ -18,7 +18,7 @@ from registration.application.repository import decrypt_card
 from registration.domain.errors import GuestNotFound, UnknownHomeLibrary
 from registration.domain.term_check import NightlyCheck, Tally, decide, due_at
 from registration.domain.verdict import Unavailable, Valid
-from shared.event_log import DecryptionFailed, LogOverloaded, Metadata
+from shared.event_log import DecryptionFailed, LogOverloaded, Metadata, RecordUnreadable
 from shared.kernel.amsterdam import day_of
 from shared.platform.leases import Leases, run_once
 
@@ -210,7 +210,7 @@ async def _change(library: str, guest: DueGuest, reply: HomeReply, run: NightlyR
         context = Context(guest.organisation, run.metadata)
         try:
             await apply_reply(guest.guest_id, reply, context, run.deps)
-        except (GuestNotFound, LogOverloaded, DecryptionFailed) as error:
+        except (GuestNotFound, LogOverloaded, RecordUnreadable) as error:
             log.warning("nightly.change_failed", guest_id=str(guest.guest_id), error=type(error).__name__)
             run.problems.setdefault(library, "a guest could not be changed: see the log")
             return False

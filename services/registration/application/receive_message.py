@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from registration.application.dependencies import Dependencies
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from shared.event_log import Metadata, SideRow
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import Identifier, Message, data_of
 
 IDENTITY = "identity"
+
+
+class _Linked(BaseModel):
+    """The account that identity linked."""
+
+    account_id: Identifier
+
+
+class _Refused(BaseModel):
+    """The account that identity did not link; None: the one that was asked for."""
+
+    account_id: Identifier | None = None
+    reason: Identifier
 
 
 async def receive_message(message: Message, inbox_row: SideRow, *, deps: Dependencies) -> None:
     """Apply one message of identity: the handler of registration's inbox.
 
     The inbox row is written also when the message changes nothing here. A message about an erased guest
-    changes nothing. Raises VersionConflict (call it again) and GuestNotFound (the guest was never registered
-    here).
+    changes nothing. Raises VersionConflict (call it again), GuestNotFound (the guest was never registered
+    here), and MalformedMessage for data that the message must not have.
     """
     guest = await deps.store.find(Guest, message.subject)
     if guest is None and not message.erased:
@@ -29,13 +44,14 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
 
 
 def _apply(message: Message, guest: Guest, deps: Dependencies) -> None:
-    now, data = deps.clock.now(), message.data
+    now = deps.clock.now()
     match message.type:
         case "login-account-linked.v1":
-            guest.confirm_link(data["account_id"], too_late=False, now=now)
+            guest.confirm_link(data_of(message, _Linked).account_id, too_late=False, now=now)
         case "login-account-linked-too-late.v1":
-            guest.confirm_link(data["account_id"], too_late=True, now=now)
+            guest.confirm_link(data_of(message, _Linked).account_id, too_late=True, now=now)
         case "login-account-link-refused.v1":
-            guest.refuse_link(data.get("account_id"), data["reason"], now=now)
+            refused = data_of(message, _Refused)
+            guest.refuse_link(refused.account_id, refused.reason, now=now)
         case _:
             pass  # identity's other messages change nothing here

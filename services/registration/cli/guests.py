@@ -16,9 +16,10 @@ from registration.application.show_personal_data import HeldData, HeldEvent, sho
 from registration.bootstrap import open_service
 from registration.domain.errors import GuestNotFound
 from registration.settings import Settings
-from shared.cli.console import show_json, show_pairs, show_table
+from shared.cli.console import echo, show_json, show_pairs, show_table
 from shared.cli.running import Failed
 from shared.event_log import Metadata
+from shared.kernel.text import visible
 
 PERSONAL = ("card_number", "aliases", "details")
 
@@ -65,7 +66,7 @@ def print_guest(held: HeldData, *, personal_data: bool, as_json: bool) -> None:
     rows = [tuple(_line(event.get(name)) for name in COLUMNS) for event in history]
     show_table(COLUMNS, rows, title="")
     if personal_data and not any(event.personal_data for event in held.history):
-        typer.echo("No personal data is stored.")
+        echo("No personal data is stored.")
 
 
 COLUMNS = ("what", "at", "by", "reason", "personal_data")
@@ -105,7 +106,7 @@ def _line(value: object) -> str:
             between = "\n" if any(isinstance(item, Mapping) for item in value) else ", "
             return between.join(_line(item) for item in value)
         case _:
-            return str(value)
+            return visible(str(value))
 
 
 def no_such_guest(guest_id: UUID) -> Failed:

@@ -17,6 +17,7 @@ from shared.cli.running import Failed
 from shared.kernel import amsterdam
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
+from shared.kernel.text import visible
 
 _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found"}
 
@@ -68,7 +69,7 @@ def _directory(settings: Settings) -> Directory:
 
 def _heading(console: Console, typed: Isil, home: str, library: Library) -> None:
     line = Text(home, style="bold")
-    line.append(f"  {library.name}" if library.name else "")
+    line.append(f"  {visible(library.name)}" if library.name else "")
     line.append(f"  ({typed.base} merged into it)" if typed.base != home else "", style="yellow")
     line.append(f"  {library.protocol}, {library.encoding}, {'TLS' if library.uses_tls else 'no TLS'}", "dim")
     console.print(line)
@@ -77,10 +78,10 @@ def _heading(console: Console, typed: Isil, home: str, library: Library) -> None
 def _show(console: Console, step: ProbeStep) -> None:
     mark = Text("✓ ", style="green") if step.ok else Text("✗ ", style="bold red")
     line = Text.assemble(mark, f"{step.step:<8}", (f"{1000 * step.seconds:>7.0f} ms", "dim"), "  ")
-    line.append(step.found, style=_colour(step))
+    line.append(visible(step.found), style=_colour(step))
     console.print(line)
     for frame in step.wire:
-        console.print(Text.assemble("    ", (f"{frame.direction} ", "cyan"), (frame.text, "dim")))
+        console.print(Text.assemble("    ", (f"{frame.direction} ", "cyan"), (visible(frame.text), "dim")))
     if step.advice:
         console.print(Text.assemble("    ", ("→ ", "yellow"), (step.advice, "yellow")))
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import typer
 
 from registration.service_handle import settings_of_command
-from shared.cli.console import show_json, show_records
+from shared.cli.console import echo, show_json, show_records
 from shared.cli.running import Failed, in_loop, login_name
 from shared.cli.service_handle import database_of
 
@@ -84,7 +84,7 @@ def export(
     count = in_loop(_export(wanted, file, form, by or login_name()))
     if str(file) == "-":
         return
-    show_json({"lookups": count}) if as_json else typer.echo(f"{count} look-ups written to {file}.")
+    show_json({"lookups": count}) if as_json else echo(f"{count} look-ups written to {file}.")
 
 
 async def _newest(wanted: LookupFilter, limit: int, by: str) -> list[RecordedLookup]:

@@ -14,7 +14,7 @@ from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
-from shared.cli.console import show_json, show_pairs
+from shared.cli.console import echo, show_json, show_pairs
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
@@ -118,7 +118,7 @@ def import_prefixes(
         count = in_loop(import_file(settings.database_url.get_secret_value(), file))
     except ConfigurationError as error:
         raise Failed(f"{error}. Nothing was changed.") from None
-    show_json({"prefixes": count}) if as_json else typer.echo(f"{count} card prefixes imported.")
+    show_json({"prefixes": count}) if as_json else echo(f"{count} card prefixes imported.")
 
 
 @app.command(epilog="Example: registration nightly --json")
@@ -190,7 +190,7 @@ def erase(
     if as_json:
         show_json({"guest_id": guest_id, "erased": True})
     else:
-        typer.echo(f"The personal data of guest {guest_id} was erased.")
+        echo(f"The personal data of guest {guest_id} was erased.")
 
 
 @erasures.command("apply", epilog="Example: registration erasures apply")
@@ -243,9 +243,11 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
 
 def _steps(settings: Settings) -> list[Step]:
     from registration.adapters.tables import SCHEMA  # noqa: PLC0415
+    from registration.read_models import VIEWS  # noqa: PLC0415
 
     return [
         *checks.database(settings, SCHEMA, "registration"),
+        checks.views(settings, VIEWS, "registration"),
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from registration.service_handle import settings_of_command
-from shared.cli.console import show_json, show_records
+from shared.cli.console import echo, show_json, show_records
 from shared.cli.running import in_loop
 from shared.cli.service_handle import database_of
 
@@ -39,7 +39,7 @@ def end(
     if as_json:
         show_json({"subject": subject, "ended": ended})
     else:
-        typer.echo(f"Sessions of {subject} that were ended: {ended}.")
+        echo(f"Sessions of {subject} that were ended: {ended}.")
 
 
 async def _list() -> Any:

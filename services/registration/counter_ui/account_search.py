@@ -14,6 +14,7 @@ from registration.counter_ui.forms import AccountForm, mistakes
 from registration.counter_ui.i18n import Texts
 from registration.domain.errors import AccountHandleInvalid
 from registration.domain.login_link import LoginAccountChoice
+from shared.kernel.text import has_line_end, tidy
 
 F = TypeVar("F", bound=AccountForm)
 
@@ -71,13 +72,13 @@ class Searched(Generic[F]):
 
 async def search_account(form: F, patron: Patron, by: Context, deps: Dependencies) -> Searched[F]:
     """Search for the username and fill in what was found. Raises MalformedIsil, LoginAccountsUnavailable."""
-    username = form.username.strip()
+    username = tidy(form.username).strip()
     form = form.model_copy(
         update={"linked": False, "account_handle": "", "account_reason": "", "choice": "existing"}
     )
     if not username:
         return Searched(form, {"username": EMPTY})
-    if len(username) > LONGEST_USERNAME or not username.isprintable():
+    if len(username) > LONGEST_USERNAME or has_line_end(form.username.strip()):
         return Searched(form, {"username": NO_SUCH_ACCOUNT})
     found = await find_login_account(username, patron.home_isil, by, deps)
     if found is None:

@@ -22,6 +22,7 @@ from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import Clerk, RecordedDirectory, recorded_directory
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
+from shared.kernel.text import is_identifier, tidy
 from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS
@@ -208,6 +209,7 @@ with warnings.catch_warnings():
 CALLBACK = "/aanmelden/terug"
 TIMEOUT_SECONDS = 5.0
 _ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
+_LONGEST_NAME = 200
 _WANTED = ("sub", "name", "organisation", "scope")
 
 
@@ -292,7 +294,9 @@ class SignIn:
             raise SignInFailed from error
         if not _complete(claims):
             raise SignInFailed
-        return {name: claims[name] for name in _WANTED}
+        return {name: claims[name] for name in _WANTED} | {
+            "name": tidy(claims["name"]).strip()[:_LONGEST_NAME]
+        }
 
     async def _metadata(self) -> dict[str, Any]:
         """Return the service's metadata, with only public-key signatures left in its list of algorithms."""
@@ -317,7 +321,9 @@ def _all_protected(metadata: Mapping[str, Any]) -> bool:
 
 
 def _complete(claims: dict[str, Any]) -> bool:
-    return all(isinstance(claims.get(name), str) and claims[name] for name in _WANTED)
+    if not all(isinstance(claims.get(name), str) and tidy(claims[name]).strip() for name in _WANTED):
+        return False
+    return all(is_identifier(claims[name]) for name in ("sub", "organisation"))
 
 
 def _unavailable() -> Problem:

@@ -1,5 +1,6 @@
 """Forms as the browser sends them, and the writer that runs a form once even if it is sent twice."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
 
@@ -87,7 +88,7 @@ def mistakes(error: ValidationError) -> set[str]:
 
 
 Command = Callable[[Context], Awaitable[CommandResult]]
-_LONGEST_KEY = 100
+_KEY = re.compile(r"[\x20-\x7e]{1,100}")
 
 
 class FormWrite:
@@ -106,7 +107,7 @@ class FormWrite:
     async def _idempotent(self) -> IdempotentRequest | None:
         form = await self._request.form()
         key = form.get("idempotency_key")
-        if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
+        if not isinstance(key, str) or _KEY.fullmatch(key) is None:
             return None
         fields = {
             name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)

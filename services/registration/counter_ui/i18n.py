@@ -194,6 +194,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Probeer het opnieuw. Blijft het misgaan, meld dan het kenmerk hieronder aan beheer.",
         "Try again. If it fails again, report the reference below to your operators.",
     ),
+    "record-unreadable": (
+        "Help andere klanten gewoon verder, en meld het kenmerk hieronder aan beheer.",
+        "Go on with other patrons, and report the reference below to your operators.",
+    ),
     "not-linked": ("Open de gastlener opnieuw.", "Open the guest again."),
     "guest-merged": (
         "Open de gastlener opnieuw en druk op Naar de gastlener.",

@@ -16,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_of
+from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context
 from registration.application.nightly_report import NightlyChecks
 from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_staff, operator_staff
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.event_log import Metadata
+from shared.kernel.text import tidy
 from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox, UnreadableMessage, unreadable_messages
@@ -179,7 +181,7 @@ async def discard(
     staff: OperatorStaffDep,
     operations: OperationsDep,
     guest_id: UUID,
-    reason: Annotated[str, Form(max_length=200)] = "",
+    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
 ) -> Response:
     """Skip the failed message permanently. The operator's name and the reason are stored."""
     with _while_parked():
@@ -191,11 +193,11 @@ async def discard(
             "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
             "This guest is only waiting and is retried automatically. Do not skip the message.",
         )
-    if not reason.strip():
+    if not tidy(reason).strip():
         messages = await operations.inbox.parked.messages(guest_id)
         return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
     with _while_parked():
-        processed = await operations.inbox.discard(guest_id, reason=reason.strip(), by=staff.subject)
+        processed = await operations.inbox.discard(guest_id, reason=tidy(reason).strip(), by=staff.subject)
     _notify_outcome(request, processed=processed)
     return see_other("/beheer")
 

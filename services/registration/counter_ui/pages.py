@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from registration.api.problems import PROBLEM_TYPES
@@ -105,6 +106,11 @@ def _moment(moment: datetime | None) -> str:
     return moment.astimezone(AMSTERDAM).strftime("%d-%m-%Y %H:%M") if moment else ""
 
 
+def _isolated(text: object) -> Markup:
+    """Return text, escaped, whose direction does not change the text around it; empty for an empty value."""
+    return Markup("<bdi>{}</bdi>").format(text) if text not in {None, ""} else Markup()
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -116,6 +122,7 @@ def _templates() -> Environment:
     )
     environment.filters["day"] = lambda day: day.strftime("%d-%m-%Y") if day else ""
     environment.filters["moment"] = _moment
+    environment.filters["isolated"] = _isolated
     return environment
 
 

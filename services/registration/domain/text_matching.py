@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from shared.kernel.text import without_unseen
+
 _WORD = re.compile(r"[0-9a-z]+")
 _POSTAL_CODE = re.compile(r"\b(\d{4})\s+([a-z]{2})\b")
 _INFIXES = frozenset(
@@ -48,5 +50,5 @@ def _after_given_names(parts: list[str]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    decomposed = unicodedata.normalize("NFKD", without_unseen(text).casefold())
     return "".join(c for c in decomposed if not unicodedata.combining(c))

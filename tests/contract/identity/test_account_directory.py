@@ -116,3 +116,41 @@ async def test_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         with pytest.raises(DirectoryUnavailable):
             await HttpAccountDirectory("http://directory", http).by_id("acc-jan")
+
+
+ENTRY = {
+    "account_id": "acc-x",
+    "username": "x",
+    "email": "x@voorbeeld.nl",
+    "home_isil": "NL-070288",
+    "home_card_number": "0990139305",
+}
+
+
+async def asked(**changed: str) -> AccountDetails | None:
+    """An account as a directory describes it."""
+
+    def respond(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"account": ENTRY | changed})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
+        return await HttpAccountDirectory("http://directory/", http).by_username("x", "NL-070288")
+
+
+async def test_what_a_directory_sends_is_kept_as_it_looks() -> None:
+    found = await asked(username=" j\u202ean\u200b ", email="j\u00adan@voorbeeld.nl\n")
+    assert found is not None
+    assert (found.username, found.email) == ("jan", "jan@voorbeeld.nl")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *({"username": text} for text in ("", "\u200b", "a\0b", "x" * 201)),
+        *({"account_id": text} for text in ("", "a\0", "acc\u202e", "x" * 256)),
+    ],
+    ids=str,
+)
+async def test_an_account_that_cannot_be_one_is_no_answer(changed: dict[str, str]) -> None:
+    with pytest.raises(DirectoryUnavailable):
+        await asked(**changed)

@@ -94,6 +94,35 @@ def test_list_shows_the_newest_or_from_a_position_on(installed: Installation, ca
     assert all(event["topic"] in table for event in events)
 
 
+def test_an_event_that_cannot_be_read_is_listed_and_shown_with_what_is_stored(
+    installed: Installation, capsys: Captured
+) -> None:
+    installed.live()
+    events = lines_of(output_of(installed, capsys, "events", "list", "--json"))
+    spoiled = events[1]
+
+    async def spoil() -> None:
+        connection = await asyncpg.connect(installed.settings.database_url.get_secret_value())
+        try:
+            await connection.execute(
+                "UPDATE stored_events SET state = $1 WHERE notification_id = $2",
+                b"\xff",
+                spoiled["position"],
+            )
+        finally:
+            await connection.close()
+
+    asyncio.run(spoil())
+    spoiled["fields"] = {"unreadable": "JSONDecodeError", "state_base64": "/w=="}
+    assert lines_of(output_of(installed, capsys, "events", "list", "--json")) == events
+    assert "JSONDecodeError" in output_of(installed, capsys, "events", "show", spoiled["stream"])
+
+
+def test_a_position_that_no_log_has_is_misuse(installed: Installation, capsys: Captured) -> None:
+    assert installed.run("events", "list", "--after", str(2**63)) == 2
+    assert "--after" in capsys.readouterr().err
+
+
 def test_r19_show_has_who_when_and_why_and_keeps_personal_data_encrypted(
     installed: Installation, capsys: Captured
 ) -> None:

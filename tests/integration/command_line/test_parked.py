@@ -53,7 +53,10 @@ def message(installed: Installation, beyond: int, kind: str, guest_id: UUID | No
 
 def park(installed: Installation, messages: list[Message], state: State = State.PARKED) -> None:
     """Park a guest, with the first message as the failed one."""
-    in_database(installed, lambda pool: ParkedSubjects(pool).park(state, REASON, messages, messages[0].id))
+    in_database(
+        installed,
+        lambda pool: ParkedSubjects(pool).park(messages[0].subject, state, REASON, messages, messages[0].id),
+    )
 
 
 def applied(installed: Installation) -> list[tuple[int, bool]]:
@@ -169,7 +172,7 @@ def test_i8_retry_plays_all_in_order(parked: Installation, capsys: Captured) -> 
 def test_i8_retry_that_is_not_through_fails_and_says_why(stuck: Installation, capsys: Captured) -> None:
     error = refused(stuck, capsys, "retry", str(stuck.guest_id))
     assert "still parked" in error
-    assert "KeyError" in error
+    assert "MalformedMessage" in error
     assert applied(stuck) == []
     assert read(stuck, capsys, "list")["guests"][0]["attempts"] == 2
     assert stuck.run("parked", "retry", str(stuck.guest_id), "--json") == 1
@@ -244,3 +247,46 @@ def test_misuse_is_2(installed: Installation, arguments: list[str], capsys: Capt
 @pytest.mark.parametrize("command", ["list", "show", "retry", "discard"])
 def test_every_command_has_an_example(installed: Installation, command: str, capsys: Captured) -> None:
     assert f"Example: {installed.name} parked {command}" in output_of(installed, capsys, command, "--help")
+
+
+NASTY = "ValueError: [/] [bold]\x1b[2J\u202e\n\u2028fout"
+
+
+def test_no_reason_drives_the_operators_terminal(installed: Installation, capsys: Captured) -> None:
+    installed.live()
+    messages = [message(installed, 1, installed.faulty)]
+    in_database(
+        installed,
+        lambda pool: ParkedSubjects(pool).park(
+            messages[0].subject, State.PARKED, NASTY, messages, messages[0].id
+        ),
+    )
+    for arguments in (["list"], ["show", str(installed.guest_id)]):
+        text = output_of(installed, capsys, *arguments)
+        assert all(line.isprintable() for line in text.splitlines())
+        assert r"[/] [bold]\x1b[2J\u202e" in text
+    refusal = refused(installed, capsys, "retry", str(installed.guest_id))
+    assert refusal.removesuffix("\n").isprintable()
+    assert read(installed, capsys, "list")["guests"][0]["reason"] != ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "by", "kept"),
+    [
+        ("x\u202egnirts\u202c \x1b[2J ", "j.smit", ("xgnirts  [2J", "j.smit")),
+        ("\u200b\u00ad", "j.smit", None),
+        ("  ", "j.smit", None),
+        ("why", "j\u202esmit", None),
+        ("why", "x" * 256, None),
+    ],
+)
+def test_what_an_operator_gives_is_kept_as_it_looks_or_is_misuse(
+    stuck: Installation, capsys: Captured, reason: str, by: str, kept: tuple[str, str] | None
+) -> None:
+    command = ("discard", str(stuck.guest_id), "--reason", reason, "--by", by)
+    if kept is None:
+        assert "--" in refused(stuck, capsys, *command, code=2)
+        return
+    assert stuck.run("parked", *command) == 0
+    query = "SELECT reason, discarded_by FROM discarded_messages"
+    assert [tuple(row) for row in in_database(stuck, lambda pool: pool.fetch(query))] == [kept]

@@ -109,6 +109,11 @@ async def test_an_id_token_that_is_not_exactly_right_signs_nobody_in(database: s
             {"sub": None},
             {"organisation": None},
             {"organisation": ["1001"]},
+            {"sub": "m\0visser"},
+            {"sub": "m\u202evisser"},
+            {"name": "\u200b "},
+            {"sub": "x" * 256},
+            {"organisation": "10\x0001"},
             {"scope": None},
         ):
             _Lying.lies = lies
@@ -116,9 +121,10 @@ async def test_an_id_token_that_is_not_exactly_right_signs_nobody_in(database: s
                 back = await counter_site.come_back(await client.get("/aanmelden"))
                 assert (await client.get(back)).status_code == 400, lies
                 assert not await is_signed_in(client)
+        _Lying.lies = {"name": "\u202eMarijke\u202c Vis\u200bser\n"}
+        async with counter_site.signed_in() as client:
+            assert "<bdi>Marijke Visser</bdi>" in (await client.get("/")).text
         _Lying.lies = {}
-        async with counter_site.signed_in():
-            pass
 
 
 async def test_the_issuer_leads_to_no_other_address_and_wants_pkce(counter_site: CounterSite) -> None:

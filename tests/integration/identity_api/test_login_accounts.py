@@ -1,6 +1,8 @@
 """Login accounts and actors over HTTP: found, shown, opened, refused with nothing written."""
 
 import asyncio
+import hmac
+import unicodedata
 from typing import Any
 from uuid import UUID
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from shared.kernel.library_card import person_ref
+from shared.kernel.text import without_unseen
 from tests.support.identity import HOME_ISIL, PERSON_REF_KEY, card_of
 from tests.support.identity_service import IdentityApp, login
 
@@ -188,3 +191,57 @@ async def test_nothing_personal_is_readable_in_the_database(
 async def test_operators_see_how_it_is(identity_app: IdentityApp, path: str) -> None:
     async with identity_app.client(token="nonsense") as caller:
         assert (await caller.get(path)).status_code == 200
+
+
+LOOK_ALIKES = (
+    "ELS.BAKKER",
+    "els\u200b.bak\u00adker",
+    "\u202eels.bakker\u202c",
+    "ｅｌｓ.bakker",
+    "els.ba\u212aker",
+)
+
+
+@pytest.mark.parametrize("username", LOOK_ALIKES, ids=ascii)
+async def test_i1_a_username_that_looks_like_another_is_that_username(
+    operator: httpx.AsyncClient, username: str
+) -> None:
+    await operator.post("/v1/login-accounts", json=ACCOUNT)
+    found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": HOME_ISIL})
+    assert found.json()["account"]["account_id"] == "acc-els"
+    taken = await operator.post("/v1/login-accounts", json=without("account_id") | {"username": username})
+    assert (taken.status_code, taken.json()["code"]) == (409, "username-taken")
+
+
+async def test_a_username_is_kept_without_what_cannot_be_seen(operator: httpx.AsyncClient) -> None:
+    opened = await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": " Zoe\u0308\u202e\u200b "})
+    assert opened.json()["username"] == "Zoë"
+    for wrong in ("\u200b", "a\u2028b", " "):
+        refused = await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": wrong})
+        assert (refused.status_code, refused.json()["code"]) == (422, "malformed-username")
+
+
+@pytest.mark.parametrize("username", ["ｊａｎ", "jĳ", "ŉ", "jan\u200bx", "a\u200db"], ids=ascii)
+async def test_a_username_from_before_is_still_found_and_still_taken(
+    identity_app: IdentityApp, operator: httpx.AsyncClient, username: str
+) -> None:
+    """Its row has the key that the release before computed: NFC and case only."""
+    await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": "tijdelijk"})
+    named = f"username|{HOME_ISIL}|{unicodedata.normalize('NFC', username).casefold()}"
+    key = hmac.digest(identity_app.service.deps.person_ref_key, named.encode(), "sha256").hex()
+    await identity_app.service.pool.execute("UPDATE usernames SET username_key = $1", key)
+    found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": HOME_ISIL})
+    assert found.json()["account"]["account_id"] == "acc-els"
+    if username == without_unseen(username):
+        again = without("account_id") | {"username": username}
+        taken = await operator.post("/v1/login-accounts", json=again)
+        assert (taken.status_code, taken.json()["code"]) == (409, "username-taken")
+
+
+@pytest.mark.parametrize("account_id", ["acc\u202eels", "acc\u200b", "\ufeffacc", "acc\u2028"], ids=ascii)
+async def test_an_id_holds_nothing_that_cannot_be_seen(
+    identity_app: IdentityApp, operator: httpx.AsyncClient, account_id: str
+) -> None:
+    async with identity_app.nothing_written():
+        refused = await operator.post("/v1/login-accounts", json=ACCOUNT | {"account_id": account_id})
+    assert (refused.status_code, refused.json()["code"]) == (422, "malformed-request")

@@ -5,8 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed_poller import TASK, FeedPoller
+from shared.messaging.inbox import MOST_ATTEMPTS
+from shared.messaging.parked import State
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running
@@ -71,6 +74,33 @@ async def test_the_checkpoint_moves_only_over_what_was_durably_dealt_with(
     backlogs = {parked.subject: parked.messages for parked in await receiver.inbox.parked.overview()}
     assert backlogs == {parked: 1, waiting: 1}
     assert await receiver.effects(well) == [1]
+
+
+async def test_i8_what_fails_unforeseen_is_parked_after_some_attempts_and_holds_no_other_guest_up(
+    sender: Sender, receiver: Receiver, poller: FeedPoller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, well = uuid4(), uuid4()
+    receive, attempts = receiver.inbox.receive, 0
+
+    async def fails_for_one(message: Message) -> None:
+        nonlocal attempts
+        if message.subject == poisoned:
+            attempts += 1
+            raise OverflowError("value out of int64 range")
+        await receive(message)
+
+    monkeypatch.setattr(receiver.inbox, "receive", fails_for_one)
+    await sender.happens(poisoned, "registered")
+    await sender.happens(well, "registered")
+    async with running(poller.run()):
+        await eventually(lambda: _checkpoint_is(receiver, 2))
+    (kept,) = await receiver.inbox.parked.overview()
+    assert (kept.subject, kept.state, kept.messages) == (poisoned, State.PARKED, 1)
+    assert (kept.reason, attempts) == ("OverflowError: value out of int64 range", MOST_ATTEMPTS)
+    assert await receiver.effects(well) == [1]
+    monkeypatch.undo()  # once the cause is gone, an operator goes on from there
+    assert await receiver.inbox.retry_parked(poisoned)
+    assert await receiver.effects(poisoned) == [1]
 
 
 async def test_two_polling_processes_have_one_leader(sender: Sender, receiver: Receiver) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 from dataclasses import replace
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.event_log import LogUnavailable
+from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, FeedUnavailable, NotParked
-from shared.messaging.parked import State
+from shared.messaging.inbox import unreadable_messages
+from shared.messaging.parked import ParkedSubject, State
 from tests.support.eventually import eventually
 from tests.support.messaging import Receiver, Sender, receiving, running
 
@@ -232,6 +234,70 @@ async def test_i8_a_version_that_the_feed_does_not_know_parks(sender: Sender, re
     assert await receiver.inbox.parked.overview() == []
 
 
+async def test_i8_whatever_an_error_says_its_guest_is_parked(sender: Sender, receiver: Receiver) -> None:
+    """PostgreSQL stores no U+0000, and what is stored is shown on an operator's terminal."""
+    guest = uuid4()
+    receiver.refuses["registered"] = ValueError("a\0b \x1b[2J\u202e \ud800" + "x" * 100_000)
+    await receiver.inbox.receive((await sender.happens(guest, "registered"))[0])
+    parked = await receiver.inbox.parked.show(guest)
+    assert parked.reason.startswith(r"ValueError: a\x00b \x1b[2J\u202e \ud800xxx")
+    assert len(parked.reason) < 1000
+
+
+async def test_i8_a_waiting_guest_that_fails_unforeseen_is_parked_and_holds_no_other_up(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, well = uuid4(), uuid4()
+    receiver.refuses["registered"] = FeedUnavailable("directory")
+    for guest in (poisoned, well):
+        await receiver.inbox.receive((await sender.happens(guest, "registered"))[0])
+    receiver.refuses.clear()
+    unpark = receiver.inbox.parked.unpark
+
+    async def fails_for_one(subject: UUID) -> bool:
+        if subject == poisoned:
+            raise OverflowError("value out of int64 range")
+        return await unpark(subject)
+
+    monkeypatch.setattr(receiver.inbox.parked, "unpark", fails_for_one)
+    async with running(receiver.inbox.keep_retrying()):
+        await eventually(lambda: receiver.all_processed([well], 1))
+        (parked,) = await eventually(lambda: _only_parked(receiver))
+    assert (parked.subject, parked.state) == (poisoned, State.PARKED)
+    assert parked.reason == "OverflowError: value out of int64 range"
+
+
+async def test_i8_what_cannot_even_be_parked_is_kept_for_an_operator(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_arguments: object) -> None:
+        raise OverflowError("value out of int64 range")
+
+    monkeypatch.setattr(receiver.inbox, "receive", fails)
+    monkeypatch.setattr(receiver.inbox.parked, "park", fails)
+    (message,) = await sender.happens(uuid4(), "registered")
+    await receiver.inbox.receive_or_park(message)
+    (kept,) = await unreadable_messages(receiver.pool)
+    assert (kept.body, kept.reason) == (message.to_json(), "OverflowError: value out of int64 range")
+
+
+async def test_i8_a_feed_that_returns_another_guests_messages_parks_the_guest_that_was_asked_about(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest, other = uuid4(), uuid4()
+    messages = await sender.happens(guest, "registered", "expired")
+    (wrong,) = await sender.happens(other, "registered")
+
+    async def of_another(_subject: UUID, *, after_version: int) -> list[Message]:
+        return [wrong, messages[1]]
+
+    monkeypatch.setattr(sender, "of_subject", of_another)
+    await receiver.inbox.receive(messages[1])
+    parked = await receiver.inbox.parked.show(guest)
+    assert (parked.state, parked.reason.partition(":")[0]) == (State.PARKED, "MalformedMessage")
+    assert await receiver.effects(other) == []
+
+
 async def test_i5_apply_now_is_the_same_code_and_one_effect(sender: Sender, receiver: Receiver) -> None:
     guest = uuid4()
     messages = await sender.happens(guest, *TYPES)
@@ -301,6 +367,10 @@ async def test_nothing_is_lost_when_a_guest_is_unparked_while_a_message_joins_th
 
 async def _nobody_is_parked(receiver: Receiver) -> bool:
     return not await receiver.inbox.parked.overview()
+
+
+async def _only_parked(receiver: Receiver) -> list[ParkedSubject]:
+    return [parked for parked in await receiver.inbox.parked.overview() if parked.state is State.PARKED]
 
 
 async def _attempts(receiver: Receiver, count: int) -> bool:

@@ -11,11 +11,14 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
+from shared.event_log import SCHEMA as EVENT_LOG
+from shared.event_log import PostgresEventLog
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
-from shared.messaging.inbox import unreadable_messages
+from shared.messaging.feed_poller import FeedPoller
+from shared.messaging.inbox import MOST_ATTEMPTS, unreadable_messages
+from shared.messaging.parked import State
 from shared.messaging.rabbitmq import (
-    MOST_ATTEMPTS,
     Consumer,
     declare_events,
     declare_queues,
@@ -24,8 +27,10 @@ from shared.messaging.rabbitmq import (
 )
 from shared.messaging.relay import TASK, Relay
 from shared.platform.leases import Leases
+from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import KEYS, SECRET_TOPIC, Receiver, Sender, running, to_message
+from tests.support.servers import Databases
 
 
 def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
@@ -219,7 +224,30 @@ async def _queues_are_empty(amqp_url: str) -> bool:
         return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0
 
 
-async def test_what_fails_again_and_again_is_stored_and_delays_no_other_guest(
+async def test_i8_an_event_that_the_sender_cannot_read_holds_up_its_guest_only(
+    databases: Databases, receiver: Receiver, amqp_url: str
+) -> None:
+    """Neither relay nor feed stop at it; once the sender can read it, its guest goes on by itself."""
+    database, poisoned, others = databases(scripts=EVENT_LOG), uuid4(), [uuid4() for _ in range(10)]
+    async with await open_pool(database, min_size=4, max_size=8) as pool, PostgresEventLog(pool) as log:
+        receiver.sender.log, sender = log, receiver.sender
+        await sender.happens(poisoned, "registered", "expired", "reregistered")
+        spoil = "UPDATE stored_events SET state = $1 WHERE originator_id = $2 AND originator_version = 2"
+        await pool.execute(spoil, b"\xff", poisoned)
+        for guest in others:
+            await sender.happens(guest, "registered")
+        poller = FeedPoller(sender, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
+        async with the_pair(sender, receiver, amqp_url), running(poller.run()):
+            await eventually(lambda: receiver.all_processed(others, 1))
+            (parked,) = await eventually(receiver.inbox.parked.overview)
+            assert (parked.subject, parked.state) == (poisoned, State.WAITING)
+            assert parked.reason == "NotReadableYet: version 2, expired"
+            assert await receiver.effects(poisoned) == [1]
+            await pool.execute(spoil, b"{}", poisoned)
+            await eventually(lambda: receiver.all_processed([poisoned], 3), within=20)
+
+
+async def test_i8_what_fails_again_and_again_is_parked_and_delays_no_other_guest(
     sender: Sender, receiver: Receiver, amqp_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, well = uuid4(), uuid4()
@@ -238,6 +266,8 @@ async def test_what_fails_again_and_again_is_stored_and_delays_no_other_guest(
         await sender.happens(poisoned, "registered")
         await sender.happens(well, "registered")
         await eventually(lambda: receiver.all_processed([well], 1))
-        (kept,) = await eventually(lambda: unreadable_messages(receiver.pool))
+        (kept,) = await eventually(receiver.inbox.parked.overview)
         await eventually(lambda: _queues_are_empty(amqp_url))
+    assert (kept.subject, kept.state, kept.messages) == (poisoned, State.PARKED, 1)
     assert (kept.reason, attempts) == ("OverflowError: value out of int64 range", MOST_ATTEMPTS)
+    assert await unreadable_messages(receiver.pool) == []

@@ -87,6 +87,9 @@ def test_status_shows_lag_failures_and_parked_guests(installation: str, capsys: 
     assert views["contributions"]["lag"] == head
     assert (views["history"]["failure"], views["contributions"]["failure"]) == ("position 7", None)
     assert output["held_guests"] == {"waiting": 0, "parked": 1, "diverged": 0}
+    assert registration(["doctor", "--json"]) in {0, 1}
+    [found] = [check for check in json.loads(capsys.readouterr().out)["checks"] if check["step"] == "views"]
+    assert (found["ok"], found["vital"], found["found"]) == (False, False, "ViewStopped: position 7")
     assert registration(["projections", "status"]) == 0
     table = capsys.readouterr().out
     assert re.search(r"contributions\s+0\s+\d+\s+no worker keeps it live\s+never", table)

@@ -16,8 +16,15 @@ async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.As
     ready = await clerk.get("/health/ready")
     assert (ready.status_code, ready.json()) == (
         200,
-        {"status": "ready", "checks": {"database": "ok", "token_keys": "ok"}},
+        {
+            "status": "ready",
+            "checks": {"database": "ok", "token_keys": "ok"},
+            "warnings": {"views": "ok"},
+        },
     )
+    await registration_app.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
+    warned = await clerk.get("/health/ready")  # clerks can go on without this view
+    assert (warned.status_code, warned.json()["warnings"]) == (200, {"views": "ViewStopped"})
     await registration_app.service.pool.execute("DELETE FROM schema_migrations")
     not_ready = await clerk.get("/health/ready")
     assert (not_ready.status_code, not_ready.json()["checks"]["database"]) == (503, "RuntimeError")
@@ -96,6 +103,7 @@ async def test_health_is_for_everybody_and_says_nothing_but_states(registration_
         problem_types={},
         verifier=registration_app.app.state.token_verifier,
         checks={"sound": lambda: asyncio.sleep(0), "broken": broken},
+        warnings={},
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as visitor:

@@ -1,12 +1,13 @@
 """A person who waits sees how far it is, how fast, and how long still; a script sees nothing."""
 
 import io
+import json
 import re
 import sys
 
 import pytest
 
-from shared.cli.console import progress_bar
+from shared.cli.console import echo, progress_bar, show_json, show_pairs, show_records, show_table
 
 
 class Terminal(io.StringIO):
@@ -48,3 +49,27 @@ def test_a_terminal_shows_how_far_how_fast_and_how_long(coloured: pytest.MonkeyP
 
 def test_a_script_sees_nothing(coloured: pytest.MonkeyPatch) -> None:
     assert everything_done(coloured, io.StringIO()) == ""
+
+
+NASTY = "[/] [red]\x1b[2J\x9b1m\u202eonschuldig\u202c \0 \U000e0041 é"
+
+
+def test_no_value_drives_the_terminal_or_is_taken_for_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("name",), [(NASTY,)])
+    show_pairs({"name": NASTY})
+    echo(NASTY)
+    show_records([{"name": NASTY}], as_json=False, empty="")
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert (
+        sum(r"[/] [red]\x1b[2J\x9b1m\u202eonschuldig\u202c \x00 \U000e0041 é" in line for line in lines) == 4
+    )
+
+
+def test_json_for_a_script_is_the_same_value_and_drives_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show_json({NASTY: [NASTY]})
+    line = capsys.readouterr().out.removesuffix("\n")
+    assert line.isprintable()
+    assert json.loads(line) == {NASTY: [NASTY]}

@@ -90,10 +90,11 @@ def test_nothing_else_may_slip_into_a_message(service: str, kind: str) -> None:
     assert not validator.is_valid(message_of(service, "other.v1", {}).to_cloudevent())
 
 
-def test_an_erased_guests_message_is_described() -> None:
+def test_an_erased_guests_message_and_one_without_data_are_described() -> None:
     message = message_of("registration", "guest-reinstated.v1", {}).to_cloudevent()
     validator = payload("registration", "guest-reinstated.v1")
     assert validator.is_valid({**message, "erased": True})
+    assert validator.is_valid({**message, "unreadable": True})
     assert not validator.is_valid({**message, "colour": "red"})
 
 

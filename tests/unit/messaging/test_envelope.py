@@ -25,6 +25,15 @@ MESSAGE = Message(
     data={"organisation": "1001", "term": {"end": None}},
 )
 
+
+def nested(levels: int) -> dict[str, Any]:
+    """An object within objects; a JSON library refuses to write what is nested too deeply."""
+    innermost: dict[str, Any] = {}
+    for _ in range(levels):
+        innermost = {"a": innermost}
+    return innermost
+
+
 # PostgreSQL stores every character but U+0000.
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 messages = st.builds(
@@ -40,6 +49,7 @@ messages = st.builds(
     causation_id=st.none() | st.uuids(),
     data=st.dictionaries(text, st.none() | st.booleans() | st.integers(-(2**53), 2**53) | text),
     erased=st.booleans(),
+    unreadable=st.booleans(),
 )
 
 
@@ -108,6 +118,9 @@ def test_what_is_not_known_is_ignored() -> None:
         ("correlationid", None),
         ("causationid", "because"),
         ("data", []),
+        ("data", nested(100)),
+        ("data", {"rows": [nested(5000)]}),
+        ("unknown", nested(100_000)),
     ],
 )
 def test_what_is_no_message_of_ours_is_malformed(attribute: str, value: Any) -> None:

@@ -1,12 +1,18 @@
-"""The feed marks the messages of erased guests (R19)."""
+"""The feed: marks for erased guests (R19), and what its client makes of a page that is wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
+import orjson
+import pytest
+
 from shared.event_log import InMemoryEventLog, LogUnavailable, erasure_row
-from shared.messaging.feed import LogFeed
+from shared.messaging.errors import FeedUnavailable
+from shared.messaging.feed import FeedPage, HttpFeed, LogFeed
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
 
 
@@ -43,3 +49,28 @@ async def test_r19_the_feed_asks_once_for_a_page() -> None:
         True,
         True,
     ]
+
+
+async def page_of(body: bytes, after: int = 3) -> FeedPage:
+    """What the client makes of this response."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    async with httpx.AsyncClient(transport=transport) as http:
+        return await HttpFeed("http://other", http, lambda: "token").after(after, limit=10, wait=0)
+
+
+@pytest.mark.parametrize("position", [None, True, "7", 2, -1, 2**63, 7.0])
+async def test_a_page_without_a_position_to_go_on_from_is_no_page(position: Any) -> None:
+    with pytest.raises(FeedUnavailable):
+        await page_of(orjson.dumps({"items": [], "position": position}))
+    with pytest.raises(FeedUnavailable):
+        await page_of(b'{"items": []}')
+
+
+@pytest.mark.parametrize("levels", [60, 300, 1000])
+async def test_an_item_that_is_nested_too_deeply_is_kept_as_unreadable(levels: int) -> None:
+    item = b'{"a":' * levels + b"1" + b"}" * levels
+    page = await page_of(b'{"items": [' + item + b'], "position": 7}')
+    assert (page.messages, page.position) == ([], 7)
+    (unreadable,) = page.unreadable
+    assert unreadable.body
+    assert "nested" in unreadable.reason

@@ -17,6 +17,7 @@ from registration.adapters.home_library.sip2.client import verdict_of
 from registration.adapters.home_library.sip2.connection import Sip2Connection
 from registration.adapters.home_library.sip2.messages import LOGIN, PatronReply
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, Refused, Valid
+from shared.kernel.text import visible
 
 _MASK = "***"
 _SECRET_FIELDS = re.compile(r"(CN|CO)[^|]*")
@@ -115,7 +116,7 @@ def masked(data: bytes, encoding: str, credentials: Credentials | None) -> str:
     if credentials is not None:
         for secret in (credentials.password, credentials.username):  # a library may repeat what we sent
             text = text.replace(secret, _MASK)
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return visible(text)
 
 
 def _ends(ends_on: EndsOn, today: date) -> str:

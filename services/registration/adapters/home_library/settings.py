@@ -30,6 +30,7 @@ from registration.adapters.home_library.sip2.messages import (
 )
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedIsil
+from shared.kernel.text import tidy
 
 
 def is_loopback(host: str) -> bool:
@@ -102,7 +103,7 @@ class Library(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = ""
+    name: Annotated[str, AfterValidator(tidy)] = ""
     protocol: Literal["sip2"] = "sip2"
     host: HostName
     port: int = Field(ge=1, le=65535)

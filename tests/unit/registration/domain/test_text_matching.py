@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registration.domain.text_matching import address_of, surname_of
+from registration.domain.text_matching import address_of, surname_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,9 @@ def test_r18_an_address_is_the_same_in_any_layout(written: str) -> None:
 
 def test_r18_another_house_is_another_address() -> None:
     assert address_of("Brink 1 12, Roden") != address_of("Brink 11 2, Roden")
+
+
+@pytest.mark.parametrize("name", ["Jan\u00adsen", "Jan\u200bsen", "\u202eJansen\u202c", "J\u034fansen"])
+def test_r18_what_cannot_be_seen_makes_no_other_name(name: str) -> None:
+    assert words_of(name) == ["jansen"]
+    assert surname_of(f"Jan {name}") == ("jansen",)

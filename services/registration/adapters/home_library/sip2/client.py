@@ -13,6 +13,7 @@ from registration.adapters.home_library.sip2.connection import IdleConnections, 
 from registration.adapters.home_library.sip2.messages import PatronReply, date_reader, reasons_of
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
 from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
+from shared.kernel.text import tidy
 
 
 def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
@@ -21,7 +22,7 @@ def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Ref
     Only an end date in the past is an end. Flags, and `BL N` alone, are blocks.
     """
     validity = reply.value("BL")
-    name = reply.value("AE")
+    name = _text(reply.value("AE"), LONGEST_NAME)
     if validity == "N" and not name:
         return NotFound()
     if validity not in {"Y", "N"} or not name:
@@ -61,9 +62,17 @@ def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
     return PatronDetails(
         name=name,
         birth_date=date_reader(library.date_format)(birth_date),
-        address=reply.value("BD") or None,
-        email=reply.value("BE") or None,
+        address=_text(reply.value("BD"), LONGEST_ADDRESS) or None,
+        email=_text(reply.value("BE"), LONGEST_EMAIL) or None,
     )
+
+
+LONGEST_NAME, LONGEST_ADDRESS, LONGEST_EMAIL = 200, 500, 254
+"""Characters. An index of the guest directory holds the name, and takes no row of some thousand bytes."""
+
+
+def _text(value: str, longest: int) -> str:
+    return tidy(value).strip()[:longest]
 
 
 def _is_guest(reply: PatronReply, library: Library) -> bool:

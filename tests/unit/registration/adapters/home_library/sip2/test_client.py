@@ -75,3 +75,21 @@ def test_r12_the_end_is_read_as_the_library_writes_it(form: str, text: str) -> N
     verdict = asked(set(), text, date_format=form)
     assert isinstance(verdict, Valid)
     assert verdict.ends_on == date(2025, 12, 31)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("J\u202ean \u2067Jansen\u200b", "Jan Jansen"),
+        ("Zoe\u0308", "Zoë"),
+        ("علی\u200cرضا", "علی\u200cرضا"),
+        ("x" * 5000, "x" * 200),
+    ],
+)
+def test_r5_details_are_kept_as_they_look_and_not_endlessly(sent: str, kept: str) -> None:
+    line = f"64{' ' * 14}00520250911    101530{'0000' * 6}AA0990139305|AE{sent}|BD{sent}|BE{sent}|BLY|"
+    verdict = read_one(line.encode(), library("utf-8"))
+    assert isinstance(verdict, Valid)
+    assert verdict.details.name == kept
+    assert verdict.details.address == kept.replace("x" * 200, "x" * 500)
+    assert verdict.details.email == kept.replace("x" * 200, "x" * 254)
