@@ -206,11 +206,10 @@ def sign_in(settings: ServiceSettings) -> Step:
     """Return the step that reads the public keys of the issuer."""
 
     async def keys() -> str:
-        import httpx  # noqa: PLC0415
-
+        from shared.platform.http_client import HttpClient  # noqa: PLC0415
         from shared.web.security import keys_of  # noqa: PLC0415
 
-        async with httpx.AsyncClient() as http:
+        async with HttpClient() as http:
             await keys_of(settings.oidc_issuer, settings.oidc_jwks, http).ready()
         return settings.oidc_jwks or settings.oidc_issuer
 
@@ -253,9 +252,9 @@ def other_service(name: str, url: str) -> Step:
     """Return the step that asks whether the other service is live. It is not vital."""
 
     async def answers() -> str:
-        import httpx  # noqa: PLC0415
+        from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
-        async with httpx.AsyncClient() as http:
+        async with HttpClient() as http:
             response = await http.get(url.rstrip("/") + "/health/live", timeout=3)
         response.raise_for_status()
         return url

@@ -14,6 +14,8 @@ TYPE_PREFIX = "nl.landelijklenen."
 CONTENT_TYPE = "application/cloudevents+json"
 LARGEST_NUMBER = 2**63 - 1
 """What PostgreSQL's bigint holds."""
+DEEPEST = 50
+"""Levels of nested JSON. Our messages have three; programs that read JSON give up at some hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,7 @@ class Message:
             raise MalformedMessage("specversion is not 1.0")
         if not cloudevent["type"].startswith(TYPE_PREFIX):
             raise MalformedMessage("type is not one of ours")
-        if _holds_nul(cloudevent):
-            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
+        _check_values(cloudevent)
         causation = cloudevent.get("causationid")
         return cls(
             id=UUID(cloudevent["id"]),
@@ -125,12 +126,21 @@ def _counted(value: object) -> int:
     return value
 
 
-def _holds_nul(value: object) -> bool:
+def _check_values(value: object, depth: int = 1) -> None:
+    """Raise MalformedMessage for what PostgreSQL cannot store and what cannot be written as JSON again."""
     if isinstance(value, str):
-        return "\0" in value
+        if "\0" in value:
+            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
+        return
+    if depth > DEEPEST:
+        raise MalformedMessage(f"it is nested more than {DEEPEST} levels deep")
     if isinstance(value, Mapping):
-        return any(_holds_nul(item) for pair in value.items() for item in pair)
-    return isinstance(value, list) and any(_holds_nul(item) for item in value)
+        for key, item in value.items():
+            _check_values(key, depth + 1)
+            _check_values(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_values(item, depth + 1)
 
 
 def _members(value: object) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import orjson
 import structlog
 
 from shared.event_log import DecryptionFailed, EventLog, RecordedEvent
-from shared.messaging.envelope import Message
+from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
+from shared.platform.http_client import HttpClient, up_to
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +49,8 @@ def _unless_unreadable(recorded: RecordedEvent, to_message: ToMessage) -> Messag
 
 RESPONSE_SECONDS = 10.0
 """Time limit of a response, on top of the seconds that the feed was asked to wait."""
+LARGEST_REPLY = 16 * 1024 * 1024
+"""In bytes. A message has some thousands at most, and a page 1,000 messages."""
 BATCH = 100
 
 
@@ -110,7 +113,7 @@ class LogFeed:
 class HttpFeed:
     """The other service's feed over HTTP. `token` returns the bearer token; it is called for each request."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -118,6 +121,7 @@ class HttpFeed:
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
         """See Feed."""
         answer = await self._get("/v1/feed", {"after": position, "limit": limit, "wait": wait}, wait)
+        read_up_to = _position(answer, position)
         messages: list[Message] = []
         unreadable: list[Unreadable] = []
         for item in answer["items"]:
@@ -125,7 +129,7 @@ class HttpFeed:
                 messages.append(Message.from_cloudevent(item))
             except MalformedMessage as error:
                 unreadable.append(Unreadable(item, str(error)))
-        return FeedPage(messages, answer["position"], tuple(unreadable))
+        return FeedPage(messages, read_up_to, tuple(unreadable))
 
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed."""
@@ -139,6 +143,7 @@ class HttpFeed:
                 params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=wait + RESPONSE_SECONDS,
+                extensions=up_to(LARGEST_REPLY),
             )
             response.raise_for_status()
             return _page(orjson.loads(response.content))
@@ -149,6 +154,14 @@ class HttpFeed:
 def _page(answer: object) -> dict[str, Any]:
     if not isinstance(answer, dict) or not isinstance(answer.get("items"), list):
         raise FeedUnavailable("the response is not a feed page")
-    if not isinstance(answer.get("position", 0), int):
-        raise FeedUnavailable("the page has no position")
     return answer
+
+
+def _position(page: dict[str, Any], after: int) -> int:
+    """Return the position of a page. A lower one than asked would bring the same page without end."""
+    position = page.get("position")
+    if isinstance(position, bool) or not isinstance(position, int):
+        raise FeedUnavailable("the page has no position")
+    if not after <= position <= LARGEST_NUMBER:
+        raise FeedUnavailable(f"the page after position {after} ends at {position}")
+    return position

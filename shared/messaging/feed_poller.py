@@ -13,7 +13,7 @@ import structlog
 from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable, ForeignSource
-from shared.messaging.feed import Feed, FeedPage
+from shared.messaging.feed import Feed, FeedPage, Unreadable
 from shared.messaging.inbox import Inbox
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
 from shared.platform.retry import keep_trying
@@ -69,7 +69,7 @@ class FeedPoller:
     async def _process(self, page: FeedPage) -> None:
         """Return when the outcome of the whole page is durable; subjects run in parallel, each in order."""
         for unreadable in page.unreadable:
-            await self._inbox.receive_unreadable(orjson.dumps(unreadable.item), unreadable.reason)
+            await self._inbox.receive_unreadable(_body_of(unreadable), unreadable.reason)
         unknown = await self._inbox.unknown(page.messages)
         metrics.feed_found.inc(len(unknown))
         async with asyncio.TaskGroup() as receiving:
@@ -81,3 +81,10 @@ class FeedPoller:
             await self._inbox.receive(message)
         except ForeignSource as error:
             await self._inbox.receive_unreadable(message.to_json(), str(error))
+
+
+def _body_of(unreadable: Unreadable) -> bytes:
+    try:
+        return orjson.dumps(unreadable.item)
+    except orjson.JSONEncodeError:  # JSON may be nested more deeply when it is read than when it is written
+        return b'"nested too deeply to be kept"'

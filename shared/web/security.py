@@ -16,10 +16,14 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, OctKey
 
+from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
+
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a value of an unexpected shape raises."""
 
 ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -85,7 +89,7 @@ class JwksKeys:
             self._tried_at = time.monotonic()
             try:
                 self._keys = _public_keys(await self._read())
-            except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError) as error:
+            except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
                 log.warning("token_keys.read_failed", error=type(error).__name__)
 
@@ -95,15 +99,15 @@ def _public_keys(key_set: dict[str, Any]) -> dict[str, Key]:
     for entry in key_set["keys"]:
         try:
             key = JWKRegistry.import_key(entry)
-        except JoseError:
-            continue  # RFC 7517 section 5: ignore keys of an unknown type
+        except (JoseError, *UNREADABLE):
+            continue  # RFC 7517 section 5: ignore keys of an unknown type, and those that cannot be read
         if not isinstance(key, OctKey) and entry.get("use", "sig") == "sig":
             key.ensure_kid()
             keys[str(key.kid)] = key
     return keys
 
 
-def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksKeys:
+def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
     """Return the keys at `location` (an http(s) address or a file), or where the issuer's discovery says."""
     if location is None:
         return JwksKeys(lambda: _discovered(issuer, http))
@@ -112,14 +116,14 @@ def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksK
     return JwksKeys(lambda: _from_file(Path(location)))
 
 
-async def _discovered(issuer: str, http: httpx.AsyncClient) -> dict[str, Any]:
+async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
     page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
     if page["issuer"] != issuer:
         raise ValueError("the discovery page belongs to another issuer")
     return await _fetched(require_tls(page["jwks_uri"]), http)
 
 
-async def _fetched(url: str, http: httpx.AsyncClient) -> dict[str, Any]:
+async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
     response = await http.get(url, timeout=5.0)
     response.raise_for_status()
     return _mapping(response.json())

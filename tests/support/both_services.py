@@ -23,6 +23,7 @@ from registration import read_models as registration_views
 from registration.adapters.tables import SCHEMA as REGISTRATION
 from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
+from shared.platform.http_client import HttpClient
 from shared.projections import View
 from shared.projections.rebuild import Source
 from tests.support.identity_service import IdentityApp, login, open_identity_app
@@ -121,7 +122,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
         network = Network(registration_app.app)
         token = registration_app.signer.token("feed", None, "identity")
         async with (
-            httpx.AsyncClient(transport=network) as http,
+            HttpClient(transport=network) as http,
             open_identity_app(
                 databases(scripts=IDENTITY),
                 tmp_path / "identity",

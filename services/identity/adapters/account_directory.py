@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from identity.application.dependencies import AccountDetails, DirectoryUnavailable
 from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
+from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
@@ -33,7 +34,7 @@ class _FoundJson(BaseModel):
 class HttpAccountDirectory:
     """An account directory with `GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, base_url: str, http: HttpClient) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
 

@@ -164,12 +164,11 @@ def _steps(settings: Settings) -> list[Step]:
 
 
 async def _directory_answers(settings: Settings) -> str:
-    import httpx  # noqa: PLC0415
-
     from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
     if settings.account_directory_url is None:
         return "none: only accounts that were imported or opened here"
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
     return settings.account_directory_url

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.kernel.account_id import AccountId
+from shared.platform.http_client import HttpClient
 
 # Seconds; short, because a clerk and a patron are waiting.
 TIMEOUT = httpx.Timeout(5.0, connect=1.0)
@@ -27,7 +28,7 @@ class _FoundJson(BaseModel):
 class IdentityApi:
     """See `dependencies.LoginAccounts`. `token` returns the bearer token and is called for every request."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
         self._url = base_url.rstrip("/") + "/v1/login-accounts"
         self._http = http
         self._token = token

@@ -79,6 +79,14 @@ def test_what_is_not_known_is_ignored() -> None:
     assert Message.from_cloudevent({**MESSAGE.to_cloudevent(), "traceparent": "00-1-2-01"}) == MESSAGE
 
 
+def nested(levels: int) -> Any:
+    """Lists within lists."""
+    value: Any = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [
@@ -104,6 +112,8 @@ def test_what_is_not_known_is_ignored() -> None:
         ("data", {"organisation": "10\x0001"}),
         ("data", {"\0": 1}),
         ("data", {"rows": [{"reason": ["a\0"]}]}),
+        ("data", {"rows": nested(60)}),
+        ("data", {"rows": nested(900)}),
         ("position", -1),
         ("correlationid", None),
         ("causationid", "because"),
