@@ -45,6 +45,7 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
+from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -203,7 +204,7 @@ def sign_in_of(settings: Settings) -> "SignIn":
     return SignIn(
         issuer=settings.oidc_issuer,
         client_id=settings.oidc_client_id,
-        client_secret=secret.read_text("utf-8").strip() if secret else None,
+        client_secret=read_file(secret).strip() if secret else None,
         address=settings.counter_url,
     )
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.files import read_file
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -151,7 +152,7 @@ def files(settings: ServiceSettings) -> list[Step]:
     async def service_token() -> str:
         if settings.service_token_file is None:
             raise LookupError("not set")
-        return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
+        return f"{len(read_file(settings.service_token_file, 'ascii').strip())} characters"
 
     async def erasure_ledger() -> str:
         return _ledger(settings.erasure_ledger)

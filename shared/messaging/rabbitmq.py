@@ -41,7 +41,7 @@ DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
 
 LARGEST_MESSAGE = 256 * 1024
-"""In bytes; ours have some thousands. The brokers of this repository (`max_message_size`) take no larger ones.
+"""In bytes; ours have some thousands. The brokers of this repository take no larger one (`max_message_size`).
 Of one from another broker, only so much is kept."""
 
 UNAVAILABLE = (LogUnavailable, LogOverloaded, TryAgain)

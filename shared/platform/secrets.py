@@ -6,6 +6,8 @@ import base64
 import binascii
 from pathlib import Path
 
+from shared.kernel.files import read_file
+
 KEY_BYTES = 32
 
 
@@ -18,7 +20,7 @@ def read_key_file(path: Path | str) -> list[bytes]:
 
     Raises MalformedKeyFile, which names the file and never shows a key, and OSError.
     """
-    lines = [line.strip() for line in Path(path).read_text("ascii").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_file(Path(path), "ascii").splitlines() if line.strip()]
     try:
         keys = [base64.b64decode(line, validate=True) for line in lines]
     except binascii.Error:
@@ -41,6 +43,6 @@ class ServiceToken:
         status = self._path.stat()
         version = (status.st_mtime_ns, status.st_ino)
         if version != self._read_at:
-            self._token = self._path.read_text("ascii").strip()
+            self._token = read_file(self._path, "ascii").strip()
             self._read_at = version
         return self._token

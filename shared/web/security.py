@@ -16,6 +16,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, OctKey
 
+from shared.kernel.files import read_file
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
@@ -130,7 +131,7 @@ async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
 
 
 async def _from_file(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(await asyncio.to_thread(path.read_text)))
+    return _mapping(json.loads(await asyncio.to_thread(read_file, path)))
 
 
 def _mapping(value: object) -> dict[str, Any]:
