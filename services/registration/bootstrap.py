@@ -187,6 +187,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             "token_keys": service.token_keys.ready,
         },
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
+        body_seconds=service.settings.http_body_seconds,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.platform.settings import HttpLimits
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
@@ -26,6 +27,7 @@ def make_app(
     verifier: TokenVerifier,
     checks: Mapping[str, Check],
     metrics_updates: Sequence[Check] = (),
+    body_seconds: float = HttpLimits.body_seconds,
 ) -> FastAPI:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
@@ -37,7 +39,7 @@ def make_app(
     install(app, problem_types)
     app.include_router(_operations(checks, metrics_updates))
     app.add_api_route("/docs", _docs(title), include_in_schema=False)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=body_seconds)
     app.add_middleware(RequestContext)
     return app
 

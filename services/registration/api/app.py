@@ -32,6 +32,7 @@ def registration_app(
     identity_subject: str,
     checks: Mapping[str, Check],
     metrics_updates: Sequence[Check],
+    body_seconds: float,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """Return the app. `identity_subject` is the subject of identity's tokens.
@@ -45,6 +46,7 @@ def registration_app(
         verifier=verifier,
         checks=checks,
         metrics_updates=metrics_updates,
+        body_seconds=body_seconds,
     )
     app.state.deps = deps
     app.state.identity_subject = identity_subject
