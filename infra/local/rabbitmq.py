@@ -28,6 +28,7 @@ CONFIGURATION = Template(
 listeners.tcp.1 = $host:$port
 default_user = $user
 default_pass = $password
+max_message_size = 262144
 log.console = true
 log.file = false
 """

@@ -17,6 +17,7 @@ _ENCODINGS = {DEMO_ISIL: "cp850", FOUND_FROM_CARD_ISIL: "utf-8"}
 _TRAILER = re.compile(rb"(?:AY(?P<sequence>\d))?AZ(?P<sum>[0-9A-F]{4})$")
 _FLAGS = {Status.FINES: 10, Status.LOST: 4}
 _ASK_AGAIN = "96"
+_LONGEST_MESSAGE = 16_384  # bytes
 
 
 class HangUp(Exception):
@@ -52,6 +53,9 @@ class Sip2Server(asyncio.Protocol):
         """Reply to every complete message. A client may send several at once, or one in pieces."""
         *messages, self._received = (self._received + data).split(b"\r")
         if self._transport is None:
+            return
+        if len(self._received) > _LONGEST_MESSAGE:
+            self.hang_up()
             return
         try:
             for message in messages:

@@ -27,6 +27,7 @@ from starlette.routing import Route
 from infra.local.credentials import NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
 from shared.kernel.text import is_identifier
+from shared.platform.http_client import HttpClient
 from shared.platform.secrets import ServiceToken, keep_files_private
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.
@@ -235,7 +236,7 @@ def main() -> int:
     libraries = tomllib.loads((run_dir / "organisations.toml").read_text("utf-8"))["organisations"]
     names = {code: library["name"] for code, library in libraries.items()}
     token = ServiceToken(run_dir / "keys" / "wisecat.token")
-    logins = IdentityLogins(arguments.identity, httpx.AsyncClient(), token)
+    logins = IdentityLogins(arguments.identity, HttpClient(), token)
     app = Wisecat(logins, names).app()
     uvicorn.run(app, host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")
     return 0

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
-import httpx
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.messages import published_messages
@@ -43,6 +42,7 @@ from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import message_keys
 from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
 from shared.platform.postgres import open_pool, require_schema
@@ -93,7 +93,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
-        http = await opened.enter_async_context(httpx.AsyncClient())
+        http = await opened.enter_async_context(HttpClient())
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
@@ -145,6 +145,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             service.inbox.parked.update_metrics,
             partial(update_view_metrics, service.pool, VIEWS),
         ),
+        body_seconds=service.settings.http_body_seconds,
         stopping=stopping,
     )
 
@@ -197,7 +198,7 @@ def _transport(service: Service) -> Mapping[str, Task]:
     )
 
 
-def _directory(settings: Settings, http: httpx.AsyncClient) -> AccountDirectory:
+def _directory(settings: Settings, http: HttpClient) -> AccountDirectory:
     if settings.account_directory_url is None:
         return NoAccountDirectory()
     return HttpAccountDirectory(settings.account_directory_url, http)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
-import httpx
 
 from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.card_prefixes import PostgresCardPrefixes
@@ -50,11 +49,13 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
+from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import message_keys
 from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Task, every
 from shared.platform.postgres import open_pool, require_schema
@@ -116,7 +117,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
-        http = await opened.enter_async_context(httpx.AsyncClient())
+        http = await opened.enter_async_context(HttpClient())
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
@@ -210,6 +211,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         },
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
+        body_seconds=service.settings.http_body_seconds,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
@@ -227,7 +229,7 @@ def sign_in_of(settings: Settings) -> "SignIn":
     return SignIn(
         issuer=settings.oidc_issuer,
         client_id=settings.oidc_client_id,
-        client_secret=secret.read_text("utf-8").strip() if secret else None,
+        client_secret=read_file(secret).strip() if secret else None,
         address=settings.counter_url,
     )
 

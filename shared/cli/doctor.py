@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.files import read_file
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ def files(settings: ServiceSettings) -> list[Step]:
     async def service_token() -> str:
         if settings.service_token_file is None:
             raise LookupError("not set")
-        return f"{len(settings.service_token_file.read_text('ascii').strip())} characters"
+        return f"{len(read_file(settings.service_token_file, 'ascii').strip())} characters"
 
     async def secret_files() -> str:
         return _private(settings)
@@ -243,11 +244,10 @@ def sign_in(settings: ServiceSettings) -> Step:
     """Return the step that reads the public keys of the issuer."""
 
     async def keys() -> str:
-        import httpx  # noqa: PLC0415
-
+        from shared.platform.http_client import HttpClient  # noqa: PLC0415
         from shared.web.security import keys_of  # noqa: PLC0415
 
-        async with httpx.AsyncClient() as http:
+        async with HttpClient() as http:
             await keys_of(settings.oidc_issuer, settings.oidc_jwks, http).ready()
         return settings.oidc_jwks or settings.oidc_issuer
 
@@ -290,9 +290,9 @@ def other_service(name: str, url: str) -> Step:
     """Return the step that asks whether the other service is live. It is not vital."""
 
     async def answers() -> str:
-        import httpx  # noqa: PLC0415
+        from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
-        async with httpx.AsyncClient() as http:
+        async with HttpClient() as http:
             response = await http.get(url.rstrip("/") + "/health/live", timeout=3)
         response.raise_for_status()
         return url

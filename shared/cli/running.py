@@ -96,15 +96,14 @@ SCOPE = "installation"
 
 async def operator_at_work(settings: ServiceSettings) -> str:
     """Return the subject of the token in `…_TOKEN`. Raises Failed unless it has the scope `installation`."""
-    import httpx  # noqa: PLC0415
-
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
     from shared.web.security import InvalidToken, KeysUnavailable, keys_of, token_verifier  # noqa: PLC0415
 
     name = f"{type(settings).prefix()}TOKEN"
     token = os.environ.get(name)
     if not token:
         raise Failed(f"This needs the scope {SCOPE}: put a bearer token with this scope into {name}.")
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
         try:
             principal = await token_verifier(settings, keys).verify(token)

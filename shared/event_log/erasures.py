@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -15,6 +16,9 @@ import orjson
 import structlog
 
 from shared.event_log.types import EventLog, SideRow
+
+LONGEST_LINE = 4096
+"""In bytes, of the ledger. What is longer is not read as one line."""
 
 # The row of an erasure is a side row like any other, so the event and the destruction commit together. Each
 # table registers itself: `SELECT rows_die_with_subject('term_checks', 'guest_id')`.
@@ -160,9 +164,10 @@ def _end_of_torn_line(ledger: int) -> bytes:
 
 def _read(path: Path) -> list[UUID]:
     subjects: dict[UUID, None] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            subjects[UUID(orjson.loads(line)["subject_id"])] = None
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            log.error("erasure_ledger.line_unreadable", path=str(path), line=number)
+    with path.open("rb") as ledger:
+        for number, line in enumerate(iter(partial(ledger.readline, LONGEST_LINE), b""), start=1):
+            try:
+                subjects[UUID(orjson.loads(line)["subject_id"])] = None
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+                log.error("erasure_ledger.line_unreadable", path=str(path), line=number)
     return list(subjects)

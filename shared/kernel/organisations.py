@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.files import read_file
 from shared.kernel.text import tidy
 
 Name = Annotated[str, AfterValidator(tidy)]
@@ -37,7 +38,7 @@ _READER = TypeAdapter(dict[str, OrganisationSetting])
 def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
     """Return organisation code -> setting. Raises ConfigurationError or OSError."""
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        content: dict[str, Any] = tomllib.loads(read_file(path))
         return _READER.validate_python(content.get("organisations", {}))
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from error

@@ -13,6 +13,7 @@ import structlog
 from shared.event_log import EventLog, RecordedEvent
 from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
+from shared.platform.http_client import HttpClient, up_to
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,8 @@ async def to_messages(
 
 RESPONSE_SECONDS = 10.0
 """Time limit of a response, on top of the seconds that the feed was asked to wait."""
+LARGEST_REPLY = 16 * 1024 * 1024
+"""In bytes. A message has some thousands at most, and a page 1,000 messages."""
 BATCH = 100
 
 
@@ -126,7 +129,7 @@ class LogFeed:
 class HttpFeed:
     """The other service's feed over HTTP. `token` returns the bearer token; it is called for each request."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -155,6 +158,7 @@ class HttpFeed:
                 params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=wait + RESPONSE_SECONDS,
+                extensions=up_to(LARGEST_REPLY),
             )
             response.raise_for_status()
             return _page(orjson.loads(response.content))

@@ -31,6 +31,10 @@ CONFIRM_SECONDS = 30.0
 DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
 
+LARGEST_MESSAGE = 256 * 1024
+"""In bytes; ours have some thousands. The brokers of this repository take no larger one (`max_message_size`).
+Of one from another broker, only so much is kept."""
+
 MOST_REJECTED = 10_000
 """Rejected messages that are kept for an operator; the oldest are dropped first."""
 
@@ -234,6 +238,8 @@ class Consumer:
 
     def _verify(self, delivery: AbstractIncomingMessage) -> None:
         """Raise NotAuthentic unless the message is signed, or may still be unsigned after an upgrade."""
+        if len(delivery.body) > LARGEST_MESSAGE:
+            raise NotAuthentic(f"it has more than {LARGEST_MESSAGE} bytes")
         until = self._unsigned_until
         if SIGNATURE_HEADER in delivery.headers or until is None or datetime.now(UTC) >= until:
             self._keys.verify(delivery.body, delivery.headers)
@@ -245,7 +251,7 @@ class Consumer:
         if self._rejected is None:
             return
         message = aio_pika.Message(
-            delivery.body,
+            delivery.body[:LARGEST_MESSAGE],
             headers={"reason": reason, "routing-key": delivery.routing_key or ""},
             content_type=delivery.content_type,
             delivery_mode=DeliveryMode.PERSISTENT,

@@ -12,6 +12,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.kernel.files import read_file
+
 KEY_BYTES = 32
 
 
@@ -38,7 +40,7 @@ def read_key_file(path: Path | str) -> list[bytes]:
 
     Raises MalformedKeyFile, which names the file and never shows a key, and OSError.
     """
-    lines = [line.strip() for line in Path(path).read_text("ascii").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_file(Path(path), "ascii").splitlines() if line.strip()]
     try:
         keys = [base64.b64decode(line, validate=True) for line in lines]
     except binascii.Error:
@@ -69,6 +71,6 @@ class ServiceToken:
         status = self._path.stat()
         version = (status.st_mtime_ns, status.st_ino)
         if version != self._read_at:
-            self._token = self._path.read_text("ascii").strip()
+            self._token = read_file(self._path, "ascii").strip()
             self._read_at = version
         return self._token

@@ -7,13 +7,13 @@ that commands work beside a running local stack; the real environment wins.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AwareDatetime, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -38,6 +38,21 @@ def require_tls(address: str) -> str:
     return address
 
 
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+@dataclass(frozen=True)
+class HttpLimits:
+    """What the HTTP service takes from clients. Beyond it a request is refused, or its connection closed."""
+
+    max_connections: int = 1000
+    max_head_bytes: int = 16 * 1024
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    send_seconds: float = 30.0
+
+
 class ServiceSettings(BaseSettings):
     """The settings of both services. Addresses that may hold a password are secrets: a repr hides them."""
 
@@ -59,6 +74,13 @@ class ServiceSettings(BaseSettings):
     erasure_ledger: Path | None = None  # file, outside the backups (R19); None: no ledger
     host: str = "127.0.0.1"
     port: int = 8000
+    http_max_connections: Annotated[int, Field(ge=1)] = HttpLimits.max_connections
+    http_max_head_bytes: Annotated[int, Field(ge=1024)] = HttpLimits.max_head_bytes  # tokens need 8 KiB
+    http_head_seconds: Seconds = HttpLimits.head_seconds  # for a head to arrive
+    http_body_seconds: Seconds = HttpLimits.body_seconds  # for a body to arrive
+    # Longer than clients keep an idle connection: if the server closed first, a new request could be lost.
+    http_idle_seconds: Seconds = HttpLimits.idle_seconds
+    http_send_seconds: Seconds = HttpLimits.send_seconds  # for a response to be taken
     log_level: str = "INFO"
 
     @field_validator("oidc_issuer", "oidc_jwks")
@@ -87,6 +109,11 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order: arguments (tests), the environment, the local stack's file."""
         return init_settings, env_settings, DotEnvSettingsSource(settings_cls, env_file=cls.env_file())
+
+    @property
+    def http_limits(self) -> HttpLimits:
+        """What the HTTP service takes from other sides."""
+        return HttpLimits(**{field.name: getattr(self, f"http_{field.name}") for field in fields(HttpLimits)})
 
     @classmethod
     def prefix(cls) -> str:

@@ -1,5 +1,6 @@
 """Middleware for every request: body limit, correlation id, security headers, one log line, metrics."""
 
+import asyncio
 import time
 import traceback
 from uuid import UUID, uuid4
@@ -9,6 +10,7 @@ from fastapi import Request
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.web.problems import Problem, response
@@ -32,10 +34,14 @@ _NOT_LOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class BodyLimit:
-    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`."""
+    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`.
 
-    def __init__(self, app: ASGIApp) -> None:
+    A body for which the app has waited `seconds` gets 408.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -45,14 +51,22 @@ class BodyLimit:
         length = Headers(scope=scope).get("content-length", "")
         # More than nine digits are too many anyway, and Python does not read a number of some thousands.
         too_large = length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY)
-        received = 0
+        received, more, deadline = 0, True, 0.0
 
         async def receiving() -> Message:
-            nonlocal received
+            nonlocal received, more, deadline
             if too_large:
                 raise HTTPException(413)
-            message = await receive()
+            if not more:
+                return await receive()  # the next message is the end of the connection, whenever it comes
+            deadline = deadline or asyncio.get_running_loop().time() + self._seconds
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, headers={"Connection": "close"}) from None
             received += len(message.get("body", b""))
+            more = message.get("more_body", False)
             if received > LARGEST_BODY:
                 raise HTTPException(413)
             return message
@@ -85,11 +99,13 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
-            _add_headers(message, scope)
+            add_headers(message, scope)
         await send(message)
 
     try:
         await app(scope, receive, sending)
+    except ClientDisconnect:
+        pass  # nobody is there to hear of it
     except Exception as error:
         log_unexpected(error)
         if status:
@@ -118,7 +134,8 @@ def _correlation_id(scope: Scope) -> UUID:
         return uuid4()
 
 
-def _add_headers(message: Message, scope: Scope) -> None:
+def add_headers(message: Message, scope: Scope) -> None:
+    """Add the headers of every response to this one: security and the correlation id."""
     headers = MutableHeaders(scope=message)
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)

@@ -3,7 +3,7 @@
 For all other exceptions `RequestContext` (middleware.py) responds with 500 `internal-error`.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -114,7 +114,9 @@ def malformed_request(faults: Sequence[dict[str, str]]) -> Problem:
 _TEXTS = {
     404: ("Deze pagina bestaat niet.", "This page does not exist."),
     405: ("Deze methode is hier niet toegestaan.", "This method is not allowed here."),
+    408: ("De aanvraag kwam niet op tijd binnen.", "The request did not arrive in time."),
     413: ("De aanvraag is te groot.", "The request is too large."),
+    431: ("De kop van de aanvraag is te groot.", "The head of the request is too large."),
 }
 _OTHER_TEXTS = ("De aanvraag kan niet worden verwerkt.", "The request cannot be processed.")
 
@@ -122,10 +124,14 @@ _OTHER_TEXTS = ("De aanvraag kan niet worden verwerkt.", "The request cannot be 
 async def http_exception(request: Request, error: Exception) -> JSONResponse:
     """Handle an error of the framework: unknown path, wrong method, body too large."""
     known = cast("HTTPException", error)
-    status = HTTPStatus(known.status_code)
-    code = status.phrase.lower().replace(" ", "-")
+    return response(problem_of_status(known.status_code, known.headers), request)
+
+
+def problem_of_status(code: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """Return the problem of an HTTP status that has no exception class here."""
+    status = HTTPStatus(code)
     dutch, english = _TEXTS.get(status, _OTHER_TEXTS)
-    return response(Problem(status.value, code, dutch, english, headers=known.headers), request)
+    return Problem(status.value, status.phrase.lower().replace(" ", "-"), dutch, english, headers=headers)
 
 
 PROBLEM_SCHEMA = {

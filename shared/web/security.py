@@ -16,7 +16,9 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import JWKRegistry, Key, OctKey
 
+from shared.kernel.files import read_file
 from shared.kernel.text import is_identifier
+from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
 
@@ -26,6 +28,8 @@ STALE_KEYS = "stale"
 """The state of keys that could not be read again and are still used."""
 MOST_KEYS = 100
 """Entries of a key set that are looked at."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading a value of an unexpected shape raises."""
 
 ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -107,7 +111,7 @@ class JwksKeys:
                 keys, ignored = _public_keys(await self._read())
                 if not keys:
                     raise KeysUnavailable("the set holds no key for signatures")
-            except (OSError, ValueError, LookupError, TypeError, httpx.HTTPError, KeysUnavailable) as error:
+            except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL, KeysUnavailable) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
                 log.warning("token_keys.read_failed", error=type(error).__name__)
                 return
@@ -139,7 +143,7 @@ def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str
     return keys, frozenset(ignored)
 
 
-def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksKeys:
+def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
     """Return the keys at `location` (an http(s) address or a file), or where the issuer's discovery says."""
     if location is None:
         return JwksKeys(lambda: _discovered(issuer, http))
@@ -148,21 +152,21 @@ def keys_of(issuer: str, location: str | None, http: httpx.AsyncClient) -> JwksK
     return JwksKeys(lambda: _from_file(Path(location)))
 
 
-async def _discovered(issuer: str, http: httpx.AsyncClient) -> dict[str, Any]:
+async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
     page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
     if page["issuer"] != issuer:
         raise ValueError("the discovery page belongs to another issuer")
     return await _fetched(require_tls(page["jwks_uri"]), http)
 
 
-async def _fetched(url: str, http: httpx.AsyncClient) -> dict[str, Any]:
+async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
     response = await http.get(url, timeout=5.0)
     response.raise_for_status()
     return _mapping(response.json())
 
 
 async def _from_file(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(await asyncio.to_thread(path.read_text)))
+    return _mapping(json.loads(await asyncio.to_thread(read_file, path)))
 
 
 def _mapping(value: object) -> dict[str, Any]:

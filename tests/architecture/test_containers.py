@@ -9,6 +9,7 @@ import yaml
 
 from identity.settings import Settings as IdentitySettings
 from registration.settings import Settings as RegistrationSettings
+from shared.messaging.rabbitmq import LARGEST_MESSAGE
 from shared.platform.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +47,12 @@ def test_ports_are_bound_to_loopback_only() -> None:
 def test_the_database_is_durable() -> None:
     command = COMPOSE["services"]["postgres"]["command"]
     assert {"fsync=on", "full_page_writes=on", "synchronous_commit=on"} <= set(command)
+
+
+def test_the_brokers_take_no_message_that_a_worker_refuses() -> None:
+    for configuration in ("infra/rabbitmq/rabbitmq.conf", "infra/local/rabbitmq.py"):
+        text = (ROOT / configuration).read_text(encoding="utf-8")
+        assert f"\nmax_message_size = {LARGEST_MESSAGE}\n" in text
 
 
 def test_nothing_secret_is_written_down_and_no_container_runs_as_root() -> None:

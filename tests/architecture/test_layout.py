@@ -140,7 +140,7 @@ def test_no_module_is_named_for_nothing() -> None:
 
 def test_only_the_composition_roots_build_real_things() -> None:
     """No pool, connection or client is made anywhere else in a service."""
-    builders = re.compile(r"\b(open_pool|create_pool|connect_robust|AsyncClient)\(")
+    builders = re.compile(r"\b(open_pool|create_pool|connect_robust|AsyncClient|HttpClient)\(")
     allowed = {"bootstrap.py", "main.py"}  # the composition root and the command line
     assert [
         f"{module.relative_to(ROOT)}: {found.group(0)}"
@@ -148,6 +148,17 @@ def test_only_the_composition_roots_build_real_things() -> None:
         for module in modules_below(ROOT / "services" / service)
         if module.name not in allowed
         for found in builders.finditer(module.read_text(encoding="utf-8"))
+    ] == []
+
+
+def test_every_call_over_http_is_bounded() -> None:
+    """Only `shared/platform/http_client.py` makes a client of its own: one that limits bytes and seconds."""
+    unbounded = re.compile(r"\b(httpx\.(AsyncClient|Client|get|post|stream)|urlopen|AsyncOAuth2Client)\(")
+    assert [
+        f"{module.relative_to(ROOT)}: {found.group(0)}"
+        for folder in ("services", "shared")
+        for module in modules_below(ROOT / folder)
+        for found in unbounded.finditer(module.read_text(encoding="utf-8"))
     ] == []
 
 

@@ -24,6 +24,7 @@ from registration.adapters.identity_client import IdentityApi
 from registration.adapters.tables import SCHEMA as REGISTRATION
 from shared.messaging.feed import Feed, HttpFeed
 from shared.messaging.inbox import Inbox
+from shared.platform.http_client import HttpClient
 from shared.projections import View
 from shared.projections.rebuild import Source
 from tests.support.identity_service import IdentityApp, login, open_identity_app
@@ -123,7 +124,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
         token = registration_app.signer.token("feed", None, "identity")
         accounts_token = registration_app.signer.token("accounts", None, "registration")
         async with (
-            httpx.AsyncClient(transport=network) as http,
+            HttpClient(transport=network) as http,
             open_identity_app(
                 databases(scripts=IDENTITY),
                 tmp_path / "identity",
@@ -132,7 +133,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
                 signer=registration_app.signer,
                 person_ref_key=registration_app.service.deps.person_ref_key,
             ) as identity_app,
-            httpx.AsyncClient(transport=httpx.ASGITransport(identity_app.app)) as asking,
+            HttpClient(transport=httpx.ASGITransport(identity_app.app)) as asking,
             registration_app.client() as clerk,
             identity_app.client() as wisecat,
         ):

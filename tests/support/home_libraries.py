@@ -71,6 +71,11 @@ class Sip2Host:
     def open_connections(self) -> int:
         return len(self._writers)
 
+    def say_unasked(self, data: bytes) -> None:
+        """Write to every connection, although no question is open."""
+        for writer in self._writers:
+            writer.write(data)
+
     def hang_up(self) -> None:
         """Close every connection without another word."""
         for writer in self._writers:

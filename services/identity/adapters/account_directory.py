@@ -16,6 +16,7 @@ from identity.domain.errors import MalformedUsername
 from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 from shared.kernel.text import is_identifier, tidy
+from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
@@ -36,7 +37,7 @@ class _FoundJson(BaseModel):
 class HttpAccountDirectory:
     """An account directory with `GET /accounts/{account_id}` and `GET /accounts?username=&home_isil=`."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, base_url: str, http: HttpClient) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
@@ -17,6 +18,7 @@ from shared.kernel.errors import RuleBroken, english_sentence
 from shared.kernel.text import is_identifier
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")
+_LONGEST_LINE = 10_000
 
 
 def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
@@ -25,7 +27,7 @@ def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
     The file is UTF-8. Blank lines are skipped. Raises OSError.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
+        reader = csv.reader(_lines(file), strict=True)
         header: tuple[str, ...] | None = None
         try:
             for row in reader:
@@ -43,6 +45,14 @@ def read_account_file(path: Path) -> Iterator[AccountLine | Mistake]:
             yield Mistake(reader.line_num + 1, "save the file as UTF-8")
     if header != COLUMNS:
         yield Mistake(1, f"the columns must be {','.join(COLUMNS)}")
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield the lines. Raises csv.Error for one that is too long: it may be as long as the file."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
+            raise csv.Error(f"the line has more than {_LONGEST_LINE} characters")
+        yield line
 
 
 def _line(number: int, row: Sequence[str]) -> AccountLine | Mistake:

@@ -14,9 +14,12 @@ from identity.application.dependencies import BirthDates, NewAccount, Registered
 from shared.kernel.text import tidy
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
+from shared.platform.http_client import HttpClient, up_to
 
 # A person waits at the login page: a quick "try again" is better than a late reply.
 TIMEOUT = httpx.Timeout(2.0, connect=1.0)
+LARGEST_REPLY = 4 * 1024 * 1024
+"""In bytes: thousands of messages, more than all registrations of a person have."""
 
 
 class _RegistrationJson(BaseModel):
@@ -46,7 +49,7 @@ class _BirthDatesJson(BaseModel):
 class RegistrationApi:
     """A client of registration. `token` returns the bearer token; it is called for each request."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -102,6 +105,7 @@ class RegistrationApi:
                 params={name: value for name, value in query.items() if value is not None},
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=TIMEOUT,
+                extensions=up_to(LARGEST_REPLY),
             )
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise RegistrationUnavailable(type(error).__name__) from error

@@ -114,7 +114,8 @@ async def _serve(settings: Settings) -> None:
 
     with stop_signals() as stopping:
         async with open_service(settings) as service:
-            await serving(http_app(service, stopping), settings.host, settings.port, stopping)
+            app = http_app(service, stopping)
+            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
 async def _import(settings: Settings, file: Path) -> dict[str, int]:
@@ -166,12 +167,11 @@ def _steps(settings: Settings) -> list[Step]:
 
 
 async def _directory_answers(settings: Settings) -> str:
-    import httpx  # noqa: PLC0415
-
     from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
     if settings.account_directory_url is None:
         return "none: only accounts that were imported or opened here"
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
     return settings.account_directory_url

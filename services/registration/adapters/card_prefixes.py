@@ -13,8 +13,12 @@ import asyncpg
 from registration.domain.errors import Candidate
 from shared.event_log.export.format import TransferredTable
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.files import read_file
 from shared.kernel.library_card import Isil, MalformedIsil, is_prefix
 from shared.kernel.text import tidy
+
+LARGEST_TABLE = 16 * 1024 * 1024
+"""In bytes. The table of all Dutch libraries has some ten thousands."""
 
 COLUMNS = ("organisation_code", "organisation", "isil", "updated_on", "card_prefixes")
 
@@ -39,7 +43,7 @@ def packaged_prefixes() -> list[LibraryPrefixes]:
 def read_prefix_file(path: Path) -> list[LibraryPrefixes]:
     """Read all lines of a file in UTF-8. Raises ConfigurationError, OSError."""
     try:
-        return read_prefixes(path.read_text(encoding="utf-8-sig"))
+        return read_prefixes(read_file(path, "utf-8-sig", largest=LARGEST_TABLE))
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError(f"{path}, line {line}: save the file as UTF-8") from None

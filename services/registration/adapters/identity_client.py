@@ -12,6 +12,7 @@ from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.kernel.account_id import AccountId
 from shared.kernel.text import tidy
+from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
 # Seconds; short, because a clerk and a patron are waiting.
@@ -42,7 +43,7 @@ class _ProblemJson(BaseModel):
 class IdentityApi:
     """See `dependencies.LoginAccounts`. `token` returns the bearer token and is called for every request."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
         self._url = base_url.rstrip("/") + "/v1/login-accounts"
         self._http = http
         self._token = token

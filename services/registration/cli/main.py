@@ -211,7 +211,8 @@ async def _serve(settings: Settings) -> None:
 
     with stop_signals() as stopping:
         async with open_service(settings) as service:
-            await serving(http_app(service, stopping), settings.host, settings.port, stopping)
+            app = http_app(service, stopping)
+            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
 async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:

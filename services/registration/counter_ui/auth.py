@@ -16,6 +16,7 @@ from authlib.integrations.base_client.errors import OAuthError
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
+from pydantic import AfterValidator, BaseModel
 from starlette.requests import HTTPConnection
 
 from registration.adapters.staff_sessions import StaffSessions
@@ -23,9 +24,10 @@ from registration.api.dependencies import Clerk, RecordedDirectory, recorded_dir
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
 from shared.kernel.text import is_identifier, tidy
+from shared.platform.http_client import BoundedReplies
 from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
-from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS
+from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS, UNREADABLE
 
 LONGEST_PAUSE = timedelta(minutes=60)
 """A session that was not used for so long is over."""
@@ -204,11 +206,11 @@ OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 with warnings.catch_warnings():
     # Authlib recommends the successor of httpx; both services use httpx.
     warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.starlette_client import OAuth
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
+    from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 
 CALLBACK = "/aanmelden/terug"
 TIMEOUT_SECONDS = 5.0
-_ENDPOINTS = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri")
 _LONGEST_NAME = 200
 _WANTED = ("sub", "name", "organisation", "scope")
 
@@ -219,6 +221,28 @@ class InsecureAddress(ValueError):
 
 class SignInFailed(Exception):
     """The response of the sign-in service is not valid. Sign in again."""
+
+
+class _BoundedClient(BoundedReplies, AsyncOAuth2Client):  # type: ignore[misc] # Authlib has no types
+    """Authlib's client, with limits on what it reads."""
+
+
+class _App(StarletteOAuth2App):  # type: ignore[misc]
+    client_cls = _BoundedClient
+
+
+Endpoint = Annotated[str, AfterValidator(require_tls)]
+
+
+class _MetadataJson(BaseModel):
+    """What is needed of the metadata of a sign-in service (OpenID Connect Discovery 1.0, section 3)."""
+
+    issuer: str
+    authorization_endpoint: Endpoint
+    token_endpoint: Endpoint
+    jwks_uri: Endpoint
+    userinfo_endpoint: Endpoint | None = None
+    id_token_signing_alg_values_supported: list[str] = ["RS256"]
 
 
 class SignIn:
@@ -239,6 +263,7 @@ class SignIn:
         self.is_secure = urlsplit(address).scheme == "https"
         self._client = OAuth().register(
             "staff",
+            client_cls=_App,
             client_id=client_id,
             client_secret=client_secret,
             server_metadata_url=issuer.rstrip("/") + "/.well-known/openid-configuration",
@@ -290,7 +315,9 @@ class SignIn:
                 claims = more | claims
         except httpx.HTTPError as error:
             raise _unavailable() from error
-        except (OAuthError, JoseError, ValueError, TypeError, LookupError) as error:
+        except (OAuthError, JoseError, *UNREADABLE) as error:
+            # Perhaps it is the keys that cannot be read: the next sign-in reads them again.
+            self._client.server_metadata.pop("jwks", None)
             raise SignInFailed from error
         if not _complete(claims):
             raise SignInFailed
@@ -302,22 +329,16 @@ class SignIn:
         """Return the service's metadata, with only public-key signatures left in its list of algorithms."""
         try:
             metadata: dict[str, Any] = await self._client.load_server_metadata()
-        except (httpx.HTTPError, ValueError) as error:
+            read = _MetadataJson.model_validate(metadata)
+        except (httpx.HTTPError, *UNREADABLE) as error:
+            self._client.server_metadata.clear()
             raise _unavailable() from error
-        if metadata.get("issuer") != self._issuer or not _all_protected(metadata):
+        if read.issuer != self._issuer:
             self._client.server_metadata.clear()
             raise _unavailable()
-        offered = metadata.get("id_token_signing_alg_values_supported", ("RS256",))
+        offered = read.id_token_signing_alg_values_supported
         metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata
-
-
-def _all_protected(metadata: Mapping[str, Any]) -> bool:
-    """Return whether all addresses of the sign-in service are protected by TLS, or on this machine."""
-    try:
-        return all(require_tls(metadata[name]) for name in _ENDPOINTS if name in metadata)
-    except ValueError:
-        return False
 
 
 def _complete(claims: dict[str, Any]) -> bool:

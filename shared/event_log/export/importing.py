@@ -32,6 +32,8 @@ from shared.event_log.export.format import (
 from shared.platform.postgres import Connection, is_transient
 
 LONGEST_LINE = 64 * 1024 * 1024
+LONGEST_HEADER = 64 * 1024
+"""In bytes, as LONGEST_LINE. Line 1 is read before it is known who wrote the file."""
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 CHANGED = "it was changed, or a line before it is missing, added or moved"
 OTHER_KEY = "it was changed, or sealed under a master key that is not in the key file"
@@ -59,7 +61,7 @@ class LogFile:
 
     def header(self) -> Header:
         """Read line 1. Raises FileRefused when the file is not an export of this service's log."""
-        line = self._next_line()
+        line = self._next_line(LONGEST_HEADER)
         content = self._read(line)
         self._check_origin(content)
         self._chain = self._chain_of(line)
@@ -111,9 +113,9 @@ class LogFile:
                 return chain
         raise self._refusal(OTHER_KEY, "add that key to the key file, or export the log again")
 
-    def _next_line(self) -> bytes:
+    def _next_line(self, longest: int = LONGEST_LINE) -> bytes:
         self._line += 1
-        line = self._file.readline(LONGEST_LINE)
+        line = self._file.readline(longest)
         if not line.endswith(b"\n"):
             raise self._refusal("the file is cut off here")
         return line

@@ -12,6 +12,7 @@ import pytest
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.in_memory import InMemoryAccountDirectory
 from identity.application.dependencies import AccountDetails, AccountDirectory, DirectoryUnavailable
+from shared.platform.http_client import HttpClient
 
 JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "0990139305")
 ODD = AccountDetails("auth0|a:b@c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
@@ -48,7 +49,7 @@ async def directory(request: pytest.FixtureRequest) -> AsyncIterator[AccountDire
     if request.param == "in memory":
         yield InMemoryAccountDirectory([JAN, ODD])
         return
-    async with httpx.AsyncClient(transport=httpx.MockTransport(served)) as http:
+    async with HttpClient(transport=httpx.MockTransport(served)) as http:
         yield HttpAccountDirectory("http://directory/", http)
 
 
@@ -113,7 +114,7 @@ def breaks(_request: httpx.Request) -> httpx.Response:
     ],
 )
 async def test_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+    async with HttpClient(transport=httpx.MockTransport(answer)) as http:
         with pytest.raises(DirectoryUnavailable):
             await HttpAccountDirectory("http://directory", http).by_id("acc-jan")
 
@@ -133,7 +134,7 @@ async def asked(**changed: str) -> AccountDetails | None:
     def respond(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"account": ENTRY | changed})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http:
+    async with HttpClient(transport=httpx.MockTransport(respond)) as http:
         return await HttpAccountDirectory("http://directory/", http).by_username("x", "NL-070288")
 
 

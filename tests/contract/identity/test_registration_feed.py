@@ -15,6 +15,7 @@ from identity.adapters.in_memory import InMemoryRegistration
 from identity.adapters.registration_client import RegistrationApi
 from identity.application.dependencies import RegistrationFeed, RegistrationUnavailable
 from shared.kernel.library_card import person_ref
+from shared.platform.http_client import HttpClient
 from shared.platform.secrets import ServiceToken, read_key_file
 from tests.support.identity import SimulatedCounter, existing, new, person
 from tests.support.registration_service import CARD, HOME, open_registration_app, registering
@@ -56,7 +57,7 @@ async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
     async with (
         open_registration_app(database, folder) as registration_app,
         registration_app.client() as clerk,
-        httpx.AsyncClient(transport=httpx.ASGITransport(registration_app.app)) as http,
+        HttpClient(transport=httpx.ASGITransport(registration_app.app)) as http,
     ):
 
         async def registers(choice: dict[str, Any]) -> tuple[UUID, str]:
@@ -134,7 +135,7 @@ def breaks(_request: httpx.Request) -> httpx.Response:
     ],
 )
 async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+    async with HttpClient(transport=httpx.MockTransport(answer)) as http:
         feed = RegistrationApi("http://registration", http, lambda: "token")
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")
@@ -145,7 +146,7 @@ async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: 
 
 
 async def test_without_a_token_registration_cannot_be_asked(tmp_path: Path) -> None:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(breaks)) as http:
+    async with HttpClient(transport=httpx.MockTransport(breaks)) as http:
         feed = RegistrationApi("http://registration", http, ServiceToken(tmp_path / "none"))
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")

@@ -14,6 +14,7 @@ from aiormq.abc import FieldTable
 
 from infra.local.processes import alive
 from infra.local.rabbitmq import RabbitMQ
+from shared.messaging.rabbitmq import LARGEST_MESSAGE
 from tests.support.eventually import eventually
 
 
@@ -27,6 +28,15 @@ async def test_offers_quorum_queues_behind_a_consistent_hash_exchange(amqp_url: 
         message = await queue.get(timeout=10)
         assert message.body == b"one"
         await message.ack()
+
+
+async def test_a_message_that_could_fill_a_workers_memory_is_refused(amqp_url: str) -> None:
+    async with await aio_pika.connect(amqp_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("large", durable=True, arguments={"x-queue-type": "quorum"})
+        await channel.default_exchange.publish(aio_pika.Message(b" " * LARGEST_MESSAGE), queue.name)
+        with pytest.raises(aiormq.exceptions.ChannelPreconditionFailed):
+            await channel.default_exchange.publish(aio_pika.Message(b" " * (LARGEST_MESSAGE + 1)), queue.name)
 
 
 async def test_a_vhost_is_fresh(rabbitmq: RabbitMQ, amqp_url: str) -> None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Request
 
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 from shared.messaging.feed import HttpFeed, LogFeed
+from shared.platform.http_client import HttpClient
 from shared.web.feed_api import feed_router
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
@@ -58,7 +59,7 @@ async def address(sender: Sender, stopping: asyncio.Event) -> AsyncIterator[str]
 @pytest.fixture
 async def feed(address: str) -> AsyncIterator[HttpFeed]:
     """The client of that feed."""
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         yield HttpFeed(address + "/", http, lambda: TOKEN)
 
 
@@ -141,7 +142,7 @@ async def test_questions_beyond_the_limits_are_refused(address: str, query: str)
 
 
 async def test_without_the_scope_nothing_is_shown(address: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         for path in ("/v1/feed", f"/v1/feed/guests/{uuid4()}"):
             assert (await http.get(address + path)).status_code == 401
         with pytest.raises(FeedUnavailable):
@@ -149,7 +150,7 @@ async def test_without_the_scope_nothing_is_shown(address: str) -> None:
 
 
 async def test_a_feed_that_is_away_is_unavailable() -> None:
-    async with httpx.AsyncClient() as http:
+    async with HttpClient() as http:
         feed = HttpFeed("http://127.0.0.1:1", http, lambda: TOKEN)
         with pytest.raises(FeedUnavailable):
             await feed.after(0, limit=1, wait=0)
@@ -157,15 +158,28 @@ async def test_a_feed_that_is_away_is_unavailable() -> None:
             await feed.of_subject(uuid4(), after_version=0)
 
 
-def _answering(body: object, status: int = 200) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, json=body)))
+def _answering(body: object, status: int = 200) -> HttpClient:
+    return HttpClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, json=body)))
 
 
-@pytest.mark.parametrize("body", [[], {}, {"items": 3}, {"items": [], "position": "x"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            [],
+            {},
+            {"items": 3},
+            {"items": []},
+            {"items": [], "position": "x"},
+            {"items": [], "position": True},
+        ),
+        *({"items": [], "position": position} for position in (-1, 4, 2**63)),
+    ],
+)
 async def test_what_is_no_feed_page_is_unavailable(body: object) -> None:
     async with _answering(body) as http:
         with pytest.raises(FeedUnavailable):
-            await HttpFeed("http://feed", http, lambda: TOKEN).after(0, limit=1, wait=0)
+            await HttpFeed("http://feed", http, lambda: TOKEN).after(5, limit=1, wait=0)
 
 
 async def test_an_unreadable_item_is_reported_and_stops_no_other(sender: Sender) -> None:

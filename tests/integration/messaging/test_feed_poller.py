@@ -3,13 +3,17 @@
 import asyncio
 from uuid import uuid4
 
+import httpx
+import orjson
 import pytest
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
+from shared.messaging.feed import HttpFeed
 from shared.messaging.feed_poller import TASK, FeedPoller
-from shared.messaging.inbox import MOST_ATTEMPTS
+from shared.messaging.inbox import MOST_ATTEMPTS, unreadable_messages
 from shared.messaging.parked import State
+from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running
@@ -114,6 +118,26 @@ async def test_two_polling_processes_have_one_leader(sender: Sender, receiver: R
             await sender.happens(guest, "registered", "expired")
         await eventually(lambda: receiver.all_processed(guests, 2))
     assert receiver.calls in {0, 20}
+
+
+async def test_items_that_are_nested_without_end_stop_no_other(sender: Sender, receiver: Receiver) -> None:
+    guest, levels = uuid4(), 500
+    (message,) = await sender.happens(guest, "registered")
+    deep = b"[" * levels + b"]" * levels
+    readable = orjson.dumps(message.to_cloudevent())
+    too_deep = readable.replace(b'"data":{', b'"data":{"deep":' + deep + b",").replace(b",}", b"}")
+    page = b'{"items":[' + b",".join((deep, too_deep, readable)) + b'],"position":1}'
+    last = b'{"items":[],"position":1}'
+
+    def served(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=page if request.url.params["after"] == "0" else last)
+
+    async with HttpClient(transport=httpx.MockTransport(served)) as http:
+        feed = HttpFeed("http://feed", http, lambda: "token")
+        poller = FeedPoller(feed, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
+        async with running(poller.run()):
+            await eventually(lambda: receiver.all_processed([guest], 1))
+    assert len(await unreadable_messages(receiver.pool)) == 2
 
 
 async def _checkpoint_is(receiver: Receiver, position: int) -> bool:

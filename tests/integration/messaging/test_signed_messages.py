@@ -111,6 +111,22 @@ async def test_a_forged_message_of_any_type_has_no_effect(
     assert await receiver.inbox.parked.overview() == []
 
 
+async def test_of_a_message_that_is_too_large_only_the_beginning_is_kept(
+    sender: Sender, receiver: Receiver, forger: Forger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is even signed. Another broker than those of this repository may take it."""
+    monkeypatch.setattr("shared.messaging.rabbitmq.LARGEST_MESSAGE", 5000)
+    guest = uuid4()
+    async with running(consumer_of(receiver, forger.amqp_url).run()):
+        await eventually(lambda: receiver_consumes(forger.amqp_url))
+        body = b" " * 5001
+        await forger.publish(body, dict(KEYS.sign(body)), guest)
+        await genuine(sender, forger.amqp_url, guest, "guest-registered.v1")
+        await eventually(lambda: receiver.all_processed([guest], 1))
+        (delivery,) = await eventually(lambda: rejected(forger.amqp_url))
+    assert delivery.body == body[:5000]
+
+
 async def test_a_changed_message_has_no_effect_under_its_old_signature(
     sender: Sender, receiver: Receiver, amqp_url: str, forger: Forger
 ) -> None:

@@ -114,6 +114,8 @@ def test_what_is_not_known_is_ignored() -> None:
         ("data", {"organisation": "10\x0001"}),
         ("data", {"\0": 1}),
         ("data", {"rows": [{"reason": ["a\0"]}]}),
+        ("data", {"rows": nested(60)}),
+        ("data", {"rows": nested(900)}),
         ("position", -1),
         ("correlationid", None),
         ("causationid", "because"),

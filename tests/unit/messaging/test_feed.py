@@ -13,6 +13,7 @@ import pytest
 from shared.event_log import InMemoryEventLog, LogUnavailable, erasure_row
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, HttpFeed, LogFeed
+from shared.platform.http_client import HttpClient
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
 
 
@@ -54,7 +55,7 @@ async def test_r19_the_feed_asks_once_for_a_page() -> None:
 async def page_of(body: bytes, after: int = 3) -> FeedPage:
     """What the client makes of this response."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
-    async with httpx.AsyncClient(transport=transport) as http:
+    async with HttpClient(transport=transport) as http:
         return await HttpFeed("http://other", http, lambda: "token").after(after, limit=10, wait=0)
 
 

@@ -29,6 +29,7 @@ from registration.adapters.home_library.sip2.messages import (
     positions,
 )
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.files import read_file
 from shared.kernel.library_card import Isil, MalformedIsil
 from shared.kernel.text import tidy
 
@@ -191,7 +192,7 @@ class Directory:
 def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
     """Read the file, and the credentials from `environment`. Raises ConfigurationError."""
     try:
-        return read_directory(path.read_text(encoding="utf-8"), environment)
+        return read_directory(read_file(path), environment)
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (ConfigurationError, UnicodeDecodeError) as error:

@@ -18,8 +18,8 @@ from registration.adapters.home_library.errors import (
     TlsFailed,
 )
 
-LONGEST_FRAME = 16_384
-"""In bytes. Real replies have some hundreds. A longer frame without an end is not SIP2."""
+LONGEST_REPLY = 16_384
+"""In bytes, with all that comes after it until the next question. Real replies have some hundreds."""
 
 _TRAILER = re.compile(rb"(?:AY([0-9]))?AZ([0-9A-Fa-f]{4})\Z")
 _TRAILER_LENGTH = len("AY0AZFFFF")
@@ -111,10 +111,8 @@ class FrameReader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Add incoming data. Raises GarbledReply when a frame is too long."""
+        """Add incoming data."""
         self._buffer += data
-        if len(self._buffer) > LONGEST_FRAME and b"\r" not in self._buffer:
-            raise GarbledReply
 
     def next(self) -> bytes | None:
         """Return the next whole frame without its CR; None while it is incomplete."""
@@ -156,7 +154,11 @@ Tap = Callable[[Literal[">", "<"], bytes], None]
 
 
 class Wire(asyncio.Protocol):
-    """One network connection. All incoming data goes straight to the frame reader, so `is_quiet` is exact."""
+    """One network connection. All incoming data goes straight to the frame reader, so `is_quiet` is exact.
+
+    The other side may send LONGEST_REPLY bytes for each question, and only line ends when none is open. More
+    ends the connection, so that no library can fill the memory.
+    """
 
     def __init__(self, tap: Tap | None = None) -> None:
         self._frames = FrameReader()
@@ -164,6 +166,8 @@ class Wire(asyncio.Protocol):
         self._arriving: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._over: type[ClosedWithoutAnswer | GarbledReply] | None = None
+        self._is_asked = False
+        self._room = LONGEST_REPLY
 
     async def connect(self, host: str, port: int) -> None:
         """Connect. Raises CannotConnect."""
@@ -173,9 +177,9 @@ class Wire(asyncio.Protocol):
             raise CannotConnect from error
 
     async def secure(self, context: ssl.SSLContext, server_name: str) -> ssl.SSLObject:
-        """Start TLS. Return what was negotiated. Raises CertificateNotTrusted, TlsFailed."""
-        if self._transport is None:
-            raise ClosedWithoutAnswer
+        """Start TLS. Return what was negotiated. Raises CertificateNotTrusted, TlsFailed, NoAnswer."""
+        if self._over is not None or self._transport is None:
+            raise self._over or ClosedWithoutAnswer
         loop = asyncio.get_running_loop()
         try:
             secured = await loop.start_tls(self._transport, self, context, server_hostname=server_name)
@@ -194,11 +198,15 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        try:
-            self._frames.feed(data)
-        except GarbledReply:
-            self._over = GarbledReply
-            self.close()
+        if self._over is not None:
+            return
+        fitting = data[: self._room]
+        self._room -= len(fitting)
+        self._frames.feed(fitting)
+        if not self._is_asked and not self._frames.is_empty:
+            self._end(OutOfStep)
+        elif len(fitting) < len(data):
+            self._end(GarbledReply)
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
@@ -209,16 +217,15 @@ class Wire(asyncio.Protocol):
     @property
     def is_quiet(self) -> bool:
         """Whether it is open, and no unexpected data came in."""
-        return self._over is None and self._frames.is_empty
+        return self._over is None
 
     def send(self, data: bytes) -> None:
-        """Send one message. Raises OutOfStep when unexpected data is waiting, ClosedWithoutAnswer."""
-        if not self._frames.is_empty:
-            raise OutOfStep
+        """Send one message. Raises OutOfStep after unexpected data, GarbledReply, ClosedWithoutAnswer."""
         if self._over is not None or self._transport is None:
-            raise ClosedWithoutAnswer
+            raise self._over or ClosedWithoutAnswer
         if self._tap:
             self._tap(">", data.rstrip(b"\r"))
+        self._is_asked, self._room = True, LONGEST_REPLY
         self._transport.write(data)
 
     async def receive(self, until: float) -> bytes:
@@ -234,6 +241,9 @@ class Wire(asyncio.Protocol):
                 await self._arriving
             finally:
                 timer.cancel()
+        self._is_asked = False
+        if not self._frames.is_empty:
+            self._end(OutOfStep)
         if self._tap:
             self._tap("<", frame)
         return frame
@@ -241,6 +251,10 @@ class Wire(asyncio.Protocol):
     def _wake(self) -> None:
         if self._arriving is not None and not self._arriving.done():
             self._arriving.set_result(None)
+
+    def _end(self, reason: type[GarbledReply]) -> None:
+        self._over = reason
+        self.close()
 
     def close(self) -> None:
         """Close the connection at once."""

@@ -4,7 +4,6 @@
 """
 
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -154,9 +153,3 @@ def test_frames_do_not_depend_on_how_the_network_cuts_them(replies: list[bytes],
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=12)))
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     assert verdicts(pieces, "cp850") == verdicts([whole], "cp850")
-
-
-@pytest.mark.parametrize("flood", [lambda reader: reader.feed(b"6" * 20_000)])
-def test_a_reply_without_an_end_is_given_up(flood: Callable[[FrameReader], None]) -> None:
-    with pytest.raises(GarbledReply):
-        flood(FrameReader())

@@ -1,0 +1,78 @@
+"""How the services call out over HTTP: every reply has a limit in bytes and in time, whatever is sent."""
+
+import asyncio
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, cast
+
+import httpx
+import orjson
+
+LARGEST_REPLY = 1024 * 1024
+"""In bytes. Replies have some thousands; a caller that needs more asks for it with `up_to`."""
+
+_LARGEST_REPLY = "largest_reply"
+
+
+def up_to(largest: int) -> dict[str, Any]:
+    """Return the `extensions` of a request whose reply may have so many bytes."""
+    return {_LARGEST_REPLY: largest}
+
+
+class ReplyRefused(httpx.TransportError):
+    """The reply is too large or is compressed."""
+
+
+class Reply(httpx.Response):
+    """A complete response."""
+
+    def json(self, **_more: Any) -> Any:
+        """Return the JSON value. Raises ValueError, also when it is nested without end."""
+        return orjson.loads(self.content)
+
+
+class BoundedReplies(httpx.AsyncClient):
+    """Reads the whole reply of every request, up to a number of bytes and seconds.
+
+    The read time-out of a request is its time limit as a whole: a reply that comes byte by byte would never
+    reach a time-out of a single read. Compressed replies are refused, because some bytes may unpack into all
+    of the memory; none is asked for. Redirects are not followed: the address of the reply would not be the
+    configured one.
+
+    Raises ReplyRefused, httpx.ReadTimeout and all that httpx raises; all of them are httpx.HTTPError.
+    """
+
+    async def send(self, request: httpx.Request, **more: Any) -> httpx.Response:
+        """See httpx.AsyncClient.send. The response is complete, also with `stream`."""
+        request.headers["Accept-Encoding"] = "identity"
+        more |= {"stream": True, "follow_redirects": False}
+        try:
+            async with asyncio.timeout(request.extensions["timeout"]["read"]):
+                response = await super().send(request, **more)
+                try:
+                    content = await _content_of(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise httpx.ReadTimeout("the reply took too long", request=request) from None
+        return Reply(response.status_code, headers=response.headers, content=content, request=request)
+
+
+async def _content_of(response: httpx.Response) -> bytes:
+    """Read the body. Raises ReplyRefused after the first byte too many."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise ReplyRefused("the reply is compressed", request=response.request)
+    largest = response.request.extensions.get(_LARGEST_REPLY, LARGEST_REPLY)
+    content = bytearray()
+    async for piece in cast("httpx.AsyncByteStream", response.stream):
+        content += piece
+        if len(content) > largest:
+            raise ReplyRefused(f"the reply has more than {largest} bytes", request=response.request)
+    return bytes(content)
+
+
+class HttpClient(BoundedReplies):
+    """The client that both services use for all other sides, except for sign-in. It stores no cookies."""
+
+    def __init__(self, **settings: Any) -> None:
+        # Nobody needs cookies, and a jar would keep all that another side sends.
+        super().__init__(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())), **settings)
