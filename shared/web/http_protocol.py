@@ -121,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request is served: a server may ignore the wish for another protocol
+            pass  # the request is served: a server may ignore that another protocol is asked for
         except httptools.HttpParserError as error:
             self._refuse(problem_of_status(431 if isinstance(error.__context__, HeadTooLarge) else 400))
         if self._in_head and self._head_bytes >= self._limits.max_head_bytes:
