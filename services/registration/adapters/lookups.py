@@ -27,7 +27,8 @@ from shared.platform.secrets import derived_key
 log = structlog.get_logger(__name__)
 
 # `what`: a keyed hash of what was typed. `account`: one of the id of the account that was found: what links a
-# person across tables is not stored in clear text (ADR 0005). `counts`: the row counts towards the limit.
+# person across tables is not stored in clear text (ADR 0005). `counts`: the row counts towards the limit: one
+# registration looks up one card several times, so the same text counts once in ten minutes.
 # `record_lookup` checks the limit and inserts in one call; the lock makes calls of one subject wait for each
 # other, so that many at once do not pass together. Rows in the future (a clock that went back) do not count.
 TABLES = """
@@ -63,10 +64,16 @@ DECLARE
     moment timestamptz;
     free_at timestamptz;
     recorded uuid;
+    counted boolean := limited;
 BEGIN
     IF limited THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('lookups of ' || by_subject, 0));
         moment := clock_timestamp();
+        counted := NOT EXISTS (
+            SELECT FROM lookups WHERE counts AND subject = by_subject AND what = of_what
+            AND at > moment - interval '10 minutes' AND at <= moment);
+    END IF;
+    IF counted THEN
         SELECT max(ends_at) INTO free_at FROM (
             (SELECT at + interval '1 minute' AS ends_at FROM lookups
              WHERE counts AND subject = by_subject AND at > moment - interval '1 minute' AND at <= moment
@@ -81,14 +88,14 @@ BEGIN
         END IF;
     END IF;
     INSERT INTO lookups (subject, organisation, kind, home_isil, what, outcome, account, counts)
-    VALUES (by_subject, of_organisation, of_kind, at_home, of_what, with_outcome, found_account, limited)
+    VALUES (by_subject, of_organisation, of_kind, at_home, of_what, with_outcome, found_account, counted)
     RETURNING id INTO recorded;
     INSERT INTO lookup_guests SELECT recorded, guest FROM unnest(found_guests) AS guest
     ON CONFLICT DO NOTHING;
     RETURN 0;
 END $$;
 """
-SCHEMA: Sequence[tuple[str, str]] = (("registration_0006_lookups", TABLES + vacuum_soon("lookup_guests")),)
+SCHEMA: Sequence[tuple[str, str]] = (("registration_0007_lookups", TABLES + vacuum_soon("lookup_guests")),)
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("lookups", "at, id"),
     TransferredTable("lookup_guests", "lookup_id, guest_id"),
