@@ -104,8 +104,8 @@ async def test_r22_over_the_limit_the_page_says_so(
     counter_site: CounterSite, guest_id: str, way: str
 ) -> None:
     await counter_site.app.service.pool.execute(
-        "INSERT INTO lookups (subject, organisation, kind, outcome, counts)"
-        " SELECT 'j.smit', '1001', 'scan', 'none', true FROM generate_series(1, 10000)"
+        "INSERT INTO lookups (subject, organisation, kind, what, outcome, counts)"
+        " SELECT 'j.smit', '1001', 'scan', number, 'none', true FROM generate_series(1, 10000) AS number"
     )
     async with counter_site.signed_in("j.smit") as busy:
         answer = await looks_up(busy, way, guest_id)

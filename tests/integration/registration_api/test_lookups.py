@@ -77,7 +77,7 @@ def account(number: int) -> str:
     return ACCOUNT.replace("jan.jansen", f"jan{number}")
 
 
-@pytest.mark.parametrize("path", [account(1), PATRON[:-1], SEARCH + "1", "/v1/guests"])
+@pytest.mark.parametrize("path", [account(1), PATRON[:-1], SEARCH + "1", "/v1/guests?status=expired"])
 async def test_r22_over_the_limit_nothing_is_answered_until_later(
     limited_app: RegistrationApp, path: str
 ) -> None:
