@@ -59,7 +59,7 @@ async def _rewrap(of: ServiceHandle) -> int:
     from shared.event_log import DecryptionFailed, MasterKeys, PostgresDataKeys  # noqa: PLC0415
 
     settings = of.settings()
-    async with database_of(settings) as pool:
+    async with database_of(settings, as_owner=True) as pool:
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         total = sum((await data_keys.count_by_master_key()).values())
         try:

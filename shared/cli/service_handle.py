@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from shared.event_log.export import TransferredTable
     from shared.messaging.inbox import Inbox
+    from shared.platform.postgres import Script
     from shared.projections import View
     from shared.projections.rebuild import Source
 
@@ -31,11 +32,12 @@ class ServiceHandle:
 
 
 @asynccontextmanager
-async def database_of(settings: ServiceSettings) -> AsyncIterator["asyncpg.Pool"]:
-    """Open the service's database for one command."""
+async def database_of(settings: ServiceSettings, *, as_owner: bool = False) -> AsyncIterator["asyncpg.Pool"]:
+    """Open the service's database for one command, for the service's role or for the owner's (ADR 0021)."""
     from shared.platform.postgres import open_pool  # noqa: PLC0415
 
-    async with await open_pool(settings.database_url.get_secret_value(), min_size=1, max_size=2) as pool:
+    url = settings.owner_url if as_owner else settings.database_url.get_secret_value()
+    async with await open_pool(url, min_size=1, max_size=2) as pool:
         yield pool
 
 
@@ -43,11 +45,11 @@ K = TypeVar("K", bound=ServiceSettings)
 S = TypeVar("S")
 
 
-def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Bring the schema up to date, and print which scripts ran."""
+def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: bool) -> None:
+    """Bring the schema and the rights of the database roles up to date, and print which scripts ran."""
     from shared.platform import postgres  # noqa: PLC0415
 
-    ran = in_loop(postgres.migrate(settings.database_url.get_secret_value(), schema))
+    ran = in_loop(postgres.migrate(settings.owner_url, schema, settings.database_url.get_secret_value()))
     if as_json:
         show_json({"ran": ran})
     else:

@@ -16,6 +16,8 @@ import orjson
 import structlog
 
 from shared.event_log.types import EventLog, SideRow
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 LONGEST_LINE = 4096
 """In bytes, of the ledger. What is longer is not read as one line."""
@@ -80,9 +82,17 @@ def vacuum_soon(*tables: str) -> str:
     return ";".join(f"ALTER TABLE {table} SET ({VACUUMED})" for table in tables)
 
 
-SCHEMA: Sequence[tuple[str, str]] = (
-    ("event_log_0003_erasures", ERASURES),
-    ("event_log_0004_vacuum", vacuum_soon("data_keys")),
+# The service cannot delete these rows itself, so the owner's function does it. No trigger but those on
+# `erasures` may call it: with one on a table of its own, the service could delete any row (ADR 0021).
+DELETED_BY_THE_OWNER = """
+ALTER FUNCTION delete_rows_of_erased() SECURITY DEFINER SET search_path = public, pg_temp;
+REVOKE EXECUTE ON FUNCTION delete_rows_of_erased() FROM PUBLIC;
+"""
+
+SCHEMA: Sequence[Script] = (
+    Script("event_log_0003_erasures", ERASURES, {"erasures": Rights("SELECT, INSERT")}),
+    Script("event_log_0004_vacuum", vacuum_soon("data_keys")),
+    Script("event_log_0005_deleted_by_the_owner", DELETED_BY_THE_OWNER),
 )
 
 ERASURES = "erasures"

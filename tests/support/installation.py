@@ -32,6 +32,7 @@ from shared.platform.settings import ServiceSettings
 from tests.support import identity_service, registration_service
 from tests.support.identity import PERSON_REF_KEY, SimulatedCounter, account_details, existing
 from tests.support.registration import on_day
+from tests.support.servers import owner_url
 from tests.support.tokens import Signer
 
 Answer = tuple[int, Any]
@@ -80,8 +81,10 @@ class Installation(ABC):
 
     def use(self, database: str) -> None:
         """From now on another database, with everything else as before."""
-        self.settings = self.settings.model_copy(update={"database_url": SecretStr(database)})
-        self._environment.setenv(self.variable("database_url"), database)
+        urls = {"database_url": database, "owner_database_url": owner_url(database)}
+        self.settings = self.settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
+        for name, url in urls.items():
+            self._environment.setenv(self.variable(name), url)
 
     def carry(self, token: str) -> None:
         """Put a token where commands look for one."""
