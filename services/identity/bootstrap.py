@@ -29,6 +29,7 @@ from identity.read_models import VIEWS
 from identity.settings import Settings
 from shared.event_log import (
     AggregateStore,
+    ErasedAgain,
     ErasureLedger,
     EventLog,
     MasterKeys,
@@ -153,7 +154,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
-    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
     return {
         **_transport(service),
         **_views(service),
@@ -162,8 +163,8 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     }
 
 
-async def erase_again(service: Service) -> int:
-    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
+async def apply_ledger(service: Service) -> ErasedAgain:
+    """Erase again what a restored backup brought back, by the erasure ledger."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 

@@ -41,6 +41,7 @@ from registration.read_models.history import GuestHistory
 from registration.settings import Settings, environment
 from shared.event_log import (
     AggregateStore,
+    ErasedAgain,
     ErasureLedger,
     EventLog,
     MasterKeys,
@@ -267,7 +268,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
     forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
-    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
     return {
         **_transport(service),
         **_views(service),
@@ -280,8 +281,8 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     }
 
 
-async def erase_again(service: Service) -> int:
-    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
+async def apply_ledger(service: Service) -> ErasedAgain:
+    """Erase again what a restored backup brought back, by the erasure ledger."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 

@@ -1,9 +1,10 @@
 """What the commands that both services have must know of a service, and the simplest of these commands."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 from shared.cli.console import echo, show_json
 from shared.cli.running import Failed, in_loop
@@ -12,6 +13,7 @@ from shared.platform.settings import ServiceSettings
 if TYPE_CHECKING:
     import asyncpg
 
+    from shared.event_log import ErasedAgain
     from shared.event_log.export import TransferredTable
     from shared.messaging.inbox import Inbox
     from shared.platform.postgres import Script
@@ -59,21 +61,46 @@ def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: b
 def apply_erasures(
     settings: K,
     open_service: Callable[[K], AbstractAsyncContextManager[S]],
-    erase_again: Callable[[S], Awaitable[int]],
+    apply_ledger: Callable[[S], "Awaitable[ErasedAgain]"],
     *,
     as_json: bool,
 ) -> None:
-    """Apply the erasure ledger again, and print for how many subjects data was erased."""
+    """Apply the erasure ledger again, and print for how many subjects data was erased.
+
+    Raises Failed when a subject could not be erased.
+    """
     if settings.erasure_ledger is None:
         raise Failed(
             f"{settings.prefix()}ERASURE_LEDGER is not set, so there is no erasure ledger to apply. Set it."
         )
 
-    async def applied() -> int:
+    async def applied() -> "ErasedAgain":
         async with open_service(settings) as service:
-            return await erase_again(service)
+            return await apply_ledger(service)
 
-    count = in_loop(applied())
-    show_json({"erased": count}) if as_json else echo(
-        f"Subjects whose personal data was erased again: {count}."
+    done = in_loop(applied())
+    if as_json:
+        show_json({"erased": done.erased, "failed": named(done.failed)})
+    else:
+        echo(f"Subjects whose personal data was erased again: {done.erased}.")
+    require_no_failures(done.failed, settings.prefix().rstrip("_").lower())
+
+
+def named(failed: Mapping[UUID, str]) -> dict[str, str]:
+    """Return the subjects that failed as JSON: id -> kind of error."""
+    return {str(subject_id): kind for subject_id, kind in failed.items()}
+
+
+MOST_NAMED = 10
+
+
+def require_no_failures(failed: Mapping[UUID, str], service: str) -> None:
+    """Raise Failed when a task had to skip subjects. The text names the first MOST_NAMED."""
+    if not failed:
+        return
+    names = [f"{subject_id} ({kind})" for subject_id, kind in failed.items()]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    raise Failed(
+        f"{len(names)} could not be handled and were skipped: {', '.join(names[:MOST_NAMED])}{more}."
+        f" `{service} events show ID` shows what is stored. Run this again when the cause is gone."
     )

@@ -84,6 +84,13 @@ def new_event(
     return NewEvent(stream, version, topic, state, uuid4(), metadata)
 
 
+async def make_unreadable(log: EventLog, stream: UUID) -> None:
+    """Write an event of an unknown type into a stream, so that it cannot be folded any more."""
+    written = await log.stream(stream)
+    last = written[-1].stream_version if written else 0
+    await log.append([new_event(stream, last + 1, topic="tests.unreadable")])
+
+
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[LogUnderTest]:
     """A log in memory that knows the key of `cards`."""

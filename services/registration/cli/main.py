@@ -199,9 +199,9 @@ def apply(as_json: Json = False) -> None:
 
     Reads the file that REGISTRATION_ERASURE_LEDGER names. Safe to repeat.
     """
-    from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
+    from registration.bootstrap import apply_ledger, open_service  # noqa: PLC0415
 
-    service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
+    service_handle.apply_erasures(settings_of_command(), open_service, apply_ledger, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

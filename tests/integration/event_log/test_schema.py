@@ -14,6 +14,8 @@ from shared.event_log import (
     MasterKeys,
     PostgresDataKeys,
     PostgresEventLog,
+    SideRow,
+    SubjectFailures,
 )
 from shared.platform.postgres import Script, open_pool
 from tests.support.event_log import in_postgres, new_event
@@ -70,11 +72,31 @@ async def test_all_keys_are_wrapped_again_when_the_master_key_is_replaced(databa
         created = [before.create(uuid4()) for _ in range(3)]
         await log.append([], [row for _, row in created])
 
-        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 3
-        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap() == 0
+        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap(SubjectFailures("test")) == 3
+        assert await PostgresDataKeys(pool, MasterKeys([new, old])).rewrap(SubjectFailures("test")) == 0
 
         after = PostgresDataKeys(pool, MasterKeys([new]))
         for key, _ in created:
             assert await after.get(key.subject_id) == key
             with pytest.raises(DecryptionFailed):
                 await before.get(key.subject_id)
+
+
+async def test_r19_a_key_without_its_master_key_is_named_and_all_others_are_wrapped_again(
+    database: str,
+) -> None:
+    await migrated(database, SCHEMA)
+    lost, old, new = os.urandom(32), os.urandom(32), os.urandom(32)
+    owner = owner_url(database)
+    async with await open_pool(owner, min_size=3, max_size=4) as pool, PostgresEventLog(pool) as log:
+        made = [MasterKeys([key]).create(uuid4()) for key in (old, lost, old)]
+        changed = SideRow("data_keys", {"subject_id": uuid4(), "wrapped": made[0][1].values["wrapped"]})
+        await log.append([], [*(row for _, row in made), changed])
+        keys, failures = PostgresDataKeys(pool, MasterKeys([new, old])), SubjectFailures("test")
+
+        assert await keys.rewrap(failures) == 2
+
+        bad = {made[1][0].subject_id, changed.values["subject_id"]}
+        assert failures.by_subject == dict.fromkeys(bad, "DecryptionFailed")
+        subjects = [key.subject_id for key, _ in made]
+        assert set(await keys.get_all(subjects, failures)) == {subjects[0], subjects[2]}
