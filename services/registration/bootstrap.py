@@ -22,7 +22,7 @@ from registration.adapters.nightly_checks import PostgresNightlyChecks, update_n
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.staff_sessions import StaffSessions
 from registration.adapters.tables import SCHEMA
-from registration.application.apply_retention import apply_retention
+from registration.application.apply_retention import apply_retention, preview_retention
 from registration.application.dependencies import (
     Clock,
     Dependencies,
@@ -50,6 +50,7 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
+from shared.event_log.retention import Retention
 from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
@@ -296,8 +297,13 @@ def _retention(service: Service) -> Mapping[str, Task]:
     # Several workers may run this at the same time: an erased guest is not in the list any more.
     if (days := service.settings.retention_days) is None:
         return {}
-    forget = partial(apply_retention, days, EndedGuests(service.pool), service.deps)
-    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, forget)}
+    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, partial(retention, service, days))}
+
+
+async def retention(service: Service, days: int, *, dry_run: bool = False) -> Retention:
+    """Erase guests whose retention period of so many days is over; with `dry_run` only find them."""
+    run = preview_retention if dry_run else apply_retention
+    return await run(days, EndedGuests(service.pool), service.deps)
 
 
 def view_source(settings: Settings) -> Source:

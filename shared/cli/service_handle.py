@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shared.event_log import ErasedAgain
     from shared.event_log.export import TransferredTable
+    from shared.event_log.retention import Retention
     from shared.messaging.inbox import Inbox
     from shared.platform.postgres import Script
     from shared.projections import View
@@ -89,6 +90,35 @@ def apply_erasures(
 def named(failed: Mapping[UUID, str]) -> dict[str, str]:
     """Return the subjects that failed as JSON: id -> kind of error."""
     return {str(subject_id): kind for subject_id, kind in failed.items()}
+
+
+def apply_retention(
+    settings: K,
+    open_service: Callable[[K], AbstractAsyncContextManager[S]],
+    retention: Callable[..., "Awaitable[Retention]"],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Apply the retention period, or only find what it concerns; print the ids.
+
+    `retention` is that of the service's bootstrap. Raises Failed when a subject could not be handled.
+    """
+    if settings.retention_days is None:
+        raise Failed(f"{settings.prefix()}RETENTION_DAYS is not set, so no retention period applies. Set it.")
+
+    async def applied() -> "Retention":
+        async with open_service(settings) as service:
+            return await retention(service, settings.retention_days, dry_run=dry_run)
+
+    done = in_loop(applied())
+    if as_json:
+        show_json({"dry_run": dry_run, "erased": done.erased, "failed": named(done.failed)})
+    else:
+        echo(f"{'Would be erased' if dry_run else 'Erased'}: {len(done.erased)}.")
+        for subject_id in done.erased:
+            echo(str(subject_id))
+    require_no_failures(done.failed, settings.prefix().rstrip("_").lower())
 
 
 MOST_NAMED = 10

@@ -33,22 +33,30 @@ class Retention:
     failed: Mapping[UUID, str]
 
 
-async def erase_ended(
-    ended: EndedSubjects, before: date, erase: Callable[[UUID], Awaitable[bool]]
-) -> Retention:
-    """Call `erase` for every subject that ended before this day; it returns whether it erased the subject.
+Handle = Callable[[UUID], Awaitable[bool]]
+"""Erases a subject, or only checks it; returns whether its retention period is over."""
+
+
+async def erase_ended(ended: EndedSubjects, before: date, erase: Handle) -> Retention:
+    """Erase every subject that ended before this day.
 
     The view may lag, so `erase` checks the subject again. A subject that fails is skipped. After an
     interruption the next call continues. Raises what stops all, such as OSError of the erasure ledger.
     """
+    done = await find_ended(ended, before, erase)
+    if done.erased:
+        log.info("retention.applied", subjects=len(done.erased))
+    return done
+
+
+async def find_ended(ended: EndedSubjects, before: date, check: Handle) -> Retention:
+    """Find every subject that ended before this day, by the view and by `check`. See `erase_ended`."""
     erased, failures = list[UUID](), SubjectFailures("retention")
     page = await ended.before(before)
     while page:
         for _, subject_id in page:
             with failures.skip(subject_id):
-                if await erase(subject_id):
+                if await check(subject_id):
                     erased.append(subject_id)
         page = await ended.before(before, page[-1])
-    if erased:
-        log.info("retention.applied", subjects=len(erased))
     return Retention(erased, failures.by_subject)

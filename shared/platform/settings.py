@@ -73,6 +73,7 @@ class ServiceSettings(BaseSettings):
     master_key_file: Path
     person_ref_key_file: Path
     erasure_ledger: Path | None = None  # file, outside the backups (R19); None: no ledger
+    retention_days: Annotated[int, Field(ge=1)] | None = None  # None: personal data is erased on request only
     host: str = "127.0.0.1"
     port: int = 8000
     http_max_connections: Annotated[int, Field(ge=1)] = HttpLimits.max_connections

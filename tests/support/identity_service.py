@@ -14,7 +14,7 @@ import httpx
 from fastapi import FastAPI
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
-from identity.application.dependencies import Organisations, RegistrationFeed
+from identity.application.dependencies import Clock, Organisations, RegistrationFeed
 from identity.bootstrap import Replacements, Service, http_app, open_service
 from identity.domain.guest_link import GuestLink
 from identity.settings import Settings
@@ -162,6 +162,7 @@ async def open_identity_app(
     feed: Feed | None = None,
     signer: Signer | None = None,
     person_ref_key: bytes = PERSON_REF_KEY,
+    clock: Clock | None = None,
 ) -> AsyncIterator[IdentityApp]:
     """Identity over a database that has its schema; the directory knows jan, kind and piet."""
     signer = signer or Signer(folder / "jwks.json")
@@ -171,6 +172,7 @@ async def open_identity_app(
         registration=registration or fake,
         registration_feed=feed or FeedOfRegistration(fake),
         directory=directory,
+        clock=clock,
     )
     settings = settings_in(folder, database, signer, person_ref_key)
     async with open_service(settings, replaced) as service:

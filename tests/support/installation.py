@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
+from identity.application.dependencies import Clock
 from identity.bootstrap import Replacements as IdentityReplacements
 from identity.bootstrap import http_app as identity_app
 from identity.bootstrap import open_service as open_identity
@@ -180,6 +181,7 @@ class IdentityInstallation(Installation):
     received = 2
     harmless = "guest-reinstated.v1"
     faulty = "term-confirmed.v1"
+    clock: Clock | None = None
 
     def _settings(self, database: str) -> Any:
         return identity_service.settings_in(self.folder, database, self.signer, PERSON_REF_KEY)
@@ -191,6 +193,7 @@ class IdentityInstallation(Installation):
             registration=self.registration,
             registration_feed=identity_service.FeedOfRegistration(self.registration),
             directory=directory,
+            clock=self.clock,
         )
         return open_identity(self.settings, replaced)
 

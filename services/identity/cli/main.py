@@ -100,6 +100,22 @@ def import_file(
     service_handle.require_no_failures(done.failed, "identity")
 
 
+@app.command(epilog="Example: identity retention --dry-run")
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase login accounts without a guest that were not used for IDENTITY_RETENTION_DAYS.
+
+    The worker does this every hour. The output holds ids only.
+    """
+    from identity.bootstrap import open_service, retention  # noqa: PLC0415
+
+    service_handle.apply_retention(
+        settings_of_command(), open_service, retention, dry_run=dry_run, as_json=as_json
+    )
+
+
 @erasures.command("apply", epilog="Example: identity erasures apply")
 def apply(as_json: Json = False) -> None:
     """Erase again the personal data that a restored backup brought back.

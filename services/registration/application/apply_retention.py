@@ -10,7 +10,7 @@ from registration.application.erase_guest import erase_if
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState, ended_on
 from shared.event_log import Metadata
-from shared.event_log.retention import EndedSubjects, Retention, erase_ended
+from shared.event_log.retention import EndedSubjects, Retention, erase_ended, find_ended
 from shared.kernel.amsterdam import day_of
 
 
@@ -36,7 +36,7 @@ async def preview_retention(retention_days: int, ended: EndedSubjects, deps: Dep
         guest = await deps.store.find(Guest, guest_id)
         return guest is not None and _ended(guest.state, before)
 
-    return await erase_ended(ended, before, would_erase)
+    return await find_ended(ended, before, would_erase)
 
 
 def _first_day_kept(retention_days: int, deps: Dependencies) -> date:

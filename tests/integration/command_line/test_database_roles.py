@@ -41,8 +41,11 @@ HISTORY = {
     "unreadable_messages",
 }
 """What happened, and what makes it true: a row is added, or not even that, and never changed."""
-PERSONAL = {"data_keys", "idempotency_keys", "guest_directory", "guest_words"}
-"""Keys, and what holds personal data or its hash: no reader sees it."""
+PERSONAL = {
+    *("data_keys", "idempotency_keys", "staff_sessions", "lookups", "lookup_guests"),
+    *("guest_directory", "guest_words", "accounts", "links", "logins"),
+}
+"""Keys, sessions, who looked up whom, personal data and account ids: no reader sees it."""
 
 CHANGED = (
     "UPDATE {0} SET {1} = {1}",
