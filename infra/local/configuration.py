@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.credentials import CLIENT_ID, Credentials, write_privately
+from infra.local.postgres import DatabaseUrls
 from infra.rabbitmq.permissions import OTHER
 
 USERNAME = "landelijk-lenen"
@@ -92,8 +93,7 @@ class Addresses:
 
     registration_port: int
     identity_port: int
-    registration_database: str
-    identity_database: str
+    databases: Mapping[str, DatabaseUrls]
     amqp: Mapping[str, str] | None
     home_library_port: int
     account_directory_port: int
@@ -135,7 +135,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "registration",
         credentials,
         at.registration_port,
-        at.registration_database,
+        at.databases["registration"],
         at.amqp_of("registration"),
     ) | {
         "IDENTITY_URL": at.identity,
@@ -147,7 +147,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "COUNTER_URL": at.counter,
     }
     identity = _common(
-        "identity", credentials, at.identity_port, at.identity_database, at.amqp_of("identity")
+        "identity", credentials, at.identity_port, at.databases["identity"], at.amqp_of("identity")
     ) | {
         "REGISTRATION_URL": f"http://127.0.0.1:{at.registration_port}",
         "ACCOUNT_DIRECTORY_URL": f"http://127.0.0.1:{at.account_directory_port}",
@@ -159,10 +159,11 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
 
 
 def _common(
-    service: str, credentials: Credentials, port: int, database: str, amqp: str | None
+    service: str, credentials: Credentials, port: int, database: DatabaseUrls, amqp: str | None
 ) -> dict[str, str]:
     return {
-        "DATABASE_URL": database,
+        "DATABASE_URL": database.service,
+        "OWNER_DATABASE_URL": database.owner,
         **({"AMQP_URL": amqp} if amqp else {}),
         "SIGNING_KEY_FILE": str(credentials.message_key(service)),
         "VERIFICATION_KEY_FILE": str(credentials.message_key(OTHER[service])),

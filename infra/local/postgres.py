@@ -12,13 +12,19 @@ import signal
 import stat
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from infra.local.credentials import write_privately
 from infra.local.ports import LOOPBACK, free_port
 from infra.local.processes import Program
+
+ROLES_SQL = Path(__file__).parents[1] / "postgres" / "roles.sql"
 
 
 class PostgresError(RuntimeError):
@@ -38,7 +44,7 @@ def binary(name: str) -> str:
 
 def answers(url: str) -> bool:
     """Return whether the server accepts statements."""
-    return _psql(url, "SELECT 1").returncode == 0
+    return _psql(url, "--command=SELECT 1").returncode == 0
 
 
 def sql(url: str, *statements: str) -> str:
@@ -46,29 +52,39 @@ def sql(url: str, *statements: str) -> str:
 
     Raises PostgresError with the server's message.
     """
-    done = _psql(url, *statements)
+    done = _psql(url, *(f"--command={statement}" for statement in statements))
     if done.returncode:
         raise PostgresError(done.stderr.strip())
     return done.stdout.strip()
 
 
-def create_database(admin_url: str, name: str, owner: str, password: str) -> str:
-    """Create a database to which only `owner` can connect, and the role, unless they exist.
+class DatabaseUrls(NamedTuple):
+    """The URLs of one database, for its three roles (ADR 0021)."""
 
-    Returns the URL of the database for that role. Raises PostgresError with the server's message.
+    service: str
+    owner: str
+    reader: str
+
+
+def roles_of(service: str) -> tuple[str, str, str]:
+    """Return the roles of a service's database, in the order of `DatabaseUrls`."""
+    return service, f"{service}_owner", f"{service}_reader"
+
+
+def create_database(admin_url: str, name: str, service: str, password: Callable[[str], str]) -> DatabaseUrls:
+    """Create a database with its three roles, unless they exist. No other role can connect to it.
+
+    `password` returns the password of a role. Raises PostgresError with the server's message.
     """
-    known_role = f"EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}')"
-    known_database = f"EXISTS (SELECT FROM pg_database WHERE datname = '{name}')"
-    has_role, _, has_database = sql(admin_url, f"SELECT {known_role}, {known_database}").partition("|")
-    statements = []
-    if has_role == "f":  # an ordinary user may give a database only to a role of which it is a member
-        statements += [f'CREATE ROLE "{owner}" LOGIN', f'GRANT "{owner}" TO CURRENT_USER']
-    statements += [f"ALTER ROLE \"{owner}\" PASSWORD '{password}'"]
-    if has_database == "f":
-        statements += [f'CREATE DATABASE "{name}" OWNER "{owner}"']
-        statements += [f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC']
-    sql(admin_url, *statements)
-    return address(admin_url, database=name, role=owner, password=password)
+    roles = dict(zip(DatabaseUrls._fields, roles_of(service), strict=True))
+    variables = [f"--set={variable}={value}" for variable, value in {"database": name, **roles}.items()]
+    passwords = {f"{kind.upper()}_PASSWORD": password(role) for kind, role in roles.items()}
+    done = _psql(admin_url, *variables, f"--file={ROLES_SQL}", environment=passwords)
+    if done.returncode:
+        raise PostgresError(done.stderr.strip())
+    return DatabaseUrls(
+        *(address(admin_url, database=name, role=role, password=password(role)) for role in roles.values())
+    )
 
 
 def address(url: str, database: str, role: str, password: str) -> str:
@@ -79,19 +95,20 @@ def address(url: str, database: str, role: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=location, path=f"/{database}"))
 
 
-def _psql(url: str, *statements: str) -> subprocess.CompletedProcess[str]:
-    """Run statements. The password is in the environment: every user can read command lines."""
+def _psql(
+    url: str, *options: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    """Run psql. Passwords are in the environment: every user can read command lines."""
     parts = urlsplit(url)
     user, _, location = parts.netloc.rpartition("@")
     without_password = urlunsplit(
         parts._replace(netloc=f"{user.partition(':')[0]}@{location}" if user else location)
     )
-    options = [part for statement in statements for part in ("-c", statement)]
     command = [binary("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", *options, without_password]
-    environment = os.environ | {"PGCONNECT_TIMEOUT": "5"}
+    known = {**os.environ, "PGCONNECT_TIMEOUT": "5", **environment}
     if parts.password:
-        environment["PGPASSWORD"] = unquote(parts.password)
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        known["PGPASSWORD"] = unquote(parts.password)
+    return subprocess.run(command, env=known, capture_output=True, text=True, check=False)
 
 
 SUPERUSER = "postgres"
@@ -183,9 +200,9 @@ class Postgres:
         """Run statements as superuser and return what they print. Raises PostgresError."""
         return sql(self.url(database), statements)
 
-    def create_database(self, name: str, owner: str) -> str:
-        """Create a database to which only its owner can connect, unless it exists. Return its URL."""
-        return create_database(self.url("postgres"), name, owner, self.password(owner))
+    def create_database(self, name: str, service: str) -> DatabaseUrls:
+        """Create a database with its three roles, unless they exist. See `create_database`."""
+        return create_database(self.url("postgres"), name, service, self.password)
 
     def drop_database(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
@@ -274,25 +291,22 @@ def _run(command: list[str], folder: Path) -> None:
 SERVICES = ("registration", "identity")
 
 
-def own_databases(server: Postgres) -> dict[str, str]:
+def own_databases(server: Postgres) -> dict[str, DatabaseUrls]:
     """Create the database of each service unless it exists. Return the URLs by service."""
-    return {service: server.create_database(service, owner=service) for service in SERVICES}
+    return {service: server.create_database(service, service) for service in SERVICES}
 
 
-def databases_of(given_url: str, run_dir: Path) -> dict[str, str]:
+def databases_of(given_url: str, run_dir: Path) -> dict[str, DatabaseUrls]:
     """Create the same databases on the server of `given_url` (DATABASE_URL). Return the URLs by service.
 
     Databases and roles are named after the database in that URL, so that several stacks can share a server.
     Raises PostgresError with the server's message.
     """
     prefix = urlsplit(given_url).path.lstrip("/") or "landelijk"
-    secret = _secret(run_dir / "keys" / "databases.key")
+    password = partial(_password, _secret(run_dir / "keys" / "databases.key"))
     names = {service: f"{prefix}_{service}" for service in SERVICES}
     try:
-        return {
-            service: create_database(given_url, name, name, _password(secret, name))
-            for service, name in names.items()
-        }
+        return {service: create_database(given_url, name, name, password) for service, name in names.items()}
     except PostgresError as error:
         raise PostgresError(
             f"the server of DATABASE_URL refused ({error}): its user must be able to connect"

@@ -10,7 +10,7 @@ from infra.local import services
 from infra.local.configuration import Addresses, write_settings
 from infra.local.credentials import Credentials, write_privately
 from infra.local.ports import free_port, is_free, kept_port
-from infra.local.postgres import Postgres, databases_of, let_through, own_databases
+from infra.local.postgres import DatabaseUrls, Postgres, databases_of, let_through, own_databases
 from infra.local.processes import Child, StartFailed, Supervisor, stop_all
 from infra.local.rabbitmq import RabbitMQ, Transport, choose_transport
 from infra.rabbitmq.permissions import OTHER
@@ -56,8 +56,7 @@ class Stack:
         addresses = Addresses(
             registration_port=ports["registration"],
             identity_port=ports["identity"],
-            registration_database=databases["registration"],
-            identity_database=databases["identity"],
+            databases=databases,
             amqp=self._amqp_urls(),
             home_library_port=free_port(),
             account_directory_port=free_port(),
@@ -74,7 +73,9 @@ class Stack:
             "wisecat_url": addresses.wisecat,
             "transport": self.transport.name,
             "tokens": credentials.tokens(),
-            "database_urls": databases,
+            "database_urls": {service: urls.service for service, urls in databases.items()},
+            "owner_database_urls": {service: urls.owner for service, urls in databases.items()},
+            "reader_database_urls": {service: urls.reader for service, urls in databases.items()},
             "amqp_url": self._rabbitmq.url() if self._rabbitmq else self.transport.url,
         }
         self._describe()
@@ -132,7 +133,7 @@ class Stack:
             self._postgres.start()
             self._supervisor.adopt(Child(self._postgres.program, self._postgres.is_ready))
 
-    def _databases(self) -> dict[str, str]:
+    def _databases(self) -> dict[str, DatabaseUrls]:
         if self._postgres:
             return own_databases(self._postgres)
         return databases_of(self._environment["DATABASE_URL"], self.run_dir)

@@ -15,6 +15,7 @@ from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
 from identity.adapters.tables import SCHEMA
 from identity.adapters.username_index import PostgresUsernames
+from identity.application.apply_retention import apply_retention, preview_retention
 from identity.application.dependencies import (
     AccountDirectory,
     Clock,
@@ -26,9 +27,11 @@ from identity.application.dependencies import (
 from identity.application.erase_guest import apply_erasures
 from identity.application.receive_message import receive_message
 from identity.read_models import VIEWS
+from identity.read_models.unused_accounts import UnusedAccounts
 from identity.settings import Settings
 from shared.event_log import (
     AggregateStore,
+    ErasedAgain,
     ErasureLedger,
     EventLog,
     MasterKeys,
@@ -37,6 +40,7 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
+from shared.event_log.retention import Retention
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -58,7 +62,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # three of them are for the event log only
 FORGET_KEYS_EVERY_SECONDS = 600.0
-APPLY_ERASURES_EVERY_SECONDS = 3600.0
+APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +157,32 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
-    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
     return {
         **_transport(service),
         **_views(service),
         "idempotency keys": forget,
         "erasures": erase,
+        **_retention(service),
     }
 
 
-async def erase_again(service: Service) -> int:
-    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
+async def apply_ledger(service: Service) -> ErasedAgain:
+    """Erase again what a restored backup brought back, by the erasure ledger."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
+
+
+def _retention(service: Service) -> Mapping[str, Task]:
+    # Several workers may run this at the same time: an erased account is not in the list any more.
+    if (days := service.settings.retention_days) is None:
+        return {}
+    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, partial(retention, service, days))}
+
+
+async def retention(service: Service, days: int, *, dry_run: bool = False) -> Retention:
+    """Erase login accounts whose retention period of so many days is over; with `dry_run` only find them."""
+    run = preview_retention if dry_run else apply_retention
+    return await run(days, UnusedAccounts(service.pool), service.deps)
 
 
 def view_source(settings: Settings) -> Source:

@@ -22,7 +22,7 @@ from registration.adapters.nightly_checks import PostgresNightlyChecks, update_n
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.staff_sessions import StaffSessions
 from registration.adapters.tables import SCHEMA
-from registration.application.apply_retention import apply_retention
+from registration.application.apply_retention import apply_retention, preview_retention
 from registration.application.dependencies import (
     Clock,
     Dependencies,
@@ -41,6 +41,7 @@ from registration.read_models.history import GuestHistory
 from registration.settings import Settings, environment
 from shared.event_log import (
     AggregateStore,
+    ErasedAgain,
     ErasureLedger,
     EventLog,
     MasterKeys,
@@ -49,6 +50,7 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
+from shared.event_log.retention import Retention
 from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
@@ -267,7 +269,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
     forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
-    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(erase_again, service))
+    erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
     return {
         **_transport(service),
         **_views(service),
@@ -280,8 +282,8 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     }
 
 
-async def erase_again(service: Service) -> int:
-    """Erase again what a restored backup brought back, by the erasure ledger; return how many subjects."""
+async def apply_ledger(service: Service) -> ErasedAgain:
+    """Erase again what a restored backup brought back, by the erasure ledger."""
     return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
 
 
@@ -295,8 +297,13 @@ def _retention(service: Service) -> Mapping[str, Task]:
     # Several workers may run this at the same time: an erased guest is not in the list any more.
     if (days := service.settings.retention_days) is None:
         return {}
-    forget = partial(apply_retention, days, EndedGuests(service.pool), service.deps)
-    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, forget)}
+    return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, partial(retention, service, days))}
+
+
+async def retention(service: Service, days: int, *, dry_run: bool = False) -> Retention:
+    """Erase guests whose retention period of so many days is over; with `dry_run` only find them."""
+    run = preview_retention if dry_run else apply_retention
+    return await run(days, EndedGuests(service.pool), service.deps)
 
 
 def view_source(settings: Settings) -> Source:

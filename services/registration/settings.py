@@ -38,7 +38,6 @@ class Settings(ServiceSettings):
     lookups_per_minute: Annotated[int, Field(ge=1)] = 30  # of one clerk (R22)
     lookups_per_hour: Annotated[int, Field(ge=1)] = 300
     lookups_retention_days: Annotated[int, Field(ge=1)] = 365  # how long look-ups are kept
-    retention_days: Annotated[int, Field(ge=1)] | None = None  # after the end (R19); none: only on request
     oidc_audience: str = "registration"
     identity_subject: str = "identity"  # the claim `sub` of identity's tokens
     port: int = 8001

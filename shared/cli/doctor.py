@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +16,9 @@ from shared.kernel.files import read_file
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 if TYPE_CHECKING:
+    import asyncpg
+
+    from shared.platform.postgres import Script
     from shared.projections import View
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -108,37 +111,44 @@ def _finding(finding: Finding) -> tuple[str, str, str, str]:
     return mark, finding.step, finding.found, finding.advice
 
 
-Schema = Sequence[tuple[str, str]]
+COULD_REWRITE = """
+SELECT string_agg(name, ', ' ORDER BY name) FROM unnest($1::text[]) AS name
+ WHERE pg_has_role((SELECT relowner FROM pg_class WHERE oid = name::regclass), 'MEMBER')
+    OR has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE')
+"""
 
 
-def database(settings: ServiceSettings, schema: Schema, service: str) -> list[Step]:
-    """Return the steps that connect to the database and check that its schema is up to date."""
+def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str) -> list[Step]:
+    """Return the steps that connect to the database, and check its schema and the service's role."""
     prefix = type(settings).prefix()
 
     async def connects() -> str:
-        import asyncpg  # noqa: PLC0415
-
-        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
-        try:
+        async with _connection(settings) as connection:
             return f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
-        finally:
-            await connection.close()
 
     async def is_up_to_date() -> str:
-        import asyncpg  # noqa: PLC0415
-
-        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
-        try:
+        async with _connection(settings) as connection:
             known = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
-        finally:
-            await connection.close()
-        if missing := [name for name, _ in schema if name not in known]:
+        if missing := [script.name for script in schema if script.name not in known]:
             raise LookupError(f"not applied yet: {', '.join(missing)}")
         return f"{len(schema)} scripts applied"
+
+    async def can_only_append() -> str:
+        async with _connection(settings) as connection:
+            role = await connection.fetchval("SELECT current_user")
+            if tables := await connection.fetchval(COULD_REWRITE, ["stored_events", "erasures"]):
+                raise PermissionError(f"the service's role {role} could rewrite history ({tables})")
+        return f"{role} can only append to the log"
 
     return [
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
+        Step(
+            "database role",
+            can_only_append,
+            f"make three roles, set {prefix}OWNER_DATABASE_URL, run `{service} migrate`: see docs/runbook.md",
+            vital=False,
+        ),
     ]
 
 
@@ -146,19 +156,25 @@ def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) 
     """Return the step that looks for a view that has stopped. It is not vital: all else goes on."""
 
     async def none_has_stopped() -> str:
-        import asyncpg  # noqa: PLC0415
-
         from shared.projections.live import require_live  # noqa: PLC0415
 
-        connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
-        try:
+        async with _connection(settings) as connection:
             await require_live(connection, all_views)
-        finally:
-            await connection.close()
         return f"{len(all_views)}, none has failed"
 
     advice = f"`{service} projections status` shows the event; the view goes on by itself once it can"
     return Step("views", none_has_stopped, advice, vital=False)
+
+
+@asynccontextmanager
+async def _connection(settings: ServiceSettings) -> AsyncIterator["asyncpg.Connection"]:
+    import asyncpg  # noqa: PLC0415
+
+    connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def files(settings: ServiceSettings) -> list[Step]:

@@ -133,7 +133,7 @@ async def _export(
 async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) -> dict[str, Any]:
     from shared.event_log.export import import_log  # noqa: PLC0415
 
-    async with database_of(settings) as pool, pool.acquire() as connection:
+    async with database_of(settings, as_owner=True) as pool, pool.acquire() as connection:
         with progress_bar("importing", unit="events") as progress:
             return asdict(await import_log(connection, terms, file, progress))
 

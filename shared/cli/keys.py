@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.cli.console import echo, progress_bar, show_json, show_table
-from shared.cli.running import Failed, in_loop
-from shared.cli.service_handle import ServiceHandle, database_of
+from shared.cli.running import in_loop
+from shared.cli.service_handle import ServiceHandle, database_of, named, require_no_failures
+
+if TYPE_CHECKING:
+    from shared.event_log import SubjectFailures
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
@@ -35,13 +38,14 @@ def keys_commands(of: ServiceHandle) -> typer.Typer:
     @app.command(epilog=f"Example: {of.name} keys rewrap")
     def rewrap(as_json: Json = False) -> None:
         """Wrap all data keys again, with the newest master key. You may stop it and run it again."""
-        count = in_loop(_rewrap(of))
+        count, failures = in_loop(_rewrap(of))
         if as_json:
-            show_json({"rewrapped": count})
+            show_json({"rewrapped": count, "failed": named(failures.by_subject)})
         else:
             echo(
                 f"{count:,} data keys rewrapped. `{of.name} keys status` counts those under old master keys."
             )
+        require_no_failures(failures.by_subject, of.name)
 
     return app
 
@@ -55,18 +59,15 @@ async def _status(of: ServiceHandle) -> tuple[Sequence[str], Mapping[str, int]]:
         return master_keys.ids, await PostgresDataKeys(pool, master_keys).count_by_master_key()
 
 
-async def _rewrap(of: ServiceHandle) -> int:
-    from shared.event_log import DecryptionFailed, MasterKeys, PostgresDataKeys  # noqa: PLC0415
+async def _rewrap(of: ServiceHandle) -> tuple[int, SubjectFailures]:
+    from shared.event_log import MasterKeys, PostgresDataKeys, SubjectFailures  # noqa: PLC0415
 
-    settings = of.settings()
-    async with database_of(settings) as pool:
+    settings, failures = of.settings(), SubjectFailures("rewrap")
+    async with database_of(settings, as_owner=True) as pool:
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         total = sum((await data_keys.count_by_master_key()).values())
-        try:
-            with progress_bar("rewrapping data keys", total, "keys") as progress:
-                return await data_keys.rewrap(progress)
-        except DecryptionFailed as error:
-            raise Failed(f"{error}. Put that key back into {settings.master_key_file}.") from None
+        with progress_bar("rewrapping data keys", total, "keys") as progress:
+            return await data_keys.rewrap(failures, progress), failures
 
 
 def _all(ids: Sequence[str], counts: Mapping[str, int]) -> Sequence[str]:

@@ -54,6 +54,10 @@ ADVICE = {
     "UndefinedFunctionError": "The schema is not up to date: run `{service} migrate`.",
     "UnreadableEvent": "An event cannot be read: {text}. `{service} events show STREAM` shows its state.",
     "DecryptionFailed": "{text}. `{service} keys status` shows if a master key is missing in the key file.",
+    "InsufficientPrivilegeError": (
+        "{text}. `migrate`, `events import` and `keys rewrap` run as the owner of the tables: set"
+        " {prefix}OWNER_DATABASE_URL. For other commands `{service} migrate` grants what is missing."
+    ),
 }
 """Class of an error -> what to do. By name: a command imports the class only if it needs it."""
 
@@ -68,7 +72,7 @@ def explained(error: Exception, service: str) -> str:
     if isinstance(error, OSError):
         return f"{text}. `{service} doctor` shows what is missing."
     advice = ADVICE.get(type(error).__name__, "{kind}: {text}. `{service} doctor` checks every dependency.")
-    return advice.format(kind=type(error).__name__, text=text, service=service)
+    return advice.format(text=text, service=service, prefix=f"{service.upper()}_", kind=type(error).__name__)
 
 
 def text_of(error: Exception) -> str:

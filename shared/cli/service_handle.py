@@ -1,9 +1,10 @@
 """What the commands that both services have must know of a service, and the simplest of these commands."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 from shared.cli.console import echo, show_json
 from shared.cli.running import Failed, in_loop
@@ -12,8 +13,11 @@ from shared.platform.settings import ServiceSettings
 if TYPE_CHECKING:
     import asyncpg
 
+    from shared.event_log import ErasedAgain
     from shared.event_log.export import TransferredTable
+    from shared.event_log.retention import Retention
     from shared.messaging.inbox import Inbox
+    from shared.platform.postgres import Script
     from shared.projections import View
     from shared.projections.rebuild import Source
 
@@ -31,11 +35,12 @@ class ServiceHandle:
 
 
 @asynccontextmanager
-async def database_of(settings: ServiceSettings) -> AsyncIterator["asyncpg.Pool"]:
-    """Open the service's database for one command."""
+async def database_of(settings: ServiceSettings, *, as_owner: bool = False) -> AsyncIterator["asyncpg.Pool"]:
+    """Open the service's database for one command, for the service's role or for the owner's (ADR 0021)."""
     from shared.platform.postgres import open_pool  # noqa: PLC0415
 
-    async with await open_pool(settings.database_url.get_secret_value(), min_size=1, max_size=2) as pool:
+    url = settings.owner_url if as_owner else settings.database_url.get_secret_value()
+    async with await open_pool(url, min_size=1, max_size=2) as pool:
         yield pool
 
 
@@ -43,11 +48,11 @@ K = TypeVar("K", bound=ServiceSettings)
 S = TypeVar("S")
 
 
-def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_json: bool) -> None:
-    """Bring the schema up to date, and print which scripts ran."""
+def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: bool) -> None:
+    """Bring the schema and the rights of the database roles up to date, and print which scripts ran."""
     from shared.platform import postgres  # noqa: PLC0415
 
-    ran = in_loop(postgres.migrate(settings.database_url.get_secret_value(), schema))
+    ran = in_loop(postgres.migrate(settings.owner_url, schema, settings.database_url.get_secret_value()))
     if as_json:
         show_json({"ran": ran})
     else:
@@ -57,21 +62,75 @@ def migrate(settings: ServiceSettings, schema: Sequence[tuple[str, str]], *, as_
 def apply_erasures(
     settings: K,
     open_service: Callable[[K], AbstractAsyncContextManager[S]],
-    erase_again: Callable[[S], Awaitable[int]],
+    apply_ledger: Callable[[S], "Awaitable[ErasedAgain]"],
     *,
     as_json: bool,
 ) -> None:
-    """Apply the erasure ledger again, and print for how many subjects data was erased."""
+    """Apply the erasure ledger again, and print for how many subjects data was erased.
+
+    Raises Failed when a subject could not be erased.
+    """
     if settings.erasure_ledger is None:
         raise Failed(
             f"{settings.prefix()}ERASURE_LEDGER is not set, so there is no erasure ledger to apply. Set it."
         )
 
-    async def applied() -> int:
+    async def applied() -> "ErasedAgain":
         async with open_service(settings) as service:
-            return await erase_again(service)
+            return await apply_ledger(service)
 
-    count = in_loop(applied())
-    show_json({"erased": count}) if as_json else echo(
-        f"Subjects whose personal data was erased again: {count}."
+    done = in_loop(applied())
+    if as_json:
+        show_json({"erased": done.erased, "failed": named(done.failed)})
+    else:
+        echo(f"Subjects whose personal data was erased again: {done.erased}.")
+    require_no_failures(done.failed, settings.prefix().rstrip("_").lower())
+
+
+def named(failed: Mapping[UUID, str]) -> dict[str, str]:
+    """Return the subjects that failed as JSON: id -> kind of error."""
+    return {str(subject_id): kind for subject_id, kind in failed.items()}
+
+
+def apply_retention(
+    settings: K,
+    open_service: Callable[[K], AbstractAsyncContextManager[S]],
+    retention: Callable[..., "Awaitable[Retention]"],
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Apply the retention period, or only find what it concerns; print the ids.
+
+    `retention` is that of the service's bootstrap. Raises Failed when a subject could not be handled.
+    """
+    if settings.retention_days is None:
+        raise Failed(f"{settings.prefix()}RETENTION_DAYS is not set, so no retention period applies. Set it.")
+
+    async def applied() -> "Retention":
+        async with open_service(settings) as service:
+            return await retention(service, settings.retention_days, dry_run=dry_run)
+
+    done = in_loop(applied())
+    if as_json:
+        show_json({"dry_run": dry_run, "erased": done.erased, "failed": named(done.failed)})
+    else:
+        echo(f"{'Would be erased' if dry_run else 'Erased'}: {len(done.erased)}.")
+        for subject_id in done.erased:
+            echo(str(subject_id))
+    require_no_failures(done.failed, settings.prefix().rstrip("_").lower())
+
+
+MOST_NAMED = 10
+
+
+def require_no_failures(failed: Mapping[UUID, str], service: str) -> None:
+    """Raise Failed when a task had to skip subjects. The text names the first MOST_NAMED."""
+    if not failed:
+        return
+    names = [f"{subject_id} ({kind})" for subject_id, kind in failed.items()]
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    raise Failed(
+        f"{len(names)} could not be handled and were skipped: {', '.join(names[:MOST_NAMED])}{more}."
+        f" `{service} events show ID` shows what is stored. Run this again when the cause is gone."
     )

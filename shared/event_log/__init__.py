@@ -4,8 +4,10 @@ from shared.event_log.aggregate_store import AggregateStore, make_mapper, retry_
 from shared.event_log.encryption import DataKey, DataKeys, InMemoryDataKeys, MasterKeys, PostgresDataKeys
 from shared.event_log.erasures import (
     VACUUMED,
+    ErasedAgain,
     ErasureLedger,
     brought_back,
+    erase_again,
     erased_by,
     erasure_row,
     vacuum_soon,
@@ -22,6 +24,7 @@ from shared.event_log.errors import (
     UnreadableEvent,
     VersionConflict,
 )
+from shared.event_log.failures import SubjectFailures
 from shared.event_log.in_memory import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.event_log.postgres import PostgresEventLog
 from shared.event_log.schema import SCHEMA
@@ -55,6 +58,7 @@ __all__ = [
     "DataKey",
     "DataKeys",
     "DecryptionFailed",
+    "ErasedAgain",
     "ErasureLedger",
     "EventLog",
     "EventLogError",
@@ -74,12 +78,14 @@ __all__ = [
     "SideRow",
     "SideRowConflict",
     "SubjectColumns",
+    "SubjectFailures",
     "UniqueKeys",
     "UnreadableEvent",
     "VersionConflict",
     "brought_back",
     "create_id",
     "data_key_of",
+    "erase_again",
     "erased_by",
     "erasure_row",
     "hide",

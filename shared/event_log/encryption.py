@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from shared.event_log.aggregate_store import make_transcoder
 from shared.event_log.errors import DecryptionFailed
+from shared.event_log.failures import SubjectFailures
 from shared.event_log.in_memory import InMemoryEventLog
 from shared.event_log.types import SideRow
 from shared.platform.secrets import KEY_BYTES, read_key_file
@@ -64,8 +65,10 @@ class DataKeys(Protocol):
     async def get(self, subject_id: UUID) -> DataKey | None:
         """Return the key of a subject; None when it was erased or never existed."""
 
-    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
-        """Return the keys of those of these subjects that have one."""
+    async def get_all(
+        self, subject_ids: Collection[UUID], failures: SubjectFailures
+    ) -> Mapping[UUID, DataKey]:
+        """Return the keys of those of these subjects that have one. Keys that cannot be used are failures."""
 
 
 class MasterKeys:
@@ -150,39 +153,46 @@ class PostgresDataKeys:
         wrapped = await self._pool.fetchval("SELECT wrapped FROM data_keys WHERE subject_id = $1", subject_id)
         return None if wrapped is None else self._master_keys.unwrap(subject_id, wrapped)
 
-    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
+    async def get_all(
+        self, subject_ids: Collection[UUID], failures: SubjectFailures
+    ) -> Mapping[UUID, DataKey]:
         """See `DataKeys.get_all`."""
-        rows = await self._pool.fetch(
+        keys: dict[UUID, DataKey] = {}
+        for subject_id, wrapped in await self._pool.fetch(
             "SELECT subject_id, wrapped FROM data_keys WHERE subject_id = ANY ($1)", list(subject_ids)
-        )
-        return {subject: self._master_keys.unwrap(subject, wrapped) for subject, wrapped in rows}
+        ):
+            with failures.skip(subject_id):
+                keys[subject_id] = self._master_keys.unwrap(subject_id, wrapped)
+        return keys
 
     async def count_by_master_key(self) -> Mapping[str, int]:
         """Count the data keys by the id (8 hexadecimal digits) of the master key that wraps them."""
         rows = await self._pool.fetch(COUNT_BY_MASTER_KEY, MASTER_ID_BYTES)
         return {row["master_key"].hex(): row["keys"] for row in rows}
 
-    async def rewrap(self, progress: Callable[[int], None] = lambda _: None) -> int:
+    async def rewrap(
+        self, failures: SubjectFailures, progress: Callable[[int], None] = lambda _: None
+    ) -> int:
         """Wrap every data key under the newest master key, so that older ones can be retired.
 
         Works in batches of REWRAP_BATCH keys, so it can be stopped and run again. `progress` is called with
-        the number of keys looked at. Returns the number of keys that changed. Raises DecryptionFailed when
-        a data key is wrapped by a master key that is not in the key file.
+        the number of keys looked at. Returns the number of keys that changed. A data key is a failure when
+        its master key is not in the key file, or when its bytes were changed.
         """
         rewrapped, last = 0, UUID(int=0)
         while rows := await self._pool.fetch(NEXT_KEYS, last, REWRAP_BATCH):
             last = rows[-1]["subject_id"]
-            old = [row for row in rows if not self._master_keys.is_newest(row["wrapped"])]
-            new = [self._rewrapped(row["subject_id"], row["wrapped"]) for row in old]
-            done = await self._pool.execute(
-                REWRAP, [row["subject_id"] for row in old], [row["wrapped"] for row in old], new
-            )
+            new: dict[UUID, tuple[bytes, bytes]] = {}
+            for subject_id, wrapped in rows:
+                if not self._master_keys.is_newest(wrapped):
+                    with failures.skip(subject_id):
+                        key = self._master_keys.unwrap(subject_id, wrapped)
+                        new[subject_id] = wrapped, self._master_keys.wrap(key)
+            before, after = zip(*new.values(), strict=True) if new else ((), ())
+            done = await self._pool.execute(REWRAP, list(new), before, after)
             rewrapped += int(done.rpartition(" ")[2])
             progress(len(rows))
         return rewrapped
-
-    def _rewrapped(self, subject_id: UUID, wrapped: bytes) -> bytes:
-        return self._master_keys.wrap(self._master_keys.unwrap(subject_id, wrapped))
 
 
 REWRAP_BATCH = 1000
@@ -221,7 +231,13 @@ class InMemoryDataKeys:
                 return self._master_keys.unwrap(subject_id, row["wrapped"])
         return None
 
-    async def get_all(self, subject_ids: Collection[UUID]) -> Mapping[UUID, DataKey]:
+    async def get_all(
+        self, subject_ids: Collection[UUID], failures: SubjectFailures
+    ) -> Mapping[UUID, DataKey]:
         """See `DataKeys.get_all`."""
-        found = {subject_id: await self.get(subject_id) for subject_id in subject_ids}
-        return {subject_id: key for subject_id, key in found.items() if key is not None}
+        keys: dict[UUID, DataKey] = {}
+        for subject_id in subject_ids:
+            with failures.skip(subject_id):
+                if (key := await self.get(subject_id)) is not None:
+                    keys[subject_id] = key
+        return keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,10 @@ from uuid import UUID
 import orjson
 import structlog
 
+from shared.event_log.failures import SubjectFailures
 from shared.event_log.types import EventLog, SideRow
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 LONGEST_LINE = 4096
 """In bytes, of the ledger. What is longer is not read as one line."""
@@ -80,9 +83,17 @@ def vacuum_soon(*tables: str) -> str:
     return ";".join(f"ALTER TABLE {table} SET ({VACUUMED})" for table in tables)
 
 
-SCHEMA: Sequence[tuple[str, str]] = (
-    ("event_log_0003_erasures", ERASURES),
-    ("event_log_0004_vacuum", vacuum_soon("data_keys")),
+# The service cannot delete these rows itself, so the owner's function does it. No trigger but those on
+# `erasures` may call it: with one on a table of its own, the service could delete any row (ADR 0021).
+DELETED_BY_THE_OWNER = """
+ALTER FUNCTION delete_rows_of_erased() SECURITY DEFINER SET search_path = public, pg_temp;
+REVOKE EXECUTE ON FUNCTION delete_rows_of_erased() FROM PUBLIC;
+"""
+
+SCHEMA: Sequence[Script] = (
+    Script("event_log_0003_erasures", ERASURES, {"erasures": Rights("SELECT, INSERT")}),
+    Script("event_log_0004_vacuum", vacuum_soon("data_keys")),
+    Script("event_log_0005_deleted_by_the_owner", DELETED_BY_THE_OWNER),
 )
 
 ERASURES = "erasures"
@@ -124,6 +135,25 @@ class ErasureLedger:
         if self.path is None or not self.path.exists():
             return []
         return await asyncio.to_thread(_read, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasedAgain:
+    """How many subjects were erased again, and those that failed: subject -> kind of error."""
+
+    erased: int
+    failed: Mapping[UUID, str]
+
+
+async def erase_again(
+    log: EventLog, ledger: ErasureLedger, erase: Callable[[UUID], Awaitable[None]]
+) -> ErasedAgain:
+    """Call `erase` for every subject that a restored backup brought back. One that fails is skipped."""
+    failures, subjects = SubjectFailures("erasures"), await brought_back(log, ledger)
+    for subject_id in subjects:
+        with failures.skip(subject_id):
+            await erase(subject_id)
+    return ErasedAgain(len(subjects) - len(failures.by_subject), failures.by_subject)
 
 
 async def brought_back(log: EventLog, ledger: ErasureLedger) -> Sequence[UUID]:

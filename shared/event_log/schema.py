@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.event_log import erasures
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 # Columns that the `eventsourcing` library knows have its names and types, so its tools can read this log.
 TABLES = """
@@ -122,8 +124,17 @@ BEGIN
 END $$;
 """
 
-SCHEMA: Sequence[tuple[str, str]] = (
-    ("event_log_0001_tables", TABLES),
-    ("event_log_0002_append", APPEND),
+# The log is only appended to. Keys are wrapped again by the owner (`keys rewrap`), and deleted by an erasure.
+SCHEMA: Sequence[Script] = (
+    Script(
+        "event_log_0001_tables",
+        TABLES,
+        {
+            "stored_events": Rights("SELECT, INSERT"),
+            "event_log_identity": Rights("SELECT"),
+            "data_keys": Rights("SELECT, INSERT", reader=False),
+        },
+    ),
+    Script("event_log_0002_append", APPEND),
     *erasures.SCHEMA,
 )

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
-SCHEMA: Sequence[tuple[str, str]] = [
-    (
+SCHEMA: Sequence[Script] = [
+    Script(
         "messaging-0001",
         """
         -- What was applied of each guest: a row for each version, inserted in the append of its effect.
@@ -79,8 +81,17 @@ SCHEMA: Sequence[tuple[str, str]] = [
             epoch bigint NOT NULL
         );
         """,
+        {
+            "inbox": Rights("SELECT, INSERT"),
+            "held_guests": Rights("SELECT, INSERT, UPDATE, DELETE"),
+            "held_messages": Rights("SELECT, INSERT, DELETE"),
+            "discarded_messages": Rights("SELECT, INSERT"),
+            "unreadable_messages": Rights("SELECT, INSERT"),
+            "leases": Rights("SELECT, INSERT, UPDATE"),
+            "checkpoints": Rights("SELECT, INSERT, UPDATE"),
+        },
     ),
-    (
+    Script(
         "messaging-0002",
         """
         -- The other service's log, as its first authentic message named it. Other logs are refused.
@@ -90,8 +101,9 @@ SCHEMA: Sequence[tuple[str, str]] = [
             accepted_at timestamptz NOT NULL DEFAULT clock_timestamp()
         );
         """,
+        {"message_sources": Rights("SELECT, INSERT")},
     ),
-    (
+    Script(
         "messaging-0003",
         """
         -- Messages name accounts and persons by pseudonyms, so an erasure deletes those that are kept (R19).
@@ -107,7 +119,7 @@ SCHEMA: Sequence[tuple[str, str]] = [
         SELECT rows_die_with_subject('discarded_messages', 'guest_id');
         """,
     ),
-    ("messaging-0004", vacuum_soon("held_messages", "discarded_messages")),
+    Script("messaging-0004", vacuum_soon("held_messages", "discarded_messages")),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The

@@ -93,14 +93,15 @@ class MessageSources:
         if not message.source.startswith(f"/{self._other}/"):
             raise ForeignSource(f"it is from {message.source[:100]!r}, not from {self._other}")
         # Asked again for another log, because an operator may have accepted it meanwhile.
-        self._followed = await self._pool.fetchval(_FOLLOW, self._other, message.source)
+        await self._pool.execute(_FOLLOW_THE_FIRST, self._other, message.source)
+        self._followed = await self._pool.fetchval(_FOLLOWED, self._other)
         if message.source != self._followed:
             raise ForeignSource(
                 f"it is from {message.source[:100]!r}, this service follows {self._followed!r}"
             )
 
 
-_FOLLOW = """
-INSERT INTO message_sources AS known (service, source) VALUES ($1, $2)
-ON CONFLICT (service) DO UPDATE SET source = known.source RETURNING source
+_FOLLOW_THE_FIRST = """
+INSERT INTO message_sources (service, source) VALUES ($1, $2) ON CONFLICT DO NOTHING
 """
+_FOLLOWED = "SELECT source FROM message_sources WHERE service = $1"

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 import asyncpg
 
+from shared.kernel.errors import ConfigurationError
+from shared.platform.roles import OWN_SCHEMA_LAST, Rights, grant, own_schema_last
+
 # The event log numbers its events under a lock. That is only correct when every statement sees all earlier
 # commits, so neither the isolation level nor durability depends on settings of the database or the role.
-SERVER_SETTINGS = {"default_transaction_isolation": "read committed", "synchronous_commit": "on"}
+SERVER_SETTINGS = {
+    "default_transaction_isolation": "read committed",
+    "synchronous_commit": "on",
+    "search_path": OWN_SCHEMA_LAST,
+}
 CONNECT_SECONDS = 10.0
 
 MIGRATIONS_TABLE = """
-CREATE TABLE IF NOT EXISTS schema_migrations (
+CREATE TABLE schema_migrations (
     name text PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+
+
+class Script(NamedTuple):
+    """One migration: its name, its SQL, and the rights to each table that it creates."""
+
+    name: str
+    sql: str
+    rights: Mapping[str, Rights] = MappingProxyType({})
 
 
 async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
@@ -34,29 +51,61 @@ async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
     )
 
 
-async def migrate(url: str, scripts: Sequence[tuple[str, str]]) -> list[str]:
-    """Run the scripts (name, SQL) that have not run on this database yet; return their names.
+async def migrate(url: str, scripts: Sequence[Script], service_url: str | None = None) -> list[str]:
+    """Run the scripts that have not run on this database yet; return their names.
 
     Each script runs once, in its own transaction. A second process that migrates at the same time waits.
+    `url` is the address for the owner of the tables, and `service_url` that for the service, which then gets
+    its rights to all tables. None: one role is both. Raises ConfigurationError when they are two databases.
     """
+    owner, database = await _who_and_where(url)
+    service, theirs = await _who_and_where(service_url) if service_url else (owner, database)
+    if theirs != database:
+        raise ConfigurationError(f"OWNER_DATABASE_URL names the database {database}, DATABASE_URL {theirs}.")
     connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtext('schema migrations'))")
-        await connection.execute(MIGRATIONS_TABLE)
-        seen = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
-        missing = [(name, script) for name, script in scripts if name not in seen]
-        for name, script in missing:
-            async with connection.transaction():
-                await connection.execute(script)
-                await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
-        return [name for name, _ in missing]
+        await connection.execute(f"SET search_path TO {own_schema_last(service)}")
+        ran = await _run_missing(connection, scripts)
+        if service != owner:
+            await grant(connection, service, _rights_of(scripts))
+        return ran
     finally:
         await connection.close()
 
 
-async def require_schema(pool: asyncpg.Pool, scripts: Sequence[tuple[str, str]], service: str) -> None:
+async def _who_and_where(url: str) -> tuple[str, str]:
+    """Return the role and the database of an address."""
+    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    try:
+        return (
+            await connection.fetchval("SELECT current_user"),
+            await connection.fetchval("SELECT current_database()"),
+        )
+    finally:
+        await connection.close()
+
+
+def _rights_of(scripts: Sequence[Script]) -> Mapping[str, Rights]:
+    own = {"schema_migrations": Rights("SELECT")}
+    return own | {table: rights for script in scripts for table, rights in script.rights.items()}
+
+
+async def _run_missing(connection: asyncpg.Connection, scripts: Sequence[Script]) -> list[str]:
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        await connection.execute(MIGRATIONS_TABLE)
+    seen = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
+    missing = [script for script in scripts if script.name not in seen]
+    for script in missing:
+        async with connection.transaction():
+            await connection.execute(script.sql)
+            await connection.execute("INSERT INTO schema_migrations (name) VALUES ($1)", script.name)
+    return [script.name for script in missing]
+
+
+async def require_schema(pool: asyncpg.Pool, scripts: Sequence[Script], service: str) -> None:
     """Raise RuntimeError when one of the scripts has not run on this database yet."""
-    names = [name for name, _ in scripts]
+    names = [script.name for script in scripts]
     known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
     if known != len(names):
         raise RuntimeError(f"The schema is not up to date: run `{service} migrate`")

@@ -60,6 +60,7 @@ class ServiceSettings(BaseSettings):
 
     plain_http_hosts: str = ""  # comma-separated; of a private network: they may be asked without TLS
     database_url: SecretStr
+    owner_database_url: SecretStr | None = None  # for `migrate` and the like; None: one role for all
     amqp_url: SecretStr | None = None  # None: the feed is the transport
     signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
     verification_key_file: Path | None = None  # verifies the other service's messages; needed with AMQP_URL
@@ -72,6 +73,7 @@ class ServiceSettings(BaseSettings):
     master_key_file: Path
     person_ref_key_file: Path
     erasure_ledger: Path | None = None  # file, outside the backups (R19); None: no ledger
+    retention_days: Annotated[int, Field(ge=1)] | None = None  # None: personal data is erased on request only
     host: str = "127.0.0.1"
     port: int = 8000
     http_max_connections: Annotated[int, Field(ge=1)] = HttpLimits.max_connections
@@ -114,6 +116,11 @@ class ServiceSettings(BaseSettings):
     def http_limits(self) -> HttpLimits:
         """What the HTTP service takes from other sides."""
         return HttpLimits(**{field.name: getattr(self, f"http_{field.name}") for field in fields(HttpLimits)})
+
+    @property
+    def owner_url(self) -> str:
+        """The address of the database for the role that owns the tables."""
+        return (self.owner_database_url or self.database_url).get_secret_value()
 
     @classmethod
     def prefix(cls) -> str:

@@ -19,6 +19,7 @@ import asyncpg
 
 from shared.event_log import MasterKeys, make_mapper
 from shared.platform.postgres import SERVER_SETTINGS
+from shared.platform.roles import OWN_SCHEMA_FIRST, let_reader_read
 from shared.projections.folding import STEP, Folder, catch_up, head_of, require_known
 from shared.projections.view import RebuildRunning, View
 
@@ -43,10 +44,11 @@ class Source:
     async def connect(self, view: View) -> asyncpg.Connection:
         """Open a connection; its application name shows that it builds this view.
 
-        The server checks every second that the client is still there, so that the session of a killed
-        process ends.
+        It makes tables in the service's own schema. The server checks every second that the client is still
+        there, so that the session of a killed process ends.
         """
         settings = SERVER_SETTINGS | {
+            "search_path": OWN_SCHEMA_FIRST,
             "application_name": session_name(view),
             "client_connection_check_interval": "1s",
         }
@@ -97,6 +99,8 @@ async def build(
     for table in view.tables:
         await connection.execute(table.completion(f"{table.name}{suffix}"))
         await connection.execute(f"ANALYZE {table.name}{suffix}")
+        if not view.decrypts:
+            await let_reader_read(connection, f"{table.name}{suffix}")
     return Built(to_position, events)
 
 

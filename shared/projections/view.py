@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.event_log import VACUUMED, DataKey, vacuum_soon
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 
 class ViewFailed(Exception):
@@ -48,8 +50,8 @@ class ViewBehind(Exception):
     """The view does not show the latest change yet. Try again in a moment."""
 
 
-SCHEMA: Sequence[tuple[str, str]] = (
-    (
+SCHEMA: Sequence[Script] = (
+    Script(
         "projections_0001",
         """
         -- `position`: all events up to here are in the view. It changes in the transaction of the rows. A
@@ -62,6 +64,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
             failure text
         );
         """,
+        {"projections": Rights("SELECT, UPDATE")},
     ),
 )
 
@@ -117,13 +120,19 @@ class View:
     fold: Fold
     decrypts: bool = False
 
-    def schema(self) -> tuple[str, str]:
-        """Return its migration (name, SQL): empty tables, and a checkpoint at the beginning of the log."""
+    def schema(self) -> Script:
+        """Return its migration: empty tables, and a checkpoint at the beginning of the log.
+
+        The service owns the tables, because it makes them again at each rebuild. A reader may not read what
+        holds personal data in clear text.
+        """
         statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
         checkpoint = f"INSERT INTO projections (name) VALUES ('{self.name}')"  # noqa: S608 - a constant
-        return f"view_{self.name}", ";".join([*statements, checkpoint])
+        rights = {table.name: Rights(None, reader=not self.decrypts) for table in self.tables}
+        return Script(f"view_{self.name}", ";".join([*statements, checkpoint]), rights)
 
 
-def vacuumed_views(views: Sequence[View]) -> tuple[str, str]:
-    """Return the migration (name, SQL) after which views of an earlier release are vacuumed soon (R19)."""
-    return "views_0001_vacuum", vacuum_soon(*(table.name for view in views for table in view.tables))
+def vacuumed_views(views: Sequence[View]) -> Script:
+    """Return the migration after which views of an earlier release are vacuumed soon (R19)."""
+    tables = [table.name for view in views for table in view.tables]
+    return Script("views_0001_vacuum", vacuum_soon(*tables))

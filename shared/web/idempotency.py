@@ -13,12 +13,14 @@ from fastapi import Depends, Header, Request, Response
 
 from shared.event_log import CommandResult, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 from shared.web.problems import Problem
 from shared.web.security import Principal
 
 # A trigger sets the position: it is known only in the append, which inserts side rows after its events.
-SCHEMA: Sequence[tuple[str, str]] = (
-    (
+SCHEMA: Sequence[Script] = (
+    Script(
         "idempotency_0001_keys",
         """
         CREATE TABLE idempotency_keys (
@@ -46,9 +48,10 @@ SCHEMA: Sequence[tuple[str, str]] = (
         CREATE TRIGGER idempotency_position BEFORE INSERT ON idempotency_keys
             FOR EACH ROW EXECUTE FUNCTION idempotency_position();
         """,
+        {"idempotency_keys": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
     # A row holds the hash of a person's data, so an erasure deletes it (R19).
-    (
+    Script(
         "idempotency_0002_erasures",
         """
         CREATE INDEX idempotency_keys_resource_id_idx ON idempotency_keys (resource_id);
@@ -56,7 +59,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
         """,
     ),
     # Rows of the release before have no organisation. They are found for a day, then they are gone.
-    (
+    Script(
         "idempotency_0003_organisations",
         """
         ALTER TABLE idempotency_keys ADD COLUMN organisation text NOT NULL DEFAULT '';
@@ -64,7 +67,7 @@ SCHEMA: Sequence[tuple[str, str]] = (
             ADD PRIMARY KEY (subject, organisation, route, key);
         """,
     ),
-    ("idempotency_0004_vacuum", vacuum_soon("idempotency_keys")),
+    Script("idempotency_0004_vacuum", vacuum_soon("idempotency_keys")),
 )
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (

@@ -26,13 +26,13 @@ from registration.adapters.tables import SCHEMA
 from registration.read_models.terms_due import VIEW
 from registration.settings import Settings
 from shared.event_log import MasterKeys
-from shared.platform.postgres import migrate
 from shared.projections.rebuild import Source, rebuild
 from tests.support.eventually import eventually
 from tests.support.home_libraries import LIBRARIES, directory_of, isil_of, simulated
 from tests.support.installation import put_into_environment
 from tests.support.projections import CountryLives, FourLibraries, fill_log
 from tests.support.registration_service import settings_in
+from tests.support.servers import migrated
 from tests.support.tokens import Signer
 
 GUESTS = int(os.environ.get("NIGHT_GUESTS", "4000"))
@@ -55,7 +55,7 @@ async def settings(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     made = settings_in(tmp_path, database, Signer(tmp_path / "jwks.json"))
     put_into_environment(made, monkeypatch)
     monkeypatch.setenv("REGISTRATION_LOG_LEVEL", "ERROR")
-    await migrate(database, SCHEMA)
+    await migrated(database, SCHEMA)
     return made
 
 

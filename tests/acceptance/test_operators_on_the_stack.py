@@ -99,7 +99,7 @@ def everything(stack: RunningStack, folder: Path, *, with_broker: bool = True) -
         files += (stack.run_dir / "rabbitmq").rglob("*")
     for service in SERVICES:
         files += [folder / f"{service}.sql", folder / f"{service}.jsonl"]
-        dump(stack.description["database_urls"][service], files[-2])
+        dump(stack.description["owner_database_urls"][service], files[-2])
         assert run(stack, service, "events", "export", str(files[-1])) == 0
     return "\n".join(each.read_bytes().decode("latin-1") for each in files if each.is_file())
 
@@ -174,12 +174,15 @@ def answers(stack: RunningStack, guests: list[str]) -> dict[str, Any]:
 
 def move_to_fresh_databases(stack: RunningStack, tmp_path: Path) -> None:
     """As an operator would: stop, empty databases, migrate, import, start."""
-    urls = stack.description["database_urls"]
+    urls = {
+        "DATABASE_URL": stack.description["database_urls"],
+        "OWNER_DATABASE_URL": stack.description["owner_database_urls"],
+    }
     assert stack.stop() == 0
     with closing(DatabasesOf(stack.run_dir)) as databases:
         for service in SERVICES:
             databases.rebuild_all_views(service)
-            at = {f"{service.upper()}_DATABASE_URL": databases.address(urls[service])}
+            at = {f"{service.upper()}_{name}": databases.address(of[service]) for name, of in urls.items()}
             assert run(stack, service, "migrate", **at) == 0
             assert run(stack, service, "events", "import", str(tmp_path / f"{service}.jsonl"), **at) == 0
     stack.start()

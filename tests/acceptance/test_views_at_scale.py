@@ -19,11 +19,12 @@ from registration.read_models import VIEWS
 from registration.read_models.guest_directory import GuestDirectory, Search
 from shared.event_log import MasterKeys, PostgresEventLog
 from shared.platform.leases import Leases
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from shared.projections import LiveView
 from shared.projections.rebuild import Source, rebuild
 from shared.projections.verify import verify
 from tests.support.projections import fill_log
+from tests.support.servers import migrated
 
 GUESTS = int(os.environ.get("SCALE_GUESTS", "2500"))
 READS_EACH_SECOND = 50
@@ -36,7 +37,7 @@ WORDS = ("jansen", "vis", "0900000", "brule anna", "196", "")
 async def directory(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[GuestDirectory]:
     """A directory that the live view has filled, from a log that is shared out however small it is."""
     monkeypatch.setattr("shared.projections.rebuild.SMALL_LOG", 0)
-    await migrate(database, SCHEMA)
+    await migrated(database, SCHEMA)
     position = await fill_log(database, GUESTS, MASTER_KEYS)
     source = Source(database, MASTER_KEYS)
     async with await open_pool(database, min_size=3, max_size=16) as pool, PostgresEventLog(pool) as log:

@@ -63,6 +63,7 @@ ROLES = {
     "the handler of the inbox": "application/receive_message.py",
     "finding a login account": "application/find_login_account.py",
     "erasing a guest": "application/erase_guest.py",
+    "applying the retention period": "application/apply_retention.py",
     "all tables of the database": "adapters/tables.py",
     "published messages": "adapters/messages.py",
     "adapters without network or database": "adapters/in_memory.py",

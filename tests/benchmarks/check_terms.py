@@ -32,7 +32,7 @@ from registration.application.nightly_report import NightlyReport
 from registration.domain.term_check import NightlyCheck
 from registration.read_models.terms_due import VIEW
 from shared.event_log import Metadata, PostgresDataKeys, PostgresEventLog
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
 from tests.benchmarks.results import Result
@@ -40,6 +40,7 @@ from tests.benchmarks.sip2_contestants import ask_barely, ask_blocking
 from tests.support.home_libraries import directory_of, simulated
 from tests.support.projections import PERSON_REF_KEY, FourLibraries, fill_log
 from tests.support.registration import registration_over
+from tests.support.servers import Databases
 
 GUESTS = 6000
 LIBRARIES = FourLibraries.libraries
@@ -57,8 +58,7 @@ LIBRARY_KINDS = {"brisk": "answered in 5 ms", "answers": "answered at once"}
 async def measure(server: Postgres) -> Sequence[Result]:
     """Run the contestants in turns, three rounds for each kind of library."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    url = server.create_database("check_terms", "tests")
-    await migrate(url, SCHEMA)
+    url = Databases(server)("bench", SCHEMA)
     await fill_log(url, GUESTS, MASTER_KEYS, lives=FourLibraries)
     await rebuild(Source(url, MASTER_KEYS), VIEW, lambda _: None)
     results: list[Result] = []

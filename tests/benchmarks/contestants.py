@@ -18,7 +18,6 @@ from eventsourcing.persistence import JSONTranscoder
 
 from registration.domain.guest import Guest
 from shared.event_log import (
-    SCHEMA,
     AggregateStore,
     MasterKeys,
     PostgresEventLog,
@@ -27,7 +26,7 @@ from shared.event_log import (
     sealed,
 )
 from shared.event_log.aggregate_store import BytesAsBase64, DateAsISO
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from tests.benchmarks.guests import METADATA
 
 T = TypeVar("T")
@@ -56,8 +55,7 @@ async def share_out(items: Sequence[T], writers: int, write: Callable[[T], Await
 
 @asynccontextmanager
 async def our_log(url: str) -> AsyncIterator[tuple[AggregateStore, asyncpg.Pool]]:
-    """Open our event log as the services do."""
-    await migrate(url, SCHEMA)
+    """Open our event log as the services do; its database has the schema."""
     async with await open_pool(url, min_size=3, max_size=10) as pool, PostgresEventLog(pool) as log:
         yield AggregateStore(log, make_mapper(), MasterKeys([bytes(32)]).unwrap), pool
 
@@ -151,7 +149,6 @@ class BareTable:
 @asynccontextmanager
 async def bare_table(url: str) -> AsyncIterator[BareTable]:
     """Open an empty log, to write into with plain SQL."""
-    await migrate(url, SCHEMA)
     connection = await asyncpg.connect(url)
     try:
         yield BareTable(connection)

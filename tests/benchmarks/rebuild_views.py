@@ -18,7 +18,6 @@ from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
 from registration.read_models import VIEWS
 from registration.read_models.terms_due import VIEW
-from shared.platform.postgres import migrate
 from shared.projections.folding import catch_up
 from shared.projections.rebuild import Source, rebuild
 from tests.benchmarks.guests import MASTER_KEYS
@@ -26,6 +25,7 @@ from tests.benchmarks.library_projection import LibraryRunner
 from tests.benchmarks.memory import peak_of_rebuild
 from tests.benchmarks.results import Result
 from tests.support.projections import fill_log
+from tests.support.servers import Databases, owner_url
 
 ROUNDS = 3
 GUESTS = int(os.environ.get("BENCH_GUESTS", "100000"))
@@ -37,18 +37,17 @@ MOST_MEMORY = 1.3
 
 async def measure(server: Postgres) -> Sequence[Result]:
     """Measure both contestants in turns, then every other view once, then the memory."""
-    url = server.create_database("views", "bench")
-    await migrate(url, SCHEMA)
+    url = Databases(server)("bench", SCHEMA)
     await fill_log(url, GUESTS_OF_SHORT_LOG, MASTER_KEYS)
     short = await peak_of_rebuild(url, "guest_directory")
     await fill_log(url, GUESTS - GUESTS_OF_SHORT_LOG, MASTER_KEYS, first=GUESTS_OF_SHORT_LOG)
-    server.sql("VACUUM ANALYZE stored_events", "views")
+    server.sql("VACUUM ANALYZE stored_events", url.rpartition("/")[2])
     source, ours, theirs = Source(url, MASTER_KEYS), list[float](), list[float]()
     for turn in range(ROUNDS):
         done = await rebuild(source, VIEW, _nothing)
         ours.append(done.events / done.seconds)
-        theirs.append(await asyncio.to_thread(_turn_of_library, url, turn))
-    await _check_that_rows_are_the_same(url, source)
+        theirs.append(await asyncio.to_thread(_turn_of_library, owner_url(url), turn))
+    await _check_that_rows_are_the_same(owner_url(url), source)
     name = "library's ProjectionRunner"
     results = [
         Result("rebuild terms_due", "events/s", median(ours), median(theirs), name, "higher", TARGET),

@@ -29,12 +29,12 @@ from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import Valid
 from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, create_id
-from shared.platform.postgres import migrate
 from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import DETAILS, MASTER_KEYS, METADATA, NOW, PERSON_REF_KEY, registered
 from tests.benchmarks.results import Result
 from tests.benchmarks.save_aggregates import check_that_all_are_there
 from tests.support.registration import HANDLE_LIFETIME, ListedAccounts, ListedPrefixes
+from tests.support.servers import Databases, owner_url
 
 ROUNDS = 5
 WRITERS = 64
@@ -58,11 +58,11 @@ class _Numbers:
 
 async def measure(server: Postgres) -> Sequence[Result]:
     """Measure all contestants in turns."""
-    urls = {name: server.create_database(name, "bench") for name in ("counter", "registers")}
-    await migrate(urls["counter"], SCHEMA)
+    databases = Databases(server)
+    ours_at, library_at = databases("bench", SCHEMA), owner_url(databases("bench"))
     numbers, ours, indexed, asked = _Numbers(), list[float](), list[float](), list[float]()
     theirs: dict[int, list[float]] = {threads: [] for threads in THREADS}
-    async with our_log(urls["counter"]) as (store, pool):
+    async with our_log(ours_at) as (store, pool):
         counter = _counter(store, pool)
         for _ in range(ROUNDS):
             ours.append(
@@ -75,7 +75,7 @@ async def measure(server: Postgres) -> Sequence[Result]:
             _are_members(counter, cards)
             asked.append(await share_out(cards, WRITERS, lambda card: _at_the_counter(card, counter)))
             for threads in THREADS:
-                theirs[threads].append(_turn_of_library(urls["registers"], numbers, threads))
+                theirs[threads].append(_turn_of_library(library_at, numbers, threads))
         await check_that_all_are_there(pool, 3 * ROUNDS * GUESTS)
     threads = min(THREADS, key=lambda count: median(theirs[count]))
     library_rate = GUESTS_OF_LIBRARY / median(theirs[threads])

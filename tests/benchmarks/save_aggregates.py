@@ -17,10 +17,11 @@ from statistics import median
 import asyncpg
 
 from infra.local.postgres import Postgres
-from shared.event_log import AggregateStore
+from shared.event_log import SCHEMA, AggregateStore
 from tests.benchmarks.contestants import BareTable, bare_table, library, our_log, share_out
 from tests.benchmarks.guests import EVENTS_PER_GUEST, METADATA, prepare
 from tests.benchmarks.results import Result
+from tests.support.servers import Databases, owner_url
 
 ROUNDS = 5
 GUESTS_OF_WRITERS = {1: 500, 16: 4000, 64: 8000, 256: 12000}
@@ -63,12 +64,15 @@ async def measure(server: Postgres) -> Sequence[Result]:
 async def _measure(server: Postgres, *, strips: bool) -> Sequence[Result]:
     """Measure all contestants in turns."""
     rates = Rates(strips)
-    names = ("ours", "library", "bare")
-    urls = {name: server.create_database(f"{name}_{rates.events}", "bench") for name in names}
-    async with our_log(urls["ours"]) as (store, pool), bare_table(urls["bare"]) as bare:
+    databases = Databases(server)
+    library_at = owner_url(databases("bench"))
+    async with (
+        our_log(databases("bench", SCHEMA)) as (store, pool),
+        bare_table(databases("bench", SCHEMA)) as bare,
+    ):
         for _ in range(ROUNDS):
             await _our_turn(server, store, rates)
-            await asyncio.to_thread(_turn_of_library, server, urls["library"], rates)
+            await asyncio.to_thread(_turn_of_library, server, library_at, rates)
             await _turn_of_copy(server, bare, rates)
             await _one_by_one(server, store, bare, rates)
         await check_that_all_are_there(pool, _saved(rates))

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from identity.adapters.tables import SCHEMA as IDENTITY
+from registration.adapters.tables import SCHEMA as REGISTRATION
 from tests.support.identity_service import open_identity_app
 from tests.support.json_paths import differences
 from tests.support.registration_service import open_registration_app
+from tests.support.servers import Databases
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "before_0_1"
 WORDS = {"description", "summary", "title"}
@@ -91,13 +94,13 @@ def must_be_as_recorded(service: str, now: dict[str, Any]) -> None:
     assert [each for each in meant if not any(line.startswith(each) for line in found)] == []
 
 
-async def test_registrations_api_is_as_before(database: str, tmp_path: Path) -> None:
-    async with open_registration_app(database, tmp_path) as registration:
+async def test_registrations_api_is_as_before(databases: Databases, tmp_path: Path) -> None:
+    async with open_registration_app(databases(scripts=REGISTRATION), tmp_path) as registration:
         must_be_as_recorded("registration", registration.app.openapi())
 
 
-async def test_identitys_api_is_as_before(database: str, tmp_path: Path) -> None:
-    async with open_identity_app(database, tmp_path) as identity:
+async def test_identitys_api_is_as_before(databases: Databases, tmp_path: Path) -> None:
+    async with open_identity_app(databases(scripts=IDENTITY), tmp_path) as identity:
         must_be_as_recorded("identity", identity.app.openapi())
 
 

@@ -34,13 +34,15 @@ from shared.event_log import (
 )
 from shared.event_log.export import Decrypter, Terms, Transferred, TransferredTable, export_log, import_log
 from shared.event_log.export.format import DATA_KEYS, Chain, content_of
-from shared.platform.postgres import Connection, migrate, open_pool
+from shared.platform.postgres import Connection, Script, open_pool
+from shared.platform.roles import Rights
 from shared.web import idempotency
+from tests.support.servers import migrated, owner_url
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=1), causation_id=UUID(int=2))
 
 CARDS_SCHEMA = (
-    (
+    Script(
         "cards",
         """
         CREATE TABLE cards (
@@ -50,6 +52,7 @@ CARDS_SCHEMA = (
         );
         SELECT rows_die_with_subject('cards', 'by')
         """,
+        {"cards": Rights("SELECT, INSERT, DELETE")},
     ),
 )
 LOG_SCHEMA = (*SCHEMA, *CARDS_SCHEMA)
@@ -81,6 +84,13 @@ def new_event(
     return NewEvent(stream, version, topic, state, uuid4(), metadata)
 
 
+async def make_unreadable(log: EventLog, stream: UUID) -> None:
+    """Write an event of an unknown type into a stream, so that it cannot be folded any more."""
+    written = await log.stream(stream)
+    last = written[-1].stream_version if written else 0
+    await log.append([new_event(stream, last + 1, topic="tests.unreadable")])
+
+
 @asynccontextmanager
 async def in_memory() -> AsyncIterator[LogUnderTest]:
     """A log in memory that knows the key of `cards`."""
@@ -95,7 +105,7 @@ async def in_memory() -> AsyncIterator[LogUnderTest]:
 @asynccontextmanager
 async def in_postgres(url: str) -> AsyncIterator[LogUnderTest]:
     """A log in the database at `url`, with a side table `cards`."""
-    await migrate(url, LOG_SCHEMA)
+    await migrated(url, LOG_SCHEMA)
     async with await open_pool(url, min_size=3, max_size=6) as pool, PostgresEventLog(pool) as log:
 
         async def rows(table: str) -> list[dict[str, Any]]:
@@ -233,9 +243,10 @@ class Counted:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Connection]:
-    """A connection to a database that has the schema."""
-    await migrate(url, [*SCHEMA, *messaging.SCHEMA, *idempotency.SCHEMA, *CARDS_SCHEMA])
-    async with await open_pool(url, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+    """A connection of the owner, who may import, to a database that has the schema."""
+    await migrated(url, [*SCHEMA, *messaging.SCHEMA, *idempotency.SCHEMA, *CARDS_SCHEMA])
+    owner = owner_url(url)
+    async with await open_pool(owner, min_size=1, max_size=1) as pool, pool.acquire() as connection:
         yield connection
 
 

@@ -14,16 +14,15 @@ import httpx
 from fastapi import FastAPI
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
-from identity.adapters.tables import SCHEMA
-from identity.application.dependencies import Organisations, RegistrationFeed
+from identity.application.dependencies import Clock, Organisations, RegistrationFeed
 from identity.bootstrap import Replacements, Service, http_app, open_service
 from identity.domain.guest_link import GuestLink
 from identity.settings import Settings
 from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed, FeedPage
-from shared.platform.postgres import migrate
 from tests.support.identity import PERSON_REF_KEY, SimulatedCounter, account_details
+from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
 
 ORGANISATIONS = """
@@ -141,6 +140,7 @@ def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: byt
     return Settings.model_validate(
         {
             "database_url": database,
+            "owner_database_url": owner_url(database),
             "oidc_issuer": ISSUER,
             "oidc_jwks": str(signer.jwks),
             "service_token_file": folder / "identity.token",
@@ -162,16 +162,17 @@ async def open_identity_app(
     feed: Feed | None = None,
     signer: Signer | None = None,
     person_ref_key: bytes = PERSON_REF_KEY,
+    clock: Clock | None = None,
 ) -> AsyncIterator[IdentityApp]:
-    """Identity over a database of its own; the directory knows jan, kind and piet."""
+    """Identity over a database that has its schema; the directory knows jan, kind and piet."""
     signer = signer or Signer(folder / "jwks.json")
     fake = InMemoryRegistration()
     directory = InMemoryAccountDirectory([account_details(name) for name in ("jan", "kind", "piet")])
-    await migrate(database, SCHEMA)
     replaced = Replacements(
         registration=registration or fake,
         registration_feed=feed or FeedOfRegistration(fake),
         directory=directory,
+        clock=clock,
     )
     settings = settings_in(folder, database, signer, person_ref_key)
     async with open_service(settings, replaced) as service:

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
+from identity.application.dependencies import Clock
 from identity.bootstrap import Replacements as IdentityReplacements
 from identity.bootstrap import http_app as identity_app
 from identity.bootstrap import open_service as open_identity
@@ -32,6 +33,7 @@ from shared.platform.settings import ServiceSettings
 from tests.support import identity_service, registration_service
 from tests.support.identity import PERSON_REF_KEY, SimulatedCounter, account_details, existing
 from tests.support.registration import on_day
+from tests.support.servers import owner_url
 from tests.support.tokens import Signer
 
 Answer = tuple[int, Any]
@@ -80,8 +82,10 @@ class Installation(ABC):
 
     def use(self, database: str) -> None:
         """From now on another database, with everything else as before."""
-        self.settings = self.settings.model_copy(update={"database_url": SecretStr(database)})
-        self._environment.setenv(self.variable("database_url"), database)
+        urls = {"database_url": database, "owner_database_url": owner_url(database)}
+        self.settings = self.settings.model_copy(update={name: SecretStr(url) for name, url in urls.items()})
+        for name, url in urls.items():
+            self._environment.setenv(self.variable(name), url)
 
     def carry(self, token: str) -> None:
         """Put a token where commands look for one."""
@@ -177,6 +181,7 @@ class IdentityInstallation(Installation):
     received = 2
     harmless = "guest-reinstated.v1"
     faulty = "term-confirmed.v1"
+    clock: Clock | None = None
 
     def _settings(self, database: str) -> Any:
         return identity_service.settings_in(self.folder, database, self.signer, PERSON_REF_KEY)
@@ -188,6 +193,7 @@ class IdentityInstallation(Installation):
             registration=self.registration,
             registration_feed=identity_service.FeedOfRegistration(self.registration),
             directory=directory,
+            clock=self.clock,
         )
         return open_identity(self.settings, replaced)
 

@@ -29,7 +29,8 @@ from shared.messaging.feed import FeedPage, LogFeed, message_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import SigningKeys
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
+from tests.support.servers import migrated
 
 METADATA = Metadata(caused_by="tests", correlation_id=UUID(int=7))
 SECRET_TOPIC = "secret"
@@ -132,7 +133,7 @@ class Receiver:
 @asynccontextmanager
 async def receiving(database: str, sender: Sender) -> AsyncIterator[Receiver]:
     """A receiver on a fresh database."""
-    await migrate(database, RECEIVER_SCHEMA)
+    await migrated(database, RECEIVER_SCHEMA)
     async with await open_pool(database, min_size=4, max_size=12) as pool, PostgresEventLog(pool) as log:
         yield Receiver(pool, log, sender)
 

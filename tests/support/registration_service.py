@@ -16,7 +16,6 @@ import httpx
 from fastapi import FastAPI
 
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
-from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import FoundAccount
 from registration.application.nightly_check import run_nightly_check
 from registration.application.nightly_report import NightlyReport
@@ -29,9 +28,9 @@ from registration.read_models.terms_due import VIEW as TERMS_DUE
 from registration.settings import Settings
 from shared.kernel.library_card import isil_base, person_ref
 from shared.platform.leases import Leases
-from shared.platform.postgres import migrate
 from tests.support.projections import follow_all
 from tests.support.registration import on_day
+from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
 
 CARD = "0990139305"
@@ -168,6 +167,7 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
     return Settings.model_validate(
         {
             "database_url": database,
+            "owner_database_url": owner_url(database),
             "oidc_issuer": ISSUER,
             "oidc_jwks": str(signer.jwks),
             "service_token_file": folder / "service.token",
@@ -196,7 +196,6 @@ async def open_registration_app(database: str, folder: Path, **more: Any) -> Asy
         FakeLoginAccounts(),
         SetClock(on_day(TODAY)),
     )
-    await migrate(database, SCHEMA)
     replaced = Replacements(home_libraries=home, login_accounts=accounts, clock=clock)
     settings = settings_in(folder, database, signer).model_copy(update=more)
     async with open_service(settings, replaced) as service:

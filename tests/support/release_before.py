@@ -24,6 +24,7 @@ import httpx
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
 from tests.support.eventually import eventually
+from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
 
 SERVICES = ("registration", "identity")
@@ -101,11 +102,6 @@ class Upgraded:
     def told(self, service: str, *arguments: str) -> Any:
         """The same of a command that speaks JSON."""
         return json.loads(self.run(service, *arguments, "--json"))
-
-    def take_over_dump(self, service: str, url: str) -> None:
-        """The database itself was kept."""
-        restore_dump(service, url)
-        self.run(service, "migrate")
 
     def take_over_log(self, service: str) -> None:
         """A new database takes over the exported log; its views follow from that."""
@@ -195,6 +191,7 @@ class Upgraded:
         }
         return {
             "DATABASE_URL": database,
+            "OWNER_DATABASE_URL": owner_url(database),
             "OIDC_ISSUER": ISSUER,
             "OIDC_JWKS": self._signer.jwks,
             "SERVICE_TOKEN_FILE": self.folder / f"{service}.token",

@@ -8,68 +8,114 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
+
+import asyncpg
 
 from infra.local import postgres
-from infra.local.postgres import Postgres, PostgresError
+from infra.local.postgres import DatabaseUrls, Postgres, PostgresError, roles_of
 from infra.local.rabbitmq import server_script
-from shared.platform.postgres import migrate
+from shared.platform.postgres import Script, migrate
 
-Scripts = Sequence[tuple[str, str]]
+_made: dict[str, DatabaseUrls] = {}
+"""Each database that was made in this process, by its address for the service."""
+
+
+def owner_url(url: str) -> str:
+    """The address of the same database for the role that owns its tables; any other address as it is."""
+    return _made[url].owner if url in _made else url
+
+
+def reader_url(url: str) -> str:
+    """The address of the same database for the role that may only read."""
+    return _made[url].reader
+
+
+async def migrated(url: str, scripts: Sequence[Script]) -> list[str]:
+    """Bring a database up to date, as `migrate` does: by its owner, with rights for the service."""
+    return await migrate(owner_url(url), scripts, url)
+
+
+@asynccontextmanager
+async def as_owner(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that may change everything in a database, its views too."""
+    path = {"search_path": f'public, "{urlsplit(url).username}"'}
+    connection = await asyncpg.connect(owner_url(url), server_settings=path)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 class Databases:
-    """Makes fresh databases, each closed to all but its owner; drops them while the next test runs."""
+    """Makes fresh databases with three roles each; drops them while the next test runs."""
 
     _numbers = count(1)
     _templates: ClassVar[dict[tuple[int, str, tuple[str, ...]], str]] = {}
 
     def __init__(self, server: Postgres) -> None:
         self.server = server
-        self._made: list[str] = []
+        self._names: list[str] = []
 
-    def __call__(self, owner: str = "tests", scripts: Scripts = ()) -> str:
-        """The address of a new database, to which only the role `owner` (made when needed) can connect.
+    def __call__(self, service: str = "tests", scripts: Sequence[Script] = ()) -> str:
+        """The address of a new database for the role of a service, which is made when needed.
 
         The scripts ran in it, once for all databases that have them: a copy takes a fifth of the time.
         """
         if scripts:
-            return self._copy(self._template(owner, scripts), owner)
-        return self.server.create_database(self._name(owner), owner)
+            return self._copy(self._template(service, scripts), service)
+        return self._note(self.server.create_database(self._name(service), service))
 
-    def _name(self, owner: str) -> str:
-        name = f"{owner}_{next(self._numbers)}"
-        self._made.append(name)
+    def of_one_role(self, service: str) -> str:
+        """The address of a new database as the releases before the three roles made it: the service's own."""
+        name = self._name(service)
+        if service not in self.server.sql("SELECT rolname FROM pg_roles").split():
+            self.server.sql(f"CREATE ROLE \"{service}\" LOGIN PASSWORD '{self.server.password(service)}'")
+        self.server.sql(f'CREATE DATABASE "{name}" OWNER "{service}"')
+        self.server.sql(f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC')
+        return self._note(DatabaseUrls(*(self.server.url(name, role) for role in roles_of(service))))
+
+    def give_three_roles(self, url: str) -> None:
+        """Run `infra/postgres/roles.sql` over such a database, as an operator does after the upgrade."""
+        self.server.create_database(url.rpartition("/")[2], str(urlsplit(url).username))
+
+    def _note(self, urls: DatabaseUrls) -> str:
+        _made[urls.service] = urls
+        return urls.service
+
+    def _name(self, service: str) -> str:
+        name = f"{service}_{next(self._numbers)}"
+        self._names.append(name)
         return name
 
-    def _copy(self, template: str, owner: str) -> str:
-        name = self._name(owner)
-        made = f'CREATE DATABASE "{name}" OWNER "{owner}" TEMPLATE "{template}"'
+    def _copy(self, template: str, service: str) -> str:
+        name = self._name(service)
+        urls = DatabaseUrls(*(self.server.url(name, role) for role in roles_of(service)))
+        made = f'CREATE DATABASE "{name}" OWNER "{service}_owner" TEMPLATE "{template}"'
         closed = f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC'
-        postgres.sql(self.server.url("postgres"), made, closed)
+        opened = f'GRANT CONNECT ON DATABASE "{name}" TO "{service}", "{service}_reader"'
+        postgres.sql(self.server.url("postgres"), made, closed, opened)
         self.server.sql("UPDATE event_log_identity SET log_id = gen_random_uuid()", database=name)
-        return self.server.url(name, owner)
+        return self._note(urls)
 
-    def _template(self, owner: str, scripts: Scripts) -> str:
-        kind = (self.server.port, owner, tuple(name for name, _ in scripts))
+    def _template(self, service: str, scripts: Sequence[Script]) -> str:
+        kind = (self.server.port, service, tuple(script.name for script in scripts))
         if kind not in self._templates:
-            self._templates[kind] = name = f"{owner}_template_{len(self._templates)}"
-            url = self.server.create_database(name, owner)
+            self._templates[kind] = name = f"{service}_template_{len(self._templates)}"
+            url = self._note(self.server.create_database(name, service))
             with ThreadPoolExecutor(1) as beside:  # the caller's own loop may be running
-                beside.submit(asyncio.run, migrate(url, scripts)).result()
+                beside.submit(asyncio.run, migrated(url, scripts)).result()
         return self._templates[kind]
-
-    def superuser_url(self, url: str) -> str:
-        """The address of the same database for the superuser (to make roles, to watch from outside)."""
-        return self.server.url(url.rpartition("/")[2])
 
     def drop_all(self) -> None:
         """A drop waits for a checkpoint, the next test need not: those who drop end with the server."""
-        for name in self._made:
+        for name in self._names:
             threading.Thread(target=self._drop, args=(name,), daemon=True).start()
 
     def _drop(self, name: str) -> None:

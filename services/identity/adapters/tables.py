@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from identity.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 from shared.projections.view import vacuumed_views
 from shared.web import idempotency
 
-OWN_SCHEMA: Sequence[tuple[str, str]] = (
-    (
+OWN_SCHEMA: Sequence[Script] = (
+    Script(
         "identity_0001_usernames",
         """
         -- The account that has a username at a home library: the unique key claims the username (I2).
@@ -21,8 +23,9 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
         );
         CREATE INDEX usernames_account_id_idx ON usernames (account_id);
         """,
+        {"usernames": Rights("SELECT, INSERT")},
     ),
-    (
+    Script(
         "identity_0002_erasures",
         """
         -- The stream of the account: an erasure of it deletes the row, and the username is free again (I9).
@@ -35,14 +38,14 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
         SELECT rows_die_with_subject('usernames', 'subject_id');
         """,
     ),
-    ("identity_0003_vacuum", event_log.vacuum_soon("usernames")),
+    Script("identity_0003_vacuum", event_log.vacuum_soon("usernames")),
 )
 
 OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("usernames", 'username_key COLLATE "C"'),
 )
 
-SCHEMA: Sequence[tuple[str, str]] = (
+SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
     *idempotency.SCHEMA,

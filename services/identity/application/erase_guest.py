@@ -13,9 +13,10 @@ from identity.application.repository import LoadedAccount, find_account, release
 from identity.domain.guest_link import GuestLink
 from identity.domain.login_account import LoginAccount
 from shared.event_log import (
+    ErasedAgain,
     Metadata,
     RecordUnreadable,
-    brought_back,
+    erase_again,
     erased_by,
     erasure_row,
     retry_on_conflict,
@@ -45,21 +46,19 @@ def _erase_account(loaded: LoadedAccount, now: datetime) -> LoadedAccount:
     return replace(loaded, side_rows=(*loaded.side_rows, erasure_row(loaded.account.id)))
 
 
-async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
-    """Erase again all subjects of the erasure ledger that a restored backup brought back.
+async def apply_erasures(metadata: Metadata, deps: Dependencies) -> ErasedAgain:
+    """Erase again the subjects of the erasure ledger that a restored backup brought back."""
 
-    Returns the number of subjects.
-    """
-    subjects = await brought_back(deps.store.log, deps.erasure_ledger)
-    for subject_id in subjects:
+    async def erase(subject_id: UUID) -> None:
         try:
-            await retry_on_conflict(partial(_erase_again, subject_id, metadata, deps))
+            await retry_on_conflict(partial(_erase_subject, subject_id, metadata, deps))
         except RecordUnreadable:  # the row destroys the key all the same
             await deps.store.log.append([], [erasure_row(subject_id)])
-    return len(subjects)
+
+    return await erase_again(deps.store.log, deps.erasure_ledger, erase)
 
 
-async def _erase_again(subject_id: UUID, metadata: Metadata, deps: Dependencies) -> None:
+async def _erase_subject(subject_id: UUID, metadata: Metadata, deps: Dependencies) -> None:
     """Erase a guest or an account. The erasure row is always written, because it destroys the data key."""
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, subject_id)

@@ -6,15 +6,18 @@ Accounts that are known already are skipped, so an import that was stopped can b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+from uuid import UUID
 
 from identity.application.dependencies import AccountDetails, Context, Dependencies
 from identity.application.repository import find_account, new_account, person_of, save, username_keys
 from identity.domain.errors import UsernameTaken
-from shared.event_log import VersionConflict
+from identity.domain.login_account import login_account_stream
+from shared.event_log import SubjectFailures, VersionConflict
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -50,10 +53,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The number of accounts that were opened, and of those that were known already."""
+    """The number of accounts that were opened, and of those that were known already.
+
+    `failed`: stream of an account that was skipped -> kind of error.
+    """
 
     opened: int
     known: int
+    failed: Mapping[UUID, str]
 
 
 async def check_accounts(
@@ -80,15 +87,24 @@ async def import_accounts(
 ) -> Imported:
     """Open the accounts of a list that was checked.
 
-    Raises UsernameTaken when another command took a username after the check.
+    An account is skipped when its stream cannot be read, or when another command took its username after the
+    check (UsernameTaken).
     """
-    opened = known = 0
+    failures, results = SubjectFailures("import of accounts"), Counter[bool | None]()
     for batch in _batches(line for line in lines if isinstance(line, AccountLine)):
-        was_opened = await asyncio.gather(*(_import(line.details, context, deps) for line in batch))
-        opened += sum(was_opened)
-        known += len(was_opened) - sum(was_opened)
+        results.update(
+            await asyncio.gather(*(_import_or_skip(line.details, context, deps, failures) for line in batch))
+        )
         progress(len(batch))
-    return Imported(opened, known)
+    return Imported(results[True], results[False], failures.by_subject)
+
+
+async def _import_or_skip(
+    details: AccountDetails, context: Context, deps: Dependencies, failures: SubjectFailures
+) -> bool | None:
+    with failures.skip(login_account_stream(details.account_id)):
+        return await _import(details, context, deps)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

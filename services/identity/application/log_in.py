@@ -126,10 +126,13 @@ async def _links(guests: Iterable[RegisteredGuest], deps: Dependencies) -> Seque
 async def _recognise(
     loaded: LoadedAccount, known: Recognised, command: LogIn, context: Context, deps: Dependencies
 ) -> LoggedIn:
-    """Write the first login at an organisation as an event; a later login writes nothing (I4)."""
+    """Write the first login at an organisation as an event; a later login rarely writes anything (I4)."""
     now = deps.clock.now()
     first = loaded.account.record_first_login(command.organisation, known.actor_id, new_actor=False, now=now)
     position = await _save(loaded, [], context, deps) if first else None
+    if not first and loaded.account.note_login(now):
+        # Without the rows of the request: repeated, it has the same result without them.
+        await save(deps, loaded.account, metadata=context.metadata, side_rows=())
     return LoggedIn(loaded.account.id, known.actor_id, False, first, known.guest, position)
 
 

@@ -1,7 +1,7 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
 
 import typer
@@ -18,6 +18,9 @@ from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
 from shared.cli.running import Failed, in_loop, run
+
+if TYPE_CHECKING:
+    from identity.application.import_accounts import Imported
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,9 +94,26 @@ def import_file(
     """Import the login accounts in FILE, completely or not at all: one mistake, and nothing is changed."""
     done = in_loop(_import(settings_of_command(), file))
     if as_json:
-        show_json(done)
+        show_json({"opened": done.opened, "known": done.known, "failed": service_handle.named(done.failed)})
     else:
-        echo(f"{done['opened']} accounts opened, {done['known']} known already.")
+        echo(f"{done.opened} accounts opened, {done.known} known already.")
+    service_handle.require_no_failures(done.failed, "identity")
+
+
+@app.command(epilog="Example: identity retention --dry-run")
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase login accounts without a guest that were not used for IDENTITY_RETENTION_DAYS.
+
+    The worker does this every hour. The output holds ids only.
+    """
+    from identity.bootstrap import open_service, retention  # noqa: PLC0415
+
+    service_handle.apply_retention(
+        settings_of_command(), open_service, retention, dry_run=dry_run, as_json=as_json
+    )
 
 
 @erasures.command("apply", epilog="Example: identity erasures apply")
@@ -102,9 +122,9 @@ def apply(as_json: Json = False) -> None:
 
     Reads the file that IDENTITY_ERASURE_LEDGER names. Safe to repeat.
     """
-    from identity.bootstrap import erase_again, open_service  # noqa: PLC0415
+    from identity.bootstrap import apply_ledger, open_service  # noqa: PLC0415
 
-    service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
+    service_handle.apply_erasures(settings_of_command(), open_service, apply_ledger, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:
@@ -118,12 +138,11 @@ async def _serve(settings: Settings) -> None:
             await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
-async def _import(settings: Settings, file: Path) -> dict[str, int]:
+async def _import(settings: Settings, file: Path) -> "Imported":
     from identity.adapters.account_file import read_account_file  # noqa: PLC0415
     from identity.application.dependencies import Context  # noqa: PLC0415
     from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
     from identity.bootstrap import open_service  # noqa: PLC0415
-    from identity.domain.errors import UsernameTaken  # noqa: PLC0415
     from shared.cli.console import progress_bar  # noqa: PLC0415
     from shared.event_log import Metadata  # noqa: PLC0415
 
@@ -134,14 +153,8 @@ async def _import(settings: Settings, file: Path) -> dict[str, int]:
             mistakes = "; ".join(f"line {mistake.number}: {mistake.text}" for mistake in checked.mistakes)
             raise Failed(f"{file}: {mistakes}. Nothing was changed.")
         context = Context(Metadata("operator", uuid4()))
-        try:
-            with progress_bar("importing", checked.lines) as progress:
-                done = await import_accounts(read_account_file(file), context, service.deps, progress)
-        except UsernameTaken:
-            raise Failed(
-                "A username was taken during the import. Run the import again: it shows which one."
-            ) from None
-    return {"opened": done.opened, "known": done.known}
+        with progress_bar("importing", checked.lines) as progress:
+            return await import_accounts(read_account_file(file), context, service.deps, progress)
 
 
 def _steps(settings: Settings) -> list[Step]:

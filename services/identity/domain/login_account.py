@@ -6,7 +6,7 @@ Its stream holds everything that a login needs (ADR 0006).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID, uuid5
 
 from eventsourcing.domain import Aggregate
@@ -14,6 +14,9 @@ from eventsourcing.domain import Aggregate
 from identity.domain.errors import AccountInUse
 from identity.domain.guest_link import Linked
 from identity.domain.guest_status import GuestStatus, Status
+
+LOGIN_NOTED_EVERY = timedelta(days=30)
+"""A later login is noted at most once in this time, so that the usual login writes nothing (ADR 0006)."""
 
 _ACCOUNTS = UUID("6f0c8d1e-52a7-5d0b-9a37-0f3f6f0f5b11")
 
@@ -152,6 +155,11 @@ class LoginAccount(Aggregate):
                 if login.actor_id == self.actor_id:
                     aggregate.first_logins[login.organisation] = replace(login, actor_id=self.by)
 
+    class LoggedInAgain(Event):
+        """An account without a guest logged in; at most one such event in LOGIN_NOTED_EVERY (I9)."""
+
+        TOPIC = "identity.login-account-logged-in-again"
+
     class Erased(Event):
         """The personal data of the account was destroyed (I9). No event follows."""
 
@@ -262,6 +270,25 @@ class LoginAccount(Aggregate):
             return False
         self.trigger_event(self.Erased, timestamp=now)
         return True
+
+    def note_login(self, now: datetime) -> bool:
+        """Note a login that is not the first one and return True, or return False when none must be noted.
+
+        It is noted only where the retention period needs it (I9): no guest uses the account, and nothing
+        happened to it for LOGIN_NOTED_EVERY.
+        """
+        if self.guests or now - self.modified_on < LOGIN_NOTED_EVERY:
+            return False
+        self.trigger_event(self.LoggedInAgain, timestamp=now)
+        return True
+
+    @property
+    def last_use(self) -> datetime | None:
+        """The last moment at which a login may have used this account (I9).
+
+        None: a guest uses it, or it was erased.
+        """
+        return None if self.guests or self.erased else self.modified_on + LOGIN_NOTED_EVERY
 
     def record_first_login(
         self, organisation: str, actor_id: UUID, *, new_actor: bool, now: datetime

@@ -1,5 +1,5 @@
 """All views of identity."""
 
-from identity.read_models import accounts, links, logins
+from identity.read_models import accounts, links, logins, unused_accounts
 
-VIEWS = (accounts.VIEW, links.VIEW, logins.VIEW)
+VIEWS = (accounts.VIEW, links.VIEW, logins.VIEW, unused_accounts.VIEW)

@@ -16,6 +16,8 @@ from shared.kernel.errors import ConfigurationError
 from shared.kernel.files import read_file
 from shared.kernel.library_card import Isil, MalformedIsil, is_prefix
 from shared.kernel.text import tidy
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 LARGEST_TABLE = 16 * 1024 * 1024
 """In bytes. The table of all Dutch libraries has some ten thousands."""
@@ -152,8 +154,13 @@ def _rows(libraries: Iterable[LibraryPrefixes]) -> Iterator[_Row]:
             )
 
 
-SCHEMA: Sequence[tuple[str, str]] = (
-    ("registration_0003_card_prefixes", CARD_PREFIXES + _first_content(packaged_prefixes())),
+# Operators replace the rows (`isil import`).
+SCHEMA: Sequence[Script] = (
+    Script(
+        "registration_0003_card_prefixes",
+        CARD_PREFIXES + _first_content(packaged_prefixes()),
+        {"card_prefixes": Rights("SELECT, INSERT, DELETE")},
+    ),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("card_prefixes", 'prefix COLLATE "C", isil COLLATE "C"', is_filled_at_first=True),

@@ -22,6 +22,8 @@ from registration.application.dependencies import Context, Lookup, LookupKind
 from registration.domain.errors import TooManyLookups
 from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 from shared.platform.secrets import derived_key
 
 log = structlog.get_logger(__name__)
@@ -95,7 +97,17 @@ BEGIN
     RETURN 0;
 END $$;
 """
-SCHEMA: Sequence[tuple[str, str]] = (("registration_0007_lookups", TABLES + vacuum_soon("lookup_guests")),)
+# A reader would read them without being recorded. The worker deletes old ones.
+SCHEMA: Sequence[Script] = (
+    Script(
+        "registration_0007_lookups",
+        TABLES + vacuum_soon("lookup_guests"),
+        {
+            "lookups": Rights("SELECT, INSERT, DELETE", reader=False),
+            "lookup_guests": Rights("SELECT, INSERT", reader=False),
+        },
+    ),
+)
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("lookups", "at, id"),
     TransferredTable("lookup_guests", "lookup_id, guest_id"),

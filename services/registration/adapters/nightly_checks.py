@@ -16,6 +16,8 @@ from registration.domain.events import Encrypted
 from registration.domain.term import Term
 from registration.domain.term_check import NightlyCheck, Status, Tally
 from shared.event_log.export.format import TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 COUNTS = tuple(count.name for count in fields(Tally))
 
@@ -38,7 +40,16 @@ CREATE TABLE night_libraries (
     PRIMARY KEY (day, home_isil)
 );
 """
-SCHEMA: Sequence[tuple[str, str]] = (("registration_0005_nights", TABLES),)
+SCHEMA: Sequence[Script] = (
+    Script(
+        "registration_0005_nights",
+        TABLES,
+        {
+            "nights": Rights("SELECT, INSERT, UPDATE"),
+            "night_libraries": Rights("SELECT, INSERT, UPDATE"),
+        },
+    ),
+)
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("nights", "day"),
     TransferredTable("night_libraries", 'day, home_isil COLLATE "C"'),

@@ -10,6 +10,8 @@ from datetime import timedelta
 import asyncpg
 
 from registration.application.dependencies import Clock
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 
 WORKING_DAY = timedelta(hours=10)
 
@@ -22,7 +24,13 @@ CREATE TABLE staff_sessions (
     ends_at timestamptz NOT NULL
 );
 """
-SCHEMA: Sequence[tuple[str, str]] = (("registration_0006_staff_sessions", TABLE),)
+SCHEMA: Sequence[Script] = (
+    Script(
+        "registration_0006_staff_sessions",
+        TABLE,
+        {"staff_sessions": Rights("SELECT, INSERT, DELETE", reader=False)},
+    ),
+)
 
 
 class StaffSessions:

@@ -8,6 +8,8 @@ from registration.adapters import card_prefixes, lookups, nightly_checks, staff_
 from registration.read_models import VIEWS
 from shared import event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.platform.postgres import Script
+from shared.platform.roles import Rights
 from shared.projections.view import vacuumed_views
 from shared.web import idempotency
 
@@ -49,11 +51,15 @@ SELECT rows_die_with_subject('registration_accounts', 'guest_id');
 SELECT rows_die_with_subject('term_checks', 'guest_id');
 """
 
-OWN_SCHEMA: Sequence[tuple[str, str]] = (
-    ("registration_0001_registrations", REGISTRATIONS),
-    ("registration_0002_term_checks", TERM_CHECKS),
-    ("registration_0003_erasures", OWN_ERASURES),
-    (
+OWN_SCHEMA: Sequence[Script] = (
+    Script(
+        "registration_0001_registrations",
+        REGISTRATIONS,
+        {"registrations": Rights("SELECT, INSERT"), "registration_accounts": Rights("SELECT, INSERT")},
+    ),
+    Script("registration_0002_term_checks", TERM_CHECKS, {"term_checks": Rights("SELECT, INSERT, UPDATE")}),
+    Script("registration_0003_erasures", OWN_ERASURES),
+    Script(
         "registration_0004_vacuum",
         event_log.vacuum_soon("registrations", "registration_accounts", "term_checks"),
     ),
@@ -61,12 +67,12 @@ OWN_SCHEMA: Sequence[tuple[str, str]] = (
 
 # Columns that were added to a view later. A new database gets them from the view itself. In older rows they
 # are NULL until a rebuild, which is right: no guest was merged before this column was added.
-VIEW_CHANGES: Sequence[tuple[str, str]] = (
-    (
+VIEW_CHANGES: Sequence[Script] = (
+    Script(
         "view_guest_directory_0002_merged_into",
         "ALTER TABLE guest_directory ADD COLUMN IF NOT EXISTS merged_into uuid",
     ),
-    (
+    Script(
         "view_guest_history_0002_sealed",
         "ALTER TABLE guest_history ADD COLUMN IF NOT EXISTS sealed bytea",
     ),
@@ -78,7 +84,7 @@ OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("term_checks", "guest_id"),
 )
 
-SCHEMA: Sequence[tuple[str, str]] = (
+SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
     *idempotency.SCHEMA,

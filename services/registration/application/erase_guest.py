@@ -11,9 +11,10 @@ from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState
 from shared.event_log import (
     CommandResult,
+    ErasedAgain,
     Metadata,
     RecordUnreadable,
-    brought_back,
+    erase_again,
     erasure_row,
     retry_on_conflict,
 )
@@ -70,13 +71,14 @@ async def _erase(
     return CommandResult(guest.id, position), ids
 
 
-async def apply_erasures(metadata: Metadata, deps: Dependencies) -> int:
-    """Erase again the guests of the erasure ledger that a restored backup brought back; return how many."""
-    subjects = await brought_back(deps.store.log, deps.erasure_ledger)
-    for subject_id in subjects:
+async def apply_erasures(metadata: Metadata, deps: Dependencies) -> ErasedAgain:
+    """Erase again the guests of the erasure ledger that a restored backup brought back."""
+
+    async def erase(subject_id: UUID) -> None:
         try:
             await erase_personal_data(subject_id, metadata, deps)
         except (GuestNotFound, RecordUnreadable):
             # Registered after the backup was made, or not readable: the row destroys the key all the same.
             await deps.store.log.append([], [erasure_row(subject_id)])
-    return len(subjects)
+
+    return await erase_again(deps.store.log, deps.erasure_ledger, erase)

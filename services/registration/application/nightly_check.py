@@ -8,21 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from uuid import UUID, uuid4
 
-import structlog
-
 from registration.application.dependencies import Context, Dependencies
 from registration.application.home_reply import HomeReply, apply_reply
 from registration.application.membership import current_isil
 from registration.application.nightly_report import DueGuest, NightlyChecks, NightlyReport
 from registration.application.repository import decrypt_card
-from registration.domain.errors import GuestNotFound, UnknownHomeLibrary
+from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.term_check import NightlyCheck, Tally, decide, due_at
 from registration.domain.verdict import Unavailable, Valid
-from shared.event_log import DecryptionFailed, LogOverloaded, Metadata, RecordUnreadable
+from shared.event_log import Metadata, SubjectFailures
 from shared.kernel.amsterdam import day_of
 from shared.platform.leases import Leases, run_once
-
-log = structlog.get_logger(__name__)
 
 PAGE = 50
 """Guests of a library whose replies are stored together; after a kill at most two pages are asked again."""
@@ -31,6 +27,8 @@ SECOND_TRY_SECONDS = 3.0
 """Pause after all others are done: then a library that failed gets a second try in the same run."""
 
 BEFORE_ALL = UUID(int=0)
+
+SKIPPED = "a guest could not be read or changed: see the log"
 
 
 CHANGES_AT_ONCE = 200
@@ -41,7 +39,8 @@ CHANGES_AT_ONCE = 200
 class NightlyRun:
     """One run. `on_progress` is called with the number of guests checked since the last call.
 
-    `problems`: library -> why guests are left. Libraries in `left_alone` are not asked again.
+    `problems`: library -> why guests are left. Libraries in `left_alone` are not asked again. Guests in
+    `failures` were skipped.
     """
 
     nightly: NightlyCheck
@@ -51,6 +50,7 @@ class NightlyRun:
     on_progress: Callable[[int], None]
     problems: dict[str, str] = field(default_factory=dict)
     left_alone: set[str] = field(default_factory=set)
+    failures: SubjectFailures = field(default_factory=lambda: SubjectFailures("nightly check"))
     changing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
 
 
@@ -113,7 +113,7 @@ async def _ask_by_page(library: str, isil: str, connections: int, run: NightlyRu
             following = beside.create_task(
                 run.nightly_checks.page(run.nightly, isil, page[-1].guest_id, PAGE)
             )
-            cards = await _cards(page, run.deps)
+            cards = await _cards(library, page, run)
             replies = await _ask(library, cards, connections, run)
             if stored is not None:
                 await stored
@@ -177,21 +177,20 @@ async def _store(
         run.on_progress(len(checks))
 
 
-async def _cards(page: Sequence[DueGuest], deps: Dependencies) -> Mapping[UUID, str]:
+async def _cards(library: str, page: Sequence[DueGuest], run: NightlyRun) -> Mapping[UUID, str]:
     """Decrypt the card numbers of the guests to ask about; an erased guest has no key and is left out.
 
     The list of due guests shows whether a reply changes anything. Only then the guest's stream is read and
     decides, so a night without changes reads no stream.
     """
-    keys = await deps.data_keys.get_all([guest.guest_id for guest in page])
+    keys = await run.deps.data_keys.get_all([guest.guest_id for guest in page], run.failures)
     cards: dict[UUID, str] = {}
     for guest in page:
-        if guest.guest_id not in keys:
-            continue
-        try:
-            cards[guest.guest_id] = decrypt_card(guest.sealed_card, keys[guest.guest_id]).number
-        except DecryptionFailed:
-            log.error("nightly.card_undecryptable", guest_id=str(guest.guest_id))
+        if guest.guest_id in keys:
+            with run.failures.skip(guest.guest_id):
+                cards[guest.guest_id] = decrypt_card(guest.sealed_card, keys[guest.guest_id]).number
+    if any(guest.guest_id in run.failures.by_subject for guest in page):
+        run.problems.setdefault(library, SKIPPED)
     return cards
 
 
@@ -208,13 +207,11 @@ async def _change(library: str, guest: DueGuest, reply: HomeReply, run: NightlyR
     """
     async with run.changing:
         context = Context(guest.organisation, run.metadata)
-        try:
+        with run.failures.skip(guest.guest_id):
             await apply_reply(guest.guest_id, reply, context, run.deps)
-        except (GuestNotFound, LogOverloaded, RecordUnreadable) as error:
-            log.warning("nightly.change_failed", guest_id=str(guest.guest_id), error=type(error).__name__)
-            run.problems.setdefault(library, "a guest could not be changed: see the log")
-            return False
-    return True
+            return True
+    run.problems.setdefault(library, SKIPPED)
+    return False
 
 
 TASK = "nightly check"

@@ -141,6 +141,22 @@ def nightly(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: registration retention --dry-run")
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Erase the guests whose registration ended longer ago than REGISTRATION_RETENTION_DAYS.
+
+    The worker does this every hour. The output holds ids only.
+    """
+    from registration.bootstrap import open_service, retention  # noqa: PLC0415
+
+    service_handle.apply_retention(
+        settings_of_command(), open_service, retention, dry_run=dry_run, as_json=as_json
+    )
+
+
 @home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
 def probe(
     isil: Annotated[str, typer.Argument(help="The home library, such as NL-070288.")],
@@ -199,9 +215,9 @@ def apply(as_json: Json = False) -> None:
 
     Reads the file that REGISTRATION_ERASURE_LEDGER names. Safe to repeat.
     """
-    from registration.bootstrap import erase_again, open_service  # noqa: PLC0415
+    from registration.bootstrap import apply_ledger, open_service  # noqa: PLC0415
 
-    service_handle.apply_erasures(settings_of_command(), open_service, erase_again, as_json=as_json)
+    service_handle.apply_erasures(settings_of_command(), open_service, apply_ledger, as_json=as_json)
 
 
 async def _serve(settings: Settings) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from shared.event_log import SCHEMA, PostgresEventLog
 from shared.messaging import SCHEMA as MESSAGING_SCHEMA
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from tests.support.messaging import Receiver, Sender, receiving
-from tests.support.servers import Databases
+from tests.support.servers import Databases, migrated
 
 StartRelay = Callable[[], subprocess.Popen[bytes]]
 REPOSITORY = Path(__file__).parents[3]
@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture
 async def senders_database(databases: Databases) -> str:
     """The database of the service that sends."""
-    url = databases(owner="registration")
-    await migrate(url, [*SCHEMA, *MESSAGING_SCHEMA])
+    url = databases(service="registration")
+    await migrated(url, [*SCHEMA, *MESSAGING_SCHEMA])
     return url
 
 
@@ -38,7 +38,7 @@ async def sender(senders_database: str) -> AsyncIterator[Sender]:
 @pytest.fixture
 async def receiver(databases: Databases, sender: Sender) -> AsyncIterator[Receiver]:
     """A service that applies them, on a database of its own."""
-    async with receiving(databases(owner="identity"), sender) as receiver:
+    async with receiving(databases(service="identity"), sender) as receiver:
         yield receiver
 
 

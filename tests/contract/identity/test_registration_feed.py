@@ -14,11 +14,13 @@ import pytest
 from identity.adapters.in_memory import InMemoryRegistration
 from identity.adapters.registration_client import RegistrationApi
 from identity.application.dependencies import RegistrationFeed, RegistrationUnavailable
+from registration.adapters.tables import SCHEMA
 from shared.kernel.library_card import person_ref
 from shared.platform.http_client import HttpClient
 from shared.platform.secrets import ServiceToken, read_key_file
 from tests.support.identity import SimulatedCounter, existing, new, person
 from tests.support.registration_service import CARD, HOME, open_registration_app, registering
+from tests.support.servers import Databases
 
 Registers = Callable[[dict[str, Any]], Awaitable[tuple[UUID, str]]]
 
@@ -33,8 +35,8 @@ class Asked:
 
 
 @pytest.fixture(params=["http", "in memory"])
-async def asked(request: pytest.FixtureRequest, database: str, tmp_path: Path) -> AsyncIterator[Asked]:
-    opened = over_http(database, tmp_path) if request.param == "http" else in_memory()
+async def asked(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> AsyncIterator[Asked]:
+    opened = over_http(databases(scripts=SCHEMA), tmp_path) if request.param == "http" else in_memory()
     async for each in opened:
         yield each
 

@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from tests.support.installation import Installation
-from tests.support.servers import Databases
+from tests.support.servers import Databases, as_owner
 
 Captured = pytest.CaptureFixture[str]
 PERSONAL = ("J. Jansen", "jan@example.org", "0990139305")
@@ -102,15 +102,12 @@ def test_an_event_that_cannot_be_read_is_listed_and_shown_with_what_is_stored(
     spoiled = events[1]
 
     async def spoil() -> None:
-        connection = await asyncpg.connect(installed.settings.database_url.get_secret_value())
-        try:
-            await connection.execute(
+        async with as_owner(installed.settings.database_url.get_secret_value()) as owner:
+            await owner.execute(
                 "UPDATE stored_events SET state = $1 WHERE notification_id = $2",
                 b"\xff",
                 spoiled["position"],
             )
-        finally:
-            await connection.close()
 
     asyncio.run(spoil())
     spoiled["fields"] = {"unreadable": "JSONDecodeError", "state_base64": "/w=="}

@@ -11,6 +11,12 @@ from tests.support.counter_pages import CounterSite, open_counter_site
 from tests.support.servers import Databases
 
 
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """A fresh database with registration's schema, for a counter of a test's own."""
+    return databases(scripts=SCHEMA)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def counter_site(
     postgres: Postgres, tmp_path_factory: pytest.TempPathFactory

@@ -21,10 +21,11 @@ from shared.event_log import (
 )
 from shared.event_log.append import BATCH_EVENTS, WAITING_COMMANDS
 from shared.event_log.postgres import APPENDERS
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from tests.integration.event_log.lossy_proxy import LossyProxy, lossy
 from tests.support.event_log import CARDS_SCHEMA, in_postgres, new_event
 from tests.support.eventually import eventually
+from tests.support.servers import migrated
 
 LOCK = "SELECT pg_advisory_lock(hashtext('event log'), 1)"
 UNLOCK = "SELECT pg_advisory_unlock(hashtext('event log'), 1)"
@@ -47,7 +48,7 @@ async def outsider(log: PostgresEventLog, database: str) -> AsyncIterator[asyncp
 @pytest.fixture
 async def proxied(database: str) -> AsyncIterator[tuple[PostgresEventLog, LossyProxy]]:
     """A log whose network can fail."""
-    await migrate(database, [*SCHEMA, *CARDS_SCHEMA])
+    await migrated(database, [*SCHEMA, *CARDS_SCHEMA])
     async with lossy(database) as (proxy, through):
         pool = await open_pool(through, min_size=3, max_size=4)
         async with pool, PostgresEventLog(pool) as log:

@@ -62,7 +62,7 @@ def test_migrate_import_and_doctor(tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_text(f"{HEADING}\n{JAN}\n", "utf-8")
     capsys.readouterr()
     assert identity("accounts", "import", str(file), "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"opened": 1, "known": 0}
+    assert json.loads(capsys.readouterr().out) == {"opened": 1, "known": 0, "failed": {}}
     assert identity("accounts", "import", str(file)) == 0
     assert capsys.readouterr().out == "0 accounts opened, 1 known already.\n"
 
@@ -98,7 +98,7 @@ def test_r19_the_ledger_is_applied_as_often_as_one_likes(
     capsys.readouterr()
     for count in (2, 0):
         assert identity("erasures", "apply", "--json") == 0
-        assert json.loads(capsys.readouterr().out) == {"erased": count}
+        assert json.loads(capsys.readouterr().out) == {"erased": count, "failed": {}}
     monkeypatch.delenv("IDENTITY_ERASURE_LEDGER")
     assert identity("erasures", "apply") == 1
     assert "IDENTITY_ERASURE_LEDGER is not set" in capsys.readouterr().err

@@ -168,7 +168,7 @@ async def test_r19_the_search_would_find_what_is_there(both_services: BothServic
     ):
         assert await count(service.pool, kept) > 0
         assert await count(service.pool, "data_keys") > 0
-        await service.pool.execute("CREATE TABLE leak (plain text, hidden bytea, sealed text)")
+        await service.pool.execute("CREATE TABLE tests.leak (plain text, hidden bytea, sealed text)")
         encoded = base64.b64encode(b"..mien.nieuw..").decode()
         await service.pool.execute("INSERT INTO leak VALUES ($1, $2, $3)", CARD, b"_Zandstra_", encoded)
         found = await everything_in(service.pool)
@@ -250,10 +250,12 @@ async def export_of(pool: asyncpg.Pool, tables: Sequence[TransferredTable]) -> s
 
 async def everything_in(pool: asyncpg.Pool) -> str:
     """Every row of every table as text, with what is encoded in it."""
-    tables = await pool.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    tables = await pool.fetch(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+        " WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+    )
     text = ""
-    for table in tables:
-        name = table["tablename"]
+    for (name,) in tables:
         text += "\n".join(row[0] for row in await pool.fetch(f"SELECT t::text FROM {name} AS t"))  # noqa: S608
     return decoded(text)
 

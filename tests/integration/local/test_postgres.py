@@ -8,8 +8,10 @@ import asyncpg
 import psutil
 import pytest
 
-from infra.local.postgres import Postgres, let_through
+from infra.local.postgres import Postgres, databases_of, let_through
 from infra.local.processes import alive
+from shared.event_log import SCHEMA
+from shared.platform.postgres import migrate
 from tests.support.servers import Databases
 
 
@@ -21,7 +23,7 @@ async def test_is_durable(database: str) -> None:
 
 
 async def test_a_role_cannot_connect_to_anothers_database(databases: Databases) -> None:
-    registration, identity = databases(owner="registration"), databases(owner="identity")
+    registration, identity = databases(service="registration"), databases(service="identity")
     trespass = registration.rpartition("/")[0] + "/" + identity.rpartition("/")[2]
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(trespass)
@@ -76,3 +78,21 @@ async def test_stop_leaves_no_process_behind_with_clients_and_suspended(tmp_path
     server.stop()
     assert not alive(family)
     client.terminate()
+
+
+async def test_a_given_server_needs_no_superuser_and_keeps_the_three_roles_apart(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    postgres.sql(f"CREATE ROLE demo LOGIN CREATEROLE CREATEDB PASSWORD '{postgres.password('demo')}'")
+    postgres.sql("CREATE DATABASE demo OWNER demo")
+    for _ in range(2):
+        made = databases_of(postgres.url("demo", "demo"), tmp_path)
+        for urls in made.values():
+            await migrate(urls.owner, SCHEMA, urls.service)
+            for url, may_write in ((urls.service, True), (urls.reader, False)):
+                connection = await asyncpg.connect(url)
+                writes = "has_table_privilege('stored_events', 'INSERT')"
+                assert await connection.fetchval(f"SELECT {writes}") == may_write
+                assert await connection.fetchval("SELECT count(*) FROM stored_events") == 0
+                await connection.close()
+    assert set(made) == {"registration", "identity"}

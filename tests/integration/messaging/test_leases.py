@@ -8,15 +8,16 @@ import pytest
 
 from shared.messaging import SCHEMA
 from shared.platform.leases import LEASE_SECONDS, Lease, Leases, lead
-from shared.platform.postgres import migrate, open_pool
+from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import running
+from tests.support.servers import migrated
 
 
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool on a database that has the tables of messaging."""
-    await migrate(database, SCHEMA)
+    await migrated(database, SCHEMA)
     async with await open_pool(database, min_size=1, max_size=4) as pool:
         yield pool
 

@@ -21,11 +21,11 @@ from registration.read_models import VIEWS
 from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import MasterKeys
-from shared.platform.postgres import migrate
 from tests.support.eventually import eventually
 from tests.support.installation import put_into_environment
 from tests.support.projections import Lives, write
 from tests.support.registration_service import settings_in
+from tests.support.servers import as_owner, migrated
 from tests.support.tokens import Signer
 
 registration = partial(exit_code, registration_app, "registration")
@@ -41,7 +41,7 @@ def installation(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def _filled(database: str, settings: Settings) -> None:
-    await migrate(database, SCHEMA)
+    await migrated(database, SCHEMA)
     connection = await asyncpg.connect(database)
     try:
         lives = Lives(1, MasterKeys.from_file(settings.master_key_file))
@@ -52,11 +52,8 @@ async def _filled(database: str, settings: Settings) -> None:
 
 def sql(database: str, statement: str) -> object:
     async def run() -> object:
-        connection = await asyncpg.connect(database)
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
+        async with as_owner(database) as owner:
+            return await owner.fetchval(statement)
 
     return asyncio.run(run())
 

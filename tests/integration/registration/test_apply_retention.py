@@ -8,12 +8,16 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from registration.application.apply_retention import apply_retention
 from registration.application.show_guest import show_guest
 from registration.bootstrap import view_source, worker_tasks
 from registration.read_models import ended_guests
 from registration.read_models.ended_guests import EndedGuests
+from shared.event_log.failures import FAILURES
+from shared.event_log.retention import Retention
+from tests.support.event_log import make_unreadable
 from tests.support.projections import follow_all
 from tests.support.registration import on_day
 from tests.support.registration_service import TODAY, RegistrationApp, open_registration_app, registering
@@ -48,10 +52,17 @@ async def view_catches_up(registration_app: RegistrationApp) -> None:
     )
 
 
-async def forget(registration_app: RegistrationApp, today: date) -> int:
+async def retention(registration_app: RegistrationApp, today: date) -> Retention:
     registration_app.clock.moment = on_day(today)
     service = registration_app.service
     return await apply_retention(KEPT, EndedGuests(service.pool), service.deps)
+
+
+async def forget(registration_app: RegistrationApp, today: date) -> int:
+    """Apply the retention period on a day; how many were erased. None may fail."""
+    done = await retention(registration_app, today)
+    assert done.failed == {}
+    return len(done.erased)
 
 
 async def status(registration_app: RegistrationApp, guest_id: UUID) -> tuple[str, bool]:
@@ -76,6 +87,39 @@ async def test_r19_a_registration_that_ended_longer_ago_is_erased_and_no_other(
     assert await status(registration_app, running) == ("valid", True)
     assert await registration_app.service.deps.data_keys.get(ended) is None
     assert ended in await registration_app.service.deps.store.log.erasures()
+
+
+async def test_r19_one_guest_that_cannot_be_read_is_reported_and_all_others_are_erased(
+    registration_app: RegistrationApp,
+) -> None:
+    guests = [await register(registration_app, card) for card in ("1", "2", "3")]
+    for guest_id in guests:
+        await deregister(registration_app, guest_id)
+    await view_catches_up(registration_app)
+    _, broken, _ = sorted(guests)
+    await make_unreadable(registration_app.service.log, broken)
+    counted = FAILURES.labels("retention")._value.get()
+
+    with capture_logs() as logged:
+        done = await retention(registration_app, DAY_AFTER)
+
+    assert (set(done.erased), done.failed) == (set(guests) - {broken}, {broken: "UnreadableEvent"})
+    assert FAILURES.labels("retention")._value.get() == counted + 1
+    [line] = [line for line in logged if line["event"] == "subject.failed"]
+    assert (line["subject_id"], line["error"]) == (str(broken), "UnreadableEvent")
+
+
+async def test_r19_without_its_ledger_nothing_more_is_erased(
+    registration_app: RegistrationApp, tmp_path: Path
+) -> None:
+    """A subject's own errors are skipped; one of the machine ends the run, and the next one goes on."""
+    for guest_id in [await register(registration_app, card) for card in ("1", "2")]:
+        await deregister(registration_app, guest_id)
+    await view_catches_up(registration_app)
+    (tmp_path / "ledger").write_text("a file where the folder must be", "utf-8")
+    with pytest.raises(OSError, match="ledger"):
+        await retention(registration_app, DAY_AFTER)
+    assert len(await registration_app.service.log.erasures()) == 1
 
 
 async def test_r19_again_before_the_view_has_caught_up_erases_nobody_twice(

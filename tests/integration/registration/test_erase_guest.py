@@ -22,10 +22,12 @@ from registration.domain.errors import AlreadyRegistered, GuestErased, HomePatro
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import Reason, Refused
-from shared.event_log import MasterKeys, Metadata, PostgresDataKeys
+from shared.event_log import MasterKeys, Metadata, PostgresDataKeys, SubjectFailures
 from shared.kernel.errors import RuleBroken
+from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.registration import RegistrationUseCases, member, on_day
+from tests.support.servers import owner_url
 
 TwoRegistrations = tuple[RegistrationUseCases, RegistrationUseCases]
 
@@ -152,17 +154,21 @@ async def test_r19_a_check_on_its_way_is_waited_for_and_one_that_comes_later_is_
 
 
 async def test_r19_wrapping_keys_again_never_brings_one_back(
-    registration_use_cases: RegistrationUseCases, pool: asyncpg.Pool
+    registration_use_cases: RegistrationUseCases, pool: asyncpg.Pool, database: str
 ) -> None:
     """The key is read, erased by another, and only then written."""
     old, new = os.urandom(32), os.urandom(32)
     _, row = MasterKeys([old]).create(subject_id := uuid4())
     await registration_use_cases.log.append([], [row])
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("INSERT INTO erasures (subject_id) VALUES ($1)", subject_id)
-        rewrapping = asyncio.create_task(PostgresDataKeys(pool, MasterKeys([new, old])).rewrap())
-        await eventually(lambda: waiting_for_a_lock(pool))
-    assert await rewrapping == 0
+    async with await open_pool(owner_url(database), min_size=1, max_size=2) as owners:
+        failures = SubjectFailures("test")
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("INSERT INTO erasures (subject_id) VALUES ($1)", subject_id)
+            rewrapping = asyncio.create_task(
+                PostgresDataKeys(owners, MasterKeys([new, old])).rewrap(failures)
+            )
+            await eventually(lambda: waiting_for_a_lock(owners))
+        assert await rewrapping == 0
     assert await pool.fetchval("SELECT count(*) FROM data_keys") == 0
 
 

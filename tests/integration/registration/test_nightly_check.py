@@ -15,8 +15,10 @@ from registration.domain.term_check import NightlyCheck
 from registration.domain.verdict import UNREADABLE, NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from shared.event_log import Metadata
 from shared.platform.leases import Leases
+from tests.support.event_log import make_unreadable
 from tests.support.registration import on_day
 from tests.support.registration_service import FRYSLAN, HOME, JAN, TODAY, TOMORROW, NightlyApp
+from tests.support.servers import as_owner
 
 FOUR_CONNECTIONS = 4  # of a home library in memory
 PROVISIONAL_END = date(2025, 12, 11)
@@ -134,12 +136,17 @@ async def test_r12_a_library_that_stays_away_changes_nobody_and_stops_nobody(nig
 
 
 async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(nightly_app: NightlyApp) -> None:
-    broken, guest_id, other = [await nightly_app.register(card) for card in ("1", "2", "3")]
-    nightly_app.home.answers(HOME, "2", Refused((Reason.FINES,), False))
+    guests = [await nightly_app.register(card) for card in ("1", "2", "3", "4", "5")]
+    broken, guest_id, without_key, unreadable, other = guests
+    for card in ("2", "4"):
+        nightly_app.home.answers(HOME, card, Refused((Reason.FINES,), False))
     await nightly_app.at(on_day(TOMORROW))
     pool, page = nightly_app.service.pool, "UPDATE terms_due SET {} WHERE stream_id = $1"
     await pool.execute(page.format("sealed_card = sealed_card || 'x'"), broken)
     await pool.execute(page.format("organisation = 'nobody'"), guest_id)
+    async with as_owner(nightly_app.service.settings.database_url.get_secret_value()) as owner:
+        await owner.execute("UPDATE data_keys SET wrapped = 'x' WHERE subject_id = $1", without_key)
+    await make_unreadable(nightly_app.service.log, unreadable)
 
     report = await run_nightly_check(
         NightlyCheck(TOMORROW),
@@ -150,8 +157,8 @@ async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(nigh
     )
 
     assert report is not None
-    assert (report.libraries[0].tally.asked, report.libraries[0].left) == (1, 2)
-    assert report.libraries[0].problem == "a guest could not be changed: see the log"
+    assert (report.libraries[0].tally.asked, report.libraries[0].left) == (1, 4)
+    assert report.libraries[0].problem == "a guest could not be read or changed: see the log"
     assert (await nightly_app.show(other)).term.provisional is False
     assert {(await nightly_app.show(each)).status for each in (broken, guest_id)} == {"valid"}
 

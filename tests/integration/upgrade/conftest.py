@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from infra.local.postgres import Postgres
-from tests.support.release_before import SERVICES, Upgraded
+from tests.support.release_before import SERVICES, Upgraded, restore_dump
 from tests.support.servers import Databases
 
 
@@ -16,11 +16,15 @@ def upgraded(
 ) -> Iterator[Upgraded]:
     """Taken over; nothing is served, and nothing happened since. The tests of a module share it, in order."""
     databases = Databases(postgres)
-    urls = {service: databases(owner=f"{service}_before") for service in SERVICES}
+    kept = request.param == "database"
+    make = databases.of_one_role if kept else databases
+    urls = {service: make(f"{service}_before") for service in SERVICES}
     installation = Upgraded(tmp_path_factory.mktemp("upgraded"), urls)
     with ThreadPoolExecutor() as side_by_side:
-        if request.param == "database":
-            list(side_by_side.map(installation.take_over_dump, SERVICES, urls.values()))
+        if kept:
+            list(side_by_side.map(restore_dump, SERVICES, urls.values()))
+            list(side_by_side.map(databases.give_three_roles, urls.values()))
+            list(side_by_side.map(installation.run, SERVICES, ["migrate", "migrate"]))
         else:
             list(side_by_side.map(installation.take_over_log, SERVICES))
     yield installation

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from shared.event_log import ErasureLedger, InMemoryEventLog, brought_back, erasure_row
+from shared.event_log import ErasureLedger, InMemoryEventLog, brought_back, erase_again, erasure_row
 
 
 @pytest.fixture
@@ -94,3 +94,24 @@ async def test_r19_a_disk_that_takes_half_a_line_is_an_error(
             await ledger.note([first])
     await ledger.note([first, second])
     assert await ledger.subjects() == [first, second]
+
+
+async def test_r19_a_subject_that_fails_is_named_and_all_others_are_erased_again(tmp_path: Path) -> None:
+    ledger, log = ErasureLedger(tmp_path / "ledger.jsonl"), InMemoryEventLog()
+    first, broken, last = uuid4(), uuid4(), uuid4()
+    await ledger.note([first, broken, last])
+
+    async def erase(subject_id: UUID) -> None:
+        if subject_id == broken:
+            raise KeyError("what nobody thought of")
+        await log.append([], [erasure_row(subject_id)])
+
+    done = await erase_again(log, ledger, erase)
+    assert (done.erased, done.failed) == (2, {broken: "KeyError"})
+    assert await log.erasures() == [first, last]
+
+    async def without_a_disk(_subject_id: UUID) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        await erase_again(log, ledger, without_a_disk)

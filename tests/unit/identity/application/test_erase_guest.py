@@ -22,6 +22,7 @@ from identity.domain.login_account import LoginAccount, login_account_stream
 from shared.event_log import ErasureLedger, erasure_row
 from shared.messaging.errors import CannotApply
 from shared.messaging.feed import LogFeed
+from tests.support.event_log import make_unreadable
 from tests.support.identity import HOME_ISIL, WISECAT, InMemoryIdentity, account_details, existing, new
 
 
@@ -268,13 +269,27 @@ async def test_i9_the_ledger_erases_again_what_a_restored_backup_brought_back(
         await in_memory_identity.deliver_all(guest)
     await in_memory_identity.deps.erasure_ledger.note([guest, login_account_stream("acc-new"), uuid4()])
     counts = [await apply_erasures(WISECAT, in_memory_identity.deps) for _ in range(2)]
-    assert counts[1] == 0
+    assert (counts[1].erased, counts[1].failed) == (0, {})
     assert (await in_memory_identity.link(guest)).erased
     assert await find_account("acc-new", in_memory_identity.deps) is None
     assert in_memory_identity.log.rows("data_keys") == in_memory_identity.log.rows("usernames") == []
     in_memory_identity.counter.erases(guest)
     await in_memory_identity.deliver_all(guest)  # registration publishes it once more
     assert in_memory_identity.version_of(guest) == len(in_memory_identity.registration.messages[guest])
+
+
+async def test_i9_a_guest_that_cannot_be_read_keeps_no_other_from_being_erased_again(
+    in_memory_identity: InMemoryIdentity, tmp_path: Path
+) -> None:
+    ledger = ErasureLedger(tmp_path / "ledger.jsonl")
+    in_memory_identity.deps = replace(in_memory_identity.deps, erasure_ledger=ledger)
+    good, broken = await opened_again(in_memory_identity), uuid4()
+    await make_unreadable(in_memory_identity.log, broken)
+    await ledger.note([broken, good])
+    done = await apply_erasures(WISECAT, in_memory_identity.deps)
+    assert (done.erased, done.failed) == (2, {})
+    assert (await in_memory_identity.link(good)).erased
+    assert broken in await in_memory_identity.log.erasures()
 
 
 async def test_i9_an_account_whose_key_alone_is_gone_still_logs_in(

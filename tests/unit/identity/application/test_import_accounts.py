@@ -15,6 +15,8 @@ from identity.application.import_accounts import (
     check_accounts,
     import_accounts,
 )
+from identity.domain.login_account import login_account_stream
+from tests.support.event_log import make_unreadable
 from tests.support.identity import WISECAT, InMemoryIdentity, account_details
 
 HEADING = ",".join(COLUMNS)
@@ -44,16 +46,35 @@ async def imported(in_memory_identity: InMemoryIdentity, path: Path) -> Imported
 async def test_all_accounts_are_opened_and_a_second_time_none(tmp_path: Path) -> None:
     in_memory_identity, path = InMemoryIdentity(), file_of(tmp_path, JAN, "", PIET)
     assert await mistakes(in_memory_identity, path) == []
-    assert await imported(in_memory_identity, path) == Imported(opened=2, known=0)
+    assert await imported(in_memory_identity, path) == Imported(opened=2, known=0, failed={})
     assert await mistakes(in_memory_identity, path) == []
-    assert await imported(in_memory_identity, path) == Imported(opened=0, known=2)
+    assert await imported(in_memory_identity, path) == Imported(opened=0, known=2, failed={})
     assert (await in_memory_identity.account("jan")).home_isil == "NL-070288"
 
 
 async def test_an_import_that_was_broken_off_is_run_again(tmp_path: Path) -> None:
     in_memory_identity = InMemoryIdentity()
     await imported(in_memory_identity, file_of(tmp_path, JAN))
-    assert await imported(in_memory_identity, file_of(tmp_path, JAN, PIET)) == Imported(opened=1, known=1)
+    assert await imported(in_memory_identity, file_of(tmp_path, JAN, PIET)) == Imported(
+        opened=1, known=1, failed={}
+    )
+
+
+async def test_an_account_that_cannot_be_read_keeps_no_other_from_being_imported(tmp_path: Path) -> None:
+    in_memory_identity, broken = InMemoryIdentity(), login_account_stream("acc-jan")
+    await make_unreadable(in_memory_identity.log, broken)
+    done = await imported(in_memory_identity, file_of(tmp_path, JAN, PIET))
+    assert done == Imported(opened=1, known=0, failed={broken: "UnreadableEvent"})
+
+
+async def test_i2_a_username_that_was_taken_meanwhile_keeps_no_other_from_being_imported(
+    tmp_path: Path,
+) -> None:
+    in_memory_identity = InMemoryIdentity()
+    other = "acc-other,jan,jan@example.org,NL-070288,1"
+    await imported(in_memory_identity, file_of(tmp_path, other))
+    done = await imported(in_memory_identity, file_of(tmp_path, JAN, PIET))
+    assert done == Imported(opened=1, known=0, failed={login_account_stream("acc-jan"): "UsernameTaken"})
 
 
 async def test_an_imported_account_is_found_by_its_login_and_its_person(tmp_path: Path) -> None:

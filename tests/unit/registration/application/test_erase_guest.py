@@ -23,6 +23,7 @@ from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import PatronDetails, Reason, Refused, Verdict
 from shared.event_log import ErasureLedger, InMemoryEventLog, Metadata, SideRow
 from shared.messaging.envelope import Message
+from tests.support.event_log import make_unreadable
 from tests.support.registration import CARD, JAN, RegistrationUseCases, member, on_day
 
 OPERATOR = Metadata("beheer", uuid4())
@@ -273,8 +274,8 @@ async def test_r19_the_ledger_erases_again_the_guests_that_a_restored_backup_bro
     )
     registered_later = uuid4()
     await ledger.note([guest_id, registered_later])  # erased after the backup that was restored
-    assert await apply_erasures(OPERATOR, in_memory_registration.deps) == 2
-    assert await apply_erasures(OPERATOR, in_memory_registration.deps) == 0
+    assert (await apply_erasures(OPERATOR, in_memory_registration.deps)).erased == 2
+    assert (await apply_erasures(OPERATOR, in_memory_registration.deps)).erased == 0
     assert (await in_memory_registration.show(guest_id)).status == "erased"
     assert (await in_memory_registration.show(kept_id, "2002")).details == JAN
     assert await in_memory_registration.log.erased([guest_id, kept_id, registered_later]) == {
@@ -294,4 +295,18 @@ async def test_r19_a_repeated_erasure_is_written_into_the_ledger_too(
     assert [orjson.loads(line)["subject_id"] for line in path.read_bytes().splitlines()] == [
         str(guest_id)
     ] * 2
-    assert await apply_erasures(OPERATOR, in_memory_registration.deps) == 0
+    assert (await apply_erasures(OPERATOR, in_memory_registration.deps)).erased == 0
+
+
+async def test_r19_a_guest_that_cannot_be_read_keeps_no_other_from_being_erased_again(
+    in_memory_registration: RegistrationUseCases, tmp_path: Path
+) -> None:
+    ledger = ErasureLedger(tmp_path / "ledger.jsonl")
+    in_memory_registration.deps = replace(in_memory_registration.deps, erasure_ledger=ledger)
+    broken, good = [await in_memory_registration.register(organisation=code) for code in ("1001", "2002")]
+    await make_unreadable(in_memory_registration.log, broken)
+    await ledger.note([broken, good])
+    done = await apply_erasures(OPERATOR, in_memory_registration.deps)
+    assert (done.erased, done.failed) == (2, {})
+    assert (await in_memory_registration.show(good, "2002")).status == "erased"
+    assert await in_memory_registration.deps.data_keys.get(broken) is None
