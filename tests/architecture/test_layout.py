@@ -85,7 +85,7 @@ def test_a_role_has_the_same_file_in_both_services(role: str, service: str) -> N
 def test_there_are_no_more_rooms_than_one_can_remember() -> None:
     modules = [
         str(module.relative_to(ROOT))
-        for folder in ("services", "shared", "infra")
+        for folder in ("services", "shared")
         for module in modules_below(ROOT / folder)
         if module.name != "__init__.py"
     ]
