@@ -149,7 +149,6 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             service.inbox.parked.update_metrics,
             partial(update_view_metrics, service.pool, VIEWS),
         ),
-        body_seconds=service.settings.http_body_seconds,
         stopping=stopping,
     )
 

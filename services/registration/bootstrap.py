@@ -213,7 +213,6 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         },
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
-        body_seconds=service.settings.http_body_seconds,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

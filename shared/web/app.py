@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 
-from shared.platform.settings import HttpLimits
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
@@ -30,7 +29,6 @@ def make_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check] = (),
-    body_seconds: float = HttpLimits.body_seconds,
 ) -> FastAPI:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
@@ -43,7 +41,7 @@ def make_app(
     install(app, problem_types)
     app.include_router(_operations(checks, warnings, metrics_updates))
     _add_docs(app)
-    app.add_middleware(BodyLimit, seconds=body_seconds)
+    app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
 

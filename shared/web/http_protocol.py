@@ -5,7 +5,7 @@ problem if a response can still be sent.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -56,8 +56,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection. It is always in one of these states, each with its own end:
 
     - it waits for its first request, or a head is incomplete: `head_seconds`, `max_head_bytes`;
-    - the app works on a request: the app's own limits, and `body_seconds` for the body (`BodyLimit`);
-    - the response was sent before all of the body arrived: `body_seconds`, MOST_BODY_BYTES;
+    - a body is incomplete: `body_seconds`, MOST_BODY_BYTES;
+    - the app works on a request: the app's own limits;
     - idle after a response: `idle_seconds`;
     - the client does not read what was sent: `send_seconds`;
     - refused: LINGER_SECONDS, MOST_IGNORED_BYTES.
@@ -93,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif excess > 0:
             self._refuse(TOO_MANY)
         else:
-            self._within(self._limits.head_seconds, self._head_is_late)
+            self._within(self._limits.head_seconds, self._is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -110,7 +110,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._read(piece)
         if self._is_refused:
             self._ignore(len(data))
-        elif self._in_head and (self.cycle is None or self.cycle.response_complete):
+        elif not self._in_head:
+            if self._deadline is None:
+                self._within(self._limits.body_seconds, self._is_late)
+        elif self.cycle is None or self.cycle.response_complete:
             self._await_head()
 
     def _read(self, data: bytes) -> None:
@@ -152,20 +155,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """See uvicorn: the app has written the whole response."""
         super().on_response_complete()
-        if not self._in_head or self._head_bytes or self.transport.is_closing():
-            self._await_rest()
-
-    def _await_rest(self) -> None:
-        """Limit the time for what the client did not take, or did not send, before the response ended."""
         if self.transport.is_closing():
             if self.transport.get_write_buffer_size():
                 self._send_within()
-        elif not self._is_quiet:
-            return
-        elif self._in_head:
+        elif self._in_head and self._head_bytes and self._is_quiet:
             self._await_head()
-        else:
-            self._within(self._limits.body_seconds, self.transport.abort)
 
     @property
     def _is_quiet(self) -> bool:
@@ -176,17 +170,17 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start the time limit of a head that has begun; without one the connection is idle."""
         if self._head_bytes:
             if self._deadline is None:
-                self._within(self._limits.head_seconds, self._head_is_late)
+                self._within(self._limits.head_seconds, self._is_late)
         elif self.cycle is not None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _head_is_late(self) -> None:
-        if self._head_bytes:
-            self._refuse(problem_of_status(408))
+    def _is_late(self) -> None:
+        if self._in_head and not self._head_bytes:
+            self.transport.abort()  # nothing was asked
         else:
-            self.transport.abort()
+            self._refuse(problem_of_status(408))
 
     def timeout_keep_alive_handler(self) -> None:
         """See uvicorn. What the client did not read in all this time is dropped."""
@@ -215,8 +209,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True  # the app writes nothing more
             self.cycle.message_event.set()
-        headers = self.headers if self._in_head else self.scope["headers"]
-        self.transport.write(_bytes_of(problem, headers or []))
+        self.transport.write(_bytes_of(problem, self.scope))
         self.transport.write_eof()
         self._within(LINGER_SECONDS, self.transport.abort)
 
@@ -250,9 +243,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._send_deadline = None
 
 
-def _bytes_of(problem: Problem, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the whole HTTP response, in the language that these headers of the request ask for."""
-    request = Request({"type": "http", "headers": list(headers), "state": {"correlation_id": uuid4()}})
+def _bytes_of(problem: Problem, scope: Mapping[str, Any] | None) -> bytes:
+    """Return the whole HTTP response, in the language and with the correlation id of a request, if any."""
+    state = {"correlation_id": uuid4(), **(scope["state"] if scope else {})}
+    request = Request({"type": "http", "headers": scope["headers"] if scope else [], "state": state})
     reply = response(problem, request)
     message: Message = {"headers": [*reply.raw_headers, (b"connection", b"close")]}
     add_headers(message, request.scope)

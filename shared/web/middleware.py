@@ -1,6 +1,5 @@
 """Middleware for every request: body limit, correlation id, security headers, one log line, metrics."""
 
-import asyncio
 import time
 import traceback
 from uuid import UUID, uuid4
@@ -34,14 +33,10 @@ _NOT_LOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class BodyLimit:
-    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`.
+    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`."""
 
-    A body for which the app has waited `seconds` gets 408.
-    """
-
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -51,22 +46,14 @@ class BodyLimit:
         length = Headers(scope=scope).get("content-length", "")
         # More than nine digits are too many anyway, and Python does not read a number of some thousands.
         too_large = length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY)
-        received, more, deadline = 0, True, 0.0
+        received = 0
 
         async def receiving() -> Message:
-            nonlocal received, more, deadline
+            nonlocal received
             if too_large:
                 raise HTTPException(413)
-            if not more:
-                return await receive()  # the next message is the end of the connection, whenever it comes
-            deadline = deadline or asyncio.get_running_loop().time() + self._seconds
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise HTTPException(408, headers={"Connection": "close"}) from None
+            message = await receive()
             received += len(message.get("body", b""))
-            more = message.get("more_body", False)
             if received > LARGEST_BODY:
                 raise HTTPException(413)
             return message

@@ -28,7 +28,6 @@ def identity_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
-    body_seconds: float,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """Build the app. `apply_now` is the inbox's method of that name, for the login barrier (ADR 0004).
@@ -43,7 +42,6 @@ def identity_app(
         checks=checks,
         warnings=warnings,
         metrics_updates=metrics_updates,
-        body_seconds=body_seconds,
     )
     app.state.deps = deps
     app.state.apply_now = apply_now

@@ -33,7 +33,6 @@ def registration_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
-    body_seconds: float,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """Return the app. `identity_subject` is the subject of identity's tokens.
@@ -48,7 +47,6 @@ def registration_app(
         checks=checks,
         warnings=warnings,
         metrics_updates=metrics_updates,
-        body_seconds=body_seconds,
     )
     app.state.deps = deps
     app.state.identity_subject = identity_subject

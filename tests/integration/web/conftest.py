@@ -135,7 +135,6 @@ class Served:
             verifier=cast("TokenVerifier", None),
             checks={},
             warnings={},
-            body_seconds=self.limits.body_seconds,
         )
 
         app.add_api_route("/slow", self._slow)

@@ -1,9 +1,10 @@
-"""Addresses whose answers are believed come over TLS, from this machine, or from a named private network."""
+"""Settings of both services: addresses that need TLS, and the limits of the HTTP service."""
 
 import pytest
 
 from identity.settings import Settings
 from shared.kernel.errors import ConfigurationError
+from shared.platform.settings import HttpLimits
 
 REQUIRED = {
     "DATABASE_URL": "postgresql://localhost/identity",
@@ -71,3 +72,34 @@ def test_hosts_of_a_private_network_are_named(monkeypatch: pytest.MonkeyPatch) -
 def test_no_host_is_named_by_an_empty_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="IDENTITY_REGISTRATION_URL is wrong"):
         settings(monkeypatch, REGISTRATION_URL="http:///path", PLAIN_HTTP_HOSTS="")
+
+
+def test_the_limits_of_the_http_service_have_defaults_and_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch).http_limits == HttpLimits(1000, 16_384, 10, 30, 75, 30)
+    changed = {
+        "HTTP_MAX_CONNECTIONS": "7",
+        "HTTP_MAX_HEAD_BYTES": "2000",
+        "HTTP_HEAD_SECONDS": "0.5",
+        "HTTP_BODY_SECONDS": "2",
+        "HTTP_IDLE_SECONDS": "3",
+        "HTTP_SEND_SECONDS": "4",
+    }
+    assert settings(monkeypatch, **changed).http_limits == HttpLimits(7, 2000, 0.5, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTP_MAX_CONNECTIONS", "0"),
+        ("HTTP_MAX_HEAD_BYTES", "100"),
+        ("HTTP_HEAD_SECONDS", "0"),
+        ("HTTP_BODY_SECONDS", "-1"),
+        ("HTTP_IDLE_SECONDS", "inf"),
+        ("HTTP_SEND_SECONDS", "nan"),
+    ],
+)
+def test_a_limit_that_limits_nothing_is_refused(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong"):
+        settings(monkeypatch, **{name: value})
