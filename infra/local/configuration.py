@@ -142,6 +142,9 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "HOME_LIBRARIES": str(home_libraries),
         **{name.removeprefix("REGISTRATION_"): value for name, value in HOME_LIBRARY_ENVIRONMENT.items()},
         "ORGANISATIONS": str(organisations),
+        # Tests and demos look up more people than a clerk does.
+        "LOOKUPS_PER_MINUTE": "300",
+        "LOOKUPS_PER_HOUR": "3000",
         "OIDC_CLIENT_ID": CLIENT_ID,
         "SESSION_KEY_FILE": str(credentials.session_key),
         "COUNTER_URL": at.counter,

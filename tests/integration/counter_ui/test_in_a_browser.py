@@ -92,7 +92,8 @@ async def test_r22_the_page_of_look_ups_is_readable(counter_site: CounterSite, b
     page = await new_page(browser)
     await sign_in(page, counter_site.address, "Femke de Boer")
     await page.get_by_label("Pasnummer").fill(CARD)
-    await page.keyboard.press("Enter")
+    async with page.expect_navigation():
+        await page.keyboard.press("Enter")
     await page.goto(f"{counter_site.address}/beheer")
     await page.get_by_role("link", name="Wie zocht wie op").click()
     await expect(page.get_by_role("table")).to_contain_text("pas gescand")
