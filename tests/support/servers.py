@@ -53,6 +53,14 @@ async def as_owner(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+async def execute_as_owner(pool: asyncpg.Pool, statement: str, *arguments: object) -> None:
+    """Run a statement that only the owner may run, in the database of these connections."""
+    name = await pool.fetchval("SELECT current_database()")
+    [url] = [url for url in _made if url.endswith(f"/{name}")]
+    async with as_owner(url) as owner:
+        await owner.execute(statement, *arguments)
+
+
 class Databases:
     """Makes fresh databases with three roles each; drops them while the next test runs."""
 

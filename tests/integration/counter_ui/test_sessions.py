@@ -23,6 +23,7 @@ from shared.cli.running import exit_code
 from shared.platform.secrets import read_key_file
 from tests.support.counter_pages import CounterSite, form_of
 from tests.support.eventually import eventually
+from tests.support.servers import execute_as_owner
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAME = "Marijke Visser"
@@ -241,7 +242,7 @@ async def test_when_sessions_cannot_be_read_nobody_is_signed_in_or_out(counter_s
     pool = counter_site.app.service.pool
     async with counter_site.signed_in() as clerk:
         form = form_of((await clerk.get("/")).text, "/afmelden")
-        await pool.execute("ALTER TABLE staff_sessions RENAME TO away")
+        await execute_as_owner(pool, "ALTER TABLE staff_sessions RENAME TO away")
         try:
             for path in ("/", "/bestaat-niet"):
                 answer = await clerk.get(path, headers={"Accept": "text/html"})
@@ -250,7 +251,7 @@ async def test_when_sessions_cannot_be_read_nobody_is_signed_in_or_out(counter_s
                 assert NAME not in answer.text
             assert (await clerk.post("/afmelden", data=form)).status_code == 500
         finally:
-            await pool.execute("ALTER TABLE away RENAME TO staff_sessions")
+            await execute_as_owner(pool, "ALTER TABLE away RENAME TO staff_sessions")
         assert await is_signed_in(clerk)
 
 

@@ -12,6 +12,7 @@ from identity.domain.login_account import login_account_stream
 from shared.messaging.parked import State
 from tests.support.both_services import JAN, OTHER_CARD, PIET, BothServices, existing
 from tests.support.eventually import eventually
+from tests.support.servers import execute_as_owner
 
 
 class Spoiled:
@@ -31,7 +32,8 @@ class Spoiled:
         await self._write(self._before["topic"], self._before["state"])
 
     async def _write(self, topic: str, state: bytes) -> None:
-        await self._pool.execute(
+        await execute_as_owner(
+            self._pool,
             "UPDATE stored_events SET topic = $2, state = $3"
             " WHERE originator_id = $1 AND originator_version = 1",
             self._stream,

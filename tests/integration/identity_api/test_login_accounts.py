@@ -13,6 +13,7 @@ from shared.kernel.library_card import person_ref
 from shared.kernel.text import without_unseen
 from tests.support.identity import HOME_ISIL, PERSON_REF_KEY, card_of
 from tests.support.identity_service import IdentityApp, login
+from tests.support.servers import execute_as_owner
 
 ACCOUNT = {
     "account_id": "acc-els",
@@ -229,7 +230,7 @@ async def test_a_username_from_before_is_still_found_and_still_taken(
     await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": "tijdelijk"})
     named = f"username|{HOME_ISIL}|{unicodedata.normalize('NFC', username).casefold()}"
     key = hmac.digest(identity_app.service.deps.person_ref_key, named.encode(), "sha256").hex()
-    await identity_app.service.pool.execute("UPDATE usernames SET username_key = $1", key)
+    await execute_as_owner(identity_app.service.pool, "UPDATE usernames SET username_key = $1", key)
     found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": HOME_ISIL})
     assert found.json()["account"]["account_id"] == "acc-els"
     if username == without_unseen(username):

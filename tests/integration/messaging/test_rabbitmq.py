@@ -30,7 +30,7 @@ from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import KEYS, SECRET_TOPIC, Receiver, Sender, running, to_message
-from tests.support.servers import Databases
+from tests.support.servers import Databases, execute_as_owner
 
 
 def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
@@ -233,7 +233,7 @@ async def test_i8_an_event_that_the_sender_cannot_read_holds_up_its_guest_only(
         receiver.sender.log, sender = log, receiver.sender
         await sender.happens(poisoned, "registered", "expired", "reregistered")
         spoil = "UPDATE stored_events SET state = $1 WHERE originator_id = $2 AND originator_version = 2"
-        await pool.execute(spoil, b"\xff", poisoned)
+        await execute_as_owner(pool, spoil, b"\xff", poisoned)
         for guest in others:
             await sender.happens(guest, "registered")
         poller = FeedPoller(sender, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
@@ -243,7 +243,7 @@ async def test_i8_an_event_that_the_sender_cannot_read_holds_up_its_guest_only(
             assert (parked.subject, parked.state) == (poisoned, State.WAITING)
             assert parked.reason == "NotReadableYet: version 2, expired"
             assert await receiver.effects(poisoned) == [1]
-            await pool.execute(spoil, b"{}", poisoned)
+            await execute_as_owner(pool, spoil, b"{}", poisoned)
             await eventually(lambda: receiver.all_processed([poisoned], 3), within=20)
 
 

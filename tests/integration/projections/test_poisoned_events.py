@@ -22,6 +22,7 @@ from shared.projections.verify import verify
 from tests.integration.projections.conftest import MASTER_KEYS, Views
 from tests.support.eventually import eventually
 from tests.support.messaging import running
+from tests.support.servers import execute_as_owner
 
 ALL = {view.name for view in VIEWS}
 WITH_BRANCH = {"guest_directory", "contributions", "history", "desk_statistics"}
@@ -53,7 +54,8 @@ class Poison:
 
     async def mended(self) -> None:
         """As after an upgrade: the same event can be read."""
-        await self.views.pool.execute(
+        await execute_as_owner(
+            self.views.pool,
             "UPDATE stored_events SET topic = $2, state = $3 WHERE notification_id = $1",
             self.position,
             REGISTERED,
@@ -179,7 +181,9 @@ async def all_live(views: Views, head: int) -> bool:
 async def test_a_data_key_that_cannot_be_unwrapped_stops_the_views_that_decrypt(
     views: Views, poison: Poison
 ) -> None:
-    await views.pool.execute("UPDATE data_keys SET wrapped = '\\x00' WHERE subject_id = $1", poison.guest)
+    await execute_as_owner(
+        views.pool, "UPDATE data_keys SET wrapped = '\\x00' WHERE subject_id = $1", poison.guest
+    )
     async with running(views.live(DIRECTORY).run(), views.live(CONTRIBUTIONS).run()):
         failure = await eventually(lambda: failure_of(views, DIRECTORY))
         await eventually(lambda: is_at_the_end(views, CONTRIBUTIONS))

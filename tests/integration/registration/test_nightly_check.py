@@ -18,7 +18,7 @@ from shared.platform.leases import Leases
 from tests.support.event_log import make_unreadable
 from tests.support.registration import on_day
 from tests.support.registration_service import FRYSLAN, HOME, JAN, TODAY, TOMORROW, NightlyApp
-from tests.support.servers import as_owner
+from tests.support.servers import execute_as_owner
 
 FOUR_CONNECTIONS = 4  # of a home library in memory
 PROVISIONAL_END = date(2025, 12, 11)
@@ -144,8 +144,7 @@ async def test_r12_a_guest_who_cannot_be_checked_stops_nobody_and_stays_due(nigh
     pool, page = nightly_app.service.pool, "UPDATE terms_due SET {} WHERE stream_id = $1"
     await pool.execute(page.format("sealed_card = sealed_card || 'x'"), broken)
     await pool.execute(page.format("organisation = 'nobody'"), guest_id)
-    async with as_owner(nightly_app.service.settings.database_url.get_secret_value()) as owner:
-        await owner.execute("UPDATE data_keys SET wrapped = 'x' WHERE subject_id = $1", without_key)
+    await execute_as_owner(pool, "UPDATE data_keys SET wrapped = 'x' WHERE subject_id = $1", without_key)
     await make_unreadable(nightly_app.service.log, unreadable)
 
     report = await run_nightly_check(

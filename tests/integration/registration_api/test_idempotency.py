@@ -10,7 +10,7 @@ import pytest
 from registration.domain.verdict import Reason, Refused, Verdict
 from shared.event_log import LogOverloaded, LogUnavailable
 from tests.support.registration_service import CARD, HOME, RegistrationApp, registering
-from tests.support.servers import as_owner
+from tests.support.servers import execute_as_owner
 
 KEY = {"Idempotency-Key": "visit-1"}
 
@@ -243,8 +243,11 @@ async def test_keys_are_kept_for_24_hours_and_bodies_only_as_a_keyed_hash(
 
 async def age(registration_app: RegistrationApp, by: str) -> None:
     """Let this much time pass for every key."""
-    async with as_owner(registration_app.service.settings.database_url.get_secret_value()) as owner:
-        await owner.execute("UPDATE idempotency_keys SET created_at = created_at - $1::text::interval", by)
+    await execute_as_owner(
+        registration_app.service.pool,
+        "UPDATE idempotency_keys SET created_at = created_at - $1::text::interval",
+        by,
+    )
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])

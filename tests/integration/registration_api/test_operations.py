@@ -9,7 +9,7 @@ from shared.event_log import LogUnavailable
 from shared.platform.logging import configure_logging
 from shared.web.app import make_app
 from tests.support.registration_service import RegistrationApp, registering
-from tests.support.servers import as_owner
+from tests.support.servers import execute_as_owner
 
 
 async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
@@ -26,8 +26,7 @@ async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.As
     await registration_app.service.pool.execute("UPDATE projections SET failure = 'x' WHERE name = 'history'")
     warned = await clerk.get("/health/ready")  # clerks can go on without this view
     assert (warned.status_code, warned.json()["warnings"]) == (200, {"views": "ViewStopped"})
-    async with as_owner(registration_app.service.settings.database_url.get_secret_value()) as owner:
-        await owner.execute("DELETE FROM schema_migrations")
+    await execute_as_owner(registration_app.service.pool, "DELETE FROM schema_migrations")
     not_ready = await clerk.get("/health/ready")
     assert (not_ready.status_code, not_ready.json()["checks"]["database"]) == (503, "RuntimeError")
 
