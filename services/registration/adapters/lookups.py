@@ -30,7 +30,8 @@ log = structlog.get_logger(__name__)
 
 # `what`: a keyed hash of what was typed. `account`: one of the id of the account that was found: what links a
 # person across tables is not stored in clear text (ADR 0005). `counts`: the row counts towards the limit: one
-# registration looks up one card several times, so the same text, or none, counts once in ten minutes.
+# registration looks up one card several times, so the same text at the same home library counts once in ten
+# minutes. Lists of guests always count: each page of one shows other people.
 # `record_lookup` checks the limit and inserts in one call; the lock makes calls of one subject wait for each
 # other, so that many at once do not pass together. Rows in the future (a clock that went back) do not count.
 TABLES = """
@@ -71,8 +72,9 @@ BEGIN
     IF limited THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('lookups of ' || by_subject, 0));
         moment := clock_timestamp();
-        counted := NOT EXISTS (
-            SELECT FROM lookups WHERE counts AND subject = by_subject AND what IS NOT DISTINCT FROM of_what
+        counted := of_kind = 'guests' OR NOT EXISTS (
+            SELECT FROM lookups WHERE counts AND subject = by_subject AND what = of_what
+            AND home_isil IS NOT DISTINCT FROM at_home
             AND at > moment - interval '10 minutes' AND at <= moment);
     END IF;
     IF counted THEN
