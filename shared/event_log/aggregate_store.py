@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -24,7 +24,13 @@ from eventsourcing.persistence import (
     UUIDAsHex,
 )
 
-from shared.event_log.errors import AggregateNotFound, LogOverloaded, UnreadableEvent, VersionConflict
+from shared.event_log.errors import (
+    AggregateNotFound,
+    LogOverloaded,
+    RecordUnreadable,
+    UnreadableEvent,
+    VersionConflict,
+)
 from shared.event_log.sealed_fields import data_key_of, is_sealed, sealed, set_data_key, unseal
 from shared.event_log.types import EventLog, Metadata, NewEvent, RecordedEvent, SideRow, create_id
 from shared.kernel.text import summary
@@ -206,17 +212,18 @@ class AggregateStore:
     async def find(self, kind: type[A], id: UUID) -> A | None:  # noqa: A002
         """Return an aggregate, made from its events; None when there is none of that kind.
 
-        Raises UnreadableEvent, also when the key of its subject is not the one that sealed an event.
+        Raises UnreadableEvent.
         """
         aggregate: Any = None
-        recorded_events = await self.log.stream(id)
         key: DataKey | None = None
-        for recorded in recorded_events:
-            with _reading(recorded):
+        for recorded in await self.log.stream(id):
+            try:
                 key = key or self._key(recorded)
                 event: Any = self._sealed_event(recorded)
                 unseal(event, key)
                 aggregate = event.mutate(aggregate)
+            except Exception as error:
+                raise _unreadable(recorded, error) from error
         if not isinstance(aggregate, kind):
             return None
         if key is not None:
@@ -241,13 +248,15 @@ class AggregateStore:
     def event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         """Return the domain event of a recorded event, upcast to the newest version of its type.
 
-        Raises UnreadableEvent, also when the key of its subject is not the one that sealed the event.
+        Raises UnreadableEvent.
         """
-        with _reading(recorded):
+        try:
             event = self._sealed_event(recorded)
             if is_sealed(event):
                 unseal(event, self._key(recorded))
-            return event
+        except Exception as error:
+            raise _unreadable(recorded, error) from error
+        return event
 
     def _sealed_event(self, recorded: RecordedEvent) -> DomainEventProtocol[UUID]:
         return self._mapper.to_domain_event(
@@ -270,14 +279,12 @@ class AggregateStore:
         )
 
 
-@contextmanager
-def _reading(recorded: RecordedEvent) -> Iterator[None]:
-    """Turn every error into UnreadableEvent: an event of another release, or a state that is damaged."""
-    try:
-        yield
-    except Exception as error:
-        unreadable = UnreadableEvent(
-            recorded.position, recorded.stream_id, summary(recorded.event_type), type(error).__name__
-        )
-        log.error("event.unreadable", reason=str(unreadable))
-        raise unreadable from error
+def _unreadable(recorded: RecordedEvent, error: Exception) -> UnreadableEvent:
+    """Return the error for any failure to read an event: of another release, damaged, or with a wrong key."""
+    reason = type(error).__name__
+    if isinstance(error, RecordUnreadable):  # only these are known to hold nothing of the event
+        reason = summary(f"{reason}: {error}")
+    event_type = summary(recorded.event_type)
+    unreadable = UnreadableEvent(recorded.position, recorded.stream_id, event_type, reason)
+    log.error("event.unreadable", reason=str(unreadable))
+    return unreadable

@@ -15,7 +15,7 @@ from identity.application.repository import plain_username
 from identity.domain.errors import MalformedUsername
 from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
-from shared.kernel.text import is_identifier, tidy
+from shared.kernel.text import tidy
 from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
@@ -91,8 +91,6 @@ def _details(found: _AccountJson) -> AccountDetails:
     A malformed card would result in a person reference that matches no guest, so a login could make a wrong
     new actor. Raises DirectoryUnavailable.
     """
-    if not is_identifier(found.account_id):
-        raise DirectoryUnavailable("the id of the account is malformed")
     try:
         return AccountDetails(
             account_id=found.account_id,

@@ -14,8 +14,11 @@ from shared.event_log import (
     DecryptionFailed,
     InMemoryDataKeys,
     InMemoryEventLog,
+    MasterKeys,
     Metadata,
     NoDataKey,
+    RecordedEvent,
+    UnreadableEvent,
     erasure_row,
     hide,
     make_mapper,
@@ -115,6 +118,24 @@ async def test_a_key_of_another_subject_opens_nothing(store: AggregateStore, key
     stored = sealed(event, keys.create(letter.id)[0])
     with pytest.raises(DecryptionFailed):
         unseal(stored, key)
+
+
+async def test_an_unreadable_event_says_whether_a_key_is_missing_and_nothing_of_its_content(
+    log: InMemoryEventLog, store: AggregateStore, keys: InMemoryDataKeys
+) -> None:
+    letter_id = await saved(store, keys)
+    elsewhere = AggregateStore(log, make_mapper(), MasterKeys([b"x" * 32]).unwrap)
+    [recorded] = await log.read(0, 10)
+    for reading in (elsewhere.load(Letter, letter_id), _event(elsewhere, recorded)):
+        with pytest.raises(
+            UnreadableEvent, match=r"position 1 \(tests.letter-written, .*master key"
+        ) as error:
+            await reading
+        assert "Jan" not in str(error.value)
+
+
+async def _event(store: AggregateStore, recorded: RecordedEvent) -> Any:
+    return store.event(recorded)
 
 
 async def test_an_event_of_before_is_read_in_clear(store: AggregateStore, keys: InMemoryDataKeys) -> None:
