@@ -20,6 +20,8 @@ _VARIANTS = frozenset(
     map(chr, (*range(0x180B, 0x180E), 0x180F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 )
 """Variation selectors: they choose the form of the character before them."""
+_FIRST_MARK = "\u0300"
+"""Before it, what is printable can be seen and is in form NFC: the letters of western languages."""
 _VIRAMA = 9
 """The combining class of the signs that a joiner follows in scripts of South Asia."""
 
@@ -30,7 +32,7 @@ def tidy(text: str) -> str:
     Control characters and line ends become spaces. Bidirectional controls and other characters that cannot
     be seen are removed. Joiners and variation selectors stay where a script needs them.
     """
-    if text.isascii() and text.isprintable():
+    if text.isprintable() and (text.isascii() or max(text) < _FIRST_MARK):
         return text
     kept: list[str] = []
     for place, character in enumerate(text):

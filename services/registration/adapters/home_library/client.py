@@ -8,9 +8,9 @@ from time import monotonic, perf_counter
 from typing import Protocol
 
 import structlog
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
-from registration.adapters.home_library.errors import ClosedWithoutAnswer, NoAnswer
+from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
 from registration.adapters.home_library.settings import Directory, Library, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
 from registration.domain.errors import UnknownHomeLibrary
@@ -25,6 +25,8 @@ _LONGEST_PAUSE = 30.0
 
 class CircuitBreaker:
     """Opens after five failures in a row: for 1 second, then twice as long each time, at most 30 seconds.
+
+    A reply that cannot be read is no failure here: the library did reply (R23).
 
     After the pause one question is let through as a trial. Its result closes the breaker or opens it again.
     If a trial has no result, the next trial follows after another pause.
@@ -68,6 +70,11 @@ _SECONDS = Histogram(
     ["isil", "verdict"],
     buckets=(0.005, 0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
+_UNREADABLE = Counter(
+    "registration_home_library_unreadable_replies",
+    "Replies of a home library that do not say what they must (R23).",
+    ["isil"],
+)
 _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
 
 
@@ -76,6 +83,7 @@ class LibraryMetrics:
 
     def __init__(self, isil: str) -> None:
         self._seconds = {kind: _SECONDS.labels(isil, name) for kind, name in _NAMES.items()}
+        self.unreadable = _UNREADABLE.labels(isil)
 
     def count(self, verdict: Verdict, seconds: float) -> None:
         """Record a verdict and the seconds it took."""
@@ -114,6 +122,11 @@ class _Guarded:
             verdict = await self.library.ask(card_number)
         except ClosedWithoutAnswer as failure:
             # It closed the connection over this card. That costs no time, and the next card may go well.
+            return self._unavailable(failure)
+        except GarbledReply as failure:
+            # The library replied. One card whose reply cannot be read says nothing about the next one.
+            self.breaker.succeeded()
+            self.metrics.unreadable.inc()
             return self._unavailable(failure)
         except NoAnswer as failure:
             self.breaker.failed()

@@ -10,7 +10,7 @@ class NoAnswer(Exception):
     @property
     def reason(self) -> str:
         """A constant for logs and operators, without personal data."""
-        return type(self).__doc__ or ""
+        return (type(self).__doc__ or "").partition("\n")[0]
 
 
 class CannotConnect(NoAnswer):
@@ -41,12 +41,46 @@ class NotLetIn(NoAnswer):
     """closed the connection before the first question"""
 
 
+class NotUnderstood(NoAnswer):
+    """reply cannot be understood
+
+    It came before the first question, so it is about the connection and not about a card.
+    """
+
+
 class ClosedWithoutAnswer(NoAnswer):
     """closed the connection without a reply"""
 
 
 class GarbledReply(NoAnswer):
-    """reply cannot be understood"""
+    """reply cannot be understood
+
+    The library did reply, so this is no failure of the connection (R23).
+    """
+
+
+class NoValidity(GarbledReply):
+    """reply cannot be understood: it leaves out BL"""
+
+
+class NamesNobody(GarbledReply):
+    """reply cannot be understood: it names nobody"""
+
+
+class NoCardNumber(GarbledReply):
+    """reply cannot be understood: it has no card number"""
+
+
+class SaysTwoThings(GarbledReply):
+    """reply cannot be understood: it says two different things"""
+
+
+class AsksForPin(GarbledReply):
+    """refuses for a PIN that was not given"""
+
+
+class FailedInside(GarbledReply):
+    """reports an error of its own"""
 
 
 class BadChecksum(GarbledReply):

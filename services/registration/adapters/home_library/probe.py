@@ -11,48 +11,25 @@ from time import perf_counter
 from typing import Literal, cast
 
 from registration.adapters.home_library import errors
-from registration.adapters.home_library.errors import ClosedWithoutAnswer, NoAnswer, NotLetIn, TimedOut
+from registration.adapters.home_library.errors import (
+    BadChecksum,
+    ClosedWithoutAnswer,
+    GarbledReply,
+    NoAnswer,
+    NotLetIn,
+    OutOfStep,
+    TimedOut,
+)
+from registration.adapters.home_library.hints import Seen, advice, odd_name
 from registration.adapters.home_library.settings import Credentials, Library, tls_context
-from registration.adapters.home_library.sip2.client import verdict_of
 from registration.adapters.home_library.sip2.connection import Sip2Connection
-from registration.adapters.home_library.sip2.messages import LOGIN, PatronReply
+from registration.adapters.home_library.sip2.messages import LOGIN
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, Refused, Valid
 from shared.kernel.text import visible
 
 _MASK = "***"
 _SECRET_FIELDS = re.compile(r"(CN|CO)[^|]*")
 _SUM = re.compile(r"AZ[0-9A-F]{4}$")
-
-_ADVICE: tuple[tuple[type[errors.NoAnswer], str], ...] = (
-    (
-        errors.CertificateNotTrusted,
-        "set tls_ca_file to the library's CA certificate, or tls_server_name to the name in its certificate",
-    ),
-    (
-        errors.TlsFailed,
-        "ask the library for its TLS port; set tls = false only if a tunnel protects the connection",
-    ),
-    (
-        errors.CannotConnect,
-        "check host and port in the file of home libraries, and whether the library's firewall blocks us",
-    ),
-    (errors.LoginRefused, "check {credentials} and location with the library"),
-    (errors.OffLine, "the library's own system is down: try again later, or call the library"),
-    (
-        errors.NotLetIn,
-        "the library may accept known addresses only, or require TLS or a login: ask the library",
-    ),
-    (errors.ClosedWithoutAnswer, "try another card: if that works, report this card to the library"),
-    (errors.OutOfStep, "the library does not return our sequence numbers: set checksums = false"),
-    (
-        errors.BadChecksum,
-        "if the library uses no checksums, set checksums = false; else the connection damages data",
-    ),
-    (
-        errors.GarbledReply,
-        "compare the reply above with encoding and checksums in the file of home libraries",
-    ),
-)
 
 
 def described(verdict: Valid | Refused | NotFound, today: date) -> str:
@@ -96,18 +73,6 @@ def cause(failure: errors.NoAnswer) -> str:
     return failure.reason
 
 
-def advice(failure: errors.NoAnswer, step: str, library: Library) -> str:
-    """Return what an operator can do about a failure."""
-    if isinstance(failure, errors.TimedOut):
-        if step == "ask":
-            seconds = f"{library.answer_seconds:g}"
-            return f"no reply in answer_seconds ({seconds}): try another card, or call the library"
-        return f"no reply in connect_seconds ({library.connect_seconds:g}): a firewall may block us"
-    text = next(hint for kind, hint in _ADVICE if isinstance(failure, kind))
-    credentials = f"{library.username_env}, {library.password_env}" if library.username_env else "credentials"
-    return text.format(credentials=credentials)
-
-
 def masked(data: bytes, encoding: str, credentials: Credentials | None) -> str:
     """Return a frame as text: credentials are masked, and control characters are escaped."""
     text = data.decode(encoding, errors="backslashreplace")
@@ -140,7 +105,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class ProbeStep:
-    """The result of one step. `advice`: what to do when it failed."""
+    """The result of one step. `advice`: what to do when it failed, or when the name looks odd."""
 
     step: Step
     ok: bool
@@ -162,8 +127,9 @@ class Probe:
     card_number: str
     today: date
     verdict: Valid | Refused | NotFound | None = None
-    _wire: list[Frame] = field(default_factory=list)
-    _reply: PatronReply | None = None
+    _wire: list[tuple[Literal[">", "<"], bytes]] = field(default_factory=list)
+    _unreadable: GarbledReply | None = None
+    _reply: bytes = b""
 
     async def steps(self) -> AsyncIterator[ProbeStep]:
         """Take the steps one by one; a step that fails is the last one."""
@@ -172,7 +138,7 @@ class Probe:
         try:
             for step, work in self._plan(connection, until):
                 limit = self._now() + self.library.answer_seconds if step == "ask" else until
-                taken = await self._take(step, work, limit)
+                taken = await self._take(step, work, limit, connection)
                 yield taken
                 if not taken.ok:
                     return
@@ -203,13 +169,21 @@ class Probe:
             return "on-line"
 
         async def ask() -> str:
-            self._reply = await connection.patron(self.card_number, self._now() + library.answer_seconds)
-            number = self._reply.value("AA")
-            return "replied" if number == self.card_number else f"replied about card {number or '(none)'}"
+            until = self._now() + library.answer_seconds
+            try:
+                self.verdict = await connection.patron(self.card_number, self.today, until, alone=True)
+            except (BadChecksum, OutOfStep):
+                raise
+            except GarbledReply as unreadable:
+                self._unreadable = unreadable
+            self._reply = self._seen(connection).last
+            number = getattr(self.verdict, "canonical_card_number", None) or self.card_number
+            return "replied" if number == self.card_number else f"replied about card {number}"
 
         async def judge() -> str:
-            assert self._reply is not None  # noqa: S101 - the step before set it
-            self.verdict = verdict_of(self._reply, library, self.today)
+            if self._unreadable is not None:
+                raise self._unreadable
+            assert self.verdict is not None  # noqa: S101 - the step before set it
             return described(self.verdict, self.today)
 
         plan: list[tuple[Step, Callable[[], Awaitable[str]]]] = [("connect", connect)]
@@ -217,7 +191,9 @@ class Probe:
             plan.append(("TLS", secure))
         return [*plan, ("log in", log_in), ("status", ask_status), ("ask", ask), ("verdict", judge)]
 
-    async def _take(self, step: Step, work: Callable[[], Awaitable[str]], until: float) -> ProbeStep:
+    async def _take(
+        self, step: Step, work: Callable[[], Awaitable[str]], until: float, connection: Sip2Connection
+    ) -> ProbeStep:
         self._wire.clear()
         began = perf_counter()
         failure: NoAnswer | None = None
@@ -231,14 +207,26 @@ class Probe:
         except NoAnswer as no_answer:
             failure = no_answer
         seconds = perf_counter() - began
-        if failure is None:
-            return ProbeStep(step, True, seconds, found, tuple(self._wire))
-        return ProbeStep(
-            step, False, seconds, cause(failure), tuple(self._wire), advice(failure, step, self.library)
+        frames = tuple(
+            Frame(direction, masked(data, self.library.encoding, self.credentials))
+            for direction, data in self._wire
+        )
+        if failure is not None:
+            what_to_do = advice(failure, step, self.library, self._seen(connection))
+            return ProbeStep(step, False, seconds, cause(failure), frames, what_to_do)
+        warning = odd_name(self._reply, self.library) if step == "verdict" else ""
+        return ProbeStep(step, True, seconds, found, frames, warning)
+
+    def _seen(self, connection: Sip2Connection) -> Seen:
+        received = tuple(data for direction, data in self._wire if direction == "<")
+        return Seen(
+            sent=tuple(data for direction, data in self._wire if direction == ">"),
+            received=received or tuple(filter(None, [self._reply])),
+            half_a_reply=connection.has_half_a_reply,
         )
 
     def _tapped(self, direction: Literal[">", "<"], data: bytes) -> None:
-        self._wire.append(Frame(direction, masked(data, self.library.encoding, self.credentials)))
+        self._wire.append((direction, data))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

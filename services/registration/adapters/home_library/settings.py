@@ -1,10 +1,12 @@
 """The file of home libraries: TOML, read and validated (ADR 0016)."""
 
+import codecs
 import ipaddress
 import ssl
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,11 +23,14 @@ from pydantic import (
     model_validator,
 )
 
-from registration.adapters.home_library.sip2.framing import is_safe, is_writable
+from registration.adapters.home_library.sip2.framing import is_safe, is_writable, known_codes
 from registration.adapters.home_library.sip2.messages import (
     STANDARD,
     USUALLY_REFUSING,
+    ReadDate,
+    date_reader,
     is_date_format,
+    plain_words,
     positions,
 )
 from shared.kernel.errors import ConfigurationError
@@ -87,6 +92,58 @@ def _date_format(text: str) -> str:
     return text
 
 
+ENCODINGS = {
+    "cp850": "cp850",
+    "cp437": "cp437",
+    "cp858": "cp858",
+    "utf-8": "utf-8",
+    "iso8859-1": "iso-8859-1",
+    "iso8859-15": "iso-8859-15",
+    "cp1252": "cp1252",
+    "cp1250": "cp1250",
+    "iso8859-2": "iso-8859-2",
+    "ascii": "ascii",
+}
+"""By the names that Python has for them. In all of them the separator and the codes are one byte each."""
+
+
+def _encoding(text: str) -> str:
+    try:
+        return ENCODINGS[codecs.lookup(text.strip(" ")).name]
+    except (LookupError, ValueError):
+        raise ValueError(f"must be one of {', '.join(ENCODINGS.values())}") from None
+
+
+def _all_in_plain_words(texts: frozenset[str]) -> frozenset[str]:
+    found = frozenset(map(plain_words, texts))
+    if "" in found:
+        raise ValueError("each text must hold a letter or a digit")
+    return found
+
+
+Encoding = Annotated[str, AfterValidator(_encoding)]
+Words = Annotated[frozenset[StrictStr], AfterValidator(_all_in_plain_words)]
+NO_END = frozenset(
+    {"never", "nooit", "none", "geen", "no end", "onbeperkt", "onbepaald", "unlimited", "permanent"}
+    | {"9999 12 31", "99991231", "00000000", "0000 00 00", "00 00 0000"}
+)
+UNKNOWN_NAMES = frozenset(
+    {"onbekend", "onbekende pas", "onbekende kaart", "onbekende lener", "onbekende klant", "niet gevonden"}
+    | {"pas onbekend", "kaart onbekend", "lener onbekend", "pas niet gevonden", "kaart niet gevonden"}
+    | {"unknown", "unknown card", "unknown patron", "unknown borrower", "unknown user", "not found"}
+    | {"card not found", "patron not found", "user not found", "borrower not found", "invalid patron"}
+    | {"invalid card", "no such patron", "patron unknown", "geen naam", "no name", "null", "n a", "nvt"}
+)
+ERROR_MESSAGES = frozenset(
+    {"server error", "internal error", "system error", "database error", "application error", "exception"}
+    | {"systeemfout", "serverfout", "databasefout", "interne fout", "technische fout", "technische storing"}
+    | {"timeout", "time out", "timed out", "connection refused", "cannot connect", "could not connect"}
+    | {"service unavailable", "system unavailable", "temporarily unavailable", "system is down"}
+    | {"niet bereikbaar", "tijdelijk niet beschikbaar", "probeer het later", "try again later"}
+    | {"out of memory", "stack trace", "traceback", "sql error", "ora 0", "buiten gebruik", "off line"}
+)
+"""In plain words (`plain_words`)."""
+
 SafeText = Annotated[str, AfterValidator(_safe)]
 HostName = Annotated[str, Field(min_length=1), AfterValidator(_safe), AfterValidator(_host_name)]
 IsilBase = Annotated[str, AfterValidator(_known_isil)]
@@ -116,10 +173,13 @@ class Library(BaseModel):
     password_env: str | None = None
     location: SafeText = ""
     institution: SafeText = ""
-    encoding: Literal["cp850", "utf-8"] = "cp850"
+    encoding: Encoding = "cp850"
     checksums: bool = True
     expiry_field: FieldCode | None = None
     date_format: DateFormat = STANDARD
+    no_end: Words = NO_END
+    unknown_names: Words = UNKNOWN_NAMES
+    error_messages: Words = ERROR_MESSAGES
     birth_date_field: FieldCode | None = None
     patron_type_field: FieldCode | None = None
     guest_patron_types: frozenset[str] = frozenset()
@@ -140,6 +200,27 @@ class Library(BaseModel):
     def refusing(self) -> frozenset[int]:
         """The positions of the status flags that refuse (R4)."""
         return positions(self.refusing_flags)
+
+    @cached_property
+    def days_without_end(self) -> frozenset[date]:
+        """The days of `no_end`, in whatever form the library writes its dates."""
+        read = date_reader("YYYY MM DD")
+        return frozenset(day for text in self.no_end if (day := read(text)))
+
+    @cached_property
+    def read_date(self) -> ReadDate:
+        """Reads a date in the form of `date_format`."""
+        return date_reader(self.date_format)
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """The codes of fields in its replies, each with the most characters of a value."""
+        return known_codes(self.expiry_field, self.birth_date_field, self.patron_type_field)
+
+    @cached_property
+    def deciding_codes(self) -> frozenset[str]:
+        """The codes of fields that are read strictly (R23)."""
+        return frozenset({"AA", "BL", self.expiry_field or "BL"})
 
     @model_validator(mode="after")
     def _protects(self) -> Self:

@@ -1,4 +1,4 @@
-"""One home library that speaks SIP2: its replies as verdicts (R4), over a few shared connections."""
+"""One home library that speaks SIP2: asked over a few shared connections (R4)."""
 
 import asyncio
 import ssl
@@ -7,79 +7,10 @@ from datetime import date
 
 from aiolimiter import AsyncLimiter
 
-from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, OutOfStep, TimedOut
+from registration.adapters.home_library.errors import ClosedWithoutAnswer, OutOfStep, TimedOut
 from registration.adapters.home_library.settings import Credentials, Library
 from registration.adapters.home_library.sip2.connection import IdleConnections, connect
-from registration.adapters.home_library.sip2.messages import PatronReply, date_reader, reasons_of
-from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
-from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
-from shared.kernel.text import tidy
-
-
-def verdict_of(reply: PatronReply, library: Library, today: date) -> Valid | Refused | NotFound:
-    """Return the verdict of a reply on `today` in Europe/Amsterdam. Raises GarbledReply when it has none.
-
-    Only an end date in the past is an end. Flags, and `BL N` alone, are blocks.
-    """
-    validity = reply.value("BL")
-    name = _text(reply.value("AE"), LONGEST_NAME)
-    if validity == "N" and not name:
-        return NotFound()
-    if validity not in {"Y", "N"} or not name:
-        raise GarbledReply
-    card_number = _card_number(reply)
-    details = _details(reply, name, library)
-    ends_on = _end_date(reply, library)
-    reasons = reasons_of(reply.status, library.refusing)
-    if validity == "Y" and not reasons:
-        return Valid(details, ends_on, card_number, _is_guest(reply, library))
-    ended = isinstance(ends_on, date) and ends_on < today
-    if ended:
-        reasons.insert(0, Reason.EXPIRED)
-    return Refused(tuple(reasons) or (Reason.BLOCKED,), ended, details, ends_on, card_number)
-
-
-def _card_number(reply: PatronReply) -> str:
-    """Return the patron's present card number. It may differ from the one that we asked about (R10)."""
-    try:
-        return canonical_card_number(reply.value("AA"))
-    except MalformedCardNumber:
-        raise GarbledReply from None
-
-
-def _end_date(reply: PatronReply, library: Library) -> EndsOn:
-    """Return the last day of the subscription; None when the library does not send it (R12)."""
-    code = library.expiry_field
-    if code is None or not (text := reply.value(code)):
-        return None
-    if code in reply.conflicting:
-        return UNREADABLE
-    return date_reader(library.date_format)(text) or UNREADABLE
-
-
-def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
-    birth_date = reply.value(library.birth_date_field) if library.birth_date_field else ""
-    return PatronDetails(
-        name=name,
-        birth_date=date_reader(library.date_format)(birth_date),
-        address=_text(reply.value("BD"), LONGEST_ADDRESS) or None,
-        email=_text(reply.value("BE"), LONGEST_EMAIL) or None,
-    )
-
-
-LONGEST_NAME, LONGEST_ADDRESS, LONGEST_EMAIL = 200, 500, 254
-"""Characters. An index of the guest directory holds the name, and takes no row of some thousand bytes."""
-
-
-def _text(value: str, longest: int) -> str:
-    return tidy(value).strip()[:longest]
-
-
-def _is_guest(reply: PatronReply, library: Library) -> bool:
-    """Return whether the subscription at the home library is itself a guest subscription (R11)."""
-    code = library.patron_type_field
-    return code is not None and reply.value(code) in library.guest_patron_types
-
+from registration.domain.verdict import NotFound, Refused, Valid
 
 _BURST_SECONDS = 0.1
 """Questions of this many seconds may be sent at once. It is short, so no second exceeds the rate by much."""
@@ -127,42 +58,42 @@ class Sip2Library:
         else:
             await self._free.acquire()
         try:
-            reply = await self._ask_with_retry(card_number, until)
+            return await self._ask_with_retry(card_number, until)
         finally:
             self._free.release()
-        return verdict_of(reply, self._library, self._today())
 
-    async def _ask_with_retry(self, card_number: str, until: float) -> PatronReply:
+    async def _ask_with_retry(self, card_number: str, until: float) -> Valid | Refused | NotFound:
+        """Ask again on a new connection when the reply may answer an earlier question.
+
+        It names another card then: that may also be the number that replaced the asked one (R10).
+        """
         try:
-            reply = await self._ask_once(card_number, until)
+            return await self._ask_once(card_number, until)
         except (ClosedWithoutAnswer, OutOfStep):
             return await self._ask_again(card_number, until)
-        if reply.value("AA") == card_number or reply.in_step:
-            return reply
-        # Another card number than asked: a replaced card (R10), or a late reply to an earlier question. On a
-        # new connection no earlier reply can arrive.
-        return await self._ask_again(card_number, until)
 
-    async def _ask_again(self, card_number: str, until: float) -> PatronReply:
+    async def _ask_again(self, card_number: str, until: float) -> Valid | Refused | NotFound:
         """Ask on a new connection. The wait for the rate limit does not count as time of the library."""
         began = self._now()
         if self._rate is not None:
             await self._rate.acquire()
         self._idle.close()
-        return await self._ask_once(card_number, until + self._now() - began)
+        return await self._ask_once(card_number, until + self._now() - began, alone=True)
 
-    async def _ask_once(self, card_number: str, until: float) -> PatronReply:
+    async def _ask_once(
+        self, card_number: str, until: float, *, alone: bool = False
+    ) -> Valid | Refused | NotFound:
         """Ask over one connection. Keep it afterwards, except after an error or a cancellation."""
         connection = self._idle.take() or await connect(
             self._library, self._credentials, self._context, until
         )
         try:
-            reply = await connection.patron(card_number, until)
+            verdict = await connection.patron(card_number, self._today(), until, alone=alone)
         except BaseException:
             connection.close()
             raise
         self._idle.put(connection)
-        return reply
+        return verdict
 
     async def _await_connection(self, until: float) -> None:
         try:

@@ -2,21 +2,27 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
+from datetime import date
 from time import time
+from typing import TypeVar
 
 from registration.adapters.home_library.errors import (
     BadChecksum,
     ClosedWithoutAnswer,
     GarbledReply,
     NotLetIn,
-    OutOfStep,
+    NotUnderstood,
     TimedOut,
 )
 from registration.adapters.home_library.settings import Credentials, Library
 from registration.adapters.home_library.sip2 import messages
-from registration.adapters.home_library.sip2.framing import Message, Tap, Wire, frame, open_frame
-from registration.adapters.home_library.sip2.messages import timestamp
+from registration.adapters.home_library.sip2.framing import Tap, Wire, frame, is_checked
+from registration.adapters.home_library.sip2.messages import Expected, timestamp
+from registration.adapters.home_library.sip2.reply import Asked, read_reply
+from registration.domain.verdict import NotFound, Refused, Valid
 
+Reply = TypeVar("Reply")
 _ATTEMPTS = 3
 """How often one message is sent if the message or its reply arrives damaged."""
 
@@ -45,20 +51,27 @@ class Sip2Connection:
     async def log_in(self, credentials: Credentials, until: float) -> None:
         """Log in. Raises LoginRefused, NoAnswer."""
         request = messages.login_request(credentials.username, credentials.password, self._library.location)
-        answer = await self._exchange(request, messages.LOGIN_REPLY, until)
-        messages.read_login_reply(answer.text)
+        await self._exchange(request, messages.read_login_reply, until)
 
     async def ask_status(self, until: float) -> None:
         """Check that the library is on-line. Raises OffLine, NoAnswer."""
-        status = await self._exchange(messages.status_request(), messages.STATUS_REPLY, until)
-        messages.read_status_reply(status.text)
+        await self._exchange(messages.status_request(), messages.read_status_reply, until)
 
-    async def patron(self, card_number: str, until: float) -> messages.PatronReply:
-        """Ask about one card. Raises NoAnswer, mostly ClosedWithoutAnswer and TimedOut."""
+    async def patron(
+        self, card_number: str, today: date, until: float, *, alone: bool = False
+    ) -> Valid | Refused | NotFound:
+        """Ask about one card. Raises NoAnswer. `alone`: this is the only question over this connection."""
+
+        def read(data: bytes, _encoding: str, expected: Expected) -> Valid | Refused | NotFound:
+            return read_reply(data, self._library, Asked(card_number, today, expected, alone))
+
         request = messages.patron_request(card_number, self._library.institution, timestamp(int(time())))
-        answer = await self._exchange(request, messages.PATRON_REPLY, until)
-        in_step = self._library.checksums and answer.sequence is not None
-        return messages.read_patron_reply(answer.text, in_step=in_step)
+        return await self._exchange(request, read, until)
+
+    @property
+    def has_half_a_reply(self) -> bool:
+        """Whether a reply began to arrive and has no end."""
+        return self._wire.has_begun
 
     @property
     def is_idle(self) -> bool:
@@ -69,36 +82,33 @@ class Sip2Connection:
         """Close it at once."""
         self._wire.close()
 
-    async def _exchange(self, body: str, answer: str, until: float) -> Message:
-        """Send a message and return its reply, which has the same sequence number or none.
+    async def _exchange(
+        self, body: str, read: Callable[[bytes, str, Expected], Reply], until: float
+    ) -> Reply:
+        """Send a message and return what `read` makes of its reply.
 
         After a 96 (resend) and after a damaged reply, the same message is sent again with the same sequence
         number. The standard says that the other side then repeats its reply.
         """
+        library = self._library
         self._sequence = (self._sequence + 1) % 10
-        data = frame(body, self._library.encoding, self._sequence if self._library.checksums else None)
+        sequence = self._sequence if library.checksums else None
+        data = frame(body, library.encoding, sequence)
         for _ in range(_ATTEMPTS):
             self._wire.send(data)
+            answer = await self._receive(until)
             try:
-                message = await self._receive(until)
+                found = read(answer, library.encoding, Expected(sequence, self._other_sends_checksums))
             except BadChecksum:
                 continue
-            if message.text.startswith(messages.RESEND):
-                continue
-            if not message.text.startswith(answer):
-                raise GarbledReply
-            if self._library.checksums and message.sequence not in {None, self._sequence}:
-                raise OutOfStep
-            return message
+            # After its first checksum, a reply without one has lost its end, and maybe fields too.
+            self._other_sends_checksums = self._other_sends_checksums or is_checked(answer)
+            return found
         raise BadChecksum
 
-    async def _receive(self, until: float) -> Message:
+    async def _receive(self, until: float) -> bytes:
         time_out = asyncio.get_running_loop().time() + self._library.answer_seconds
-        data = await self._wire.receive(min(until, time_out))
-        message = open_frame(data, self._library.encoding, checksum_needed=self._other_sends_checksums)
-        # After its first checksum, a reply without one has lost its end, and maybe fields too.
-        self._other_sends_checksums |= message.checked
-        return message
+        return await self._wire.receive(min(until, time_out))
 
 
 async def connect(
@@ -119,8 +129,11 @@ async def connect(
         connection.close()
         if isinstance(failure, TimeoutError):
             raise TimedOut from None
+        # No card was asked about yet, so the fault is not in a card.
         if isinstance(failure, ClosedWithoutAnswer):
-            raise NotLetIn from None  # no card was asked about yet, so the fault is not in a card
+            raise NotLetIn from None
+        if isinstance(failure, GarbledReply):
+            raise NotUnderstood from failure
         raise
     return connection
 

@@ -52,6 +52,21 @@ def test_what_leaves_the_machine_is_encrypted_unless_the_file_says_otherwise(
     assert read_directory(text, ENVIRONMENT).libraries["NL-070288"].uses_tls is uses_tls
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("latin-1", "iso-8859-1"),
+        ("ISO_8859-1", "iso-8859-1"),
+        ("windows-1252", "cp1252"),
+        ("UTF8", "utf-8"),
+        ("ibm850", "cp850"),
+    ],
+)
+def test_an_encoding_has_many_names(name: str, encoding: str) -> None:
+    text = f'{LIBRARY}encoding = "{name}"'
+    assert read_directory(text, ENVIRONMENT).libraries["NL-070288"].encoding == encoding
+
+
 def test_the_local_stack_has_a_directory() -> None:
     directory = read_directory(home_libraries_toml(6001), HOME_LIBRARY_ENVIRONMENT)
     assert {"NL-070288", "NL-083424", "NL-999999"} == directory.libraries.keys()
@@ -63,7 +78,13 @@ def test_the_local_stack_has_a_directory() -> None:
         ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are aliases, answer_seconds"),
         ("port = 0", "libraries.NL-070288.port: Input should be greater than or equal to 1"),
         ('port = "x"', "libraries.NL-070288.port: Input should be a valid integer"),
-        ('encoding = "latin-1"', "libraries.NL-070288.encoding: Input should be 'cp850' or 'utf-8'"),
+        (
+            'encoding = "utf-16"',
+            "libraries.NL-070288.encoding: must be one of cp850, cp437, cp858, utf-8, iso",
+        ),
+        ('encoding = "shift_jis"', "libraries.NL-070288.encoding: must be one of cp850"),
+        ('encoding = "latijn"', "libraries.NL-070288.encoding: must be one of cp850"),
+        ('no_end = ["-"]', "libraries.NL-070288.no_end: each text must hold a letter or a digit"),
         ('expiry_field = "pa"', "libraries.NL-070288.expiry_field: String should match pattern"),
         ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2'"),
         ('host = "sip..example"', "libraries.NL-070288.host: must be a host name or an address"),

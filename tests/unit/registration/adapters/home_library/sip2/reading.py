@@ -3,9 +3,9 @@
 from datetime import date
 
 from registration.adapters.home_library.settings import Library
-from registration.adapters.home_library.sip2.client import verdict_of
-from registration.adapters.home_library.sip2.framing import FrameReader, open_frame
-from registration.adapters.home_library.sip2.messages import read_patron_reply
+from registration.adapters.home_library.sip2.framing import FrameReader
+from registration.adapters.home_library.sip2.messages import Expected
+from registration.adapters.home_library.sip2.reply import Asked, read_reply
 from registration.domain.verdict import NotFound, Refused, Valid
 
 TODAY = date(2025, 9, 11)
@@ -28,9 +28,11 @@ def library(encoding: str = "cp850", **changed: object) -> Library:
     )
 
 
-def read_one(line: bytes, settings: Library) -> Valid | Refused | NotFound:
-    """The verdict of one reply without a checksum. Raises GarbledReply."""
-    return verdict_of(read_patron_reply(open_frame(line, settings.encoding).text), settings, TODAY)
+def read_one(
+    line: bytes, settings: Library, expected: Expected = Expected(), card: str = CARD
+) -> Valid | Refused | NotFound:
+    """The verdict of one reply, asked for over a connection of its own. Raises GarbledReply."""
+    return read_reply(line, settings, Asked(card, TODAY, expected, alone=True))
 
 
 def verdicts(pieces: list[bytes], encoding: str) -> list[Valid | Refused | NotFound]:
@@ -40,7 +42,6 @@ def verdicts(pieces: list[bytes], encoding: str) -> list[Valid | Refused | NotFo
     for piece in pieces:
         reader.feed(piece)
         while (frame := reader.next()) is not None:
-            reply = read_patron_reply(open_frame(frame, encoding).text)
-            found.append(verdict_of(reply, library(encoding), TODAY))
+            found.append(read_one(frame, library(encoding)))
     assert reader.is_empty
     return found

@@ -149,6 +149,7 @@ def test_a_damaged_byte_is_noticed_by_its_checksum(name: str) -> None:
             verdicts([damaged], "cp850")
 
 
-def test_a_name_in_the_wrong_encoding_is_not_guessed() -> None:
-    with pytest.raises(GarbledReply):
-        verdicts([CAPTURES["valid"].cp850], "utf-8")
+def test_r23_a_name_in_the_wrong_encoding_is_not_guessed_and_decides_nothing() -> None:
+    [verdict] = verdicts([CAPTURES["valid"].cp850], "utf-8")
+    assert isinstance(verdict, Valid)
+    assert verdict.details.name == "Zo\ufffd Brouw\ufffdr"

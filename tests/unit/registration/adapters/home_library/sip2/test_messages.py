@@ -12,9 +12,14 @@ from registration.adapters.home_library.sip2.messages import date_reader, is_dat
         ("DD-MM-YYYY", "1-1-2025"),
         ("DD-MM-YYYY", "31-11-2025"),
         ("DD.MM.YYYY", "31x12x2025"),
-        ("DD-MM-YYYY", "31-12-2025 12:00"),
+        ("DD-MM-YYYY", "31-12-2025 12:60"),
+        ("DD-MM-YYYY", "31-12-2025 13:00 PM"),
+        ("DD-MM-YYYY", "31-12-2025 1200"),
+        ("DD-MM-YYYY", "31-12-2025x12:00"),
+        ("YYYYMMDD", "20251231    2359001"),
+        ("YYYYMMDD", "20251231EST 235900"),
+        ("YYYYMMDD", "20251231STAFF"),
         ("YYYYMMDD", "31-12-2025"),
-        ("YYYYMMDD", "99991231   Z235900"),
     ],
 )
 def test_r12_an_end_in_another_form_is_not_guessed(form: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Whatever arrives is a verdict or no answer: never a crash, and never *valid* by mistake (R4).
+"""Whatever arrives is a verdict or no answer: never a crash, and never *valid* or *refused* by mistake (R4, R23).
 
 200,000 mutated replies in each run, or as many as SIP2_MUTATIONS says.
 """
@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 
 from registration.adapters.home_library.errors import GarbledReply
 from registration.adapters.home_library.settings import Library
-from registration.adapters.home_library.sip2.client import verdict_of
-from registration.adapters.home_library.sip2.framing import FrameReader, open_frame
-from registration.adapters.home_library.sip2.messages import read_patron_reply
+from registration.adapters.home_library.sip2.framing import FrameReader
+from registration.adapters.home_library.sip2.messages import Expected
 from registration.domain.verdict import NotFound, Refused, Valid
 from tests.unit.registration.adapters.home_library.sip2.captures import CAPTURES
-from tests.unit.registration.adapters.home_library.sip2.oracle import FIXED_PART, frames, says_valid
-from tests.unit.registration.adapters.home_library.sip2.reading import TODAY, library, verdicts
+from tests.unit.registration.adapters.home_library.sip2.oracle import FIXED_PART, frames, says
+from tests.unit.registration.adapters.home_library.sip2.reading import library, read_one, verdicts
 
 Verdicts = list[Valid | Refused | NotFound]
 Change = tuple[int, int, bytes]
@@ -51,6 +50,11 @@ meaningful = st.sampled_from(
         b"\n",
         b"BLY|",
         b"BLN|",
+        b"BLY",
+        b"CQN|",
+        b"|x",
+        b"|\n",
+        b"\x81",
         b"|BLY|",
         b"Y",
         b"N",
@@ -90,8 +94,7 @@ def read_whole_frames(data: bytes, encoding: str = "cp850", *, checksum_needed: 
     found: Verdicts = []
     try:
         while (frame := reader.next()) is not None:
-            text = open_frame(frame, encoding, checksum_needed=checksum_needed).text
-            found.append(verdict_of(read_patron_reply(text), of(encoding), TODAY))
+            found.append(read_one(frame, of(encoding), Expected(checksum_needed=checksum_needed)))
     except GarbledReply:
         pass
     return found
@@ -101,28 +104,34 @@ def read_whole_frames(data: bytes, encoding: str = "cp850", *, checksum_needed: 
 @given(changes, st.integers(0, 300))
 @example([(95, 0, b"\r")], 0)
 @example([(665, 0, b"\x00")], 0)
-def test_r4_a_mutated_reply_is_valid_only_if_its_bytes_say_so(mutations: list[Change], step: int) -> None:
+def test_r23_a_mutated_reply_is_valid_or_refused_only_if_its_bytes_say_so(
+    mutations: list[Change], step: int
+) -> None:
     """One example changes every capture, each in another place: with and without checksum, in both encodings.
 
-    Anything but a verdict or GarbledReply fails it, and so does *valid* where another reader of the same
-    bytes finds a refusing flag, `BL` that is not Y, no name, or a checksum that does not fit.
+    Anything but a verdict or GarbledReply fails it (R4). So does *valid* where another reader of the same
+    bytes finds a refusing flag, `BL` that is not Y, no name, or a checksum that does not fit; and *refused*
+    where it finds neither a refusing flag nor `BL` N, no name, or a PIN that is asked for.
     """
     for number, original in enumerate(ORIGINALS):
         data = mutated(original.data, mutations, number * step)
         found = read_whole_frames(data, original.encoding, checksum_needed=original.has_checksum)
         for verdict, frame in zip(found, frames(data), strict=False):
             assert isinstance(verdict, Valid | Refused | NotFound)
-            if isinstance(verdict, Valid):
-                assert says_valid(frame, original.encoding, checksum_needed=original.has_checksum)
+            valid, refused = says(frame, original.encoding, checksum_needed=original.has_checksum)
+            assert valid or not isinstance(verdict, Valid)
+            assert refused or not isinstance(verdict, Refused)
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_r4_two_readers_agree_on_what_no_one_changed(name: str) -> None:
     """Else the oracle would be of no worth: it must deny what is refused, and not what is valid."""
     [frame, *_] = frames(CAPTURES[name].cp850)
-    said = says_valid(frame, "cp850", checksum_needed=True)
-    assert said or not name.startswith("valid")
-    assert not (said and name.startswith(("refused", "not_found")))
+    valid, refused = says(frame, "cp850", checksum_needed=True)
+    assert valid or not name.startswith("valid")
+    assert refused or not name.startswith("refused")
+    assert not (valid and name.startswith(("refused", "not_found")))
+    assert not (refused and name.startswith(("valid", "not_found")))
 
 
 @pytest.mark.parametrize("original", refusals)
