@@ -120,6 +120,36 @@ async def test_hanging_up_over_one_card_keeps_nobody_else_waiting(
     assert _card(await libraries.ask(ISIL, CARD)) == CARD
 
 
+def first_five_unreadable(question: bytes) -> list[bytes]:
+    card = question.split(b"|AA")[1].split(b"|")[0]
+    said = VALID.replace(CARD.encode(), card)
+    return [with_checksum(said.replace(b"BLY", b"BLQ") if int(card) < 5 else said, question)]
+
+
+async def test_r23_a_reply_that_cannot_be_read_is_held_against_nobody_else(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    def unreadable() -> float:
+        name = "registration_home_library_unreadable_replies_total"
+        return REGISTRY.get_sample_value(name, {"isil": ISIL}) or 0
+
+    before = unreadable()
+    host.usually[b"63"] = first_five_unreadable
+    verdicts = [await libraries.ask(ISIL, f"{number:010}") for number in range(40)]
+    assert verdicts[:5] == [Unavailable("reply cannot be understood")] * 5
+    assert all(isinstance(verdict, Valid) for verdict in verdicts[5:])
+    assert unreadable() - before == 5
+
+
+async def test_one_that_speaks_something_else_on_the_way_in_is_left_alone(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"93"] = lambda _question: [b"HTTP/1.1 400 Bad Request\r\n\r\n"]
+    for _ in range(5):
+        assert await libraries.ask(ISIL, CARD) == Unavailable("reply cannot be understood")
+    assert await libraries.ask(ISIL, CARD) == LEFT_ALONE
+
+
 async def test_verdicts_and_seconds_are_counted_for_each_library(
     host: Sip2Host, libraries: DirectoryHomeLibraries
 ) -> None:

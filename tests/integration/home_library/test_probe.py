@@ -13,14 +13,18 @@ from registration.cli.main import app
 from shared.cli.running import exit_code
 from tests.integration.home_library.test_replies import text_of
 from tests.support.home_libraries import (
+    LOGGED_IN,
     ON_LINE,
     Answer,
     Sip2Host,
     checked,
+    damaged,
     hang_up,
     make_authority,
+    plain,
     silence,
     sip2_host,
+    with_checksum,
 )
 from tests.support.installation import put_into_environment
 from tests.support.registration_service import settings_in
@@ -92,7 +96,7 @@ def test_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> None
     assert (code, err) == (0, "")
     assert host.received[0][0].startswith(b"9300CNgast-7|COzeer-geheim|")
     assert "> 9300CN***|CO***|CP|AY0AZ***" in out
-    assert f"AA{CARD}|AC|AD|AY2AZ" in out
+    assert f"AA{CARD}|AC|AY2AZ" in out
     assert "AEZoë Brouwér|BLY|" in out
     assert "valid; no end date known" in out
     assert [line.split()[1] for line in out.splitlines() if line.startswith("✓")] == [
@@ -155,7 +159,51 @@ def repeats_the_login(question: bytes) -> list[bytes]:
             b"63",
             checked(text_of("garbled_validity_blank")),
             "verdict",
-            ("reply cannot be", "compare the reply"),
+            ("it leaves out BL", "the reply leaves out BL (Y or N)"),
+        ),
+        (
+            b"63",
+            checked(text_of("valid").replace(b"BLY", b"BLQ")),
+            "verdict",
+            ("reply cannot be understood", "compare the reply above with docs/home-libraries.md"),
+        ),
+        (
+            b"63",
+            checked(text_of("refused_charge_denied") + b"CQN|"),
+            "verdict",
+            ("a PIN that was not given", "reply about cards without a PIN"),
+        ),
+        (
+            b"63",
+            checked(text_of("not_found") + b"AFINTERNAL SERVER ERROR|"),
+            "verdict",
+            ("an error of its own", "if it is none, set error_messages"),
+        ),
+        (
+            b"63",
+            checked(text_of("garbled_valid_without_name")),
+            "verdict",
+            ("it names nobody", "ask the library to send it, and BL N"),
+        ),
+        (
+            b"63",
+            checked(text_of("garbled_two_cards")),
+            "verdict",
+            ("two different things", "AA, AE or BL twice"),
+        ),
+        (
+            b"63",
+            lambda question: [b"".join(map(bytes, checked(text_of("valid"))(question)))[:90]],  # type: ignore[arg-type]
+            "ask",
+            ("timed out", "must end each message with CR or LF"),
+        ),
+        (b"63", damaged(text_of("valid")), "ask", ("arrived damaged", "the same ones each time")),
+        (b"63", plain(text_of("valid")), "ask", ("arrived damaged", "its end is lost")),
+        (
+            b"93",
+            lambda _question: [b"HTTP/1.1 400 Bad Request\r\n\r\n"],
+            "log in",
+            ("reply cannot be understood", "this is not SIP2"),
         ),
     ],
     ids=[
@@ -167,6 +215,15 @@ def repeats_the_login(question: bytes) -> list[bytes]:
         "silent",
         "over this card",
         "says nothing",
+        "neither yes nor no",
+        "pin",
+        "error",
+        "nobody",
+        "two cards",
+        "no line end",
+        "wrong checksums",
+        "lost its end",
+        "http",
     ],
 )
 def test_r4_a_step_that_fails_is_the_last_and_says_what_to_do(
@@ -179,6 +236,64 @@ def test_r4_a_step_that_fails_is_the_last_and_says_what_to_do(
     assert (left, err, last["step"], last["ok"]) == (1, "", step, False)
     assert output[0] in last["found"]
     assert output[1] in last["advice"]
+
+
+REPLIES = {b"93": LOGGED_IN, b"99": ON_LINE, b"63": text_of("valid")}
+
+
+def wants_checksums(question: bytes) -> list[bytes]:
+    return [with_checksum(REPLIES[question[:2]], question) if b"AZ" in question else b"96\r"]
+
+
+def is_silent_without_checksums(question: bytes) -> list[bytes]:
+    return [with_checksum(REPLIES[question[:2]], question)] if b"AZ" in question else []
+
+
+def is_silent_with_checksums(question: bytes) -> list[bytes]:
+    return [] if b"AZ" in question else [REPLIES[question[:2]] + b"\r"]
+
+
+def knows_no_sequence(question: bytes) -> list[bytes]:
+    return [with_checksum(REPLIES[question[:2]], b"AY0")]
+
+
+def sums_characters(question: bytes) -> list[bytes]:
+    text = REPLIES[question[:2]].decode("cp850") + "AY" + question[-7:-6].decode() + "AZ"
+    return [text.encode() + b"%04X\r" % (-sum(map(ord, text)) & 0xFFFF)]
+
+
+def writes_latin_1(question: bytes) -> list[bytes]:
+    return [with_checksum(REPLIES[question[:2]].decode("cp850").encode("latin-1"), question)]
+
+
+def has_own_card_numbers(question: bytes) -> list[bytes]:
+    text = REPLIES[question[:2]].replace(b"|AA", b"|AALN:")
+    return [with_checksum(text, question) if b"AZ" in question else text + b"\r"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "wrong", "hint", "right"),
+    [
+        (wants_checksums, "checksums = false", ("log in", "set checksums = true"), ""),
+        (is_silent_without_checksums, "checksums = false", ("log in", "checksums = true"), ""),
+        (is_silent_with_checksums, "", ("log in", "checksums = false"), "checksums = false"),
+        (knows_no_sequence, "", ("status", "set checksums = false"), "checksums = false"),
+        (sums_characters, "", ("ask", 'set encoding = "utf-8"'), 'encoding = "utf-8"'),
+        (writes_latin_1, "", ("verdict", 'encoding = "iso-8859-1"'), 'encoding = "iso-8859-1"'),
+        (has_own_card_numbers, "checksums = false", ("verdict", "set checksums = true"), ""),
+    ],
+)
+def test_r23_a_hint_helps_with_a_library_that_behaves_so(
+    probe: Probe, peer: Answer, wrong: str, hint: tuple[str, str], right: str
+) -> None:
+    host = Sip2Host()
+    host.usually = dict.fromkeys(REPLIES, peer)
+    _, out, _ = probe(host, "--json", more=wrong)
+    last = json.loads(out)["steps"][-1]
+    assert (last["step"], hint[1] in last["advice"]) == (hint[0], True), last
+    code, out, _ = probe(host, "--json", more=right)
+    steps = json.loads(out)["steps"]
+    assert (code, json.loads(out)["verdict"], steps[-1]["advice"]) == (0, "valid", "")
 
 
 def test_a_library_that_is_down_is_reported_with_what_to_do(probe: Probe) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries
-from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Valid
+from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Valid
 from shared.kernel.library_card import MalformedCardNumber
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.support.home_libraries import LOGGED_IN, ON_LINE, Answer, Sip2Host, checked, in_pieces, plain
@@ -25,7 +25,18 @@ def with_line_feed(text: bytes) -> Answer:
     return lambda question: [b"".join(piece or b"" for piece in checked(text)(question)), b"\n"]
 
 
-@pytest.fixture(params=[checked, plain, with_line_feed], ids=lambda way: way.__name__)
+def ended_by_a_line_feed(text: bytes) -> Answer:
+    return lambda question: [(piece or b"").replace(b"\r", b"\n") for piece in checked(text)(question)]
+
+
+def plain_ended_by_a_line_feed(text: bytes) -> Answer:
+    return lambda _question: [text + b"\n"]
+
+
+@pytest.fixture(
+    params=[checked, plain, with_line_feed, ended_by_a_line_feed, plain_ended_by_a_line_feed],
+    ids=lambda way: way.__name__,
+)
 def dress(request: pytest.FixtureRequest, host: Sip2Host) -> Callable[[bytes], Answer]:
     """How this library writes all its replies."""
     way: Callable[[bytes], Answer] = request.param
@@ -101,7 +112,7 @@ async def test_what_is_sent_is_what_the_standard_says(
     assert question[13:17] == b"    "
     assert question[17:23].isdigit()
     assert question[23:33] == b" " * 10
-    assert question[33:].startswith(b"AONL-070288|AA0990139305|AC|AD|AY2AZ")
+    assert question[33:].startswith(b"AONL-070288|AA0990139305|AC|AY2AZ")
     for message in host.received[0]:
         assert int(message[-4:], 16) == -sum(message[:-4]) & 0xFFFF
 
@@ -113,3 +124,36 @@ async def test_r1_a_separator_or_control_character_never_reaches_the_wire(
     with pytest.raises(MalformedCardNumber):
         await libraries.ask(ISIL, card)
     assert host.received == []
+
+
+@pytest.mark.parametrize("way", [ended_by_a_line_feed, plain_ended_by_a_line_feed])
+async def test_r23_a_line_feed_ends_one_reply_of_several(
+    host: Sip2Host, libraries: DirectoryHomeLibraries, way: Callable[[bytes], Answer]
+) -> None:
+    """Login and status end with CR here."""
+    host.usually |= {b"93": plain(LOGGED_IN), b"99": plain(ON_LINE), b"63": way(text_of("valid"))}
+    assert isinstance(await libraries.ask(ISIL, CARD), Valid)
+
+
+async def test_r23_an_own_form_of_the_card_number_is_kept_out_when_the_sequence_number_proves_the_reply(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    own_form = text_of("valid").replace(b"AA", b"AALN:")
+    host.usually[b"63"] = checked(own_form)
+    verdict = await libraries.ask(ISIL, CARD)
+    assert isinstance(verdict, Valid)
+    assert verdict.canonical_card_number == CARD
+    host.usually[b"63"] = plain(own_form)
+    assert isinstance(await libraries.ask(ISIL, CARD), Unavailable)
+
+
+def wants_a_pin(question: bytes) -> list[bytes | None]:
+    refusing = text_of("valid").replace(b"64    ", b"64YYYY").replace(b"BLY|", b"BLY|CQN|")
+    return list(checked(refusing if b"|AD" in question else text_of("valid"))(question))
+
+
+async def test_r23_a_pin_that_nobody_gave_is_not_sent(
+    host: Sip2Host, libraries: DirectoryHomeLibraries
+) -> None:
+    host.usually[b"63"] = wants_a_pin
+    assert isinstance(await libraries.ask(ISIL, CARD), Valid)

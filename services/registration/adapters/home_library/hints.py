@@ -122,6 +122,8 @@ def _about_damage(library: Library, seen: Seen) -> str:
             "the library finds our messages damaged: set checksums = false if it uses none; else the "
             "connection damages data"
         )
+    if not _SIP2.match(seen.last):
+        return _about_garbage(seen)
     if not _TRAILER.search(seen.last):
         return "the reply has no checksum, and earlier ones had: its end is lost; report it to the library"
     if (encoding := _encoding_of_the_sum(seen.last)) is not None:

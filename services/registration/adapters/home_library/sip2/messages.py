@@ -93,7 +93,10 @@ def _day(year: str, month: str, day: str) -> date | None:
 
 
 def _day_of_moment(day: date, parts: Mapping[str, str | None]) -> date | None:
-    """Return the day in Europe/Amsterdam; None if there is no such time. The time is local, or with UTC or an offset."""
+    """Return the day in Europe/Amsterdam; None if there is no such time.
+
+    Without UTC or an offset the time is local.
+    """
     hour = int(parts["hour"] or 0)
     if half := parts.get("half"):
         if not 1 <= hour <= _NOON:

@@ -116,7 +116,8 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
     for number in {card_number, reply.value("AA")}:
         if number:
             words = words.replace(plain_words(number).lstrip("0"), "")
-    return words.strip(" 0") not in library.unknown_names and _SAYS_A_NAME.search(words) is not None
+    words = " ".join(words.split()).strip(" 0")
+    return words not in library.unknown_names and _SAYS_A_NAME.search(words) is not None
 
 
 def _failed_inside(reply: PatronReply, library: Library) -> bool:

@@ -10,6 +10,8 @@ from registration.domain.verdict import NotFound, Refused, Valid
 
 TODAY = date(2025, 9, 11)
 CARD = "0990139305"
+ALONE = Expected()
+"""No sequence number was sent, and no checksum came before."""
 
 
 def library(encoding: str = "cp850", **changed: object) -> Library:
@@ -28,11 +30,9 @@ def library(encoding: str = "cp850", **changed: object) -> Library:
     )
 
 
-def read_one(
-    line: bytes, settings: Library, expected: Expected = Expected(), card: str = CARD
-) -> Valid | Refused | NotFound:
+def read_one(line: bytes, settings: Library, expected: Expected = ALONE) -> Valid | Refused | NotFound:
     """The verdict of one reply, asked for over a connection of its own. Raises GarbledReply."""
-    return read_reply(line, settings, Asked(card, TODAY, expected, alone=True))
+    return read_reply(line, settings, Asked(CARD, TODAY, expected, alone=True))
 
 
 def verdicts(pieces: list[bytes], encoding: str) -> list[Valid | Refused | NotFound]:

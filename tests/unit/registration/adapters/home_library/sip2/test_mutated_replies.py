@@ -1,4 +1,4 @@
-"""Whatever arrives is a verdict or no answer: never a crash, and never *valid* or *refused* by mistake (R4, R23).
+"""Whatever arrives is a verdict or no answer: never a crash, never *valid* or *refused* by mistake (R4, R23).
 
 200,000 mutated replies in each run, or as many as SIP2_MUTATIONS says.
 """
