@@ -114,14 +114,18 @@ def _about_order(library: Library, seen: Seen) -> str:
     return "the library sent what was not asked for: report the messages above to the library"
 
 
+def _about_resend(library: Library) -> str:
+    if not library.checksums:
+        return "the library asks for each message again, because it wants checksums: set checksums = true"
+    return (
+        "the library finds our messages damaged: set checksums = false if it uses none; else the "
+        "connection damages data"
+    )
+
+
 def _about_damage(library: Library, seen: Seen) -> str:
     if seen.last.startswith(RESEND.encode()):
-        if not library.checksums:
-            return "the library asks for each message again, because it wants checksums: set checksums = true"
-        return (
-            "the library finds our messages damaged: set checksums = false if it uses none; else the "
-            "connection damages data"
-        )
+        return _about_resend(library)
     if not _SIP2.match(seen.last):
         return _about_garbage(seen)
     if not _TRAILER.search(seen.last):

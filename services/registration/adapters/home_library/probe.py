@@ -169,16 +169,7 @@ class Probe:
             return "on-line"
 
         async def ask() -> str:
-            until = self._now() + library.answer_seconds
-            try:
-                self.verdict = await connection.patron(self.card_number, self.today, until, alone=True)
-            except (BadChecksum, OutOfStep):
-                raise
-            except GarbledReply as unreadable:
-                self._unreadable = unreadable
-            self._reply = self._seen(connection).last
-            number = getattr(self.verdict, "canonical_card_number", None) or self.card_number
-            return "replied" if number == self.card_number else f"replied about card {number}"
+            return await self._ask(connection)
 
         async def judge() -> str:
             if self._unreadable is not None:
@@ -190,6 +181,19 @@ class Probe:
         if library.uses_tls:
             plan.append(("TLS", secure))
         return [*plan, ("log in", log_in), ("status", ask_status), ("ask", ask), ("verdict", judge)]
+
+    async def _ask(self, connection: Sip2Connection) -> str:
+        """Ask. A reply that came whole and says nothing is a fault of the next step."""
+        until = self._now() + self.library.answer_seconds
+        try:
+            self.verdict = await connection.patron(self.card_number, self.today, until, alone=True)
+        except (BadChecksum, OutOfStep):
+            raise
+        except GarbledReply as unreadable:
+            self._unreadable = unreadable
+        self._reply = self._seen(connection).last
+        number = getattr(self.verdict, "canonical_card_number", None) or self.card_number
+        return "replied" if number == self.card_number else f"replied about card {number}"
 
     async def _take(
         self, step: Step, work: Callable[[], Awaitable[str]], until: float, connection: Sip2Connection

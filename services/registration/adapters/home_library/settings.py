@@ -139,8 +139,8 @@ ERROR_MESSAGES = frozenset(
     | {"systeemfout", "serverfout", "databasefout", "interne fout", "technische fout", "technische storing"}
     | {"timeout", "time out", "timed out", "connection refused", "cannot connect", "could not connect"}
     | {"service unavailable", "system unavailable", "temporarily unavailable", "system is down"}
-    | {"niet bereikbaar", "tijdelijk niet beschikbaar", "probeer het later", "try again later"}
-    | {"out of memory", "stack trace", "traceback", "sql error", "ora 0", "buiten gebruik", "off line"}
+    | {"niet bereikbaar", "tijdelijk niet beschikbaar", "off line", "out of memory"}
+    | {"stack trace", "traceback", "sql error"}
 )
 """In plain words (`plain_words`)."""
 

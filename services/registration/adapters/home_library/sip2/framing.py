@@ -36,6 +36,7 @@ _LOOKS_LIKE_A_CODE = re.compile(r"[A-Z][A-Z0-9]")
 _YES_OR_NO = "BL"
 _FIXED_LENGTHS = {"BL": 3, "CQ": 3, "BH": 5, "BZ": 6, "CA": 6, "CB": 6}
 _ANY_LENGTH = LONGEST_REPLY
+_OF_FIXED_LENGTH = re.compile(r"(?:BL|CQ).|BH[A-Z ]{3}|(?:BZ|CA|CB)[0-9 ]{4}")
 
 
 def known_codes(*own: str | None) -> Mapping[str, int]:
@@ -216,7 +217,8 @@ def _add_unusual(found: Fields, part: str, codes: Mapping[str, int], strict: Col
     """Add what is not one field: several without a separator, a part of a value, or a field of a vendor."""
     while (length := codes.get(part[:2], _ANY_LENGTH)) < len(part):
         next_code = part[length : length + 2]
-        if next_code not in codes and next_code not in _OF_THE_TRAILER:
+        is_next = next_code in codes or next_code in _OF_THE_TRAILER
+        if not is_next or _OF_FIXED_LENGTH.fullmatch(part, 0, length) is None:
             break
         found.append((part[:2], part[2:length]))
         part = part[length:]

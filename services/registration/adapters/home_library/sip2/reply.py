@@ -113,10 +113,9 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
         return False
     if _DIGIT.search(name) is None:
         return True
-    for number in {card_number, reply.value("AA")}:
-        if number:
-            words = words.replace(plain_words(number).lstrip("0"), "")
-    words = " ".join(words.split()).strip(" 0")
+    for number in (card_number, reply.value("AA")):
+        words = re.sub(rf"\b0*{re.escape(plain_words(number).lstrip('0'))}\b", "", words)
+    words = " ".join(words.split())
     return words not in library.unknown_names and _SAYS_A_NAME.search(words) is not None
 
 
