@@ -125,6 +125,9 @@ Encoding = Annotated[str, AfterValidator(_encoding)]
 Words = Annotated[frozenset[StrictStr], AfterValidator(_all_in_plain_words)]
 NO_END = frozenset(
     {"never", "nooit", "none", "geen", "no end", "onbeperkt", "onbepaald", "unlimited", "permanent"}
+    | {"no end date", "no expiry", "no expiration", "never expires", "does not expire", "indefinite"}
+    | {"geen einddatum", "geen einde", "verloopt niet", "onbepaalde tijd", "voor onbepaalde tijd"}
+    | {"levenslang", "lifetime", "n a", "nvt", "n v t", "99999999"}
     | {"9999 12 31", "99991231", "00000000", "0000 00 00", "00 00 0000"}
 )
 UNKNOWN_NAMES = frozenset(
@@ -132,7 +135,17 @@ UNKNOWN_NAMES = frozenset(
     | {"pas onbekend", "kaart onbekend", "lener onbekend", "pas niet gevonden", "kaart niet gevonden"}
     | {"unknown", "unknown card", "unknown patron", "unknown borrower", "unknown user", "not found"}
     | {"card not found", "patron not found", "user not found", "borrower not found", "invalid patron"}
-    | {"invalid card", "no such patron", "patron unknown", "geen naam", "no name", "null", "n a", "nvt"}
+    | {
+        "invalid card",
+        "no such patron",
+        "patron unknown",
+        "geen naam",
+        "no name",
+        "null",
+        "n a",
+        "nvt",
+        "n v t",
+    }
 )
 ERROR_MESSAGES = frozenset(
     {"server error", "internal error", "system error", "database error", "application error", "exception"}
@@ -140,7 +153,10 @@ ERROR_MESSAGES = frozenset(
     | {"timeout", "time out", "timed out", "connection refused", "cannot connect", "could not connect"}
     | {"service unavailable", "system unavailable", "temporarily unavailable", "system is down"}
     | {"niet bereikbaar", "tijdelijk niet beschikbaar", "off line", "out of memory"}
-    | {"stack trace", "traceback", "sql error"}
+    | {"stack trace", "traceback", "sql error", "error occurred", "unexpected error", "system failure"}
+    | {"onverwachte fout", "fout opgetreden", "fout 500", "error 500", "bad gateway", "offline"}
+    | {"database niet beschikbaar", "systeem niet beschikbaar", "server niet beschikbaar", "storing in"}
+    | {"database unavailable", "database not available", "database is down", "server not available"}
 )
 """In plain words (`plain_words`)."""
 

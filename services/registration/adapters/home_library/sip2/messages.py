@@ -30,8 +30,8 @@ _PART = re.compile("|".join(_PARTS))
 _FORMAT = re.compile(r"(?!.*(YYYY|MM|DD).*\1)(?:(?:YYYY|MM|DD)[-/. ]?){2}(?:YYYY|MM|DD)")
 _STANDARD = re.compile(
     r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
-    r"(?:(?P<zone>[ T]{0,4}|0000| *(?:Z|UTC|GMT) *)"
-    r"(?P<hour>[0-9]{2})(?P<minute>[0-9]{2})(?P<second>[0-9]{2})(?P<rest>[^0-9].*)?)?"
+    r"(?:(?P<zone>[ T]{0,4}|0000| *(?:Z|UTC|GMT|CES?T|MES?T|LCL) *)"
+    r"(?P<hour>[0-9]{2}):?(?P<minute>[0-9]{2}):?(?P<second>[0-9]{2})(?P<rest>[^0-9].*)?)?"
 )
 _TIME_BEHIND = (
     r"(?:(?: *T *| +)(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?"

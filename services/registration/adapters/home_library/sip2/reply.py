@@ -109,7 +109,10 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
     """
     if "|" in name:
         name = name.partition("|")[0]
-    if _SAYS_A_NAME.search(name) is None or (words := plain_words(name)) in library.unknown_names:
+    words = plain_words(name)
+    if _SAYS_A_NAME.search(name) is None or words in library.unknown_names:
+        return False
+    if words.partition(" ")[0] in library.unknown_names and set(words.split()) <= library.unknown_names:
         return False
     if _DIGIT.search(name) is None:
         return True
@@ -149,8 +152,15 @@ def _end_date(reply: PatronReply, library: Library) -> EndsOn:
         return UNREADABLE
     day = library.read_date(text)
     if day is None:
-        return None if plain_words(text) in library.no_end else UNREADABLE
+        return None if _means_no_end(plain_words(text), library) else UNREADABLE
     return None if day in library.days_without_end else day
+
+
+def _means_no_end(words: str, library: Library) -> bool:
+    """Return whether these are words for no end. A time of zeros may follow zeros."""
+    return words in library.no_end or (
+        not words.strip(" 0") and any(words.startswith(f"{zeros} 0") for zeros in library.no_end)
+    )
 
 
 def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
