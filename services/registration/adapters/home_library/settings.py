@@ -224,6 +224,11 @@ class Library(BaseModel):
         return frozenset(day for text in self.no_end if (day := read(text)))
 
     @cached_property
+    def first_words_of_unknown_names(self) -> frozenset[str]:
+        """With which words the texts of `unknown_names` begin."""
+        return frozenset(text.partition(" ")[0] for text in self.unknown_names)
+
+    @cached_property
     def read_date(self) -> ReadDate:
         """Reads a date in the form of `date_format`."""
         return date_reader(self.date_format)

@@ -37,6 +37,7 @@ LONGEST_NAME, LONGEST_ADDRESS, LONGEST_EMAIL = 200, 500, 254
 _SAYS_A_NAME = re.compile(r"[^\W\d_]|\ufffd|\?\?")
 """A letter, or what systems put in the place of letters that they cannot write."""
 
+_PLAIN_NAME = re.compile(r"([^\W\d_]+)(?:[^\w|][^\d|]*)?")
 _DIGIT = re.compile(r"\d")
 
 
@@ -107,8 +108,11 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
 
     A separator within the name ends what is looked at: text behind it alone is no name.
     """
-    if "|" in name:
-        name = name.partition("|")[0]
+    if (plain := _PLAIN_NAME.fullmatch(name)) is not None and plain[
+        1
+    ].casefold() not in library.first_words_of_unknown_names:
+        return True  # as almost all names, and this is faster
+    name = name.partition("|")[0]
     words = plain_words(name)
     if _SAYS_A_NAME.search(name) is None or words in library.unknown_names:
         return False
