@@ -73,7 +73,10 @@ def date_reader(date_format: str) -> ReadDate:
 
     def read(text: str) -> date | None:
         if is_standard and len(text) == _DAY_ALONE and text.isdecimal() and text.isascii():
-            return _day(text[:4], text[4:6], text[6:])  # most dates are so, and this is faster
+            try:  # most dates are so, and this is faster
+                return date.fromisoformat(text)
+            except ValueError:
+                return None
         found = pattern.fullmatch(text.strip(" "))
         if found is None:
             return None
