@@ -134,7 +134,7 @@ async def test_a_head_that_drips_is_given_up(serves: Serve) -> None:
 
 
 async def test_a_later_head_that_drips_is_given_up(serves: Serve) -> None:
-    served: Served = await serves(head_seconds=0.3)
+    served: Served = await serves(head_seconds=1.0)
     wire = await served.connect()
     wire.send(LIVE, END)
     assert (await wire.answer()).status == 200
@@ -146,7 +146,7 @@ async def test_a_later_head_that_drips_is_given_up(serves: Serve) -> None:
 async def test_a_head_that_begins_while_the_app_works_has_its_time_afterwards(
     serves: Serve,
 ) -> None:
-    served: Served = await serves(head_seconds=0.2)
+    served: Served = await serves(head_seconds=1.0)
     wire = await served.connect()
     wire.send(b"GET /slow HTTP/1.1\r\nHost: service\r\n\r\n", LIVE)
     await eventually(lambda: served.requests)
@@ -225,7 +225,7 @@ async def test_headers_after_the_body_are_limited_and_dropped(serves: Serve) -> 
 
 
 async def test_what_is_left_of_a_body_after_the_response_is_not_awaited_for_long(serves: Serve) -> None:
-    served: Served = await serves(body_seconds=0.3)
+    served: Served = await serves(body_seconds=1.0)
     wire = await served.connect()
     wire.send(POST.replace(b"/echo", b"/nowhere"), b"Content-Length: 1000\r\n\r\nhalf")
     assert (await wire.answer()).status == 404
