@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from infra.local.ports import free_port
@@ -32,7 +31,7 @@ from tests.support.home_libraries import LIBRARIES, directory_of, isil_of, simul
 from tests.support.installation import put_into_environment
 from tests.support.projections import CountryLives, FourLibraries, fill_log
 from tests.support.registration_service import settings_in
-from tests.support.servers import migrated
+from tests.support.servers import as_owner, migrated
 from tests.support.tokens import Signer
 
 GUESTS = int(os.environ.get("NIGHT_GUESTS", "4000"))
@@ -105,11 +104,8 @@ async def begin_night() -> NightlyCheck:
 
 async def ask(settings: Settings, sql: str) -> Any:
     """One value, asked from outside."""
-    connection = await asyncpg.connect(settings.database_url.get_secret_value())
-    try:
+    async with as_owner(settings.database_url.get_secret_value()) as connection:
         return await connection.fetchval(sql)
-    finally:
-        await connection.close()
 
 
 EVENTS = "SELECT count(*) FROM stored_events"

@@ -171,8 +171,8 @@ async def test_an_operator_of_the_installation_ends_the_sessions_of_a_person(
     await counter_site.app.service.pool.execute("DELETE FROM staff_sessions")
     assert await says("list") == "Nobody is signed in.\n"
     async with counter_site.signed_in() as clerk, counter_site.signed_in("j.smit") as colleague:
-        await counter_site.app.service.pool.execute(
-            "UPDATE staff_sessions SET ends_at = now() + interval '1 hour'"
+        await execute_as_owner(
+            counter_site.app.service.pool, "UPDATE staff_sessions SET ends_at = now() + interval '1 hour'"
         )
         listed = json.loads(await says("list", "--json"))
         assert {(row["subject"], row["organisation"]) for row in listed} == {
