@@ -66,7 +66,8 @@ def said(fields: list[str], code: str, length: int = 10_000) -> set[str]:
         while rest[:2] in {"BL", "CQ", "BH", "BZ", "CA", "CB"} and rest[:2] != code:
             rest = rest[{"BL": 3, "CQ": 3, "BH": 5}.get(rest[:2], 6) :]
         if rest[:2] == code:
-            values.add(rest[2:].strip() if rest[2 + length :][2:] == "" else rest[2 : 2 + length])
+            behind = rest[2 + length :]  # another field, perhaps an empty one
+            values.add(rest[2:].strip() if len(behind) < 2 else rest[2 : 2 + length])
     return values
 
 

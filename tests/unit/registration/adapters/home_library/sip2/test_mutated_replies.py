@@ -104,6 +104,7 @@ def read_whole_frames(data: bytes, encoding: str = "cp850", *, checksum_needed: 
 @given(changes, st.integers(0, 300))
 @example([(95, 0, b"\r")], 0)
 @example([(665, 0, b"\x00")], 0)
+@example([(183, 0, b"BLY")], 183)
 def test_r23_a_mutated_reply_is_valid_or_refused_only_if_its_bytes_say_so(
     mutations: list[Change], step: int
 ) -> None:
