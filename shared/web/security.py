@@ -82,7 +82,7 @@ class JwksKeys:
 
         Returns STALE_KEYS while keys are used that could not be read again.
         """
-        if self._age() > self._max_age or self._known(None) is None:
+        if self._age() > self._max_age or not self._usable():
             await self._read_again(None)
         if not self._usable():
             raise KeysUnavailable

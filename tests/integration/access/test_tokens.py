@@ -89,6 +89,25 @@ async def test_unknown_keys_cause_one_read_in_ten_seconds(
         assert (now, reads) == (now, expected)
 
 
+async def test_readiness_reads_keys_only_when_they_are_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An issuer publishes two keys while it changes them, and readiness is asked every few seconds."""
+    keys = [Signer(tmp_path / f"{number}.json", f"key-{number}").key for number in range(2)]
+    reads, now = 0, 1000.0
+
+    async def read() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        return {"keys": [key.as_dict(private=False) for key in keys]}
+
+    monkeypatch.setattr("shared.web.security.time.monotonic", lambda: now)
+    source = JwksKeys(read)
+    for now, expected in ((1000.0, 1), (1011.0, 1), (1299.0, 1), (1301.0, 2), (1320.0, 2)):
+        assert await source.ready() is None
+        assert (now, reads) == (now, expected)
+
+
 UNREADABLE: list[Any] = [
     {"kty": "EC", "crv": "P-1024", "kid": "curve", "x": "AA", "y": "AA"},
     {"kty": "RSA", "kid": "modulus", "n": "!", "e": "AQAB"},
