@@ -40,9 +40,9 @@ class DataKey:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_cipher", AESGCM(self.secret))
 
-    def encrypt(self, data: Mapping[str, Any]) -> bytes:
+    def encrypt(self, data: dict[str, Any]) -> bytes:
         """Return a mapping as encrypted bytes. Values may have all types that events store, such as date."""
-        return _encrypt(self._cipher, _TRANSCODER.encode(dict(data)), self.subject_id)
+        return _encrypt(self._cipher, _TRANSCODER.encode(data), self.subject_id)
 
     def decrypt(self, encrypted: bytes) -> dict[str, Any]:
         """Return the mapping that was encrypted. Raises DecryptionFailed for a wrong key or changed bytes."""

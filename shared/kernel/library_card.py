@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 from collections.abc import Mapping
@@ -122,4 +121,4 @@ def person_ref(key: bytes, home_isil_base: str, card_number: str) -> str:
     """
     # Neither part can contain "|", so two different pairs never have the same text.
     pair = f"{home_isil_base}|{card_number}"
-    return hmac.new(key, pair.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, pair.encode(), "sha256").hex()
