@@ -50,7 +50,7 @@ from shared.event_log import (
     PostgresEventLog,
     make_mapper,
 )
-from shared.event_log.retention import Retention
+from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
@@ -281,9 +281,9 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     }
 
 
-async def apply_ledger(service: Service) -> ErasedAgain:
-    """Erase again what a restored backup brought back, by the erasure ledger."""
-    return await apply_erasures(Metadata("erasure ledger", uuid4()), service.deps)
+async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
+    """Erase again what a restored backup brought back. `by`: who asks for it, if not the worker."""
+    return await apply_erasures(Metadata(by, uuid4()), service.deps)
 
 
 def _nightly_check(service: Service) -> Task:
@@ -299,10 +299,12 @@ def _retention(service: Service) -> Mapping[str, Task]:
     return {"retention": partial(every, APPLY_RETENTION_EVERY_SECONDS, partial(retention, service, days))}
 
 
-async def retention(service: Service, days: int, *, dry_run: bool = False) -> Retention:
+async def retention(service: Service, days: int, by: str = BY_ITSELF, *, dry_run: bool = False) -> Retention:
     """Erase guests whose retention period of so many days is over; with `dry_run` only find them."""
-    run = preview_retention if dry_run else apply_retention
-    return await run(days, EndedGuests(service.pool), service.deps)
+    ended = EndedGuests(service.pool)
+    if dry_run:
+        return await preview_retention(days, ended, service.deps)
+    return await apply_retention(days, ended, service.deps, by)
 
 
 def view_source(settings: Settings) -> Source:

@@ -14,9 +14,9 @@ from uuid import UUID
 import typer
 
 from shared.cli.console import as_json_text, echo, show_json, show_table
-from shared.cli.running import Failed, in_loop, login_name
+from shared.cli.running import By, Failed, in_loop, name_of
 from shared.cli.service_handle import ServiceHandle, database_of
-from shared.kernel.text import require_identifier, require_text, visible
+from shared.kernel.text import require_text, visible
 
 if TYPE_CHECKING:
     from shared.messaging.inbox import Inbox
@@ -86,13 +86,11 @@ def discard(
     context: typer.Context,
     subject: Subject,
     reason: Annotated[str, typer.Option(help="Why it is skipped; the reason is stored.")],
-    by: Annotated[
-        str | None, typer.Option(help="Your name, which is stored; your login name when left out.")
-    ] = None,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Skip the failed message permanently, and process the backlog behind it."""
-    why, who = _reason(reason), _name(by or login_name())
+    why, who = _reason(reason), name_of(by)
     before, after = in_loop(_discarded(context.obj, subject, why, who))
     if as_json:
         show_json({"guest_id": subject, "discarded": before, "through": after is None, "held": after})
@@ -106,13 +104,6 @@ def _reason(text: str) -> str:
         return require_text(text)
     except ValueError:
         raise typer.BadParameter("a reason is needed", param_hint="--reason") from None
-
-
-def _name(text: str) -> str:
-    try:
-        return require_identifier(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"a name {error}", param_hint="--by") from None
 
 
 async def _overview(service: ServiceHandle) -> tuple[Sequence[Shown], Sequence[Shown]]:

@@ -6,14 +6,14 @@ import getpass
 import os
 import sys
 from collections.abc import Coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
 from shared.kernel.errors import ConfigurationError, english_sentence
-from shared.kernel.text import visible
+from shared.kernel.text import require_identifier, visible
 from shared.platform.secrets import keep_files_private
 from shared.platform.settings import ServiceSettings
 
@@ -120,8 +120,22 @@ async def operator_at_work(settings: ServiceSettings) -> str:
     return principal.subject
 
 
-def login_name() -> str:
-    """Return the name of the user who runs the command. Raises Failed."""
+By = Annotated[
+    str | None,
+    typer.Option("--by", help="Your name, which is stored; your login name when left out."),
+]
+"""Each command that changes something for a person, or reads about people, stores who did it (R20, R22)."""
+
+
+def name_of(by: str | None) -> str:
+    """Return the name of the one who runs a command. Raises BadParameter, and Failed without any name."""
+    try:
+        return require_identifier(_login_name() if by is None else by)
+    except ValueError as error:
+        raise typer.BadParameter(f"a name {error}", param_hint="--by") from None
+
+
+def _login_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # in a container the user may have only a number

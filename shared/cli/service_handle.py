@@ -62,7 +62,8 @@ def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: b
 def apply_erasures(
     settings: K,
     open_service: Callable[[K], AbstractAsyncContextManager[S]],
-    apply_ledger: Callable[[S], "Awaitable[ErasedAgain]"],
+    apply_ledger: Callable[[S, str], "Awaitable[ErasedAgain]"],
+    by: str,
     *,
     as_json: bool,
 ) -> None:
@@ -77,7 +78,7 @@ def apply_erasures(
 
     async def applied() -> "ErasedAgain":
         async with open_service(settings) as service:
-            return await apply_ledger(service)
+            return await apply_ledger(service, by)
 
     done = in_loop(applied())
     if as_json:
@@ -96,6 +97,7 @@ def apply_retention(
     settings: K,
     open_service: Callable[[K], AbstractAsyncContextManager[S]],
     retention: Callable[..., "Awaitable[Retention]"],
+    by: str,
     *,
     dry_run: bool,
     as_json: bool,
@@ -109,7 +111,7 @@ def apply_retention(
 
     async def applied() -> "Retention":
         async with open_service(settings) as service:
-            return await retention(service, settings.retention_days, dry_run=dry_run)
+            return await retention(service, settings.retention_days, by, dry_run=dry_run)
 
     done = in_loop(applied())
     if as_json:

@@ -14,6 +14,9 @@ from shared.event_log.failures import SubjectFailures
 
 log = structlog.get_logger(__name__)
 
+BY_ITSELF = "retention period"
+"""Who causes the erasures that no operator asked for (R20)."""
+
 Ended = tuple[date, UUID]
 """The last day on which a subject was needed, and the subject."""
 

@@ -10,17 +10,19 @@ from identity.application.dependencies import Dependencies
 from identity.application.repository import accounts_of, load_actor, save
 from identity.domain.login_account import LoginAccount
 from shared.event_log import Metadata, erasure_row, retry_on_conflict
-from shared.event_log.retention import EndedSubjects, Retention, erase_ended, find_ended
+from shared.event_log.retention import BY_ITSELF, EndedSubjects, Retention, erase_ended, find_ended
 from shared.kernel.amsterdam import day_of
 
 
-async def apply_retention(retention_days: int, unused: EndedSubjects, deps: Dependencies) -> Retention:
+async def apply_retention(
+    retention_days: int, unused: EndedSubjects, deps: Dependencies, by: str = BY_ITSELF
+) -> Retention:
     """Erase the accounts that were not used for more than so many days.
 
     An account is checked again in the transaction that erases: one that was linked or logged in meanwhile
-    stays. Raises OSError when the erasure ledger cannot be written.
+    stays. `by` is who asked for it. Raises OSError when the erasure ledger cannot be written.
     """
-    before, metadata = _first_day_kept(retention_days, deps), Metadata("retention period", uuid4())
+    before, metadata = _first_day_kept(retention_days, deps), Metadata(by, uuid4())
 
     async def attempt(account_stream: UUID) -> Sequence[UUID]:
         account = await _find_unused(account_stream, before, deps)

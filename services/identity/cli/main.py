@@ -17,7 +17,7 @@ from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import Failed, in_loop, run
+from shared.cli.running import By, Failed, in_loop, name_of, run
 
 if TYPE_CHECKING:
     from identity.application.import_accounts import Imported
@@ -89,10 +89,11 @@ def import_file(
             exists=True, dir_okay=False, help="CSV: account_id,username,email,home_isil,home_card_number"
         ),
     ],
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Import the login accounts in FILE, completely or not at all: one mistake, and nothing is changed."""
-    done = in_loop(_import(settings_of_command(), file))
+    done = in_loop(_import(settings_of_command(), file, name_of(by)))
     if as_json:
         show_json({"opened": done.opened, "known": done.known, "failed": service_handle.named(done.failed)})
     else:
@@ -103,6 +104,7 @@ def import_file(
 @app.command(epilog="Example: identity retention --dry-run")
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Erase login accounts without a guest that were not used for IDENTITY_RETENTION_DAYS.
@@ -112,19 +114,21 @@ def retention(
     from identity.bootstrap import open_service, retention  # noqa: PLC0415
 
     service_handle.apply_retention(
-        settings_of_command(), open_service, retention, dry_run=dry_run, as_json=as_json
+        settings_of_command(), open_service, retention, name_of(by), dry_run=dry_run, as_json=as_json
     )
 
 
 @erasures.command("apply", epilog="Example: identity erasures apply")
-def apply(as_json: Json = False) -> None:
+def apply(by: By = None, as_json: Json = False) -> None:
     """Erase again the personal data that a restored backup brought back.
 
     Reads the file that IDENTITY_ERASURE_LEDGER names. Safe to repeat.
     """
     from identity.bootstrap import apply_ledger, open_service  # noqa: PLC0415
 
-    service_handle.apply_erasures(settings_of_command(), open_service, apply_ledger, as_json=as_json)
+    service_handle.apply_erasures(
+        settings_of_command(), open_service, apply_ledger, name_of(by), as_json=as_json
+    )
 
 
 async def _serve(settings: Settings) -> None:
@@ -138,7 +142,7 @@ async def _serve(settings: Settings) -> None:
             await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
-async def _import(settings: Settings, file: Path) -> "Imported":
+async def _import(settings: Settings, file: Path, by: str) -> "Imported":
     from identity.adapters.account_file import read_account_file  # noqa: PLC0415
     from identity.application.dependencies import Context  # noqa: PLC0415
     from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
@@ -152,7 +156,7 @@ async def _import(settings: Settings, file: Path) -> "Imported":
         if checked.mistakes:
             mistakes = "; ".join(f"line {mistake.number}: {mistake.text}" for mistake in checked.mistakes)
             raise Failed(f"{file}: {mistakes}. Nothing was changed.")
-        context = Context(Metadata("operator", uuid4()))
+        context = Context(Metadata(by, uuid4()))
         with progress_bar("importing", checked.lines) as progress:
             return await import_accounts(read_account_file(file), context, service.deps, progress)
 

@@ -10,17 +10,19 @@ from registration.application.erase_guest import erase_if
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState, ended_on
 from shared.event_log import Metadata
-from shared.event_log.retention import EndedSubjects, Retention, erase_ended, find_ended
+from shared.event_log.retention import BY_ITSELF, EndedSubjects, Retention, erase_ended, find_ended
 from shared.kernel.amsterdam import day_of
 
 
-async def apply_retention(retention_days: int, ended: EndedSubjects, deps: Dependencies) -> Retention:
+async def apply_retention(
+    retention_days: int, ended: EndedSubjects, deps: Dependencies, by: str = BY_ITSELF
+) -> Retention:
     """Erase the guests whose registration ended more than so many days ago.
 
     A guest is checked again in the transaction that erases: one that was registered again meanwhile stays.
-    Raises OSError when the erasure ledger cannot be written.
+    `by` is who asked for it. Raises OSError when the erasure ledger cannot be written.
     """
-    before, metadata = _first_day_kept(retention_days, deps), Metadata("retention period", uuid4())
+    before, metadata = _first_day_kept(retention_days, deps), Metadata(by, uuid4())
 
     async def erase(guest_id: UUID) -> bool:
         return await erase_if(lambda guest: _ended(guest, before), guest_id, metadata, deps)

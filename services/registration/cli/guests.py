@@ -33,11 +33,11 @@ async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:
             raise no_such_guest(guest_id) from None
 
 
-async def erase_guest(settings: Settings, guest_id: UUID) -> None:
-    """Destroy all personal data of one guest. Raises Failed if there is no such guest."""
+async def erase_guest(settings: Settings, guest_id: UUID, by: str) -> None:
+    """Destroy all personal data of one guest. `by`: who asks. Raises Failed if there is no such guest."""
     async with open_service(settings) as service:
         try:
-            await erase_personal_data(guest_id, Metadata("operator", uuid4()), service.deps)
+            await erase_personal_data(guest_id, Metadata(by, uuid4()), service.deps)
         except GuestNotFound:
             raise no_such_guest(guest_id) from None
 

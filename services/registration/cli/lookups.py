@@ -14,7 +14,7 @@ import typer
 
 from registration.service_handle import settings_of_command
 from shared.cli.console import echo, show_json, show_records
-from shared.cli.running import Failed, in_loop, login_name
+from shared.cli.running import By, Failed, in_loop, name_of
 from shared.cli.service_handle import database_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ What = Annotated[
 Guest = Annotated[UUID | None, typer.Option(metavar="GUEST_ID", help="Only where this guest was found.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The first day.")]
 LastDay = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The last day.")]
-By = Annotated[str | None, typer.Option(help="Your name, which is stored; your login name when left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
@@ -59,7 +58,7 @@ def list_newest(
     from registration.adapters.lookups import LookupFilter, as_record  # noqa: PLC0415
 
     wanted = LookupFilter(organisation, subject, what, guest, _day(since), _day(until))
-    found = in_loop(_newest(wanted, limit, by or login_name()))
+    found = in_loop(_newest(wanted, limit, name_of(by)))
     show_records([as_record(lookup) for lookup in found], as_json=as_json, empty="No look-up fits.")
 
 
@@ -81,7 +80,7 @@ def export(
     from registration.adapters.lookups import LookupFilter  # noqa: PLC0415
 
     wanted = LookupFilter(organisation, subject, what, guest, _day(since), _day(until))
-    count = in_loop(_export(wanted, file, form, by or login_name()))
+    count = in_loop(_export(wanted, file, form, name_of(by)))
     if str(file) == "-":
         return
     show_json({"lookups": count}) if as_json else echo(f"{count} look-ups written to {file}.")

@@ -20,7 +20,7 @@ from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import Failed, in_loop, run
+from shared.cli.running import By, Failed, in_loop, name_of, run
 
 EXAMPLE_ID = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
 app = typer.Typer(
@@ -126,6 +126,7 @@ def nightly(
     last: Annotated[
         bool, typer.Option("--last", help="Only show the report of the last nightly check.")
     ] = False,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Run the nightly check now: ask all home libraries about terms.
@@ -135,7 +136,7 @@ def nightly(
     from registration.cli.nightly import read_last, run_now, show_report  # noqa: PLC0415
 
     settings = settings_of_command()
-    report = in_loop(read_last(settings) if last else run_now(settings))
+    report = in_loop(read_last(settings) if last else run_now(settings, name_of(by)))
     show_report(report, as_json=as_json)
     if not last and not report.is_complete:
         raise typer.Exit(1)
@@ -144,6 +145,7 @@ def nightly(
 @app.command(epilog="Example: registration retention --dry-run")
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Erase the guests whose registration ended longer ago than REGISTRATION_RETENTION_DAYS.
@@ -153,7 +155,7 @@ def retention(
     from registration.bootstrap import open_service, retention  # noqa: PLC0415
 
     service_handle.apply_retention(
-        settings_of_command(), open_service, retention, dry_run=dry_run, as_json=as_json
+        settings_of_command(), open_service, retention, name_of(by), dry_run=dry_run, as_json=as_json
     )
 
 
@@ -171,9 +173,9 @@ def probe(
 
 
 @guests.command("check", epilog=f"Example: registration guests check {EXAMPLE_ID}")
-def check(guest_id: GuestId, as_json: Json = False) -> None:
+def check(guest_id: GuestId, by: By = None, as_json: Json = False) -> None:
     """Ask the home library about the term of one guest, now."""
-    outcome = in_loop(_check(settings_of_command(), guest_id))
+    outcome = in_loop(_check(settings_of_command(), guest_id, name_of(by)))
     show_json(outcome) if as_json else show_pairs(outcome)
 
 
@@ -196,13 +198,15 @@ def show(
 def erase(
     guest_id: GuestId,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation, for scripts.")] = False,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Erase all personal data of one guest permanently."""
     from registration.cli.guests import confirm_erasure, erase_guest  # noqa: PLC0415
 
+    who = name_of(by)
     confirm_erasure(guest_id, yes=yes)
-    in_loop(erase_guest(settings_of_command(), guest_id))
+    in_loop(erase_guest(settings_of_command(), guest_id, who))
     if as_json:
         show_json({"guest_id": guest_id, "erased": True})
     else:
@@ -210,14 +214,16 @@ def erase(
 
 
 @erasures.command("apply", epilog="Example: registration erasures apply")
-def apply(as_json: Json = False) -> None:
+def apply(by: By = None, as_json: Json = False) -> None:
     """Erase again the personal data that a restored backup brought back.
 
     Reads the file that REGISTRATION_ERASURE_LEDGER names. Safe to repeat.
     """
     from registration.bootstrap import apply_ledger, open_service  # noqa: PLC0415
 
-    service_handle.apply_erasures(settings_of_command(), open_service, apply_ledger, as_json=as_json)
+    service_handle.apply_erasures(
+        settings_of_command(), open_service, apply_ledger, name_of(by), as_json=as_json
+    )
 
 
 async def _serve(settings: Settings) -> None:
@@ -231,7 +237,7 @@ async def _serve(settings: Settings) -> None:
             await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
-async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
+async def _check(settings: Settings, guest_id: UUID, by: str) -> dict[str, object]:
     from registration.application.check_term import check_term  # noqa: PLC0415
     from registration.application.dependencies import Context  # noqa: PLC0415
     from registration.application.show_guest import show_guest  # noqa: PLC0415
@@ -245,7 +251,7 @@ async def _check(settings: Settings, guest_id: UUID) -> dict[str, object]:
         guest = await deps.store.find(Guest, guest_id)
         if guest is None:
             raise no_such_guest(guest_id)
-        context = Context(guest.state.organisation, Metadata("operator", uuid4()))
+        context = Context(guest.state.organisation, Metadata(by, uuid4()))
         await check_term(guest_id, context, deps)
         view = await show_guest(guest_id, context.organisation, deps)
     return {

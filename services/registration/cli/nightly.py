@@ -30,7 +30,7 @@ COLOURS = {
 }
 
 
-async def run_now(settings: Settings) -> NightlyReport:
+async def run_now(settings: Settings, by: str) -> NightlyReport:
     """Check all guests that are due and have no reply of today yet. Raises Failed if a check is running."""
     logging.root.setLevel(logging.WARNING)  # the report says what was done
     async with open_service(settings) as service:
@@ -39,7 +39,7 @@ async def run_now(settings: Settings) -> NightlyReport:
         with progress_bar("asking home libraries", due, "guests") as on_progress:
             report = await run_nightly_check(
                 nightly,
-                "operator",
+                by,
                 service.nightly_checks,
                 Leases(service.pool),
                 service.deps,

@@ -55,12 +55,16 @@ async def test_r12_one_guest_is_checked_at_the_home_library_and_the_outcome_show
         table = f'[libraries.{GRONINGEN}]\nhost = "127.0.0.1"\nport = {host.port}\nexpiry_field = "PA"\n'
         settings.home_libraries.write_text(table, "utf-8")
         capsys.readouterr()
-        assert await asyncio.to_thread(registration, "guests", "check", guest_id, "--json") == 0
+        check = ("guests", "check", guest_id, "--by", "beheer")
+        assert await asyncio.to_thread(registration, *check, "--json") == 0
         report = json.loads(capsys.readouterr().out)
         assert (report["guest_id"], report["verdict"]) == (guest_id, verdict)
         assert (report["header"], report["stale"]) == (header, verdict == "unavailable")
-        assert await asyncio.to_thread(registration, "guests", "check", guest_id) == 0
+        assert await asyncio.to_thread(registration, *check) == 0
         assert header in capsys.readouterr().out
+    async with open_service(settings) as service:
+        caused = {event.metadata.caused_by for event in await service.deps.store.log.stream(UUID(guest_id))}
+    assert caused == ({"clerk"} if verdict == "unavailable" else {"clerk", "beheer"})
 
 
 @pytest.mark.usefixtures("settings")

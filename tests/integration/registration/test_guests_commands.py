@@ -93,12 +93,13 @@ def test_r19_without_being_asked_for_nothing_personal_is_shown(
 def test_r19_after_the_erasure_no_personal_data_is_left(
     guest_id: UUID, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert registration("guests", "erase", guest_id, "--yes") == 0
+    assert registration("guests", "erase", guest_id, "--yes", "--by", "beheer") == 0
     assert registration("guests", "erase", guest_id, "--yes", "--json") == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"guest_id": str(guest_id), "erased": True}
     assert registration("guests", "show", guest_id, "--personal-data") == 0
     shown = capsys.readouterr().out
     assert "No personal data is stored." in shown
+    assert "beheer" in shown
     assert "Persoonsgegevens gewist" in shown
     assert [each for each in PERSONAL if each in shown] == []
 
@@ -157,7 +158,7 @@ def test_r19_the_ledger_erases_guests_that_a_restored_backup_brought_back(
     guest_id: UUID, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(ErasureLedger(settings.erasure_ledger).note([guest_id]))
-    assert registration("erasures", "apply") == 0
+    assert registration("erasures", "apply", "--by", "beheer") == 0
     assert capsys.readouterr().out == "Subjects whose personal data was erased again: 1.\n"
     assert status_of(guest_id, settings) == "erased"
     assert registration("erasures", "apply", "--json") == 0
