@@ -1,16 +1,13 @@
 """The fields of events that an erasure makes unreadable (R19, ADR 0005).
 
 An event class names them: `SEALED = ("person_ref",)`. Those that have a value are stored encrypted, in one
-field `sealed` (base64), under the data key of the event's stream. In code they have their own names. When the
+field `sealed`, under the data key of the event's stream. In code they have their own names. When the
 key was destroyed they are None. Events that were stored before a field was sealed keep it in clear text.
 """
 
 from __future__ import annotations
 
-import binascii
 from typing import TYPE_CHECKING, Any
-
-from shared.event_log.errors import DecryptionFailed
 
 if TYPE_CHECKING:
     from eventsourcing.domain import Aggregate
@@ -45,7 +42,7 @@ def sealed(event: Any, key: DataKey | None) -> Any:
         raise NoDataKey(NoDataKey.__doc__)
     fields = dict(vars(event))
     values = {name: value for name in names if (value := fields.pop(name)) is not None}
-    fields[SEALED] = binascii.b2a_base64(key.encrypt(values), newline=False).decode("ascii")
+    fields[SEALED] = key.encrypt(values)
     stored = object.__new__(type(event))  # `copy` takes longer than to encrypt
     object.__setattr__(stored, "__dict__", fields)
     return stored
@@ -59,21 +56,14 @@ def is_sealed(event: Any) -> bool:
 def unseal(event: Any, key: DataKey | None) -> None:
     """Open the sealed fields of an event that was read. Without the key they are None.
 
-    Raises DecryptionFailed when the key does not fit, or the text was changed.
+    Raises DecryptionFailed when the key does not fit.
     """
     if is_sealed(event):
         fields = vars(event)
-        text = fields.pop(SEALED)
+        encrypted = fields.pop(SEALED)
         fields.update(dict.fromkeys(_names(event)))
         if key is not None:
-            fields.update(key.decrypt(_bytes(text)))
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (TypeError, ValueError):
-        raise DecryptionFailed("changed data: the sealed fields are not base64") from None
+            fields.update(key.decrypt(encrypted))
 
 
 def hide(event: Any) -> None:
