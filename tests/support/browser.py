@@ -132,8 +132,8 @@ WIDTHS = (320, 390, 683, 1366)
 async def assert_accessible(page: Page, *, moves_on: bool = False) -> None:
     """Axe finds nothing, also in dark rooms, in forced colours and on small screens (WCAG 2.2 A and AA).
 
-    No width scrolls sideways, and nothing was complained of so far. A page that `moves_on` by itself is looked
-    at only as it is. Needs a page with JavaScript.
+    No width scrolls sideways, and nothing was complained of so far. A page that `moves_on` by itself is only
+    looked at as it is. Needs a page with JavaScript.
     """
     assert_no_complaints(page)
     size = page.viewport_size
