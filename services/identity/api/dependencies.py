@@ -15,28 +15,29 @@ ACCOUNTS = requires("accounts")
 FEED = requires("feed")
 
 
-def _metadata(request: Request) -> Metadata:
-    """Return the caller and the correlation id."""
-    return Metadata(_principal(request).subject, correlation_id(request))
-
-
-def _dependencies(request: Request) -> Dependencies:
+async def _dependencies(request: Request) -> Dependencies:
     found: Dependencies = request.app.state.deps
     return found
 
 
-def _apply_now(request: Request) -> ApplyNow:
+async def _apply_now(request: Request) -> ApplyNow:
     found: ApplyNow = request.app.state.apply_now
     return found
 
 
-def _principal(request: Request) -> Principal:
+async def _principal(request: Request) -> Principal:
     """Return the caller. A dependency of `requires` must have checked the token."""
     principal: Principal = request.state.principal
     return principal
 
 
 PrincipalDep = Annotated[Principal, Depends(_principal)]
+
+
+async def _metadata(request: Request, principal: PrincipalDep) -> Metadata:
+    return Metadata(principal.subject, correlation_id(request))
+
+
 MetadataDep = Annotated[Metadata, Depends(_metadata)]
 DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
 BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]

@@ -91,7 +91,7 @@ async def identity_only(request: Request, principal: Annotated[Principal, Depend
         )
 
 
-def _deps(request: Request) -> Dependencies:
+async def _deps(request: Request) -> Dependencies:
     found: Dependencies = request.app.state.deps
     return found
 
@@ -128,7 +128,7 @@ def recorded_directory(request: Request, clerk: Clerk) -> RecordedDirectory:
     return RecordedDirectory(request.app.state.directory, clerk, request.app.state.deps)
 
 
-def _history(request: Request) -> GuestHistory:
+async def _history(request: Request) -> GuestHistory:
     found: GuestHistory = request.app.state.history
     return found
 
@@ -137,7 +137,7 @@ OperatorDep = Annotated[Operator, Depends(_operator)]
 ClerkDep = Annotated[Clerk, Depends(_clerk)]
 
 
-def _directory(request: Request, clerk: ClerkDep) -> RecordedDirectory:
+async def _directory(request: Request, clerk: ClerkDep) -> RecordedDirectory:
     return recorded_directory(request, clerk)
 
 

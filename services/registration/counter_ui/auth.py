@@ -196,7 +196,7 @@ def needs(staff: Staff, scope: str) -> None:
 CounterClerkDep = Annotated[Clerk, Depends(_counter_clerk)]
 
 
-def _directory(request: Request, clerk: CounterClerkDep) -> RecordedDirectory:
+async def _directory(request: Request, clerk: CounterClerkDep) -> RecordedDirectory:
     return recorded_directory(request, clerk)
 
 

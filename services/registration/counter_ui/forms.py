@@ -8,9 +8,10 @@ import orjson
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
-from registration.counter_ui.auth import CounterClerkDep, StaffDep
+from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
@@ -94,7 +95,7 @@ _KEY = re.compile(r"[\x20-\x7e]{1,100}")
 class FormWrite:
     """A callable that runs a command for the clerk, once per rendered form (`idempotency_key`)."""
 
-    def __init__(self, request: Request, staff: StaffDep, clerk: CounterClerkDep) -> None:
+    def __init__(self, request: Request, staff: Staff, clerk: Clerk) -> None:
         self._request = request
         self._staff = staff
         self._clerk = clerk
@@ -117,4 +118,8 @@ class FormWrite:
         return IdempotentRequest(self._staff.subject, self._staff.organisation, route, key, body)
 
 
-FormWriteDep = Annotated[FormWrite, Depends()]
+async def _form_write(request: Request, staff: StaffDep, clerk: CounterClerkDep) -> FormWrite:
+    return FormWrite(request, staff, clerk)
+
+
+FormWriteDep = Annotated[FormWrite, Depends(_form_write)]

@@ -61,7 +61,7 @@ class Operations:
         return await unreadable_messages(self.pool)
 
 
-def _operations(request: Request) -> Operations:
+async def _operations(request: Request) -> Operations:
     found: Operations = request.app.state.operations
     return found
 

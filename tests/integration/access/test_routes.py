@@ -17,6 +17,7 @@ from shared.web.security import RequiredScope
 from tests.integration.access.tokens import FAULTS, Fault
 from tests.support.identity_service import IdentityApp, login
 from tests.support.registration_service import RegistrationApp, registering
+from tests.support.routes import called_in_a_thread, dependants_of
 from tests.support.tokens import Signer
 
 SCOPES = {"counter", "feed", "operator", "installation", "accounts", "login", "metrics"}
@@ -95,10 +96,9 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, Rule]]:
 
 
 def _scopes_of(dependant: Dependant) -> Iterator[str]:
-    if isinstance(dependant.call, RequiredScope):
-        yield from dependant.call.scopes
-    for below in dependant.dependencies:
-        yield from _scopes_of(below)
+    for below in dependants_of(dependant):
+        if isinstance(below.call, RequiredScope):
+            yield from below.call.scopes
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,14 @@ def test_r20_every_route_has_a_row_and_asks_for_the_scope_that_it_says(
     called = services[service]
     found = {route: rule.scopes for route, rule in routes_of(called.app.app)}
     assert found == {route: rule.scopes for route, rule in called.table.items()}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_route_waits_for_a_thread(services: dict[str, Called], service: str) -> None:
+    found = [
+        getattr(route, "dependant", None) for route in iter_route_contexts(services[service].app.app.routes)
+    ]
+    assert {name for dependant in found if dependant for name in called_in_a_thread(dependant)} == set()
 
 
 async def must_be(

@@ -9,12 +9,12 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
-from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from registration.counter_ui.app import ROUTERS
 from tests.support.counter_pages import CounterSite, fields_of, register
 from tests.support.registration_service import CARD
+from tests.support.routes import called_in_a_thread, dependants_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 TEXTS = ("a\0b", str(2**63))
@@ -55,10 +55,9 @@ def page_routes() -> Iterator[PageRoute]:
                     yield PageRoute(method, route.path, frozenset(form), frozenset(query))
 
 
-def dependants_of(dependant: Dependant) -> Iterator[Dependant]:
-    yield dependant
-    for below in dependant.dependencies:
-        yield from dependants_of(below)
+async def test_no_page_waits_for_a_thread() -> None:
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    assert {name for route in routes for name in called_in_a_thread(route.dependant)} == set()
 
 
 def requests_to(page: PageRoute, known: dict[str, str], csrf: str) -> Iterator[tuple[str, str, Any]]:
