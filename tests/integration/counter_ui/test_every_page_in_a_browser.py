@@ -1,5 +1,6 @@
 """The guest's pages beside the story, in a real browser: accessible each, and a scan presses no button."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -7,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from registration.domain.verdict import Reason, Refused
+from registration.domain.verdict import Reason, Refused, Verdict
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, register
 from tests.support.registration_service import HOME, registering
@@ -77,6 +78,44 @@ async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite
     async with page.expect_navigation():
         await page.get_by_role("button", name="OK en Opslaan").last.press("Enter")
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
+
+
+# The browser's driver waits for the answer before it looks again, so a clerk in the page presses the button.
+STOPS_WAITING = """() => {
+    const status = document.getElementById("status");
+    window.said = "";
+    new MutationObserver(() => {
+        const button = status.querySelector("#busy button");
+        if (!button) return;
+        window.said = status.innerText;
+        button.click();
+    }).observe(status, { childList: true });
+}"""
+
+
+async def test_a_slow_home_library_is_waited_for_in_sight_and_not_for_ever(
+    counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, card, goes_on = counter_site.app.home, member(counter_site), asyncio.Event()
+    ask = home.ask
+
+    async def slowly(isil: str, card_number: str) -> Verdict:
+        await goes_on.wait()
+        return await ask(isil, card_number)
+
+    monkeypatch.setattr(home, "ask", slowly)
+    await page.get_by_label("Pasnummer").fill(card)
+    await page.keyboard.press("Enter")
+    await page.get_by_label("ISIL-code", exact=True).fill(HOME)
+    await page.evaluate(STOPS_WAITING)
+    await page.keyboard.press("Enter")
+    await page.wait_for_function("window.said.includes('Even geduld')")
+    await expect(page.get_by_text("Even geduld")).to_have_count(0)
+    await expect(page.get_by_label("ISIL-code", exact=True)).to_have_value(HOME)
+    goes_on.set()
+    await page.get_by_role("button", name="Ok, Vervolg").press("Enter")
+    await expect(page.get_by_role("main")).to_contain_text("Gegevens van de thuisbibliotheek")
+    await expect(page.get_by_text("Even geduld")).to_have_count(0)
 
 
 async def test_r17_an_account_on_another_card_is_linked_by_keyboard_with_a_reason(
