@@ -52,6 +52,13 @@ async def registered(
     return page(request, "registered.html", **_shown(request, guest, deps))
 
 
+@router.get("/briefje")
+async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
+    """Show what the patron takes along on paper: library, card, end date, strips, how to log in."""
+    guest = await show_guest(guest_id, clerk.organisation, deps)
+    return page(request, "note.html", **_shown(request, guest, deps))
+
+
 def guest_page(
     request: Request, guest: GuestView, deps: Dependencies, *, status_code: int = 200, **more: Any
 ) -> Response:

@@ -1,6 +1,7 @@
 """The guest's pages beside the story, in a real browser: accessible each, and a scan presses no button."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from itertools import count
 
@@ -11,6 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from registration.domain.verdict import Reason, Refused, Verdict
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, register
+from tests.support.registration import JAN
 from tests.support.registration_service import HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -116,6 +118,28 @@ async def test_a_slow_home_library_is_waited_for_in_sight_and_not_for_ever(
     await page.get_by_role("button", name="Ok, Vervolg").press("Enter")
     await expect(page.get_by_role("main")).to_contain_text("Gegevens van de thuisbibliotheek")
     await expect(page.get_by_text("Even geduld")).to_have_count(0)
+
+
+async def test_the_patron_takes_a_note_along_on_one_small_sheet(
+    counter_site: CounterSite, page: Page
+) -> None:
+    card, guest = await registered(counter_site)
+    await page.goto(guest)
+    await page.get_by_role("link", name="Briefje").click()
+    await expect(page.get_by_role("button", name="Druk af")).to_be_focused()
+    said = await page.get_by_role("article").inner_text()
+    for part in ("Biblionet Drenthe", card, "Vervalt 31-12-2025", "125", "Vraag dat aan de balie"):
+        assert part in said
+    assert JAN.birth_date is not None
+    assert not any(part in said for part in (JAN.name, str(JAN.birth_date.year), str(JAN.email)))
+    await assert_accessible(page)
+    await screenshot(page, "note")
+    sheet = await page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", sheet)) == 1
+    await page.emulate_media(media="print")
+    await page.set_viewport_size({"width": 272, "height": 600})  # 72 mm, the width of a receipt
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 272
+    assert await page.get_by_role("banner").is_visible() is False
 
 
 async def test_r17_an_account_on_another_card_is_linked_by_keyboard_with_a_reason(
