@@ -1,4 +1,8 @@
-"""A small OpenID Connect issuer for the local stack. It has one flow: authorisation code with PKCE."""
+"""A small OpenID Connect issuer for the local stack. It has one flow: authorisation code with PKCE.
+
+Like those of real organisations it keeps a session of its own: who signed in before is not asked again, until
+the session ends (RP-Initiated Logout 1.0) or the client wants it (`prompt=login`).
+"""
 
 import argparse
 import base64
@@ -93,6 +97,8 @@ def sign_in_page(asked: Mapping[str, Any], people: Iterable[Any], goes_to: str) 
 
 
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
+COOKIE = "sign-in-service"
+"""Of this service alone: browsers send the cookies of all ports of a host to each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +114,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """An application that may send people here. `redirect_uri`: the address to which they return."""
+    """An application that may send people here.
+
+    People return to `redirect_uri`, and to `signed_out_uri` when they have signed out.
+    """
 
     client_id: str
     redirect_uri: str
+    signed_out_uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ class Issuer:
         self._client = client
         self._people = {person.subject: person for person in people}
         self._codes: dict[str, _Granted] = {}
+        self._sessions: dict[str, str] = {}
 
     def app(self) -> Starlette:
         """Build the web application with all pages and endpoints."""
@@ -144,6 +155,7 @@ class Issuer:
                 Route("/jwks", self._jwks),
                 Route("/authorize", self._authorize, methods=["GET", "POST"]),
                 Route("/token", self._token, methods=["POST"]),
+                Route("/logout", self._logout, methods=["GET", "POST"]),
             ]
         )
 
@@ -169,6 +181,8 @@ class Issuer:
                 "authorization_endpoint": f"{self.url}/authorize",
                 "token_endpoint": f"{self.url}/token",
                 "jwks_uri": f"{self.url}/jwks",
+                "end_session_endpoint": f"{self.url}/logout",
+                "prompt_values_supported": ["login"],
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
                 "id_token_signing_alg_values_supported": [self._algorithm],
@@ -187,14 +201,37 @@ class Issuer:
             self._must_be_ours(asked)
         except Refused as refused:
             return PlainTextResponse(f"Aanmelden kan niet: {refused}", 400)
-        if request.method == "GET":
+        chosen = asked.get("person") if request.method == "POST" else self._known(request, asked)
+        if chosen is None:
             target = urlsplit(self._client.redirect_uri)
             return sign_in_page(dict(asked), self._people.values(), f"{target.scheme}://{target.netloc}")
-        person = self._people.get(str(asked.get("person")))
+        person = self._people.get(str(chosen))
         if person is None:
             return PlainTextResponse("Deze medewerker bestaat niet.", 400)
         back = {"code": self._code_for(person, asked), "state": str(asked["state"])}
-        return RedirectResponse(f"{self._client.redirect_uri}?{urlencode(back)}", 303)
+        answer = RedirectResponse(f"{self._client.redirect_uri}?{urlencode(back)}", 303)
+        self._sessions[session := secrets.token_urlsafe(32)] = person.subject
+        answer.set_cookie(COOKIE, session, httponly=True, samesite="lax")
+        return answer
+
+    def _known(self, request: Request, asked: QueryParams | FormData) -> str | None:
+        """Return who has a session in this browser, unless the client wants that the person is asked."""
+        if "login" in str(asked.get("prompt", "")).split():
+            return None
+        return self._sessions.get(request.cookies.get(COOKIE, ""))
+
+    async def _logout(self, request: Request) -> Response:
+        """End the session of this browser, and lead back to the client if its address is right."""
+        asked = request.query_params if request.method == "GET" else await request.form()
+        self._sessions.pop(request.cookies.get(COOKIE, ""), None)
+        wanted = (self._client.client_id, self._client.signed_out_uri)
+        if (asked.get("client_id"), asked.get("post_logout_redirect_uri")) == wanted:
+            state = urlencode({"state": str(asked["state"])}) if "state" in asked else ""
+            answer: Response = RedirectResponse(f"{self._client.signed_out_uri}?{state}".rstrip("?"), 303)
+        else:
+            answer = PlainTextResponse("U bent afgemeld bij de aanmelddienst.")
+        answer.delete_cookie(COOKIE)
+        return answer
 
     def _must_be_ours(self, asked: QueryParams | FormData) -> None:
         """Raise Refused unless the request is the client's: nobody is redirected to another address."""
@@ -222,13 +259,14 @@ class Issuer:
 
     async def _token(self, request: Request) -> Response:
         form = await request.form()
+        if form.get("client_id") != self._client.client_id:
+            return JSONResponse({"error": "invalid_client"}, 401, {"Cache-Control": "no-store"})
         # A code can be used once, also when the request fails: so a verifier cannot be guessed.
         granted = self._codes.pop(str(form.get("code")), None)
         right = (
             granted is not None
             and granted.good_until > time.monotonic()
             and form.get("grant_type") == "authorization_code"
-            and form.get("client_id") == self._client.client_id
             and form.get("redirect_uri") == self._client.redirect_uri
             and hmac.compare_digest(_challenge_of(str(form.get("code_verifier"))), granted.challenge)
         )
@@ -277,7 +315,7 @@ def main() -> int:
     except NoLocalStack as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 1
-    client = Client(CLIENT_ID, f"{arguments.counter}/aanmelden/terug")
+    client = Client(CLIENT_ID, f"{arguments.counter}/aanmelden/terug", f"{arguments.counter}/afmelden")
     url = f"http://{LOOPBACK}:{arguments.port}"
     issuer = Issuer(url, issuer_key(arguments.run_dir), client, PEOPLE)
     uvicorn.run(issuer.app(), host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")

@@ -66,6 +66,7 @@ from shared.projections import LiveView
 from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
+from shared.web.claims import claim_names
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import JwksKeys, keys_of, token_verifier
 
@@ -232,6 +233,8 @@ def sign_in_of(settings: Settings) -> "SignIn":
         client_id=settings.oidc_client_id,
         client_secret=read_file(secret).strip() if secret else None,
         address=settings.counter_url,
+        names=claim_names(settings),
+        name_claim=settings.oidc_name_claim,
     )
 
 

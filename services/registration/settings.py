@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.platform.settings import ServiceSettings
+from shared.platform.settings import ClaimName, ServiceSettings
 
 T = TypeVar("T")
 
@@ -43,6 +43,7 @@ class Settings(ServiceSettings):
     port: int = 8001
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone
+    oidc_name_claim: ClaimName = "name"  # of staff, for the counter's pages
     session_key_file: Annotated[Path | None, Field(validate_default=True)] = (
         None  # signs the sessions' cookies
     )

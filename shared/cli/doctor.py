@@ -256,8 +256,8 @@ def organisations(path: Path, prefix: str) -> Step:
     return Step("organisations", reads, f"correct {prefix}ORGANISATIONS")
 
 
-def sign_in(settings: ServiceSettings) -> Step:
-    """Return the step that reads the public keys of the issuer."""
+def sign_in(settings: ServiceSettings) -> list[Step]:
+    """Return the steps that read the issuer's keys as a token check does, and what its groups stand for."""
 
     async def keys() -> str:
         from shared.platform.http_client import HttpClient  # noqa: PLC0415
@@ -267,8 +267,39 @@ def sign_in(settings: ServiceSettings) -> Step:
             await keys_of(settings.oidc_issuer, settings.oidc_jwks, http).ready()
         return settings.oidc_jwks or settings.oidc_issuer
 
+    async def own_token() -> str:
+        return await _own_token(settings)
+
+    async def groups() -> str:
+        from shared.web.claims import claim_names  # noqa: PLC0415
+
+        return ", ".join(claim_names(settings).meaning) or "none"
+
     prefix = type(settings).prefix()
-    return Step("sign-in keys", keys, f"correct {prefix}OIDC_ISSUER or {prefix}OIDC_JWKS")
+    return [
+        Step("sign-in keys", keys, f"correct {prefix}OIDC_ISSUER or {prefix}OIDC_JWKS"),
+        Step(
+            "tokens",
+            own_token,
+            f"correct {prefix}OIDC_ISSUER, or put a new token into {prefix}SERVICE_TOKEN_FILE",
+            vital=False,
+        ),
+        Step("groups", groups, f"correct the file {prefix}OIDC_GROUPS"),
+    ]
+
+
+async def _own_token(settings: ServiceSettings) -> str:
+    """Check our own token as the other service does, which has the same issuer, but for its audience."""
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
+    from shared.web.security import keys_of, token_verifier  # noqa: PLC0415
+
+    if settings.service_token_file is None:
+        return "none to check"
+    token = read_file(settings.service_token_file, "ascii").strip()
+    async with HttpClient() as http:
+        keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
+        caller = await token_verifier(settings, keys, any_audience=True).verify(token)
+    return f"the token of {caller.subject} counts"
 
 
 def broker(settings: ServiceSettings) -> Step:

@@ -111,10 +111,10 @@ async def operator_at_work(settings: ServiceSettings) -> str:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
         try:
             principal = await token_verifier(settings, keys).verify(token)
-        except InvalidToken:
-            raise Failed(f"The token in {name} is invalid or expired: put a new one there.") from None
+        except InvalidToken as error:
+            raise Failed(f"The token in {name} does not count: {error}. Put another one there.") from None
         except KeysUnavailable as error:
-            raise Failed(f"The token in {name} cannot be checked. {error.__doc__}") from None
+            raise Failed(f"The token in {name} cannot be checked: {text_of(error)}") from None
     if SCOPE not in principal.scopes:
         raise Failed(f"The token in {name} does not have the scope {SCOPE}: put one there that has it.")
     return principal.subject

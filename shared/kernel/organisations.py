@@ -7,15 +7,13 @@ strips = true                  # grant free strips at registration (R8); the def
 branches = { 9453 = "Roden" }
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_file
+from shared.kernel.files import read_table
 from shared.kernel.text import tidy
 
 Name = Annotated[str, AfterValidator(tidy)]
@@ -37,12 +35,4 @@ _READER = TypeAdapter(dict[str, OrganisationSetting])
 
 def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
     """Return organisation code -> setting. Raises ConfigurationError or OSError."""
-    try:
-        content: dict[str, Any] = tomllib.loads(read_file(path))
-        return _READER.validate_python(content.get("organisations", {}))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
-        raise ConfigurationError(f"{path}: organisations.{where}: {fault['msg']}") from error
+    return read_table(path, "organisations", _READER)

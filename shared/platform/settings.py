@@ -13,7 +13,15 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -22,11 +30,13 @@ from pydantic_settings import (
 )
 
 from shared.kernel.errors import ConfigurationError
+from shared.kernel.text import require_identifier
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 ADDRESSES = ("identity_url", "registration_url", "account_directory_url")
 """What these answer is believed: they need TLS, or must be on this machine or at a named private host."""
 
+_PASSWORD = re.compile(r"(://[^:/@?#]*):.*@")  # up to the last @: it may hold one, by mistake
 _PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
@@ -38,6 +48,19 @@ def require_tls(address: str) -> str:
     return address
 
 
+def _has_encoded_password(address: SecretStr) -> SecretStr:
+    """Return an address. Raises ValueError where a password was written into it as it is (RFC 3986)."""
+    head, _, rest = address.get_secret_value().partition("://")[2].partition("/")
+    user = head.rpartition("@")[0]
+    if re.search(r"[@?]|%(?![0-9A-Fa-f]{2})", user) or "@" in rest.partition("?")[0] or "#" in head + rest:
+        raise ValueError(
+            "in the user and the password of an address @ / ? # and % are written as %40 %2F %3F %23 and %25"
+        )
+    return address
+
+
+Address = Annotated[SecretStr, AfterValidator(_has_encoded_password)]
+ClaimName = Annotated[str, AfterValidator(require_identifier)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -59,9 +82,9 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
     plain_http_hosts: str = ""  # comma-separated; of a private network: they may be asked without TLS
-    database_url: SecretStr
-    owner_database_url: SecretStr | None = None  # for `migrate` and the like; None: one role for all
-    amqp_url: SecretStr | None = None  # None: the feed is the transport
+    database_url: Address
+    owner_database_url: Address | None = None  # for `migrate` and the like; None: one role for all
+    amqp_url: Address | None = None  # None: the feed is the transport
     signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
     verification_key_file: Path | None = None  # verifies the other service's messages; needed with AMQP_URL
     unsigned_until: AwareDatetime | None = None  # after an upgrade: take unsigned messages until this moment
@@ -69,6 +92,11 @@ class ServiceSettings(BaseSettings):
     oidc_jwks: str | None = None  # address or file; None: discovery at the issuer
     oidc_audience: str  # this service's name in the claim `aud`; each service has its own default
     oidc_typed_tokens: bool = True  # tokens must have the type `at+jwt` (RFC 9068)
+    oidc_subject_claim: ClaimName = "sub"  # where in a token is what; with dots: inside an object
+    oidc_organisation_claim: ClaimName = "organisation"
+    oidc_scope_claim: ClaimName = "scope"
+    oidc_groups_claim: ClaimName = "groups"
+    oidc_groups: Path | None = None  # TOML: scopes and organisations of groups; None: groups mean nothing
     service_token_file: Path | None = None  # bearer token for calling the other service
     master_key_file: Path
     person_ref_key_file: Path
@@ -186,9 +214,4 @@ def _one(
 
 def masked(value: str) -> str:
     """Return the value with a password in an address masked, before the host or in the query."""
-    try:
-        password = urlsplit(value).password
-    except ValueError:
-        return "***"
-    covered = value.replace(f":{password}@", ":***@") if password else value
-    return _PASSWORD_IN_QUERY.sub("***", covered)
+    return _PASSWORD_IN_QUERY.sub("***", _PASSWORD.sub(r"\1:***@", value))

@@ -13,13 +13,15 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from joserfc import jws, jwt
-from joserfc.errors import JoseError
+from joserfc.errors import ClaimError, ExpiredTokenError, JoseError, MissingClaimError
 from joserfc.jwk import JWKRegistry, Key, OctKey
+from pydantic import ValidationError
 
 from shared.kernel.files import read_file
-from shared.kernel.text import is_identifier
+from shared.kernel.text import summary
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
+from shared.web.claims import ClaimNames, WrongClaim, WrongIssuer, claim_names, require_issuer
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
@@ -36,6 +38,25 @@ ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
 class KeysUnavailable(Exception):
     """The keys of the sign-in service cannot be read, so no token can be checked. Try again in a moment."""
+
+
+def why_unreadable(error: Exception) -> str:
+    """Return what an operator may read of an error of reading keys: no part of what was read."""
+    match error:
+        case WrongIssuer() | KeysUnavailable():
+            return str(error)
+        case httpx.HTTPStatusError():
+            return f"{error.request.url.host} answered {error.response.status_code}"
+        case httpx.RequestError():
+            said = summary(str(error)) or type(error).__name__
+            return f"{error.request.url.host} does not answer: {said}"
+        case ValidationError():
+            return ", ".join(
+                f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_input=False)
+            )
+        case OSError():
+            return f"{error.filename}: {error.strerror}"
+    return "what was read is no key set or no discovery page"
 
 
 class KeySource(Protocol):
@@ -64,6 +85,7 @@ class JwksKeys:
         self._keys: dict[str, Key] = {}
         self._tried_at = self._read_at = float("-inf")
         self._ignored: frozenset[str] = frozenset()
+        self._failure = ""
         self._lock = asyncio.Lock()
 
     async def find(self, key_id: str | None) -> Key:
@@ -74,7 +96,7 @@ class JwksKeys:
         if key is not None:
             return key
         if not self._usable():
-            raise KeysUnavailable
+            raise KeysUnavailable(f"the keys of the sign-in service cannot be read: {self._failure}")
         raise LookupError("unknown key id")
 
     async def ready(self) -> str | None:
@@ -85,7 +107,7 @@ class JwksKeys:
         if self._age() > self._max_age or not self._usable():
             await self._read_again(None)
         if not self._usable():
-            raise KeysUnavailable
+            raise KeysUnavailable(f"the keys of the sign-in service cannot be read: {self._failure}")
         return STALE_KEYS if self._tried_at > self._read_at else None
 
     def _usable(self) -> bool:
@@ -108,12 +130,13 @@ class JwksKeys:
                 return
             self._tried_at = time.monotonic()
             try:
-                keys, ignored = _public_keys(await self._read())
+                keys, ignored = public_keys(await self._read())
                 if not keys:
                     raise KeysUnavailable("the set holds no key for signatures")
             except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL, KeysUnavailable) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
-                log.warning("token_keys.read_failed", error=type(error).__name__)
+                self._failure = why_unreadable(error)
+                log.warning("token_keys.read_failed", error=type(error).__name__, reason=self._failure)
                 return
             self._keys, self._read_at = keys, self._tried_at
             if ignored != self._ignored:
@@ -121,7 +144,7 @@ class JwksKeys:
                 log.warning("token_keys.ignored", keys=sorted(ignored))
 
 
-def _public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]]:
+def public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]]:
     """Return the keys for signatures by key id, and the ids of the entries that cannot be read.
 
     RFC 7517 section 5: an entry that is not understood, or has values out of range, is ignored.
@@ -154,8 +177,7 @@ def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
 
 async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
     page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
-    if page["issuer"] != issuer:
-        raise ValueError("the discovery page belongs to another issuer")
+    require_issuer(page.get("issuer"), issuer)
     return await _fetched(require_tls(page["jwks_uri"]), http)
 
 
@@ -191,7 +213,6 @@ ALGORITHMS = (
     "EdDSA",
 )
 _MAX_TOKEN_CHARACTERS = 8192
-_MAX_SUBJECT_CHARACTERS = 255
 INSTALLATION = "installation"
 """The scope of an operator of the whole installation, who may act for every organisation (R20)."""
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
@@ -209,14 +230,14 @@ class Principal:
 
 
 class InvalidToken(Exception):
-    """The bearer token is malformed, expired, or not signed by the issuer."""
+    """The bearer token is malformed, expired, or not signed by the issuer. The text is for operators."""
 
 
 class TokenVerifier:
     """Checks that a bearer token is an access token of the issuer for this service, and still valid.
 
-    `audience` is this service's name at the issuer. `typed`: the header must say that the token is an access
-    token (RFC 9068). ID tokens are refused in any case. `clock` returns seconds since the epoch.
+    `audience` is this service's name at the issuer; None: any. `typed`: the header must say that the token is
+    an access token (RFC 9068). ID tokens are refused in any case. `clock` returns seconds since the epoch.
     """
 
     def __init__(
@@ -224,19 +245,20 @@ class TokenVerifier:
         issuer: str,
         keys: KeySource,
         *,
-        audience: str,
+        audience: str | None,
         typed: bool,
+        names: ClaimNames = ClaimNames(),  # noqa: B008 - it is frozen
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._keys = keys
         self._typed = typed
         self._clock = clock
+        self._issuer = issuer
+        self._names = names
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock()),
             leeway=LEEWAY_SECONDS,
-            iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": audience},
-            sub={"essential": True},
+            aud={"essential": True, "value": audience} if audience else {"essential": True},
             exp={"essential": True},
         )
 
@@ -245,29 +267,53 @@ class TokenVerifier:
         try:
             key = await self._keys.find(self._key_id(token))
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
+            require_issuer(claims.get("iss"), self._issuer)
             self._claims.validate(claims)
             if _is_id_token(claims):
-                raise InvalidToken
-            return _principal(claims)
+                raise InvalidToken("it is an ID token, not an access token")
+            return Principal(
+                self._names.subject_of(claims),
+                self._names.scopes_of(claims),
+                self._names.organisations_of(claims),
+            )
         except (JoseError, ValueError, TypeError, LookupError) as error:
-            raise InvalidToken from error
+            raise InvalidToken(refusal_of(error)) from error
 
     def _key_id(self, token: str) -> str | None:
         if len(token) > _MAX_TOKEN_CHARACTERS:
-            raise InvalidToken
+            raise InvalidToken(f"it has more than {_MAX_TOKEN_CHARACTERS} characters")
         header = jws.extract_compact(token.encode()).headers()
         if header.get("alg") not in ALGORITHMS:
-            raise InvalidToken
+            raise InvalidToken("its algorithm is none of those that count")
         # RFC 7515 section 4.1.9: a media type in any case, of which `application/` may be left out.
         if self._typed and str(header.get("typ")).lower().removeprefix("application/") != ACCESS_TOKEN:
-            raise InvalidToken
+            raise InvalidToken(f"its header does not say typ {ACCESS_TOKEN} (OIDC_TYPED_TOKENS)")
         return header.get("kid")
 
 
-def token_verifier(settings: ServiceSettings, keys: KeySource) -> TokenVerifier:
-    """Return the verifier of the tokens that these settings describe."""
+def refusal_of(error: Exception) -> str:
+    """Return why a token does not count, for the log: the claim or the kind of error, and no value."""
+    if isinstance(error, WrongClaim | WrongIssuer):
+        return str(error)
+    if isinstance(error, ExpiredTokenError):
+        return "it has expired"
+    if isinstance(error, MissingClaimError):
+        return f"the claim {error.claim} is missing"
+    if isinstance(error, ClaimError):
+        return f"the claim {error.claim} is wrong"
+    return "no key of the issuer has this id" if isinstance(error, LookupError) else type(error).__name__
+
+
+def token_verifier(
+    settings: ServiceSettings, keys: KeySource, *, any_audience: bool = False
+) -> TokenVerifier:
+    """Return the verifier of the tokens that these settings describe; of those for other services too."""
     return TokenVerifier(
-        settings.oidc_issuer, keys, audience=settings.oidc_audience, typed=settings.oidc_typed_tokens
+        settings.oidc_issuer,
+        keys,
+        audience=None if any_audience else settings.oidc_audience,
+        typed=settings.oidc_typed_tokens,
+        names=claim_names(settings),
     )
 
 
@@ -276,24 +322,6 @@ def _is_id_token(claims: Mapping[str, object]) -> bool:
     if claims.get("typ") == "ID" or claims.get("token_use") == "id":
         return True
     return not claims.keys().isdisjoint(("nonce", "at_hash", "c_hash"))
-
-
-def _principal(claims: dict[str, object]) -> Principal:
-    subject, scope = claims["sub"], claims.get("scope", "")
-    if not isinstance(subject, str) or not isinstance(scope, str):
-        raise InvalidToken
-    # OpenID Connect Core section 2: at most 255 ASCII characters. It is stored with every event.
-    if len(subject) > _MAX_SUBJECT_CHARACTERS or not is_identifier(subject):
-        raise InvalidToken
-    return Principal(subject, frozenset(scope.split()), _organisations(claims.get("organisation")))
-
-
-def _organisations(claim: object) -> frozenset[str]:
-    """Return the organisations of the claim: none, one as text, or several in an array."""
-    codes = [] if claim is None else claim if isinstance(claim, list) else [claim]
-    if not all(isinstance(code, str) and is_identifier(code) for code in codes):
-        raise InvalidToken
-    return frozenset(codes)
 
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token of the sign-in service")
@@ -317,6 +345,7 @@ class RequiredScope:
         try:
             principal = await verifier.verify(given.credentials)
         except InvalidToken as error:
+            log.info("token.refused", reason=str(error))
             text = "Uw aanmelding is ongeldig of verlopen. Log opnieuw in."
             raise _unauthenticated(
                 text, "The token is invalid or expired.", 'Bearer error="invalid_token"'

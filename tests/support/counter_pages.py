@@ -79,7 +79,7 @@ async def open_counter_site(
     }
     stopping = asyncio.Event()
     async with open_registration_app(database, folder, **pages | more) as registration_app:
-        client = Client(CLIENT_ID, f"{address}/aanmelden/terug")
+        client = Client(CLIENT_ID, f"{address}/aanmelden/terug", f"{address}/afmelden")
         issuer = issuer_kind(issuer_url, registration_app.signer.key, client, PEOPLE)
         serving = [
             asyncio.create_task(serve(app, LOOPBACK, number, stopping))

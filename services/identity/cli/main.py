@@ -170,7 +170,7 @@ def _steps(settings: Settings) -> list[Step]:
         checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
-        checks.sign_in(settings),
+        *checks.sign_in(settings),
         checks.broker(settings),
         checks.message_keys(settings),
         Step(

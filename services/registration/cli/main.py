@@ -274,7 +274,7 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),
-        checks.sign_in(settings),
+        *checks.sign_in(settings),
         Step(
             "counter's pages",
             partial(_counter_pages, settings),

@@ -3,7 +3,6 @@
 import hmac
 import re
 import secrets
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,23 +10,29 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
-from authlib.deprecate import AuthlibDeprecationWarning
 from authlib.integrations.base_client.errors import OAuthError
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
-from pydantic import AfterValidator, BaseModel
 from starlette.requests import HTTPConnection
 
 from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import Clerk, RecordedDirectory, recorded_directory
 from registration.application.dependencies import Dependencies, Organisation
+from registration.counter_ui.sign_in_client import (
+    MISMATCH,
+    UNAVAILABLE,
+    UNKNOWN_CLIENT,
+    MetadataJson,
+    SignInFailed,
+    client_of,
+    failure_of,
+)
 from shared.event_log import Metadata
-from shared.kernel.text import is_identifier, tidy
-from shared.platform.http_client import BoundedReplies
 from shared.platform.settings import require_tls
+from shared.web.claims import ClaimNames, WrongClaim, WrongIssuer, name_of, require_issuer
 from shared.web.problems import Problem, correlation_id
-from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS, UNREADABLE
+from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS, UNREADABLE, why_unreadable
 
 LONGEST_PAUSE = timedelta(minutes=60)
 """A session that was not used for so long is over."""
@@ -58,22 +63,27 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     """Begin a session of a staff member, with a new id. The earlier session of this browser ends."""
     await sign_out(request)
     session = request.session
+    session.pop("ask_who", None)
     session["id"] = await _sessions_of(request).begin(claims["sub"], claims["organisation"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
     session["used_at"] = _deps_of(request).clock.now().timestamp()
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> None:
-    """End this session, or `everywhere` all sessions of this staff member. Only the language stays."""
+    """End this session, or `everywhere` all sessions of this staff member.
+
+    Only the language stays, and that the next person must be asked who they are.
+    """
     session, sessions = request.session, _sessions_of(request)
     if everywhere and (staff := staff_of(request)):
         await sessions.end_all(staff.subject)
     if session_id := session.get("id"):
         await sessions.end(session_id)
-    language = session.get("language")
+    kept = {name: session[name] for name in ("language", "ask_who") if session.get(name)}
+    if "staff" in session:
+        kept["ask_who"] = True
     session.clear()
-    if language:
-        session["language"] = language
+    session.update(kept)
 
 
 async def check_session(request: Request) -> None:
@@ -203,154 +213,147 @@ async def _directory(request: Request, clerk: CounterClerkDep) -> RecordedDirect
 CounterDirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
-with warnings.catch_warnings():
-    # Authlib recommends the successor of httpx; both services use httpx.
-    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.httpx_client import AsyncOAuth2Client
-    from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
-
-CALLBACK = "/aanmelden/terug"
-TIMEOUT_SECONDS = 5.0
-_LONGEST_NAME = 200
-_WANTED = ("sub", "name", "organisation", "scope")
+CALLBACK, SIGNED_OUT = "/aanmelden/terug", "/afmelden"
 
 
 class InsecureAddress(ValueError):
     """Sign-in over http:// is allowed on this machine only: use an https:// address."""
 
 
-class SignInFailed(Exception):
-    """The response of the sign-in service is not valid. Sign in again."""
-
-
-class _BoundedClient(BoundedReplies, AsyncOAuth2Client):  # type: ignore[misc] # Authlib has no types
-    """Authlib's client, with limits on what it reads."""
-
-
-class _App(StarletteOAuth2App):  # type: ignore[misc]
-    client_cls = _BoundedClient
-
-
-Endpoint = Annotated[str, AfterValidator(require_tls)]
-
-
-class _MetadataJson(BaseModel):
-    """What is needed of the metadata of a sign-in service (OpenID Connect Discovery 1.0, section 3)."""
-
-    issuer: str
-    authorization_endpoint: Endpoint
-    token_endpoint: Endpoint
-    jwks_uri: Endpoint
-    userinfo_endpoint: Endpoint | None = None
-    id_token_signing_alg_values_supported: list[str] = ["RS256"]
-
-
 class SignIn:
     """The client of the sign-in service. `address`: the URL at which browsers reach the counter.
 
-    Raises InsecureAddress.
+    `names`: where in a token is what; `name_claim`: where the name of a person is. Raises InsecureAddress.
     """
 
-    def __init__(self, *, issuer: str, client_id: str, client_secret: str | None, address: str) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        client_secret: str | None,
+        address: str,
+        names: ClaimNames = ClaimNames(),  # noqa: B008 - it is frozen
+        name_claim: str = "name",
+    ) -> None:
         for url in (issuer, address):
             try:
                 require_tls(url)
             except ValueError as error:
                 raise InsecureAddress(f"{url}: {error}") from None
-        self._issuer = issuer
-        self._client_id = client_id
-        self._callback = address.rstrip("/") + CALLBACK
+        self._issuer, self._client_id, self._secret = issuer, client_id, client_secret
+        self._names, self._name_claim = names, name_claim
+        self._address = address.rstrip("/")
+        self._callback = self._address + CALLBACK
         self.is_secure = urlsplit(address).scheme == "https"
-        self._client = OAuth().register(
-            "staff",
-            client_cls=_App,
-            client_id=client_id,
-            client_secret=client_secret,
-            server_metadata_url=issuer.rstrip("/") + "/.well-known/openid-configuration",
-            client_kwargs={
-                "scope": "openid profile",
-                "code_challenge_method": "S256",
-                "timeout": TIMEOUT_SECONDS,
-                "verify": httpx.create_ssl_context(),  # created once: it is slower than a whole sign-in
-                "token_endpoint_auth_method": "client_secret_basic" if client_secret else "none",
-            },
-        )
+        self._client = client_of(issuer, client_id, client_secret)
 
     async def ready(self) -> None:
-        """Check the sign-in service. Raises Problem (503) if it does not answer or its issuer differs."""
+        """Do all of a sign-in that needs no person: discovery, keys, its beginning, the client's secret.
+
+        Raises SignInFailed, whose text says what to do.
+        """
         await self._metadata()
+        try:
+            if not (await self._client.fetch_jwk_set(force=True))["keys"]:
+                raise SignInFailed(MISMATCH, "the sign-in service has no key for signatures")
+            await self._client.check_beginning(self._callback)
+            await self._client.fetch_access_token(self._callback, code="none", code_verifier="-" * 43)
+        except OAuthError as error:
+            # A code that was never given is refused; only then is it certain that the client was not.
+            if error.error in UNKNOWN_CLIENT:
+                raise failure_of(error, self._secret) from error
+        except (httpx.HTTPError, JoseError, *UNREADABLE) as error:
+            raise failure_of(error, self._secret) from error
 
     async def begin(self, request: Request) -> Response:
         """Send the browser to the sign-in service. State, nonce and verifier stay in the session.
 
-        On this machine the counter has several host names, such as localhost, but a cookie belongs to one:
-        the browser is first sent to the host name of `address`.
+        After a sign-out the service must ask who it is, also when its own session goes on. On this machine
+        the counter has several host names, such as localhost, but a cookie belongs to one: the browser is
+        first sent to the host name of `address`.
         """
         if not self.is_secure and request.headers.get("host") != urlsplit(self._callback).netloc:
-            return RedirectResponse(self._callback.removesuffix(CALLBACK) + "/aanmelden", 303)
+            return RedirectResponse(f"{self._address}/aanmelden", 303)
         await self._metadata()
-        response: Response = await self._client.authorize_redirect(request, self._callback)
+        asked = {"prompt": "login"} if request.session.get("ask_who") else {}
+        response: Response = await self._client.authorize_redirect(request, self._callback, **asked)
         return response
 
     async def finish(self, request: Request) -> dict[str, str]:
-        """Return the claims of the staff member who signed in.
-
-        Raises SignInFailed when the response is not valid, Problem (503) when the service does not answer.
-        """
+        """Return the claims of the staff member who signed in. Raises SignInFailed."""
         metadata = await self._metadata()
         try:
             token = await self._client.authorize_access_token(
                 request,
                 leeway=LEEWAY_SECONDS,
-                claims_options={
-                    "iss": {"essential": True, "value": self._issuer},
-                    "aud": {"essential": True, "value": self._client_id},
-                },
+                claims_options={"aud": {"essential": True, "value": self._client_id}},
             )
+            if "userinfo" not in token:
+                raise SignInFailed(MISMATCH, "the reply holds no id_token: may the client ask for openid?")
             claims = dict(token["userinfo"])
-            if not _complete(claims) and metadata.get("userinfo_endpoint"):
-                more = dict(await self._client.userinfo(token=token))
-                if more.get("sub") != claims["sub"]:
-                    raise SignInFailed
-                claims = more | claims
-        except httpx.HTTPError as error:
-            raise _unavailable() from error
-        except (OAuthError, JoseError, *UNREADABLE) as error:
+            require_issuer(claims.get("iss"), self._issuer)
+            try:
+                return self._staff(claims)
+            except WrongClaim:
+                if not metadata.get("userinfo_endpoint"):
+                    raise
+            more = dict(await self._client.userinfo(token=token))
+            if more.get("sub") != claims["sub"]:
+                raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
+            return self._staff(more | claims)
+        except (httpx.HTTPError, OAuthError, JoseError, SignInFailed, *UNREADABLE) as error:
             # Perhaps it is the keys that cannot be read: the next sign-in reads them again.
             self._client.server_metadata.pop("jwks", None)
-            raise SignInFailed from error
-        if not _complete(claims):
-            raise SignInFailed
-        return {name: claims[name] for name in _WANTED} | {
-            "name": tidy(claims["name"]).strip()[:_LONGEST_NAME]
+            raise failure_of(error, self._secret) from error
+
+    def _staff(self, claims: Mapping[str, Any]) -> dict[str, str]:
+        """Return who it is, for the session. Raises WrongClaim."""
+        names = self._names
+        organisations, scopes = names.organisations_of(claims), names.scopes_of(claims)
+        if not organisations:
+            raise names.missing(names.organisation)
+        if not scopes:
+            raise names.missing(names.scope)
+        if len(organisations) > 1:
+            raise WrongClaim(f"{len(organisations)} organisations: staff of the counter work for exactly one")
+        return {
+            "sub": names.subject_of(claims),
+            "name": name_of(claims, self._name_claim),
+            "organisation": next(iter(organisations)),
+            "scope": " ".join(sorted(scopes)),
         }
 
+    async def end(self) -> str | None:
+        """Return where a browser ends the service's own session; None if the service has no such page.
+
+        OpenID Connect RP-Initiated Logout 1.0, section 2. The client is named by its id: no ID token is kept.
+        """
+        try:
+            metadata = await self._metadata()
+        except SignInFailed:
+            return None
+        if not metadata.get("end_session_endpoint"):
+            return None
+        ending = await self._client.create_logout_url(self._address + SIGNED_OUT, client_id=self._client_id)
+        return str(ending["url"])
+
     async def _metadata(self) -> dict[str, Any]:
-        """Return the service's metadata, with only public-key signatures left in its list of algorithms."""
+        """Return the service's metadata, with only public-key signatures left in its list of algorithms.
+
+        Raises SignInFailed.
+        """
         try:
             metadata: dict[str, Any] = await self._client.load_server_metadata()
-            read = _MetadataJson.model_validate(metadata)
+            require_issuer(metadata.get("issuer"), self._issuer)
+            read = MetadataJson.model_validate(metadata)
+        except WrongIssuer as error:
+            self._client.server_metadata.clear()
+            raise SignInFailed(MISMATCH, str(error), status=503) from error
         except (httpx.HTTPError, *UNREADABLE) as error:
             self._client.server_metadata.clear()
-            raise _unavailable() from error
-        if read.issuer != self._issuer:
-            self._client.server_metadata.clear()
-            raise _unavailable()
+            raise SignInFailed(UNAVAILABLE, why_unreadable(error)) from error
+        self._client.client_kwargs["token_endpoint_auth_method"] = read.authentication(self._secret)
         offered = read.id_token_signing_alg_values_supported
         metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata
-
-
-def _complete(claims: dict[str, Any]) -> bool:
-    if not all(isinstance(claims.get(name), str) and tidy(claims[name]).strip() for name in _WANTED):
-        return False
-    return all(is_identifier(claims[name]) for name in ("sub", "organisation"))
-
-
-def _unavailable() -> Problem:
-    return Problem(
-        503,
-        "sign-in-unavailable",
-        "Aanmelden kan even niet. Probeer het zo opnieuw.",
-        "Sign-in is not available now. Try again in a moment.",
-    )

@@ -218,6 +218,22 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "rebuild-running": ("Wacht tot dat proces klaar is.", "Wait until that process is done."),
     "no-such-page": ("Ga naar de balie en zoek daar verder.", "Go to the counter and search there."),
     "sign-in-failed": ("Probeer opnieuw aan te melden.", "Try to sign in again."),
+    "sign-in-refused": (
+        "Probeer het opnieuw. Blijft het misgaan, vraag dan een beheerder om toegang tot de balie.",
+        "Try again. If it fails again, ask an administrator for access to the counter.",
+    ),
+    "sign-in-incomplete": (
+        "Vraag een beheerder om uw account in te stellen, en noem het kenmerk hieronder.",
+        "Ask an administrator to set up your account, and mention the reference below.",
+    ),
+    "sign-in-misconfigured": (
+        "Opnieuw proberen helpt niet. Geef het kenmerk hieronder aan een beheerder.",
+        "Trying again does not help. Give the reference below to an administrator.",
+    ),
+    "sign-in-unavailable": (
+        "Wacht even en probeer het opnieuw. Blijft het zo, geef het kenmerk hieronder dan aan een beheerder.",
+        "Wait a moment and try again. If it stays so, give the reference below to an administrator.",
+    ),
 }
 OTHERWISE: Texts = ("Ga terug en probeer het opnieuw.", "Go back and try again.")
 

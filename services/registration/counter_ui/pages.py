@@ -168,15 +168,16 @@ def problem_of(error: Exception) -> Problem | None:
     return known_problem(error, PROBLEM_TYPES)
 
 
-def problem_page(request: Request, problem: Problem) -> Response:
-    """Render the problem's sentence and the next step."""
+def problem_page(request: Request, problem: Problem, **context: Any) -> Response:
+    """Render the problem's sentence and the next step. `context`: more for the template."""
+    known = {"reference": str(correlation_id(request)) if problem.status >= 500 else None}
     shown = page(
         request,
         "problem.html",
         status_code=problem.status,
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
-        reference=str(correlation_id(request)) if problem.status >= 500 else None,
+        **known | context,
     )
     shown.headers.update(problem.headers)
     return shown

@@ -8,14 +8,14 @@ from fastapi import Form, Query, Request, Response
 from registration.counter_ui.auth import (
     CALLBACK,
     SignIn,
-    SignInFailed,
     StaffDep,
     own_path,
     sign_in,
     sign_out,
 )
 from registration.counter_ui.pages import page, pages, problem_page, see_other
-from shared.web.problems import Problem
+from registration.counter_ui.sign_in_client import SignInFailed
+from shared.web.problems import correlation_id
 
 log = structlog.get_logger(__name__)
 router = pages()
@@ -27,7 +27,10 @@ async def begin(
 ) -> Response:
     """Send the browser to the sign-in service; remember the requested page for afterwards."""
     request.session["next"] = own_path(next_path)
-    return await _service(request).begin(request)
+    try:
+        return await _service(request).begin(request)
+    except SignInFailed as failure:
+        return _failed(request, failure)
 
 
 @router.get(CALLBACK)
@@ -37,37 +40,44 @@ async def finish(request: Request) -> Response:
     try:
         claims = await _service(request).finish(request)
     except SignInFailed as failure:
-        log.warning("sign_in.failed", cause=type(failure.__cause__ or failure).__name__)
-        return problem_page(request, _failed())
+        return _failed(request, failure)
     await sign_in(request, claims)
     return see_other(wanted)
 
 
+def _failed(request: Request, failure: SignInFailed) -> Response:
+    """Write down why, for operators, and tell the clerk what to do."""
+    cause = type(failure.__cause__ or failure).__name__
+    log.warning("sign_in.failed", code=failure.code, cause=cause, reason=failure.reason)
+    # The address may hold a code or the service's words: it is not repeated on the page.
+    return problem_page(request, failure, reference=str(correlation_id(request)), here="/")
+
+
 @router.post("/afmelden")
 async def leave(request: Request, everywhere: Annotated[str, Form(max_length=10)] = "") -> Response:
-    """Sign out, here or everywhere."""
+    """Sign out, here or everywhere. The page after it ends the session at the sign-in service too."""
     await sign_out(request, everywhere=bool(everywhere))
+    request.session["leaving"] = True
     return see_other("/afmelden")
 
 
 @router.get("/afmelden")
 async def signed_out(request: Request) -> Response:
-    """Show who is signed in, with a button to end all sessions; after signing out, one to sign in again."""
-    return page(request, "signed_out.html", lost=False)
+    """Show who is signed in, with a button to end all sessions; after signing out, one to sign in again.
+
+    Once after a sign-out the browser goes on to the sign-in service, to end its session too. The content
+    policy forbids a form to lead there, so that this page does.
+    """
+    ending = await _service(request).end() if request.session.pop("leaving", False) else None
+    shown = page(request, "signed_out.html", lost=False)
+    if ending:
+        shown.headers["Refresh"] = f"0; url={ending}"
+    return shown
 
 
 def _service(request: Request) -> SignIn:
     found: SignIn = request.app.state.sign_in
     return found
-
-
-def _failed() -> Problem:
-    return Problem(
-        400,
-        "sign-in-failed",
-        "Aanmelden is niet gelukt: de poging was verlopen, al gebruikt of van een andere browser.",
-        "Sign-in failed: the attempt had expired, was used before, or came from another browser.",
-    )
 
 
 Typed = Annotated[str, Form(max_length=500)]

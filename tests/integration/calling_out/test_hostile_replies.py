@@ -18,7 +18,8 @@ from identity.adapters.account_directory import HttpAccountDirectory
 from identity.adapters.registration_client import RegistrationApi
 from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from registration.adapters.identity_client import IdentityApi
-from registration.counter_ui.auth import SignIn, SignInFailed
+from registration.counter_ui.auth import SignIn
+from registration.counter_ui.sign_in_client import SignInFailed
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 from shared.messaging.feed import HttpFeed

@@ -53,6 +53,27 @@ async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(
     await page.context.close()
 
 
+async def test_the_next_person_is_asked_who_they_are(counter_site: CounterSite, browser: Browser) -> None:
+    """Also where the sign-in service has a session of its own, which would let them in as the one before."""
+    page = await new_page(browser)
+    await sign_in(page, counter_site.address)
+    await page.context.clear_cookies(name="counter")
+    await page.goto(f"{counter_site.address}/")
+    await expect(page.get_by_role("link", name="Marijke Visser")).to_be_visible()
+    for ending in (page.get_by_role("button", name="Afmelden"), None):
+        if ending:
+            await ending.press("Enter")
+            await page.wait_for_url("**/afmelden?state=*")
+            assert "sign-in-service" not in {cookie["name"] for cookie in await page.context.cookies()}
+            await page.get_by_role("link", name="Aanmelden").click()
+        else:
+            await counter_site.app.service.pool.execute("DELETE FROM staff_sessions")
+            await page.goto(f"{counter_site.address}/")
+        await page.get_by_role("button", name="Jeroen Smit").click()
+        await expect(page.get_by_role("link", name="Jeroen Smit")).to_be_visible()
+    await page.context.close()
+
+
 async def test_an_operator_rebuilds_a_view_and_skips_a_failed_message(
     counter_site: CounterSite, browser: Browser
 ) -> None:

@@ -1,11 +1,14 @@
 """Signing in by OpenID Connect, and everything that must not sign a visitor in."""
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from infra.local.issuer import Issuer, Person
 from tests.support.counter_pages import CLIENT_ID, CounterSite, form_of, open_counter_site
@@ -108,7 +111,9 @@ async def test_an_id_token_that_is_not_exactly_right_signs_nobody_in(database: s
             {"exp": 1_000_000_000},
             {"sub": None},
             {"organisation": None},
-            {"organisation": ["1001"]},
+            {"organisation": ["1001", "2002"]},
+            {"organisation": [1001]},
+            {"organisation": {"1001": True}},
             {"sub": "m\0visser"},
             {"sub": "m\u202evisser"},
             {"name": "\u200b "},
@@ -165,6 +170,42 @@ async def test_signing_out_leaves_nothing_of_the_session(counter_site: CounterSi
         assert (await client.post("/afmelden", data=form)).headers["location"] == "/afmelden"
         assert "U bent afgemeld" in (await client.get("/afmelden")).text
         assert not await is_signed_in(client)
+
+
+class _WithoutEnd(Issuer):
+    """A sign-in service at which nobody can sign out."""
+
+    async def _discovery(self, request: Request) -> Response:
+        page = json.loads(bytes((await super()._discovery(request)).body))
+        del page["end_session_endpoint"]
+        return JSONResponse(page)
+
+
+async def test_after_a_sign_out_the_service_must_ask_who_it_is(
+    counter_site: CounterSite, database: str, tmp_path: Path
+) -> None:
+    """By RP-Initiated Logout 1.0 if it can; `prompt=login` in any case, as a person may say no there."""
+    async with open_counter_site(database, tmp_path, _WithoutEnd) as without:
+        for site, offered in ((counter_site, True), (without, False)):
+            async with site.signed_in() as client:
+                await client.post("/afmelden", data=form_of((await client.get("/")).text, "/afmelden"))
+                signed_out, again = await client.get("/afmelden"), await client.get("/afmelden")
+                assert "Refresh" not in again.headers
+                if offered:
+                    address = signed_out.headers["Refresh"].removeprefix("0; url=")
+                    assert address.startswith(f"{site.issuer.url}/logout?")
+                    asked = parse_qs(urlsplit(address).query)
+                    assert asked["client_id"] == [CLIENT_ID]
+                    assert asked["post_logout_redirect_uri"] == [f"{site.address}/afmelden"]
+                    assert len(asked["state"][0]) >= 20
+                else:
+                    assert "Refresh" not in signed_out.headers
+                for _ in range(2):  # a sign-in that was begun and left changes nothing
+                    leaving = await client.get("/aanmelden")
+                    assert "prompt=login" in leaving.headers["location"]
+                await client.get(await site.come_back(leaving, "j.smit"))
+                assert await is_signed_in(client)
+                assert "prompt=" not in (await client.get("/aanmelden")).headers["location"]
 
 
 async def test_a_cookie_that_was_tampered_with_is_nobodys(counter_site: CounterSite) -> None:

@@ -1,10 +1,14 @@
 """Settings of both services: addresses that need TLS, and the limits of the HTTP service."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from identity.settings import Settings
 from shared.kernel.errors import ConfigurationError
-from shared.platform.settings import HttpLimits
+from shared.platform.settings import HttpLimits, shown
+from shared.web.claims import ClaimNames, claim_names
 
 REQUIRED = {
     "DATABASE_URL": "postgresql://localhost/identity",
@@ -103,3 +107,71 @@ def test_a_limit_that_limits_nothing_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong"):
         settings(monkeypatch, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "OWNER_DATABASE_URL", "AMQP_URL"])
+@pytest.mark.parametrize("password", ["a@b", "a/b", "a?b", "a#b", "a%b", "a%2", "12/34@", "p:q@r/s?t#u%v"])
+def test_a_password_that_is_not_encoded_is_told_and_never_shown(
+    name: str, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"postgresql://identity:{password}@db.example:5432/identity"
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*%40 %2F %3F %23") as raised:
+        settings(monkeypatch, **{name: address})
+    assert password not in str(raised.value)
+    for setting in shown(Settings):
+        assert password not in setting.value
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://identity:a%40b%2Fc%3Ad%3Fe%23f%25g@db.example/identity",
+        "postgresql://identity:a:b@db.example/identity?sslmode=require",
+        "postgresql://db.example/identity?user=a@b.example",
+        "postgresql:///identity?host=/run/postgresql",
+        "postgresql://identity@one:5432,two:5432/identity",
+        "amqp://identity:%40@broker.example/%2F",
+    ],
+)
+def test_an_address_that_is_encoded_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, DATABASE_URL=address).database_url.get_secret_value() == address
+
+
+@pytest.mark.parametrize("claim", ["", "a\nb", "x" * 256])
+def test_the_name_of_a_claim_can_be_seen(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not claim:
+        assert settings(monkeypatch, OIDC_SCOPE_CLAIM=claim).oidc_scope_claim == "scope"
+        return
+    with pytest.raises(ConfigurationError, match=r"IDENTITY_OIDC_SCOPE_CLAIM is wrong: .*can all be seen"):
+        settings(monkeypatch, OIDC_SCOPE_CLAIM=claim)
+
+
+@pytest.mark.parametrize(
+    ("toml", "fault"),
+    [
+        ("[groups.balie]\nscope = ['counter']", "groups.balie.scope: Extra inputs"),
+        ("[groups.balie]\nscopes = 'counter'", "groups.balie.scopes: "),
+        ("[groups.balie]\nscopes = ['counter operator']", "one text for each scope"),
+        ("[groups.balie]\norganisations = [1001]", "groups.balie.organisations.0: "),
+        ("groups = 7", "groups: "),
+        ("[groups", "not valid TOML"),
+    ],
+)
+def test_a_file_of_groups_that_is_wrong_is_named(
+    toml: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "groups.toml").write_text(toml, "utf-8")
+    known = settings(monkeypatch, OIDC_GROUPS=str(tmp_path / "groups.toml"))
+    with pytest.raises(ConfigurationError, match=re.escape(fault)) as raised:
+        claim_names(known)
+    assert "groups.toml" in str(raised.value)
+
+
+def test_a_name_with_dots_is_that_of_a_claim_before_it_is_a_way() -> None:
+    """Some providers name claims by addresses, others put roles into an object."""
+    names = ClaimNames(organisation="https://id.example/org", scope="realm_access.roles")
+    claims = {"https://id.example/org": "1001", "realm_access": {"roles": ["counter", "operator"]}}
+    assert names.organisations_of(claims) == {"1001"}
+    assert names.scopes_of(claims) == {"counter", "operator"}
+    assert names.scopes_of({"realm_access.roles": "counter"}) == {"counter"}
+    assert names.scopes_of({"realm_access": 7}) == frozenset()
