@@ -149,6 +149,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
             service.inbox.parked.update_metrics,
             partial(update_view_metrics, service.pool, VIEWS),
         ),
+        telemetry=service.settings.telemetry,
         stopping=stopping,
     )
 

@@ -214,6 +214,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         },
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
+        telemetry=service.settings.telemetry,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

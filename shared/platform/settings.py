@@ -112,6 +112,7 @@ class ServiceSettings(BaseSettings):
     http_idle_seconds: Seconds = HttpLimits.idle_seconds
     http_send_seconds: Seconds = HttpLimits.send_seconds  # for a response to be taken
     log_level: str = "INFO"
+    telemetry: bool = False  # OpenTelemetry spans and metrics of requests, by their routes
 
     @field_validator("oidc_issuer", "oidc_jwks")
     @classmethod

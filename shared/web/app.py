@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.util.types import Attributes
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 
@@ -29,14 +34,22 @@ def make_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check] = (),
+    telemetry: bool = False,
 ) -> FastAPI:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
     A failed check makes the service not ready. A failed check of `warnings` is only shown.
     Each request of `/metrics` first calls `metrics_updates`. They set gauges from the database, because
-    other processes change what the gauges count.
+    other processes change what the gauges count. `telemetry`: give OpenTelemetry the routes of requests.
     """
-    app = FastAPI(title=title, description=description, version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title=title,
+        description=description,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        telemetry=_telemetry(on=telemetry),
+    )
     app.state.token_verifier = verifier
     install(app, problem_types)
     app.include_router(_operations(checks, warnings, metrics_updates))
@@ -44,6 +57,67 @@ def make_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestContext)
     return app
+
+
+def _telemetry(*, on: bool) -> TelemetryConfig:
+    """Return FastAPI's settings: off, or spans and metrics that know a request by its route alone.
+
+    By itself FastAPI exports paths and queries, which hold card numbers and names, as soon as the process has
+    an exporter; its logs hold the text of exceptions.
+    """
+    config: TelemetryConfig = {
+        "tracing": on,
+        "metrics": on,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+    }
+    return config | {"tracer_provider": _RoutesOnly()} if on else config
+
+
+_EXPORTED = frozenset(
+    {
+        "error.type",
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "network.protocol.version",
+        "url.scheme",
+    }
+)
+
+
+class _RoutesOnly(trace.TracerProvider):
+    """The provider of this process, for spans that hold nothing of a request but its route."""
+
+    def get_tracer(self, *names: Any, **more: Any) -> trace.Tracer:
+        """See TracerProvider."""
+        return _RouteTracer(trace.get_tracer_provider().get_tracer(*names, **more))
+
+
+class _RouteTracer(trace.Tracer):
+    def __init__(self, tracer: trace.Tracer) -> None:
+        self._tracer = tracer
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        *more: Any,
+        **named: Any,
+    ) -> trace.Span:
+        """See Tracer. Of the caller only the ids count: what else it sends along is free text."""
+        caller = trace.get_current_span(context).get_span_context()
+        ids = trace.SpanContext(caller.trace_id, caller.span_id, caller.is_remote, caller.trace_flags)
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(ids), Context())
+        kept = {name: value for name, value in (attributes or {}).items() if name in _EXPORTED}
+        return self._tracer.start_span(name, parent, kind, kept, *more, **named)
+
+    def start_as_current_span(self, *more: Any, **named: Any) -> Any:
+        """See Tracer."""
+        return trace.use_span(self.start_span(*more, **named), end_on_exit=True)
 
 
 def _operations(

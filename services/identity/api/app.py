@@ -28,6 +28,7 @@ def identity_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
+    telemetry: bool = False,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """Build the app. `apply_now` is the inbox's method of that name, for the login barrier (ADR 0004).
@@ -42,6 +43,7 @@ def identity_app(
         checks=checks,
         warnings=warnings,
         metrics_updates=metrics_updates,
+        telemetry=telemetry,
     )
     app.state.deps = deps
     app.state.apply_now = apply_now

@@ -33,6 +33,7 @@ def registration_app(
     checks: Mapping[str, Check],
     warnings: Mapping[str, Check],
     metrics_updates: Sequence[Check],
+    telemetry: bool = False,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
     """Return the app. `identity_subject` is the subject of identity's tokens.
@@ -47,6 +48,7 @@ def registration_app(
         checks=checks,
         warnings=warnings,
         metrics_updates=metrics_updates,
+        telemetry=telemetry,
     )
     app.state.deps = deps
     app.state.identity_subject = identity_subject
