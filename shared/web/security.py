@@ -18,6 +18,7 @@ from joserfc.jwk import JWKRegistry, Key, OctKey
 
 from shared.kernel.files import read_file
 from shared.kernel.text import is_identifier
+from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.problems import Problem
@@ -160,7 +161,7 @@ async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
 
 
 async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
-    response = await http.get(url, timeout=5.0)
+    response = await http.get(url, timeout=limits.ISSUER)
     response.raise_for_status()
     return _mapping(response.json())
 

@@ -24,6 +24,7 @@ from registration.api.dependencies import Clerk, RecordedDirectory, recorded_dir
 from registration.application.dependencies import Dependencies, Organisation
 from shared.event_log import Metadata
 from shared.kernel.text import is_identifier, tidy
+from shared.platform import limits
 from shared.platform.http_client import BoundedReplies
 from shared.platform.settings import require_tls
 from shared.web.problems import Problem, correlation_id
@@ -210,7 +211,6 @@ with warnings.catch_warnings():
     from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 
 CALLBACK = "/aanmelden/terug"
-TIMEOUT_SECONDS = 5.0
 _LONGEST_NAME = 200
 _WANTED = ("sub", "name", "organisation", "scope")
 
@@ -270,7 +270,7 @@ class SignIn:
             client_kwargs={
                 "scope": "openid profile",
                 "code_challenge_method": "S256",
-                "timeout": TIMEOUT_SECONDS,
+                "timeout": limits.ISSUER,
                 "verify": httpx.create_ssl_context(),  # created once: it is slower than a whole sign-in
                 "token_endpoint_auth_method": "client_secret_basic" if client_secret else "none",
             },
