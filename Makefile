@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast check hooks bench lock clean
+.PHONY: run test test-fast silent check hooks bench lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -16,6 +16,10 @@ test: .venv/.ready
 # Unit, contract and architecture tests: under a minute.
 test-fast: .venv/.ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/architecture tests/unit tests/contract $(ARGS)
+
+# One side after the other says nothing any more, with real processes and the real time limits: ten minutes.
+silent: .venv/.ready
+	@$(BIN)/python -m pytest -m silent --log-cli-level=INFO tests/chaos/test_silence.py $(ARGS)
 
 check: .venv/.ready
 	@$(BIN)/ruff format --check .

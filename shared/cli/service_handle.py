@@ -37,10 +37,11 @@ class ServiceHandle:
 @asynccontextmanager
 async def database_of(settings: ServiceSettings, *, as_owner: bool = False) -> AsyncIterator["asyncpg.Pool"]:
     """Open the service's database for one command, for the service's role or for the owner's (ADR 0021)."""
+    from shared.platform import limits  # noqa: PLC0415
     from shared.platform.postgres import open_pool  # noqa: PLC0415
 
     url = settings.owner_url if as_owner else settings.database_url.get_secret_value()
-    async with await open_pool(url, min_size=1, max_size=2) as pool:
+    async with await open_pool(url, min_size=1, max_size=2, statement=limits.COMMAND) as pool:
         yield pool
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConflict, VersionConflict
 from shared.event_log.types import NewEvent, SideRow
+from shared.platform import limits
 from shared.platform.postgres import HeldConnection, is_transient
 
 Group = tuple[str, tuple[str, ...], bool]
@@ -250,9 +251,6 @@ FIND_OWN = """
 SELECT notification_id FROM stored_events
 WHERE originator_id = $1 AND originator_version = $2 AND event_id = $3
 """
-GIVE_UP_SECONDS = 10.0
-"""How long a command is tried again while the database cannot be reached."""
-
 STREAM_CONSTRAINTS = frozenset({"stored_events_pkey", "stored_events_gap"})
 
 log = structlog.get_logger(__name__)
@@ -330,24 +328,26 @@ class Appender:
         """Run a statement and return its value; retry with growing pauses while the database is away.
 
         A retry is safe: if the first try was written, the retry conflicts with our own event ids. Raises
-        LogUnavailable after GIVE_UP_SECONDS.
+        LogUnavailable after `limits.DATABASE`.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + GIVE_UP_SECONDS
         pause = 0.02
-        while True:
-            try:
-                connection = await self._connection.get()
-                return await connection.fetchval(statement, *arguments, timeout=GIVE_UP_SECONDS)
-            except Exception as error:
-                if not is_transient(error):
-                    raise
-                await self._connection.drop()
-                log.warning("event_log.append_retried", reason=type(error).__name__)
-                if loop.time() + pause > deadline:
-                    raise LogUnavailable(type(error).__name__) from error
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 1.0)
+        reason = "no answer in time"
+        try:
+            async with asyncio.timeout(limits.DATABASE):
+                while True:
+                    try:
+                        connection = await self._connection.get()
+                        return await connection.fetchval(statement, *arguments)
+                    except Exception as error:
+                        if not is_transient(error):
+                            raise
+                        reason = type(error).__name__
+                        await self._connection.drop(error)
+                        log.warning("event_log.append_retried", reason=reason)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 1.0)
+        except TimeoutError as error:
+            raise LogUnavailable(reason) from error
 
 
 def _set_results(commands: Sequence[Command], last_position: int) -> None:

@@ -11,7 +11,8 @@ import structlog
 
 from shared.event_log.errors import LogUnavailable
 from shared.event_log.types import RecordedEvent
-from shared.platform.postgres import HeldConnection
+from shared.platform import limits
+from shared.platform.postgres import Connection, HeldConnection
 
 
 class Notifier:
@@ -122,7 +123,21 @@ class Listener:
             log.warning("event_log.listen_failed", reason=type(error).__name__)
         else:
             self._notifier.notify()  # events may have come before the LISTEN began
-            await lost.wait()
+            await self._until_lost(connection, lost)
+
+    async def _until_lost(self, connection: Connection, lost: asyncio.Event) -> None:
+        """Return when the connection ends; a silent one is found by a question now and then."""
+        while not lost.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.PROBE):
+                    await lost.wait()
+                    return
+            try:
+                await connection.fetchval("SELECT 1")
+            except Exception as error:  # on any error: a new connection
+                await self._connection.drop()
+                log.warning("event_log.listen_failed", reason=type(error).__name__)
+                return
 
     def _on_notify(self, *_: object) -> None:
         self._notifier.notify()

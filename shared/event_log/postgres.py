@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Self
 from uuid import UUID
 
-import asyncpg
-
-from shared.event_log.append import GIVE_UP_SECONDS, Appender, Command, CommandQueue, write_rows
+from shared.event_log.append import Appender, Command, CommandQueue, write_rows
+from shared.event_log.errors import LogUnavailable
 from shared.event_log.notifier import Listener, Notifier, tail, wait_beyond
 from shared.event_log.reading import Reader
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
-from shared.platform.postgres import HeldConnection
+from shared.platform import limits
+from shared.platform.lifecycle import end
+from shared.platform.postgres import HeldConnection, Pool
 
 APPENDERS = 2
 
@@ -22,18 +22,18 @@ APPENDERS = 2
 class PostgresEventLog:
     """An `EventLog`, as an async context manager: `async with PostgresEventLog(pool) as log`.
 
-    On exit it writes the commands that wait, then gives its three connections back to the pool. Close the
-    pool only after that.
+    On exit it writes the commands that wait, for `limits.LAST_WRITES` at most. Then it gives its three
+    connections back to the pool. Close the pool only after that.
     """
 
     log_id: UUID
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._reader = Reader(pool)
         self._notifier = Notifier()
         self._queue = CommandQueue()
-        self._writing = [HeldConnection(pool, GIVE_UP_SECONDS) for _ in range(APPENDERS)]
-        self._listener = Listener(HeldConnection(pool, GIVE_UP_SECONDS), self._notifier)
+        self._writing = [HeldConnection(pool) for _ in range(APPENDERS)]
+        self._listener = Listener(HeldConnection(pool), self._notifier)
 
     async def __aenter__(self) -> Self:
         self.log_id = await self._reader.log_id()
@@ -46,17 +46,18 @@ class PostgresEventLog:
 
     async def __aexit__(self, *_: object) -> None:
         self._queue.close()
-        self._listening.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._listening
-        await asyncio.gather(*self._appending)
-        for connection in self._writing:
-            await connection.give_back()
+        await asyncio.wait(self._appending, timeout=limits.LAST_WRITES)
+        await end([self._listening, *self._appending], limits.CLOSE)
+        await asyncio.gather(*(connection.give_back() for connection in self._writing))
 
     async def append(self, events: Sequence[NewEvent], side_rows: Sequence[SideRow] = ()) -> int:
         """See `EventLog.append`. If the caller is cancelled, its events may still be written."""
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        return await self._queue.submit(Command(events, write_rows(side_rows), answer))
+        try:
+            async with asyncio.timeout(limits.DATABASE):  # with the time that it waits for others
+                return await self._queue.submit(Command(events, write_rows(side_rows), answer))
+        except TimeoutError:
+            raise LogUnavailable("no answer in time") from None
 
     async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
         """See `EventLog.stream`."""

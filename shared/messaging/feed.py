@@ -13,6 +13,7 @@ import structlog
 from shared.event_log import EventLog, RecordedEvent
 from shared.messaging.envelope import LARGEST_NUMBER, Message
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
+from shared.platform import limits
 from shared.platform.http_client import HttpClient, up_to
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,6 @@ async def to_messages(
     ]
 
 
-RESPONSE_SECONDS = 10.0
 """Time limit of a response, on top of the seconds that the feed was asked to wait."""
 LARGEST_REPLY = 16 * 1024 * 1024
 """In bytes. A message has some thousands at most, and a page 1,000 messages."""
@@ -157,7 +157,7 @@ class HttpFeed:
                 self._base_url + path,
                 params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
-                timeout=wait + RESPONSE_SECONDS,
+                timeout=wait + limits.FEED,
                 extensions=up_to(LARGEST_REPLY),
             )
             response.raise_for_status()

@@ -47,9 +47,10 @@ class FeedPoller:
         position = await self._leases.checkpoint(TASK)
         while True:
             page = await self._page(position)
-            await self._process(page)
+            await self._process(page, lease)
+            await self._leases.keep(lease)
             if page.position == position:
-                await asyncio.sleep(self._interval)
+                await self._leases.rest(lease, self._interval)
                 continue
             if not await self._leases.move_checkpoint(lease, page.position):
                 raise LeaseLost
@@ -65,7 +66,7 @@ class FeedPoller:
             longest=LONGEST_PAUSE_SECONDS,
         )
 
-    async def _process(self, page: FeedPage) -> None:
+    async def _process(self, page: FeedPage, lease: Lease) -> None:
         """Return when the outcome of the whole page is durable; subjects run in parallel, each in order."""
         for unreadable in page.unreadable:
             await self._inbox.receive_unreadable(unreadable.body, unreadable.reason)
@@ -73,10 +74,11 @@ class FeedPoller:
         metrics.feed_found.inc(len(unknown))
         async with asyncio.TaskGroup() as receiving:
             for message in unknown:
-                receiving.create_task(self._receive(message))
+                receiving.create_task(self._receive(message, lease))
 
-    async def _receive(self, message: Message) -> None:
+    async def _receive(self, message: Message, lease: Lease) -> None:
         try:
             await self._inbox.receive_or_park(message)
         except ForeignSource as error:
             await self._inbox.receive_unreadable(message.to_json(), str(error))
+        await self._leases.keep(lease)

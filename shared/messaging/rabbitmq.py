@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aio_pika
 import structlog
@@ -22,12 +23,10 @@ from shared.messaging.errors import (
 )
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import SIGNATURE_HEADER, SigningKeys
+from shared.platform import limits
 from shared.platform.retry import keep_running
 
 SUBJECT_HEADER = "guest-id"
-CONNECT_SECONDS = 5.0
-CLOSE_SECONDS = 3.0
-CONFIRM_SECONDS = 30.0
 DELIVERY_LIMIT = 1000
 """A worker that dies again and again gets the same message again; after this the feed poller brings it."""
 
@@ -52,16 +51,27 @@ async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
     # Not a robust connection: it reconnects unseen, and still raises when publishing during an outage. The
     # caller waits and opens a new one.
     try:
-        connection = await aio_pika.connect(url, timeout=CONNECT_SECONDS)
+        connection = await aio_pika.connect(with_heartbeat(url), timeout=limits.BROKER_CONNECT)
         try:
-            yield await connection.channel(on_return_raises=True)
+            async with asyncio.timeout(limits.BROKER_ANSWER):
+                channel = await connection.channel(on_return_raises=True)
+            yield channel
         finally:
             # An error while closing must not hide why it is closed: a cancellation, for example.
             with suppress(*CONNECTION_EXCEPTIONS):
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with asyncio.timeout(limits.BROKER_CLOSE):
                     await connection.close()
     except CONNECTION_EXCEPTIONS as error:
         raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def with_heartbeat(url: str) -> str:
+    """Return the broker's address with our heartbeat, unless it names one: it finds a silent broker."""
+    parts = urlsplit(url)
+    if "heartbeat" in parse_qs(parts.query):
+        return url
+    query = "&".join(filter(None, [parts.query, f"heartbeat={limits.HEARTBEAT}"]))
+    return urlunsplit(parts._replace(query=query))
 
 
 async def declare_events(channel: AbstractChannel, service: str) -> AbstractExchange:
@@ -107,7 +117,9 @@ async def declare_queues(
 async def publishing(url: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
     """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
     async with open_channel(url) as channel:
-        yield RabbitPublisher(await declare_events(channel, service), keys)
+        async with asyncio.timeout(limits.BROKER_ANSWER):
+            events = await declare_events(channel, service)
+        yield RabbitPublisher(events, keys)
 
 
 class RabbitPublisher:
@@ -124,7 +136,7 @@ class RabbitPublisher:
                 _to_amqp(message, self._keys),
                 routing_key=TYPE_PREFIX + message.type,
                 mandatory=True,
-                timeout=CONFIRM_SECONDS,
+                timeout=limits.BROKER_ANSWER,
             )
         except PublishError as error:
             raise Unroutable(f"no queue takes {message.type}") from error
@@ -154,7 +166,6 @@ QUEUES = 4
 PREFETCH = 200
 """The most unacknowledged messages; subjects of one queue are processed in parallel."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
-LAST_WORK_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -202,18 +213,19 @@ class Consumer:
             await self._consume(channel)
 
     async def _consume(self, channel: AbstractChannel) -> None:
-        await channel.set_qos(prefetch_count=PREFETCH)
-        self._rejected = await declare_rejected(channel, self._consumer)
-        queues = await declare_queues(
-            channel, source=self._source, consumer=self._consumer, queues=self._queues
-        )
-        tags = [(queue, await queue.consume(self._start)) for queue in queues]
+        async with asyncio.timeout(limits.BROKER_ANSWER):
+            await channel.set_qos(prefetch_count=PREFETCH)
+            self._rejected = await declare_rejected(channel, self._consumer)
+            queues = await declare_queues(
+                channel, source=self._source, consumer=self._consumer, queues=self._queues
+            )
+            tags = [(queue, await queue.consume(self._start)) for queue in queues]
         log.info("consumer.consuming", queues=[queue.name for queue in queues])
         try:
             await channel.closed()
         finally:
             with suppress(*CONNECTION_EXCEPTIONS):
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with asyncio.timeout(limits.BROKER_CLOSE):
                     for queue, tag in tags:
                         await queue.cancel(tag)
             await self._finish()
@@ -257,7 +269,7 @@ class Consumer:
             delivery_mode=DeliveryMode.PERSISTENT,
         )
         with suppress(*CONNECTION_EXCEPTIONS, PublishError):  # it is delivered again, or only counted
-            await self._rejected.publish(message, routing_key="", timeout=CONFIRM_SECONDS)
+            await self._rejected.publish(message, routing_key="", timeout=limits.BROKER_ANSWER)
 
     async def _receive(self, body: bytes) -> None:
         try:
@@ -271,7 +283,7 @@ class Consumer:
         """Wait some seconds for the messages in process; the others are delivered again."""
         if not self._in_process:
             return
-        _, late = await asyncio.wait(self._in_process, timeout=LAST_WORK_SECONDS)
+        _, late = await asyncio.wait(self._in_process, timeout=limits.LAST_WORK / 2)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)

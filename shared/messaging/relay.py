@@ -11,6 +11,7 @@ from shared.messaging import metrics
 from shared.messaging.envelope import Message
 from shared.messaging.errors import TryAgain
 from shared.messaging.feed import ToMessage, to_messages
+from shared.platform import limits
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
 from shared.platform.retry import keep_running
 
@@ -19,7 +20,6 @@ PIPELINE = 500
 """The most messages that are published and not confirmed: bounds memory, and duplicates after a failure."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LAST_CONFIRMS_SECONDS = 2.0
-METRICS_INTERVAL_SECONDS = 5.0
 
 
 class Publisher(Protocol):
@@ -77,7 +77,7 @@ class Relay:
         unconfirmed = Unconfirmed()
         try:
             await _until_one_fails(
-                self._send(publisher, sent, unconfirmed), self._confirm(lease, sent), self._update_metrics()
+                self._send(publisher, sent, unconfirmed), self._confirm(lease, sent), self._look(lease)
             )
         finally:
             await unconfirmed.end()
@@ -98,15 +98,20 @@ class Relay:
                 await asyncio.shield(confirmed)  # Unconfirmed ends it
                 metrics.published.inc()
             self._confirmed = position
+            await self._leases.keep(lease)
             if sent.empty() or position >= written + PIPELINE:
                 if not await self._leases.move_checkpoint(lease, position):
                     raise LeaseLost
                 written = position
 
-    async def _update_metrics(self) -> None:
+    async def _look(self, lease: Lease) -> None:
+        """Keep the lease while nothing is left to publish; otherwise only a confirmed message keeps it."""
         while True:
-            metrics.relay_lag.set(await self._log.position() - self._confirmed)
-            await asyncio.sleep(METRICS_INTERVAL_SECONDS)
+            lag = await self._log.position() - self._confirmed
+            metrics.relay_lag.set(lag)
+            if lag == 0:
+                await self._leases.keep(lease)
+            await asyncio.sleep(limits.RENEW)
 
 
 async def _until_one_fails(*endless: Coroutine[Any, Any, None]) -> None:

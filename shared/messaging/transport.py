@@ -19,7 +19,8 @@ Tasks = dict[str, Callable[[], Awaitable[None]]]
 """Tasks that must keep running, by name; each can be started again after a failure."""
 
 POLL_INTERVAL_SECONDS = 30.0
-LONG_POLL_SECONDS = 25.0
+LONG_POLL_SECONDS = 4.0
+"""Shorter than a lease (`limits.LEASE`): each page, also an empty one, keeps it."""
 
 
 def over_feed(pool: asyncpg.Pool, feed: Feed, inbox: Inbox) -> Tasks:

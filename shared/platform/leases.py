@@ -4,16 +4,21 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from shared.platform import limits
+from shared.platform.lifecycle import end
+from shared.platform.retry import raise_if_cancelled
+
 LEADING = Gauge("task_leading", "1 while this process leads the task", ["task"])
-LEASE_SECONDS = 5.0
-RENEW_INTERVAL_SECONDS = 1.0
+STUCK = Gauge(
+    "task_stuck", "1 after the task made no progress and lost its lease, until it makes some", ["task"]
+)
 
 log = structlog.get_logger(__name__)
 
@@ -22,12 +27,17 @@ class LeaseLost(Exception):
     """Another process leads this task now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
-    """The right to run one task until it expires. Every new leader gets a higher epoch."""
+    """The right to run one task for so many seconds after its last progress (`Leases.keep`).
+
+    Every new leader gets a higher epoch. `until`: when it ends, by the clock of the event loop.
+    """
 
     name: str
     epoch: int
+    seconds: float = field(default=limits.LEASE, compare=False)
+    until: float = field(default=0.0, compare=False)
 
 
 class Leases:
@@ -37,8 +47,10 @@ class Leases:
         self._pool = pool
         self.holder = holder or f"{socket.gethostname()}-{uuid4().hex[:12]}"
 
-    async def take(self, name: str) -> Lease | None:
+    async def take(self, name: str, seconds: float | None = None) -> Lease | None:
         """Take the lease if it is free or expired; return None if another process holds it."""
+        seconds = limits.LEASE if seconds is None else seconds
+        asked_at = asyncio.get_running_loop().time()
         epoch = await self._pool.fetchval(
             """
             INSERT INTO leases AS lease (name, holder, epoch, expires_at)
@@ -50,13 +62,37 @@ class Leases:
             """,
             name,
             self.holder,
-            LEASE_SECONDS,
+            seconds,
         )
-        return None if epoch is None else Lease(name, epoch)
+        return None if epoch is None else Lease(name, epoch, seconds, asked_at + seconds)
+
+    async def keep(self, lease: Lease) -> None:
+        """Extend the lease: its work got further, or saw that nothing is left to do. Raises LeaseLost.
+
+        For the work itself to call, and never for a timer beside it: work that hangs must lose the lease.
+        """
+        if lease.until - asyncio.get_running_loop().time() > lease.seconds - limits.RENEW:
+            return  # it was extended just now
+        if not await self.renew(lease):
+            log.warning("task.lease_lost", task=lease.name, epoch=lease.epoch)
+            raise LeaseLost
+        STUCK.labels(lease.name).set(0)
+
+    async def rest(self, lease: Lease, seconds: float) -> None:
+        """Pause in work that has nothing left to do, and keep the lease meanwhile. Raises LeaseLost."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        while (left := ends_at - loop.time()) > 0:
+            await asyncio.sleep(min(left, limits.RENEW))
+            await self.keep(lease)
 
     async def renew(self, lease: Lease) -> bool:
-        """Extend the lease by LEASE_SECONDS; return whether it was still ours."""
-        return await self._touch(lease, LEASE_SECONDS)
+        """Extend the lease now; return whether it was still ours."""
+        asked_at = asyncio.get_running_loop().time()
+        if not await self._touch(lease, lease.seconds):
+            return False
+        lease.until = asked_at + lease.seconds
+        return True
 
     async def release(self, lease: Lease) -> None:
         """End the lease now, so that the next leader need not wait until it expires."""
@@ -121,14 +157,22 @@ async def lead(
         except ended_by:
             raise
         except Exception as error:
+            raise_if_cancelled()
             log.warning("task.interrupted", task=name, error=type(error).__name__, reason=str(error))
-        await asyncio.sleep(RENEW_INTERVAL_SECONDS)
+        await asyncio.sleep(limits.RENEW)
 
 
-async def run_once(leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]]) -> bool:
+async def run_once(
+    leases: Leases, name: str, work: Callable[[Lease], Awaitable[None]], seconds: float | None = None
+) -> bool:
     """Run `work` one time as leader of the task; return whether the lease was free and the work ended."""
-    lease = await leases.take(name)
-    return lease is not None and await _work_while_leading(leases, lease, work)
+    lease = await leases.take(name, seconds)
+    ended = False
+    try:
+        ended = lease is not None and await _work_while_leading(leases, lease, work)
+    except* LeaseLost:
+        pass  # `keep` has logged it
+    return ended
 
 
 async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Lease], Awaitable[None]]) -> bool:
@@ -136,27 +180,25 @@ async def _work_while_leading(leases: Leases, lease: Lease, work: Callable[[Leas
     log.info("task.leading", task=lease.name, epoch=lease.epoch)
     LEADING.labels(lease.name).set(1)
     working = asyncio.ensure_future(work(lease))
-    renewing = asyncio.ensure_future(_renew(leases, lease))
+    watching = asyncio.ensure_future(_until_stuck(lease))
     try:
-        await asyncio.wait([working, renewing], return_when=asyncio.FIRST_COMPLETED)
-        for ended in (working, renewing):
-            if ended.done():
-                ended.result()
-        return working.done()
+        await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+            return True
+        STUCK.labels(lease.name).set(1)
+        log.error("task.stuck", task=lease.name, epoch=lease.epoch, seconds=lease.seconds)
+        return False
     finally:
         LEADING.labels(lease.name).set(0)
-        working.cancel()
-        renewing.cancel()
-        await asyncio.gather(working, renewing, return_exceptions=True)
+        await end([working, watching], limits.LAST_WORK)
         # Optional: a lease that is not released expires.
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             await leases.release(lease)
 
 
-async def _renew(leases: Leases, lease: Lease) -> None:
-    """Return when the lease was lost."""
-    while True:
-        if not await leases.renew(lease):
-            log.warning("task.lease_lost", task=lease.name, epoch=lease.epoch)
-            return
-        await asyncio.sleep(RENEW_INTERVAL_SECONDS)
+async def _until_stuck(lease: Lease) -> None:
+    """Return when the lease is over: nobody has kept it."""
+    now = asyncio.get_running_loop().time
+    while (left := lease.until - now()) > 0:  # noqa: ASYNC110 - it waits for a moment that moves
+        await asyncio.sleep(left)

@@ -1,15 +1,19 @@
 """A clean stop on SIGTERM and SIGINT, and tasks that are started again when they fail."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import structlog
 from prometheus_client import Counter
 
-from shared.platform.retry import keep_running
+from shared.platform import limits
+from shared.platform.retry import keep_running, raise_if_cancelled
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FAILURES = Counter("worker_task_failures_total", "Tasks of a worker that had to be started again", ["task"])
@@ -27,29 +31,61 @@ class TaskEnded(Exception):
 
 @contextmanager
 def stop_signals() -> Iterator[asyncio.Event]:
-    """Return an event that the first SIGTERM or SIGINT sets; restore the former handlers at the end."""
+    """Return an event that the first SIGTERM or SIGINT sets; restore the former handlers at the end.
+
+    The process is ended when the body takes longer after that than `limits.STOP`.
+    """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    # A thread, not a task: it is to help against a loop that does not run any more.
+    last_resort = threading.Timer(limits.STOP, _end)
+    last_resort.daemon = True
+
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            last_resort.start()
+
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, stop)
     try:
         yield stopping
     finally:
+        last_resort.cancel()
         for number, handler in before.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler)
 
 
+def _end() -> None:
+    try:
+        log.error("process.stopped_too_late", seconds=limits.STOP)
+    finally:  # the reader of the log may be gone already
+        os._exit(1)
+
+
 async def supervise(tasks: Mapping[str, Task], stopping: asyncio.Event) -> None:
-    """Run all tasks until `stopping` is set; then cancel them and wait until they have cleaned up."""
+    """Run all tasks until `stopping` is set; then cancel them and give them some seconds to clean up."""
     running = [asyncio.create_task(_keep_running(name, task), name=name) for name, task in tasks.items()]
     try:
         await stopping.wait()
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await end(running, limits.LAST_WORK)
+
+
+async def end(tasks: Collection[asyncio.Future[Any]], seconds: float) -> None:
+    """Cancel tasks and wait until they have ended. One that does not end in time is logged and left."""
+    for task in tasks:
+        task.cancel()
+    late: Collection[asyncio.Future[Any]] = ()
+    if tasks:
+        done, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # retrieved: who needs it has asked the task
+    for task in late:
+        log.error("task.not_ended", task=task.get_name() if isinstance(task, asyncio.Task) else "")
 
 
 async def every(seconds: float, action: Task) -> None:
@@ -74,15 +110,8 @@ async def _run(name: str, task: Task) -> None:
     try:
         await task()
     except (Exception, asyncio.CancelledError) as error:
-        if _is_stopping(error):
-            raise
+        raise_if_cancelled()  # otherwise a library cancelled its own work, which must not end the task
         FAILURES.labels(name).inc()
         raise TaskEnded(f"{name}: {type(error).__name__}: {error}") from error
     FAILURES.labels(name).inc()
     raise TaskEnded(f"{name}: it ended, although it should run until it is stopped")
-
-
-def _is_stopping(error: BaseException) -> bool:
-    """Return whether this task was cancelled: a library that cancels its own work must not end a task."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import re
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
+import structlog
 
 from shared.kernel.errors import ConfigurationError
+from shared.platform import limits
 from shared.platform.roles import OWN_SCHEMA_LAST, Rights, grant, own_schema_last
 
 # The event log numbers its events under a lock. That is only correct when every statement sees all earlier
@@ -18,8 +23,13 @@ SERVER_SETTINGS = {
     "default_transaction_isolation": "read committed",
     "synchronous_commit": "on",
     "search_path": OWN_SCHEMA_LAST,
+    # The server ends a statement whose client has given up and closed the connection.
+    "client_connection_check_interval": "2s",
 }
-CONNECT_SECONDS = 10.0
+
+_CHANGES = re.compile(r"\b(INSERT|UPDATE|DELETE)\b")
+
+log = structlog.get_logger(__name__)
 
 MIGRATIONS_TABLE = """
 CREATE TABLE schema_migrations (
@@ -37,20 +47,6 @@ class Script(NamedTuple):
     rights: Mapping[str, Rights] = MappingProxyType({})
 
 
-async def open_pool(url: str, *, min_size: int, max_size: int) -> asyncpg.Pool:
-    """Open a pool; close it after everything that uses it (`async with await open_pool(...)`).
-
-    An event log keeps three of its connections for itself.
-    """
-    return await asyncpg.create_pool(
-        url,
-        min_size=min_size,
-        max_size=max_size,
-        timeout=CONNECT_SECONDS,
-        server_settings=SERVER_SETTINGS,
-    )
-
-
 async def migrate(url: str, scripts: Sequence[Script], service_url: str | None = None) -> list[str]:
     """Run the scripts that have not run on this database yet; return their names.
 
@@ -62,7 +58,7 @@ async def migrate(url: str, scripts: Sequence[Script], service_url: str | None =
     service, theirs = await _who_and_where(service_url) if service_url else (owner, database)
     if theirs != database:
         raise ConfigurationError(f"OWNER_DATABASE_URL names the database {database}, DATABASE_URL {theirs}.")
-    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    connection = await connect(url)
     try:
         await connection.execute("SELECT pg_advisory_lock(hashtext('schema migrations'))")
         await connection.execute(f"SET search_path TO {own_schema_last(service)}")
@@ -76,7 +72,7 @@ async def migrate(url: str, scripts: Sequence[Script], service_url: str | None =
 
 async def _who_and_where(url: str) -> tuple[str, str]:
     """Return the role and the database of an address."""
-    connection = await asyncpg.connect(url, timeout=CONNECT_SECONDS)
+    connection = await connect(url)
     try:
         return (
             await connection.fetchval("SELECT current_user"),
@@ -106,7 +102,9 @@ async def _run_missing(connection: asyncpg.Connection, scripts: Sequence[Script]
 async def require_schema(pool: asyncpg.Pool, scripts: Sequence[Script], service: str) -> None:
     """Raise RuntimeError when one of the scripts has not run on this database yet."""
     names = [script.name for script in scripts]
-    known = await pool.fetchval("SELECT count(*) FROM schema_migrations WHERE name = ANY($1)", names)
+    count = "SELECT count(*) FROM schema_migrations WHERE name = ANY($1)"
+    # Half of the time that readiness has: a silent connection is then found, and a new one tried.
+    known = await pool.fetchval(count, names, timeout=limits.CHECK / 2)
     if known != len(names):
         raise RuntimeError(f"The schema is not up to date: run `{service} migrate`")
 
@@ -135,24 +133,179 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, (*TRANSIENT, OSError))  # looking up the server's name may fail, too
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that is closed when a statement on it is given up.
+
+    The driver would keep it, and wait until the server confirms a cancellation. A silent server never does.
+    """
+
+    given_up = False
+
+    def _cancel_current_command(self, *waiters: asyncio.Future[None]) -> None:
+        if asyncio.current_task() is None:  # the loop calls: the time is over, or the caller was cancelled
+            self.given_up = True
+            asyncio.get_running_loop().call_soon(self.terminate)  # soon: the driver has not finished with it
+        else:  # a COPY whose rows could not be encoded: the server answers, and the transaction may go on
+            super()._cancel_current_command(*waiters)  # type: ignore[misc] # not in the stubs
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """See asyncpg."""
+        if self.given_up and query.startswith("ROLLBACK"):
+            return (
+                query  # the server does it when the connection ends; an error here would hide the first one
+            )
+        return await super().execute(query, *args, timeout=timeout)
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Close in good order, or at once when that takes too long. Raises nothing."""
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await super().close(timeout=limits.CLOSE if timeout is None else timeout)
+
+
+async def connect(url: str, settings: Mapping[str, str] = MappingProxyType({})) -> asyncpg.Connection:
+    """Open one connection for a command, with these settings of the server. Its statements have no limit."""
+    connection = await asyncpg.connect(url, timeout=limits.CONNECT, server_settings=dict(settings))
+    await _keep_alive(connection)
+    return connection
+
+
+async def _keep_alive(connection: asyncpg.Connection) -> None:
+    used = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined] # not in the stubs
+    if used.family != socket.AF_UNIX:
+        for option in limits.KEEP_ALIVE:
+            used.setsockopt(*option)
+
+
+class Pool(asyncpg.Pool):
+    """A pool whose every use ends in time, and whose reads survive the end of a connection.
+
+    Raises errors of `TRANSIENT` when the database cannot be used now; TimeoutError is one of them.
+    """
+
+    renewals = 0
+    """How often all connections were replaced. One that is kept from before is to be given up."""
+    whole: float | None = None
+    """Limit in seconds for one use, with both attempts. None: `limits.DATABASE`."""
+
+    async def _acquire(self, timeout: float | None) -> Any:
+        try:
+            async with asyncio.timeout(limits.ACQUIRE if timeout is None else timeout):
+                return await super()._acquire(None)  # type: ignore[misc] # not in the stubs
+        except TimeoutError:
+            raise NoConnection from None
+
+    async def release(self, connection: Connection, *, timeout: float | None = None) -> None:
+        """Take a connection back. One on which a statement was given up is closed first."""
+        held: _Connection | None = connection._con  # type: ignore[attr-defined] # not in the stubs
+        if held is not None and held.given_up:
+            held.terminate()
+        await super().release(connection, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close all connections; those that do not close in time are cut off."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limits.CLOSE):
+                await super().close()
+
+    async def renew(self) -> None:
+        """Replace all connections: one was silent, so the others probably are."""
+        self.renewals += 1
+        await self.expire_connections()
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
+        """See asyncpg."""
+        return str(await self._answer(super().execute, query, args, timeout))
+
+    async def fetch(self, query: str, *args: object, timeout: float | None = None) -> list[asyncpg.Record]:  # type: ignore[override]
+        """See asyncpg."""
+        return list(await self._answer(super().fetch, query, args, timeout))
+
+    async def fetchrow(  # type: ignore[override]
+        self, query: str, *args: object, timeout: float | None = None
+    ) -> asyncpg.Record | None:
+        """See asyncpg."""
+        row: asyncpg.Record | None = await self._answer(super().fetchrow, query, args, timeout)
+        return row
+
+    async def fetchval(  # type: ignore[override]
+        self, query: str, *args: object, timeout: float | None = None
+    ) -> Any:
+        """See asyncpg."""
+        return await self._answer(super().fetchval, query, args, timeout)
+
+    async def _answer(
+        self, ask: Callable[..., Awaitable[Any]], query: str, args: Sequence[object], timeout: float | None
+    ) -> Any:
+        """Ask, and ask a second time for a read that failed: a write may have been committed."""
+        whole = (self.whole or limits.DATABASE) if timeout is None else timeout + limits.ACQUIRE
+        async with asyncio.timeout(whole):
+            try:
+                return await ask(query, *args, timeout=timeout)
+            except Exception as error:
+                if isinstance(error, TimeoutError) and not isinstance(error, NoConnection):
+                    await self.renew()
+                if not is_transient(error) or not _is_read(query):
+                    raise
+                log.warning("database.asked_again", reason=type(error).__name__)
+            return await ask(query, *args, timeout=timeout)
+
+
+def _is_read(query: str) -> bool:
+    return query.lstrip().startswith(("SELECT", "WITH")) and not _CHANGES.search(query)
+
+
+class NoConnection(TimeoutError):
+    """No connection of the pool became free in time."""
+
+
+async def open_pool(url: str, *, min_size: int, max_size: int, statement: float | None = None) -> Pool:
+    """Open a pool; close it after everything that uses it (`async with await open_pool(...)`).
+
+    An event log keeps three of its connections for itself. `statement`: limit in seconds
+    for each statement; None: `limits.STATEMENT`.
+    """
+    pool = Pool(
+        url,
+        min_size=min_size,
+        max_size=max_size,
+        max_queries=50_000,
+        max_inactive_connection_lifetime=300.0,
+        loop=asyncio.get_running_loop(),
+        init=_keep_alive,
+        connection_class=_Connection,
+        record_class=asyncpg.Record,
+        timeout=limits.CONNECT,
+        command_timeout=statement or limits.STATEMENT,
+        server_settings=SERVER_SETTINGS,
+    )
+    pool.whole = statement and statement + limits.ACQUIRE
+    await pool
+    return pool
+
+
 class HeldConnection:
     """A connection of the pool that one task keeps for itself."""
 
-    def __init__(self, pool: asyncpg.Pool, timeout: float) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._timeout = timeout
+        self._renewals = pool.renewals
         self._connection: Connection | None = None
 
     async def get(self) -> Connection:
-        """Return the connection; take one from the pool when there is none or it was lost."""
-        if self._connection is not None and self._connection.is_closed():
+        """Return the connection; take one from the pool when there is none, or it was lost or is too old."""
+        if self._connection is not None and (
+            self._connection.is_closed() or self._renewals != self._pool.renewals
+        ):
             await self.drop()
         if self._connection is None:
-            self._connection = await self._pool.acquire(timeout=self._timeout)
+            self._renewals = self._pool.renewals
+            self._connection = await self._pool.acquire()
         return self._connection
 
-    async def drop(self) -> None:
-        """Close the connection: after an error its state is not known."""
+    async def drop(self, why: Exception | None = None) -> None:
+        """Close the connection: after an error its state is not known, and others may be silent as well."""
+        if self._connection is not None and isinstance(why, TimeoutError):
+            await self._pool.renew()
         connection, self._connection = self._connection, None
         if connection is not None:
             # A connection that the server closed is back in the pool already, and this raises.
@@ -160,7 +313,8 @@ class HeldConnection:
                 connection.terminate()
 
     async def give_back(self) -> None:
-        """Return the connection to the pool."""
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await self._pool.release(connection)
+        """Return the connection to the pool; a silent one is closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await self._pool.release(connection, timeout=limits.CLOSE)

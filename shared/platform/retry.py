@@ -27,6 +27,13 @@ def attempts(on: Errors, first: float, longest: float) -> AsyncIterator[stamina.
     return aiter(endless)
 
 
+def raise_if_cancelled() -> None:
+    """Raise CancelledError when this task is to end: an error of cleaning up may have taken its place."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def keep_trying(
     call: Callable[[], Awaitable[T]], *, action: str, on: Errors, first: float, longest: float
 ) -> T:
@@ -36,6 +43,7 @@ async def keep_trying(
             try:
                 return await call()
             except on as error:
+                raise_if_cancelled()
                 log.warning(action, error=type(error).__name__, reason=str(error))
                 raise
     raise AssertionError("attempts without end have ended")
@@ -61,6 +69,7 @@ async def keep_running(
                 try:
                     await work()
                 except on as error:
+                    raise_if_cancelled()
                     report(action, error=type(error).__name__, reason=str(error))
                     if time.monotonic() - began <= longest:
                         raise

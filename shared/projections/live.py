@@ -81,7 +81,6 @@ async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Pauses before a view that failed is tried again, by this process or by another one."""
-LOOK_AGAIN = 5.0  # seconds without a notification after which the log is read anyway
 POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
 MOVE = "UPDATE projections SET position = $2, moved_at = clock_timestamp(), failure = NULL WHERE name = $1"
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
@@ -110,7 +109,7 @@ class LiveView:
             longest=LONGEST_PAUSE_SECONDS,
         )
 
-    async def _follow(self, _lease: Lease) -> None:
+    async def _follow(self, lease: Lease) -> None:
         while True:
             try:
                 position = await self.step()
@@ -120,7 +119,8 @@ class LiveView:
                 view_failed.labels(self._name).set(1)
                 raise failure from error
             view_failed.labels(self._name).set(0)
-            await self._log.wait_beyond(position, LOOK_AGAIN)
+            await self._leases.keep(lease)
+            await self._log.wait_beyond(position, lease.seconds / 2)
 
     async def _failure(self, error: Exception) -> ViewFailed:
         """Return why the view cannot go on; apply the events before the one that failed.

@@ -18,7 +18,8 @@ from uuid import UUID
 import asyncpg
 
 from shared.event_log import MasterKeys, make_mapper
-from shared.platform.postgres import SERVER_SETTINGS
+from shared.platform import limits
+from shared.platform.postgres import SERVER_SETTINGS, connect
 from shared.platform.roles import OWN_SCHEMA_FIRST, let_reader_read
 from shared.projections.folding import STEP, Folder, catch_up, head_of, require_known
 from shared.projections.view import RebuildRunning, View
@@ -52,15 +53,15 @@ class Source:
             "application_name": session_name(view),
             "client_connection_check_interval": "1s",
         }
-        return await asyncpg.connect(self.url, server_settings=settings)
+        return await connect(self.url, settings)
 
     async def events_of(self, view: View) -> int:
         """Count the events that the view folds."""
         connection = await self.connect(view)
         try:
-            count: int = await connection.fetchval(COUNT, list(view.topics))
+            count: int = await connection.fetchval(COUNT, list(view.topics), timeout=limits.STATEMENT)
         finally:
-            await connection.close()
+            connection.terminate()  # a request waits for this: a silent server must not hold it up
         return count
 
 

@@ -14,6 +14,7 @@ from opentelemetry.util.types import Attributes
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.staticfiles import StaticFiles
 
+from shared.platform import limits
 from shared.web.middleware import BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
@@ -21,8 +22,6 @@ from shared.web.security import STALE_KEYS, TokenVerifier, requires
 
 Check = Callable[[], Awaitable[object]]
 """Raises when the dependency that it checks cannot be used. A text that it returns is a warning."""
-CHECK_SECONDS = 2.0
-"""Time limit of one check."""
 
 
 def make_app(
@@ -134,7 +133,7 @@ def _operations(
         states, warned = await asyncio.gather(readiness(checks), readiness(warnings))
         is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
         body = {"status": "ready" if is_ready else "not-ready", "checks": states, "warnings": warned}
-        return JSONResponse(body, 200 if is_ready else 503)
+        return JSONResponse(body) if is_ready else JSONResponse(body, 503, {"Retry-After": "2"})
 
     @router.get("/metrics", dependencies=[Depends(requires("metrics"))])
     async def metrics() -> Response:
@@ -153,7 +152,7 @@ async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:
 
 async def _state(check: Check) -> str:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(limits.CHECK):
             warning = await check()
     except Exception as error:
         return type(error).__name__

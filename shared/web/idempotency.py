@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Request, Response
 
 from shared.event_log import CommandResult, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 from shared.web.problems import Problem
@@ -130,7 +131,8 @@ class IdempotencyKeys:
     async def forget_old(self) -> int:
         """Delete the keys that are older than KEPT; return how many."""
         status = await self._pool.execute(
-            f"DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEPT}'"  # noqa: S608
+            f"DELETE FROM idempotency_keys WHERE created_at < now() - interval '{KEPT}'",  # noqa: S608
+            timeout=limits.BATCH,
         )
         return int(status.rpartition(" ")[2])
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from shared.kernel.files import read_file
 from shared.kernel.text import summary
+from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
 from shared.web.claims import ClaimNames, WrongClaim, WrongIssuer, claim_names, require_issuer
@@ -182,7 +183,7 @@ async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
 
 
 async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
-    response = await http.get(url, timeout=5.0)
+    response = await http.get(url, timeout=limits.ISSUER)
     response.raise_for_status()
     return _mapping(response.json())
 

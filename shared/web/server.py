@@ -14,13 +14,12 @@ import uvicorn
 from prometheus_client import Gauge
 from starlette.types import ASGIApp
 
+from shared.platform.limits import LAST_REQUESTS
 from shared.platform.settings import HttpLimits
 from shared.web.http_protocol import MOST_REFUSED, BoundedProtocol
 
 log = structlog.get_logger(__name__)
 
-LAST_REQUESTS_SECONDS = 6
-"""Time for open requests to end after a stop signal."""
 BACKLOG = 2048
 OTHER_FILES = 1000
 """Open files and connections of a process beside those of its clients, such as connections to libraries."""
@@ -35,7 +34,7 @@ async def serve(
     stopping: asyncio.Event,
     limits: HttpLimits = HttpLimits(),  # noqa: B008 - it is frozen
 ) -> None:
-    """Serve until `stopping` is set; open requests then have LAST_REQUESTS_SECONDS to end.
+    """Serve until `stopping` is set; open requests then have LAST_REQUESTS seconds to end.
 
     Raises OSError when the port is in use. Proxy headers are ignored: any client could write them. There is
     no access log, because addresses hold card numbers; `RequestContext` logs requests by their route.
@@ -51,7 +50,7 @@ async def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=LAST_REQUESTS_SECONDS,
+        timeout_graceful_shutdown=LAST_REQUESTS,
     )
     server = _Server(config)
     CONNECTIONS.set_function(lambda: len(server.server_state.connections))

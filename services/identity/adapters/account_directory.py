@@ -16,10 +16,10 @@ from identity.domain.errors import MalformedUsername
 from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 from shared.kernel.text import tidy
+from shared.platform import limits
 from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
-TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 
 
 class _AccountJson(BaseModel):
@@ -59,7 +59,7 @@ class HttpAccountDirectory:
 
     async def _get(self, path: str, query: Mapping[str, str]) -> httpx.Response:
         try:
-            return await self._http.get(self._base_url + path, params=query, timeout=TIMEOUT)
+            return await self._http.get(self._base_url + path, params=query, timeout=limits.DIRECTORY)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise DirectoryUnavailable(type(error).__name__) from error
 

@@ -14,10 +14,10 @@ from identity.application.dependencies import BirthDates, NewAccount, Registered
 from shared.kernel.text import tidy
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
+from shared.platform import limits
 from shared.platform.http_client import HttpClient, up_to
 
 # A person waits at the login page: a quick "try again" is better than a late reply.
-TIMEOUT = httpx.Timeout(2.0, connect=1.0)
 LARGEST_REPLY = 4 * 1024 * 1024
 """In bytes: thousands of messages, more than all registrations of a person have."""
 
@@ -104,7 +104,7 @@ class RegistrationApi:
                 self._base_url + path,
                 params={name: value for name, value in query.items() if value is not None},
                 headers={"Authorization": f"Bearer {self._token()}"},
-                timeout=TIMEOUT,
+                timeout=limits.LOGIN,
                 extensions=up_to(LARGEST_REPLY),
             )
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

@@ -11,6 +11,7 @@ import asyncpg
 from identity.read_models.accounts import ACCOUNT_TOPICS, fold_account
 from shared.event_log import DataKey
 from shared.kernel.amsterdam import day_of
+from shared.platform import limits
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
@@ -50,5 +51,5 @@ class UnusedAccounts:
 
     async def before(self, day: date, after: tuple[date, UUID] = FIRST) -> Sequence[tuple[date, UUID]]:
         """See `EndedSubjects.before`."""
-        rows = await self._pool.fetch(LONGEST_UNUSED, day, *after, PAGE)
+        rows = await self._pool.fetch(LONGEST_UNUSED, day, *after, PAGE, timeout=limits.BATCH)
         return [(row["used_on"], row["stream_id"]) for row in rows]

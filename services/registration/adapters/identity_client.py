@@ -12,11 +12,11 @@ from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.kernel.account_id import AccountId
 from shared.kernel.text import tidy
+from shared.platform import limits
 from shared.platform.http_client import HttpClient
 
 Json = TypeVar("Json", bound=BaseModel)
 # Seconds; short, because a clerk and a patron are waiting.
-TIMEOUT = httpx.Timeout(5.0, connect=1.0)
 
 
 class _AccountJson(BaseModel):
@@ -67,7 +67,7 @@ class IdentityApi:
                 self._url + path,
                 params=query,
                 headers={"Authorization": f"Bearer {self._token()}"},
-                timeout=TIMEOUT,
+                timeout=limits.ACCOUNTS,
             )
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise LoginAccountsUnavailable from error

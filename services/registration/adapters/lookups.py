@@ -22,6 +22,7 @@ from registration.application.dependencies import Context, Lookup, LookupKind
 from registration.domain.errors import TooManyLookups
 from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 from shared.platform.secrets import derived_key
@@ -263,7 +264,7 @@ class PostgresLookups:
 
     async def forget_old(self, days: int) -> int:
         """Delete the look-ups that are older than so many days; return how many."""
-        status = await self._pool.execute(FORGET, days)
+        status = await self._pool.execute(FORGET, days, timeout=limits.BATCH)
         return int(status.rpartition(" ")[2])
 
     def _parameters(self, wanted: LookupFilter) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from registration.domain.events import Encrypted
 from registration.domain.term import Term
 from registration.domain.term_check import NightlyCheck, Status, Tally
 from shared.event_log.export.format import TransferredTable
+from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 
@@ -111,14 +112,16 @@ class PostgresNightlyChecks:
 
     async def due(self, nightly: NightlyCheck) -> Mapping[str, int]:
         """See `NightlyChecks.due`."""
-        rows = await self._pool.fetch(COUNT, nightly.day, nightly.begins_at)
+        rows = await self._pool.fetch(COUNT, nightly.day, nightly.begins_at, timeout=limits.BATCH)
         return {row["home_isil"]: row["count"] for row in rows}
 
     async def page(
         self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
     ) -> Sequence[DueGuest]:
         """See `NightlyChecks.page`."""
-        rows = await self._pool.fetch(PAGE, nightly.day, nightly.begins_at, home_isil, after, limit)
+        rows = await self._pool.fetch(
+            PAGE, nightly.day, nightly.begins_at, home_isil, after, limit, timeout=limits.BATCH
+        )
         return [_due_guest(row) for row in rows]
 
     async def record(
@@ -136,6 +139,7 @@ class PostgresNightlyChecks:
             [check.stale for check in outcomes],
             [",".join(check.reasons) for check in outcomes],
             *tally.as_dict().values(),
+            timeout=limits.BATCH,
         )
 
     async def end(self, nightly: NightlyCheck, now: datetime, problems: Mapping[str, str]) -> None:

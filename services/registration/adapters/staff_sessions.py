@@ -10,6 +10,7 @@ from datetime import timedelta
 import asyncpg
 
 from registration.application.dependencies import Clock
+from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 
@@ -84,7 +85,9 @@ class StaffSessions:
 
     async def forget_ended(self) -> None:
         """Delete the rows of sessions whose time is over."""
-        await self._pool.execute("DELETE FROM staff_sessions WHERE ends_at <= $1", self._clock.now())
+        await self._pool.execute(
+            "DELETE FROM staff_sessions WHERE ends_at <= $1", self._clock.now(), timeout=limits.BATCH
+        )
 
 
 def _hash(session_id: str) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 from registration.application.dependencies import Context, Dependencies
@@ -18,7 +19,8 @@ from registration.domain.term_check import NightlyCheck, Tally, decide, due_at
 from registration.domain.verdict import Unavailable, Valid
 from shared.event_log import Metadata, SubjectFailures
 from shared.kernel.amsterdam import day_of
-from shared.platform.leases import Leases, run_once
+from shared.platform import limits
+from shared.platform.leases import Lease, Leases, run_once
 
 PAGE = 50
 """Guests of a library whose replies are stored together; after a kill at most two pages are asked again."""
@@ -35,9 +37,15 @@ CHANGES_AT_ONCE = 200
 """Guests that are changed at the same time; this leaves room for the counter's own writes."""
 
 
+async def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class NightlyRun:
     """One run. `on_progress` is called with the number of guests checked since the last call.
+
+    `on_reply` is called after each reply of a library, or after the wait for it.
 
     `problems`: library -> why guests are left. Libraries in `left_alone` are not asked again. Guests in
     `failures` were skipped.
@@ -48,6 +56,7 @@ class NightlyRun:
     nightly_checks: NightlyChecks
     deps: Dependencies
     on_progress: Callable[[int], None]
+    on_reply: Callable[[], Awaitable[None]] = _nothing
     problems: dict[str, str] = field(default_factory=dict)
     left_alone: set[str] = field(default_factory=set)
     failures: SubjectFailures = field(default_factory=lambda: SubjectFailures("nightly check"))
@@ -60,6 +69,8 @@ async def check_all_terms(
     nightly_checks: NightlyChecks,
     deps: Dependencies,
     on_progress: Callable[[int], None] = lambda _: None,
+    *,
+    on_reply: Callable[[], Awaitable[None]] = _nothing,
 ) -> None:
     """Check every guest that is due and was not checked tonight; another run continues where this one ended.
 
@@ -67,7 +78,7 @@ async def check_all_terms(
     for another. A library that stops replying is left alone, and asked again when the others are done. The
     outcome is in the last report of `nightly_checks`.
     """
-    run = NightlyRun(nightly, metadata, nightly_checks, deps, on_progress)
+    run = NightlyRun(nightly, metadata, nightly_checks, deps, on_progress, on_reply)
     await nightly_checks.begin(nightly, deps.clock.now())
     isils = _by_library(await nightly_checks.due(nightly), deps)
     await _ask_libraries(isils, run)
@@ -131,6 +142,7 @@ async def _ask(
         for guest_id, card_number in to_ask:
             asked_at = run.deps.clock.now()
             verdict = await run.deps.home_libraries.ask(library, card_number)
+            await run.on_reply()
             if isinstance(verdict, Unavailable):
                 if not verdict.asked:
                     run.left_alone.add(library)
@@ -248,7 +260,10 @@ async def run_nightly_check(
 ) -> NightlyReport | None:
     """Run now and return the report; None when another process runs it or took over."""
     metadata = Metadata(caused_by, uuid4())
-    done = await run_once(
-        leases, TASK, lambda _: check_all_terms(nightly, metadata, nightly_checks, deps, on_progress)
-    )
+
+    async def check(lease: Lease) -> None:
+        keep = partial(leases.keep, lease)
+        await check_all_terms(nightly, metadata, nightly_checks, deps, on_progress, on_reply=keep)
+
+    done = await run_once(leases, TASK, check, limits.NIGHTLY_LEASE)
     return await nightly_checks.last() if done else None

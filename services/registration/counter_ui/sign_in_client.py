@@ -14,6 +14,7 @@ from joserfc.errors import ClaimError, ExpiredTokenError
 from pydantic import AfterValidator, BaseModel
 
 from shared.kernel.text import summary
+from shared.platform import limits
 from shared.platform.http_client import BoundedReplies
 from shared.platform.settings import require_tls
 from shared.web.claims import WrongClaim
@@ -162,9 +163,6 @@ def _basic(client: ClientAuth, *request: Any) -> Any:
     return encode_client_secret_basic(encoded, *request)
 
 
-TIMEOUT_SECONDS = 5.0
-
-
 def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
     """Return the client of this sign-in service. It asks for nothing before the first sign-in."""
     client: App = OAuth().register(
@@ -177,7 +175,7 @@ def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
         client_kwargs={
             "scope": "openid profile",
             "code_challenge_method": "S256",
-            "timeout": TIMEOUT_SECONDS,
+            "timeout": limits.ISSUER,
             "verify": httpx.create_ssl_context(),  # created once: it is slower than a whole sign-in
         },
     )

@@ -11,6 +11,7 @@ import asyncpg
 from registration.domain.guest_state import ended_on
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
+from shared.platform import limits
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 
@@ -47,5 +48,5 @@ class EndedGuests:
 
     async def before(self, day: date, after: tuple[date, UUID] = FIRST) -> Sequence[tuple[date, UUID]]:
         """See `EndedGuests.before`."""
-        rows = await self._pool.fetch(LONGEST_ENDED, day, *after, PAGE)
+        rows = await self._pool.fetch(LONGEST_ENDED, day, *after, PAGE, timeout=limits.BATCH)
         return [(row["ended_on"], row["stream_id"]) for row in rows]

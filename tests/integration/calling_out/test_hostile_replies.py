@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import repeat
@@ -38,6 +39,7 @@ from tests.support.hostile_http import (
     json_answer,
     nested,
 )
+from tests.support.silence import shorten
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -111,6 +113,20 @@ async def stopped(peer: HostilePeer) -> None:
     """The client hung up on a flood; after a whole reply it may keep the connection."""
     await eventually(lambda: peer.connections == peer.closed_on or peer.sent < LARGEST_REPLY)
     assert peer.sent < BUFFERED < MOST_SENT
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_side_that_says_nothing_is_unavailable_in_time(
+    call: str, http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(monkeypatch)
+    ask, unavailable = CALLS[call]
+    async with hostile_peer(lambda _path: iter(())) as peer:
+        began = time.monotonic()
+        with pytest.raises(unavailable):
+            await ask(peer.url, http)
+        assert time.monotonic() - began < 1.0
+        await eventually(lambda: peer.connections == peer.closed_on)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

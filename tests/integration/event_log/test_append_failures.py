@@ -197,7 +197,7 @@ async def test_a_long_outage_is_unavailable_and_passes(
     proxied: tuple[PostgresEventLog, LossyProxy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, proxy = proxied
-    monkeypatch.setattr("shared.event_log.append.GIVE_UP_SECONDS", 0.2)
+    monkeypatch.setattr("shared.platform.limits.DATABASE", 0.2)
     await proxy.down()
 
     with pytest.raises(LogUnavailable):

@@ -7,7 +7,8 @@ import asyncpg
 import pytest
 
 from shared.messaging import SCHEMA
-from shared.platform.leases import LEASE_SECONDS, Lease, Leases, lead
+from shared.platform import limits
+from shared.platform.leases import Lease, Leases, lead
 from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import running
@@ -88,7 +89,7 @@ async def test_work_moves_to_another_process_when_its_leader_stops(pool: asyncpg
         async with running(by("second")):
             await asyncio.sleep(0)
     async with running(by("third")):
-        await eventually(lambda: working == ["first 1", "third 2"], within=LEASE_SECONDS)
+        await eventually(lambda: working == ["first 1", "third 2"], within=limits.LEASE)
 
 
 async def test_work_that_fails_begins_again(pool: asyncpg.Pool) -> None:
@@ -102,7 +103,8 @@ async def test_work_that_fails_begins_again(pool: asyncpg.Pool) -> None:
         await eventually(lambda: epochs[:2] == [1, 2])
 
 
-async def test_work_ends_when_the_lease_is_lost(pool: asyncpg.Pool) -> None:
+async def test_work_ends_when_the_lease_is_lost(pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LEASE", 0.5)
     ended = asyncio.Event()
 
     async def work(lease: Lease) -> None:

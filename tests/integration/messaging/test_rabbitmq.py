@@ -1,6 +1,7 @@
 """From one service's log to the other's inbox over a real RabbitMQ (ADR 0002, ADR 0013)."""
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,11 +27,13 @@ from shared.messaging.rabbitmq import (
     publishing,
 )
 from shared.messaging.relay import TASK, Relay
+from shared.platform import limits
 from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
 from tests.support.messaging import KEYS, SECRET_TOPIC, Receiver, Sender, running, to_message
 from tests.support.servers import Databases, execute_as_owner
+from tests.support.silence import shorten, silencing
 
 
 def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
@@ -211,6 +214,26 @@ async def _delivered(queue: AbstractQueue) -> list[AbstractIncomingMessage]:
 
 async def _checkpoint_is(receiver: Receiver, position: int) -> bool:
     return await Leases(receiver.pool).checkpoint(TASK) == position
+
+
+async def test_a_broker_that_says_nothing_is_left_and_all_goes_on_when_it_is_back(
+    receiver: Receiver, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relay and consumer both: the heartbeat ends the connections, and a stop is not held up by them."""
+    shorten(monkeypatch)
+    monkeypatch.setattr("aiormq.connection.Connection.HEARTBEAT_GRACE_MULTIPLIER", 1)
+    guests = [uuid4(), uuid4()]
+    async with silencing(amqp_url) as (proxy, through):
+        async with the_pair(receiver.sender, receiver, through):
+            await receiver.sender.happens(guests[0], "registered")
+            await eventually(lambda: receiver.all_processed(guests[:1], 1))
+            with proxy.silent():
+                await receiver.sender.happens(guests[1], "registered")
+                await asyncio.sleep(2 * limits.BROKER_ANSWER)
+            await eventually(lambda: receiver.all_processed(guests, 1), within=15)
+            proxy.silence()
+            began = time.monotonic()
+        assert time.monotonic() - began < 3.0
 
 
 async def _are_parked(receiver: Receiver, count: int) -> bool:

@@ -1,7 +1,13 @@
 """A worker's tasks must not die unnoticed."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 
+import pytest
+
+from shared.platform import limits
 from shared.platform.lifecycle import supervise
 from tests.support.eventually import eventually
 
@@ -31,3 +37,47 @@ async def test_a_task_that_fails_or_is_cancelled_from_inside_is_started_again_an
     stopping.set()
     await supervising
     assert ended == [True]
+
+
+async def test_tasks_that_do_not_end_do_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LAST_WORK", 0.05)
+    free = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not free.is_set():
+            try:
+                await free.wait()
+            except asyncio.CancelledError:
+                continue
+
+    stopping = asyncio.Event()
+    stopping.set()
+    await asyncio.wait_for(supervise({"stubborn": stubborn}, stopping), 5)
+    free.set()
+
+
+HANGS = """
+import asyncio, time
+from shared.platform import limits
+from shared.platform.lifecycle import stop_signals
+limits.STOP = 0.3
+
+async def main():
+    with stop_signals() as stopping:
+        print("up", flush=True)
+        await stopping.wait()
+        time.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_ends_after_a_stop_signal_whatever_hangs() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HANGS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 1

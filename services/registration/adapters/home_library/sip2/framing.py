@@ -17,6 +17,7 @@ from registration.adapters.home_library.errors import (
     TimedOut,
     TlsFailed,
 )
+from shared.platform.limits import KEEP_ALIVE
 
 LONGEST_REPLY = 16_384
 """In bytes, with all that comes after it until the next question. Real replies have some hundreds."""
@@ -289,6 +290,8 @@ class Wire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         self._transport = cast("asyncio.Transport", transport)
+        for option in KEEP_ALIVE:
+            transport.get_extra_info("socket").setsockopt(*option)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
