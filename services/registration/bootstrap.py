@@ -319,8 +319,7 @@ def view_source(settings: Settings) -> Source:
 def _views(service: Service) -> Mapping[str, Task]:
     source, leases = view_source(service.settings), Leases(service.pool)
     return {
-        f"view {view.name}": LiveView(service.pool, service.log, source.folder(view), leases).run
-        for view in VIEWS
+        f"view {view.name}": LiveView(service.pool, service.log, source, view, leases).run for view in VIEWS
     }
 
 

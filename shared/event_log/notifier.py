@@ -37,7 +37,8 @@ class Notifier:
 async def wait_for_notification(notification: asyncio.Event, timeout: float) -> None:
     """Wait for the notification, at most `timeout` seconds."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(notification.wait(), timeout)
+        async with asyncio.timeout(timeout):  # `wait_for` of Python 3.11 may swallow a cancellation
+            await notification.wait()
 
 
 POLL_SECONDS = 0.5

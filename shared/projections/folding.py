@@ -127,7 +127,9 @@ class Folder:
     async def _copy(self, connection: Connection, suffix: str, folded: Folded) -> None:
         for table, rows in zip(self.view.tables, folded.rows, strict=True):
             if rows:
-                await connection.copy_records_to_table(f"{table.name}{suffix}", records=rows)
+                await connection.copy_records_to_table(
+                    f"{table.name}{suffix}", records=rows, columns=table.column_names
+                )
 
     async def _folded(self, connection: Connection, streams: Sequence[Stream]) -> Folded:
         keys = await self._wrapped_keys(connection, [stream for stream, _ in streams])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 import asyncpg
+import structlog
 from prometheus_client import Gauge
 
 from shared.event_log import EventLog, LogUnavailable
 from shared.platform.leases import Lease, Leases, lead
 from shared.platform.postgres import is_transient
-from shared.platform.retry import keep_running
-from shared.projections.folding import STEP, Folder, catch_up, head_of
-from shared.projections.view import FoldFailed, View, ViewBehind, ViewFailed, ViewStopped
+from shared.platform.retry import keep_running, keep_trying
+from shared.projections.folding import STEP, catch_up, head_of
+from shared.projections.rebuild import Source, rebuild
+from shared.projections.view import FoldFailed, RebuildRunning, View, ViewBehind, ViewFailed, ViewStopped
+
+log = structlog.get_logger(__name__)
 
 MOST_SECONDS = 2.0
 LOOK_EVERY = 0.02  # seconds
@@ -81,51 +85,90 @@ async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Pauses before a view that failed is tried again, by this process or by another one."""
-POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
-MOVE = "UPDATE projections SET position = $2, moved_at = clock_timestamp(), failure = NULL WHERE name = $1"
+MOST_INTERRUPTIONS = 3
+"""Errors in a row that may pass by themselves. A view that meets more of them has failed."""
+POSITION = "SELECT position, failure FROM projections WHERE name = $1 FOR UPDATE"
+VERSION = "SELECT version FROM projections WHERE name = $1"
+# Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
+MOVE = """
+UPDATE projections SET position = $2, version = least(version, $3), moved_at = clock_timestamp(),
+    failure = NULL WHERE name = $1
+"""
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
 view_lag = Gauge("view_lag_events", "Events in the log after the view's position", ["view"])
-view_failed = Gauge("view_failed", "1 while the view cannot apply its next event", ["view"])
+view_failed = Gauge("view_failed", "1 while the view has stopped", ["view"])
 
 
 class LiveView:
     """Keeps one view up to date. Any number of processes may run it; the holder of the lease works."""
 
-    def __init__(self, pool: asyncpg.Pool, log: EventLog, folder: Folder, leases: Leases) -> None:
+    def __init__(self, pool: asyncpg.Pool, log: EventLog, source: Source, view: View, leases: Leases) -> None:
         self._pool = pool
         self._log = log
-        self._folder = folder
+        self._source = source
+        self._view = view
+        self._folder = source.folder(view)
         self._leases = leases
-        self._name = folder.view.name
+        self._name = view.name
+        self._interruptions = 0
 
     async def run(self) -> None:
         """Follow the log until cancelled. What stops the view is stored, and tried again after a pause."""
         await keep_running(
-            partial(lead, self._leases, f"view {self._name}", self._follow, ended_by=(ViewFailed,)),
+            self._run,
             action="view.failed",
             on=ViewFailed,
             first=FIRST_PAUSE_SECONDS,
             longest=LONGEST_PAUSE_SECONDS,
         )
 
+    async def _run(self) -> None:
+        await keep_trying(
+            self._renew,
+            action="view.interrupted",
+            on=(LogUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
+        await lead(self._leases, f"view {self._name}", self._follow, ended_by=(ViewFailed,))
+
     async def _follow(self, lease: Lease) -> None:
         while True:
-            try:
+            async with self._reported():
                 position = await self.step()
-            except Exception as error:
-                failure = await self._failure(error)
-                await self._pool.execute(FAIL, self._name, str(failure))
-                view_failed.labels(self._name).set(1)
-                raise failure from error
             view_failed.labels(self._name).set(0)
+            self._interruptions = 0
             await self._leases.keep(lease)
             await self._log.wait_beyond(position, lease.seconds / 2)
+
+    async def _renew(self) -> None:
+        """Rebuild the view when rows in it are of an older version of its fold.
+
+        Without the lease, which does not last as long. Another process that rebuilds it does that for all.
+        """
+        async with self._reported():
+            if await self._pool.fetchval(VERSION, self._name) >= self._view.version:
+                return
+            with suppress(RebuildRunning):
+                done = await rebuild(self._source, self._view, lambda _: None)
+                log.info("view.rebuilt", view=self._name, version=self._view.version, events=done.events)
+
+    @asynccontextmanager
+    async def _reported(self) -> AsyncIterator[None]:
+        """Make what stops the view inside its failure: in the gauge, its status and (raised) the log."""
+        try:
+            yield
+        except Exception as error:
+            failure = await self._failure(error)
+            view_failed.labels(self._name).set(1)
+            await self._pool.execute(FAIL, self._name, str(failure))
+            raise failure from error
 
     async def _failure(self, error: Exception) -> ViewFailed:
         """Return why the view cannot go on; apply the events before the one that failed.
 
-        Raises the error itself when only the database is away.
+        Raises the error itself when it may pass by itself, but not time and again.
         """
         while isinstance(error, FoldFailed):
             before, error_of_event = error.position - 1, error
@@ -137,7 +180,9 @@ class LiveView:
             else:
                 return error_of_event
         if isinstance(error, LogUnavailable) or is_transient(error):
-            raise error
+            self._interruptions += 1
+            if self._interruptions <= MOST_INTERRUPTIONS:
+                raise error
         return error if isinstance(error, ViewFailed) else ViewFailed(self._name, type(error).__name__)
 
     async def step(self, until: int | None = None) -> int:
@@ -147,12 +192,13 @@ class LiveView:
         """
         async with self._pool.acquire() as connection, connection.transaction():
             # The lock protects the rows: a leader that was paused reads the position of its successor.
-            position: int = await connection.fetchval(POSITION, self._name)
+            [row] = await connection.fetch(POSITION, self._name)
+            position: int = row["position"]
             head = await head_of(connection)
-            to_position = min(position + STEP, head if until is None else until)
+            to_position = max(position, min(position + STEP, head if until is None else until))
             if to_position > position:
                 await catch_up(connection, self._folder, "", position, to_position)
-                await connection.execute(MOVE, self._name, to_position)
-        position = max(position, to_position)
-        view_lag.labels(self._name).set(head - position)
-        return position
+            if to_position > position or (row["failure"] is not None and until is None):
+                await connection.execute(MOVE, self._name, to_position, self._view.version)
+        view_lag.labels(self._name).set(head - to_position)
+        return to_position

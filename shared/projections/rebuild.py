@@ -25,6 +25,12 @@ from shared.projections.folding import STEP, Folder, catch_up, head_of, require_
 from shared.projections.view import RebuildRunning, View
 
 COUNT = "SELECT count(*) FROM stored_events WHERE topic = ANY ($1)"
+# Columns that a later release added to the live table, without NOT NULL: this release leaves them empty.
+ADDED = """
+SELECT quote_ident(attname) || ' ' || format_type(atttypid, atttypmod) AS definition FROM pg_attribute
+WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL ($2::text[])
+ORDER BY attnum
+"""
 SMALL_LOG = 20_000  # events
 PARTS = 64  # a power of two; more than there are cores, so that all stay busy and progress is smooth
 Progress = Callable[[int], None]
@@ -94,6 +100,8 @@ async def build(
     """Create the view's tables under names with a suffix and fill them from the log. Raises FoldFailed."""
     for table in view.tables:
         await connection.execute(table.creation(f"{table.name}{suffix}"))
+        for column in await connection.fetch(ADDED, table.name, table.column_names):
+            await connection.execute(f"ALTER TABLE {table.name}{suffix} ADD COLUMN {column['definition']}")
     to_position = await head_of(connection)
     await require_known(connection, view, 0, to_position)
     events = await _fill(source, view, suffix, to_position, progress)
@@ -183,7 +191,7 @@ AND application_name = $1 AND pid <> pg_backend_pid()
 """
 LOCK_POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
 SWITCHED = """
-UPDATE projections SET position = $2, failure = NULL,
+UPDATE projections SET position = $2, version = $3, failure = NULL,
     moved_at = clock_timestamp(), rebuilt_at = clock_timestamp() WHERE name = $1
 """
 
@@ -261,7 +269,7 @@ async def _rename(connection: asyncpg.Connection, folder: Folder, built_to: int)
         await connection.execute(LOCK_POSITION, view.name)
         position = await head_of(connection)
         await catch_up(connection, folder, NEW, built_to, position)
-        await connection.execute(SWITCHED, view.name, position)
+        await connection.execute(SWITCHED, view.name, position, view.version)
         await connection.execute(f"SET LOCAL lock_timeout = '{WAIT_FOR_READERS}'")
         began = time.perf_counter()
         await connection.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")

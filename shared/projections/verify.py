@@ -17,7 +17,7 @@ CHECK = "__checked"
 MOST_NAMED = 100
 
 # A sum, because the order of rows must not matter; a numeric, because it never overflows.
-CHECKSUM = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM {} t"
+CHECKSUM = "SELECT count(*) AS rows, coalesce(sum(hashtextextended(t::text, 0)::numeric), 0) FROM ({}) t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ async def _bring_to(connection: asyncpg.Connection, folder: Folder, built_to: in
 
 
 async def _compare(connection: asyncpg.Connection, table: ViewTable) -> tuple[int, list[Difference]]:
-    live, check = table.name, f"{table.name}{CHECK}"
+    columns = ", ".join(table.column_names)  # only those that this release knows
+    live = f"SELECT {columns} FROM {table.name}"  # noqa: S608 - our own names
+    check = f"{live}{CHECK}"
     (in_view,) = await connection.fetch(CHECKSUM.format(live))
     (in_log,) = await connection.fetch(CHECKSUM.format(check))
     if in_view == in_log:
@@ -80,8 +82,8 @@ async def _compare(connection: asyncpg.Connection, table: ViewTable) -> tuple[in
 
 def _differing(table: ViewTable, live: str, check: str) -> str:
     return f"""
-    WITH in_view AS (SELECT to_jsonb(t) AS row FROM {live} t EXCEPT SELECT to_jsonb(t) FROM {check} t),
-         in_log AS (SELECT to_jsonb(t) AS row FROM {check} t EXCEPT SELECT to_jsonb(t) FROM {live} t)
+    WITH in_view AS (SELECT to_jsonb(t) AS row FROM ({live}) t EXCEPT SELECT to_jsonb(t) FROM ({check}) t),
+         in_log AS (SELECT to_jsonb(t) AS row FROM ({check}) t EXCEPT SELECT to_jsonb(t) FROM ({live}) t)
     SELECT coalesce(in_view.row, 'null'), coalesce(in_log.row, 'null') FROM in_view FULL JOIN in_log
         ON {" AND ".join(f"in_view.row -> '{key}' = in_log.row -> '{key}'" for key in _key_of(table))}
     ORDER BY coalesce(in_view.row, in_log.row)::text LIMIT $1

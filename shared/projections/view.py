@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,6 +67,10 @@ SCHEMA: Sequence[Script] = (
         """,
         {"projections": Rights("SELECT, UPDATE")},
     ),
+    # The version of the fold that made all rows of the view: see `View.version`.
+    Script(
+        "projections_0002_version", "ALTER TABLE projections ADD COLUMN version integer NOT NULL DEFAULT 1"
+    ),
 )
 
 
@@ -99,6 +104,15 @@ class ViewTable:
     key: str = "stream_id"
     indexes: tuple[str, ...] = ()
 
+    @property
+    def column_names(self) -> list[str]:
+        """The names of its columns, in the order of the values in a row of a fold.
+
+        Rows are written and compared by these names: a later release may have added columns already.
+        """
+        definitions = re.sub(r"\([^()]*\)", "", self.columns).split(",")
+        return ["stream_id", *(definition.split()[0] for definition in definitions)]
+
     def creation(self, name: str) -> str:
         """Return SQL that creates the table under a name, without key and indexes, to be filled fast."""
         return f"CREATE TABLE {name} (stream_id uuid NOT NULL, {self.columns}) WITH ({VACUUMED})"
@@ -111,7 +125,10 @@ class ViewTable:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A read model. `topics`: all event types of its streams; `decrypts`: it reads personal data."""
+    """A read model. `topics`: all event types of its streams; `decrypts`: it reads personal data.
+
+    `version`: raise it when the fold returns other rows for the same events. A worker then rebuilds the view.
+    """
 
     name: str
     about: str
@@ -119,6 +136,7 @@ class View:
     tables: tuple[ViewTable, ...]
     fold: Fold
     decrypts: bool = False
+    version: int = 1
 
     def schema(self) -> Script:
         """Return its migration: empty tables, and a checkpoint at the beginning of the log.
@@ -127,7 +145,10 @@ class View:
         holds personal data in clear text.
         """
         statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
-        checkpoint = f"INSERT INTO projections (name) VALUES ('{self.name}')"  # noqa: S608 - a constant
+        checkpoint = (
+            "INSERT INTO projections (name, version)"  # noqa: S608 - constants
+            f" VALUES ('{self.name}', {self.version})"
+        )
         rights = {table.name: Rights(None, reader=not self.decrypts) for table in self.tables}
         return Script(f"view_{self.name}", ";".join([*statements, checkpoint]), rights)
 

@@ -42,7 +42,7 @@ async def directory(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     source = Source(database, MASTER_KEYS)
     async with await open_pool(database, min_size=3, max_size=16) as pool, PostgresEventLog(pool) as log:
         for view in VIEWS:
-            live = LiveView(pool, log, source.folder(view), Leases(pool))
+            live = LiveView(pool, log, source, view, Leases(pool))
             while await live.step() < position:
                 pass
         yield GuestDirectory(pool)

@@ -242,7 +242,7 @@ class Running(Protocol):
 async def follow_all(service: Running, views: Sequence[View], source: Source) -> None:
     """All views catch up with the log, as in the worker."""
     for view in views:
-        live = LiveView(service.pool, service.log, source.folder(view), Leases(service.pool))
+        live = LiveView(service.pool, service.log, source, view, Leases(service.pool))
         while await live.step() < await service.log.position():
             pass
 

@@ -110,7 +110,7 @@ class RecordedDirectory:
         Raises TooManyLookups, ViewBehind.
         """
         one_more = replace(search, limit=search.limit + 1)
-        what = " ".join(search.words)
+        what = " ".join(search.words or ())
         async with looking_up(LookupKind.GUESTS, what, self._clerk.context(), self._deps) as lookup:
             found = await self._directory.find(one_more, after_position)
             shown = found[: search.limit]

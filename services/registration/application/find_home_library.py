@@ -50,7 +50,7 @@ async def search_home_libraries(text: str, deps: Dependencies) -> Sequence[Candi
     """Find at most MOST_FOUND libraries by parts of the name or a part of the ISIL, without case and accents.
 
     Searches the table of card prefixes and the libraries in the settings: a clerk searches for libraries that
-    the table lacks. An empty text finds nothing.
+    the table lacks. A text without letters and digits finds nothing.
     """
     wanted = text.strip()
     if not wanted:
@@ -65,4 +65,4 @@ async def search_home_libraries(text: str, deps: Dependencies) -> Sequence[Candi
 
 def _fits(wanted: str, library: Candidate) -> bool:
     words, name = words_of(wanted), " ".join(words_of(library.name))
-    return wanted.upper() in library.isil or (bool(words) and all(word in name for word in words))
+    return bool(words) and (wanted.upper() in library.isil or all(word in name for word in words))

@@ -23,7 +23,7 @@ _NAMES = {Valid: "valid", Refused: "refused", NotFound: "not_found"}
 
 
 async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_json: bool) -> bool:
-    """Ask one home library about a card and show every step. Return whether there was a verdict.
+    """Ask one home library about a card and show every step. Return whether all of them succeeded.
 
     Raises Failed if the library is not in the file of home libraries, or if that file is wrong.
     """
@@ -43,7 +43,7 @@ async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_jso
         _show(console, step)
     if as_json:
         show_json(_as_json(home, library, steps, asked))
-    return asked.verdict is not None
+    return all(step.ok for step in steps)
 
 
 def _isil(typed: str) -> Isil:

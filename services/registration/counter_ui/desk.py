@@ -72,7 +72,7 @@ async def search(
 ) -> Response:
     """Search guests of the own organisation (R20) by beginnings of names, card number or date of birth."""
     words = asked_for(query)
-    if not words:
+    if words is None:
         return page(request, "search.html", here="/zoeken", query=query, guests=None, more=None)
     shown, more = await directory.page(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE))
     return page(request, "search.html", here="/zoeken", query=query, guests=shown, more=more)

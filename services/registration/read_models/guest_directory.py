@@ -12,7 +12,7 @@ import asyncpg
 
 from registration.domain.guest_state import display
 from registration.domain.term_check import Status
-from registration.domain.text_matching import words_of
+from registration.domain.text_matching import joined_words_of, words_of
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
@@ -23,13 +23,17 @@ _DATES = (
     re.compile(r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"),
 )
 MOST_WORDS = 6
+LONGEST_SORTED_BY = 200  # characters: an index of the database takes no value of any length
 
 
-def asked_for(query: str) -> list[str]:
+def asked_for(query: str) -> list[str] | None:
     """Return the words of a query. For each of them a guest must have a word that begins with it.
 
-    A day in Dutch or ISO form is one word.
+    A day in Dutch or ISO form is one word. None: the query is empty, so it asks for all guests. A query of
+    signs only has no words, and finds nobody.
     """
+    if not query.strip():
+        return None
     words: list[str] = []
     for part in query.split():
         day = _day(part)
@@ -56,11 +60,13 @@ def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     card, details = key.decrypt(state.sealed_card), key.decrypt(state.sealed_details)
     numbers = [card["number"], *card["aliases"]]
     name_words, born = words_of(details["name"]), details["birth_date"]
-    words = {*name_words, *(number.lower() for number in numbers), *([born.isoformat()] if born else [])}
+    words = {*name_words, *joined_words_of(details["name"]), *(number.lower() for number in numbers)}
+    if born:
+        words.add(born.isoformat())
     shown = display(state, state.changed_on)
     guest = (
         *(guest_id, state.organisation, state.branch, state.status.value, card["number"], card["aliases"]),
-        *(details["name"], " ".join(reversed(name_words)), born, state.home_isil),
+        *(details["name"], " ".join(reversed(name_words))[:LONGEST_SORTED_BY], born, state.home_isil),
         *(shown.header, shown.expires_on, state.link.state.value, state.merged_into),
     )
     return [guest], [(guest_id, state.organisation, word) for word in sorted(words)]
@@ -95,6 +101,7 @@ VIEW = View(
     ),
     fold=fold,
     decrypts=True,
+    version=2,  # words of any script
 )
 
 
@@ -129,7 +136,7 @@ class Search:
     """
 
     organisation: str
-    words: Sequence[str] = ()
+    words: Sequence[str] | None = None
     status: str | None = None
     after: UUID | None = None
     limit: int = 50
@@ -191,9 +198,11 @@ class GuestDirectory:
         """
         await wait_until_at(self._pool, VIEW, after_position)
         parameters = (search.organisation, search.status, search.after, search.limit)
-        if not search.words:
+        if search.words is None:
             only = LINK_PENDING if search.link_pending else ""
             rows = await self._pool.fetch(ALL.format(more=only), *parameters)
+        elif not search.words:
+            return []
         else:
             longest, *others = sorted(search.words, key=len, reverse=True)
             rows = await self._pool.fetch(BY_WORDS, *parameters, longest, others)

@@ -61,6 +61,13 @@ async def test_a_guest_is_found_by_name_card_or_birth_date(
     assert f"/gasten/{guest_id}" in await searched(clerk, query)
 
 
+async def test_a_search_for_signs_finds_nobody(clerk: httpx.AsyncClient, guest_id: str) -> None:
+    for signs in ("-", "★", "_%"):
+        page = await searched(clerk, signs)
+        assert "Niemand gevonden" in page
+        assert guest_id not in page
+
+
 async def test_r20_another_organisation_sees_nothing_of_the_guest(
     counter_site: CounterSite, guest_id: str
 ) -> None:

@@ -31,6 +31,35 @@ async def test_a_connection_is_kept_and_used_again(host: Sip2Host, libraries: Di
     assert len(host.received) == 1
 
 
+async def test_r4_a_library_that_replies_to_few_questions_over_a_connection_gets_no_more(
+    host: Sip2Host, open_libraries: Open
+) -> None:
+    """The login does not count; the question for its status might, so it is left out."""
+    host.usually[b"63"] = lambda question: (
+        cards_that_were_asked_about(question) if len(host.received[-1]) <= 3 else silence(question)
+    )
+    for connections, questions in ((1, 2), (2, 2)):
+        libraries = open_libraries(connections=connections, questions_per_connection=questions)
+        for number in range(6):
+            assert _card(await libraries.ask(ISIL, f"{number:010}")) == f"{number:010}"
+    assert [[message[:2] for message in messages] for messages in host.received] == [
+        [b"93", b"63", b"63"]
+    ] * 6
+
+
+async def test_when_a_kept_connection_is_silent_the_others_are_not_used_either(
+    host: Sip2Host, open_libraries: Open
+) -> None:
+    """A firewall drops quiet connections without a word, all at once."""
+    libraries = open_libraries(connections=3, answer_seconds=0.2)
+    host.usually[b"63"] = cards_that_were_asked_about
+    await asyncio.gather(*(libraries.ask(ISIL, f"{number:010}") for number in range(3)))
+    host.says(b"63", silence)
+    assert isinstance(await libraries.ask(ISIL, CARD), Unavailable)
+    assert _card(await libraries.ask(ISIL, CARD)) == CARD
+    assert len(host.received) == 4
+
+
 async def test_many_at_once_share_a_few_connections_and_each_gets_its_own_answer(
     host: Sip2Host, open_libraries: Open
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_probe_shows_every_step_the_wire_and_the_verdict(probe: Probe) -> None
         "log",
         "status",
         "ask",
+        "again",
         "verdict",
     ]
 
@@ -294,6 +295,41 @@ def test_r23_a_hint_helps_with_a_library_that_behaves_so(
     code, out, _ = probe(host, "--json", more=right)
     steps = json.loads(out)["steps"]
     assert (code, json.loads(out)["verdict"], steps[-1]["advice"]) == (0, "valid", "")
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("after_it", [silence, hang_up])
+def test_r4_a_library_that_replies_to_few_questions_over_a_connection_is_found_out(
+    probe: Probe, limit: int, after_it: Answer
+) -> None:
+    host = Sip2Host()
+    host.usually[b"63"] = lambda question: (
+        checked(text_of("valid"))(question) if len(host.received[-1]) <= 2 + limit else after_it(question)
+    )
+    code, out, _ = probe(host, "--json")
+    *_, again, verdict = json.loads(out)["steps"]
+    assert (code, again["step"], again["ok"], verdict["ok"]) == (1, "again", False, True)
+    assert again["advice"].endswith(f"set questions_per_connection = {limit}")
+    code, out, _ = probe(host, more=f"questions_per_connection = {limit}")
+    assert code == 0
+    assert "→" not in out
+
+
+@pytest.mark.parametrize("after_it", [silence, hang_up])
+def test_r4_a_library_for_which_the_status_is_the_one_question_is_found_out(
+    probe: Probe, after_it: Answer
+) -> None:
+    def one(question: bytes) -> Any:
+        others = [message for message in host.received[-1] if message[:2] != b"93"]
+        return checked(REPLIES[question[:2]])(question) if len(others) == 1 else after_it(question)
+
+    host = Sip2Host()
+    host.usually |= {b"99": one, b"63": one}
+    _, out, _ = probe(host, "--json")
+    last = json.loads(out)["steps"][-1]
+    assert (last["step"], last["advice"].rpartition(": ")[2]) == ("ask", "set questions_per_connection = 1")
+    code, out, _ = probe(host, "--json", more="questions_per_connection = 1")
+    assert (code, json.loads(out)["verdict"]) == (0, "valid")
 
 
 def test_a_library_that_is_down_is_reported_with_what_to_do(probe: Probe) -> None:

@@ -41,7 +41,7 @@ class Views:
 
     def live(self, view: View) -> LiveView:
         """One that follows the log, as in a worker."""
-        return LiveView(self.pool, self.log, self.source.folder(view), Leases(self.pool))
+        return LiveView(self.pool, self.log, self.source, view, Leases(self.pool))
 
     async def caught_up(self, view: View) -> None:
         """The live view catches up with the log."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 
 import pytest
+from prometheus_client import REGISTRY
 
 from registration.read_models.contributions import VIEW as CONTRIBUTIONS
 from registration.read_models.guest_directory import VIEW as DIRECTORY
 from shared.projections import FoldFailed, View
 from shared.projections.live import status_of
+from shared.projections.rebuild import rebuild
 from shared.projections.verify import verify
 from tests.integration.projections.conftest import Views
 from tests.support.eventually import eventually
@@ -90,6 +93,80 @@ async def test_a_fold_that_fails_names_the_event_and_changes_nothing(views: View
     await views.caught_up(CONTRIBUTIONS)  # by a version that can
     (status,) = await status_of(views.pool, [CONTRIBUTIONS])
     assert (status.failure, status.lag) == (None, 0)
+
+
+async def test_a_table_that_grew_is_written_compared_and_rebuilt_as_before(views: Views, view: View) -> None:
+    """A later release adds columns while this one still works."""
+    async with running(views.live(view).run()):
+        await eventually(lambda: is_at_the_end(views, view))
+        for table in view.tables:
+            await views.pool.execute(f"ALTER TABLE {table.name} ADD COLUMN note text")
+        await views.happens(20)
+        await eventually(lambda: is_at_the_end(views, view))
+    assert (await verify(views.source, view, lambda _: None)).differences == ()
+    (status,) = await status_of(views.pool, [view])
+    assert (status.failure, status.lag) == (None, 0)
+    await rebuild(views.source, view, lambda _: None)
+    for table in view.tables:
+        assert await views.pool.fetchval(f"SELECT count(*) FROM {table.name} WHERE note IS NULL") > 0  # noqa: S608
+
+
+async def test_whatever_stops_a_view_is_its_failure(views: Views) -> None:
+    """In its status and in the gauge, as long as it lasts. Then the view goes on."""
+    await views.caught_up(CONTRIBUTIONS)
+    await views.happens(1)
+    async with running(views.live(CONTRIBUTIONS).run()):
+        for broken, mended in WAYS_TO_STOP:
+            await views.pool.execute(broken)
+            await views.happens(1)
+            await eventually(lambda: has_failed(views, CONTRIBUTIONS))
+            assert REGISTRY.get_sample_value("view_failed", {"view": CONTRIBUTIONS.name}) == 1
+            await views.pool.execute(mended)
+            await eventually(lambda: is_at_the_end(views, CONTRIBUTIONS), within=20)
+            assert REGISTRY.get_sample_value("view_failed", {"view": CONTRIBUTIONS.name}) == 0
+            assert not await has_failed(views, CONTRIBUTIONS)
+
+
+WAYS_TO_STOP = [
+    (
+        "ALTER TABLE contributions ADD CONSTRAINT never CHECK (branch IS NULL) NOT VALID",
+        "ALTER TABLE contributions DROP CONSTRAINT never",
+    ),
+    ("ALTER TABLE contributions RENAME TO gone", "ALTER TABLE gone RENAME TO contributions"),
+]
+
+
+async def has_failed(views: Views, view: View) -> bool:
+    (status,) = await status_of(views.pool, [view])
+    return status.failure is not None
+
+
+async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views) -> None:
+    """At once when a worker of the new release follows it, and once more after an older one wrote to it."""
+
+    def fold(events, key):  # type: ignore[no-untyped-def]
+        guests, words = DIRECTORY.fold(events, key)
+        return guests, [(*word[:-1], f"{word[-1]}!") for word in words]
+
+    async def has_old_words() -> bool:
+        found: bool = await views.pool.fetchval(
+            "SELECT EXISTS (SELECT FROM guest_words WHERE word NOT LIKE '%!')"
+        )
+        return found
+
+    renewed = replace(DIRECTORY, fold=fold, version=DIRECTORY.version + 1)
+    for _ in range(2):
+        await views.happens(5)
+        await views.caught_up(DIRECTORY)
+        assert await has_old_words()
+        async with running(views.live(renewed).run()):
+            await eventually(lambda: no(has_old_words()), within=20)
+            await eventually(lambda: is_at_the_end(views, renewed))
+        assert (await verify(views.source, renewed, lambda _: None)).differences == ()
+
+
+async def no(answer: Awaitable[bool]) -> bool:
+    return not await answer
 
 
 async def failure_is_reported(views: Views, position: int) -> bool:

@@ -21,6 +21,8 @@ PEOPLE = {
     "0990000003": ("Élise van den Brûlé-Jansen", date(1975, 12, 31)),
     "0990000004": ("Bram de Vries", date(2001, 1, 1)),
     "0990000005": ("Jantine Smit", date(1999, 9, 9)),
+    "0990000006": ("Ольга Іваненко", date(1990, 5, 5)),
+    "0990000007": ("Łukasz O’Neill", date(1991, 6, 6)),
 }
 
 
@@ -64,7 +66,14 @@ async def found(clerk: httpx.AsyncClient, **query: Any) -> list[str]:
         ("", {name for name, _ in PEOPLE.values()}),
         ("nobody", set()),
         ("jansen nobody", set()),
-        ("_%", {name for name, _ in PEOPLE.values()}),
+        ("Ольга", {"Ольга Іваненко"}),
+        ("іван ОЛЬ", {"Ольга Іваненко"}),
+        ("Łuk", {"Łukasz O’Neill"}),
+        ("lukasz o'neill", {"Łukasz O’Neill"}),
+        ("oneill", {"Łukasz O’Neill"}),
+        ("Мария", set()),
+        ("_%", set()),
+        ("★", set()),
     ],
 )
 async def test_guests_are_found_by_beginnings_of_words(

@@ -13,11 +13,15 @@ from registration.adapters.home_library.sip2.messages import PATRON_REPLY, RESEN
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was on the wire in one step: whole messages, and whether a reply began and has no end."""
+    """What was on the wire in one step: whole messages, and whether a reply began and has no end.
+
+    `questions`: how many the library has replied to over this connection.
+    """
 
     sent: Sequence[bytes] = ()
     received: Sequence[bytes] = ()
     half_a_reply: bool = False
+    questions: int = 0
 
     @property
     def last(self) -> bytes:
@@ -25,6 +29,10 @@ class Seen:
         return self.received[-1] if self.received else b""
 
 
+FIRST_ONLY = (
+    "the library replies to the first question of a connection only, and that was the one for its status: "
+    "set questions_per_connection = 1"
+)
 _PLAIN: dict[type[errors.NoAnswer], str] = {
     errors.CertificateNotTrusted: (
         "set tls_ca_file to the library's CA certificate, or tls_server_name to the name in its certificate"
@@ -60,6 +68,11 @@ def advice(  # noqa: PLR0911 - one line for each kind of failure
 ) -> str:
     """Return what an operator can do about a failure of this step."""
     match failure:
+        case errors.TimedOut() | errors.ClosedWithoutAnswer() if step == "again":
+            return (
+                f"the library replies to {seen.questions} and no more over one connection: set"
+                f" questions_per_connection = {seen.questions}"
+            )
         case errors.TimedOut():
             return _about_silence(step, library, seen)
         case errors.NotLetIn():

@@ -1,4 +1,4 @@
-"""One question to one home library, step by step: for an operator who looks for a fault."""
+"""A question to one home library, step by step: for an operator who looks for a fault."""
 
 import asyncio
 import os
@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from time import perf_counter
 from typing import Literal, cast
 
@@ -20,9 +21,10 @@ from registration.adapters.home_library.errors import (
     OutOfStep,
     TimedOut,
 )
-from registration.adapters.home_library.hints import Seen, advice, odd_name
+from registration.adapters.home_library.hints import FIRST_ONLY, Seen, advice, odd_name
 from registration.adapters.home_library.settings import Credentials, Library, tls_context
 from registration.adapters.home_library.sip2.connection import Sip2Connection
+from registration.adapters.home_library.sip2.connection import connect as open_connection
 from registration.adapters.home_library.sip2.messages import LOGIN
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, Refused, Valid
 from shared.kernel.text import visible
@@ -92,7 +94,9 @@ def _ends(ends_on: EndsOn, today: date) -> str:
     return "no end date known"
 
 
-Step = Literal["connect", "TLS", "log in", "status", "ask", "verdict"]
+Step = Literal["connect", "TLS", "log in", "status", "ask", "again", "verdict"]
+MOST_QUESTIONS = 5
+"""The same question is asked so often over one connection: some libraries reply to the first ones only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +121,9 @@ class ProbeStep:
 
 @dataclass
 class Probe:
-    """Asks once, over its own connection, with the time-outs that the service uses.
+    """Asks over its own connection, with the time-outs that the service uses.
 
-    `verdict` is set when the last step succeeded.
+    `verdict` is set when the step of that name succeeded.
     """
 
     library: Library
@@ -130,17 +134,20 @@ class Probe:
     _wire: list[tuple[Literal[">", "<"], bytes]] = field(default_factory=list)
     _unreadable: GarbledReply | None = None
     _reply: bytes = b""
+    _questions: int = 0
 
     async def steps(self) -> AsyncIterator[ProbeStep]:
-        """Take the steps one by one; a step that fails is the last one."""
+        """Take the steps one by one; one that fails is the last, except *again*: there is a verdict then."""
         connection = Sip2Connection(self.library, tap=self._tapped)
         until = self._now() + self.library.connect_seconds
         try:
             for step, work in self._plan(connection, until):
-                limit = self._now() + self.library.answer_seconds if step == "ask" else until
+                limit = until
+                if step in {"ask", "again"}:
+                    limit = self._now() + self.library.answer_seconds * MOST_QUESTIONS
                 taken = await self._take(step, work, limit, connection)
                 yield taken
-                if not taken.ok:
+                if not taken.ok and step != "again":
                     return
         finally:
             connection.close()
@@ -168,19 +175,29 @@ class Probe:
             await connection.ask_status(until)
             return "on-line"
 
-        async def ask() -> str:
-            return await self._ask(connection)
-
-        async def judge() -> str:
-            if self._unreadable is not None:
-                raise self._unreadable
-            assert self.verdict is not None  # noqa: S101 - the step before set it
-            return described(self.verdict, self.today)
-
         plan: list[tuple[Step, Callable[[], Awaitable[str]]]] = [("connect", connect)]
         if library.uses_tls:
             plan.append(("TLS", secure))
-        return [*plan, ("log in", log_in), ("status", ask_status), ("ask", ask), ("verdict", judge)]
+        plan.append(("log in", log_in))
+        if library.questions_per_connection is None:
+            plan.append(("status", ask_status))
+        plan.append(("ask", partial(self._ask, connection)))
+        most = min(MOST_QUESTIONS, library.questions_per_connection or MOST_QUESTIONS)
+        if most > 1:
+            plan.append(("again", partial(self._ask_again, connection, most)))
+        return [*plan, ("verdict", self._judge)]
+
+    async def _judge(self) -> str:
+        if self._unreadable is not None:
+            raise self._unreadable
+        assert self.verdict is not None  # noqa: S101 - the step `ask` set it
+        return described(self.verdict, self.today)
+
+    async def _ask_again(self, connection: Sip2Connection, most: int) -> str:
+        """Ask the same over the same connection, unless the first reply cannot be read."""
+        while self._questions < most and self._unreadable is None:
+            await self._ask(connection)
+        return f"replied to {self._questions} questions over one connection"
 
     async def _ask(self, connection: Sip2Connection) -> str:
         """Ask. A reply that came whole and says nothing is a fault of the next step."""
@@ -191,6 +208,7 @@ class Probe:
             raise
         except GarbledReply as unreadable:
             self._unreadable = unreadable
+        self._questions += 1
         self._reply = self._seen(connection).last
         number = getattr(self.verdict, "canonical_card_number", None) or self.card_number
         return "replied" if number == self.card_number else f"replied about card {number}"
@@ -207,7 +225,7 @@ class Probe:
         except TimeoutError:
             failure = TimedOut()
         except ClosedWithoutAnswer as closed:
-            failure = closed if step == "ask" else NotLetIn()
+            failure = closed if step in {"ask", "again"} else NotLetIn()
         except NoAnswer as no_answer:
             failure = no_answer
         seconds = perf_counter() - began
@@ -217,9 +235,30 @@ class Probe:
         )
         if failure is not None:
             what_to_do = advice(failure, step, self.library, self._seen(connection))
+            if isinstance(
+                failure, (TimedOut, ClosedWithoutAnswer, NotLetIn)
+            ) and await self._may_be_asked_alone(step):
+                what_to_do = FIRST_ONLY
             return ProbeStep(step, False, seconds, cause(failure), frames, what_to_do)
         warning = odd_name(self._reply, self.library) if step == "verdict" else ""
         return ProbeStep(step, True, seconds, found, frames, warning)
+
+    async def _may_be_asked_alone(self, step: Step) -> bool:
+        """Return whether the library replies when it was not asked for its status before."""
+        if step not in {"status", "ask"} or self.library.questions_per_connection is not None:
+            return False
+        library = self.library.model_copy(update={"questions_per_connection": 1})
+        context = tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+        try:
+            until = self._now() + library.connect_seconds
+            connection = await open_connection(library, self.credentials, context, until)
+            try:
+                await connection.patron(self.card_number, self.today, until + library.answer_seconds)
+            finally:
+                connection.close()
+        except NoAnswer as failure:
+            return isinstance(failure, GarbledReply)
+        return True
 
     def _seen(self, connection: Sip2Connection) -> Seen:
         received = tuple(data for direction, data in self._wire if direction == "<")
@@ -227,6 +266,7 @@ class Probe:
             sent=tuple(data for direction, data in self._wire if direction == ">"),
             received=received or tuple(filter(None, [self._reply])),
             half_a_reply=connection.has_half_a_reply,
+            questions=self._questions,
         )
 
     def _tapped(self, direction: Literal[">", "<"], data: bytes) -> None:

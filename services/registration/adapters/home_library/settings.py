@@ -172,7 +172,8 @@ class Library(BaseModel):
     """The settings of one home library. Time-outs are in seconds.
 
     A connection that was idle for `idle_seconds` is not used again, because a firewall may have dropped it
-    silently. `requests_per_second` None: no limit.
+    silently. `questions_per_connection`: after so many a connection is closed. The login does not count, and
+    the status is not asked for then, because that might. None here and for `requests_per_second`: no limit.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -201,6 +202,7 @@ class Library(BaseModel):
     guest_patron_types: frozenset[str] = frozenset()
     refusing_flags: Flags = USUALLY_REFUSING
     connections: int = Field(default=4, ge=1, le=64)
+    questions_per_connection: int | None = Field(default=None, ge=1, le=1000)
     requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
     idle_seconds: float = Field(default=60.0, gt=0, le=3600)
     connect_seconds: Seconds = 3.0

@@ -77,7 +77,15 @@ async def test_r2_no_library_is_none(in_memory_registration: RegistrationUseCase
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [("FRYSLAN", [FRYSLAN]), ("nl-0834", [FRYSLAN]), ("r", [FRYSLAN, HOME]), ("zz", []), ("  ", [])],
+    [
+        ("FRYSLAN", [FRYSLAN]),
+        ("nl-0834", [FRYSLAN]),
+        ("r", [FRYSLAN, HOME]),
+        ("zz", []),
+        ("  ", []),
+        ("-", []),
+        ("★", []),
+    ],
 )
 async def test_r2_a_library_is_found_by_name_or_isil(
     in_memory_registration: RegistrationUseCases, text: str, found: list[Candidate]

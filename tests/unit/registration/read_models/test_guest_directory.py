@@ -40,7 +40,7 @@ def test_any_day_is_found_in_both_forms(day: date) -> None:
 
 @given(st.text(max_size=60))
 def test_what_is_typed_in_full_asks_for_words_that_a_guest_of_that_name_has(name: str) -> None:
-    asked = asked_for(name)
+    asked = asked_for(name) or []
     assert len(asked) <= MOST_WORDS
     days = [word for word in asked if "-" in word]
     assert set(asked) - set(days) <= {
@@ -48,3 +48,9 @@ def test_what_is_typed_in_full_asks_for_words_that_a_guest_of_that_name_has(name
         *(word for part in name.split() for word in words_of(part)),
     }
     assert all(word == word.lower() and word for word in asked)
+
+
+def test_an_empty_query_asks_for_everybody_and_signs_for_nobody() -> None:
+    assert asked_for("  ") is None
+    for signs in ("-", "'", "★", "_%", "\u200b", ". ,"):
+        assert asked_for(signs) == []

@@ -83,16 +83,24 @@ class Sip2Library:
     async def _ask_once(
         self, card_number: str, until: float, *, alone: bool = False
     ) -> Valid | Refused | NotFound:
-        """Ask over one connection. Keep it afterwards, except after an error or a cancellation."""
+        """Ask over one connection. Keep it afterwards, except after an error or a cancellation.
+
+        When a kept connection was silent, the others may be dead too: a firewall dropped them.
+        """
         connection = self._idle.take() or await connect(
             self._library, self._credentials, self._context, until
         )
         try:
             verdict = await connection.patron(card_number, self._today(), until, alone=alone)
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, TimedOut) and connection.questions > 1:
+                self._idle.close()
             raise
-        self._idle.put(connection)
+        if connection.questions == self._library.questions_per_connection:
+            connection.close()
+        else:
+            self._idle.put(connection)
         return verdict
 
     async def _await_connection(self, until: float) -> None:

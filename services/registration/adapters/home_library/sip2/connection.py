@@ -39,6 +39,8 @@ class Sip2Connection:
         self._sequence = -1
         self._other_sends_checksums = False
         self.idle_since = 0.0
+        self.questions = 0
+        """How many questions about a card it was asked."""
 
     async def open(self) -> None:
         """Connect, without a time-out. Raises CannotConnect."""
@@ -65,6 +67,7 @@ class Sip2Connection:
         def read(data: bytes, _encoding: str, expected: Expected) -> Valid | Refused | NotFound:
             return read_reply(data, self._library, Asked(card_number, today, expected, alone))
 
+        self.questions += 1
         request = messages.patron_request(card_number, self._library.institution, timestamp(int(time())))
         return await self._exchange(request, read, until)
 
@@ -124,7 +127,8 @@ async def connect(
                 await connection.secure(context)
             if credentials is not None:
                 await connection.log_in(credentials, until)
-            await connection.ask_status(until)
+            if library.questions_per_connection is None:
+                await connection.ask_status(until)
     except BaseException as failure:
         connection.close()
         if isinstance(failure, TimeoutError):
