@@ -38,6 +38,17 @@ patron_type_field = "PC"
 guest_patron_types = ["GAST"]
 connections = 8
 
+# In the story it merges into the library above.
+[libraries.NL-070277]
+name = "Thuisbibliotheek Oost (demo)"
+host = "127.0.0.1"
+port = {sip_port}
+username_env = "REGISTRATION_HOME_LIBRARY_USERNAME"
+password_env = "REGISTRATION_HOME_LIBRARY_PASSWORD"
+institution = "NL-070288"
+location = "Landelijk Lenen"
+encoding = "cp850"
+
 [libraries.NL-083424]
 name = "Bibliotheekservice Fryslân (demo)"
 host = "127.0.0.1"

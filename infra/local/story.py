@@ -20,6 +20,7 @@ from infra.local.story_steps import (
     dutch_date,
     header_of,
     last_of_the_month,
+    libraries_merged,
     membership_ended,
     rows_after_expiry,
     rows_after_reregistration,
@@ -29,11 +30,17 @@ from infra.local.story_steps import (
 from shared.kernel.amsterdam import AMSTERDAM
 
 HOME_ISIL = "NL-070288"
+MERGING_ISIL = "NL-070277"
 HOME_ORGANISATION = "3003"
 GUEST_ORGANISATION = "1001"
 CARD, USERNAME = "0990139305", "jan.jansen"
 REFUSED_CARD = "0990139339"
 REFUSAL = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
+
+
+def another_card() -> str:
+    """Return the number of a card that most likely no earlier run of the story had."""
+    return f"0991{500_000 + secrets.randbelow(500_000):06d}"
 
 
 class Story:
@@ -42,6 +49,7 @@ class Story:
     def __init__(self, stack: Mapping[str, Any], run_dir: Path, transcript: Transcript) -> None:
         self._stack = stack
         self._patrons = run_dir / "home_library.json"
+        self._home_libraries = run_dir / "home_libraries.toml"
         self._script = transcript
         self._today = datetime.now(AMSTERDAM).date()
 
@@ -59,6 +67,7 @@ class Story:
                 await self._expiry(counter, guest["guest_id"])
             await self._reregistration(counter, guest["guest_id"])
             await self._login_afterwards(login, guest, actor)
+            await self._libraries_merge(counter, login)
 
     async def _at_the_counter(self, counter: httpx.AsyncClient) -> tuple[str, Answer]:
         script = self._script
@@ -70,7 +79,7 @@ class Story:
             script.says(
                 "system", f"card {card} was registered by an earlier run of the story: another patron comes"
             )
-            card = f"0991{500_000 + secrets.randbelow(500_000):06d}"
+            card = another_card()
             username = f"load.{card}"
             response = await self._scan_and_register(counter, card, username)
         script.expect("the guest is registered, HTTP status", response.status_code, 201)
@@ -155,18 +164,7 @@ class Story:
         script = self._script
         script.scene("At the counter: a blocked patron (geblokkeerde klanten)")
         script.says("clerk", f"scans card {REFUSED_CARD}")
-        response = await counter.post(
-            "/v1/guests",
-            json={
-                "card_number": REFUSED_CARD,
-                "home_isil": HOME_ISIL,
-                "branch": "9453",
-                "subscription_code": "346",
-                "card_has_chip": True,
-                "identity_document_checked": True,
-                "login_account": {"choice": "none"},
-            },
-        )
+        response = await self._register(counter, REFUSED_CARD, HOME_ISIL)
         problem = response.json()
         reply = (response.status_code, problem.get("code"))
         script.expect("reply", reply, (409, "guest-refused"), detail="409 guest-refused")
@@ -228,6 +226,52 @@ class Story:
         script.expect(
             "subscription ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat()
         )
+
+    async def _libraries_merge(self, counter: httpx.AsyncClient, login: httpx.AsyncClient) -> None:
+        """Show a guest under the ISIL of a library that merges, with a login account under the other one."""
+        script, card = self._script, another_card()
+        account, username = f"acc-{card}", f"load.{card}"
+        script.scene("Two home libraries merge after a registration")
+        script.says("clerk", f"registers card {card} of {MERGING_ISIL}, without a login account")
+        registered = await self._register(counter, card, MERGING_ISIL)
+        script.expect("the guest is registered, HTTP status", registered.status_code, 201)
+        guest_id = registered.json()["guest_id"]
+        script.says("operator", f"makes {MERGING_ISIL} an alias of {HOME_ISIL}")
+        with libraries_merged(self._home_libraries, MERGING_ISIL, HOME_ISIL):
+            script.says("patron", f"logs in with account {account} of {HOME_ISIL}, until it is decided")
+            problem = await until(lambda: self._refused_login(login, account), "the index to follow")
+            script.expect("no new actor, but", problem["code"], "link-required")
+            script.says("clerk", f"registers card {card} of {HOME_ISIL}")
+            twice = (await self._register(counter, card, HOME_ISIL)).json()
+            known = (twice.get("code"), twice.get("guest_id"))
+            script.expect("reply", known, ("already-registered", guest_id), detail="already-registered")
+            script.says("clerk", f"links the account {username}")
+            search = await self._get(counter, "/v1/login-accounts", username=username, home_isil=MERGING_ISIL)
+            choice = {"choice": "existing", "account_handle": search["account"]["account_handle"]}
+            await self._post(counter, f"/v1/guests/{guest_id}/login-account", choice)
+            outcome = await self._log_in(login, account, GUEST_ORGANISATION)
+            script.expect("outcome", outcome["outcome"], "recognised")
+            script.expect("recognised as guest", outcome["guest"]["guest_id"], guest_id)
+
+    async def _register(self, counter: httpx.AsyncClient, card: str, home_isil: str) -> httpx.Response:
+        return await counter.post(
+            "/v1/guests",
+            json={
+                "card_number": card,
+                "home_isil": home_isil,
+                "branch": "9453",
+                "subscription_code": "346",
+                "card_has_chip": True,
+                "identity_document_checked": True,
+                "login_account": {"choice": "none"},
+            },
+        )
+
+    async def _refused_login(self, login: httpx.AsyncClient, account: str) -> Answer | None:
+        """Log in. Return None as long as identity says: try again."""
+        body = {"account_id": account, "organisation": GUEST_ORGANISATION}
+        response = await login.post("/v1/logins", json=body)
+        return None if response.status_code == 503 else {"code": None, **response.json()}
 
     async def _valid_again(self, login: httpx.AsyncClient, account: str) -> Answer | None:
         """Log in. Return None as long as the re-registration has not reached identity."""

@@ -132,6 +132,20 @@ def membership_ended(patrons_file: Path, card: str, status: str = "expired") -> 
         _replace(patrons_file, before)
 
 
+@contextmanager
+def libraries_merged(home_libraries: Path, gone: str, into: str) -> Iterator[None]:
+    """Make one library part of another inside the block, by editing the file as an operator does (R3)."""
+    before = home_libraries.read_text(encoding="utf-8")
+    tables = {table.partition("]")[0]: table for table in before.split("[libraries.")[1:]}
+    del tables[gone]
+    tables[into] = tables[into].rstrip() + f'\naliases = ["{gone}"]\n\n'
+    try:
+        _replace(home_libraries, "".join(f"[libraries.{table}" for table in tables.values()))
+        yield
+    finally:
+        _replace(home_libraries, before)
+
+
 def _replace(path: Path, text: str) -> None:
     """Replace the file at once: the home library reads it for every request, and must not read a part."""
     fresh = path.with_suffix(".new")

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import asyncpg
 
 from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.client import LiveAliases, home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi
 from registration.adapters.lookups import Limits, PostgresLookups
@@ -32,6 +32,7 @@ from registration.application.dependencies import (
     SystemClock,
 )
 from registration.application.erase_guest import apply_erasures
+from registration.application.follow_aliases import AliasFollower
 from registration.application.nightly_check import run_when_due
 from registration.application.receive_message import receive_message
 from registration.read_models import VIEWS
@@ -81,6 +82,7 @@ CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for i
 FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
+FOLLOW_ALIASES_EVERY_SECONDS = 2.0
 CHECK_CLOCK_EVERY_SECONDS = 30.0
 
 
@@ -161,7 +163,8 @@ def _dependencies(
     opened: AsyncExitStack,
 ) -> Dependencies:
     directory = load_directory(settings.home_libraries, environment())
-    libraries = home_libraries(directory)
+    aliases = LiveAliases(settings.home_libraries)
+    libraries = home_libraries(replace(directory, aliases=aliases))
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
@@ -177,7 +180,7 @@ def _dependencies(
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
         organisations=_organisations(settings),
-        isil_aliases=directory.aliases,
+        isil_aliases=aliases,
         home_library_names={isil: library.name for isil, library in directory.libraries.items()},
         person_ref_key=read_key_file(settings.person_ref_key_file)[0],
         clock=clock,
@@ -273,9 +276,11 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
     forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
+    follower = AliasFollower(service.deps, Leases(service.pool))
     return {
         **_transport(service),
         **_views(service),
+        "aliases": partial(every, FOLLOW_ALIASES_EVERY_SECONDS, follower.run),
         "nightly check": _nightly_check(service),
         "idempotency keys": forget,
         "staff sessions": sessions,

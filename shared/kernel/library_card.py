@@ -69,8 +69,8 @@ class Isil:
         """
         base = self.base
         seen = {base}
-        while base in aliases:
-            base = aliases[base]
+        while (into := aliases.get(base)) is not None:
+            base = into
             if base in seen:
                 return self
             seen.add(base)

@@ -24,6 +24,7 @@ MOST_MODULES = 65
 BESIDE = re.compile(r"/read_models/|^shared/projections/|/cli/")
 BACKGROUND = {
     "services/registration/adapters/nightly_checks.py",
+    "services/registration/application/follow_aliases.py",
     "services/registration/application/nightly_check.py",
     "services/registration/application/nightly_report.py",
     "services/registration/domain/term_check.py",

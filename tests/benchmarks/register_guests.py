@@ -99,7 +99,7 @@ async def _register(store: AggregateStore, card: str, *, index: bool) -> None:
     guest = registered(key, card, strips=False)
     rows = [key_row]
     if index:
-        rows.append(person_row("1001", guest.state.person_ref, guest.id))
+        rows.append(person_row("1001", guest.state.person_ref, guest.id, guest.state.home_isil))
         rows += account_rows("1001", guest.state.link.account_id, guest.id)
     await store.save(guest, metadata=METADATA, side_rows=rows)
 

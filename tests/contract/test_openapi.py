@@ -31,7 +31,6 @@ CHOICE_PROBLEMS = [
 ]
 CHANGES: dict[str, list[str]] = {
     "registration": [
-        '$.paths["/v1/feed/registrations"].get.parameters[1].schema.anyOf[0].pattern',
         '$.paths["/v1/feed/guests/{guest_id}/new-account"].get.parameters[1].schema.anyOf[0].pattern',
         *CHOICE_PROBLEMS,
         # An account is named by its handle, or by its id as before.
@@ -43,6 +42,14 @@ CHANGES: dict[str, list[str]] = {
         "$.components.schemas.Existing.required: there were 2",
         '$.components.schemas["HomeLibraryJson"] is new',
         '$.paths["/v1/feed/guests/{guest_id}/home-library"] is new',
+        # Libraries merge.
+        '$.paths["/v1/feed/registrations"].get.parameters: there were 3',
+        '$.paths["/v1/feed/registrations"].get.responses["422"]',
+        '$.paths["/v1/feed/registrations"].get.responses["503"]',
+        '$.paths["/v1/feed/own-library"] is new',
+        '$.components.schemas["OwnLibraryJson"] is new',
+        '$.components.schemas.NewAccountJson.properties["merged_isils"] is new',
+        "$.components.schemas.NewAccountJson.required: there were 4",
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

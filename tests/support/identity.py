@@ -75,9 +75,9 @@ def card_of(name: str) -> str:
     return name.encode().hex()[:20]
 
 
-def person(name: str) -> str:
+def person(name: str, isil: str = HOME_ISIL) -> str:
     """The reference of the person with the card of this name."""
-    return person_ref(PERSON_REF_KEY, isil_base(HOME_ISIL), card_of(name))
+    return person_ref(PERSON_REF_KEY, isil_base(isil), card_of(name))
 
 
 @dataclass
@@ -92,14 +92,18 @@ class SimulatedCounter:
         choice: dict[str, Any] | None = None,
         organisation: str = GUEST_ORGANISATION,
         home_isil: str = HOME_ISIL,
+        card_isil: str = HOME_ISIL,
     ) -> UUID:
-        """A person becomes a guest; without a choice no account is asked for."""
+        """A person becomes a guest; without a choice no account is asked for.
+
+        `card_isil`: the library under which the card is known at registration.
+        """
         guest_id = uuid4()
         self.feed.messages[guest_id] = []
         self.feed.home_libraries[guest_id] = home_isil
-        self.feed.by_person.setdefault((organisation, person(name)), []).append(guest_id)
+        self.feed.by_person.setdefault((organisation, person(name, card_isil)), []).append(guest_id)
         self._organisations[guest_id] = organisation
-        self._people[guest_id] = name
+        self._people[guest_id] = person(name, card_isil)
         self.registers_afresh(guest_id, choice)
         return guest_id
 
@@ -113,7 +117,7 @@ class SimulatedCounter:
             "guest-registered.v1",
             organisation=self._organisations[guest_id],
             branch="9453",
-            person_ref=person(self._people[guest_id]),
+            person_ref=self._people[guest_id],
             term={"begin": "2025-09-11", "end": ENDS_ON.isoformat(), "provisional": True},
             login_account=choice or {"choice": "none", "account_id": None},
         )

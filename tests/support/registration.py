@@ -49,6 +49,8 @@ from shared.messaging.feed import LogFeed
 CARD = "0990139305"
 PERSON_REF_KEY = b"0" * 32
 GRONINGEN = "NL-070288"
+MERGED = "NL-070299"
+ALIASES = {MERGED: GRONINGEN}
 DRENTHE = Organisation("1001", "Biblionet Drenthe", frozenset({"NL-070297"}), {"9453": "Roden"})
 OTHER = Organisation(
     "2002", "Andere bibliotheek", frozenset({"NL-070111"}), {"1": "Centrum"}, grants_strips=False
@@ -178,7 +180,9 @@ def on_day(day: date) -> datetime:
 def registration_in_memory() -> RegistrationUseCases:
     """A fresh counter in memory, on 11 September 2025, with the seed's member at home."""
     log = InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)
-    return registration_over(log, InMemoryDataKeys(log), InMemoryRegistrations(log), InMemoryTermChecks())
+    return registration_over(
+        log, InMemoryDataKeys(log), InMemoryRegistrations(log, ALIASES), InMemoryTermChecks()
+    )
 
 
 def registration_over(
@@ -199,7 +203,7 @@ def registration_over(
         term_checks=term_checks,
         lookups=lookups,
         organisations={"1001": DRENTHE, "2002": OTHER},
-        isil_aliases={"NL-070299": GRONINGEN},
+        isil_aliases=ALIASES,
         person_ref_key=PERSON_REF_KEY,
         clock=clock,
     )

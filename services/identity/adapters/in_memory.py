@@ -28,7 +28,11 @@ SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id"}
 
 @dataclass
 class InMemoryRegistration:
-    """The committed state of registration. `unplugged`: it cannot be asked. `asked` counts the questions."""
+    """The committed state of registration. `unplugged`: it cannot be asked. `asked` counts the questions.
+
+    `index_is_behind`: it does not know all references of people yet (I10). `own_libraries`: organisation ->
+    the ISIL bases of its libraries.
+    """
 
     messages: dict[UUID, list[Message]] = field(default_factory=dict)
     by_account: dict[tuple[str, str], list[UUID]] = field(default_factory=dict)
@@ -36,14 +40,21 @@ class InMemoryRegistration:
     new_accounts: dict[tuple[UUID, str], NewAccount] = field(default_factory=dict)
     home_libraries: dict[UUID, str] = field(default_factory=dict)
     birth_dates: dict[UUID, date] = field(default_factory=dict)
+    own_libraries: dict[str, Collection[str]] = field(default_factory=dict)
+    index_is_behind: bool = False
     unplugged: bool = False
     asked: int = 0
 
     async def registrations(
-        self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
+        self,
+        organisation: str,
+        *,
+        account_id: str | None = None,
+        person_ref: str | None = None,
+        home_isil: str | None = None,  # noqa: ARG002
     ) -> Sequence[RegisteredGuest]:
         """See `RegistrationFeed.registrations`."""
-        self._ask()
+        self._ask(of_libraries=person_ref is not None)
         found = [
             *([] if person_ref is None else self.by_person.get((organisation, person_ref), [])),
             *([] if account_id is None else self.by_account.get((organisation, account_id), [])),
@@ -57,10 +68,15 @@ class InMemoryRegistration:
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         """See `RegistrationFeed.is_home_library`."""
-        self._ask()
+        self._ask(of_libraries=True)
         if guest_id not in self.home_libraries:
             raise RegistrationUnavailable("no such guest")
         return isil_base(self.home_libraries[guest_id]) == isil_base(isil)
+
+    async def is_own_library(self, organisation: str, isil: str) -> bool:
+        """See `RegistrationFeed.is_own_library`."""
+        self._ask(of_libraries=True)
+        return isil_base(isil) in self.own_libraries.get(organisation, ())
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""
@@ -75,10 +91,12 @@ class InMemoryRegistration:
             return BirthDates.UNKNOWN
         return BirthDates.SAME if pairs == {True} else BirthDates.DIFFERENT
 
-    def _ask(self) -> None:
+    def _ask(self, *, of_libraries: bool = False) -> None:
         self.asked += 1
         if self.unplugged:
             raise RegistrationUnavailable("unplugged")
+        if of_libraries and self.index_is_behind:
+            raise RegistrationUnavailable("references-incomplete")
 
 
 @dataclass

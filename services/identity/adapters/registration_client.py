@@ -36,10 +36,15 @@ class _NewAccountJson(BaseModel):
     username: str
     email: str
     home_isil: str
+    merged_isils: list[str] = []
 
 
 class _HomeLibraryJson(BaseModel):
     is_home_library: bool
+
+
+class _OwnLibraryJson(BaseModel):
+    is_own_library: bool
 
 
 class _BirthDatesJson(BaseModel):
@@ -55,11 +60,16 @@ class RegistrationApi:
         self._token = token
 
     async def registrations(
-        self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
+        self,
+        organisation: str,
+        *,
+        account_id: str | None = None,
+        person_ref: str | None = None,
+        home_isil: str | None = None,
     ) -> Sequence[RegisteredGuest]:
         """See `RegistrationFeed.registrations`."""
         query = {"organisation": organisation, "account_id": account_id, "person_ref": person_ref}
-        response = await self._get("/v1/feed/registrations", query)
+        response = await self._get("/v1/feed/registrations", query | {"home_isil": home_isil})
         try:
             _expect(response, 200)
             found = _RegistrationsJson.model_validate(orjson.loads(response.content)).registrations
@@ -77,7 +87,13 @@ class RegistrationApi:
             wanted = _NewAccountJson.model_validate(orjson.loads(response.content))
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
-        return NewAccount(wanted.account_id, wanted.username, tidy(wanted.email).strip(), wanted.home_isil)
+        return NewAccount(
+            wanted.account_id,
+            wanted.username,
+            tidy(wanted.email).strip(),
+            wanted.home_isil,
+            wanted.merged_isils,
+        )
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         """See `RegistrationFeed.is_home_library`."""
@@ -85,6 +101,15 @@ class RegistrationApi:
         try:
             _expect(response, 200)
             return _HomeLibraryJson.model_validate(orjson.loads(response.content)).is_home_library
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the reply cannot be read") from error
+
+    async def is_own_library(self, organisation: str, isil: str) -> bool:
+        """See `RegistrationFeed.is_own_library`."""
+        response = await self._get("/v1/feed/own-library", {"organisation": organisation, "isil": isil})
+        try:
+            _expect(response, 200)
+            return _OwnLibraryJson.model_validate(orjson.loads(response.content)).is_own_library
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
 

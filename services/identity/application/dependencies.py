@@ -87,12 +87,16 @@ class RegisteredGuest:
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """The details of an account that registration wants opened. Username and e-mail are personal data."""
+    """The details of an account that registration wants opened. Username and e-mail are personal data.
+
+    `merged_isils`: the libraries that are one with the home library now (R3).
+    """
 
     account_id: str
     username: str
     email: str
     home_isil: str
+    merged_isils: Sequence[str] = ()
 
 
 class BirthDates(StrEnum):
@@ -110,13 +114,21 @@ class RegistrationFeed(Protocol):
     """
 
     async def registrations(
-        self, organisation: str, *, account_id: str | None = None, person_ref: str | None = None
+        self,
+        organisation: str,
+        *,
+        account_id: str | None = None,
+        person_ref: str | None = None,
+        home_isil: str | None = None,
     ) -> Sequence[RegisteredGuest]:
         """Find the guests of an organisation by login account or by person.
 
         A guest is found when a clerk ever asked for this account for it, or when it is this person. Card
-        aliases count too.
+        aliases count too, and libraries that merged (I10). `home_isil` is the library of the person's card.
         """
+
+    async def is_own_library(self, organisation: str, isil: str) -> bool:
+        """Return whether this library belongs to the organisation, or merged into one that does (I4, R3)."""
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
         """Find the details to open an account with (I2).

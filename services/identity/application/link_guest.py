@@ -120,7 +120,8 @@ async def _get_or_open(link: GuestLink, account_id: str, deps: Dependencies) -> 
     if wanted is None:
         raise AccountNotFound
     username = plain_username(wanted.username)
-    if await username_taken(username, wanted.home_isil, account_id, deps):
-        raise UsernameTaken
+    for isil in (wanted.home_isil, *wanted.merged_isils):  # a search finds one account in all of them (I10)
+        if await username_taken(username, isil, account_id, deps):
+            raise UsernameTaken
     details = AccountDetails(account_id, username, wanted.email, wanted.home_isil, None)
     return await new_account(details, deps, person=link.person_ref, username_must_be_free=True)

@@ -75,6 +75,9 @@ async def _decide(command: LogIn, context: Context, deps: Dependencies, apply_no
     if known := _known(loaded, command, deps):
         return await _recognise(*known, command, context, deps)
 
+    if loaded is not None and await _is_at_home_now(loaded, command, deps):
+        at_home = Recognised(loaded.account.actor_id, None)
+        return await _recognise(loaded, at_home, command, context, deps)
     require_no_registration(command.account_id, of_person, asked)
     if loaded is None:
         raise AccountNotFound
@@ -115,7 +118,15 @@ async def _guests_of_person(
 ) -> Sequence[RegisteredGuest]:
     if loaded is None:
         return []
-    return await deps.registration.registrations(command.organisation, person_ref=loaded.account.person_ref)
+    account = loaded.account
+    return await deps.registration.registrations(
+        command.organisation, person_ref=account.person_ref, home_isil=account.home_isil
+    )
+
+
+async def _is_at_home_now(loaded: LoadedAccount, command: LogIn, deps: Dependencies) -> bool:
+    """Ask whether the account's home library merged into one of the organisation (I4, step 2; I10)."""
+    return await deps.registration.is_own_library(command.organisation, loaded.account.home_isil)
 
 
 async def _links(guests: Iterable[RegisteredGuest], deps: Dependencies) -> Sequence[GuestLink]:

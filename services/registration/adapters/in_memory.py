@@ -6,36 +6,70 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from registration.application.dependencies import Context, Lookup, TermCheck
+from registration.application.dependencies import Context, IndexState, Lookup, TermCheck
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Unavailable, Verdict
-from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
+from shared.event_log import InMemoryEventLog, SideRow, SubjectColumns, UniqueKeys
 from shared.kernel.library_card import Isil, canonical_card_number
 
 UNIQUE_KEYS: UniqueKeys = {
     "registrations_pkey": ("registrations", ("organisation", "person_ref")),
+    "shared_references_pkey": ("shared_references", ("organisation", "person_ref", "guest_id")),
     "registration_accounts_pkey": ("registration_accounts", ("organisation", "account_id", "guest_id")),
 }
 """The unique keys of the schema, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
 
-SUBJECT_COLUMNS: SubjectColumns = {"registrations": "guest_id", "registration_accounts": "guest_id"}
+SUBJECT_COLUMNS: SubjectColumns = {
+    "registrations": "guest_id",
+    "shared_references": "guest_id",
+    "registration_accounts": "guest_id",
+}
 """The tables whose rows an erasure of a guest deletes, with the column of the guest id (R19)."""
 
 
 class InMemoryRegistrations:
-    """The registration index, read from the side rows of an in-memory log."""
+    """The registration index, in the side rows of an in-memory log."""
 
-    def __init__(self, log: InMemoryEventLog) -> None:
+    def __init__(self, log: InMemoryEventLog, aliases: Mapping[str, str] | None = None) -> None:
+        self._log = log
         self._persons = log.rows("registrations")
+        self._shared = log.rows("shared_references")
         self._accounts = log.rows("registration_accounts")
+        self._aliases = dict(aliases or {})
 
-    async def guest_of(self, organisation: str, person_ref: str) -> UUID | None:
-        """See `Registrations.guest_of`."""
-        for row in self._persons:
-            if (row["organisation"], row["person_ref"]) == (organisation, person_ref):
-                found: UUID = row["guest_id"]
-                return found
-        return None
+    async def guests_of(self, organisation: str, person_ref: str) -> Sequence[UUID]:
+        """See `Registrations.guests_of`."""
+        asked = (organisation, person_ref)
+        rows = (*self._persons, *self._shared)
+        return [row["guest_id"] for row in rows if (row["organisation"], row["person_ref"]) == asked]
+
+    async def state(self) -> IndexState:
+        """See `Registrations.state`."""
+        return IndexState(dict(self._aliases), sorted({row["known_as"] for row in self._persons}))
+
+    async def follow(self, aliases: Mapping[str, str]) -> None:
+        """See `Registrations.follow`."""
+        self._aliases = dict(aliases)
+
+    async def guests_known_as(self, known_as: Sequence[str], limit: int) -> Mapping[UUID, str]:
+        """See `Registrations.guests_known_as`."""
+        found = [row["guest_id"] for row in self._persons if row["known_as"] in known_as][:limit]
+        return {
+            guest_id: " ".join(row["known_as"] for row in self._persons if row["guest_id"] == guest_id)
+            for guest_id in found
+        }
+
+    async def make_known(self, guest_id: UUID, organisation: str, refs: Sequence[str], known_as: str) -> None:
+        """See `Registrations.make_known`."""
+        named = [{"organisation": organisation, "person_ref": ref, "guest_id": guest_id} for ref in refs]
+        own = [SideRow("registrations", {**row, "known_as": known_as}, or_ignore=True) for row in named]
+        await self._log.append([], own)
+        owned = {row["person_ref"] for row in self._persons if row["guest_id"] == guest_id}
+        shared = [row for row in named if row["person_ref"] not in owned]
+        await self._log.append([], [SideRow("shared_references", row, or_ignore=True) for row in shared])
+        self._persons[:] = [
+            {**row, "known_as": known_as} if row["guest_id"] == guest_id else row for row in self._persons
+        ]
 
     async def guests_asking_for(self, organisation: str, account_id: str) -> Sequence[UUID]:
         """See `Registrations.guests_asking_for`."""

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
 
-from registration.application.dependencies import TermCheck
+from registration.application.dependencies import IndexState, TermCheck
+
+GUESTS_OF = """
+SELECT guest_id FROM registrations WHERE organisation = $1 AND person_ref = $2
+UNION ALL
+SELECT guest_id FROM shared_references WHERE organisation = $1 AND person_ref = $2
+"""
+
+# There are few libraries and many guests, so one step through the index for each value is enough.
+STATE = """
+WITH RECURSIVE known AS (
+    SELECT min(known_as) AS known_as FROM registrations
+    UNION ALL
+    SELECT (SELECT min(known_as) FROM registrations AS next WHERE next.known_as > known.known_as)
+    FROM known WHERE known.known_as IS NOT NULL
+)
+SELECT ARRAY(SELECT known_as FROM known WHERE known_as IS NOT NULL) AS known_as,
+       ARRAY(SELECT alias FROM followed_aliases ORDER BY alias) AS aliases,
+       ARRAY(SELECT isil FROM followed_aliases ORDER BY alias) AS isils
+"""
+
+GUESTS_KNOWN_AS = """
+SELECT guest_id, string_agg(DISTINCT known_as, ' ') AS bases FROM registrations WHERE guest_id IN (
+    SELECT guest_id FROM registrations WHERE known_as = ANY($1) LIMIT $2
+) GROUP BY guest_id
+"""
+
+ADD_REFERENCES = """
+INSERT INTO registrations (organisation, guest_id, person_ref, known_as)
+SELECT $1, $2, person_ref, $4 FROM unnest($3::text[]) AS person_ref
+ON CONFLICT DO NOTHING
+"""
+
+SHARE_REFERENCES = """
+INSERT INTO shared_references (organisation, guest_id, person_ref)
+SELECT $1, $2, person_ref FROM unnest($3::text[]) AS person_ref
+EXCEPT SELECT organisation, guest_id, person_ref FROM registrations WHERE guest_id = $2
+ON CONFLICT DO NOTHING
+"""
 
 
 class PostgresRegistrations:
@@ -16,14 +54,36 @@ class PostgresRegistrations:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def guest_of(self, organisation: str, person_ref: str) -> UUID | None:
-        """See `Registrations.guest_of`."""
-        found: UUID | None = await self._pool.fetchval(
-            "SELECT guest_id FROM registrations WHERE organisation = $1 AND person_ref = $2",
-            organisation,
-            person_ref,
-        )
-        return found
+    async def guests_of(self, organisation: str, person_ref: str) -> Sequence[UUID]:
+        """See `Registrations.guests_of`."""
+        rows = await self._pool.fetch(GUESTS_OF, organisation, person_ref)
+        return [row["guest_id"] for row in rows]
+
+    async def state(self) -> IndexState:
+        """See `Registrations.state`."""
+        [row] = await self._pool.fetch(STATE)
+        return IndexState(dict(zip(row["aliases"], row["isils"], strict=True)), row["known_as"])
+
+    async def follow(self, aliases: Mapping[str, str]) -> None:
+        """See `Registrations.follow`."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute("LOCK TABLE followed_aliases IN SHARE ROW EXCLUSIVE MODE")
+            await connection.execute("DELETE FROM followed_aliases")
+            await connection.executemany("INSERT INTO followed_aliases VALUES ($1, $2)", aliases.items())
+
+    async def guests_known_as(self, known_as: Sequence[str], limit: int) -> Mapping[UUID, str]:
+        """See `Registrations.guests_known_as`."""
+        rows = await self._pool.fetch(GUESTS_KNOWN_AS, known_as, limit)
+        return {row["guest_id"]: row["bases"] for row in rows}
+
+    async def make_known(self, guest_id: UUID, organisation: str, refs: Sequence[str], known_as: str) -> None:
+        """See `Registrations.make_known`."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(ADD_REFERENCES, organisation, guest_id, refs, known_as)
+            await connection.execute(SHARE_REFERENCES, organisation, guest_id, refs)
+            await connection.execute(
+                "UPDATE registrations SET known_as = $2 WHERE guest_id = $1", guest_id, known_as
+            )
 
     async def guests_asking_for(self, organisation: str, account_id: str) -> Sequence[UUID]:
         """See `Registrations.guests_asking_for`."""

@@ -51,6 +51,31 @@ SELECT rows_die_with_subject('registration_accounts', 'guest_id');
 SELECT rows_die_with_subject('term_checks', 'guest_id');
 """
 
+# What follows a merger of libraries (I10). `known_as`: the ISIL bases for which the index has all references
+# of the guest; in rows of an earlier release the one of its registration. `shared_references`: a reference
+# that is another guest's already, because the person was registered at both libraries before they merged.
+MERGED_LIBRARIES = """
+ALTER TABLE registrations ADD COLUMN known_as text COLLATE "C" NOT NULL DEFAULT '';
+UPDATE registrations SET known_as = left(last.home_isil, 9)
+  FROM (SELECT DISTINCT ON (originator_id) originator_id AS guest_id,
+               convert_from(state, 'UTF8')::jsonb ->> 'home_isil' AS home_isil
+          FROM stored_events WHERE topic = 'registration.guest-registered'
+         ORDER BY originator_id, originator_version DESC) AS last
+ WHERE last.guest_id = registrations.guest_id;
+CREATE INDEX registrations_known_as_idx ON registrations (known_as);
+
+CREATE TABLE shared_references (
+    organisation text NOT NULL,
+    person_ref text NOT NULL,
+    guest_id uuid NOT NULL,
+    PRIMARY KEY (organisation, person_ref, guest_id)
+);
+CREATE INDEX shared_references_guest_id_idx ON shared_references (guest_id);
+SELECT rows_die_with_subject('shared_references', 'guest_id');
+
+CREATE TABLE followed_aliases (alias text PRIMARY KEY, isil text NOT NULL);
+"""
+
 OWN_SCHEMA: Sequence[Script] = (
     Script(
         "registration_0001_registrations",
@@ -62,6 +87,15 @@ OWN_SCHEMA: Sequence[Script] = (
     Script(
         "registration_0004_vacuum",
         event_log.vacuum_soon("registrations", "registration_accounts", "term_checks"),
+    ),
+    Script(
+        "registration_0005_merged_libraries",
+        MERGED_LIBRARIES + event_log.vacuum_soon("shared_references"),
+        {
+            "registrations": Rights("SELECT, INSERT, UPDATE (known_as)"),
+            "shared_references": Rights("SELECT, INSERT"),
+            "followed_aliases": Rights("SELECT, INSERT, DELETE"),
+        },
     ),
 )
 
@@ -80,6 +114,7 @@ VIEW_CHANGES: Sequence[Script] = (
 
 OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("registrations", 'organisation COLLATE "C", person_ref COLLATE "C"'),
+    TransferredTable("shared_references", 'organisation COLLATE "C", person_ref COLLATE "C", guest_id'),
     TransferredTable("registration_accounts", 'organisation COLLATE "C", account_id COLLATE "C", guest_id'),
     TransferredTable("term_checks", "guest_id"),
 )
@@ -99,8 +134,8 @@ SCHEMA: Sequence[Script] = (
     vacuumed_views(VIEWS),
 )
 
-# An import fills the tables in this order. Not transferred are views, leases and sessions: each database has
-# its own.
+# An import fills the tables in this order. Not transferred are views, leases, sessions and the aliases that
+# the index follows: each database has its own.
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,

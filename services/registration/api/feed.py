@@ -15,6 +15,7 @@ from registration.application.answer_identity import (
     RegistrationsQuery,
     compare_birth_dates,
     is_home_library,
+    is_own_library,
     list_registrations,
     new_account,
 )
@@ -50,6 +51,12 @@ class HomeLibraryJson(BaseModel):
     is_home_library: bool
 
 
+class OwnLibraryJson(BaseModel):
+    """Whether the library belongs to the organisation, or merged into one that does."""
+
+    is_own_library: bool
+
+
 class RegistrationJson(BaseModel):
     """A guest with all its messages (CloudEvents), starting at version 1."""
 
@@ -70,21 +77,27 @@ class NewAccountJson(BaseModel):
     home_isil: str
     username: str
     email: str
+    merged_isils: Sequence[str]
 
 
 @router.get(
     "/registrations",
     summary="A person's or an account's registrations at an organisation",
-    responses=problem_responses(PROBLEM_TYPES),
+    responses=problem_responses(PROBLEM_TYPES, errors.ReferencesIncomplete, MalformedIsil),
 )
 async def registrations(
     request: Request,
     organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
     deps: DependenciesDep,
+    *,
     account_id: Account = None,
     person_ref: Annotated[str | None, Query(min_length=1, max_length=200, pattern=ONE_LINE)] = None,
+    home_isil: Annotated[str | None, Query(max_length=200, examples=["NL-070288"])] = None,
 ) -> RegistrationsJson:
-    """Return registrations of an account, a person, or both. Read committed state, never a lagging view."""
+    """Return registrations of an account, a person, or both. Read committed state, never a lagging view.
+
+    `home_isil` is the library of the person's card: while libraries merge, only its members wait (I10).
+    """
     if account_id is None and person_ref is None:
         missing = {
             "loc": ("query", "account_id"),
@@ -93,7 +106,7 @@ async def registrations(
         }
         raise RequestValidationError([missing])
     feed: LogFeed = request.app.state.feed
-    query = RegistrationsQuery(organisation, account_id, person_ref)
+    query = RegistrationsQuery(organisation, account_id, person_ref, home_isil)
     found = await list_registrations(query, deps, feed)
     return RegistrationsJson(
         registrations=[
@@ -118,7 +131,9 @@ async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> 
     "/guests/{guest_id}/home-library",
     summary="Whether a library is the guest's home library",
     dependencies=_IDENTITY,
-    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, MalformedIsil),
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.GuestNotFound, errors.ReferencesIncomplete, MalformedIsil
+    ),
 )
 async def home_library(
     guest_id: UUID,
@@ -127,6 +142,21 @@ async def home_library(
 ) -> HomeLibraryJson:  # I2, R3
     """Compare the library with the guest's. One that merged into the guest's home library is the same."""
     return HomeLibraryJson(is_home_library=await is_home_library(guest_id, isil, deps))
+
+
+@router.get(
+    "/own-library",
+    summary="Whether a library belongs to an organisation",
+    dependencies=_IDENTITY,
+    responses=problem_responses(PROBLEM_TYPES, errors.ReferencesIncomplete, MalformedIsil),
+)
+async def own_library(
+    organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
+    isil: Annotated[str, Query(max_length=200, examples=["NL-070288"])],
+    deps: DependenciesDep,
+) -> OwnLibraryJson:  # I4, R3
+    """Compare the library with the organisation's. One that merged into one of these belongs to it, too."""
+    return OwnLibraryJson(is_own_library=await is_own_library(organisation, isil, deps))
 
 
 @router.get(

@@ -126,6 +126,12 @@ PROBLEM_TYPES: ProblemTypes = {
         "guest-erased",
         "De persoonsgegevens van deze gastlener zijn gewist: er kan niets meer worden gewijzigd.",
     ),
+    errors.ReferencesIncomplete: ProblemType(
+        503,
+        "references-incomplete",
+        "Bibliotheken zijn samengevoegd en nog niet alle gastleners zijn bijgewerkt. Probeer het zo opnieuw.",
+        retry_after=5,
+    ),
     errors.HomeLibraryUnavailable: ProblemType(
         503,
         "home-library-unavailable",

@@ -9,21 +9,27 @@ from enum import StrEnum
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies
-from registration.application.membership import current_isil
+from registration.application.follow_aliases import is_behind
+from registration.application.membership import current_isil, is_library_of, merged_into
 from registration.application.repository import decrypt_personal_data
-from registration.domain.errors import GuestNotFound
+from registration.domain.errors import GuestNotFound, ReferencesIncomplete
 from registration.domain.guest import Guest
+from shared.kernel.library_card import Isil
 from shared.messaging.envelope import Message
 from shared.messaging.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationsQuery:
-    """An organisation, and an account or a person or both."""
+    """An organisation, and an account or a person or both.
+
+    `home_isil`: the library of the card that `person_ref` is of; None when that is not known.
+    """
 
     organisation: str
     account_id: str | None = None
     person_ref: str | None = None
+    home_isil: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,12 @@ async def list_registrations(
 
     A merged record comes together with its guest (R18), and before it: the account that the merge released
     must be free before the guest can have it.
+
+    Raises ReferencesIncomplete while the index may not find the person under this reference (I10),
+    MalformedIsil.
     """
+    if query.person_ref is not None:
+        await _require_references(query.home_isil, deps)
     guest_ids = await _guest_ids(query, deps)
     found = [await deps.store.find(Guest, guest_id) for guest_id in guest_ids]
     merged = {guest.id: guest.state.merged_into for guest in found if guest and guest.state.merged_into}
@@ -54,18 +65,34 @@ async def list_registrations(
 async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID]:
     found: list[UUID] = []
     if query.person_ref is not None:
-        by_person = await deps.registrations.guest_of(query.organisation, query.person_ref)
-        found += [] if by_person is None else [by_person]
+        found += await deps.registrations.guests_of(query.organisation, query.person_ref)
     if query.account_id is not None:
         found += await deps.registrations.guests_asking_for(query.organisation, query.account_id)
     return list(dict.fromkeys(found))
 
 
+async def _require_references(isil: str | None, deps: Dependencies) -> None:
+    home = None if isil is None else Isil.parse(isil)
+    if is_behind(await deps.registrations.state(), dict(deps.isil_aliases), home):
+        raise ReferencesIncomplete
+
+
+async def is_own_library(organisation: str, isil: str, deps: Dependencies) -> bool:
+    """Return whether this library belongs to the organisation (I4), also after a merger (R3).
+
+    Raises ReferencesIncomplete, MalformedIsil.
+    """
+    await _require_references(isil, deps)
+    known = deps.organisations.get(organisation)
+    return known is not None and is_library_of(current_isil(isil, deps), known, deps)
+
+
 async def is_home_library(guest_id: UUID, isil: str, deps: Dependencies) -> bool:
     """Return whether this library is the guest's home library today (I2), also after a merger (R3).
 
-    Raises GuestNotFound, MalformedIsil.
+    Raises GuestNotFound, ReferencesIncomplete, MalformedIsil.
     """
+    await _require_references(isil, deps)
     guest = await deps.store.find(Guest, guest_id)
     if guest is None:
         raise GuestNotFound
@@ -96,12 +123,16 @@ async def _birth_dates(guest_ids: Sequence[UUID], deps: Dependencies) -> set[dat
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """The data for a new account. Username and e-mail are personal."""
+    """The data for a new account. Username and e-mail are personal.
+
+    `merged_isils`: the libraries that are one with the home library now; a username is taken at all of them.
+    """
 
     account_id: str
     home_isil: str
     username: str
     email: str
+    merged_isils: Sequence[str] = ()
 
 
 async def new_account(guest_id: UUID, account_id: str | None, deps: Dependencies) -> NewAccount | None:
@@ -119,4 +150,5 @@ async def new_account(guest_id: UUID, account_id: str | None, deps: Dependencies
     if wanted is None or sealed is None or key is None:
         return None
     opened = key.decrypt(sealed)
-    return NewAccount(wanted, guest.state.home_isil, opened["username"], opened["email"])
+    home = current_isil(guest.state.home_isil, deps)
+    return NewAccount(wanted, str(home), opened["username"], opened["email"], merged_into(home, deps))

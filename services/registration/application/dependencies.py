@@ -157,11 +157,38 @@ class Lookups(Protocol):
         """Store the look-up. Raises TooManyLookups over the limit; then it is not stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """How far the index is with libraries that merged (I10).
+
+    `aliases`: the alias table that it follows. `known_as`: what guests are known as, each once: the ISIL
+    bases for which the index has all their references, with spaces between; empty when that is not known.
+    """
+
+    aliases: Mapping[str, str]
+    known_as: Sequence[str]
+
+
 class Registrations(Protocol):
     """The index of registrations, written in the append's own transaction: it never lags (ADR 0004)."""
 
-    async def guest_of(self, organisation: str, person_ref: str) -> UUID | None:
-        """Find the guest of a person at an organisation, by any card number (R10)."""
+    async def guests_of(self, organisation: str, person_ref: str) -> Sequence[UUID]:
+        """Find the guests of a person at an organisation, by any card number (R10).
+
+        There is more than one when the person was registered at two libraries that merged later (I10).
+        """
+
+    async def state(self) -> IndexState:
+        """Return how far the index is with libraries that merged."""
+
+    async def follow(self, aliases: Mapping[str, str]) -> None:
+        """Note that the index follows this alias table from now on."""
+
+    async def guests_known_as(self, known_as: Sequence[str], limit: int) -> Mapping[UUID, str]:
+        """Find guests that are known as one of these: guest id -> what the guest is known as."""
+
+    async def make_known(self, guest_id: UUID, organisation: str, refs: Sequence[str], known_as: str) -> None:
+        """Add references of a guest and note what it is known as. A reference of another guest is shared."""
 
     async def guests_asking_for(self, organisation: str, account_id: str) -> Sequence[UUID]:
         """Find the guests of an organisation for which this login account was ever requested."""

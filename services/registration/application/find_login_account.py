@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from registration.application.dependencies import Context, Dependencies, FoundAccount, LookupKind
 from registration.application.looking_up import looking_up
-from registration.application.membership import current_isil
+from registration.application.membership import current_isil, merged_into
+from shared.kernel.library_card import Isil
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,20 @@ class AccountOnOffer:
 async def find_login_account(
     username: str, home_isil: str, context: Context, deps: Dependencies
 ) -> AccountOnOffer | None:
-    """Find by exact username. Raises MalformedIsil, LoginAccountsUnavailable, TooManyLookups."""
+    """Find by exact username, at the home library first, then at those that merged into it (I10).
+
+    Raises MalformedIsil, LoginAccountsUnavailable, TooManyLookups.
+    """
     home = str(current_isil(home_isil, deps))
     async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=home) as lookup:
-        found = await deps.login_accounts.find(username, home)
+        found = await _find(username, home, deps)
         lookup.outcome = "found" if found else "none"
         lookup.account_id = found.account_id if found else None
     return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))
+
+
+async def _find(username: str, home: str, deps: Dependencies) -> FoundAccount | None:
+    for isil in (home, *merged_into(Isil(home), deps)):
+        if (found := await deps.login_accounts.find(username, isil)) is not None:
+            return found
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from registration.application.dependencies import Context, Dependencies, LookupKind, Organisation
 from registration.application.find_home_library import look_up_home_library
 from registration.application.looking_up import looking_up
@@ -41,8 +43,13 @@ def current_isil(typed: str, deps: Dependencies) -> Isil:
 
 def require_other_library(home: Isil, organisation: Organisation, deps: Dependencies) -> None:
     """Raise OwnLibrary when the home library belongs to the guest organisation (R11)."""
-    if any(home.same_library(current_isil(own, deps)) for own in organisation.isils):
+    if is_library_of(home, organisation, deps):
         raise OwnLibrary
+
+
+def is_library_of(home: Isil, organisation: Organisation, deps: Dependencies) -> bool:
+    """Return whether the library belongs to the organisation. `home` is a present ISIL (R3)."""
+    return any(home.same_library(current_isil(own, deps)) for own in organisation.isils)
 
 
 async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid | Refused:
@@ -84,11 +91,28 @@ def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:
     """Return the references under which indexes and messages may know this person, the present one first.
 
     The others belong to libraries that merged into this one, so that a person registered before the merger is
-    found afterwards (R3, R10).
+    found afterwards (R3, R10, I10).
     """
-    aliases = deps.isil_aliases
-    merged = [base for base in aliases if Isil(base).surviving(aliases).same_library(isil)]
-    return [person_ref(deps.person_ref_key, base, card_number) for base in (isil.base, *merged)]
+    bases = (isil.base, *merged_into(isil, deps))
+    return [person_ref(deps.person_ref_key, base, card_number) for base in bases]
+
+
+def merged_into(isil: Isil, deps: Dependencies) -> list[str]:
+    """Return the other ISIL bases of this library: of those that are one with it now (R3)."""
+    return [base for base in one_library([isil.base], deps.isil_aliases) if base != isil.base]
+
+
+def one_library(bases: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
+    """Return these ISIL bases and all that are one library with any of them now, in order (R3)."""
+    known = set(bases)
+    now = {Isil(base).surviving(aliases).base for base in known}
+    merged = {base for base in aliases if Isil(base).surviving(aliases).base in now}
+    return sorted(known | now | merged)
+
+
+def known_as(isil: Isil, deps: Dependencies) -> str:
+    """Return the ISIL bases for which `refs_of` has references, as the registration index has them (I10)."""
+    return " ".join(one_library([isil.base], deps.isil_aliases))
 
 
 async def ask_home_patron(

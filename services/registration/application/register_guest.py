@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from uuid import UUID
 
 from registration.application.account_choice import verify_choice
@@ -11,6 +13,7 @@ from registration.application.looking_up import looking_up, outcome_of
 from registration.application.membership import (
     current_isil,
     home_isil,
+    known_as,
     membership_of,
     refs_of,
     require_other_library,
@@ -137,8 +140,7 @@ async def _register(
 ) -> CommandResult:
     organisation = deps.organisations[context.organisation]
     known = await _known(organisation.code, home, person.card, deps)
-    guest_id = next((guest_id for guest_id in known.values() if guest_id), None)
-    guest = None if guest_id is None else await find_person(guest_id, deps)
+    guest = await _guest_among(known.values(), deps)
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: the index no longer finds it (R19)
     key, key_rows = await key_for(guest.id if guest else None, deps)
@@ -158,15 +160,23 @@ async def _register(
     set_data_key(guest, key)
     if organisation.grants_strips:
         guest.grant_strips(now=deps.clock.now())
-    rows = [person_row(organisation.code, ref, guest.id) for ref, owner in known.items() if owner is None]
+    new_refs, bases = [ref for ref, guests in known.items() if not guests], known_as(home, deps)
+    rows = [person_row(organisation.code, ref, guest.id, bases) for ref in new_refs]
     accounts = account_rows(organisation.code, admission.link_request.account_id, guest.id)
     return await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
 
 
-async def _known(organisation: str, home: Isil, card: Card, deps: Dependencies) -> dict[str, UUID | None]:
-    """Map the person's references, the canonical one first, to the guest that the index finds by it (R10)."""
+async def _known(organisation: str, home: Isil, card: Card, deps: Dependencies) -> dict[str, Sequence[UUID]]:
+    """Map the person's references, the canonical one first, to the guests that the index finds (R10)."""
     refs = [ref for number in (card.number, *card.aliases) for ref in refs_of(home, number, deps)]
-    return {ref: await deps.registrations.guest_of(organisation, ref) for ref in refs}
+    return {ref: await deps.registrations.guests_of(organisation, ref) for ref in refs}
+
+
+async def _guest_among(known: Iterable[Sequence[UUID]], deps: Dependencies) -> Guest | None:
+    """Return the guest to register: of several (I10), the one who is registered now comes first."""
+    people = [await find_person(guest_id, deps) for guest_id in dict.fromkeys(chain.from_iterable(known))]
+    guests = [guest for guest in people if guest is not None]
+    return min(guests, key=lambda guest: guest.state.status is Status.DEREGISTERED, default=None)
 
 
 def _registered(guest: Guest | None, admission: Admission, guest_id: UUID, deps: Dependencies) -> Guest:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies
-from registration.application.membership import current_isil, refs_of
+from registration.application.membership import current_isil, known_as, refs_of
 from registration.domain.errors import GuestNotFound
 from registration.domain.events import Encrypted
 from registration.domain.guest import Guest
@@ -129,10 +129,10 @@ async def find_person(guest_id: UUID, deps: Dependencies) -> Guest | None:
 async def registered_guest(organisation: str, refs: Sequence[str], deps: Dependencies) -> Guest | None:
     """Find the guest registered under one of these references (R10), unless deregistered or erased."""
     for ref in refs:
-        guest_id = await deps.registrations.guest_of(organisation, ref)
-        guest = None if guest_id is None else await find_person(guest_id, deps)
-        if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
-            return guest
+        for guest_id in await deps.registrations.guests_of(organisation, ref):
+            guest = await find_person(guest_id, deps)
+            if guest is not None and guest.state.status not in {Status.DEREGISTERED, Status.ERASED}:
+                return guest
     return None
 
 
@@ -174,9 +174,17 @@ def account_rows(organisation: str, account_id: str | None, guest_id: UUID) -> S
     return (SideRow("registration_accounts", values, or_ignore=True),)
 
 
-def person_row(organisation: str, person_ref: str, guest_id: UUID) -> SideRow:
-    """Return the row that finds a guest by person. Its unique key allows one guest per person (R10)."""
-    values = {"organisation": organisation, "person_ref": person_ref, "guest_id": guest_id}
+def person_row(organisation: str, person_ref: str, guest_id: UUID, known_as: str) -> SideRow:
+    """Return the row that finds a guest by person. Its unique key allows one guest per person (R10).
+
+    `known_as`: the ISIL bases for which the guest gets such rows now (I10).
+    """
+    values = {
+        "organisation": organisation,
+        "person_ref": person_ref,
+        "guest_id": guest_id,
+        "known_as": known_as,
+    }
     return SideRow("registrations", values)
 
 
@@ -187,7 +195,9 @@ def new_number_rows(guest: Guest, card_number: str | None, deps: Dependencies) -
     """
     if card_number is None:
         return ()
-    refs = refs_of(current_isil(guest.state.home_isil, deps), card_number, deps)
+    home = current_isil(guest.state.home_isil, deps)
+    refs, bases = refs_of(home, card_number, deps), known_as(home, deps)
     if guest.state.person_ref in refs:
         return ()
-    return [replace(person_row(guest.state.organisation, ref, guest.id), or_ignore=True) for ref in refs]
+    rows = [person_row(guest.state.organisation, ref, guest.id, bases) for ref in refs]
+    return [replace(row, or_ignore=True) for row in rows]

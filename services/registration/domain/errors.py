@@ -139,6 +139,13 @@ class NoLongerRegistered(RuleBroken):
     """
 
 
+class ReferencesIncomplete(RuleBroken):
+    """Libraries were merged, and not all references of their guests are known yet. Try again in a moment.
+
+    I10.
+    """
+
+
 class GuestErased(RuleBroken):
     """The personal data of this guest was erased. Nothing can be changed any more.
 

@@ -152,3 +152,11 @@ async def test_without_a_token_registration_cannot_be_asked(tmp_path: Path) -> N
         feed = RegistrationApi("http://registration", http, ServiceToken(tmp_path / "none"))
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")
+
+
+async def test_i4_a_library_of_the_organisation_is_its_own(asked: Asked) -> None:
+    if isinstance(asked.feed, InMemoryRegistration):
+        asked.feed.own_libraries["1001"] = {"NL-070297"}
+    assert await asked.feed.is_own_library("1001", "NL-0702970001")
+    assert not await asked.feed.is_own_library("1001", HOME)
+    assert not await asked.feed.is_own_library("a/b", HOME)

@@ -17,7 +17,7 @@ from registration.settings import Settings
 from shared.event_log import MasterKeys, PostgresDataKeys, PostgresEventLog
 from shared.platform.postgres import open_pool
 from tests.support.installation import put_into_environment
-from tests.support.registration import RegistrationUseCases, registration_over
+from tests.support.registration import ALIASES, RegistrationUseCases, registration_over
 from tests.support.registration_service import NightlyApp, open_nightly_app, settings_in
 from tests.support.servers import Databases
 from tests.support.tokens import Signer
@@ -47,10 +47,9 @@ async def two_registrations(
         for _ in range(2):
             own = await opened.enter_async_context(await open_pool(database, min_size=3, max_size=6))
             log = await opened.enter_async_context(PostgresEventLog(own))
-            data_keys = PostgresDataKeys(own, master_keys)
-            made.append(
-                registration_over(log, data_keys, PostgresRegistrations(own), PostgresTermChecks(own))
-            )
+            data_keys, registrations = PostgresDataKeys(own, master_keys), PostgresRegistrations(own)
+            await registrations.follow(ALIASES)
+            made.append(registration_over(log, data_keys, registrations, PostgresTermChecks(own)))
         yield made[0], made[1]
 
 

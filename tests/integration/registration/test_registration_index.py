@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -14,11 +15,24 @@ from registration.adapters.registration_index import PostgresTermChecks
 from registration.application.answer_identity import RegistrationsQuery, list_registrations
 from registration.application.check_term import check_term
 from registration.application.dependencies import TermCheck, TermChecks
+from registration.application.erase_guest import erase_personal_data
+from registration.application.follow_aliases import AliasFollower
+from registration.application.register_guest import register_guest
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
+from registration.domain.errors import AlreadyRegistered, ReferencesIncomplete
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from registration.domain.verdict import Reason, Refused, Unavailable
 from shared.kernel.library_card import person_ref
-from tests.support.registration import CARD, GRONINGEN, RegistrationUseCases, member, on_day
+from shared.platform.leases import Leases
+from tests.support.registration import (
+    CARD,
+    GRONINGEN,
+    PERSON_REF_KEY,
+    RegistrationUseCases,
+    member,
+    on_day,
+    registering,
+)
 
 NOON = datetime(2025, 9, 12, 12, tzinfo=UTC)
 CANCELLED = Refused((Reason.EXPIRED,), because_ended=True)
@@ -100,3 +114,59 @@ async def test_r19_no_table_has_anything_personal(
         text = repr([list(row.values()) for row in rows])
         for personal in (CARD, "Jansen", "Brink", "jan@example.org", "jan.jansen"):
             assert personal not in text, table
+
+
+OLD, NEW = "NL-083424", GRONINGEN
+MERGED = {OLD: NEW}
+
+
+async def test_i10_libraries_merge_while_two_processes_work(
+    two_registrations: tuple[RegistrationUseCases, RegistrationUseCases], pool: asyncpg.Pool
+) -> None:
+    here, there = two_registrations
+    older = replace(there.deps, isil_aliases={})
+    for counter in (here, there):
+        counter.home.answers(OLD, CARD, member())
+        counter.home.answers(NEW, CARD, member())
+    here.deps = replace(here.deps, isil_aliases=MERGED)
+    query = RegistrationsQuery("1001", person_ref=person_ref(PERSON_REF_KEY, NEW, CARD), home_isil=NEW)
+
+    command = registering(home_isil=OLD)
+    guest_id = (await register_guest(command, there.context(), older)).resource_id
+    twice = (await register_guest(registering(home_isil=NEW), there.context(), older)).resource_id
+    with pytest.raises(ReferencesIncomplete):
+        await list_registrations(query, here.deps, here.feed)
+    worker = AliasFollower(here.deps, Leases(pool))
+    await worker.run()
+    found = await list_registrations(query, here.deps, here.feed)
+    assert {guest.guest_id for guest in found} == {guest_id, twice}
+    with pytest.raises(ReferencesIncomplete):
+        await list_registrations(query, older, there.feed)
+
+    await erase_personal_data(twice, here.context().metadata, here.deps)
+    [found_one] = await list_registrations(query, here.deps, here.feed)
+    assert found_one.guest_id == guest_id
+    with pytest.raises(AlreadyRegistered):
+        await register_guest(registering(home_isil=NEW), there.context(), older)
+    await erase_personal_data(guest_id, here.context().metadata, here.deps)
+    for table in ("registrations", "shared_references"):
+        assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0  # noqa: S608
+
+
+async def test_i10_rows_of_an_earlier_release_and_of_an_older_file_are_completed(
+    registration_use_cases: RegistrationUseCases, pool: asyncpg.Pool
+) -> None:
+    counter = registration_use_cases
+    counter.home.answers(OLD, CARD, member())
+    counter.deps = replace(counter.deps, isil_aliases={})
+    command = registering(home_isil=OLD)
+    guest_id = (await register_guest(command, counter.context(), counter.deps)).resource_id
+    await pool.execute("UPDATE registrations SET known_as = DEFAULT")
+    counter.deps = replace(counter.deps, isil_aliases=MERGED)
+    await AliasFollower(counter.deps, Leases(pool)).run()
+    query = RegistrationsQuery("1001", person_ref=person_ref(PERSON_REF_KEY, NEW, CARD), home_isil=NEW)
+    [found] = await list_registrations(query, counter.deps, counter.feed)
+    assert found.guest_id == guest_id
+    assert {row["known_as"] for row in await pool.fetch("SELECT known_as FROM registrations")} == {
+        f"{NEW} {OLD}"
+    }

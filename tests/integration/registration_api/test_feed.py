@@ -78,6 +78,7 @@ async def test_i2_the_data_of_a_requested_account(
     requested_account = {
         "account_id": account_id,
         "home_isil": HOME,
+        "merged_isils": [],
         "username": "jan.nieuw",
         "email": "jan@example.org",
     }

@@ -1,7 +1,7 @@
 """The promise (I5) and one actor each (I4), for every order in which things can happen at once.
 
 Registration commits, messages arrive doubled, reordered or not at all, people log in, services fail: at every
-read, write and question the next one to go on is chosen.
+read, write and question the next one to go on is chosen. Meanwhile two libraries may merge (I10).
 """
 
 from __future__ import annotations
@@ -27,9 +27,18 @@ from shared.event_log import InMemoryEventLog, NewEvent, RecordedEvent, SideRow
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, TryAgain
 from tests.support.eventually import Interleaver
-from tests.support.identity import SIDE_TABLES, InMemoryIdentity, account_details, existing, new
+from tests.support.identity import (
+    HOME_ISIL,
+    SIDE_TABLES,
+    InMemoryIdentity,
+    account_details,
+    existing,
+    new,
+    person,
+)
 
 PEOPLE = ("jan", "kind")
+OLD_ISIL = "NL-000001"
 LETTING_GO = ("login-account-unlinked.v1", "guest-deregistered.v1")
 ANSWERS = ("linked", "linked-too-late", "link-refused")
 
@@ -38,6 +47,8 @@ choices = st.sampled_from(["none", "own", "other", "new"])
 operations = st.one_of(
     st.tuples(st.just("register"), someone, choices),
     st.tuples(st.just("register"), someone, st.just("own")),
+    st.tuples(st.just("register_at_old_library"), someone, choices),
+    st.tuples(st.sampled_from(["change_aliases", "follow_aliases"])),
     st.tuples(st.just("ask_link"), someone, st.sampled_from(["own", "other", "new"])),
     st.tuples(st.just("unlink"), someone),
     st.tuples(st.just("deregister"), someone),
@@ -92,6 +103,10 @@ class Pausing:
         await self.interleaver.pause()
         return await self.identity.registration.is_home_library(guest_id, isil)
 
+    async def is_own_library(self, organisation: str, isil: str) -> bool:
+        await self.interleaver.pause()
+        return await self.identity.registration.is_own_library(organisation, isil)
+
     async def by_id(self, account_id: str) -> AccountDetails | None:
         await self.interleaver.pause()
         return await self.identity.directory.by_id(account_id)
@@ -111,6 +126,8 @@ class World:
     deregistered: set[UUID] = field(default_factory=set)
     not_found: list[str] = field(default_factory=list)
     logins: list[tuple[str, LoggedIn]] = field(default_factory=list)
+    at_old_library: set[UUID] = field(default_factory=set)
+    libraries_merged: bool = False
 
     @classmethod
     def of(cls, interleaver: Interleaver) -> Self:
@@ -132,6 +149,33 @@ class World:
         elif guest in self.deregistered:
             self.deregistered.remove(guest)
             self.identity.counter.registers_afresh(guest, self.choice(person, kind))
+
+    async def register_at_old_library(self, person: str, kind: str) -> None:
+        """A counter without the new alias table registers: its guest lacks a reference for now."""
+        if person not in self.guests:
+            registers, choice = self.identity.counter.registers, self.choice(person, kind)
+            home = HOME_ISIL if self.libraries_merged else OLD_ISIL
+            guest = self.guests[person] = registers(person, choice, home_isil=home, card_isil=OLD_ISIL)
+            self.identity.counter.wants_new_account(guest, f"acc-new-{person}", f"new-{person}")
+            self.at_old_library.add(guest)
+            self.identity.registration.index_is_behind = self.libraries_merged
+
+    async def change_aliases(self) -> None:
+        self.libraries_merged = True
+        for guest in self.at_old_library:
+            self.identity.registration.home_libraries[guest] = HOME_ISIL
+        self.identity.registration.index_is_behind = True
+
+    async def follow_aliases(self) -> None:
+        if self.libraries_merged:
+            for name, guest in list(self.guests.items()):
+                found = self.identity.registration.by_person.setdefault(("1001", person(name)), [])
+                found += [] if guest in found else [guest]
+                await self.interleaver.pause()
+            all_known = self.identity.registration.by_person
+            self.identity.registration.index_is_behind = not all(
+                guest in all_known.get(("1001", person(name)), []) for name, guest in self.guests.items()
+            )
 
     async def ask_link(self, person: str, kind: str) -> None:
         if guest := self._registered(person):
@@ -168,6 +212,8 @@ class World:
     async def log_in(self, name: str) -> None:
         since = self._committed(name)
         before, asked_before = self._registered(name), self._surely_asks_for_own_account(name)
+        if before in self.at_old_library and not self.libraries_merged:
+            before = None  # at the library of the account this is another person so far
         try:
             answer = await self.identity.logs_in(name)
         except LinkRequired:
@@ -185,6 +231,8 @@ class World:
     def _surely_asks_for_own_account(self, name: str) -> int:
         """After how many messages this guest, and no other, asks for its own account; 0: it does not."""
         committed = self.identity.registration.messages
+        if self.guests.get(name) in self.at_old_library:
+            return 0  # the account may have been refused: it was of another library
         elsewhere = [guest for person, guest in self.guests.items() if person != name]
         if any(account_asked(each) == f"acc-{name}" for guest in elsewhere for each in committed[guest]):
             return 0
@@ -206,6 +254,7 @@ class World:
 
     async def deliver_the_rest(self) -> None:
         self.identity.registration.unplugged = self.identity.directory.unplugged = False
+        self.identity.registration.index_is_behind = False
         for guest in self.guests.values():
             await self.identity.deliver_all(guest)
 

@@ -1,9 +1,10 @@
 """All home libraries of the settings, each with its own circuit breaker (R4)."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Protocol
 
@@ -11,11 +12,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
-from registration.adapters.home_library.settings import Directory, Library, tls_context
+from registration.adapters.home_library.settings import Directory, Library, read_aliases, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, canonical_card_number
 
 _FAILURES_TO_OPEN = 5
@@ -176,6 +178,41 @@ class DirectoryHomeLibraries:
         """Close all connections."""
         for guarded in self._guarded.values():
             guarded.library.close()
+
+
+class LiveAliases(Mapping[str, str]):
+    """The alias table of a file as it is now: base of a merged library -> that of the surviving one (R3).
+
+    The file is read again after it was changed. A file that is not valid changes nothing: it is reported.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+        self._fault = ""
+        self._aliases: Mapping[str, str] = {}
+
+    def __getitem__(self, base: str) -> str:
+        return self._now()[base]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+    def _now(self) -> Mapping[str, str]:
+        try:
+            file = self._path.stat()
+            seen = (file.st_ino, file.st_size, file.st_mtime_ns)
+            if seen != self._seen:
+                self._seen = seen
+                self._aliases, self._fault = read_aliases(self._path), ""
+        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
+            if (fault := str(error)) != self._fault:
+                self._fault = fault
+                log.warning("home_libraries.not_read", reason=fault)
+        return self._aliases
 
 
 def home_libraries(

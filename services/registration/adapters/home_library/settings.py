@@ -305,6 +305,24 @@ def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
 
 def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
     """Read the text of such a file. Raises ConfigurationError."""
+    libraries = _read_libraries(text)
+    credentials = {}
+    for isil, library in libraries.items():
+        _check_authority(isil, library)
+        if library.username_env is not None and library.password_env is not None:
+            credentials[isil] = Credentials(
+                _secret(isil, library.encoding, "username_env", library.username_env, environment),
+                _secret(isil, library.encoding, "password_env", library.password_env, environment),
+            )
+    return Directory(libraries, credentials, _aliases(libraries))
+
+
+def read_aliases(path: Path) -> Mapping[str, str]:
+    """Read only the alias table of a file. Raises ConfigurationError, OSError, UnicodeDecodeError."""
+    return _aliases(_read_libraries(read_file(path)))
+
+
+def _read_libraries(text: str) -> Mapping[str, Library]:
     try:
         tables = tomllib.loads(text)
         libraries = _File.model_validate(tables).libraries
@@ -316,15 +334,7 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
         raise ConfigurationError(
             "libraries: two tables are about one library: only the first six digits of an ISIL count"
         )
-    credentials = {}
-    for isil, library in libraries.items():
-        _check_authority(isil, library)
-        if library.username_env is not None and library.password_env is not None:
-            credentials[isil] = Credentials(
-                _secret(isil, library.encoding, "username_env", library.username_env, environment),
-                _secret(isil, library.encoding, "password_env", library.password_env, environment),
-            )
-    return Directory(libraries, credentials, _aliases(libraries))
+    return libraries
 
 
 def _check_authority(isil: str, library: Library) -> None:

@@ -11,7 +11,15 @@ from identity.application.dependencies import DirectoryUnavailable, Registration
 from identity.domain.errors import AccountNotFound, LinkRequired
 from identity.domain.guest_link import Linked
 from shared.messaging.errors import CannotApply
-from tests.support.identity import HOME_ORGANISATION, InMemoryIdentity, account_details, existing, new
+from tests.support.identity import (
+    HOME_ISIL,
+    HOME_ORGANISATION,
+    InMemoryIdentity,
+    account_details,
+    existing,
+    new,
+    person,
+)
 
 
 @pytest.fixture
@@ -75,6 +83,32 @@ async def test_i4_2_at_home_is_recognised_and_registration_is_not_asked(
     assert (login.actor_id, login.new_actor, login.guest) == (account.actor_id, False, None)
     assert login.first_login
     assert not (await in_memory_identity.logs_in("jan", HOME_ORGANISATION)).first_login
+
+
+async def test_i4_2_i10_at_home_by_a_merger_is_recognised_and_never_a_new_actor(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    in_memory_identity.registration.own_libraries["3003"] = {HOME_ISIL}
+    in_memory_identity.registration.index_is_behind = True
+    with pytest.raises(RegistrationUnavailable):
+        await in_memory_identity.logs_in("jan", "3003")
+    in_memory_identity.registration.index_is_behind = False
+    login = await in_memory_identity.logs_in("jan", "3003")
+    account = await in_memory_identity.account("jan")
+    assert (login.actor_id, login.new_actor, login.guest) == (account.actor_id, False, None)
+
+
+async def test_i10_while_references_are_incomplete_a_login_is_tried_again(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    guest = in_memory_identity.counter.registers("jan", card_isil="NL-000001")
+    in_memory_identity.registration.index_is_behind = True
+    with pytest.raises(RegistrationUnavailable):
+        await in_memory_identity.logs_in("jan")
+    in_memory_identity.registration.index_is_behind = False
+    in_memory_identity.registration.by_person["1001", person("jan")] = [guest]
+    with pytest.raises(LinkRequired):
+        await in_memory_identity.logs_in("jan")
 
 
 async def test_i4_2_the_actor_at_home_does_not_answer_for_another_organisation(

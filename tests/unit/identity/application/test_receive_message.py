@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
+from identity.application.dependencies import DirectoryUnavailable, NewAccount, RegistrationUnavailable
 from identity.domain.errors import RefusalReason
 from identity.domain.guest_link import Linked, Refused
 from identity.domain.guest_status import GuestStatus, Status
@@ -127,6 +127,18 @@ async def test_i2_a_new_account_whose_username_is_taken_in_the_directory_is_refu
         "acc-created", RefusalReason.USERNAME_TAKEN
     )
     assert not in_memory_identity.log.rows("usernames")
+
+
+async def test_i10_a_username_is_taken_at_all_libraries_that_are_one(
+    in_memory_identity: InMemoryIdentity,
+) -> None:
+    guest = in_memory_identity.counter.registers("kees", new("acc-created"))
+    wanted = NewAccount("acc-created", "jan", "kees@example.org", "NL-000002", (HOME_ISIL,))
+    in_memory_identity.registration.new_accounts[guest, "acc-created"] = wanted
+    await in_memory_identity.deliver_all(guest)
+    assert (await in_memory_identity.link(guest)).answer == Refused(
+        "acc-created", RefusalReason.USERNAME_TAKEN
+    )
 
 
 async def test_i2_a_username_that_cannot_be_one_is_refused(in_memory_identity: InMemoryIdentity) -> None:

@@ -17,7 +17,7 @@ from registration.domain.errors import GuestNotFound
 from registration.domain.login_link import ExistingAccount, NewLoginAccount
 from shared.event_log import erasure_row
 from shared.kernel.library_card import person_ref
-from tests.support.registration import CARD, GRONINGEN, RegistrationUseCases, member
+from tests.support.registration import CARD, GRONINGEN, MERGED, RegistrationUseCases, member
 
 OLD_CARD = "0990139362"
 JAN = ExistingAccount("acc-jan")
@@ -97,7 +97,7 @@ async def test_r17_identity_gets_the_data_of_a_requested_account_by_its_id(
     again = NewLoginAccount("jan.jansen.2", "jan@example.org")
     await request_account_link(guest_id, again, in_memory_registration.context(), in_memory_registration.deps)
     first = await new_account(guest_id, account_id, in_memory_registration.deps)
-    assert first == NewAccount(account_id, GRONINGEN, "jan.jansen", "jan@example.org")
+    assert first == NewAccount(account_id, GRONINGEN, "jan.jansen", "jan@example.org", [MERGED])
     last = await new_account(guest_id, None, in_memory_registration.deps)
     assert last is not None
     assert last.username == "jan.jansen.2"

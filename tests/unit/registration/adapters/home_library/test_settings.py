@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
+from registration.adapters.home_library.client import LiveAliases
 from registration.adapters.home_library.settings import load_directory, read_directory
 from shared.kernel.errors import ConfigurationError
 
@@ -69,7 +70,7 @@ def test_an_encoding_has_many_names(name: str, encoding: str) -> None:
 
 def test_the_local_stack_has_a_directory() -> None:
     directory = read_directory(home_libraries_toml(6001), HOME_LIBRARY_ENVIRONMENT)
-    assert {"NL-070288", "NL-083424", "NL-999999"} == directory.libraries.keys()
+    assert {"NL-070288", "NL-070277", "NL-083424", "NL-999999"} == directory.libraries.keys()
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,25 @@ def test_a_credential_that_the_encoding_cannot_write_is_refused() -> None:
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"libraries\.toml: No such file"):
         load_directory(tmp_path / "libraries.toml", {})
+
+
+def test_i10_aliases_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "home_libraries.toml"
+    table = '[libraries.NL-000002]\nhost = "127.0.0.1"\nport = 1\n'
+
+    def written(text: str) -> None:
+        fresh = tmp_path / "fresh"
+        fresh.write_text(text)
+        fresh.replace(path)
+
+    written(table)
+    aliases = LiveAliases(path)
+    assert dict(aliases) == {}
+    written(table + 'aliases = ["NL-000001"]\n')
+    assert dict(aliases) == {"NL-000001": "NL-000002"}
+    written(table + "aliases = [")
+    assert aliases["NL-000001"] == "NL-000002"  # a file that is not valid changes nothing
+    path.unlink()
+    assert len(aliases) == 1
+    written(table)
+    assert "NL-000001" not in aliases
