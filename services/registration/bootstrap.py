@@ -67,8 +67,8 @@ from shared.projections import LiveView
 from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
-from shared.web.claims import claim_names
 from shared.web.idempotency import IdempotencyKeys
+from shared.web.issuer import claim_names
 from shared.web.security import JwksKeys, keys_of, token_verifier
 
 if TYPE_CHECKING:  # the worker must not wait for routes and pages

@@ -271,7 +271,7 @@ def sign_in(settings: ServiceSettings) -> list[Step]:
         return await _own_token(settings)
 
     async def groups() -> str:
-        from shared.web.claims import claim_names  # noqa: PLC0415
+        from shared.web.issuer import claim_names  # noqa: PLC0415
 
         return ", ".join(claim_names(settings).meaning) or "none"
 

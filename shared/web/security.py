@@ -1,9 +1,8 @@
 """Authentication by bearer tokens (JWT, RFC 7519) that the issuer signed, and the scopes of routes (R20)."""
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -14,23 +13,32 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from joserfc import jws, jwt
 from joserfc.errors import ClaimError, ExpiredTokenError, JoseError, MissingClaimError
-from joserfc.jwk import JWKRegistry, Key, OctKey
-from pydantic import ValidationError
+from joserfc.jwk import Key
 
-from shared.kernel.files import read_file
-from shared.kernel.text import summary
-from shared.platform import limits
+from shared.kernel.text import is_identifier
 from shared.platform.http_client import HttpClient
-from shared.platform.settings import ServiceSettings, require_tls
-from shared.web.claims import ClaimNames, WrongClaim, WrongIssuer, claim_names, require_issuer
+from shared.platform.settings import ServiceSettings
+from shared.web.issuer import (
+    ClaimNames,
+    Group,
+    NoKey,
+    WrongClaim,
+    WrongIssuer,
+    claim_names,
+    discovered,
+    fetched,
+    from_file,
+    public_keys,
+    require_issuer,
+    why_unreadable,
+    wrong_type,
+)
 from shared.web.problems import Problem
 
 log = structlog.get_logger(__name__)
 
 STALE_KEYS = "stale"
 """The state of keys that could not be read again and are still used."""
-MOST_KEYS = 100
-"""Entries of a key set that are looked at."""
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 """What reading a value of an unexpected shape raises."""
 
@@ -39,25 +47,6 @@ ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
 class KeysUnavailable(Exception):
     """The keys of the sign-in service cannot be read, so no token can be checked. Try again in a moment."""
-
-
-def why_unreadable(error: Exception) -> str:
-    """Return what an operator may read of an error of reading keys: no part of what was read."""
-    match error:
-        case WrongIssuer() | KeysUnavailable():
-            return str(error)
-        case httpx.HTTPStatusError():
-            return f"{error.request.url.host} answered {error.response.status_code}"
-        case httpx.RequestError():
-            said = summary(str(error)) or type(error).__name__
-            return f"{error.request.url.host} does not answer: {said}"
-        case ValidationError():
-            return ", ".join(
-                f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_input=False)
-            )
-        case OSError():
-            return f"{error.filename}: {error.strerror}"
-    return "what was read is no key set or no discovery page"
 
 
 class KeySource(Protocol):
@@ -133,8 +122,8 @@ class JwksKeys:
             try:
                 keys, ignored = public_keys(await self._read())
                 if not keys:
-                    raise KeysUnavailable("the set holds no key for signatures")
-            except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL, KeysUnavailable) as error:
+                    raise NoKey("the set holds no key for signatures")
+            except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
                 self._failure = why_unreadable(error)
                 log.warning("token_keys.read_failed", error=type(error).__name__, reason=self._failure)
@@ -145,57 +134,13 @@ class JwksKeys:
                 log.warning("token_keys.ignored", keys=sorted(ignored))
 
 
-def public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]]:
-    """Return the keys for signatures by key id, and the ids of the entries that cannot be read.
-
-    RFC 7517 section 5: an entry that is not understood, or has values out of range, is ignored.
-    """
-    keys: dict[str, Key] = {}
-    ignored = set()
-    for number, entry in enumerate(key_set["keys"][:MOST_KEYS]):
-        try:
-            key = JWKRegistry.import_key(entry)
-            if isinstance(key, OctKey) or entry.get("use", "sig") != "sig":
-                continue
-            key.public_key  # noqa: B018 - the numbers of a key are checked when it is used first
-            key.ensure_kid()
-            keys[str(key.kid)] = key
-        except Exception:
-            # The libraries below raise errors of many kinds for a point off the curve or a bad modulus.
-            kid = entry.get("kid") if isinstance(entry, dict) else None
-            ignored.add(str(kid if isinstance(kid, str) else number)[:80])
-    return keys, frozenset(ignored)
-
-
 def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
     """Return the keys at `location` (an http(s) address or a file), or where the issuer's discovery says."""
     if location is None:
-        return JwksKeys(lambda: _discovered(issuer, http))
+        return JwksKeys(lambda: discovered(issuer, http))
     if location.startswith(("http://", "https://")):
-        return JwksKeys(lambda: _fetched(location, http))
-    return JwksKeys(lambda: _from_file(Path(location)))
-
-
-async def _discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
-    page = await _fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
-    require_issuer(page.get("issuer"), issuer)
-    return await _fetched(require_tls(page["jwks_uri"]), http)
-
-
-async def _fetched(url: str, http: HttpClient) -> dict[str, Any]:
-    response = await http.get(url, timeout=limits.ISSUER)
-    response.raise_for_status()
-    return _mapping(response.json())
-
-
-async def _from_file(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(await asyncio.to_thread(read_file, path)))
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("not a JSON object")
-    return value
+        return JwksKeys(lambda: fetched(location, http))
+    return JwksKeys(lambda: from_file(Path(location)))
 
 
 # Only signatures by private keys. Never `none`, and never HS256, HS384 or HS512: an attacker could then
@@ -268,14 +213,15 @@ class TokenVerifier:
         try:
             key = await self._keys.find(self._key_id(token))
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
-            require_issuer(claims.get("iss"), self._issuer)
+            if claims.get("iss") != self._issuer:
+                require_issuer(claims.get("iss"), self._issuer)
             self._claims.validate(claims)
             if _is_id_token(claims):
                 raise InvalidToken("it is an ID token, not an access token")
             return Principal(
-                self._names.subject_of(claims),
-                self._names.scopes_of(claims),
-                self._names.organisations_of(claims),
+                subject_of(claims, self._names),
+                scopes_of(claims, self._names),
+                organisations_of(claims, self._names),
             )
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise InvalidToken(refusal_of(error)) from error
@@ -323,6 +269,64 @@ def _is_id_token(claims: Mapping[str, object]) -> bool:
     if claims.get("typ") == "ID" or claims.get("token_use") == "id":
         return True
     return not claims.keys().isdisjoint(("nonce", "at_hash", "c_hash"))
+
+
+def subject_of(claims: Mapping[str, Any], names: ClaimNames) -> str:
+    """Return who it is: it is stored with every event. Raises WrongClaim."""
+    subject = claim_of(claims, names.subject)
+    if not isinstance(subject, str):
+        raise wrong_type(names.subject, "a text", subject)
+    return _identifier(names.subject, subject)
+
+
+def scopes_of(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[str]:
+    """Return the scopes of the claim and of the groups. Raises WrongClaim.
+
+    A text with spaces, or an array; the claim `scope` is always a text (RFC 8693, section 4.2).
+    """
+    value = claim_of(claims, names.scope)
+    if names.scope == "scope" and value is not None and not isinstance(value, str):
+        raise wrong_type(names.scope, "one text, with spaces between scopes", value)
+    named = " ".join(_texts(claims, names.scope)).split()
+    return frozenset(named).union(*(group.scopes for group in _groups_of(claims, names)))
+
+
+def organisations_of(claims: Mapping[str, Any], names: ClaimNames) -> frozenset[str]:
+    """Return the organisations of the claim, one or an array, and of the groups. Raises WrongClaim."""
+    named = [_identifier(names.organisation, code) for code in _texts(claims, names.organisation)]
+    return frozenset(named).union(*(group.organisations for group in _groups_of(claims, names)))
+
+
+def _groups_of(claims: Mapping[str, Any], names: ClaimNames) -> Iterable[Group]:
+    if not names.meaning:
+        return []
+    found = _texts(claims, names.groups)
+    return [names.meaning[name] for name in found if name in names.meaning]
+
+
+def claim_of(claims: Mapping[str, Any], name: str) -> object:
+    """Return the claim with this name; otherwise what the parts of the name lead to, or None."""
+    if name in claims:
+        return claims[name]
+    found: object = claims
+    for part in name.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
+def _texts(claims: Mapping[str, Any], name: str) -> list[str]:
+    value = claim_of(claims, name)
+    values: list[object] = [] if value is None else value if isinstance(value, list) else [value]
+    texts = [text for text in values if isinstance(text, str)]
+    if len(texts) != len(values):
+        raise wrong_type(name, "one text, or an array of texts alone", value)
+    return texts
+
+
+def _identifier(name: str, text: str) -> str:
+    if not is_identifier(text):
+        raise WrongClaim(f"the claim {name} must have 1 to 255 characters that can all be seen")
+    return text
 
 
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token of the sign-in service")

@@ -29,10 +29,20 @@ from registration.counter_ui.sign_in_client import (
     failure_of,
 )
 from shared.event_log import Metadata
+from shared.kernel.text import tidy
 from shared.platform.settings import require_tls
-from shared.web.claims import ClaimNames, WrongClaim, WrongIssuer, name_of, require_issuer
+from shared.web.issuer import ClaimNames, WrongClaim, WrongIssuer, require_issuer, why_unreadable, wrong_type
 from shared.web.problems import Problem, correlation_id
-from shared.web.security import ALGORITHMS, INSTALLATION, LEEWAY_SECONDS, UNREADABLE, why_unreadable
+from shared.web.security import (
+    ALGORITHMS,
+    INSTALLATION,
+    LEEWAY_SECONDS,
+    UNREADABLE,
+    claim_of,
+    organisations_of,
+    scopes_of,
+    subject_of,
+)
 
 LONGEST_PAUSE = timedelta(minutes=60)
 """A session that was not used for so long is over."""
@@ -213,6 +223,7 @@ async def _directory(request: Request, clerk: CounterClerkDep) -> RecordedDirect
 CounterDirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
+_LONGEST_NAME = 200
 CALLBACK, SIGNED_OUT = "/aanmelden/terug", "/afmelden"
 
 
@@ -310,7 +321,7 @@ class SignIn:
     def _staff(self, claims: Mapping[str, Any]) -> dict[str, str]:
         """Return who it is, for the session. Raises WrongClaim."""
         names = self._names
-        organisations, scopes = names.organisations_of(claims), names.scopes_of(claims)
+        organisations, scopes = organisations_of(claims, names), scopes_of(claims, names)
         if not organisations:
             raise names.missing(names.organisation)
         if not scopes:
@@ -318,8 +329,8 @@ class SignIn:
         if len(organisations) > 1:
             raise WrongClaim(f"{len(organisations)} organisations: staff of the counter work for exactly one")
         return {
-            "sub": names.subject_of(claims),
-            "name": name_of(claims, self._name_claim),
+            "sub": subject_of(claims, names),
+            "name": _name_of(claims, self._name_claim),
             "organisation": next(iter(organisations)),
             "scope": " ".join(sorted(scopes)),
         }
@@ -357,3 +368,13 @@ class SignIn:
         offered = read.id_token_signing_alg_values_supported
         metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata
+
+
+def _name_of(claims: Mapping[str, Any], claim: str) -> str:
+    """Return the name to show. Raises WrongClaim, also when nothing of it can be seen."""
+    name = claim_of(claims, claim)
+    if not isinstance(name, str):
+        raise wrong_type(claim, "a text", name)
+    if not (shown := tidy(name).strip()[:_LONGEST_NAME]):
+        raise WrongClaim(f"the claim {claim} is empty")
+    return shown

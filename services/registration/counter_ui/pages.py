@@ -218,7 +218,7 @@ def _sign_in_first(request: Request) -> Response:
         path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return see_other(f"/aanmelden?next={quote(path, safe='')}")
     # The content policy forbids a redirect of a form to another server, so the clerk clicks a link.
-    return page(request, "signed_out.html", status_code=401, lost=True)
+    return page(request, "signed_out.html", status_code=401, lost=True, ending=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from shared.kernel.text import summary
 from shared.platform import limits
 from shared.platform.http_client import BoundedReplies
 from shared.platform.settings import require_tls
-from shared.web.claims import WrongClaim
+from shared.web.issuer import WrongClaim, public_keys, why_unreadable
 from shared.web.problems import Problem
-from shared.web.security import public_keys, refusal_of, why_unreadable
+from shared.web.security import refusal_of
 
 with warnings.catch_warnings():
     # Authlib recommends the successor of httpx; both services use httpx.

@@ -69,7 +69,7 @@ async def signed_out(request: Request) -> Response:
     policy forbids a form to lead there, so that this page does.
     """
     ending = await _service(request).end() if request.session.pop("leaving", False) else None
-    shown = page(request, "signed_out.html", lost=False)
+    shown = page(request, "signed_out.html", lost=False, ending=ending)
     if ending:
         shown.headers["Refresh"] = f"0; url={ending}"
     return shown
