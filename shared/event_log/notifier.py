@@ -36,8 +36,11 @@ class Notifier:
 
 async def wait_for_notification(notification: asyncio.Event, timeout: float) -> None:
     """Wait for the notification, at most `timeout` seconds."""
+    # Not `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the
+    # notification. Its task would then go on without end, and the one that stops it would wait without end.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(notification.wait(), timeout)
+        async with asyncio.timeout(timeout):
+            await notification.wait()
 
 
 POLL_SECONDS = 0.5
