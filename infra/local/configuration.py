@@ -104,6 +104,7 @@ class Addresses:
 
     registration_port: int
     identity_port: int
+    worker_ports: Mapping[str, int]
     databases: Mapping[str, DatabaseUrls]
     amqp: Mapping[str, str] | None
     home_library_port: int
@@ -114,6 +115,10 @@ class Addresses:
     def amqp_of(self, service: str) -> str | None:
         """Return the URL of the broker for the user of one service; None for the feed."""
         return self.amqp[service] if self.amqp else None
+
+    def worker(self, service: str) -> str:
+        """Return the address of a worker's health and metrics."""
+        return f"http://127.0.0.1:{self.worker_ports[service]}"
 
     @property
     def counter(self) -> str:
@@ -149,6 +154,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         at.databases["registration"],
         at.amqp_of("registration"),
     ) | {
+        "WORKER_PORT": str(at.worker_ports["registration"]),
         "IDENTITY_URL": at.identity,
         "HOME_LIBRARIES": str(home_libraries),
         **{name.removeprefix("REGISTRATION_"): value for name, value in HOME_LIBRARY_ENVIRONMENT.items()},
@@ -163,6 +169,7 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
     identity = _common(
         "identity", credentials, at.identity_port, at.databases["identity"], at.amqp_of("identity")
     ) | {
+        "WORKER_PORT": str(at.worker_ports["identity"]),
         "REGISTRATION_URL": f"http://127.0.0.1:{at.registration_port}",
         "ACCOUNT_DIRECTORY_URL": f"http://127.0.0.1:{at.account_directory_port}",
         "ORGANISATIONS": str(organisations),

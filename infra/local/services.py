@@ -53,8 +53,8 @@ def apis(run_dir: Path, at: Addresses) -> list[Child]:
     ]
 
 
-def workers(run_dir: Path) -> list[Child]:
-    return [_worker(service, run_dir) for service in ("registration", "identity")]
+def workers(run_dir: Path, at: Addresses) -> list[Child]:
+    return [_worker(service, run_dir, port) for service, port in at.worker_ports.items()]
 
 
 def migrate(run_dir: Path) -> None:
@@ -75,9 +75,9 @@ def _api(service: str, run_dir: Path, port: int) -> Child:
     return Child(program, is_ready=lambda: program.running and _is_ready(port))
 
 
-def _worker(service: str, run_dir: Path) -> Child:
+def _worker(service: str, run_dir: Path, port: int) -> Child:
     program = _program(f"{service}_worker", [_command(service), "work"], run_dir)
-    return Child(program, is_ready=lambda: program.running)
+    return Child(program, is_ready=lambda: program.running and _is_ready(port))
 
 
 def _program(name: str, command: Sequence[str], run_dir: Path) -> Program:

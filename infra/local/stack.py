@@ -47,15 +47,14 @@ class Stack:
         """
         self.transport = choose_transport(self._environment)
         self._take_folder()
-        ports = {
-            service: self._port_of(service, standard)
-            for service, standard in (("registration", 8001), ("identity", 8002))
-        }
+        standard_ports = {"registration": 8001, "identity": 8002}
+        ports = {service: self._port_of(service, port) for service, port in standard_ports.items()}
         self._spawn_servers()
         databases = self._databases()
         addresses = Addresses(
             registration_port=ports["registration"],
             identity_port=ports["identity"],
+            worker_ports={service: free_port() for service in OTHER},
             databases=databases,
             amqp=self._amqp_urls(),
             home_library_port=free_port(),
@@ -70,6 +69,7 @@ class Stack:
             "registration_url": addresses.counter,
             "sign_in_url": addresses.sign_in,
             "identity_url": addresses.identity,
+            "worker_urls": {service: addresses.worker(service) for service in OTHER},
             "wisecat_url": addresses.wisecat,
             "transport": self.transport.name,
             "tokens": credentials.tokens(),
@@ -152,7 +152,7 @@ class Stack:
         apis = services.apis(self.run_dir, at)
         self._supervisor.start(*apis)
         self._wait_for_rabbitmq()
-        workers = services.workers(self.run_dir)
+        workers = services.workers(self.run_dir, at)
         wisecat = services.wisecat(self.run_dir, at)
         self._supervisor.start(*workers, wisecat)
         self._supervisor.wait_until_ready([home_library, sign_in, *apis, *workers, wisecat], timeout=60)

@@ -42,13 +42,16 @@ from shared.event_log import (
 )
 from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.organisations import read_organisations
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
+from shared.messaging.metrics import registries
+from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
-from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
-from shared.platform.lifecycle import Task, every
+from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
@@ -59,6 +62,8 @@ from shared.web.security import JwksKeys, keys_of, token_verifier
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from shared.web.app import Check, Operations
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # three of them are for the event log only
 FORGET_KEYS_EVERY_SECONDS = 600.0
@@ -87,6 +92,7 @@ class Service:
     own_feed: LogFeed
     registration_feed: Feed
     inbox: Inbox
+    broker_faults: BrokerFaults
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
 
@@ -125,6 +131,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             own_feed=LogFeed(log, to_message),
             registration_feed=registration_feed,
             inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps), other="registration"),
+            broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
         )
@@ -140,17 +147,40 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         verifier=token_verifier(service.settings, service.token_keys),
-        checks={
-            "database": partial(require_schema, service.pool, SCHEMA, "identity"),
-            "token_keys": service.token_keys.ready,
-        },
-        warnings={"views": partial(require_live, service.pool, VIEWS)},
-        metrics_updates=(
-            service.inbox.parked.update_metrics,
-            partial(update_view_metrics, service.pool, VIEWS),
-        ),
+        operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
         stopping=stopping,
+    )
+
+
+def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
+    """Build the HTTP app of the worker: health and metrics."""
+    from shared.web.app import worker_app  # noqa: PLC0415 - commands need no web framework
+
+    with_broker = service.settings.amqp_url is not None
+    checks = {
+        "transport": service.broker_faults.require_none
+        if with_broker
+        else partial(feed_check, service.registration_feed),
+        "tasks": supervisor.require_running,
+    }
+    return worker_app(
+        token_verifier(service.settings, service.token_keys), _operations(service, checks, worker=True)
+    )
+
+
+def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool) -> "Operations":
+    from shared.web.app import Operations  # noqa: PLC0415
+
+    return Operations(
+        checks={"database": partial(require_schema, service.pool, SCHEMA, "identity"), **checks},
+        warnings={"views": partial(require_live, service.pool, VIEWS)},
+        updates=(
+            service.inbox.parked.update_metrics,
+            partial(update_queue_metrics, service.pool),
+            partial(update_view_metrics, service.pool, VIEWS),
+        ),
+        registries=registries(worker=worker, broker=service.settings.amqp_url is not None),
     )
 
 
@@ -213,6 +243,7 @@ def _transport(service: Service) -> Mapping[str, Task]:
         service="identity",
         other="registration",
         keys=message_keys(service.settings),
+        faults=service.broker_faults,
         unsigned_until=service.settings.unsigned_until,
     )
 

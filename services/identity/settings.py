@@ -18,3 +18,4 @@ class Settings(ServiceSettings):
     service_token_file: Path
     oidc_audience: str = "identity"
     port: int = 8002
+    worker_port: int = 8012

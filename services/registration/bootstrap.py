@@ -54,13 +54,16 @@ from shared.event_log import (
 from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.files import read_file
 from shared.kernel.organisations import read_organisations
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
+from shared.messaging.metrics import registries
+from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
-from shared.messaging.transport import over_feed, over_rabbitmq
+from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
-from shared.platform.lifecycle import Task, every
+from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveView
@@ -76,6 +79,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 
     from registration.counter_ui.app import CounterUi
     from registration.counter_ui.auth import SignIn
+    from shared.web.app import Check, Operations
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
@@ -111,6 +115,7 @@ class Service:
     own_feed: LogFeed
     identity_feed: Feed
     inbox: Inbox
+    broker_faults: BrokerFaults
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
     rebuilds: BackgroundRebuilds
@@ -146,6 +151,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             own_feed=LogFeed(log, to_message),
             identity_feed=identity_feed,
             inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
+            broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
@@ -199,10 +205,6 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     from registration.api.app import registration_app  # noqa: PLC0415 - the worker starts without routes
     from registration.counter_ui.app import add_counter_ui  # noqa: PLC0415
 
-    views, nightly = (
-        partial(update_view_metrics, service.pool, VIEWS),
-        partial(update_nightly_metrics, service.nightly_checks),
-    )
     app = registration_app(
         deps=service.deps,
         idempotency_keys=service.idempotency_keys,
@@ -211,18 +213,45 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         history=GuestHistory(service.pool, service.deps.data_keys),
         verifier=token_verifier(service.settings, service.token_keys),
         identity_subject=service.settings.identity_subject,
-        checks={
-            "database": partial(require_schema, service.pool, SCHEMA, "registration"),
-            "token_keys": service.token_keys.ready,
-        },
-        warnings={"views": partial(require_live, service.pool, VIEWS)},
-        metrics_updates=(service.inbox.parked.update_metrics, views, nightly),
+        operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
         add_counter_ui(app, counter_ui_of(service, stopping or asyncio.Event()))
     return app
+
+
+def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
+    """Build the HTTP app of the worker: health and metrics."""
+    from shared.web.app import worker_app  # noqa: PLC0415 - commands need no web framework
+
+    with_broker = service.settings.amqp_url is not None
+    checks = {
+        "transport": service.broker_faults.require_none
+        if with_broker
+        else partial(feed_check, service.identity_feed),
+        "tasks": supervisor.require_running,
+    }
+    return worker_app(
+        token_verifier(service.settings, service.token_keys), _operations(service, checks, worker=True)
+    )
+
+
+def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool) -> "Operations":
+    from shared.web.app import Operations  # noqa: PLC0415
+
+    return Operations(
+        checks={"database": partial(require_schema, service.pool, SCHEMA, "registration"), **checks},
+        warnings={"views": partial(require_live, service.pool, VIEWS)},
+        updates=(
+            service.inbox.parked.update_metrics,
+            partial(update_queue_metrics, service.pool),
+            partial(update_view_metrics, service.pool, VIEWS),
+            partial(update_nightly_metrics, service.nightly_checks),
+        ),
+        registries=registries(worker=worker, broker=service.settings.amqp_url is not None),
+    )
 
 
 def sign_in_of(settings: Settings) -> "SignIn":
@@ -342,6 +371,7 @@ def _transport(service: Service) -> Mapping[str, Task]:
         service="registration",
         other="identity",
         keys=message_keys(service.settings),
+        faults=service.broker_faults,
         unsigned_until=service.settings.unsigned_until,
     )
 

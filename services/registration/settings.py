@@ -41,6 +41,7 @@ class Settings(ServiceSettings):
     oidc_audience: str = "registration"
     identity_subject: str = "identity"  # the claim `sub` of identity's tokens
     port: int = 8001
+    worker_port: int = 8011
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone
     oidc_name_claim: ClaimName = "name"  # of staff, for the counter's pages

@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -302,19 +303,55 @@ async def _own_token(settings: ServiceSettings) -> str:
     return f"the token of {caller.subject} counts"
 
 
-def broker(settings: ServiceSettings) -> Step:
-    """Return the step that connects to RabbitMQ, if that is the transport."""
+def broker(settings: ServiceSettings, service: str) -> list[Step]:
+    """Return the steps that look at RabbitMQ, if that is the transport: from here, and as workers see it."""
+    if settings.amqp_url is None:
+        return [Step("broker", _no_broker, "")]
+    url, prefix = settings.amqp_url.get_secret_value(), type(settings).prefix()
 
     async def connects() -> str:
-        if settings.amqp_url is None:
-            return "none: messages travel over the feed"
         import aio_pika  # noqa: PLC0415
 
-        connection = await aio_pika.connect(settings.amqp_url.get_secret_value(), timeout=3)
+        connection = await aio_pika.connect(url, timeout=3)
         await connection.close()
         return "connected"
 
-    return Step("broker", connects, f"start RabbitMQ, or correct {type(settings).prefix()}AMQP_URL")
+    async def are_declared() -> str:
+        from shared.messaging.rabbitmq import differences, open_connection  # noqa: PLC0415
+
+        async with open_connection(url) as connection:
+            missing, otherwise = await differences(connection, service)
+        if otherwise:
+            raise LookupError("; ".join(otherwise))
+        return f"not there yet: {', '.join(missing)}" if missing else "as the worker declares them"
+
+    return [
+        Step("broker", connects, f"start RabbitMQ, or correct {prefix}AMQP_URL"),
+        Step(
+            "queues",
+            are_declared,
+            "delete what was declared otherwise: the worker declares it again, the feed has its messages",
+        ),
+        Step("messages", partial(_messages, settings), "see docs/runbook.md, `Messages do not move`"),
+    ]
+
+
+async def _messages(settings: ServiceSettings) -> str:
+    """Return how far the relay is. Raises BrokerFaulty with what the workers find wrong at the broker."""
+    from shared.messaging.broker_faults import BrokerFaulty, faults_of  # noqa: PLC0415
+    from shared.messaging.queues import relay_lag  # noqa: PLC0415
+
+    async with _connection(settings) as connection:
+        found, lag = await faults_of(connection), await relay_lag(connection)
+    behind = f"the relay is {lag} events behind"
+    if found:
+        texts = [f"{fault.name} since {fault.since:%Y-%m-%d %H:%M:%S %Z}: {fault.reason}" for fault in found]
+        raise BrokerFaulty("; ".join([*texts, behind]))
+    return f"the workers find no fault; {behind}"
+
+
+async def _no_broker() -> str:
+    return "none: messages travel over the feed"
 
 
 def message_keys(settings: ServiceSettings) -> Step:

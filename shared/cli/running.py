@@ -68,7 +68,10 @@ def explained(error: Exception, service: str) -> str:
     if isinstance(error, ConnectionError):
         return f"The database or the broker cannot be reached ({text}). `{service} doctor` shows which."
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        return f"{text}. Set {service.upper()}_PORT to another port."
+        prefix = service.upper()
+        return (
+            f"{text}. Set {prefix}_PORT (for `serve`) or {prefix}_WORKER_PORT (for `work`) to another port."
+        )
     if isinstance(error, OSError):
         return f"{text}. `{service} doctor` shows what is missing."
     advice = ADVICE.get(type(error).__name__, "{kind}: {text}. `{service} doctor` checks every dependency.")

@@ -36,8 +36,10 @@ class Notifier:
 
 async def wait_for_notification(notification: asyncio.Event, timeout: float) -> None:
     """Wait for the notification, at most `timeout` seconds."""
+    # Not `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the
+    # notification. Its task would then go on without end, and the one that stops it would wait without end.
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout):  # `wait_for` of Python 3.11 may swallow a cancellation
+        async with asyncio.timeout(timeout):
             await notification.wait()
 
 

@@ -55,7 +55,6 @@ class FeedPoller:
             if not await self._leases.move_checkpoint(lease, page.position):
                 raise LeaseLost
             position = page.position
-            metrics.feed_position.set(position)
 
     async def _page(self, position: int) -> FeedPage:
         return await keep_trying(

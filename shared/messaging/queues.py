@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from shared.messaging import metrics
+from shared.messaging.broker_faults import update_fault_metrics
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed
 
@@ -47,6 +49,20 @@ async def queues_of(pool: asyncpg.Pool, other: Feed, *, with_relay: bool) -> lis
         )
         for row in rows
     ]
+
+
+async def relay_lag(database: asyncpg.Pool | asyncpg.Connection) -> int:
+    """Return how many events of the log the broker has not confirmed yet."""
+    [row] = await database.fetch(STATUS, [OUT])
+    return int(row["head"] - row["position"])
+
+
+async def update_queue_metrics(pool: asyncpg.Pool) -> None:
+    """Set the gauges of both directions and of the broker, whichever process does the work."""
+    out, into = await pool.fetch(STATUS, [OUT, IN])
+    metrics.relay_lag.set(out["head"] - out["position"])
+    metrics.feed_position.set(into["position"])
+    await update_fault_metrics(pool)
 
 
 async def _incoming_lag(other: Feed, position: int) -> int | None:

@@ -1,19 +1,28 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aio_pika
 import structlog
 from aio_pika import DeliveryMode, ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, PublishError
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractExchange,
+    AbstractIncomingMessage,
+    AbstractQueue,
+)
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed, ChannelNotFoundEntity, PublishError
+from pamqp.commands import Basic
 from pamqp.common import Arguments
 
 from shared.messaging import metrics
+from shared.messaging.broker_faults import CONSUMING, BrokerFaults
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.errors import (
     BrokerUnavailable,
@@ -37,7 +46,9 @@ Of one from another broker, only so much is kept."""
 MOST_REJECTED = 10_000
 """Rejected messages that are kept for an operator; the oldest are dropped first."""
 
-EXCHANGE_ARGUMENTS: Arguments = {"hash-header": SUBJECT_HEADER}
+QUEUES = 4
+"""The queues of one service for the other's events."""
+
 QUEUE_ARGUMENTS: Arguments = {
     "x-queue-type": "quorum",
     "x-single-active-consumer": True,
@@ -46,23 +57,62 @@ QUEUE_ARGUMENTS: Arguments = {
 
 
 @asynccontextmanager
-async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
-    """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
+async def open_connection(url: str) -> AsyncIterator[AbstractConnection]:
+    """Open a connection. Raises BrokerUnavailable, also from the body."""
     # Not a robust connection: it reconnects unseen, and still raises when publishing during an outage. The
     # caller waits and opens a new one.
     try:
         connection = await aio_pika.connect(with_heartbeat(url), timeout=limits.BROKER_CONNECT)
         try:
-            async with asyncio.timeout(limits.BROKER_ANSWER):
-                channel = await connection.channel(on_return_raises=True)
-            yield channel
+            yield connection
         finally:
             # An error while closing must not hide why it is closed: a cancellation, for example.
             with suppress(*CONNECTION_EXCEPTIONS):
                 async with asyncio.timeout(limits.BROKER_CLOSE):
                     await connection.close()
     except CONNECTION_EXCEPTIONS as error:
-        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        raise BrokerUnavailable(_text(error)) from error
+
+
+@asynccontextmanager
+async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
+    """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
+    async with open_connection(url) as connection:
+        async with asyncio.timeout(limits.BROKER_ANSWER):
+            channel = await connection.channel(on_return_raises=True)
+        yield channel
+
+
+def exchanges_of(service: str) -> Mapping[str, tuple[ExchangeType, Arguments]]:
+    """Return the exchanges that a service declares: for its events, for its queues, for what it rejects."""
+    return {
+        f"{service}.events": (ExchangeType.TOPIC, None),
+        f"{service}.guests": (ExchangeType.X_CONSISTENT_HASH, {"hash-header": SUBJECT_HEADER}),
+        f"{service}.rejected": (ExchangeType.FANOUT, None),
+    }
+
+
+def queues_for(service: str) -> Mapping[str, Arguments]:
+    """Return the queues that a service declares: for the other's events, and one for what it rejects."""
+    return dict.fromkeys(shares_of(service), QUEUE_ARGUMENTS) | {
+        f"{service}.rejected": {"x-queue-type": "quorum", "x-max-length": MOST_REJECTED}
+    }
+
+
+def shares_of(service: str) -> Collection[str]:
+    """Return the names of the queues that share out the other service's events."""
+    return [f"{service}.guests.{number}" for number in range(QUEUES)]
+
+
+async def declare_exchange(channel: AbstractChannel, service: str, name: str) -> AbstractExchange:
+    """Declare one of a service's exchanges; declaring it again changes nothing."""
+    kind, arguments = exchanges_of(service)[name]
+    return await channel.declare_exchange(name, kind, durable=True, arguments=arguments)
+
+
+async def declare_queue(channel: AbstractChannel, service: str, name: str) -> AbstractQueue:
+    """Declare one of a service's queues; declaring it again changes nothing."""
+    return await channel.declare_queue(name, durable=True, arguments=queues_for(service)[name])
 
 
 def with_heartbeat(url: str) -> str:
@@ -76,56 +126,85 @@ def with_heartbeat(url: str) -> str:
 
 async def declare_events(channel: AbstractChannel, service: str) -> AbstractExchange:
     """Declare the exchange on which a service publishes."""
-    return await channel.declare_exchange(f"{service}.events", ExchangeType.TOPIC, durable=True)
+    return await declare_exchange(channel, service, f"{service}.events")
 
 
 async def declare_rejected(channel: AbstractChannel, consumer: str) -> AbstractExchange:
     """Declare the exchange and the bounded queue for messages that are not authentic."""
-    exchange = await channel.declare_exchange(f"{consumer}.rejected", ExchangeType.FANOUT, durable=True)
-    queue = await channel.declare_queue(
-        f"{consumer}.rejected",
-        durable=True,
-        arguments={"x-queue-type": "quorum", "x-max-length": MOST_REJECTED},
-    )
+    exchange = await declare_exchange(channel, consumer, f"{consumer}.rejected")
+    queue = await declare_queue(channel, consumer, f"{consumer}.rejected")
     await queue.bind(exchange)
     return exchange
 
 
-async def declare_queues(
-    channel: AbstractChannel, *, source: str, consumer: str, queues: int
-) -> list[AbstractQueue]:
-    """Declare the consumer's queues for the events of `source`; declaring them again changes nothing.
+async def declare_subjects(channel: AbstractChannel, consumer: str) -> AbstractExchange:
+    """Declare the exchange that gives each subject's messages to one of the consumer's queues."""
+    return await declare_exchange(channel, consumer, f"{consumer}.guests")
+
+
+async def declare_share(channel: AbstractChannel, consumer: str, name: str) -> AbstractQueue:
+    """Declare one of the consumer's queues, with an equal share of the subjects."""
+    queue = await declare_queue(channel, consumer, name)
+    await queue.bind(f"{consumer}.guests", routing_key="1")
+    return queue
+
+
+async def follow(channel: AbstractChannel, *, source: str, consumer: str) -> None:
+    """Let the events of `source` come to the consumer's exchange.
 
     The exchange of `source` belongs to the other service, whose relay declares it: the user of this service
     may read it and not configure it.
     """
-    subjects = await channel.declare_exchange(
-        f"{consumer}.guests", ExchangeType.X_CONSISTENT_HASH, durable=True, arguments=EXCHANGE_ARGUMENTS
-    )
-    declared = []
-    for number in range(queues):
-        queue = await channel.declare_queue(
-            f"{consumer}.guests.{number}", durable=True, arguments=QUEUE_ARGUMENTS
-        )
-        await queue.bind(subjects, routing_key="1")  # an equal share of the subjects for every queue
-        declared.append(queue)
-    await subjects.bind(await channel.get_exchange(f"{source}.events", ensure=True), routing_key="#")
-    return declared
+    events = await channel.get_exchange(f"{source}.events", ensure=True)
+    subjects = await channel.get_exchange(f"{consumer}.guests", ensure=False)
+    await subjects.bind(events, routing_key="#")
+
+
+async def differences(connection: AbstractConnection, service: str) -> tuple[list[str], list[str]]:
+    """Return which of a service's exchanges and queues are missing, and what was declared otherwise.
+
+    Nothing is changed: what exists is declared again, which only compares. The broker names the argument.
+    """
+    missing, otherwise = [], []
+    exchanges = [("exchange", name) for name in exchanges_of(service)]
+    for kind, name in [*exchanges, *(("queue", name) for name in queues_for(service))]:
+        try:
+            async with connection.channel() as channel:
+                if kind == "exchange":
+                    await channel.get_exchange(name, ensure=True)
+                    await declare_exchange(channel, service, name)
+                else:
+                    await channel.declare_queue(name, passive=True)
+                    await declare_queue(channel, service, name)
+        except ChannelNotFoundEntity:
+            missing.append(f"{kind} {name}")
+        except ChannelClosed as error:
+            otherwise.append(f"{kind} {name}: {error}")
+    return missing, otherwise
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 @asynccontextmanager
 async def publishing(url: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
     """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
-    async with open_channel(url) as channel:
+    async with open_connection(url) as connection:
         async with asyncio.timeout(limits.BROKER_ANSWER):
+            channel = await connection.channel(on_return_raises=True)
             events = await declare_events(channel, service)
-        yield RabbitPublisher(events, keys)
+        yield RabbitPublisher(connection, service, events, keys)
 
 
 class RabbitPublisher:
     """Publishes signed, persistent messages, confirmed and mandatory: what no queue takes is returned."""
 
-    def __init__(self, exchange: AbstractExchange, keys: SigningKeys) -> None:
+    def __init__(
+        self, connection: AbstractConnection, service: str, exchange: AbstractExchange, keys: SigningKeys
+    ) -> None:
+        self._connection = connection
+        self._service = service
         self._exchange = exchange
         self._keys = keys
 
@@ -141,12 +220,31 @@ class RabbitPublisher:
         except PublishError as error:
             raise Unroutable(f"no queue takes {message.type}") from error
         except CONNECTION_EXCEPTIONS as error:
-            raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+            raise BrokerUnavailable(_text(error)) from error
         except asyncio.CancelledError:
             # When the connection ends, the library cancels calls that wait for a confirm; our task goes on.
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             raise BrokerUnavailable("the connection ended") from None
+
+    async def takes_messages(self) -> bool:
+        """Return whether the broker takes messages; declare the exchange again, in case it was deleted.
+
+        It does not after `connection.blocked`, until `connection.unblocked`. Raises BrokerUnavailable.
+        """
+        if self._connection.is_closed or (transport := self._connection.transport) is None:
+            raise BrokerUnavailable("the connection ended")
+        try:
+            async with asyncio.timeout(0):
+                await transport.connection.ready()
+        except TimeoutError:
+            return False
+        try:
+            async with asyncio.timeout(limits.BROKER_ANSWER), self._connection.channel() as channel:
+                await declare_events(channel, self._service)
+        except CONNECTION_EXCEPTIONS as error:
+            raise BrokerUnavailable(_text(error)) from error
+        return True
 
 
 def _to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
@@ -162,10 +260,13 @@ def _to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
     )
 
 
-QUEUES = 4
 PREFETCH = 200
-"""The most unacknowledged messages; subjects of one queue are processed in parallel."""
+"""The most unacknowledged messages of one queue; its subjects are processed in parallel."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
+LOOK_EVERY_SECONDS = 5.0
+"""After so long everything is declared and bound again: a binding or an exchange may have been deleted."""
+
+Step = Callable[[AbstractChannel], Awaitable[object]]
 
 log = structlog.get_logger(__name__)
 
@@ -175,6 +276,9 @@ class Consumer:
 
     That would put it behind later messages of the same subject. The inbox parks what cannot be applied. While
     the database is down, not even that works: then the message stays unacknowledged and is tried again.
+
+    Each queue has a channel of its own, so that one that cannot be used leaves the others at work. What is
+    gone or was cancelled by the broker is declared, bound and consumed again.
     """
 
     def __init__(
@@ -185,18 +289,33 @@ class Consumer:
         source: str,
         consumer: str,
         keys: SigningKeys,
+        faults: BrokerFaults,
         unsigned_until: datetime | None = None,
-        queues: int = QUEUES,
     ) -> None:
         self._url = url
         self._keys = keys
         self._unsigned_until = unsigned_until
-        self._rejected: AbstractExchange | None = None
+        self._rejected: tuple[AbstractChannel, AbstractExchange] | None = None
         self._inbox = inbox
-        self._source = source
         self._consumer = consumer
-        self._queues = queues
         self._in_process: set[asyncio.Task[None]] = set()
+        self._faults = faults
+        self._steps = self._steps_for(source)
+        self._consumed: dict[str, tuple[AbstractQueue, str]] = {}  # by name: the queue, and our tag
+        self._changed = asyncio.Event()
+        faults.expect(CONSUMING)
+
+    def _steps_for(self, source: str) -> Mapping[str, Step]:
+        """Return what has to be there, by name, in the order of declaring."""
+        return {
+            f"{self._consumer}.rejected": partial(declare_rejected, consumer=self._consumer),
+            f"{self._consumer}.guests": partial(declare_subjects, consumer=self._consumer),
+            **{
+                name: partial(declare_share, consumer=self._consumer, name=name)
+                for name in shares_of(self._consumer)
+            },
+            f"{source}.events": partial(follow, source=source, consumer=self._consumer),
+        }
 
     async def run(self) -> None:
         """Consume until cancelled; then finish the messages in process first."""
@@ -209,26 +328,75 @@ class Consumer:
         )
 
     async def _consume_once(self) -> None:
-        async with open_channel(self._url) as channel:
-            await self._consume(channel)
-
-    async def _consume(self, channel: AbstractChannel) -> None:
-        async with asyncio.timeout(limits.BROKER_ANSWER):
-            await channel.set_qos(prefetch_count=PREFETCH)
-            self._rejected = await declare_rejected(channel, self._consumer)
-            queues = await declare_queues(
-                channel, source=self._source, consumer=self._consumer, queues=self._queues
-            )
-            tags = [(queue, await queue.consume(self._start)) for queue in queues]
-        log.info("consumer.consuming", queues=[queue.name for queue in queues])
         try:
-            await channel.closed()
+            async with open_connection(self._url) as connection:
+                await self._consume_on(connection)
+        except BrokerUnavailable as error:
+            self._faults.note(CONSUMING, str(error))
+            raise
+
+    async def _consume_on(self, connection: AbstractConnection) -> None:
+        self._consumed.clear()
+        self._rejected = None
+        connection.close_callbacks.add(lambda *_: self._changed.set())
+        failures = 0
+        try:
+            while not connection.is_closed:
+                self._changed.clear()
+                failures = 0 if await self._look(connection) else failures + 1
+                pause = min(FIRST_PAUSE_SECONDS * 2**failures, LOOK_EVERY_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause if failures else LOOK_EVERY_SECONDS):
+                        await self._changed.wait()
         finally:
             with suppress(*CONNECTION_EXCEPTIONS):
                 async with asyncio.timeout(limits.BROKER_CLOSE):
-                    for queue, tag in tags:
+                    for queue, tag in self._consumed.values():
                         await queue.cancel(tag)
             await self._finish()
+            self._faults.forget(*self._steps)
+
+    def _cancelled_by_broker(self, name: str, _: Basic.Cancel) -> None:
+        """Consume the queue again: it was deleted, for example."""
+        self._consumed.pop(name, None)
+        self._changed.set()
+
+    async def _look(self, connection: AbstractConnection) -> bool:
+        """Declare, bind and consume what is not there; return whether all is. The rest goes on.
+
+        On new channels: one that fails is closed, and RabbitMQ remembers permissions as long as it is open.
+        """
+        sound = True
+        if self._rejected is None or self._rejected[0].is_closed:
+            async with asyncio.timeout(limits.BROKER_ANSWER):
+                channel = await connection.channel(on_return_raises=True)
+            self._rejected = channel, await channel.get_exchange(f"{self._consumer}.rejected", ensure=False)
+        for name, step in self._steps.items():
+            try:
+                async with asyncio.timeout(limits.BROKER_ANSWER):
+                    async with connection.channel() as channel:
+                        await step(channel)
+                    await self._consume(connection, name)
+            except (ChannelClosed, TimeoutError) as error:
+                self._faults.note(name, _text(error))
+                sound = False
+            else:
+                self._faults.clear(name)
+        self._faults.clear(CONSUMING)
+        return sound
+
+    async def _consume(self, connection: AbstractConnection, name: str) -> None:
+        """Consume one of the queues, unless that is so; each on its own channel."""
+        queue, _ = self._consumed.get(name, (None, ""))
+        if name not in shares_of(self._consumer) or (queue and not queue.channel.is_closed):
+            return
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(partial(self._cancelled_by_broker, name))
+        queue = await channel.get_queue(name, ensure=False)
+        self._consumed[name] = queue, await queue.consume(self._start)
+        log.info("consumer.consuming", queue=name)
 
     async def _start(self, delivery: AbstractIncomingMessage) -> None:
         # Started in the order of the queue: the inbox processes one subject's messages in that order.
@@ -269,7 +437,7 @@ class Consumer:
             delivery_mode=DeliveryMode.PERSISTENT,
         )
         with suppress(*CONNECTION_EXCEPTIONS, PublishError):  # it is delivered again, or only counted
-            await self._rejected.publish(message, routing_key="", timeout=limits.BROKER_ANSWER)
+            await self._rejected[1].publish(message, routing_key="", timeout=limits.BROKER_ANSWER)
 
     async def _receive(self, body: bytes) -> None:
         try:

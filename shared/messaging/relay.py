@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from shared.event_log import EventLog, LogUnavailable
 from shared.messaging import metrics
+from shared.messaging.broker_faults import BLOCKED, LOW_ON_RESOURCES, PUBLISHING, BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.errors import TryAgain
 from shared.messaging.feed import ToMessage, to_messages
@@ -29,6 +30,10 @@ class Publisher(Protocol):
         """Publish; return when the broker has confirmed. Calls are sent in their order. Raises TryAgain."""
         ...
 
+    async def takes_messages(self) -> bool:
+        """Return False when the broker has said that it takes no messages now. Raises TryAgain."""
+        ...
+
 
 ConnectPublisher = Callable[[], AbstractAsyncContextManager[Publisher]]
 Sent = asyncio.Queue[tuple[int, "asyncio.Task[None] | None"]]
@@ -42,12 +47,18 @@ class Relay:
     """
 
     def __init__(
-        self, log: EventLog, to_message: ToMessage, connect: ConnectPublisher, leases: Leases
+        self,
+        log: EventLog,
+        to_message: ToMessage,
+        connect: ConnectPublisher,
+        leases: Leases,
+        faults: BrokerFaults,
     ) -> None:
         self._log = log
         self._to_message = to_message
         self._connect = connect
         self._leases = leases
+        self._faults = faults
         self._confirmed = 0
 
     async def run(self) -> None:
@@ -55,21 +66,26 @@ class Relay:
         await lead(self._leases, TASK, self._relay)
 
     async def _relay(self, lease: Lease) -> None:
-        await keep_running(
-            partial(self._publish_from_checkpoint, lease),
-            action="relay.waiting",
-            on=(TryAgain, LogUnavailable),
-            first=FIRST_PAUSE_SECONDS,
-            longest=LONGEST_PAUSE_SECONDS,
-        )
+        try:
+            await keep_running(
+                partial(self._publish_from_checkpoint, lease),
+                action="relay.waiting",
+                on=(TryAgain, LogUnavailable),
+                first=FIRST_PAUSE_SECONDS,
+                longest=LONGEST_PAUSE_SECONDS,
+            )
+        finally:
+            self._faults.forget(PUBLISHING, BLOCKED)  # the next leader finds its own
 
     async def _publish_from_checkpoint(self, lease: Lease) -> None:
         self._confirmed = await self._leases.checkpoint(TASK)
         try:
             async with self._connect() as publisher:
                 await self._publish_on(lease, publisher)
-        except (TryAgain, LogUnavailable):
+        except (TryAgain, LogUnavailable) as error:
             metrics.publish_failures.inc()
+            if isinstance(error, TryAgain):
+                self._faults.note(PUBLISHING, str(error))
             raise
 
     async def _publish_on(self, lease: Lease, publisher: Publisher) -> None:
@@ -77,7 +93,9 @@ class Relay:
         unconfirmed = Unconfirmed()
         try:
             await _until_one_fails(
-                self._send(publisher, sent, unconfirmed), self._confirm(lease, sent), self._look(lease)
+                self._send(publisher, sent, unconfirmed),
+                self._confirm(lease, sent),
+                self._watch(lease, publisher),
             )
         finally:
             await unconfirmed.end()
@@ -104,12 +122,22 @@ class Relay:
                     raise LeaseLost
                 written = position
 
-    async def _look(self, lease: Lease) -> None:
-        """Keep the lease while nothing is left to publish; otherwise only a confirmed message keeps it."""
+    async def _watch(self, lease: Lease, publisher: Publisher) -> None:
+        """Keep the lease while nothing is left to publish; otherwise only a confirmed message keeps it.
+
+        A broker that says that it takes nothing says so to all: then another process gets no further, either.
+        This is noted, and ends with a confirmed message, or when none is left. A new connection alone ends no
+        fault: the broker says that it is blocked only to those who publish.
+        """
+        began_at = self._confirmed
         while True:
             lag = await self._log.position() - self._confirmed
-            metrics.relay_lag.set(lag)
-            if lag == 0:
+            blocked = not await publisher.takes_messages()
+            if blocked:
+                self._faults.note(BLOCKED, LOW_ON_RESOURCES)
+            elif self._confirmed > began_at or lag == 0:
+                self._faults.clear(BLOCKED, PUBLISHING)
+            if blocked or lag == 0:
                 await self._leases.keep(lease)
             await asyncio.sleep(limits.RENEW)
 

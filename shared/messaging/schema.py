@@ -120,6 +120,22 @@ SCHEMA: Sequence[Script] = [
         """,
     ),
     Script("messaging-0004", vacuum_soon("held_messages", "discarded_messages")),
+    Script(
+        "messaging-0005",
+        """
+        -- What a worker finds wrong at the broker: "blocked", "publishing", "consuming", a queue or exchange.
+        -- It stores each fault again every second; a row that was not seen for some seconds says nothing.
+        CREATE TABLE broker_faults (
+            worker text NOT NULL,
+            name text NOT NULL,
+            reason text NOT NULL,
+            since timestamptz NOT NULL,
+            seen_at timestamptz NOT NULL,
+            PRIMARY KEY (worker, name)
+        );
+        """,
+        {"broker_faults": Rights("SELECT, INSERT, UPDATE, DELETE")},
+    ),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The

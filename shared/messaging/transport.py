@@ -7,6 +7,7 @@ from functools import partial
 import asyncpg
 
 from shared.event_log import EventLog
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, ToMessage
 from shared.messaging.feed_poller import FeedPoller
 from shared.messaging.inbox import Inbox
@@ -40,18 +41,31 @@ def over_rabbitmq(
     service: str,
     other: str,
     keys: MessageKeys,
+    faults: BrokerFaults,
     unsigned_until: datetime | None,
 ) -> Tasks:
     """Return the tasks of the RabbitMQ transport, with the feed poller behind it. All of these must run."""
     leases = Leases(pool)
-    relay = Relay(log, to_message, partial(publishing, url, service, keys.own), leases)
+    relay = Relay(log, to_message, partial(publishing, url, service, keys.own), leases, faults)
     consumer = Consumer(
-        url, inbox, source=other, consumer=service, keys=keys.others, unsigned_until=unsigned_until
+        url,
+        inbox,
+        source=other,
+        consumer=service,
+        keys=keys.others,
+        faults=faults,
+        unsigned_until=unsigned_until,
     )
     poller = FeedPoller(feed, inbox, leases, interval=POLL_INTERVAL_SECONDS, wait=0)
     return {
         "relay": relay.run,
         "consumer": consumer.run,
+        "broker faults": faults.keep_storing,
         "feed poller": poller.run,
         "retry": inbox.keep_retrying,
     }
+
+
+async def feed_check(feed: Feed) -> None:
+    """Raise FeedUnavailable when the other service's feed cannot be read."""
+    await feed.after(0, limit=1, wait=0)

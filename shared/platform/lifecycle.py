@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 FAILURES = Counter("worker_task_failures_total", "Tasks of a worker that had to be started again", ["task"])
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
+RECOVERED_SECONDS = 2.0
 
 Task = Callable[[], Awaitable[object]]
 
@@ -65,13 +66,70 @@ def _end() -> None:
         os._exit(1)
 
 
-async def supervise(tasks: Mapping[str, Task], stopping: asyncio.Event) -> None:
-    """Run all tasks until `stopping` is set; then cancel them and give them some seconds to clean up."""
-    running = [asyncio.create_task(_keep_running(name, task), name=name) for name, task in tasks.items()]
+class Supervisor:
+    """Runs the tasks of a worker, and starts those again that fail or end."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._failed: set[str] = set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run all tasks until `stopping` is set; then cancel them and give them some seconds to clean up."""
+        running = [
+            asyncio.create_task(self._keep_running(name, task), name=name)
+            for name, task in self._tasks.items()
+        ]
+        try:
+            await stopping.wait()
+        finally:
+            await end(running, limits.LAST_WORK)
+
+    async def require_running(self) -> None:
+        """Raise TaskEnded when a task has failed and has not run for RECOVERED_SECONDS since."""
+        if self._failed:
+            raise TaskEnded(", ".join(sorted(self._failed)))
+
+    async def _keep_running(self, name: str, task: Task) -> None:
+        FAILURES.labels(name)  # shown as 0 from the start, so that an alert sees the first failure
+        await keep_running(
+            partial(self._run, name, task),
+            action="task.failed",
+            on=TaskEnded,
+            report=log.error,
+            first=FIRST_PAUSE_SECONDS,
+            longest=LONGEST_PAUSE_SECONDS,
+        )
+
+    async def _run(self, name: str, task: Task) -> None:
+        recovery = asyncio.get_running_loop().call_later(RECOVERED_SECONDS, self._failed.discard, name)
+        try:
+            await task()
+            cause: BaseException | None = None
+        except (Exception, asyncio.CancelledError) as error:
+            raise_if_cancelled()  # otherwise a library cancelled its own work, which must not end the task
+            cause = error
+        finally:
+            recovery.cancel()
+        self._failed.add(name)
+        FAILURES.labels(name).inc()
+        how = f"{type(cause).__name__}: {cause}" if cause else "it ended, although it should not"
+        raise TaskEnded(f"{name}: {how}") from cause
+
+
+async def until_stopped(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Run these side by side until `stopping` is set, and return when all have ended.
+
+    When one fails it sets `stopping` for the others, and its error is raised.
+    """
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        await stopping.wait()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
-        await end(running, limits.LAST_WORK)
+        stopping.set()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, BaseException):
+            raise error
 
 
 async def end(tasks: Collection[asyncio.Future[Any]], seconds: float) -> None:
@@ -93,25 +151,3 @@ async def every(seconds: float, action: Task) -> None:
     while True:
         await action()
         await asyncio.sleep(seconds)
-
-
-async def _keep_running(name: str, task: Task) -> None:
-    await keep_running(
-        partial(_run, name, task),
-        action="task.failed",
-        on=TaskEnded,
-        report=log.error,
-        first=FIRST_PAUSE_SECONDS,
-        longest=LONGEST_PAUSE_SECONDS,
-    )
-
-
-async def _run(name: str, task: Task) -> None:
-    try:
-        await task()
-    except (Exception, asyncio.CancelledError) as error:
-        raise_if_cancelled()  # otherwise a library cancelled its own work, which must not end the task
-        FAILURES.labels(name).inc()
-        raise TaskEnded(f"{name}: {type(error).__name__}: {error}") from error
-    FAILURES.labels(name).inc()
-    raise TaskEnded(f"{name}: it ended, although it should run until it is stopped")

@@ -104,6 +104,7 @@ class ServiceSettings(BaseSettings):
     retention_days: Annotated[int, Field(ge=1)] | None = None  # None: personal data is erased on request only
     host: str = "127.0.0.1"
     port: int = 8000
+    worker_port: int = 8010  # of the worker's health and metrics
     http_max_connections: Annotated[int, Field(ge=1)] = HttpLimits.max_connections
     http_max_head_bytes: Annotated[int, Field(ge=1024)] = HttpLimits.max_head_bytes  # tokens need 8 KiB
     http_head_seconds: Seconds = HttpLimits.head_seconds  # for a head to arrive

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.util.types import Attributes
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from starlette.staticfiles import StaticFiles
 
 from shared.platform import limits
@@ -24,22 +25,33 @@ Check = Callable[[], Awaitable[object]]
 """Raises when the dependency that it checks cannot be used. A text that it returns is a warning."""
 
 
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What a process reports of itself at `/health/ready` and `/metrics`.
+
+    A failed check makes it not ready. A failed check of `warnings` is only shown.
+    `registries` hold the figures of this process. Each request of `/metrics` first calls `updates`. They set
+    gauges from the database, because other processes change what the gauges count.
+    """
+
+    checks: Mapping[str, Check]
+    warnings: Mapping[str, Check] = field(default_factory=dict)
+    updates: Sequence[Check] = ()
+    registries: Sequence[CollectorRegistry] = (REGISTRY,)
+
+
 def make_app(
     *,
     title: str,
     description: str,
     problem_types: ProblemTypes,
     verifier: TokenVerifier,
-    checks: Mapping[str, Check],
-    warnings: Mapping[str, Check],
-    metrics_updates: Sequence[Check] = (),
+    operations: Operations,
     telemetry: bool = False,
 ) -> FastAPI:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
-    A failed check makes the service not ready. A failed check of `warnings` is only shown.
-    Each request of `/metrics` first calls `metrics_updates`. They set gauges from the database, because
-    other processes change what the gauges count. `telemetry`: give OpenTelemetry the routes of requests.
+    `telemetry`: give OpenTelemetry the routes of requests.
     """
     app = FastAPI(
         title=title,
@@ -49,12 +61,8 @@ def make_app(
         redoc_url=None,
         telemetry=_telemetry(on=telemetry),
     )
-    app.state.token_verifier = verifier
-    install(app, problem_types)
-    app.include_router(_operations(checks, warnings, metrics_updates))
+    _set_up(app, problem_types, verifier, operations)
     _add_docs(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(RequestContext)
     return app
 
 
@@ -119,9 +127,24 @@ class _RouteTracer(trace.Tracer):
         return trace.use_span(self.start_span(*more, **named), end_on_exit=True)
 
 
-def _operations(
-    checks: Mapping[str, Check], warnings: Mapping[str, Check], metrics_updates: Sequence[Check]
-) -> APIRouter:
+def worker_app(verifier: TokenVerifier, operations: Operations) -> FastAPI:
+    """Return the app of a worker: health and metrics, and nothing else."""
+    app = FastAPI(openapi_url=None, telemetry=_telemetry(on=False))
+    _set_up(app, {}, verifier, operations)
+    return app
+
+
+def _set_up(
+    app: FastAPI, problem_types: ProblemTypes, verifier: TokenVerifier, operations: Operations
+) -> None:
+    app.state.token_verifier = verifier
+    install(app, problem_types)
+    app.include_router(_router(operations))
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestContext)
+
+
+def _router(operations: Operations) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/health/live")
@@ -130,7 +153,7 @@ def _operations(
 
     @router.get("/health/ready")
     async def ready() -> JSONResponse:
-        states, warned = await asyncio.gather(readiness(checks), readiness(warnings))
+        states, warned = await asyncio.gather(readiness(operations.checks), readiness(operations.warnings))
         is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
         body = {"status": "ready" if is_ready else "not-ready", "checks": states, "warnings": warned}
         return JSONResponse(body) if is_ready else JSONResponse(body, 503, {"Retry-After": "2"})
@@ -138,8 +161,9 @@ def _operations(
     @router.get("/metrics", dependencies=[Depends(requires("metrics"))])
     async def metrics() -> Response:
         # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
-        await asyncio.gather(*(_state(update) for update in metrics_updates))
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        await asyncio.gather(*(_state(update) for update in operations.updates))
+        text = b"".join(generate_latest(registry) for registry in operations.registries)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return router
 

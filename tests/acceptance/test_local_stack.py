@@ -42,6 +42,7 @@ def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: Run
     description = stack.description
     assert set(description) == {
         *("registration_url", "identity_url", "sign_in_url", "wisecat_url", "transport", "tokens"),
+        "worker_urls",
         *("database_urls", "owner_database_urls", "reader_database_urls", "amqp_url", "pids"),
     }
     assert set(description["tokens"]) == {"counter", "counter_other", "operator", "wisecat", "feed"}

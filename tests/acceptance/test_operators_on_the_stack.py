@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from infra.local.postgres import Postgres, binary
 from shared.kernel.library_card import person_ref
@@ -34,6 +35,73 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     running.start()
     yield running
     running.kill_if_running()
+
+
+OWN_FIGURES = ("python_", "process_", "http_")
+"""Of every process."""
+FROM_DATABASE = {
+    *("messages_parked_guests", "feed_position", "relay_lag_events", "view_lag_events", "view_failed"),
+    *("term_check_left_guests", "term_check_left_libraries", "term_check_ended_timestamp_seconds"),
+    "term_check_guests",
+}
+ASKED_BY_THE_API = {
+    *("registration_home_library_seconds", "registration_home_library_unreadable_replies"),
+    "messages_applied",
+}
+MOVES = {
+    *("messages_published_total", "messages_received_total", "messages_applied_total"),
+    *("task_leading", "http_requests_total", "http_connections"),
+}
+ONLY_AT_A_FAILURE = {
+    *("messages_publish_failures_total", "messages_rejected_total", "messages_dropped_total"),
+    *("messages_waiting_total", "messages_parked_total", "messages_diverged_total"),
+    *("messages_unreadable_total", "feed_found_total", "worker_task_failures_total"),
+}
+ONLY_AT_NIGHT = "registration_home_library_"
+
+
+async def test_each_page_of_metrics_shows_what_its_process_counts_or_the_database_holds(
+    stack: RunningStack,
+) -> None:
+    async with stack.client("registration", "counter") as counter:
+        for number in range(40, 44):
+            guest = (await counter.post("/v1/guests", json=registration_of(load_card(number)))).json()
+            await eventually(partial(linked, counter, guest["guest_id"]))
+    for service in SERVICES:
+        await eventually(partial(all_have_moved, stack, service))
+        of_api, _ = figures(stack, stack.description[f"{service}_url"])
+        known = FROM_DATABASE | ASKED_BY_THE_API
+        shown = {name for name in of_api if not name.startswith(OWN_FIGURES)}
+        assert {name for name in shown if not name.endswith("_created")} <= known, "counted elsewhere"
+        assert {"relay_lag_events", "feed_position", "view_lag_events"} <= of_api
+
+
+def all_have_moved(stack: RunningStack, service: str) -> bool:
+    """Whether every figure of the worker moved, but for those that count failures."""
+    address = stack.description["worker_urls"][service]
+    assert httpx.get(f"{address}/health/live").json() == {"status": "live"}
+    ready = httpx.get(f"{address}/health/ready").json()
+    assert ready["checks"] == {"database": "ok", "transport": "ok", "tasks": "ok"}
+    families, samples = figures(stack, address)
+    still = {name for name, highest in samples.items() if not highest and not name.endswith("_created")}
+    assert samples.keys() >= MOVES
+    left = still - ONLY_AT_A_FAILURE - FROM_DATABASE
+    assert {name for name in left if not name.startswith((*OWN_FIGURES, ONLY_AT_NIGHT))} == set()
+    assert MOVES & still == set()
+    assert {"messages_published", "messages_received"} <= families
+    return True
+
+
+def figures(stack: RunningStack, address: str) -> tuple[set[str], dict[str, float]]:
+    """The families with samples on a page of metrics, and the highest value of each sample."""
+    assert httpx.get(f"{address}/metrics").status_code == 401
+    token = (stack.run_dir / "keys" / "metrics.token").read_text()
+    page = httpx.get(f"{address}/metrics", headers={"Authorization": f"Bearer {token}"}).text
+    shown = [family for family in text_string_to_metric_families(page) if family.samples]
+    highest: dict[str, float] = {}
+    for sample in (sample for family in shown for sample in family.samples):
+        highest[sample.name] = max(abs(sample.value), highest.get(sample.name, 0))
+    return {family.name for family in shown}, highest
 
 
 async def test_r19_of_an_erased_person_nothing_is_left_in_dumps_queues_logs_and_exports(

@@ -29,6 +29,7 @@ BACKGROUND = {
     "services/registration/application/nightly_report.py",
     "services/registration/domain/term_check.py",
     "services/registration/domain/text_matching.py",  # by the view of the guest directory
+    "shared/messaging/broker_faults.py",
     "shared/messaging/feed_poller.py",
     "shared/messaging/parked.py",
     "shared/platform/leases.py",

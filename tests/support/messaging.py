@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
+from aio_pika.abc import AbstractChannel, AbstractQueue
 from pydantic import BaseModel
 
 from shared.event_log import (
@@ -28,6 +29,7 @@ from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, LogFeed, message_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
+from shared.messaging.rabbitmq import QUEUES, declare_share, declare_subjects, follow
 from shared.messaging.signing import SigningKeys
 from shared.platform.postgres import open_pool
 from tests.support.servers import migrated
@@ -128,6 +130,17 @@ class Receiver:
             if len(effects) < count:
                 return False
         return True
+
+
+async def declare_queues(
+    channel: AbstractChannel, *, source: str, consumer: str, queues: int = QUEUES
+) -> list[AbstractQueue]:
+    """What a consumer declares for the events of `source`; with fewer queues a subject is found sooner."""
+    await declare_subjects(channel, consumer)
+    names = [f"{consumer}.guests.{number}" for number in range(queues)]
+    declared = [await declare_share(channel, consumer, name) for name in names]
+    await follow(channel, source=source, consumer=consumer)
+    return declared
 
 
 @asynccontextmanager

@@ -68,7 +68,10 @@ class Upgraded:
 
     def __init__(self, folder: Path, databases: Mapping[str, str]) -> None:
         self.folder = folder
-        self._ports = {name: free_port() for name in (*SERVICES, "sip", "accounts")}
+        self._ports = {
+            name: free_port()
+            for name in (*SERVICES, *(f"{service}_worker" for service in SERVICES), "sip", "accounts")
+        }
         self._signer = Signer(folder / "jwks.json")
         for pattern in SETTINGS_AND_KEYS:
             for file in RECORDED.glob(pattern):
@@ -201,6 +204,7 @@ class Upgraded:
             "ORGANISATIONS": self.folder / "organisations.toml",
             "HOST": "127.0.0.1",
             "PORT": self._ports[service],
+            "WORKER_PORT": self._ports[f"{service}_worker"],
             f"{other.upper()}_URL": f"http://127.0.0.1:{self._ports[other]}",
             **own[service],
         }

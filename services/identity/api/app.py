@@ -1,7 +1,6 @@
 """The HTTP app of identity."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
@@ -10,7 +9,7 @@ from identity.api.dependencies import FEED
 from identity.api.problems import PROBLEM_TYPES
 from identity.application.dependencies import ApplyNow, Dependencies
 from shared.messaging.feed import LogFeed
-from shared.web.app import Check, make_app
+from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.security import TokenVerifier
@@ -25,9 +24,7 @@ def identity_app(
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
     verifier: TokenVerifier,
-    checks: Mapping[str, Check],
-    warnings: Mapping[str, Check],
-    metrics_updates: Sequence[Check],
+    operations: Operations,
     telemetry: bool = False,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
@@ -40,9 +37,7 @@ def identity_app(
         description=DESCRIPTION,
         problem_types=PROBLEM_TYPES,
         verifier=verifier,
-        checks=checks,
-        warnings=warnings,
-        metrics_updates=metrics_updates,
+        operations=operations,
         telemetry=telemetry,
     )
     app.state.deps = deps

@@ -171,7 +171,7 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.files(settings),
         checks.organisations(settings.organisations, Settings.prefix()),
         *checks.sign_in(settings),
-        checks.broker(settings),
+        *checks.broker(settings, "identity"),
         checks.message_keys(settings),
         Step(
             "account directory",

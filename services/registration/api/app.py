@@ -1,7 +1,6 @@
 """The HTTP app of registration, put together from its resources."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
@@ -12,7 +11,7 @@ from registration.application.dependencies import Dependencies
 from registration.read_models.guest_directory import GuestDirectory
 from registration.read_models.history import GuestHistory
 from shared.messaging.feed import LogFeed
-from shared.web.app import Check, make_app
+from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.problem_handlers import problem_responses
@@ -30,9 +29,7 @@ def registration_app(
     history: GuestHistory,
     verifier: TokenVerifier,
     identity_subject: str,
-    checks: Mapping[str, Check],
-    warnings: Mapping[str, Check],
-    metrics_updates: Sequence[Check],
+    operations: Operations,
     telemetry: bool = False,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
@@ -45,9 +42,7 @@ def registration_app(
         description=DESCRIPTION,
         problem_types=PROBLEM_TYPES,
         verifier=verifier,
-        checks=checks,
-        warnings=warnings,
-        metrics_updates=metrics_updates,
+        operations=operations,
         telemetry=telemetry,
     )
     app.state.deps = deps

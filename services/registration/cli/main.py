@@ -280,7 +280,7 @@ def _steps(settings: Settings) -> list[Step]:
             partial(_counter_pages, settings),
             "correct the settings REGISTRATION_OIDC_… or REGISTRATION_COUNTER_URL",
         ),
-        checks.broker(settings),
+        *checks.broker(settings, "registration"),
         checks.message_keys(settings),
         checks.other_service("identity", settings.identity_url),
     ]

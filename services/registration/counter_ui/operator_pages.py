@@ -23,6 +23,7 @@ from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_s
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.event_log import Metadata
 from shared.kernel.text import tidy
+from shared.messaging.broker_faults import Fault, faults_of
 from shared.messaging.errors import NotParked
 from shared.messaging.feed import Feed
 from shared.messaging.inbox import Inbox, UnreadableMessage, unreadable_messages
@@ -56,6 +57,10 @@ class Operations:
         """Return the status of the messages in both directions, with their lag."""
         return await queues_of(self.pool, self.identity_feed, with_relay=self.with_broker)
 
+    async def broker_faults(self) -> list[Fault]:
+        """Return what the workers find wrong at the broker."""
+        return await faults_of(self.pool) if self.with_broker else []
+
     async def unreadable(self) -> list[UnreadableMessage]:
         """Return the unreadable messages."""
         return await unreadable_messages(self.pool)
@@ -81,6 +86,7 @@ async def overview(request: Request, operations: OperationsDep) -> Response:
         "operators.html",
         views=await operations.views(),
         queues=await operations.queues(),
+        broker_faults=await operations.broker_faults(),
         parked=await operations.inbox.parked.overview(),
         unreadable=await operations.unreadable(),
         nightly=await operations.nightly_checks.last(),

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from infra.local.rabbitmq import RabbitMQ
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.rabbitmq import Consumer
 from shared.messaging.relay import PIPELINE, TASK
@@ -25,7 +26,12 @@ class Watching(Consumer):
 
     def __init__(self, receiver: Receiver, amqp_url: str) -> None:
         super().__init__(
-            amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, queues=3
+            amqp_url,
+            receiver.inbox,
+            source="registration",
+            consumer="identity",
+            keys=KEYS,
+            faults=BrokerFaults(receiver.pool),
         )
         self.came: Counter[UUID] = Counter()
 

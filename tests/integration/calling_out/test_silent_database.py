@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from registration.adapters.tables import SCHEMA
 from registration.bootstrap import open_service, worker_tasks
 from shared.platform import limits
-from shared.platform.lifecycle import supervise
+from shared.platform.lifecycle import Supervisor
 from shared.platform.postgres import is_transient, open_pool
 from tests.support.eventually import eventually
 from tests.support.registration_service import RegistrationApp, open_registration_app, registering
@@ -105,7 +105,7 @@ async def test_a_worker_gives_up_its_leases_and_goes_on_when_the_database_is_bac
         async def work() -> None:
             async with open_service(settings) as worker:
                 views = {name: task for name, task in worker_tasks(worker).items() if "view" in name}
-                await supervise(views, stopping)
+                await Supervisor(views).run(stopping)
 
         working = asyncio.create_task(work())
         await registers(counter, clerk, 1)

@@ -19,6 +19,7 @@ STAYS = {
     "event_log_identity": "is in the header",
     "schema_migrations": "is of the database, not of the log",
     "leases": "are of the processes that run here",
+    "broker_faults": "are what the workers of this installation find now",
     "projections": "says how far the views are, which are built from the log",
 }
 STAYS_AT: dict[str, dict[str, str]] = {

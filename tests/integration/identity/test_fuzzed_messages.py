@@ -28,18 +28,19 @@ from identity import read_models as identity_views
 from registration import bootstrap as registration_bootstrap
 from registration import read_models as registration_views
 from registration.application.receive_message import receive_message
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import TYPE_PREFIX, Message
 from shared.messaging.errors import MalformedMessage
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import State
-from shared.messaging.rabbitmq import QUEUES, declare_events, declare_queues, declare_rejected, open_channel
+from shared.messaging.rabbitmq import QUEUES, declare_events, declare_rejected, open_channel
 from shared.messaging.signing import MessageKeys, SigningKeys
 from shared.messaging.transport import over_rabbitmq
 from shared.projections.live import require_live
 from shared.projections.verify import verify
 from tests.support.both_services import BothServices
 from tests.support.eventually import eventually
-from tests.support.messaging import running
+from tests.support.messaging import declare_queues, running
 
 GOLDEN = Path(__file__).parents[2] / "unit"
 OTHER = {"registration": "identity", "identity": "registration"}
@@ -231,7 +232,7 @@ async def at_work(both: BothServices, amqp_url: str) -> AsyncIterator[AtWork]:
         for service, other in OTHER.items():
             await declare_events(channel, other)
             await declare_rejected(channel, service)
-            await declare_queues(channel, source=other, consumer=service, queues=QUEUES)
+            await declare_queues(channel, source=other, consumer=service)
         sources = {
             "registration": f"/registration/{registration.log.log_id}",
             "identity": f"/identity/{identity.log.log_id}",
@@ -251,6 +252,7 @@ def _tasks(amqp_url: str, service: Any, feed: Any, inbox: Inbox, name: str) -> l
         service=name,
         other=OTHER[name],
         keys=MessageKeys(KEYS[name], KEYS[OTHER[name]]),
+        faults=BrokerFaults(service.pool),
         unsigned_until=None,
     )
     return [task() for task in tasks.values()]
@@ -300,7 +302,7 @@ async def nothing_is_left(amqp_url: str) -> None:
     """The workers have ended, so what they did not acknowledge is back in its queue."""
     async with open_channel(amqp_url) as channel:
         for service, other in OTHER.items():
-            queues = await declare_queues(channel, source=other, consumer=service, queues=QUEUES)
+            queues = await declare_queues(channel, source=other, consumer=service)
             assert [queue.declaration_result.message_count for queue in queues] == [0] * QUEUES
 
 

@@ -8,17 +8,17 @@ from uuid import uuid4
 import aio_pika
 import orjson
 
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.inbox import unreadable_messages
 from shared.messaging.rabbitmq import (
     Consumer,
     declare_events,
-    declare_queues,
     declare_rejected,
     open_channel,
     publishing,
 )
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, Receiver, Sender, running
+from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, running
 
 NASTY: tuple[Any, ...] = (
     *(None, True, 0, -1, 2**63 - 1, 2**63, 0.5),
@@ -51,12 +51,17 @@ async def test_malformed_messages_hold_nobody_up(sender: Sender, receiver: Recei
     template, bystander = uuid4(), uuid4()
     (message,) = await sender.happens(template, "registered")
     consumer = Consumer(
-        amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, queues=2
+        amqp_url,
+        receiver.inbox,
+        source="registration",
+        consumer="identity",
+        keys=KEYS,
+        faults=BrokerFaults(receiver.pool),
     )
     async with open_channel(amqp_url) as channel:
         exchange = await declare_events(channel, "registration")
         await declare_rejected(channel, "identity")
-        await declare_queues(channel, source="registration", consumer="identity", queues=2)
+        await declare_queues(channel, source="registration", consumer="identity")
         for body in with_nasty_values(message.to_json()):
             signed: dict[str, Any] = {"guest-id": str(uuid4()), **KEYS.sign(body)}
             await exchange.publish(aio_pika.Message(body, headers=signed), "a.type")
@@ -77,7 +82,7 @@ async def nothing_is_left(amqp_url: str) -> bool:
     """Whether no queue of guests holds a message, and all that are not authentic are with the rejected."""
     async with open_channel(amqp_url) as channel:
         await declare_events(channel, "registration")
-        queues = await declare_queues(channel, source="registration", consumer="identity", queues=2)
+        queues = await declare_queues(channel, source="registration", consumer="identity")
         waiting = sum(queue.declaration_result.message_count or 0 for queue in queues)
         rejected = await channel.declare_queue("identity.rejected", passive=True)
         return waiting == 0 and rejected.declaration_result.message_count == len(HEADERS) + FOREIGN_SOURCES

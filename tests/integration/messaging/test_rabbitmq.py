@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from shared.event_log import SCHEMA as EVENT_LOG
 from shared.event_log import PostgresEventLog
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
 from shared.messaging.feed_poller import FeedPoller
@@ -22,7 +23,6 @@ from shared.messaging.parked import State
 from shared.messaging.rabbitmq import (
     Consumer,
     declare_events,
-    declare_queues,
     open_channel,
     publishing,
 )
@@ -31,7 +31,15 @@ from shared.platform import limits
 from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, SECRET_TOPIC, Receiver, Sender, running, to_message
+from tests.support.messaging import (
+    KEYS,
+    SECRET_TOPIC,
+    Receiver,
+    Sender,
+    declare_queues,
+    running,
+    to_message,
+)
 from tests.support.servers import Databases, execute_as_owner
 from tests.support.silence import shorten, silencing
 
@@ -39,12 +47,15 @@ from tests.support.silence import shorten, silencing
 def relay_of(sender: Sender, receiver: Receiver, amqp_url: str) -> Relay:
     """The sender's relay; its leases lie in the receiver's database, for want of one of its own."""
     connect = partial(publishing, amqp_url, "registration", KEYS)
-    return Relay(sender.log, to_message, connect, Leases(receiver.pool))
+    return Relay(sender.log, to_message, connect, Leases(receiver.pool), BrokerFaults(receiver.pool))
 
 
 def consumer_of(receiver: Receiver, amqp_url: str) -> Consumer:
     """Identity's consumer of registration's events."""
-    return Consumer(amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, queues=4)
+    faults = BrokerFaults(receiver.pool)
+    return Consumer(
+        amqp_url, receiver.inbox, source="registration", consumer="identity", keys=KEYS, faults=faults
+    )
 
 
 @asynccontextmanager
@@ -76,7 +87,7 @@ async def test_a_guest_is_in_one_queue_and_in_order_there(amqp_url: str, sender:
     found: dict[UUID, set[int]] = defaultdict(set)
     versions: dict[UUID, list[int]] = defaultdict(list)
     async with open_channel(amqp_url) as channel, publishing(amqp_url, "registration", KEYS) as publisher:
-        queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
+        queues = await declare_queues(channel, source="registration", consumer="identity")
         messages = [message for guest in guests for message in await sender.happens(guest, *types)]
         await asyncio.gather(*(publisher.publish(message) for message in messages))
         for number, queue in enumerate(queues):
@@ -243,7 +254,7 @@ async def _are_parked(receiver: Receiver, count: int) -> bool:
 async def _queues_are_empty(amqp_url: str) -> bool:
     async with open_channel(amqp_url) as channel:
         await declare_events(channel, "registration")
-        queues = await declare_queues(channel, source="registration", consumer="identity", queues=4)
+        queues = await declare_queues(channel, source="registration", consumer="identity")
         return sum(queue.declaration_result.message_count or 0 for queue in queues) == 0
 
 

@@ -8,18 +8,18 @@ import orjson
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.rabbitmq import (
     Consumer,
     declare_events,
-    declare_queues,
     declare_rejected,
     open_channel,
     publishing,
 )
 from shared.messaging.signing import SigningKeys
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, Receiver, Sender, running
+from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, running
 
 FORGERS_KEYS = SigningKeys([b"\xee" * 32])
 TYPES = [
@@ -45,8 +45,8 @@ def consumer_of(receiver: Receiver, amqp_url: str, unsigned_until: datetime | No
         source="registration",
         consumer="identity",
         keys=KEYS,
+        faults=BrokerFaults(receiver.pool),
         unsigned_until=unsigned_until,
-        queues=2,
     )
 
 
@@ -201,7 +201,7 @@ async def receiver_consumes(amqp_url: str) -> bool:
     """Whether identity's queues have a consumer."""
     async with open_channel(amqp_url) as channel:
         await declare_events(channel, "registration")
-        queues = await declare_queues(channel, source="registration", consumer="identity", queues=2)
+        queues = await declare_queues(channel, source="registration", consumer="identity")
         return all(queue.declaration_result.consumer_count for queue in queues)
 
 

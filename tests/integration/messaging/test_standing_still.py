@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from shared.event_log import InMemoryEventLog, NewEvent
 from shared.messaging import SCHEMA
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.relay import TASK, Relay
 from shared.platform import limits
@@ -77,6 +78,9 @@ async def test_a_relay_that_hangs_anywhere_goes_on_with_every_message(pool: asyn
             await faults.pass_on("publish", lambda: asyncio.sleep(0))
             published.append(message.stream_version)
 
+        async def takes_messages(self) -> bool:
+            return True
+
     @asynccontextmanager
     async def connect() -> AsyncIterator[Publisher]:
         await faults.pass_on("connect", lambda: asyncio.sleep(0))
@@ -85,7 +89,7 @@ async def test_a_relay_that_hangs_anywhere_goes_on_with_every_message(pool: asyn
     within = (
         15 / 8 * limits.LEASE * (FAULTS + 1)
     )  # of the real lease of eight seconds: fifteen for each fault
-    async with running(Relay(log, to_message, connect, leases).run()):
+    async with running(Relay(log, to_message, connect, leases, BrokerFaults(pool)).run()):
         for number in count(1):
             await InMemoryEventLog.append(log, [an_event(guest, number)])
             await eventually(lambda: number in published, within)  # noqa: B023

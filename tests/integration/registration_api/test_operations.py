@@ -7,7 +7,7 @@ import pytest
 
 from shared.event_log import LogUnavailable
 from shared.platform.logging import configure_logging
-from shared.web.app import make_app
+from shared.web.app import Operations, make_app
 from tests.support.registration_service import RegistrationApp, registering
 from tests.support.servers import execute_as_owner
 
@@ -103,8 +103,7 @@ async def test_health_is_for_everybody_and_says_nothing_but_states(registration_
         description="",
         problem_types={},
         verifier=registration_app.app.state.token_verifier,
-        checks={"sound": lambda: asyncio.sleep(0), "broken": broken},
-        warnings={},
+        operations=Operations({"sound": lambda: asyncio.sleep(0), "broken": broken}),
     )
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://service") as visitor:

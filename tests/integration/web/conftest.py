@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from infra.local.ports import LOOPBACK, free_port
 from shared.platform.settings import HttpLimits
-from shared.web.app import make_app
+from shared.web.app import Operations, make_app
 from shared.web.security import TokenVerifier
 from shared.web.server import serve
 from tests.support.eventually import eventually
@@ -133,8 +133,7 @@ class Served:
             description="",
             problem_types={},
             verifier=cast("TokenVerifier", None),
-            checks={},
-            warnings={},
+            operations=Operations({}),
         )
 
         app.add_api_route("/slow", self._slow)

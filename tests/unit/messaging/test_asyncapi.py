@@ -103,7 +103,7 @@ def test_queues_and_exchanges_are_as_declared(service: str) -> None:
     queues = ASYNCAPI["channels"][f"{service}.guests"]
     assert queues["parameters"]["number"]["enum"] == [str(number) for number in range(QUEUES)]
     assert queues["x-queue-arguments"] == rabbitmq.QUEUE_ARGUMENTS
-    assert queues["x-exchange"]["arguments"] == rabbitmq.EXCHANGE_ARGUMENTS
+    assert queues["x-exchange"]["arguments"] == rabbitmq.exchanges_of(service)[f"{service}.guests"][1]
     assert ASYNCAPI["components"]["schemas"]["Headers"]["required"] == [rabbitmq.SUBJECT_HEADER]
     assert ASYNCAPI["defaultContentType"] == CONTENT_TYPE
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from shared.event_log import InMemoryEventLog, erasure_row
+from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.relay import Relay
@@ -20,12 +21,14 @@ from tests.support.eventually import eventually
 from tests.support.messaging import Sender, to_message
 from tests.unit.messaging.test_feed import CountingLog
 
+NO_DATABASE = cast("asyncpg.Pool", None)
+
 
 class OneLeader(Leases):
     """Leases of a process that is alone, and has no database."""
 
     def __init__(self) -> None:
-        super().__init__(cast("asyncpg.Pool", None))
+        super().__init__(NO_DATABASE)
 
     async def checkpoint(self, name: str) -> int:
         return 0
@@ -39,6 +42,9 @@ class Published(list[Message]):
 
     async def publish(self, message: Message) -> None:
         self.append(message)
+
+    async def takes_messages(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize("unavailable", [0, 1])
@@ -54,7 +60,9 @@ async def test_r19_the_relay_says_it_of_what_was_not_sent_before_the_erasure(una
     async def connect() -> AsyncIterator[Published]:
         yield published
 
-    relaying = asyncio.create_task(Relay(log, to_message, connect, OneLeader())._relay(Lease("relay", 1)))
+    relaying = asyncio.create_task(
+        Relay(log, to_message, connect, OneLeader(), BrokerFaults(NO_DATABASE))._relay(Lease("relay", 1))
+    )
     await eventually(lambda: len(published) == 2)
     relaying.cancel()
     await asyncio.gather(relaying, return_exceptions=True)
@@ -72,6 +80,9 @@ class FailingPublisher:
         self._stop_after(self.turns_later)
         raise BrokerUnavailable("gone")
 
+    async def takes_messages(self) -> bool:
+        return True
+
     def _stop_after(self, turns: int) -> None:
         if turns:
             asyncio.get_running_loop().call_soon(self._stop_after, turns - 1)
@@ -88,7 +99,7 @@ async def test_a_relay_stopped_as_the_broker_goes_does_stop(turns_later: int) ->
     async def connect() -> AsyncIterator[FailingPublisher]:
         yield publisher
 
-    relay = Relay(log, to_message, connect, OneLeader())
+    relay = Relay(log, to_message, connect, OneLeader(), BrokerFaults(NO_DATABASE))
     relaying = asyncio.create_task(relay._relay(Lease("relay", 1)))
     publisher.relaying = relaying
     stopped, _ = await asyncio.wait([relaying], timeout=0.5)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from shared.platform import limits
-from shared.platform.lifecycle import supervise
+from shared.platform.lifecycle import Supervisor
 from tests.support.eventually import eventually
 
 
@@ -31,7 +31,7 @@ async def test_a_task_that_fails_or_is_cancelled_from_inside_is_started_again_an
             ended.append(True)
 
     stopping = asyncio.Event()
-    supervising = asyncio.create_task(supervise({"task": task}, stopping))
+    supervising = asyncio.create_task(Supervisor({"task": task}).run(stopping))
     await eventually(lambda: len(begun) == 4)
     assert not ended
     stopping.set()
@@ -52,7 +52,7 @@ async def test_tasks_that_do_not_end_do_not_hold_up_the_end(monkeypatch: pytest.
 
     stopping = asyncio.Event()
     stopping.set()
-    await asyncio.wait_for(supervise({"stubborn": stubborn}, stopping), 5)
+    await asyncio.wait_for(Supervisor({"stubborn": stubborn}).run(stopping), 5)
     free.set()
 
 

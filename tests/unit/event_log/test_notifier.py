@@ -1,0 +1,41 @@
+"""Who waits for new events can be stopped at any moment."""
+
+import asyncio
+
+import pytest
+
+from shared.event_log import InMemoryEventLog
+from shared.event_log.notifier import Notifier, wait_for_notification
+from tests.support.eventually import TURNS
+
+
+@pytest.mark.parametrize("turns", range(TURNS))
+async def test_a_stop_together_with_a_notification_stops(turns: int) -> None:
+    notifier = Notifier()
+    waiting = asyncio.create_task(wait_for_notification(notifier.next_notification(), 5))
+    await asyncio.sleep(0.01)
+    notifier.notify()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if not waiting.done():
+        waiting.cancel()
+        await asyncio.wait([waiting], timeout=1)
+        assert waiting.cancelled()
+
+
+@pytest.mark.parametrize("turns", range(TURNS))
+async def test_a_follower_that_is_stopped_as_an_event_comes_does_stop(turns: int) -> None:
+    log = InMemoryEventLog()
+
+    async def follow() -> None:
+        async for _ in log.tail(0):
+            pass
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.01)
+    log._notifier.notify()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait([following], timeout=1)
+    assert following.cancelled()
