@@ -23,7 +23,7 @@ def _reasons(error: errors.GuestRefused) -> Mapping[str, object]:
     return {"reasons": [str(reason) for reason in error.reasons]}
 
 
-def _guest_id(error: errors.AlreadyRegistered) -> Mapping[str, object]:
+def _guest_id(error: errors.AlreadyRegistered | errors.CardOfAnotherGuest) -> Mapping[str, object]:
     return {"guest_id": str(error.guest_id)}
 
 
@@ -109,6 +109,19 @@ PROBLEM_TYPES: ProblemTypes = {
         409, "chained-guest", "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement."
     ),
     errors.OwnLibrary: ProblemType(409, "own-library", "Deze pas is van uw eigen bibliotheek."),
+    errors.OtherPerson: ProblemType(
+        409,
+        "other-person",
+        "Deze pas staat bij de thuisbibliotheek nu op naam van iemand met een andere geboortedatum."
+        " Er is niets overgenomen.",
+    ),
+    errors.CardOfAnotherGuest: ProblemType(
+        409,
+        "card-of-another-guest",
+        "De thuisbibliotheek heeft een nieuw nummer voor deze pas, en dat nummer is hier van een andere"
+        " gastlener. Er is niets overgenomen.",
+        _guest_id,
+    ),
     errors.NotExpired: ProblemType(
         409,
         "not-expired",

@@ -79,12 +79,16 @@ async def membership_of(isil: Isil, card_number: str, deps: Dependencies) -> Val
 
     Raises GuestRefused, ChainedGuest, and what `answer_of` raises.
     """
-    verdict = await answer_of(isil, card_number, deps)
-    if isinstance(verdict, Refused):
-        raise GuestRefused(verdict.reasons)
-    if verdict.is_guest_subscription:
+    return accepted(await answer_of(isil, card_number, deps))
+
+
+def accepted(answer: Valid | Refused) -> Valid:
+    """Return the membership with which a guest can be registered. Raises GuestRefused, ChainedGuest."""
+    if isinstance(answer, Refused):
+        raise GuestRefused(answer.reasons)
+    if answer.is_guest_subscription:
         raise ChainedGuest
-    return verdict
+    return answer
 
 
 def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:

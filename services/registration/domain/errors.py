@@ -125,6 +125,24 @@ class OwnLibrary(RuleBroken):
     """
 
 
+class OtherPerson(RuleBroken):
+    """The home library now has a person with another birth date on this card. Nothing was taken over.
+
+    R25.
+    """
+
+
+class CardOfAnotherGuest(RuleBroken):
+    """The home library has a new number for this card; here it is another guest's. Nothing was taken over.
+
+    R10, R24.
+    """
+
+    def __init__(self, guest_id: UUID) -> None:
+        super().__init__()
+        self.guest_id = guest_id
+
+
 class NotExpired(RuleBroken):
     """Only an expired guest can be re-registered.
 
