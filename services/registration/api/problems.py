@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from registration.domain import errors, merge
-from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil, ScanFault
 from shared.web.problems import ProblemType, ProblemTypes
 
 # R4 prescribes this sentence, to the letter.
@@ -86,6 +86,18 @@ PROBLEM_TYPES: ProblemTypes = {
     errors.GuestNotFound: ProblemType(404, "guest-not-found", "Deze gastlener bestaat niet."),
     errors.HomePatronNotFound: ProblemType(
         404, "home-patron-not-found", "De thuisbibliotheek kent deze pas niet."
+    ),
+    errors.NotFoundWithStartStop: ProblemType(
+        404,
+        "home-patron-not-found",
+        "De thuisbibliotheek kent deze pas niet. Laat de start- en stoptekens van de streepjescode weg.",
+        lambda _: {"hint": ScanFault.START_STOP.value},
+    ),
+    errors.NotFoundTwice: ProblemType(
+        404,
+        "home-patron-not-found",
+        "De thuisbibliotheek kent deze pas niet. Het nummer is twee keer gescand: vul het één keer in.",
+        lambda _: {"hint": ScanFault.TWICE.value},
     ),
     errors.UnknownHomeLibrary: ProblemType(
         404, "unknown-home-library", "Er is geen thuisbibliotheek met deze ISIL-code bekend."

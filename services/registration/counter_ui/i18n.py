@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.verdict import Mismatch
+from shared.kernel.library_card import ScanFault, scan_fault
 
 Texts = tuple[str, str]
 Translate = Callable[[str, str], str]
@@ -118,6 +119,24 @@ def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
         kind,
         f"{translate(*texts)}: {translate(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}.",
     )
+
+
+SCAN_FAULTS: Mapping[ScanFault, Texts] = {
+    ScanFault.START_STOP: (
+        "De scanner stuurt start- en stoptekens van de streepjescode mee. Typ het nummer zonder die tekens.",
+        "The scanner sends start and stop signs of the barcode too. Type the number without those signs.",
+    ),
+    ScanFault.TWICE: (
+        "De scanner heeft de pas twee keer gelezen. Scan opnieuw, of typ het nummer één keer.",
+        "The scanner read the card twice. Scan again, or type the number once.",
+    ),
+}
+
+
+def scan_hint(card_number: str, translate: Translate) -> str:
+    """Return what the scanner seems to have done to this number; empty if nothing does."""
+    fault = scan_fault(card_number)
+    return translate(*SCAN_FAULTS[fault]) if fault else ""
 
 
 PRESS_AGAIN: Texts = (

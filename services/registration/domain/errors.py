@@ -48,6 +48,20 @@ class HomePatronNotFound(RuleBroken):
     """
 
 
+class NotFoundWithStartStop(HomePatronNotFound):
+    """The home library does not know this card. Leave out the start and stop signs of the barcode.
+
+    R4. The scanner seems to send them with the number.
+    """
+
+
+class NotFoundTwice(HomePatronNotFound):
+    """The home library does not know this card. The number was scanned twice: enter it once.
+
+    R4. The scanner seems to have read the card twice.
+    """
+
+
 class UnknownHomeLibrary(RuleBroken):
     """No home library with this ISIL code is known.
 

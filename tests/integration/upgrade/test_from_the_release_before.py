@@ -122,9 +122,8 @@ def test_a7_views_of_before_are_as_the_log_says_and_so_are_rebuilt_ones(
     for emptied in ({"terms_due"}, set[str]()):  # by the migration, until a worker or a rebuild fills it
         checked = {each["view"]: each for each in served.told(service, "projections", "verify", "all")}
         assert set(checked) == named
-        assert {view: checked[view]["rows"] for view in rows_before} == {
-            view: 0 if view in emptied else rows for view, rows in rows_before.items()
-        }
+        same = {view: rows for view, rows in rows_before.items() if view not in emptied}
+        assert {view: checked[view]["rows"] for view in same} == same
         served.run(service, "projections", "rebuild", "all")
     found = answers_that_differ(served, [each for each in EXPECTED["answers"] if each["service"] == service])
     assert found == [], "\n".join(found)
