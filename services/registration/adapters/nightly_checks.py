@@ -201,7 +201,7 @@ def _due_guest(row: asyncpg.Record) -> DueGuest:
         Status(status),
         Term(begin, end, provisional),
         sealed_card=Encrypted(card),
-        sealed_details=Encrypted(details),
+        sealed_details=None if details is None else Encrypted(details),
         failed_before=failed_before,
     )
 

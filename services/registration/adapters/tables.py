@@ -100,8 +100,8 @@ OWN_SCHEMA: Sequence[Script] = (
 )
 
 # Columns that were added to a view later. A new database gets them from the view itself. In older rows they
-# are NULL until a rebuild, which is right: no guest was merged before the column `merged_into` was added. The
-# view of due guests is emptied, and a worker fills it again: the nightly check compares the details.
+# are NULL until a rebuild. For `merged_into` that is right: no guest was merged before this column was added.
+# Without `sealed_details` the nightly check reads the guest's stream.
 VIEW_CHANGES: Sequence[Script] = (
     Script(
         "view_guest_directory_0002_merged_into",
@@ -113,11 +113,7 @@ VIEW_CHANGES: Sequence[Script] = (
     ),
     Script(
         "view_terms_due_0002_sealed_details",
-        """
-        TRUNCATE terms_due;
-        ALTER TABLE terms_due ADD COLUMN IF NOT EXISTS sealed_details bytea NOT NULL;
-        UPDATE projections SET position = 0 WHERE name = 'terms_due';
-        """,
+        "ALTER TABLE terms_due ADD COLUMN IF NOT EXISTS sealed_details bytea",
     ),
 )
 

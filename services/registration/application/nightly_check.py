@@ -16,7 +16,7 @@ from registration.application.nightly_report import DueGuest, NightlyChecks, Nig
 from registration.application.repository import PersonalData, decrypt_card, decrypt_details
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.term_check import Decision, NightlyCheck, Tally, decide, due_at, too_many_not_found
-from registration.domain.verdict import NotFound, Unavailable
+from registration.domain.verdict import NotFound, PatronDetails, Refused, Unavailable, Valid
 from shared.event_log import DataKey, Metadata, SubjectFailures
 from shared.kernel.amsterdam import day_of
 from shared.platform import limits
@@ -244,7 +244,7 @@ async def _store(
             guest = guests[guest_id]
             if isinstance(reply.verdict, NotFound):
                 kept_back[guest] = replies.pop(guest_id)
-            elif _decisions(guest, reply) or reply.is_news(people[guest_id]):
+            elif _decisions(guest, reply) or _is_news(guest, people[guest_id], reply):
                 changed[guest_id] = changes.create_task(_change(library, guest, replies.pop(guest_id), run))
     done = {guest_id: about for guest_id, task in changed.items() if (about := task.result()) is not None}
     await _record(isil, {guests[guest_id]: about for guest_id, about in (replies | done).items()}, run)
@@ -276,6 +276,13 @@ def _decisions(guest: DueGuest, reply: HomeReply) -> Sequence[Decision]:
     return decide(reply.verdict, guest.status, guest.term, day_of(reply.asked_at))
 
 
+def _is_news(guest: DueGuest, person: PersonalData, reply: HomeReply) -> bool:
+    """Return whether only the guest's stream can say what is to be done with the reply (R24, R25)."""
+    if guest.sealed_details is None:
+        return isinstance(reply.verdict, Valid | Refused)
+    return reply.is_news(person)
+
+
 async def _people(library: str, page: Sequence[DueGuest], run: NightlyRun) -> Mapping[UUID, PersonalData]:
     """Decrypt what is known of the guests to ask about; an erased guest has no key and is left out.
 
@@ -294,7 +301,9 @@ async def _people(library: str, page: Sequence[DueGuest], run: NightlyRun) -> Ma
 
 
 def _person(guest: DueGuest, key: DataKey) -> PersonalData:
-    return PersonalData(decrypt_card(guest.sealed_card, key), decrypt_details(guest.sealed_details, key))
+    sealed = guest.sealed_details
+    details = PatronDetails("") if sealed is None else decrypt_details(sealed, key)
+    return PersonalData(decrypt_card(guest.sealed_card, key), details)
 
 
 async def _change(library: str, guest: DueGuest, reply: HomeReply, run: NightlyRun) -> HomeReply | None:

@@ -41,14 +41,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class DueGuest:
-    """A guest to check. `failed_before`: already asked tonight, without a reply."""
+    """A guest to check. `failed_before`: already asked tonight, without a reply.
+
+    `sealed_details` None: the view has them after its rebuild; until then only the stream shows what is news.
+    """
 
     guest_id: UUID
     organisation: str
     status: Status
     term: Term
     sealed_card: Encrypted
-    sealed_details: Encrypted
+    sealed_details: Encrypted | None
     failed_before: bool
 
 

@@ -38,10 +38,11 @@ VIEW = View(
             columns="""
                 organisation text NOT NULL, home_isil text NOT NULL, status text NOT NULL,
                 begins_on date NOT NULL, ends_on date, provisional boolean NOT NULL,
-                sealed_card bytea NOT NULL, sealed_details bytea NOT NULL
+                sealed_card bytea NOT NULL, sealed_details bytea
             """,
             indexes=("(home_isil, stream_id)",),
         ),
     ),
     fold=fold,
+    version=2,  # the details
 )

@@ -119,11 +119,12 @@ def test_a7_views_of_before_are_as_the_log_says_and_so_are_rebuilt_ones(
 ) -> None:
     named = {view["name"] for view in served.told(service, "projections", "list")}
     rows_before = {view: rows for view, rows in EXPECTED["rows_of_views"][service].items() if view in named}
-    for emptied in ({"terms_due"}, set[str]()):  # by the migration, until a worker or a rebuild fills it
+    for name in {"terms_due"} & named:  # its version was raised, so a worker does this
+        served.run(service, "projections", "rebuild", name)
+    for _ in range(2):
         checked = {each["view"]: each for each in served.told(service, "projections", "verify", "all")}
         assert set(checked) == named
-        same = {view: rows for view, rows in rows_before.items() if view not in emptied}
-        assert {view: checked[view]["rows"] for view in same} == same
+        assert {view: checked[view]["rows"] for view in rows_before} == rows_before
         served.run(service, "projections", "rebuild", "all")
     found = answers_that_differ(served, [each for each in EXPECTED["answers"] if each["service"] == service])
     assert found == [], "\n".join(found)
