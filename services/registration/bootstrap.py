@@ -191,6 +191,7 @@ def _dependencies(
         person_ref_key=read_key_file(settings.person_ref_key_file)[0],
         clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
+        nightly_not_found_percent=settings.nightly_not_found_percent,
     )
 
 

@@ -6,11 +6,14 @@ import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 
 from shared.kernel.errors import RuleBroken
 
 _CARD_NUMBER = re.compile(r"[0-9A-Za-z]{1,20}")
+_WITH_START_AND_STOP = re.compile(r"[A-DENTa-dent*][0-9]{4,}[A-DENTa-dent*]")
+_SHORTEST_TWICE = 5
 _PREFIX = re.compile(r"[0-9]{4}")
 _ISIL = re.compile(r"NL-[0-9]{6}(?:[0-9]{4})?")
 _BASE_LENGTH = len("NL-") + 6
@@ -95,6 +98,26 @@ def canonical_card_number(text: str) -> str:
     if _CARD_NUMBER.fullmatch(card_number) is None:
         raise MalformedCardNumber
     return card_number
+
+
+class ScanFault(StrEnum):
+    """What a scanner seems to have done to a card number. It is a hint: no number is changed."""
+
+    START_STOP = "start-stop-signs"
+    TWICE = "scanned-twice"
+
+
+def scan_fault(text: str) -> ScanFault | None:
+    """Return what seems wrong with a scanned text; None if nothing does.
+
+    Codabar has A to D (also written T, N, * and E) before and behind the number, Code 39 has *. Some scanners
+    send these signs too.
+    """
+    scanned = "".join(text.split())
+    half = len(scanned) // 2
+    if half >= _SHORTEST_TWICE and scanned[:half] == scanned[half:]:
+        return ScanFault.TWICE
+    return ScanFault.START_STOP if _WITH_START_AND_STOP.fullmatch(scanned) else None
 
 
 def prefix_readings(card_number: str) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ CHOICE_PROBLEMS = [
         (503, "login-accounts-unavailable"),
     )
 ]
+OF_A_PROBLEM = '$.paths["{}"].post.responses["{}"].content["application/problem+json"].examples'
 CHANGES: dict[str, list[str]] = {
     "registration": [
         '$.paths["/v1/feed/guests/{guest_id}/new-account"].get.parameters[1].schema.anyOf[0].pattern',
@@ -50,6 +51,10 @@ CHANGES: dict[str, list[str]] = {
         '$.components.schemas["OwnLibraryJson"] is new',
         '$.components.schemas.NewAccountJson.properties["merged_isils"] is new',
         "$.components.schemas.NewAccountJson.required: there were 4",
+        # A number is not a person, and may be another guest's by now.
+        f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
+        f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
+        f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

@@ -55,6 +55,10 @@ def _guest_reregistered(event: events.GuestReregistered) -> Data:
     }
 
 
+def _card_number_changed(event: events.CardNumberChanged) -> Data:
+    return {"person_ref": event.person_ref}
+
+
 def _link_requested(event: events.LoginAccountLinkRequested) -> Data:
     return {"login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id}}
 
@@ -87,6 +91,7 @@ def _provisional(begin: date, end: date) -> Data:
 SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestRegistered.TOPIC: _guest_registered,
     events.GuestReregistered.TOPIC: _guest_reregistered,
+    events.CardNumberChanged.TOPIC: _card_number_changed,
     events.SubscriptionExpired.TOPIC: _expired,
     events.TermConfirmed.TOPIC: _confirmed,
     events.GuestSuspended.TOPIC: _suspended,
@@ -104,6 +109,8 @@ MESSAGE_TYPES = {
     Guest.TermConfirmed.TOPIC: "term-confirmed.v1",
     Guest.Suspended.TOPIC: "guest-suspended.v1",
     Guest.Reinstated.TOPIC: "guest-reinstated.v1",
+    Guest.CardNumberChanged.TOPIC: "card-number-changed.v1",
+    Guest.DetailsChanged.TOPIC: "patron-details-changed.v1",
     Guest.LendingStripsGranted.TOPIC: "lending-strips-granted.v1",
     Guest.LoginAccountLinkRequested.TOPIC: "login-account-link-requested.v1",
     Guest.LoginAccountLinkConfirmed.TOPIC: "login-account-link-confirmed.v1",

@@ -11,7 +11,13 @@ import asyncpg
 from prometheus_client import Gauge
 
 from registration.application.dependencies import TermCheck
-from registration.application.nightly_report import DueGuest, LibraryReport, NightlyChecks, NightlyReport
+from registration.application.nightly_report import (
+    DueGuest,
+    LibraryReport,
+    NightlyChecks,
+    NightlyReport,
+    Place,
+)
 from registration.domain.events import Encrypted
 from registration.domain.term import Term
 from registration.domain.term_check import NightlyCheck, Status, Tally
@@ -21,6 +27,10 @@ from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 
 COUNTS = tuple(count.name for count in fields(Tally))
+FIRST_COUNTS = (
+    *("asked", "unchanged", "confirmed", "expired", "suspended", "reinstated"),
+    *("stale", "not_found", "failed"),
+)
 
 # `night`: the day of the nightly check that wrote the row. A check at the counter leaves it as it is.
 TABLES = f"""
@@ -35,7 +45,7 @@ CREATE TABLE nights (
 CREATE TABLE night_libraries (
     day date NOT NULL REFERENCES nights,
     home_isil text NOT NULL,
-    {", ".join(f"{name} bigint NOT NULL DEFAULT 0" for name in COUNTS)},
+    {", ".join(f"{name} bigint NOT NULL DEFAULT 0" for name in FIRST_COUNTS)},
     unanswered bigint NOT NULL DEFAULT 0,
     problem text,
     PRIMARY KEY (day, home_isil)
@@ -50,6 +60,15 @@ SCHEMA: Sequence[Script] = (
             "night_libraries": Rights("SELECT, INSERT, UPDATE"),
         },
     ),
+    Script(
+        "registration_0008_other_people",
+        """
+        ALTER TABLE night_libraries
+            ADD COLUMN other_person bigint NOT NULL DEFAULT 0,
+            ADD COLUMN card_taken bigint NOT NULL DEFAULT 0;
+        ALTER TABLE term_checks ADD COLUMN other_guest uuid;
+        """,
+    ),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("nights", "day"),
@@ -62,11 +81,17 @@ DUE = """
 FROM terms_due AS due LEFT JOIN term_checks AS checked ON checked.guest_id = due.stream_id
 WHERE due.begins_on < $1 AND (checked.checked_at >= $2 AND checked.verdict <> 'unavailable') IS NOT TRUE
 """
+# See `Turn`. A check at the counter may be the one that gave no usable reply. $5: the moment this run began.
+FAILED = "coalesce(checked.night = $1 AND checked.verdict = 'unavailable', false)"
+TURN = f"""
+CASE WHEN {FAILED} THEN CASE WHEN checked.checked_at < $5 THEN 2 ELSE 3 END
+     WHEN checked.stale THEN 1 ELSE 0 END
+"""
 COUNT = f"SELECT due.home_isil, count(*) {DUE} GROUP BY due.home_isil"
 PAGE = f"""
 SELECT due.stream_id, due.organisation, due.status, due.begins_on, due.ends_on, due.provisional,
-    due.sealed_card, coalesce(checked.night = $1 AND checked.verdict = 'unavailable', false) {DUE}
-AND due.home_isil = $3 AND due.stream_id > $4 ORDER BY due.home_isil, due.stream_id LIMIT $5
+    due.sealed_card, due.sealed_details, {FAILED} {DUE}
+AND due.home_isil = $3 AND {TURN} = $4 AND due.stream_id > $6 ORDER BY due.home_isil, due.stream_id LIMIT $7
 """
 
 BEGIN = """
@@ -74,17 +99,17 @@ INSERT INTO nights (day, started_at) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE
 """
 RECORD = f"""
 WITH checks AS (
-    INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, night)
-    SELECT guest_id, verdict, checked_at, stale, string_to_array(reasons, ','), $1
-    FROM unnest($3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[])
-        AS checked (guest_id, verdict, checked_at, stale, reasons)
+    INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, other_guest, night)
+    SELECT guest_id, verdict, checked_at, stale, string_to_array(reasons, ','), other_guest, $1
+    FROM unnest($3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::uuid[])
+        AS checked (guest_id, verdict, checked_at, stale, reasons, other_guest)
     ON CONFLICT (guest_id) DO UPDATE
     SET verdict = excluded.verdict, checked_at = excluded.checked_at, stale = excluded.stale,
-        reasons = excluded.reasons, night = excluded.night
+        reasons = excluded.reasons, other_guest = excluded.other_guest, night = excluded.night
     WHERE term_checks.checked_at <= excluded.checked_at
 )
 INSERT INTO night_libraries AS counted (day, home_isil, {", ".join(COUNTS)})
-VALUES ($1, $2, {", ".join(f"${number}" for number in range(8, 8 + len(COUNTS)))})
+VALUES ($1, $2, {", ".join(f"${number}" for number in range(9, 9 + len(COUNTS)))})
 ON CONFLICT (day, home_isil) DO UPDATE
 SET {", ".join(f"{name} = counted.{name} + excluded.{name}" for name in COUNTS)}
 """  # noqa: S608 - constants
@@ -116,11 +141,12 @@ class PostgresNightlyChecks:
         return {row["home_isil"]: row["count"] for row in rows}
 
     async def page(
-        self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
+        self, nightly: NightlyCheck, home_isil: str, place: Place, limit: int
     ) -> Sequence[DueGuest]:
         """See `NightlyChecks.page`."""
+        at = (place.turn.value, place.began, place.after)
         rows = await self._pool.fetch(
-            PAGE, nightly.day, nightly.begins_at, home_isil, after, limit, timeout=limits.BATCH
+            PAGE, nightly.day, nightly.begins_at, home_isil, *at, limit, timeout=limits.BATCH
         )
         return [_due_guest(row) for row in rows]
 
@@ -138,6 +164,7 @@ class PostgresNightlyChecks:
             [check.checked_at for check in outcomes],
             [check.stale for check in outcomes],
             [",".join(check.reasons) for check in outcomes],
+            [check.other_guest for check in outcomes],
             *tally.as_dict().values(),
             timeout=limits.BATCH,
         )
@@ -167,9 +194,16 @@ class PostgresNightlyChecks:
 
 
 def _due_guest(row: asyncpg.Record) -> DueGuest:
-    guest_id, organisation, status, begin, end, provisional, sealed_card, failed_before = row
-    term = Term(begin, end, provisional)
-    return DueGuest(guest_id, organisation, Status(status), term, Encrypted(sealed_card), failed_before)
+    guest_id, organisation, status, begin, end, provisional, card, details, failed_before = row
+    return DueGuest(
+        guest_id,
+        organisation,
+        Status(status),
+        Term(begin, end, provisional),
+        sealed_card=Encrypted(card),
+        sealed_details=None if details is None else Encrypted(details),
+        failed_before=failed_before,
+    )
 
 
 _guests = Gauge("term_check_guests", "Guests in the last nightly check, by outcome", ["outcome"])

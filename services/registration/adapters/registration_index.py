@@ -95,14 +95,15 @@ class PostgresRegistrations:
         return [row["guest_id"] for row in rows]
 
 
-LAST_CHECK = "SELECT verdict, checked_at, stale, reasons FROM term_checks WHERE guest_id = $1"
+LAST_CHECK = "SELECT verdict, checked_at, stale, reasons, other_guest FROM term_checks WHERE guest_id = $1"
 
 # Two processes may check one guest at once. The later check stays, also if it is written first.
 RECORD_CHECK = """
-INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, other_guest)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (guest_id) DO UPDATE
 SET verdict = excluded.verdict, checked_at = excluded.checked_at,
-    stale = excluded.stale, reasons = excluded.reasons
+    stale = excluded.stale, reasons = excluded.reasons, other_guest = excluded.other_guest
 WHERE term_checks.checked_at <= excluded.checked_at
 """
 
@@ -118,10 +119,17 @@ class PostgresTermChecks:
         row = await self._pool.fetchrow(LAST_CHECK, guest_id)
         if row is None:
             return None
-        return TermCheck(row["verdict"], row["checked_at"], row["stale"], tuple(row["reasons"]))
+        verdict, checked_at, stale, reasons, other_guest = row
+        return TermCheck(verdict, checked_at, stale, tuple(reasons), other_guest)
 
     async def record(self, guest_id: UUID, check: TermCheck) -> None:
         """See `TermChecks.record`."""
         await self._pool.execute(
-            RECORD_CHECK, guest_id, check.verdict, check.checked_at, check.stale, list(check.reasons)
+            RECORD_CHECK,
+            guest_id,
+            check.verdict,
+            check.checked_at,
+            check.stale,
+            list(check.reasons),
+            check.other_guest,
         )

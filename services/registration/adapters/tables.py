@@ -100,7 +100,8 @@ OWN_SCHEMA: Sequence[Script] = (
 )
 
 # Columns that were added to a view later. A new database gets them from the view itself. In older rows they
-# are NULL until a rebuild, which is right: no guest was merged before this column was added.
+# are NULL until a rebuild. For `merged_into` that is right: no guest was merged before this column was added.
+# Without `sealed_details` the nightly check reads the guest's stream.
 VIEW_CHANGES: Sequence[Script] = (
     Script(
         "view_guest_directory_0002_merged_into",
@@ -109,6 +110,10 @@ VIEW_CHANGES: Sequence[Script] = (
     Script(
         "view_guest_history_0002_sealed",
         "ALTER TABLE guest_history ADD COLUMN IF NOT EXISTS sealed bytea",
+    ),
+    Script(
+        "view_terms_due_0002_sealed_details",
+        "ALTER TABLE terms_due ADD COLUMN IF NOT EXISTS sealed_details bytea",
     ),
 )
 

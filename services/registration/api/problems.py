@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from registration.domain import errors, merge
-from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.kernel.library_card import MalformedCardNumber, MalformedIsil, ScanFault
 from shared.web.problems import ProblemType, ProblemTypes
 
 # R4 prescribes this sentence, to the letter.
@@ -23,7 +23,7 @@ def _reasons(error: errors.GuestRefused) -> Mapping[str, object]:
     return {"reasons": [str(reason) for reason in error.reasons]}
 
 
-def _guest_id(error: errors.AlreadyRegistered) -> Mapping[str, object]:
+def _guest_id(error: errors.AlreadyRegistered | errors.CardOfAnotherGuest) -> Mapping[str, object]:
     return {"guest_id": str(error.guest_id)}
 
 
@@ -87,6 +87,18 @@ PROBLEM_TYPES: ProblemTypes = {
     errors.HomePatronNotFound: ProblemType(
         404, "home-patron-not-found", "De thuisbibliotheek kent deze pas niet."
     ),
+    errors.NotFoundWithStartStop: ProblemType(
+        404,
+        "home-patron-not-found",
+        "De thuisbibliotheek kent deze pas niet. Laat de start- en stoptekens van de streepjescode weg.",
+        lambda _: {"hint": ScanFault.START_STOP.value},
+    ),
+    errors.NotFoundTwice: ProblemType(
+        404,
+        "home-patron-not-found",
+        "De thuisbibliotheek kent deze pas niet. Het nummer is twee keer gescand: vul het één keer in.",
+        lambda _: {"hint": ScanFault.TWICE.value},
+    ),
     errors.UnknownHomeLibrary: ProblemType(
         404, "unknown-home-library", "Er is geen thuisbibliotheek met deze ISIL-code bekend."
     ),
@@ -109,6 +121,19 @@ PROBLEM_TYPES: ProblemTypes = {
         409, "chained-guest", "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement."
     ),
     errors.OwnLibrary: ProblemType(409, "own-library", "Deze pas is van uw eigen bibliotheek."),
+    errors.OtherPerson: ProblemType(
+        409,
+        "other-person",
+        "Deze pas staat bij de thuisbibliotheek nu op naam van iemand met een andere geboortedatum."
+        " Er is niets overgenomen.",
+    ),
+    errors.CardOfAnotherGuest: ProblemType(
+        409,
+        "card-of-another-guest",
+        "De thuisbibliotheek heeft een nieuw nummer voor deze pas, en dat nummer is hier van een andere"
+        " gastlener. Er is niets overgenomen.",
+        _guest_id,
+    ),
     errors.NotExpired: ProblemType(
         409,
         "not-expired",

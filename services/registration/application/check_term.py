@@ -6,17 +6,14 @@ import asyncio
 from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies
-from registration.application.home_reply import HomeReply, apply_reply
+from registration.application.home_reply import NEVER_CHECKED, HomeReply, apply_reply
 from registration.application.membership import current_isil
 from registration.application.repository import decrypt_personal_data, load_guest, save_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.guest import Guest
-from registration.domain.term_check import Status
 from registration.domain.verdict import NotFound, Unavailable, Verdict
 from shared.event_log import CommandResult
-
-NEVER_CHECKED = frozenset({Status.DEREGISTERED, Status.ERASED})
 
 WHILE_A_CLERK_WAITS = 1.8
 """Seconds for the home library's reply; with reading and writing the clerk waits at most 2 seconds (R13)."""
@@ -36,7 +33,7 @@ async def check_term(
         return await save_guest(guest, context, deps)
     asked_at = deps.clock.now()
     reply = HomeReply(await _ask_within(within, guest, deps), asked_at)
-    result = await apply_reply(guest_id, reply, context, deps)
+    result, reply = await apply_reply(guest_id, reply, context, deps)
     await deps.term_checks.record(guest_id, reply.outcome())
     return result
 

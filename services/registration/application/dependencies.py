@@ -72,12 +72,14 @@ class TermCheck:
     """The outcome of the last term check of a guest: state of the check, not an event (R12).
 
     `verdict`: "valid", "refused", "not_found" or "unavailable". `stale`: no usable reply; the term was kept.
+    `other_guest`: the guest whose card the reply named (R10).
     """
 
     verdict: str
     checked_at: datetime
     stale: bool = False
     reasons: tuple[str, ...] = ()
+    other_guest: UUID | None = None
 
 
 class HomeLibraries(Protocol):
@@ -228,7 +230,8 @@ class Dependencies:
 
     `isil_aliases`: ISIL base of a merged library -> base of the library that it is part of now (R3).
     `organisations`: code -> guest library. `home_library_names`: ISIL base of a library that can be asked ->
-    its name, which may be empty.
+    its name, which may be empty. `nightly_not_found_percent`: a library may say *not found* of so many guests
+    in a hundred in one nightly check (R12).
     """
 
     store: AggregateStore
@@ -246,3 +249,4 @@ class Dependencies:
     clock: Clock
     erasure_ledger: ErasureLedger = NO_LEDGER
     home_library_names: Mapping[str, str] = field(default_factory=dict)
+    nightly_not_found_percent: int = 5

@@ -1,47 +1,105 @@
-"""A home library's reply about one guest, and the changes that it causes (R12)."""
+"""A home library's reply about one guest, and the changes that it causes (R12, R24, R25)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies, TermCheck
-from registration.application.repository import load_guest, new_number_rows, save_guest
-from registration.domain.term_check import leaves_stale, refusal_reasons
-from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
-from shared.event_log import CommandResult, retry_on_conflict
+from registration.application.repository import (
+    PersonalData,
+    decrypt_personal_data,
+    load_guest,
+    save_guest,
+    take_news,
+)
+from registration.domain.errors import CardOfAnotherGuest
+from registration.domain.guest import Guest
+from registration.domain.term_check import Status, leaves_stale, refusal_reasons
+from registration.domain.verdict import Mismatch, NotFound, NotOfGuest, Reading, Refused, Unavailable, Valid
+from shared.event_log import CommandResult, SideRow, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
-VERDICTS = {Valid: "valid", Refused: "refused", NotFound: "not_found", Unavailable: "unavailable"}
+NEVER_CHECKED = frozenset({Status.DEREGISTERED, Status.ERASED})
+
+VERDICTS = {
+    Valid: "valid",
+    Refused: "refused",
+    NotFound: "not_found",
+    Unavailable: "unavailable",
+    NotOfGuest: "refused",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class HomeReply:
     """A verdict, and the moment before the request: nothing that happened later can be in it."""
 
-    verdict: Verdict
+    verdict: Reading
     asked_at: datetime
 
     def outcome(self) -> TermCheck:
         """Return it as a term check: "valid" if a re-registration would succeed, "refused" if not (R13)."""
         reasons = refusal_reasons(self.verdict, day_of(self.asked_at))
         verdict = "refused" if reasons else VERDICTS[type(self.verdict)]
-        return TermCheck(verdict, self.asked_at, leaves_stale(self.verdict), reasons)
+        other = self.verdict.guest_id if isinstance(self.verdict, NotOfGuest) else None
+        return TermCheck(verdict, self.asked_at, leaves_stale(self.verdict), reasons, other)
+
+    def about(self, person: PersonalData) -> HomeReply:
+        """Return the reply as it is about this person: a number is not a person (R25)."""
+        if isinstance(self.verdict, Valid | Refused) and person.details.born_otherwise(self.verdict.details):
+            return replace(self, verdict=NotOfGuest(Mismatch.OTHER_PERSON))
+        return self
+
+    def is_news(self, person: PersonalData) -> bool:
+        """Return whether the reply says something else about the person than what is known (R24, R25)."""
+        match self.about(person).verdict:
+            case NotOfGuest():
+                return True
+            case Valid() | Refused() as verdict:
+                return person.followed_by(verdict) != person
+            case _:
+                return False
 
 
 async def apply_reply(
     guest_id: UUID, reply: HomeReply, context: Context, deps: Dependencies
-) -> CommandResult:
-    """Change the guest as the reply requires (R12). Raises GuestNotFound (R20)."""
+) -> tuple[CommandResult, HomeReply]:
+    """Change the guest as the reply requires (R12), and take over its news (R24).
+
+    Returns also the reply as it is about this guest. Raises GuestNotFound (R20).
+    """
     return await retry_on_conflict(lambda: _apply(guest_id, reply, context, deps))
 
 
-async def _apply(guest_id: UUID, reply: HomeReply, context: Context, deps: Dependencies) -> CommandResult:
+async def _apply(
+    guest_id: UUID, reply: HomeReply, context: Context, deps: Dependencies
+) -> tuple[CommandResult, HomeReply]:
     guest = await load_guest(guest_id, context.organisation, deps)
-    if guest.state.home_agreed_at > reply.asked_at:
-        return await save_guest(guest, context, deps)  # registered again meanwhile, on a later reply
-    now = deps.clock.now()
-    guest.check_term(reply.verdict, today=day_of(now), now=now)
-    number = reply.verdict.canonical_card_number if isinstance(reply.verdict, Valid) else None
-    return await save_guest(guest, context, deps, *new_number_rows(guest, number, deps))
+    person = await decrypt_personal_data(guest, deps)
+    rows: tuple[SideRow, ...] = ()
+    # After a later registration, or an end of it, the reply is about what was before.
+    if (
+        person is not None
+        and guest.state.status not in NEVER_CHECKED
+        and guest.state.home_agreed_at <= reply.asked_at
+    ):
+        reply = reply.about(person)
+        try:
+            rows = await _news(guest, person, reply, deps)
+        except CardOfAnotherGuest as other:
+            reply = replace(reply, verdict=NotOfGuest(Mismatch.CARD_OF_ANOTHER_GUEST, other.guest_id))
+        now = deps.clock.now()
+        guest.check_term(reply.verdict, today=day_of(now), now=now)
+    return await save_guest(guest, context, deps, *rows), reply
+
+
+async def _news(
+    guest: Guest, person: PersonalData, reply: HomeReply, deps: Dependencies
+) -> tuple[SideRow, ...]:
+    if not isinstance(reply.verdict, Valid | Refused):
+        return ()
+    if guest.state.news_at is not None and guest.state.news_at > reply.asked_at:
+        return ()  # there is later news
+    return tuple(await take_news(guest, person, person.followed_by(reply.verdict), deps))

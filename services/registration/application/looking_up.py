@@ -31,5 +31,6 @@ async def looking_up(
 
 
 def outcome_of(error: RuleBroken) -> str:
-    """Return the name of a broken rule, such as `home-patron-not-found`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    """Return the name of a broken rule, such as `home-patron-not-found`, whatever its kind."""
+    rule = next(kind for kind in type(error).__mro__ if RuleBroken in (kind, *kind.__bases__))
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", rule.__name__).lower()

@@ -14,11 +14,13 @@ from registration.domain.errors import (
     HomeLibraryUnavailable,
     HomeLibraryUnknownForCard,
     HomePatronNotFound,
+    NotFoundTwice,
+    NotFoundWithStartStop,
     OwnLibrary,
 )
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid
 from shared.kernel.amsterdam import day_of
-from shared.kernel.library_card import Isil, canonical_card_number, person_ref
+from shared.kernel.library_card import Isil, ScanFault, canonical_card_number, person_ref, scan_fault
 
 
 async def home_isil(typed: str | None, card_number: str, deps: Dependencies) -> Isil:
@@ -52,6 +54,10 @@ def is_library_of(home: Isil, organisation: Organisation, deps: Dependencies) ->
     return any(home.same_library(current_isil(own, deps)) for own in organisation.isils)
 
 
+NOT_FOUND = {ScanFault.START_STOP: NotFoundWithStartStop, ScanFault.TWICE: NotFoundTwice}
+"""The errors that name what a scanner seems to have done; otherwise HomePatronNotFound."""
+
+
 async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid | Refused:
     """Ask the home library (R4). A membership past its end date is refused as expired.
 
@@ -59,7 +65,8 @@ async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid |
     """
     match await deps.home_libraries.ask(str(isil), card_number):
         case NotFound():
-            raise HomePatronNotFound
+            fault = scan_fault(card_number)
+            raise NOT_FOUND[fault] if fault else HomePatronNotFound
         case Unavailable():
             raise HomeLibraryUnavailable
         case Valid() as valid if valid.has_ended(day_of(deps.clock.now())):
@@ -79,12 +86,16 @@ async def membership_of(isil: Isil, card_number: str, deps: Dependencies) -> Val
 
     Raises GuestRefused, ChainedGuest, and what `answer_of` raises.
     """
-    verdict = await answer_of(isil, card_number, deps)
-    if isinstance(verdict, Refused):
-        raise GuestRefused(verdict.reasons)
-    if verdict.is_guest_subscription:
+    return accepted(await answer_of(isil, card_number, deps))
+
+
+def accepted(answer: Valid | Refused) -> Valid:
+    """Return the membership with which a guest can be registered. Raises GuestRefused, ChainedGuest."""
+    if isinstance(answer, Refused):
+        raise GuestRefused(answer.reasons)
+    if answer.is_guest_subscription:
         raise ChainedGuest
-    return verdict
+    return answer
 
 
 def refs_of(isil: Isil, card_number: str, deps: Dependencies) -> list[str]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies
 from registration.application.membership import current_isil, refs_of
-from registration.application.repository import decrypt_personal_data, load_guest
+from registration.application.repository import decrypt_personal_data, find_person, load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.guest import Guest
 from registration.domain.merge import (
@@ -105,4 +105,9 @@ async def _particulars(guest: Guest, deps: Dependencies) -> Particulars:
     home = current_isil(guest.state.home_isil, deps)
     numbers = (person.card.number, *person.card.aliases)
     refs = {ref for number in numbers for ref in refs_of(home, number, deps)}
-    return Particulars(frozenset(refs | {guest.state.person_ref}), person.details)
+    refs.add(guest.state.person_ref)
+    check = await deps.term_checks.last(guest.id)
+    if check is not None and check.other_guest is not None:
+        named = await find_person(check.other_guest, deps)
+        refs |= {named.state.person_ref} if named is not None else set()
+    return Particulars(frozenset(refs), person.details)

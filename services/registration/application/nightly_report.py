@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
 
@@ -13,16 +14,44 @@ from registration.domain.events import Encrypted
 from registration.domain.term import Term
 from registration.domain.term_check import NightlyCheck, Status, Tally
 
+BEFORE_ALL = UUID(int=0)
+
+
+class Turn(IntEnum):
+    """When a guest is asked about: those without a usable reply last time come last, night after night.
+
+    So a few guests whose replies fail never keep the others from being asked about. `AGAIN`: those without a
+    reply in an earlier run of tonight; `NOW`: in this run.
+    """
+
+    FIRST = 0
+    LAST = 1
+    AGAIN = 2
+    NOW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of due guests begins: after an id among those whose turn it is. `began`: this run."""
+
+    turn: Turn
+    began: datetime
+    after: UUID = BEFORE_ALL
+
 
 @dataclass(frozen=True, slots=True)
 class DueGuest:
-    """A guest to check. `failed_before`: already asked tonight, without a reply."""
+    """A guest to check. `failed_before`: already asked tonight, without a reply.
+
+    `sealed_details` None: the view has them after its rebuild; until then only the stream shows what is news.
+    """
 
     guest_id: UUID
     organisation: str
     status: Status
     term: Term
     sealed_card: Encrypted
+    sealed_details: Encrypted | None
     failed_before: bool
 
 
@@ -61,9 +90,9 @@ class NightlyChecks(Protocol):
         """Count the due guests by the ISIL base of their home library."""
 
     async def page(
-        self, nightly: NightlyCheck, home_isil: str, after: UUID, limit: int
+        self, nightly: NightlyCheck, home_isil: str, place: Place, limit: int
     ) -> Sequence[DueGuest]:
-        """Return the next due guests of a library after an id, in the order of their ids."""
+        """Return the next due guests of a library, in the order of their ids."""
 
     async def record(
         self, nightly: NightlyCheck, home_isil: str, checks: Mapping[UUID, TermCheck], tally: Tally

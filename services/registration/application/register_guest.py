@@ -22,6 +22,7 @@ from registration.application.repository import (
     Card,
     PersonalData,
     account_rows,
+    decrypt_personal_data,
     encrypt_card,
     encrypt_details,
     encrypt_link_request,
@@ -31,7 +32,7 @@ from registration.application.repository import (
     registered_guest,
     save_guest,
 )
-from registration.domain.errors import AlreadyRegistered, UnknownBranch, UnknownOrganisation
+from registration.domain.errors import AlreadyRegistered, OtherPerson, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.term import picked
@@ -64,8 +65,8 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
 
     Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
-    ChainedGuest, GuestRefused, AlreadyRegistered, HomeLibraryUnavailable, and what `verify_choice` raises.
-    Then nothing was written.
+    ChainedGuest, GuestRefused, AlreadyRegistered, OtherPerson, HomeLibraryUnavailable, and what
+    `verify_choice` raises. Then nothing was written.
     """
     organisation = _organisation(context.organisation, deps)
     if command.branch not in organisation.branches:
@@ -78,14 +79,14 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
         card = Card.answered(membership.canonical_card_number, scanned)
         numbers = (card.number, *card.aliases)
         choice = await verify_choice(command.login_account, str(home), numbers, context, deps)
+        person = PersonalData(card, membership.details)
+        return await retry_on_conflict(
+            lambda: _register(command, choice, home=home, person=person, context=context, deps=deps)
+        )
     except RuleBroken as refused:  # it says something of the card, and no event says who asked
         lookup = Lookup(LookupKind.REGISTRATION, scanned, str(home), outcome_of(refused))
         await deps.lookups.record(lookup, context)
         raise
-    person = PersonalData(card, membership.details)
-    return await retry_on_conflict(
-        lambda: _register(command, choice, home=home, person=person, context=context, deps=deps)
-    )
 
 
 async def prepare_registration(
@@ -143,6 +144,8 @@ async def _register(
     guest = await _guest_among(known.values(), deps)
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: the index no longer finds it (R19)
+    if guest is not None:
+        await _require_same_person(guest, person, deps)
     key, key_rows = await key_for(guest.id if guest else None, deps)
     admission = Admission(
         organisation=organisation.code,
@@ -164,6 +167,13 @@ async def _register(
     rows = [person_row(organisation.code, ref, guest.id, bases) for ref in new_refs]
     accounts = account_rows(organisation.code, admission.link_request.account_id, guest.id)
     return await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
+
+
+async def _require_same_person(guest: Guest, person: PersonalData, deps: Dependencies) -> None:
+    """Raise OtherPerson when the guest who had the number before was born on another day (R25)."""
+    known = await decrypt_personal_data(guest, deps)
+    if known is not None and known.details.born_otherwise(person.details):
+        raise OtherPerson
 
 
 async def _known(organisation: str, home: Isil, card: Card, deps: Dependencies) -> dict[str, Sequence[UUID]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies
 from registration.application.membership import current_isil, known_as, refs_of
-from registration.domain.errors import GuestNotFound
+from registration.domain.errors import CardOfAnotherGuest, GuestNotFound
 from registration.domain.events import Encrypted
 from registration.domain.guest import Guest
 from registration.domain.login_link import (
@@ -20,7 +20,7 @@ from registration.domain.login_link import (
     VerifiedChoice,
 )
 from registration.domain.term_check import Status
-from registration.domain.verdict import PatronDetails
+from registration.domain.verdict import PatronDetails, Refused, Valid
 from shared.event_log import (
     CommandResult,
     DataKey,
@@ -44,6 +44,19 @@ class Card:
         """Return the card for the number in the home library's reply, and the numbers that it had before."""
         return cls(canonical, tuple(dict.fromkeys(other for other in others if other != canonical)))
 
+    def followed_by(self, number: str | None) -> Card:
+        """Return the card as a reply renews it (R24).
+
+        Without zeros in front, or with other capitals, it is the same number as that library writes it.
+        """
+        if number is None or _same_number(number, self.number):
+            return self
+        return Card.answered(number, self.number, *self.aliases)
+
+
+def _same_number(one: str, other: str) -> bool:
+    return one.lstrip("0").casefold() == other.lstrip("0").casefold()
+
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
@@ -51,6 +64,13 @@ class PersonalData:
 
     card: Card
     details: PatronDetails
+
+    def followed_by(self, reply: Valid | Refused) -> PersonalData:
+        """Return what is known after a reply about this person (R24)."""
+        details = self.details
+        if reply.details is not None:  # a refusal often says less of the person
+            details = details.followed_by(reply.details, in_full=isinstance(reply, Valid))
+        return PersonalData(self.card.followed_by(reply.canonical_card_number), details)
 
 
 async def key_for(guest_id: UUID | None, deps: Dependencies) -> tuple[DataKey, Sequence[SideRow]]:
@@ -101,13 +121,18 @@ def decrypt_card(sealed_card: Encrypted, key: DataKey) -> Card:
     return Card(card["number"], tuple(card["aliases"]))
 
 
+def decrypt_details(sealed_details: Encrypted, key: DataKey) -> PatronDetails:
+    """Decrypt the home library's details of the person."""
+    return PatronDetails(**key.decrypt(sealed_details))
+
+
 async def decrypt_personal_data(guest: Guest, deps: Dependencies) -> PersonalData | None:
     """Decrypt what is known about the person; return None after its erasure."""
     key = await deps.data_keys.get(guest.id)
     if key is None:
         return None
-    details = key.decrypt(guest.state.sealed_details)
-    return PersonalData(decrypt_card(guest.state.sealed_card, key), PatronDetails(**details))
+    card = decrypt_card(guest.state.sealed_card, key)
+    return PersonalData(card, decrypt_details(guest.state.sealed_details, key))
 
 
 async def load_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> Guest:
@@ -188,16 +213,43 @@ def person_row(organisation: str, person_ref: str, guest_id: UUID, known_as: str
     return SideRow("registrations", values)
 
 
-def new_number_rows(guest: Guest, card_number: str | None, deps: Dependencies) -> Sequence[SideRow]:
-    """Return the rows that find the guest by a new number in the home library's reply, if there is one (R10).
+async def take_news(
+    guest: Guest, known: PersonalData, now_known: PersonalData, deps: Dependencies
+) -> Sequence[SideRow]:
+    """Record another card number and other details as events of their own; the same as before is none (R24).
 
-    If that number was registered as another guest meanwhile, it stays with that guest.
+    Returns the rows that find the guest by the new number. Raises CardOfAnotherGuest, VersionConflict.
     """
-    if card_number is None:
+    if known == now_known:
         return ()
+    rows = await _new_number_rows(guest, known.card, now_known.card, deps)
+    (key, key_rows), now = await key_for(guest.id, deps), deps.clock.now()
+    if now_known.card != known.card:
+        home = current_isil(guest.state.home_isil, deps)
+        person_ref = refs_of(home, now_known.card.number, deps)[0]
+        guest.change_card_number(encrypt_card(now_known.card, key), person_ref, now=now)
+    if now_known.details != known.details:
+        guest.change_details(encrypt_details(now_known.details, key), now=now)
+    return (*key_rows, *rows)
+
+
+async def _new_number_rows(guest: Guest, known: Card, new: Card, deps: Dependencies) -> Sequence[SideRow]:
+    """Return the rows that the index lacks. A number of a record merged into the guest is the guest's (R18).
+
+    Raises CardOfAnotherGuest, also for one who was deregistered: that record has the number (R10).
+    """
+    organisation, rows = guest.state.organisation, list[SideRow]()
+    if new == known:
+        return rows
     home = current_isil(guest.state.home_isil, deps)
-    refs, bases = refs_of(home, card_number, deps), known_as(home, deps)
-    if guest.state.person_ref in refs:
-        return ()
-    rows = [person_row(guest.state.organisation, ref, guest.id, bases) for ref in refs]
-    return [replace(row, or_ignore=True) for row in rows]
+    for ref in refs_of(home, new.number, deps):
+        owner_ids = await deps.registrations.guests_of(organisation, ref)
+        owners = [await find_person(owner_id, deps) for owner_id in owner_ids if owner_id != guest.id]
+        others = [owner for owner in owners if owner is not None and owner.id != guest.id]
+        if any(other.state.status is Status.ERASED for other in others):
+            raise VersionConflict(guest.id)  # erased just now: the index no longer finds it (R19)
+        if not owner_ids:
+            rows.append(person_row(organisation, ref, guest.id, known_as(home, deps)))
+        elif len(others) == len(owner_ids):
+            raise CardOfAnotherGuest(others[0].id)
+    return rows

@@ -7,10 +7,8 @@ from uuid import UUID
 
 from registration.application.account_choice import card_numbers_of, verify_choice
 from registration.application.dependencies import Context, Dependencies
-from registration.application.membership import current_isil, membership_of
+from registration.application.membership import accepted, answer_of, current_isil
 from registration.application.repository import (
-    Card,
-    PersonalData,
     account_rows,
     decrypt_personal_data,
     encrypt_card,
@@ -18,13 +16,14 @@ from registration.application.repository import (
     encrypt_link_request,
     key_for,
     load_guest,
-    new_number_rows,
     save_guest,
+    take_news,
 )
-from registration.domain.errors import GuestErased
+from registration.domain.errors import GuestErased, OtherPerson
 from registration.domain.guest import Guest, Renewal
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
-from shared.event_log import CommandResult, retry_on_conflict, set_data_key
+from registration.domain.verdict import Valid
+from shared.event_log import CommandResult, retry_on_conflict
 from shared.kernel.amsterdam import day_of
 
 
@@ -41,44 +40,48 @@ async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dep
     """Re-register after a fresh reply of the home library: the same guest, no new strips (R14).
 
     Raises GuestNotFound, WrongPatronType, NotExpired, NoLongerRegistered, GuestErased, AlreadyLinked,
-    ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable, and what
-    `verify_choice` raises. Then nothing was written.
+    ChainedGuest, GuestRefused, HomePatronNotFound, UnknownHomeLibrary, HomeLibraryUnavailable, OtherPerson,
+    CardOfAnotherGuest, and what `verify_choice` raises. Then nothing was written.
     """
     guest = await load_guest(command.guest_id, context.organisation, deps)
     guest.may_reregister(command.patron_type)
-    person = await _agreed_at_home(guest, deps)
+    membership = await _agreed_at_home(guest, deps)
     choice = None
     if command.login_account is not None:
-        merged = await card_numbers_of(guest.state.merged_from, deps)
-        numbers = (person.card.number, *person.card.aliases, *merged)
+        known = await card_numbers_of((guest.id, *guest.state.merged_from), deps)
+        numbers = (membership.canonical_card_number, *known)
         choice = await verify_choice(command.login_account, guest.state.home_isil, numbers, context, deps)
-    return await retry_on_conflict(lambda: _renew(command, choice, person, context, deps))
+    return await retry_on_conflict(lambda: _renew(command, choice, membership, context, deps))
 
 
-async def _agreed_at_home(guest: Guest, deps: Dependencies) -> PersonalData:
+async def _agreed_at_home(guest: Guest, deps: Dependencies) -> Valid:
     known = await decrypt_personal_data(guest, deps)
     if known is None:
         raise GuestErased  # erased just now: the card is not known any more
     home = current_isil(guest.state.home_isil, deps)
-    membership = await membership_of(home, known.card.number, deps)
-    card = Card.answered(membership.canonical_card_number, known.card.number, *known.card.aliases)
-    return PersonalData(card, membership.details)
+    answer = await answer_of(home, known.card.number, deps)
+    if known.details.born_otherwise(answer.details):
+        raise OtherPerson  # also when that person is refused: the reason is not the guest's (R25)
+    return accepted(answer)
 
 
 async def _renew(
     command: ReregisterGuest,
     choice: VerifiedChoice | None,
-    person: PersonalData,
+    membership: Valid,
     context: Context,
     deps: Dependencies,
 ) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
+    known = await decrypt_personal_data(guest, deps)
+    if known is None:
+        raise GuestErased
+    person = known.followed_by(membership)
+    rows = await take_news(guest, known, person, deps)
     key, key_rows = await key_for(guest.id, deps)
-    set_data_key(guest, key)
     link_request = None if choice is None else encrypt_link_request(choice, key)
     renewal = Renewal(encrypt_card(person.card, key), encrypt_details(person.details, key), link_request)
     now = deps.clock.now()
     guest.reregister(command.patron_type, renewal, today=day_of(now), now=now)
     accounts = account_rows(context.organisation, link_request.account_id if link_request else None, guest.id)
-    numbers = new_number_rows(guest, person.card.number, deps)
-    return await save_guest(guest, context, deps, *key_rows, *numbers, *accounts)
+    return await save_guest(guest, context, deps, *key_rows, *rows, *accounts)

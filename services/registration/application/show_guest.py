@@ -21,11 +21,15 @@ from shared.kernel.amsterdam import day_of
 
 @dataclass(frozen=True, slots=True)
 class HomeAnswer:
-    """The home library's last reply: "valid", "refused", "not_found" or "unavailable", and when."""
+    """The home library's last reply: "valid", "refused", "not_found" or "unavailable", and when.
+
+    `other_guest`: the guest whose card it named (R10).
+    """
 
     verdict: str
     checked_at: datetime
     reasons: tuple[str, ...] = ()
+    other_guest: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def _view(
         card_number=person.card.number if person else None,
         aliases=person.card.aliases if person else (),
         home_isil=state.home_isil,
-        home=HomeAnswer(check.verdict, check.checked_at, check.reasons),
+        home=HomeAnswer(check.verdict, check.checked_at, check.reasons, check.other_guest),
         details=person.details if person else None,
         header=words.header,
         expires_on=words.expires_on,

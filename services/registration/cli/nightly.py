@@ -27,6 +27,8 @@ COLOURS = {
     "stale": "yellow",
     "not_found": "yellow",
     "failed": "yellow",
+    "other_person": "yellow",
+    "card_taken": "yellow",
 }
 
 

@@ -13,8 +13,9 @@ from registration.application.scan_card import ScannedCard, scan_card
 from registration.application.show_guest import show_guest
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
 from registration.counter_ui.forms import Draft
+from registration.counter_ui.i18n import scan_hint
 from registration.counter_ui.new_guest import first_step
-from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of
+from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of, translator
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
@@ -163,5 +164,10 @@ def _not_a_card(request: Request, card_number: str, error: MalformedCardNumber) 
     problem = problem_of(error)
     sentence = sentence_of(request, problem) if problem else ""
     return page(
-        request, "scan_again.html", status_code=422, card_number=card_number.strip(), sentence=sentence
+        request,
+        "scan_again.html",
+        status_code=422,
+        card_number=card_number.strip(),
+        sentence=sentence,
+        hint=scan_hint(card_number, translator(request)),
     )

@@ -17,11 +17,12 @@ from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import AccountForm
-from registration.counter_ui.i18n import because, happened, link_words, reason_of
+from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, page, pages, translator
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
+from registration.domain.verdict import Mismatch
 
 router = pages("/gasten/{guest_id:uuid}")
 Tab = Literal["klant", "contributie", "inlogaccount", "historie"]
@@ -87,6 +88,8 @@ def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, 
         "link_kind": kind,
         "link_text": text,
         "reasons": [reason_of(reason, translate) for reason in guest.home.reasons],
+        "mismatch": next((reason for reason in guest.home.reasons if reason in set(Mismatch)), None),
+        "next_step": lambda code: next_step(code, translate, beside_form=False),
         "subscription": subscription,
         "happened": lambda what: happened(what, translate),
         "because": lambda reason: because(reason, translate),

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from registration.domain.login_link import LinkState, LoginLink
+from registration.domain.verdict import Mismatch
+from shared.kernel.library_card import ScanFault, scan_fault
 
 Texts = tuple[str, str]
 Translate = Callable[[str, str], str]
@@ -23,6 +25,14 @@ HOME_REASONS: Mapping[str, Texts] = {
     "guest-subscription": (
         "het abonnement daar is zelf een gastabonnement",
         "the subscription there is itself a guest subscription",
+    ),
+    Mismatch.OTHER_PERSON: (
+        "de pas staat daar nu op naam van iemand met een andere geboortedatum",
+        "the card now belongs to a person with another date of birth there",
+    ),
+    Mismatch.CARD_OF_ANOTHER_GUEST: (
+        "de pas heeft een nieuw nummer, en dat is hier van een andere gastlener",
+        "the card has a new number, which is another guest's here",
     ),
 }
 
@@ -67,6 +77,11 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "card-number-changed": ("Nieuw pasnummer van de thuisbibliotheek", "New card number of the home library"),
+    "patron-details-changed": (
+        "Gegevens van de thuisbibliotheek overgenomen",
+        "Details taken from the home library",
+    ),
     "guest-reregistered": ("Heringeschreven", "Re-registered"),
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
@@ -104,6 +119,24 @@ def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
         kind,
         f"{translate(*texts)}: {translate(*LINK_REFUSALS.get(link.reason, (link.reason, link.reason)))}.",
     )
+
+
+SCAN_FAULTS: Mapping[ScanFault, Texts] = {
+    ScanFault.START_STOP: (
+        "De scanner stuurt start- en stoptekens van de streepjescode mee. Typ het nummer zonder die tekens.",
+        "The scanner sends start and stop signs of the barcode too. Type the number without those signs.",
+    ),
+    ScanFault.TWICE: (
+        "De scanner heeft de pas twee keer gelezen. Scan opnieuw, of typ het nummer één keer.",
+        "The scanner read the card twice. Scan again, or type the number once.",
+    ),
+}
+
+
+def scan_hint(card_number: str, translate: Translate) -> str:
+    """Return what the scanner seems to have done to this number; empty if nothing does."""
+    fault = scan_fault(card_number)
+    return translate(*SCAN_FAULTS[fault]) if fault else ""
 
 
 PRESS_AGAIN: Texts = (
@@ -161,6 +194,14 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "overloaded": PRESS_AGAIN,
     "database-unavailable": PRESS_AGAIN,
     "wrong-patron-type": ("Zet het klanttype terug op 04.", "Set the patron type back to 04."),
+    "other-person": (
+        "Is de pas nu van iemand anders? Laat een beheerder de vorige gastlener wissen, en schrijf dan in.",
+        "Is the card another person's now? Let an operator erase the former guest, then register the patron.",
+    ),
+    "card-of-another-guest": (
+        "Zoek die gastlener op met de nieuwe pas. Is het dezelfde persoon, kies dan Ontdubbelen.",
+        "Find that guest with the new card. If it is the same person, choose Merge.",
+    ),
     "not-expired": (
         "Kijk naar de status van de gastlener. Is die geldig, dan hoeft u niets te doen.",
         "Look at the guest's status. If it is valid, you need not do anything.",

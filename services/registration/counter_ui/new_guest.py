@@ -21,8 +21,17 @@ from registration.counter_ui.account_search import (
 )
 from registration.counter_ui.auth import CounterClerkDep, StaffDep
 from registration.counter_ui.forms import Draft, FormWriteDep
-from registration.counter_ui.i18n import Texts
-from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
+from registration.counter_ui.i18n import Texts, scan_hint
+from registration.counter_ui.pages import (
+    Refusal,
+    notify,
+    page,
+    pages,
+    problem_of,
+    refusal_of,
+    see_other,
+    translator,
+)
 from registration.domain.errors import AlreadyRegistered, Candidate
 from registration.domain.login_link import LoginAccountChoice
 from registration.domain.term import ON_OFFER
@@ -49,6 +58,7 @@ def first_step(
         "new_guest.html",
         status_code=refusal.status if refusal else 200,
         draft=draft,
+        hint=scan_hint(draft.card_number, translator(request)),
         readings=scanned.readings if scanned else (),
         match="one" if len(isils) == 1 else "ambiguous" if isils else "none",
         refusal=refusal,

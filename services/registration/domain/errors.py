@@ -48,6 +48,20 @@ class HomePatronNotFound(RuleBroken):
     """
 
 
+class NotFoundWithStartStop(HomePatronNotFound):
+    """The home library does not know this card. Leave out the start and stop signs of the barcode.
+
+    R4. The scanner seems to send them with the number.
+    """
+
+
+class NotFoundTwice(HomePatronNotFound):
+    """The home library does not know this card. The number was scanned twice: enter it once.
+
+    R4. The scanner seems to have read the card twice.
+    """
+
+
 class UnknownHomeLibrary(RuleBroken):
     """No home library with this ISIL code is known.
 
@@ -123,6 +137,24 @@ class OwnLibrary(RuleBroken):
 
     R11.
     """
+
+
+class OtherPerson(RuleBroken):
+    """The home library now has a person with another birth date on this card. Nothing was taken over.
+
+    R25.
+    """
+
+
+class CardOfAnotherGuest(RuleBroken):
+    """The home library has a new number for this card; here it is another guest's. Nothing was taken over.
+
+    R10, R24.
+    """
+
+    def __init__(self, guest_id: UUID) -> None:
+        super().__init__()
+        self.guest_id = guest_id
 
 
 class NotExpired(RuleBroken):

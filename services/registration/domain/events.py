@@ -131,6 +131,27 @@ class GuestReregistered(GuestEvent):
     login_account_reason: str | None
 
 
+class CardNumberChanged(GuestEvent):
+    """The home library gave out another card number. The number before is an alias now (R10, R24).
+
+    `person_ref`: the reference of the new number. The earlier ones still find the guest.
+    """
+
+    TOPIC = "registration.card-number-changed"
+    SEALED = ("person_ref",)
+
+    person_ref: str
+    sealed_card: Encrypted
+
+
+class PatronDetailsChanged(GuestEvent):
+    """The home library has another name, birth date, address or e-mail than before (R24)."""
+
+    TOPIC = "registration.patron-details-changed"
+
+    sealed_details: Encrypted
+
+
 class LoginAccountLinkRequested(GuestEvent):
     """A clerk asked for a link to a login account: koppelen (R17)."""
 

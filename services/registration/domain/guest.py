@@ -24,7 +24,7 @@ from registration.domain.guest_state import GuestState, evolve_guest
 from registration.domain.login_link import LinkRequest, LinkState
 from registration.domain.term import provisional_term
 from registration.domain.term_check import Confirm, Decision, Expire, Reinstate, Status, Suspend, decide
-from registration.domain.verdict import Verdict
+from registration.domain.verdict import Reading
 
 
 class Admission(NamedTuple):
@@ -99,6 +99,8 @@ class Guest(Aggregate):
     Suspended = events.GuestSuspended
     Reinstated = events.GuestReinstated
     Reregistered = events.GuestReregistered
+    CardNumberChanged = events.CardNumberChanged
+    DetailsChanged = events.PatronDetailsChanged
     LoginAccountLinkRequested = events.LoginAccountLinkRequested
     LoginAccountLinkConfirmed = events.LoginAccountLinkConfirmed
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
@@ -148,10 +150,28 @@ class Guest(Aggregate):
                 price="0.00",
             )
 
-    def check_term(self, verdict: Verdict, *, today: date, now: datetime) -> None:
+    def check_term(self, verdict: Reading, *, today: date, now: datetime) -> None:
         """Trigger the events that follow from a verdict of the home library (R12)."""
         for decision in decide(verdict, self.state.status, self.state.term, today):
             self._carry_out(decision, today, now)
+
+    def change_card_number(self, sealed_card: Encrypted, person_ref: str, *, now: datetime) -> None:
+        """Record the number that the home library gave out (R24).
+
+        Raises NoLongerRegistered, GuestMerged, GuestErased.
+        """
+        self._must_be_registered()
+        self.trigger_event(
+            events.CardNumberChanged, timestamp=now, person_ref=person_ref, sealed_card=sealed_card
+        )
+
+    def change_details(self, sealed_details: Encrypted, *, now: datetime) -> None:
+        """Record the home library's present details (R5, R24).
+
+        Raises NoLongerRegistered, GuestMerged, GuestErased.
+        """
+        self._must_be_registered()
+        self.trigger_event(events.PatronDetailsChanged, timestamp=now, sealed_details=sealed_details)
 
     def may_reregister(self, patron_type: str) -> None:
         """Check what can be checked before the home library is asked (R14).

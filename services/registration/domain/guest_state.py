@@ -11,6 +11,7 @@ from uuid import UUID
 
 from registration.domain.contributions import Contributions, evolve_contributions
 from registration.domain.events import (
+    CardNumberChanged,
     DuplicateMerged,
     Encrypted,
     GuestDeregistered,
@@ -22,6 +23,7 @@ from registration.domain.events import (
     GuestSuspended,
     LendingStripsGranted,
     LoginAccountLinkRequested,
+    PatronDetailsChanged,
     PersonalDataErased,
     SubscriptionExpired,
     TermConfirmed,
@@ -45,6 +47,7 @@ class GuestState(NamedTuple):
 
     `changed_on`: the last day on which rows were closed or opened. `home_agreed_at`: the last moment at which
     the home library agreed to a registration. `new_accounts`: account id -> its encrypted details.
+    `news_at`: the last moment at which news of the home library was taken over (R24).
     `merged_into`: the guest to which this merged record points. `merged_from`: the merged records that point
     to this guest. After an erasure no encrypted data is left, and `person_ref` finds no guest (R19).
     """
@@ -68,6 +71,7 @@ class GuestState(NamedTuple):
     new_accounts: Mapping[str, Encrypted] = NOTHING
     merged_into: UUID | None = None
     merged_from: tuple[UUID, ...] = ()
+    news_at: datetime | None = None
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
@@ -121,6 +125,8 @@ def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa
             return before._replace(status=Status.VALID, reason=None)
         case GuestReregistered():
             return _reregistered(before, event)
+        case CardNumberChanged() | PatronDetailsChanged():
+            return _with_news(before, event)
         case GuestDeregistered():
             return before._replace(status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
         case GuestsMerged():
@@ -146,6 +152,13 @@ def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
     )
+
+
+def _with_news(before: GuestState, event: CardNumberChanged | PatronDetailsChanged) -> GuestState:
+    after = before._replace(news_at=event.timestamp)
+    if isinstance(event, PatronDetailsChanged):
+        return after._replace(sealed_details=event.sealed_details)
+    return after._replace(person_ref=event.person_ref, sealed_card=event.sealed_card)
 
 
 def _erased(before: GuestState, event: PersonalDataErased) -> GuestState:

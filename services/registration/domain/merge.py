@@ -93,7 +93,10 @@ class Sameness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Particulars:
-    """What is compared. `person_refs`: one for each card number, past and present, at the home library."""
+    """What is compared. `person_refs`: one for each card number, past and present, at the home library.
+
+    A number that the home library named in its last reply counts too, although it is another guest's (R10).
+    """
 
     person_refs: frozenset[str]
     details: PatronDetails
@@ -121,12 +124,15 @@ def same_person(one: Particulars, other: Particulars) -> Sameness:
 
     Raises DifferentBirthDates (whatever else is equal), NothingEqual.
     """
-    born, other_born = one.details.birth_date, other.details.birth_date
-    if born and other_born and born != other_born:
+    if one.details.born_otherwise(other.details):
         raise DifferentBirthDates
     if one.person_refs & other.person_refs:
         return Sameness.HOME_CARD
-    if born and other_born and _same_name_and_address(one.details, other.details):
+    if (
+        one.details.birth_date
+        and other.details.birth_date
+        and _same_name_and_address(one.details, other.details)
+    ):
         return Sameness.NAME_BIRTH_DATE_ADDRESS
     raise NothingEqual
 

@@ -8,7 +8,17 @@ from datetime import date, datetime, time
 from enum import StrEnum
 
 from registration.domain.term import Term
-from registration.domain.verdict import UNREADABLE, NotFound, Reason, Refused, Unavailable, Valid, Verdict
+from registration.domain.verdict import (
+    UNREADABLE,
+    Mismatch,
+    NotFound,
+    NotOfGuest,
+    Reading,
+    Reason,
+    Refused,
+    Unavailable,
+    Valid,
+)
 from shared.kernel.amsterdam import day_of, moment_of
 
 REASON_OF_EXPIRY = "overig"
@@ -57,7 +67,7 @@ class Reinstate:
 Decision = Confirm | Expire | Suspend | Reinstate
 
 
-def decide(verdict: Verdict, status: Status, term: Term, today: date) -> tuple[Decision, ...]:
+def decide(verdict: Reading, status: Status, term: Term, today: date) -> tuple[Decision, ...]:
     """Return what happens to a guest (R12): nothing if it is expired, deregistered or erased."""
     if status not in {Status.VALID, Status.SUSPENDED}:
         return ()
@@ -75,10 +85,10 @@ def decide(verdict: Verdict, status: Status, term: Term, today: date) -> tuple[D
             return ()
 
 
-def leaves_stale(verdict: Verdict) -> bool:
-    """Return whether the term is kept because the home library gave no usable reply (R12)."""
+def leaves_stale(verdict: Reading) -> bool:
+    """Return whether the term is kept because there is no usable reply about this guest (R12, R25)."""
     match verdict:
-        case NotFound() | Unavailable():
+        case NotFound() | Unavailable() | NotOfGuest():
             return True
         case Refused(because_ended=True):
             return False
@@ -86,9 +96,11 @@ def leaves_stale(verdict: Verdict) -> bool:
             return verdict.ends_on is UNREADABLE
 
 
-def refusal_reasons(verdict: Verdict, today: date) -> tuple[str, ...]:
-    """Return the reasons why this verdict forbids a registration (R4, R11); empty if it does not."""
+def refusal_reasons(verdict: Reading, today: date) -> tuple[str, ...]:
+    """Return the reasons why this verdict forbids a registration (R4, R11, R25); empty if it does not."""
     match verdict:
+        case NotOfGuest(reason=reason):
+            return (reason.value,)
         case Refused():
             return tuple(reason.value for reason in verdict.reasons)
         case Valid() if verdict.has_ended(today):
@@ -108,7 +120,7 @@ def _term_decision(verdict: Valid, term: Term, today: date) -> tuple[Decision, .
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of guests. `asked` is the sum of those up to `stale`; the last two are causes of `stale`."""
+    """Counts of guests. `asked` is the sum of those up to `stale`; those after it are causes of `stale`."""
 
     asked: int = 0
     unchanged: int = 0
@@ -119,8 +131,10 @@ class Tally:
     stale: int = 0
     not_found: int = 0
     failed: int = 0
+    other_person: int = 0
+    card_taken: int = 0
 
-    def count(self, verdict: Verdict, decisions: Sequence[Decision], *, failed_before: bool) -> None:
+    def count(self, verdict: Reading, decisions: Sequence[Decision], *, failed_before: bool) -> None:
         """Count one verdict. `failed_before`: this nightly check already counted the guest as failed."""
         if failed_before:
             self.asked -= 1
@@ -130,6 +144,9 @@ class Tally:
         self.stale += leaves_stale(verdict)
         self.not_found += isinstance(verdict, NotFound)
         self.failed += isinstance(verdict, Unavailable)
+        mismatch = verdict.reason if isinstance(verdict, NotOfGuest) else None
+        self.other_person += mismatch is Mismatch.OTHER_PERSON
+        self.card_taken += mismatch is Mismatch.CARD_OF_ANOTHER_GUEST
         if leaves_stale(verdict):
             return
         decision_types = {type(decision) for decision in decisions}
@@ -146,6 +163,15 @@ class Tally:
 
 OUTCOMES = {Expire: "expired", Suspend: "suspended", Reinstate: "reinstated", Confirm: "confirmed"}
 """The most important first: a guest who is reinstated with a new end date counts as reinstated."""
+
+A_FEW = 3
+"""So many guests may be unknown to any library, however small it is."""
+
+
+def too_many_not_found(not_found: int, guests: int, percent: int) -> bool:
+    """Return whether so many guests are unknown to a library that its system must be failing (R12)."""
+    return not_found > max(A_FEW, guests * percent / 100)
+
 
 MORNING = time(7)
 """Counters open at this time in Europe/Amsterdam. From then on no nightly check starts by itself."""

@@ -1,9 +1,12 @@
 """The verdict of a home library about one card: exactly one of four kinds (R4)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum, StrEnum
 from typing import Final, Literal
+from uuid import UUID
 
 
 class EndDate(Enum):
@@ -45,6 +48,29 @@ class PatronDetails:
     birth_date: date | None = None
     address: str | None = None
     email: str | None = None
+
+    def born_otherwise(self, other: PatronDetails | None) -> bool:
+        """Return whether both have a birth date, and not the same one: they are two people (R18, R25)."""
+        return bool(other and self.birth_date and other.birth_date and self.birth_date != other.birth_date)
+
+    def followed_by(self, reply: PatronDetails, *, in_full: bool) -> PatronDetails:
+        """Return these details as a reply renews them (R24).
+
+        `in_full`: address and e-mail that the reply leaves out are gone. A birth date is kept, because
+        people differ by it; so is a text for which the reply has only signs.
+        """
+        return PatronDetails(
+            name=_renewed(self.name, reply.name) or self.name,
+            birth_date=reply.birth_date or self.birth_date,
+            address=_renewed(self.address, reply.address or (None if in_full else self.address)),
+            email=_renewed(self.email, reply.email or (None if in_full else self.email)),
+        )
+
+
+def _renewed(known: str | None, said: str | None) -> str | None:
+    """Return what was said; what is known, if letters were lost on the way."""
+    lost = said is not None and ("\ufffd" in said or not any(map(str.isalnum, said)))
+    return known if lost else said
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +120,26 @@ class Unavailable:
 
 
 Verdict = Valid | Refused | NotFound | Unavailable
+
+
+class Mismatch(StrEnum):
+    """Why a reply is not about the guest: the holder was born on another day, or the number is another's."""
+
+    OTHER_PERSON = "other-person"
+    CARD_OF_ANOTHER_GUEST = "card-of-another-guest"
+
+
+@dataclass(frozen=True, slots=True)
+class NotOfGuest:
+    """A reply that named a person other than the guest. Nothing of it is taken over (R10, R25).
+
+    A home library never says this. It is what comes of comparing its reply with what is known of the guest.
+    `guest_id`: the guest whose card it named.
+    """
+
+    reason: Mismatch
+    guest_id: UUID | None = None
+
+
+Reading = Verdict | NotOfGuest
+"""What a verdict means for one guest."""

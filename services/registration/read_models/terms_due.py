@@ -14,14 +14,16 @@ from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     """Return the row of a guest, if its status is one that a term check can change.
 
-    The row holds the encrypted card, so the nightly check need not read the stream of an unchanged guest.
+    The row holds the encrypted card and details, so the nightly check need not read an unchanged guest's
+    stream.
     """
     state = fold_guest(events)
     if state.status not in {Status.VALID, Status.SUSPENDED}:
         return [[]]
     row = (
         *(events[0].event.originator_id, state.organisation, Isil(state.home_isil).base, state.status.value),
-        *(state.term.begin, state.term.end, state.term.provisional, bytes(state.sealed_card)),
+        *(state.term.begin, state.term.end, state.term.provisional),
+        *(bytes(state.sealed_card), bytes(state.sealed_details)),
     )
     return [[row]]
 
@@ -36,10 +38,11 @@ VIEW = View(
             columns="""
                 organisation text NOT NULL, home_isil text NOT NULL, status text NOT NULL,
                 begins_on date NOT NULL, ends_on date, provisional boolean NOT NULL,
-                sealed_card bytea NOT NULL
+                sealed_card bytea NOT NULL, sealed_details bytea
             """,
             indexes=("(home_isil, stream_id)",),
         ),
     ),
     fold=fold,
+    version=2,  # the details
 )

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -11,12 +13,12 @@ import pytest_asyncio
 
 from registration.application.repository import load_guest
 from registration.bootstrap import view_source
-from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Verdict
+from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
 from tests.support.counter_pages import CounterSite, fields_of, form_of, register
 from tests.support.projections import follow_all
-from tests.support.registration_service import HOME
+from tests.support.registration_service import HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
@@ -106,6 +108,37 @@ async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
     assert 'class="expired">gastleen abonnement  Ongeldig  Opgezegd, reden overig' in page
     assert '<span id="card-notice" class="expired">Pas niet geldig!</span>' in page
     assert updates in page
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+async def test_r25_a_reply_about_someone_else_is_told_and_refused(
+    clerk: httpx.AsyncClient, guest: Guest, is_expired: bool
+) -> None:
+    if is_expired:
+        await guest.expires(clerk)
+    guest.home_says(Valid(replace(JAN, birth_date=date(2001, 1, 1)), None, guest.card))
+    if not is_expired:
+        await guest.does(clerk, "thuischeck")
+    page = await guest.shown(clerk)
+    assert "niet overgenomen: de pas staat daar nu op naam van iemand met een andere geboortedatum." in page
+    assert "Laat een beheerder de vorige gastlener wissen" in page
+    if is_expired:
+        answer = await guest.does(clerk, "inschrijven", patron_type="04", choice="none")
+        assert answer.status_code == 409
+        assert "nu op naam van iemand met een andere geboortedatum. Er is niets overgenomen." in answer.text
+
+
+async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
+    clerk: httpx.AsyncClient, counter_site: CounterSite, guest: Guest
+) -> None:
+    other_card = f"0661{next(numbers):06d}"
+    counter_site.app.member(other_card)
+    other_path = await register(clerk, other_card)
+    guest.home_says(Valid(JAN, None, other_card))
+    await guest.does(clerk, "thuischeck")
+    page = await guest.shown(clerk)
+    assert "de pas heeft een nieuw nummer, en dat is hier van een andere gastlener." in page
+    assert f'href="{other_path}">Naar die gastlener' in page
 
 
 async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient, guest: Guest) -> None:

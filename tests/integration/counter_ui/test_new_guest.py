@@ -342,3 +342,19 @@ async def test_in_english_a_refusal_and_the_page_of_a_guest(counter_site: Counte
         page = (await clerk.get(await register(clerk, member(counter_site)) + "?tab=inlogaccount")).text
         assert "Use an existing login account" in page
         assert "Deregister" in page
+
+
+@pytest.mark.parametrize(
+    ("card", "status", "hint"),
+    [
+        ("A0770999999B", 200, "De scanner stuurt start- en stoptekens"),
+        ("*0770999999*", 422, "De scanner stuurt start- en stoptekens"),
+        ("07709999990770999999", 200, "De scanner heeft de pas twee keer gelezen"),
+        ("2123456789012321234567890123", 422, "De scanner heeft de pas twee keer gelezen"),
+    ],
+)
+async def test_r1_a_scan_that_the_scanner_spoiled_says_so_and_is_not_changed(
+    clerk: httpx.AsyncClient, card: str, status: int, hint: str
+) -> None:
+    answer = await scanned(clerk, card)
+    assert (answer.status_code, hint in answer.text, f'value="{card}"' in answer.text) == (status, True, True)

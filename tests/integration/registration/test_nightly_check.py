@@ -11,11 +11,24 @@ import pytest
 from registration.application.dependencies import Context, TermCheck
 from registration.application.nightly_check import TASK, run_nightly_check
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
+from registration.bootstrap import view_source
 from registration.domain.term_check import NightlyCheck
-from registration.domain.verdict import UNREADABLE, NotFound, Reason, Refused, Unavailable, Valid, Verdict
+from registration.domain.verdict import (
+    UNREADABLE,
+    NotFound,
+    PatronDetails,
+    Reason,
+    Refused,
+    Unavailable,
+    Valid,
+    Verdict,
+)
+from registration.read_models.guest_directory import VIEW as GUEST_DIRECTORY
+from registration.read_models.history import VIEW as HISTORY
 from shared.event_log import Metadata
 from shared.platform.leases import Leases
 from tests.support.event_log import make_unreadable
+from tests.support.projections import follow_all
 from tests.support.registration import on_day
 from tests.support.registration_service import FRYSLAN, HOME, JAN, TODAY, TOMORROW, NightlyApp
 from tests.support.servers import execute_as_owner
@@ -242,3 +255,119 @@ async def test_a_check_at_the_counter_counts_for_the_night_but_not_in_its_report
     nightly_app.app.clock.moment += timedelta(minutes=1)
     report = await nightly_app.run_now()
     assert report.libraries[0].tally.asked == report.libraries[0].tally.confirmed == 1
+
+
+MARRIED = PatronDetails("J. de Vries", JAN.birth_date, "Nieuwe weg 2", "nieuw@example.org")
+BORN_LATER = PatronDetails("J. Jansen", date(2001, 1, 1), JAN.address, JAN.email)
+DAY_AFTER = TOMORROW + timedelta(days=1)
+
+
+@pytest.mark.parametrize("row", ["as it is", "from before the rebuild"])
+async def test_r24_a_new_number_and_new_details_are_taken_over_and_asked_by(
+    nightly_app: NightlyApp, row: str
+) -> None:
+    guest_id = await nightly_app.register("1")
+    await nightly_app.run()
+    nightly_app.home.answers(HOME, "1", Valid(MARRIED, date(2026, 12, 31), "2"))
+    await nightly_app.at(on_day(DAY_AFTER))
+    if row == "from before the rebuild":
+        await nightly_app.service.pool.execute("UPDATE terms_due SET sealed_details = NULL")
+    report = await nightly_app.run_now(DAY_AFTER)
+    assert report.libraries[0].tally.unchanged == 1
+    view = await nightly_app.show(guest_id)
+    assert (view.details, view.card_number, view.aliases) == (MARRIED, "2", ("1",))
+
+    nightly_app.home.answers(HOME, "1", NotFound())
+    nightly_app.home.answers(HOME, "2", Valid(MARRIED, date(2026, 12, 31), "2"))
+    nightly_app.home.asked.clear()
+    position = await nightly_app.service.log.position()
+    await nightly_app.run(DAY_AFTER + timedelta(days=1))
+    assert nightly_app.home.asked == [(HOME, "2")]
+    assert await nightly_app.service.log.position() == position
+    service = nightly_app.service
+    await follow_all(service, [GUEST_DIRECTORY, HISTORY], view_source(service.settings))
+    async with nightly_app.app.client(scope="counter", organisation="1001") as client:
+        for query in ("1", "2", "vries"):
+            found = (await client.get("/v1/guests", params={"query": query})).json()["guests"]
+            assert [each["guest_id"] for each in found] == [str(guest_id)]
+        history = (await client.get(f"/v1/guests/{guest_id}/history")).json()["history"]
+    happened = {line["what"]: line["details"] for line in history}
+    assert happened["card-number-changed"] == happened["patron-details-changed"] == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "counted", "reason"),
+    [
+        (Valid(BORN_LATER, None, "1"), "other_person", "other-person"),
+        (Refused((Reason.FINES,), False, BORN_LATER), "other_person", "other-person"),
+        (Valid(MARRIED, None, "2"), "card_taken", "card-of-another-guest"),
+    ],
+)
+async def test_r25_a_reply_about_someone_else_marks_the_guest_and_changes_nothing(
+    nightly_app: NightlyApp, answer: Verdict, counted: str, reason: str
+) -> None:
+    guest_id = await nightly_app.register("1")
+    other_id = await nightly_app.register("2")
+    nightly_app.home.answers(HOME, "1", answer)
+    report = await nightly_app.run()
+    view = await nightly_app.show(guest_id)
+    assert (view.status, view.term.provisional, view.details, view.card_number) == ("valid", True, JAN, "1")
+    assert (view.term.stale, view.home.verdict, view.home.reasons) == (True, "refused", (reason,))
+    tally = report.libraries[0].tally.as_dict()
+    assert (tally["stale"], tally[counted], tally["confirmed"], report.is_complete) == (1, 1, 1, True)
+    assert (await nightly_app.show(other_id)).term.stale is False
+
+
+async def test_r12_whoever_failed_is_asked_last_the_next_night(nightly_app: NightlyApp) -> None:
+    cards = {await nightly_app.register(f"1{number:02}"): f"1{number:02}" for number in range(12)}
+    bad = [cards[guest_id] for guest_id in sorted(cards)[:5]]
+
+    async def garbled(_isil: str, card: str) -> Verdict | None:
+        return Unavailable("reply cannot be understood") if card in bad else None
+
+    nightly_app.home.before = garbled
+    report = await nightly_app.run()
+    assert (report.libraries[0].tally.confirmed, report.libraries[0].left) == (7, 5)
+    nightly_app.home.asked.clear()
+    await nightly_app.run(DAY_AFTER)
+    asked = [card for _, card in nightly_app.home.asked]
+    assert set(asked[:7]) == set(cards.values()) - set(bad)
+    assert set(asked[7:12]) == set(asked[12:]) == set(bad)
+
+
+async def test_r12_a_library_that_knows_too_few_of_its_guests_is_stopped_and_nobody_is_changed(
+    nightly_app: NightlyApp,
+) -> None:
+    guests = [await nightly_app.register(f"1{number:02}") for number in range(20)]
+    there = await nightly_app.register("2", FRYSLAN)
+    position = await nightly_app.service.log.position()
+
+    async def fails(isil: str, _card: str) -> Verdict | None:
+        return NotFound() if isil == HOME else None
+
+    nightly_app.home.before = fails
+    report = await nightly_app.run()
+    home, fryslan = report.libraries
+    asked = [card for isil, card in nightly_app.home.asked if isil == HOME]
+    assert len(asked) <= 4 + FOUR_CONNECTIONS
+    assert (home.left, home.tally.not_found, home.tally.failed) == (20, 0, len(asked))
+    assert home.problem == (
+        f"stopped: not found was said of {len(asked)} of 20 guests, so its system may be failing;"
+        " no guest was changed by that"
+    )
+    assert (fryslan.left, fryslan.problem) == (0, None)
+    assert await nightly_app.service.log.position() == position + 1  # the term of the one in Fryslân
+    assert {(await nightly_app.show(each)).status for each in (*guests, there)} == {"valid"}
+
+    nightly_app.home.before = None
+    nightly_app.app.clock.moment += timedelta(minutes=15)
+    again = await nightly_app.run_now()
+    assert (again.is_complete, again.libraries[0].tally.asked) == (True, 20)
+
+
+async def test_r12_a_few_who_are_not_found_stop_no_library(nightly_app: NightlyApp) -> None:
+    for card in ("1", "2", "3"):
+        await nightly_app.register(card)
+        nightly_app.home.answers(HOME, card, NotFound())
+    report = await nightly_app.run()
+    assert (report.is_complete, report.libraries[0].tally.not_found) == (True, 3)

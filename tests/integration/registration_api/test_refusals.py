@@ -213,6 +213,8 @@ HOME_QUESTIONS = [
     (422, "malformed-request", "/v1/login-accounts?username=jan.jansen"),
     (422, "malformed-request", "/v1/guests/not-an-id"),
     (404, "home-patron-not-found", f"/v1/home-patrons/{HOME}/0000000001"),
+    (404, "home-patron-not-found", f"/v1/home-patrons/{HOME}/A{CARD}B"),
+    (404, "home-patron-not-found", f"/v1/home-patrons/{HOME}/{CARD}{CARD}"),
     (404, "unknown-home-library", f"/v1/home-patrons/NL-123456/{CARD}"),
 ]
 
@@ -293,3 +295,22 @@ async def test_a_day_later_nothing_of_a_refusal_is_left(
     registration_app.clock.moment = on_day(TODAY)
     registration_app.member()
     assert (await clerk.post("/v1/guests", json=registering(), headers=key)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("card", "hint", "dutch"),
+    [
+        (f"A{CARD}B", "start-stop-signs", "Laat de start- en stoptekens van de streepjescode weg."),
+        (CARD * 2, "scanned-twice", "Het nummer is twee keer gescand: vul het één keer in."),
+    ],
+)
+async def test_r4_a_card_that_is_not_found_says_what_the_scanner_did(
+    registration_app: RegistrationApp, card: str, hint: str, dutch: str
+) -> None:
+    async with registration_app.client() as client:
+        asked = await client.get(f"/v1/home-patrons/{HOME}/{card}")
+        registered = await client.post("/v1/guests", json=registering(card))
+    for answer in (asked, registered):
+        assert (answer.status_code, answer.json()["code"]) == (404, "home-patron-not-found")
+        assert answer.json()["hint"] == hint
+        assert answer.json()["detail"] == f"De thuisbibliotheek kent deze pas niet. {dutch}"

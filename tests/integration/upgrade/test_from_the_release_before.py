@@ -119,6 +119,8 @@ def test_a7_views_of_before_are_as_the_log_says_and_so_are_rebuilt_ones(
 ) -> None:
     named = {view["name"] for view in served.told(service, "projections", "list")}
     rows_before = {view: rows for view, rows in EXPECTED["rows_of_views"][service].items() if view in named}
+    for name in {"terms_due"} & named:  # its version was raised, so a worker does this
+        served.run(service, "projections", "rebuild", name)
     for _ in range(2):
         checked = {each["view"]: each for each in served.told(service, "projections", "verify", "all")}
         assert set(checked) == named
@@ -236,11 +238,17 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+NEW_COLUMNS: dict[str, dict[str, Any]] = {
+    "idempotency_keys": {"organisation": ""},
+    "night_libraries": {"other_person": 0, "card_taken": 0},
+    "term_checks": {"other_guest": None},
+}
+
+
 def _with_new_columns(line: dict[str, Any]) -> dict[str, Any]:
     """The line of a row as a migration left it, or an import without the column."""
-    if line.get("table") == "idempotency_keys":
-        return {**line, "values": {**line["values"], "organisation": ""}}
-    return line
+    new = NEW_COLUMNS.get(line.get("table", ""), {})
+    return {**line, "values": {**line["values"], **new}} if new else line
 
 
 def _without_seal(line: Mapping[str, Any]) -> str:

@@ -8,9 +8,11 @@ from shared.kernel.library_card import (
     Isil,
     MalformedCardNumber,
     MalformedIsil,
+    ScanFault,
     canonical_card_number,
     person_ref,
     prefix_readings,
+    scan_fault,
 )
 
 
@@ -145,3 +147,25 @@ def test_a_person_ref_is_the_same_for_the_same_card_only() -> None:
     ]
     assert ref not in others
     assert len(set(others)) == 4
+
+
+@pytest.mark.parametrize(
+    ("scanned", "fault"),
+    [
+        ("A1844700015B", ScanFault.START_STOP),
+        (" d1844700015c ", ScanFault.START_STOP),
+        ("t1844700015e", ScanFault.START_STOP),
+        ("*1844700015*", ScanFault.START_STOP),
+        ("18447000151844700015", ScanFault.TWICE),
+        ("1844700015 1844700015", ScanFault.TWICE),
+        ("2123456789012321234567890123", ScanFault.TWICE),
+        ("A1844700015BA1844700015B", ScanFault.TWICE),
+        ("1844700015", None),
+        ("A1844700015", None),
+        ("AB12", None),
+        ("12121212", None),
+        ("", None),
+    ],
+)
+def test_r1_a_scan_shows_what_the_scanner_did(scanned: str, fault: ScanFault | None) -> None:
+    assert scan_fault(scanned) is fault

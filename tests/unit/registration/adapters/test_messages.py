@@ -60,6 +60,8 @@ def whole_life() -> Guest:
     guest.check_term(valid(date(2026, 12, 31)), today=SEPT_12, now=now)
     guest.check_term(CANCELLED, today=SEPT_12, now=now)
     guest.unlink("account van moeder", now=now)
+    guest.change_card_number(Encrypted(b"new card"), "new-reference", now=now)
+    guest.change_details(Encrypted(b"new details"), now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
     guest.absorb(UUID(int=0xA), now=now)

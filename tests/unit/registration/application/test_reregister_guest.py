@@ -8,17 +8,19 @@ from datetime import date, timedelta
 import pytest
 
 from registration.domain.errors import (
+    CardOfAnotherGuest,
     ChainedGuest,
     GuestRefused,
     HomeLibraryUnavailable,
     HomePatronNotFound,
     NotExpired,
+    OtherPerson,
     WrongPatronType,
 )
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Verdict
 from shared.kernel.errors import RuleBroken
-from tests.support.registration import CANCELLED, CARD, SEPT_15, RegistrationUseCases, member
+from tests.support.registration import CANCELLED, CARD, JAN, SEPT_15, RegistrationUseCases, member
 
 FINES = Refused((Reason.FINES,), because_ended=False)
 NEW_CARD = "0990200000"
@@ -47,6 +49,46 @@ async def test_r14_a_card_that_was_replaced_meanwhile_becomes_the_canonical_one(
     await in_memory_registration.reregister(guest_id)
     guest = await in_memory_registration.show(guest_id)
     assert (guest.card_number, guest.aliases) == (NEW_CARD, (CARD,))
+    assert (await in_memory_registration.topics())[-2:] == ["card-number-changed", "guest-reregistered"]
+
+
+async def test_r10_a_card_that_was_replaced_by_another_guests_is_refused(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    in_memory_registration.says(member(NEW_CARD), card=NEW_CARD)
+    other_id = await in_memory_registration.register(NEW_CARD)
+    guest_id = await in_memory_registration.register_and_expire()
+    in_memory_registration.says(member(NEW_CARD))
+    position = await in_memory_registration.log.position()
+    with pytest.raises(CardOfAnotherGuest) as caught:
+        await in_memory_registration.reregister(guest_id)
+    assert caught.value.guest_id == other_id
+    assert await in_memory_registration.log.position() == position
+
+
+BORN_LATER = PatronDetails("P. Pieters", date(2001, 1, 1), "Brink 1, Groningen")
+
+
+@pytest.mark.parametrize(
+    "verdict", [replace(member(), details=BORN_LATER), replace(FINES, details=BORN_LATER)]
+)
+async def test_r25_a_card_that_someone_born_on_another_day_has_now_is_refused(
+    in_memory_registration: RegistrationUseCases, verdict: Verdict
+) -> None:
+    guest_id = await in_memory_registration.register_and_expire()
+    position = await in_memory_registration.log.position()
+    in_memory_registration.says(verdict)
+    with pytest.raises(OtherPerson):
+        await in_memory_registration.reregister(guest_id)
+    assert await in_memory_registration.log.position() == position
+
+
+async def test_r25_another_name_alone_is_news(in_memory_registration: RegistrationUseCases) -> None:
+    guest_id = await in_memory_registration.register_and_expire()
+    married = replace(JAN, name="J. de Vries")
+    in_memory_registration.says(replace(member(), details=married))
+    await in_memory_registration.reregister(guest_id)
+    assert (await in_memory_registration.show(guest_id)).details == married
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from registration.domain.events import GuestReinstated, GuestSuspended, Subscrip
 from registration.domain.guest import Guest
 from registration.domain.guest_state import display
 from registration.domain.term import Term
-from registration.domain.term_check import Status, leaves_stale
+from registration.domain.term_check import Status, leaves_stale, too_many_not_found
 from registration.domain.verdict import UNREADABLE, Reason, Refused, Verdict
 from tests.support.scenario import Event, given, noon
 from tests.unit.registration.guest_events import (
@@ -191,3 +191,13 @@ def test_r16_the_rows_end_date_decides_what_a_valid_guest_shows() -> None:
     guest = given(*past).when(checked(UNAVAILABLE)).then_nothing()
     words = display(guest.state, SEPT_15)
     assert (words.header, words.expiry_line) == ("Normaal Februari 2026", "Vervalt 28-02-2026")
+
+
+@pytest.mark.parametrize(
+    ("not_found", "guests", "too_many"),
+    [(3, 1, False), (3, 40, False), (4, 40, True), (5, 100, False), (6, 100, True), (50, 1000, False)],
+)
+def test_r12_a_few_unknown_guests_are_ordinary_and_more_than_that_are_not(
+    not_found: int, guests: int, too_many: bool
+) -> None:
+    assert too_many_not_found(not_found, guests, percent=5) is too_many
