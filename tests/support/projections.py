@@ -23,7 +23,7 @@ from registration.domain.guest import Admission, Guest, Renewal
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import DataKey, EventLog, MasterKeys, make_mapper
-from shared.kernel.library_card import person_ref
+from shared.kernel.library_card import Isil, person_ref
 from shared.platform.leases import Leases
 from shared.projections import LiveView, View
 from shared.projections.rebuild import Source, rebuild
@@ -146,7 +146,8 @@ class Lives:
         for number in range(first, first + count):
             guest, organisation, wrapped = self.one(number)
             keys.append((guest.id, wrapped))
-            index.append((organisation, guest.state.person_ref, guest.id))
+            known_as = Isil.parse(guest.state.home_isil).base
+            index.append((organisation, guest.state.person_ref, guest.id, known_as))
             events += [(event.timestamp, self._row(event)) for event in guest.collect_events()]
         events.sort(key=lambda each: each[0])
         return [row for _, row in events], keys, index

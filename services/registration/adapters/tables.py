@@ -56,9 +56,14 @@ SELECT rows_die_with_subject('term_checks', 'guest_id');
 # that is another guest's already, because the person was registered at both libraries before they merged.
 MERGED_LIBRARIES = """
 ALTER TABLE registrations ADD COLUMN known_as text COLLATE "C" NOT NULL DEFAULT '';
-UPDATE registrations SET known_as = left(last.home_isil, 9)
-  FROM (SELECT DISTINCT ON (originator_id) originator_id AS guest_id,
-               convert_from(state, 'UTF8')::jsonb ->> 'home_isil' AS home_isil
+CREATE FUNCTION pg_temp.home_of(state bytea) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN coalesce(left(convert_from(state, 'UTF8')::jsonb ->> 'home_isil', 9), '');
+EXCEPTION WHEN others THEN
+    RETURN '';  -- an event that cannot be read holds up no upgrade
+END $$;
+UPDATE registrations SET known_as = pg_temp.home_of(last.state)
+  FROM (SELECT DISTINCT ON (originator_id) originator_id AS guest_id, state
           FROM stored_events WHERE topic = 'registration.guest-registered'
          ORDER BY originator_id, originator_version DESC) AS last
  WHERE last.guest_id = registrations.guest_id;

@@ -23,7 +23,10 @@ STAYS = {
     "projections": "says how far the views are, which are built from the log",
 }
 STAYS_AT: dict[str, dict[str, str]] = {
-    "registration": {"staff_sessions": "are of the people who are signed in here"},
+    "registration": {
+        "staff_sessions": "are of the people who are signed in here",
+        "followed_aliases": "say which file of this installation the registration index follows",
+    },
     "identity": {},
 }
 VIEWS = {table.name for view in (*REGISTRATION_VIEWS, *IDENTITY_VIEWS) for table in view.tables}

@@ -34,8 +34,8 @@ from shared.kernel.text import tidy
 LONGEST_NAME, LONGEST_ADDRESS, LONGEST_EMAIL = 200, 500, 254
 """Characters. An index of the guest directory holds the name, and takes no row of some thousand bytes."""
 
-_SAYS_A_NAME = re.compile(r"[^\W\d_]|\ufffd|\?\?")
-"""A letter, or what systems put in the place of letters that they cannot write."""
+_LOST_LETTER = re.compile(r"\ufffd|\?\?")
+"""What systems put in the place of letters that they cannot write."""
 
 _PLAIN_NAME = re.compile(r"([^\W\d_]+)(?:[^\w|][^\d|]*)?")
 _DIGIT = re.compile(r"\d")
@@ -108,13 +108,13 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
 
     A separator within the name ends what is looked at: text behind it alone is no name.
     """
-    if (plain := _PLAIN_NAME.fullmatch(name)) is not None and plain[
-        1
-    ].casefold() not in library.first_words_of_unknown_names:
+    plain = _PLAIN_NAME.fullmatch(name)
+    first = plain[1] if plain else ""
+    if first.isalpha() and first.casefold() not in library.first_words_of_unknown_names:
         return True  # as almost all names, and this is faster
     name = name.partition("|")[0]
     words = plain_words(name)
-    if _SAYS_A_NAME.search(name) is None or words in library.unknown_names:
+    if not _says_a_name(name) or words in library.unknown_names:
         return False
     if words.partition(" ")[0] in library.unknown_names and set(words.split()) <= library.unknown_names:
         return False
@@ -123,7 +123,12 @@ def _is_named(name: str, card_number: str, reply: PatronReply, library: Library)
     for number in (card_number, reply.value("AA")):
         words = re.sub(rf"\b0*{re.escape(plain_words(number).lstrip('0'))}\b", "", words)
     words = " ".join(words.split())
-    return words not in library.unknown_names and _SAYS_A_NAME.search(words) is not None
+    return words not in library.unknown_names and _says_a_name(words)
+
+
+def _says_a_name(text: str) -> bool:
+    """Return whether there is a letter: raised digits, Roman numerals and other numbers are none."""
+    return any(map(str.isalpha, text)) or _LOST_LETTER.search(text) is not None
 
 
 def _failed_inside(reply: PatronReply, library: Library) -> bool:
