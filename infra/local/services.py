@@ -72,12 +72,13 @@ def migrate(run_dir: Path) -> None:
 
 def _api(service: str, run_dir: Path, port: int) -> Child:
     program = _program(f"{service}_api", [_command(service), "serve"], run_dir)
-    return Child(program, is_ready=lambda: program.running and _is_ready(port))
+    return Child(program, is_ready=lambda: program.running and _answers(port, "/health/ready"))
 
 
 def _worker(service: str, run_dir: Path, port: int) -> Child:
     program = _program(f"{service}_worker", [_command(service), "work"], run_dir)
-    return Child(program, is_ready=lambda: program.running and _is_ready(port))
+    # Not ready: without the broker a worker goes on over the feed, and reports it.
+    return Child(program, is_ready=lambda: program.running and _answers(port, "/health/live"))
 
 
 def _program(name: str, command: Sequence[str], run_dir: Path) -> Program:
@@ -101,12 +102,12 @@ def _command(service: str) -> str:
     return str(Path(sys.executable).parent / service)
 
 
-def _is_ready(port: int) -> bool:
+def _answers(port: int, path: str) -> bool:
     if not answers(port):
         return False
     connection = HTTPConnection(LOOPBACK, port, timeout=2)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", path)
         return connection.getresponse().status == HTTPStatus.OK
     except (OSError, HTTPException):
         return False

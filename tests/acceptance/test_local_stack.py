@@ -54,6 +54,8 @@ def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: Run
         assert httpx.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
         too_much = httpx.get(f"{description[f'{service}_url']}/health/live", headers={"X-More": "x" * 20_000})
         assert too_much.status_code == 431
+        worker = f"{description['worker_urls'][service]}/health/ready"
+        until(lambda: httpx.get(worker).status_code == 200, within=10)  # noqa: B023
         assert _doctor(service, stack.run_dir) == 0
         tokens = (stack.run_dir / "keys" / "metrics.token").read_text(), description["tokens"]["operator"]
         for token, status in ((tokens[0], 200), (tokens[1], 200), (description["tokens"]["feed"], 403)):

@@ -56,6 +56,7 @@ ONLY_AT_A_FAILURE = {
     *("messages_publish_failures_total", "messages_rejected_total", "messages_dropped_total"),
     *("messages_waiting_total", "messages_parked_total", "messages_diverged_total"),
     *("messages_unreadable_total", "feed_found_total", "worker_task_failures_total"),
+    "task_stuck",
 }
 ONLY_AT_NIGHT = "registration_home_library_"
 
