@@ -143,6 +143,7 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
 
     return [
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
+        _database_sessions(settings),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
         Step(
             "database role",
@@ -151,6 +152,17 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
             vital=False,
         ),
     ]
+
+
+def _database_sessions(settings: ServiceSettings) -> Step:
+    async def are_kept() -> str:
+        from shared.cli.database_sessions import keep_sessions  # noqa: PLC0415
+
+        return await keep_sessions(settings.database_url.get_secret_value())
+
+    variable = f"{type(settings).prefix()}DATABASE_URL"
+    advice = f"let {variable} name PostgreSQL, or a pooler in session mode: see docs/runbook.md"
+    return Step("database sessions", are_kept, advice)
 
 
 def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) -> Step:
@@ -169,9 +181,9 @@ def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) 
 
 @asynccontextmanager
 async def _connection(settings: ServiceSettings) -> AsyncIterator["asyncpg.Connection"]:
-    import asyncpg  # noqa: PLC0415
+    from shared.platform.postgres import SERVER_SETTINGS, connect  # noqa: PLC0415
 
-    connection = await asyncpg.connect(settings.database_url.get_secret_value(), timeout=3)
+    connection = await connect(settings.database_url.get_secret_value(), SERVER_SETTINGS)
     try:
         yield connection
     finally:

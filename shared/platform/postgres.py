@@ -19,6 +19,7 @@ from shared.platform.roles import OWN_SCHEMA_LAST, Rights, grant, own_schema_las
 
 # The event log numbers its events under a lock. That is only correct when every statement sees all earlier
 # commits, so neither the isolation level nor durability depends on settings of the database or the role.
+# They are set by a statement: a pooler such as PgBouncer refuses or drops start-up parameters.
 SERVER_SETTINGS = {
     "default_transaction_isolation": "read committed",
     "synchronous_commit": "on",
@@ -164,9 +165,30 @@ class _Connection(asyncpg.Connection):
 
 async def connect(url: str, settings: Mapping[str, str] = MappingProxyType({})) -> asyncpg.Connection:
     """Open one connection for a command, with these settings of the server. Its statements have no limit."""
-    connection = await asyncpg.connect(url, timeout=limits.CONNECT, server_settings=dict(settings))
+    connection = await asyncpg.connect(url, timeout=limits.CONNECT)
     await _keep_alive(connection)
+    if settings:
+        try:
+            await connection.execute(_setting(settings), timeout=limits.CONNECT)
+        except BaseException:
+            connection.terminate()
+            raise
     return connection
+
+
+def _setting(settings: Mapping[str, str]) -> str:
+    values = [f"set_config('{name}', '{value}', false)" for name, value in settings.items()]
+    return f"SELECT {', '.join(values)}"
+
+
+async def _set_up(connection: asyncpg.Connection) -> None:
+    await _keep_alive(connection)
+    await connection.execute(_setting(SERVER_SETTINGS))
+
+
+async def _reset(connection: asyncpg.Connection) -> None:
+    """Clean a connection that comes back to the pool, and set again what that has unset."""
+    await connection.execute(f"{connection.get_reset_query()};\n{_setting(SERVER_SETTINGS)}")
 
 
 async def _keep_alive(connection: asyncpg.Connection) -> None:
@@ -271,12 +293,12 @@ async def open_pool(url: str, *, min_size: int, max_size: int, statement: float 
         max_queries=50_000,
         max_inactive_connection_lifetime=300.0,
         loop=asyncio.get_running_loop(),
-        init=_keep_alive,
+        init=_set_up,
+        reset=_reset,
         connection_class=_Connection,
         record_class=asyncpg.Record,
         timeout=limits.CONNECT,
         command_timeout=statement or limits.STATEMENT,
-        server_settings=SERVER_SETTINGS,
     )
     pool.whole = statement and statement + limits.ACQUIRE
     await pool

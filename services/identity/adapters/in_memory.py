@@ -17,6 +17,7 @@ from identity.application.dependencies import (
 )
 from shared.event_log import InMemoryEventLog, SubjectColumns, UniqueKeys
 from shared.kernel.library_card import isil_base
+from shared.kernel.text import comparable
 from shared.messaging.envelope import Message
 
 UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}
@@ -115,11 +116,11 @@ class InMemoryAccountDirectory:
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
         """See `AccountDirectory.by_username`."""
         self._ask()
-        wanted = (username.casefold(), isil_base(home_isil))
+        wanted = (comparable(username), isil_base(home_isil))
         found = (
             account
             for account in self.accounts
-            if (account.username.casefold(), isil_base(account.home_isil)) == wanted
+            if (comparable(account.username), isil_base(account.home_isil)) == wanted
         )
         return next(found, None)
 

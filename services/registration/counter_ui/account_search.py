@@ -14,7 +14,7 @@ from registration.counter_ui.forms import AccountForm, mistakes
 from registration.counter_ui.i18n import Texts
 from registration.domain.errors import AccountHandleInvalid
 from registration.domain.login_link import LoginAccountChoice
-from shared.kernel.text import has_line_end, tidy
+from shared.kernel.text import comparable, has_line_end, tidy
 
 F = TypeVar("F", bound=AccountForm)
 
@@ -135,7 +135,7 @@ def _named(form: AccountForm, patron: Patron, by: Context, deps: Dependencies) -
     if not form.account_handle:
         return None
     account = deps.account_handles.open(form.account_handle, by)
-    if account.username.lower() != form.username.strip().lower():
+    if comparable(account.username) != comparable(form.username.strip()):
         return None
     mine = is_on_card(account, patron.home_isil, patron.card_numbers, deps)
     return ShownAccount(account.username, account.email, other_person=not mine)
