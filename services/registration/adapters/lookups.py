@@ -20,6 +20,7 @@ import structlog
 
 from registration.application.dependencies import Context, Lookup, LookupKind
 from registration.domain.errors import TooManyLookups
+from registration.read_models.guest_directory import asked_for
 from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.platform import limits
@@ -122,7 +123,7 @@ SELECT id, at, subject, organisation, kind, home_isil, what, outcome, account,
     ARRAY(SELECT guest_id FROM lookup_guests WHERE lookup_id = lookups.id ORDER BY guest_id) AS guest_ids
 FROM lookups
 WHERE ($1::text IS NULL OR organisation = $1) AND ($2::text IS NULL OR subject = $2)
-AND ($3::text IS NULL OR what = $3 OR account = $3)
+AND ($3::text[] IS NULL OR what = ANY ($3) OR account = ANY ($3))
 AND ($4::uuid IS NULL OR EXISTS (SELECT FROM lookup_guests WHERE lookup_id = lookups.id AND guest_id = $4))
 AND ($5::date IS NULL OR at >= $5::date::timestamp AT TIME ZONE 'Europe/Amsterdam')
 AND ($6::date IS NULL OR at < ($6::date + 1)::timestamp AT TIME ZONE 'Europe/Amsterdam')
@@ -268,8 +269,12 @@ class PostgresLookups:
         return int(status.rpartition(" ")[2])
 
     def _parameters(self, wanted: LookupFilter) -> tuple[Any, ...]:
-        what = None if wanted.what is None else self._hash(wanted.what)
+        what = None if wanted.what is None else self._hashes(wanted.what)
         return (wanted.organisation, wanted.subject, what, wanted.guest_id, wanted.since, wanted.until)
+
+    def _hashes(self, typed: str) -> list[str | None]:
+        """Return the hashes under which a text may be recorded: a search for guests is, by its words."""
+        return [self._hash(typed), self._hash(" ".join(asked_for(typed) or ()))]
 
     def _hash(self, text: str) -> str | None:
         """Return the keyed hash of what was typed, whatever its case and spaces; None for nothing."""

@@ -57,11 +57,12 @@ def run(*arguments: str) -> int:
         (["--organisation", "1001"], ["=cmd()", "m.visser"]),
         (["--what", f" {CARD} "], ["=cmd()", "m.visser"]),
         (["--what", "Jansen"], ["k.bakker"]),
+        (["--what", "JÁNSEN"], ["k.bakker"]),
         (["--guest", str(GUEST)], ["m.visser"]),
         (["--subject", "k.bakker", "--limit", "1"], ["k.bakker"]),
         (["--until", "2020-01-01"], []),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_r22_look_ups_are_listed_the_newest_first(
     capsys: pytest.CaptureFixture[str], options: list[str], subjects: list[str]
