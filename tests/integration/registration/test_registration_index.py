@@ -12,6 +12,7 @@ import pytest
 
 from registration.adapters.in_memory import InMemoryTermChecks
 from registration.adapters.registration_index import PostgresTermChecks
+from registration.adapters.tables import SCHEMA
 from registration.application.answer_identity import RegistrationsQuery, list_registrations
 from registration.application.check_term import check_term
 from registration.application.dependencies import TermCheck, TermChecks
@@ -33,6 +34,7 @@ from tests.support.registration import (
     on_day,
     registering,
 )
+from tests.support.servers import Databases, as_owner, migrated
 
 NOON = datetime(2025, 9, 12, 12, tzinfo=UTC)
 CANCELLED = Refused((Reason.EXPIRED,), because_ended=True)
@@ -170,3 +172,23 @@ async def test_i10_rows_of_an_earlier_release_and_of_an_older_file_are_completed
     assert {row["known_as"] for row in await pool.fetch("SELECT known_as FROM registrations")} == {
         f"{NEW} {OLD}"
     }
+
+
+async def test_i10_an_event_that_cannot_be_read_holds_up_no_upgrade(databases: Databases) -> None:
+    url, guest_id = databases(), uuid4()
+    names = [script.name for script in SCHEMA]
+    await migrated(url, SCHEMA[: names.index("registration_0005_merged_libraries")])
+    async with as_owner(url) as owner:
+        await owner.execute(
+            """
+            INSERT INTO stored_events (notification_id, recorded_at, originator_id, originator_version, topic,
+                state, event_id, caused_by, correlation_id)
+            VALUES (1, now(), $1, 1, 'registration.guest-registered', $2, $1, 'tests', $1)
+            """,
+            guest_id,
+            b"\xff, and no JSON",
+        )
+        await owner.execute("INSERT INTO registrations VALUES ('1001', 'a reference', $1)", guest_id)
+    await migrated(url, SCHEMA)
+    async with as_owner(url) as owner:
+        assert await owner.fetchval("SELECT known_as FROM registrations") == ""
