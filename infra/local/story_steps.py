@@ -124,7 +124,7 @@ def membership_ended(patrons_file: Path, card: str, status: str = "expired") -> 
     """
     before = patrons_file.read_text(encoding="utf-8")
     patrons = json.loads(before)
-    ended = patrons.get(card, ANOTHER_PATRON) | {"status": status}
+    ended = patrons.get(card, {}) | {"status": status}
     try:
         _replace(patrons_file, json.dumps(patrons | {card: ended}, indent=2, ensure_ascii=False))
         yield
@@ -152,16 +152,6 @@ def _replace(path: Path, text: str) -> None:
     fresh.write_text(text, encoding="utf-8")
     os.replace(fresh, path)
 
-
-ANOTHER_PATRON = {
-    "name": "A. de Boer",
-    "birth_date": "1980-01-01",
-    "address": "Dorpsstraat 1, 9351 AA Leek",
-    "email": "a.deboer@example.nl",
-    "chip": True,
-    "ends_on": None,
-    "answers_as": None,
-}
 
 MONTHS = [
     "Januari",

@@ -44,7 +44,7 @@ MOST_GROWTH = 1.3
 KILLS, KILLED_GUESTS = 5, 2400
 COMMAND = "import resource, sys; from registration.cli.main import app; "
 COMMAND += "from shared.cli.running import exit_code; "
-COMMAND += "code = exit_code(app, 'registration', ['nightly', '--json']); "
+COMMAND += "code = exit_code(app, 'registration', ['nightly', '--by', 'operator', '--json']); "
 COMMAND += "sys.stderr.write(f'peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}'); sys.exit(code)"
 
 
@@ -121,7 +121,7 @@ ANSWERED = "SELECT count(*) FROM term_checks WHERE night IS NOT NULL AND verdict
 TWICE = """
 SELECT count(*) FROM (
     SELECT originator_id FROM stored_events WHERE caused_by = 'operator'
-    GROUP BY originator_id HAVING count(*) > 1
+    GROUP BY originator_id, topic HAVING count(*) > 1
 ) AS twice
 """
 ILL_ISILS = {isil_of(library) for library in range(ILL)}

@@ -16,7 +16,7 @@ import pytest
 
 from registration.adapters.tables import SCHEMA
 from registration.read_models import VIEWS
-from registration.read_models.guest_directory import GuestDirectory, Search
+from registration.read_models.guest_directory import GuestDirectory, Search, asked_for
 from shared.event_log import MasterKeys, PostgresEventLog
 from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
@@ -75,7 +75,7 @@ class Readers:
         assert found == self._expected[word], f"{word}: empty, or of two views"
 
     async def _find(self, word: str) -> list[str]:
-        found = await self._directory.find(Search("1001", word.split(), limit=20))
+        found = await self._directory.find(Search("1001", asked_for(word), limit=20))
         return [str(guest.guest_id) for guest in found]
 
 

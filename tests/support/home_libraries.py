@@ -44,7 +44,7 @@ SLOW_SECONDS = 0.2
 FIXED = b"00520260101    120000" + b"0000" * 6
 FINES = b" " * 10 + b"Y" + b" " * 3
 NO_FLAGS = b" " * 14
-CHANGING = 50
+CHANGING = 51
 """Of so many guests one has another end, one fines, one ended, one is unknown; all others are as before."""
 
 

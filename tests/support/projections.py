@@ -226,7 +226,7 @@ async def write(
     async with connection.transaction():
         await connection.copy_records_to_table("stored_events", records=events, columns=EVENT_COLUMNS)
         await connection.copy_records_to_table("data_keys", records=keys, columns=("subject_id", "wrapped"))
-        columns = ("organisation", "person_ref", "guest_id")
+        columns = ("organisation", "person_ref", "guest_id", "known_as")
         await connection.copy_records_to_table("registrations", records=index, columns=columns)
     return position + len(events)
 
