@@ -93,7 +93,7 @@ async def rejected(amqp_url: str) -> list[AbstractIncomingMessage]:
 
 @pytest.mark.parametrize("what", TYPES)
 @pytest.mark.parametrize("signed_by", [None, FORGERS_KEYS], ids=["unsigned", "another key"])
-async def test_a_forged_message_of_any_type_has_no_effect(
+async def test_r26_a_forged_message_of_any_type_has_no_effect(
     what: str, signed_by: SigningKeys | None, sender: Sender, receiver: Receiver, forger: Forger
 ) -> None:
     amqp_url = forger.amqp_url
@@ -156,7 +156,7 @@ async def test_a_repeated_message_has_no_second_effect(
     assert await rejected(amqp_url) == []
 
 
-async def test_a_signed_message_of_another_log_is_refused(
+async def test_r26_a_signed_message_of_another_log_is_refused(
     sender: Sender, receiver: Receiver, amqp_url: str, forger: Forger
 ) -> None:
     guest = uuid4()
