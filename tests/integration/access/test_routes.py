@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
+from identity.adapters.tables import SCHEMA as IDENTITYS_SCHEMA
+from infra.local.postgres import Postgres
+from registration.adapters.tables import SCHEMA
 from shared.web.security import RequiredScope
 from tests.integration.access.tokens import FAULTS, Fault
-from tests.support.identity_service import IdentityApp, login
-from tests.support.registration_service import RegistrationApp, registering
+from tests.support.identity_service import IdentityApp, login, open_identity_app
+from tests.support.registration_service import RegistrationApp, open_registration_app, registering
 from tests.support.routes import called_in_a_thread, dependants_of
+from tests.support.servers import Databases
 from tests.support.tokens import Signer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SCOPES = {"counter", "feed", "operator", "installation", "accounts", "login", "metrics"}
 ONE = "one organisation"
@@ -139,17 +146,27 @@ CASES = [
 ]
 
 
-@pytest.fixture
-async def services(registration_app: RegistrationApp, identity_app: IdentityApp) -> dict[str, Called]:
-    """Both services, by name."""
-    return {
-        "registration": Called(registration_app, REGISTRATION),
-        "identity": Called(identity_app, IDENTITY),
-    }
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def services(
+    postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Called]]:
+    """Both services, by name; once for all of these tests, which change nothing but what they made."""
+    databases, folder = Databases(postgres), tmp_path_factory.mktemp("routes")
+    async with (
+        open_registration_app(databases(scripts=SCHEMA), folder) as registration,
+        open_identity_app(
+            databases(scripts=IDENTITYS_SCHEMA), folder, signer=registration.signer
+        ) as identity,
+    ):
+        yield {
+            "registration": Called(registration, REGISTRATION),
+            "identity": Called(identity, IDENTITY),
+        }
+    databases.drop_all()
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_r20_every_route_has_a_row_and_asks_for_the_scope_that_it_says(
+async def test_r20_every_route_has_a_row_and_asks_for_the_scope_that_it_says(
     services: dict[str, Called], service: str
 ) -> None:
     called = services[service]
@@ -158,7 +175,7 @@ def test_r20_every_route_has_a_row_and_asks_for_the_scope_that_it_says(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_route_waits_for_a_thread(services: dict[str, Called], service: str) -> None:
+async def test_no_route_waits_for_a_thread(services: dict[str, Called], service: str) -> None:
     found = [
         getattr(route, "dependant", None) for route in iter_route_contexts(services[service].app.app.routes)
     ]
@@ -256,14 +273,16 @@ def _body(route: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("route", GUESTS)
 async def test_r20_another_organisations_guest_is_not_found_and_not_changed(
-    services: dict[str, Called], registration_app: RegistrationApp, route: str
+    services: dict[str, Called], route: str
 ) -> None:
-    called = services["registration"]
-    async with registration_app.client() as clerk:
-        guest_id = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
+    called, card = services["registration"], f"0660{GUESTS.index(route):06d}"
+    assert isinstance(called.app, RegistrationApp)
+    called.app.member(card)
+    async with called.app.client() as clerk:
+        guest_id = (await clerk.post("/v1/guests", json=registering(card))).json()["guest_id"]
         before = (await clerk.get(f"/v1/guests/{guest_id}")).json()
         token = called.signer.token("counter operator", "2002")
-        async with registration_app.nothing_written():
+        async with called.app.nothing_written():
             where = route.replace("{guest_id}", guest_id)
             answer = await called.call(where, f"Bearer {token}", **_body(route))
         assert (answer.status_code, answer.json()["code"]) == (404, "guest-not-found"), answer.text
