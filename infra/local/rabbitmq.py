@@ -17,6 +17,7 @@ from infra.rabbitmq.permissions import permissions
 
 # The real script: on Debian, the one in /usr/sbin is a wrapper that switches to another user.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+GREETING_SECONDS = 5.0
 NODE = "landelijk@localhost"
 USER = "landelijk"
 HOW_TO_INSTALL = (
@@ -162,16 +163,22 @@ class RabbitMQ:
     def evaluate(self, erlang: str) -> str:
         """Run an Erlang expression inside the node and return the output. Raises RabbitMQError.
 
-        `erl_call` takes 10 ms, `rabbitmqctl` takes a second.
+        `erl_call` takes 10 ms, `rabbitmqctl` takes a second. On a busy machine the node may not answer its
+        greeting in time; then nothing was run, and it is called again.
         """
-        done = subprocess.run(
-            ["erl_call", "-sname", NODE, "-e"],
-            input=f"{erlang}.\n",
-            env=self.node.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        until = time.monotonic() + GREETING_SECONDS
+        while True:
+            done = subprocess.run(
+                ["erl_call", "-sname", NODE, "-e"],
+                input=f"{erlang}.\n",
+                env=self.node.environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if "failed to connect" not in done.stderr + done.stdout or time.monotonic() > until:
+                break
+            time.sleep(0.1)
         if done.returncode or not done.stdout.startswith("{ok,"):
             raise RabbitMQError(f"{erlang}: {done.stdout}{done.stderr}")
         return done.stdout
