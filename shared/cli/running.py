@@ -63,7 +63,9 @@ ADVICE = {
 
 
 def explained(error: Exception, service: str) -> str:
-    """Return one line for an error that no command handles."""
+    """Return one line for an error that no command handles; of several at once, the first one counts."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     text = text_of(error).rstrip(".")
     if isinstance(error, ConnectionError):
         return f"The database or the broker cannot be reached ({text}). `{service} doctor` shows which."

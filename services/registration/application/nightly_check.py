@@ -41,6 +41,11 @@ CHANGES_AT_ONCE = 200
 """Guests that are changed at the same time; this leaves room for the counter's own writes."""
 
 
+READS_AT_ONCE = 6
+"""Pages that are read or stored at the same time. A night begins with all libraries at once: they wait
+here, in turn, because the wait for a connection of the pool is limited."""
+
+
 async def _nothing() -> None:
     """Nobody wants to know."""
 
@@ -97,6 +102,7 @@ class NightlyRun:
     not_found: dict[str, NotFoundReplies] = field(default_factory=dict)
     failures: SubjectFailures = field(default_factory=lambda: SubjectFailures("nightly check"))
     changing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CHANGES_AT_ONCE))
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
 
 async def check_all_terms(
@@ -176,18 +182,21 @@ async def _ask_library(library: str, isils: Sequence[str], turns: Sequence[Turn]
 async def _ask_by_page(library: str, isil: str, place: Place, connections: int, run: NightlyRun) -> None:
     """Ask page by page: during one page the next one is read and the last one is stored."""
     async with asyncio.TaskGroup() as beside:
-        page = await run.nightly_checks.page(run.nightly, isil, place, PAGE)
+        page = await _page(isil, place, run)
         stored: asyncio.Task[None] | None = None
         while page and library not in run.left_alone:
-            following = beside.create_task(
-                run.nightly_checks.page(run.nightly, isil, replace(place, after=page[-1].guest_id), PAGE)
-            )
+            following = beside.create_task(_page(isil, replace(place, after=page[-1].guest_id), run))
             people = await _people(library, page, run)
             replies = await _ask(library, people, connections, run)
             if stored is not None:
                 await stored
             stored = beside.create_task(_store(isil, page, people, replies, run))
             page = await following
+
+
+async def _page(isil: str, place: Place, run: NightlyRun) -> Sequence[DueGuest]:
+    async with run.reading:
+        return await run.nightly_checks.page(run.nightly, isil, place, PAGE)
 
 
 async def _ask(
@@ -268,7 +277,8 @@ async def _record(isil: str, replies: Mapping[DueGuest, HomeReply], run: Nightly
         tally.count(reply.verdict, _decisions(guest, reply), failed_before=guest.failed_before)
     if replies:
         checks = {guest.guest_id: reply.outcome() for guest, reply in replies.items()}
-        await run.nightly_checks.record(run.nightly, isil, checks, tally)
+        async with run.reading:
+            await run.nightly_checks.record(run.nightly, isil, checks, tally)
         run.on_progress(len(checks))
 
 
@@ -289,7 +299,8 @@ async def _people(library: str, page: Sequence[DueGuest], run: NightlyRun) -> Ma
     The list of due guests shows whether a reply changes anything. Only then the guest's stream is read and
     decides, so a night without changes reads no stream.
     """
-    keys = await run.deps.data_keys.get_all([guest.guest_id for guest in page], run.failures)
+    async with run.reading:
+        keys = await run.deps.data_keys.get_all([guest.guest_id for guest in page], run.failures)
     people: dict[UUID, PersonalData] = {}
     for guest in page:
         if guest.guest_id in keys:
