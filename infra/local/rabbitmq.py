@@ -136,13 +136,14 @@ class RabbitMQ:
         return f"amqp://{service}:{password}@{LOOPBACK}:{self.port}/{vhost}"
 
     def create_service_user(self, service: str, vhost: str = "/") -> str:
-        """Create the user of a service, or set its permissions again. Return its URL."""
+        """Create the user of a service, or set its password and permissions again. Return its URL."""
         password = _secret(self.folder / f"{service}.password", mode=0o600)
         patterns = ", ".join(f'<<"{pattern}">>' for pattern in astuple(permissions(service)))
         user, by, users = f'<<"{service}">>', f'<<"{USER}">>', "rabbit_auth_backend_internal"
         self.evaluate(
             f"case {users}:lookup_user({user}) of"
-            f' {{error, not_found}} -> ok = {users}:add_user({user}, <<"{password}">>, {by}); _ -> ok end,'
+            f' {{error, not_found}} -> ok = {users}:add_user({user}, <<"{password}">>, {by});'
+            f' _ -> ok = {users}:change_password({user}, <<"{password}">>, {by}) end,'
             f' ok = {users}:set_permissions({user}, <<"{vhost}">>, {patterns}, {by})'
         )
         return self.service_url(service, "" if vhost == "/" else vhost)
