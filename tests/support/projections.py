@@ -161,12 +161,15 @@ class Lives:
 
 
 class CountryLives(Lives):
-    """Registered once, confirmed once, with the end that the simulated library still has for most."""
+    """Registered once, confirmed once, with the details and the end that the library still has for most."""
 
     libraries = LIBRARIES
 
     def _home(self, number: int) -> str:
         return isil_of(number % self.libraries)
+
+    def _details(self) -> PatronDetails:
+        return MEMBER
 
     def _live_on(self, guest: Guest, key: DataKey, now: datetime, number: int) -> None:
         now += CONFIRMED_AFTER
