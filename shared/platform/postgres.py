@@ -187,8 +187,12 @@ async def _set_up(connection: asyncpg.Connection) -> None:
 
 
 async def _reset(connection: asyncpg.Connection) -> None:
-    """Clean a connection that comes back to the pool, and set again what that has unset."""
-    await connection.execute(f"{connection.get_reset_query()};\n{_setting(SERVER_SETTINGS)}")
+    """Clean a connection that comes back to the pool.
+
+    Not its settings, as the driver would: nobody changes them but for one transaction (`SET LOCAL`), and to
+    set ours again would cost more than most statements.
+    """
+    await connection.execute("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *")
 
 
 async def _keep_alive(connection: asyncpg.Connection) -> None:
