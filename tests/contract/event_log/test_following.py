@@ -3,10 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-import pytest
-
 from shared.event_log import EventLog
-from shared.event_log.notifier import wait_for_notification
 from tests.support.event_log import new_event
 
 
@@ -58,17 +55,3 @@ async def test_waiting_ends_at_once_when_something_is_there(log: EventLog) -> No
 async def test_waiting_ends_after_its_time(log: EventLog) -> None:
     assert await log.wait_beyond(0, timeout=0.05) is False
     assert await log.wait_beyond(0, timeout=0) is False
-
-
-@pytest.mark.parametrize("turns", range(4))
-async def test_who_waits_can_be_stopped_at_the_moment_of_a_notification(turns: int) -> None:
-    notification = asyncio.Event()
-    waiting = asyncio.create_task(wait_for_notification(notification, 5.0))
-    await asyncio.sleep(0.01)
-    notification.set()
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    had_ended = waiting.done()
-    waiting.cancel()
-    await asyncio.wait([waiting])
-    assert waiting.cancelled() is not had_ended

@@ -9,14 +9,18 @@ from shared.event_log.notifier import Notifier, wait_for_notification
 from tests.support.eventually import TURNS
 
 
+async def _turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("turns", range(TURNS))
 async def test_a_stop_together_with_a_notification_stops(turns: int) -> None:
     notifier = Notifier()
     waiting = asyncio.create_task(wait_for_notification(notifier.next_notification(), 5))
-    await asyncio.sleep(0.01)
+    await _turns(TURNS)  # so that it waits
     notifier.notify()
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    await _turns(turns)
     if not waiting.done():
         waiting.cancel()
         await asyncio.wait([waiting], timeout=1)
@@ -32,10 +36,9 @@ async def test_a_follower_that_is_stopped_as_an_event_comes_does_stop(turns: int
             pass
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.01)
+    await _turns(TURNS)  # so that it waits
     log._notifier.notify()
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    await _turns(turns)
     following.cancel()
     await asyncio.wait([following], timeout=1)
     assert following.cancelled()
