@@ -142,6 +142,15 @@ class _Connection(asyncpg.Connection):
 
     given_up = False
 
+    def get_reset_query(self) -> str:
+        """Return no statement to clean a connection that comes back to the pool: there is nothing to clean.
+
+        Nobody changes a setting but for one transaction (`SET LOCAL`), keeps a lock longer than that, or
+        gives back a connection that listens. The driver ends an open transaction by itself. The usual reset
+        would be a third of all statements of a registration.
+        """
+        return ""
+
     def _cancel_current_command(self, *waiters: asyncio.Future[None]) -> None:
         if asyncio.current_task() is None:  # the loop calls: the time is over, or the caller was cancelled
             self.given_up = True
@@ -184,15 +193,6 @@ def _setting(settings: Mapping[str, str]) -> str:
 async def _set_up(connection: asyncpg.Connection) -> None:
     await _keep_alive(connection)
     await connection.execute(_setting(SERVER_SETTINGS))
-
-
-async def _reset(connection: asyncpg.Connection) -> None:
-    """Clean a connection that comes back to the pool.
-
-    Not its settings, as the driver would: nobody changes them but for one transaction (`SET LOCAL`), and to
-    set ours again would cost more than most statements.
-    """
-    await connection.execute("SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *")
 
 
 async def _keep_alive(connection: asyncpg.Connection) -> None:
@@ -298,7 +298,6 @@ async def open_pool(url: str, *, min_size: int, max_size: int, statement: float 
         max_inactive_connection_lifetime=300.0,
         loop=asyncio.get_running_loop(),
         init=_set_up,
-        reset=_reset,
         connection_class=_Connection,
         record_class=asyncpg.Record,
         timeout=limits.CONNECT,

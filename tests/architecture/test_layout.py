@@ -182,3 +182,19 @@ def test_commands_print_through_the_module_that_makes_text_harmless() -> None:
         for module in modules_below(folder)
         if printing.search(module.read_text(encoding="utf-8"))
     ] == ["shared/cli/console.py"]
+
+
+def test_a_connection_of_the_pool_keeps_nothing_of_the_one_who_had_it() -> None:
+    """The pool does not clean a connection that comes back, so nobody may change a session on it."""
+    of_the_session = re.compile(r"""["']SET (?!LOCAL)|SELECT pg_advisory_lock\(|await \w+\.add_listener\(""")
+    assert {
+        str(module.relative_to(ROOT))
+        for folder in ("services", "shared")
+        for module in modules_below(ROOT / folder)
+        if of_the_session.search(module.read_text(encoding="utf-8"))
+    } == {
+        "shared/cli/database_sessions.py",  # its own connections, closed afterwards
+        "shared/event_log/notifier.py",  # held, and closed afterwards
+        "shared/platform/postgres.py",  # the connection of the migrations
+        "shared/projections/rebuild.py",  # its own connection, closed afterwards
+    }
