@@ -25,6 +25,7 @@ BENCHMARKS = {
     "register-guests": "register_guests",
     "rebuild-views": "rebuild_views",
     "check-terms": "check_terms",
+    "path": "path",
 }
 
 
