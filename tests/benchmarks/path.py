@@ -360,8 +360,8 @@ async def _plain(server: Postgres, stack: Stack, programs: Sequence[Program]) ->
     ports = {program.name: int((program.environment or {})["PORT"]) for program in programs}
     for program in programs:
         if program.name.endswith("-api"):
-            await eventually(partial(answers, ports[program.name]), within=30)
-    await eventually(lambda: _consume(stack.description["amqp_url"]), within=30)
+            await eventually(partial(answers, ports[program.name]), within=60)
+    await eventually(lambda: _consume(stack.description["amqp_url"]), within=60)
     tokens = stack.description["tokens"]
     return Contestant(
         "plain pair",

@@ -222,19 +222,22 @@ class Login(BaseModel):
     organisation: str
 
 
+@asynccontextmanager
+async def _open_registration(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    async with AsyncExitStack() as opened:
+        app.state.pool = await opened.enter_async_context(asyncpg.create_pool(settings.database))
+        app.state.broker = await opened.enter_async_context(broker(settings.broker, "registration"))
+        app.state.store = opened.enter_context(store(settings.database))
+        yield
+
+
 def registration_api(settings: Settings) -> FastAPI:
-    """`POST /v1/guests` and `GET /v1/guests/{guest_id}`."""
+    """`POST /v1/guests`."""
     homes = home_libraries(load_directory(settings.home_libraries, os.environ))
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncExitStack() as opened:
-            app.state.pool = await opened.enter_async_context(asyncpg.create_pool(settings.database))
-            app.state.broker = await opened.enter_async_context(broker(settings.broker, "registration"))
-            app.state.store = opened.enter_context(store(settings.database))
-            yield
-
-    app = FastAPI(lifespan=lifespan, dependencies=[Depends(Verifier(settings.keys))])
+    app = FastAPI(
+        lifespan=lambda app: _open_registration(app, settings),
+        dependencies=[Depends(Verifier(settings.keys))],
+    )
 
     @app.post("/v1/guests", status_code=201)
     async def register(body: Registration, request: Request) -> dict[str, str]:
@@ -263,11 +266,6 @@ def registration_api(settings: Settings) -> FastAPI:
         )
         await state.broker.publish({"guest_id": str(guest.id), "account_id": account_id})
         return {"guest_id": str(guest.id)}
-
-    @app.get("/v1/guests/{guest_id}")
-    async def guest(guest_id: UUID, request: Request) -> dict[str, Any]:
-        row = await request.app.state.pool.fetchrow("SELECT * FROM guests WHERE guest_id = $1", guest_id)
-        return {"guest_id": guest_id, "linked": row["linked"]}
 
     return app
 
