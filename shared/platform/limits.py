@@ -24,8 +24,8 @@ BATCH = 30.0
 """One statement of the nightly check or of a clean-up, which reads whole tables."""
 COMMAND = 3600.0
 """One statement of a command: its operator sees how far it is, and waits."""
-PROBE = 10.0
-"""Between two checks that the connection that listens for notifications is alive."""
+PROBE = 2.0
+"""Between two questions over the connection that listens for notifications: is it alive, was one lost?"""
 
 # RabbitMQ
 BROKER_CONNECT = 4.0
