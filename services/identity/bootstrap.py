@@ -54,7 +54,7 @@ from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
-from shared.projections import LiveView
+from shared.projections import LiveViews
 from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
@@ -224,9 +224,7 @@ def view_source(settings: Settings) -> Source:
 
 def _views(service: Service) -> Mapping[str, Task]:
     source, leases = view_source(service.settings), Leases(service.pool)
-    return {
-        f"view {view.name}": LiveView(service.pool, service.log, source, view, leases).run for view in VIEWS
-    }
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:

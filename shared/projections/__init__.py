@@ -1,7 +1,7 @@
 """Read models: views that are computed from the log, kept up to date, rebuilt and verified (ADR 0009)."""
 
 from shared.projections.folding import Folder
-from shared.projections.live import LiveView
+from shared.projections.live import LiveView, LiveViews
 from shared.projections.view import (
     SCHEMA,
     FoldFailed,
@@ -20,6 +20,7 @@ __all__ = [
     "FoldFailed",
     "Folder",
     "LiveView",
+    "LiveViews",
     "RebuildRunning",
     "RecordedDomainEvent",
     "Row",

@@ -18,7 +18,6 @@ from registration.adapters.tables import SCHEMA
 from registration.read_models import VIEWS
 from registration.read_models.guest_directory import GuestDirectory, Search, asked_for
 from shared.event_log import MasterKeys, PostgresEventLog
-from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from shared.projections import LiveView
 from shared.projections.rebuild import Source, rebuild
@@ -42,7 +41,7 @@ async def directory(database: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     source = Source(database, MASTER_KEYS)
     async with await open_pool(database, min_size=3, max_size=16) as pool, PostgresEventLog(pool) as log:
         for view in VIEWS:
-            live = LiveView(pool, log, source, view, Leases(pool))
+            live = LiveView(pool, log, source, view)
             while await live.step() < position:
                 pass
         yield GuestDirectory(pool)
