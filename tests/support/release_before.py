@@ -1,6 +1,7 @@
 """What the release before wrote (`tests/recorded`), and the present code installed over it.
 
-Only by commands and HTTP, each in a process of its own, with the settings that the release before knew.
+Only by commands and HTTP, with the settings that the release before knew. What serves and works has processes
+of its own; commands run in this one, because starting a process takes longer than most of them.
 """
 
 from __future__ import annotations
@@ -10,24 +11,29 @@ import gzip
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import asyncpg
 import httpx
 
+from identity.cli.main import app as identity_commands
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
+from registration.cli.main import app as registration_commands
+from shared.cli.running import exit_code
 from tests.support.eventually import eventually
 from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
 
-SERVICES = ("registration", "identity")
+COMMANDS = {"registration": registration_commands, "identity": identity_commands}
+SERVICES = tuple(COMMANDS)
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "recorded" / "before_0_1"
 SETTINGS_AND_KEYS = ("*.key", "organisations.toml")
@@ -91,16 +97,16 @@ class Upgraded:
 
     def run(self, service: str, *arguments: str) -> str:
         """What a command that succeeds writes to standard output."""
-        done = subprocess.run(
-            [_command(service), *arguments],
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        words = f"{service} {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        assert done.returncode == 0, words
-        return done.stdout
+        told, errors = StringIO(), StringIO()
+        with (
+            patch.dict(os.environ, self._environment(), clear=True),
+            redirect_stdout(told),
+            redirect_stderr(errors),
+        ):
+            code = exit_code(COMMANDS[service], service, list(arguments))
+        words = f"{service} {' '.join(arguments)}\n{told.getvalue()[-3000:]}\n{errors.getvalue()[-3000:]}"
+        assert code == 0, words
+        return told.getvalue()
 
     def told(self, service: str, *arguments: str) -> Any:
         """The same of a command that speaks JSON."""
