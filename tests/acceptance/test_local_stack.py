@@ -15,19 +15,16 @@ import httpx
 import pytest
 from rich.console import Console
 
-from identity.cli.main import app as identity_commands
 from infra.local.__main__ import NARROWEST
 from infra.local.processes import alive
 from infra.local.story import StoryRun
-from registration.cli.main import app as registration_commands
-from shared.cli.running import exit_code
+from tests.support.commands import run_command
 from tests.support.eventually import until
 from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, registration_of
 
 UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds, on a machine with nothing else to do
 SHARED = 4  # beside other tests, which start stacks and browsers of their own
 GONE_WITHIN = 10.0
-COMMANDS = {"registration": registration_commands, "identity": identity_commands}
 ASKING = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
 """One for all questions, since making one takes longer than to ask; a connection for each."""
 
@@ -60,9 +57,7 @@ def over(*transports: str) -> pytest.MarkDecorator:
 
 
 @over("feed", "amqp")
-def test_is_up_in_time_and_says_where_everything_is(
-    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None:
     assert stack.started_in < SHARED * UP_WITHIN[stack.transport]
     description = stack.description
     assert set(description) == {
@@ -75,7 +70,6 @@ def test_is_up_in_time_and_says_where_everything_is(
     assert set(description["pids"]) == set(PROCESSES)
     assert description["transport"] == stack.transport
     assert bool(description["amqp_url"]) == (stack.transport == "amqp")
-    monkeypatch.setenv("RUN_DIR", str(stack.run_dir))
     for service in ("registration", "identity"):
         assert ASKING.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
         too_much = ASKING.get(
@@ -84,7 +78,7 @@ def test_is_up_in_time_and_says_where_everything_is(
         assert too_much.status_code == 431
         worker = f"{description['worker_urls'][service]}/health/ready"
         until(lambda: ASKING.get(worker).status_code == 200, within=10)  # noqa: B023
-        assert exit_code(COMMANDS[service], service, ["doctor"]) == 0
+        assert run_command(service, "doctor", RUN_DIR=str(stack.run_dir)).code == 0
         tokens = (stack.run_dir / "keys" / "metrics.token").read_text(), description["tokens"]["operator"]
         for token, status in ((tokens[0], 200), (tokens[1], 200), (description["tokens"]["feed"], 403)):
             asked = {"Authorization": f"Bearer {token}"}

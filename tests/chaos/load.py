@@ -53,7 +53,7 @@ class Load:
             if stopping.is_set():
                 return
 
-    async def goes_on(self, guests: int = 10) -> None:
+    async def goes_on(self, guests: int = 5) -> None:
         """Wait for so many more guests."""
         before = len(self.guests)
         await eventually(lambda: len(self.guests) >= before + guests, within=PATIENCE)

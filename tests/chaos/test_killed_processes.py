@@ -44,7 +44,7 @@ async def test_i5_i8_r10_what_was_acknowledged_survives_every_kill_and_is_linked
                 await killed(stack, victim)
                 await load.goes_on()
             await eventually(
-                partial(linked, counter, load.guests[-1]), within=30
+                partial(linked, counter, load.guests[-1]), within=30, every=0.1
             )  # workers are at work again
             await killed(stack, *VICTIMS)
             await load.goes_on()
@@ -52,7 +52,7 @@ async def test_i5_i8_r10_what_was_acknowledged_survives_every_kill_and_is_linked
 
         for guest in load.guests:
             assert await load.register(guest.card, guest.key) == guest.guest_id
-            await eventually(partial(linked, counter, guest), within=30)
+            await eventually(partial(linked, counter, guest), within=30, every=0.1)
             logins = (*guest.logins, await load.log_in(guest.card))
             recognised_once(guest, logins)
             await has_that_one_link_and_one_actor(operator, guest, logins)

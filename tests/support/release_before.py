@@ -14,26 +14,21 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import asyncpg
 import httpx
 
-from identity.cli.main import app as identity_commands
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
-from registration.cli.main import app as registration_commands
-from shared.cli.running import exit_code
+from tests.support.commands import run_command, without_settings_of_services
 from tests.support.eventually import eventually
 from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
 
-COMMANDS = {"registration": registration_commands, "identity": identity_commands}
-SERVICES = tuple(COMMANDS)
+SERVICES = ("registration", "identity")
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "recorded" / "before_0_1"
 SETTINGS_AND_KEYS = ("*.key", "organisations.toml")
@@ -97,16 +92,10 @@ class Upgraded:
 
     def run(self, service: str, *arguments: str) -> str:
         """What a command that succeeds writes to standard output."""
-        told, errors = StringIO(), StringIO()
-        with (
-            patch.dict(os.environ, self._environment(), clear=True),
-            redirect_stdout(told),
-            redirect_stderr(errors),
-        ):
-            code = exit_code(COMMANDS[service], service, list(arguments))
-        words = f"{service} {' '.join(arguments)}\n{told.getvalue()[-3000:]}\n{errors.getvalue()[-3000:]}"
-        assert code == 0, words
-        return told.getvalue()
+        done = run_command(service, *arguments, RUN_DIR=str(self.folder))
+        words = f"{service} {' '.join(arguments)}\n{done.out[-3000:]}\n{done.errors[-3000:]}"
+        assert done.code == 0, words
+        return done.out
 
     def told(self, service: str, *arguments: str) -> Any:
         """The same of a command that speaks JSON."""
@@ -183,9 +172,7 @@ class Upgraded:
         return True
 
     def _environment(self) -> dict[str, str]:
-        ours = ("REGISTRATION_", "IDENTITY_", "DATABASE_URL", "AMQP_URL")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return inherited | {"RUN_DIR": str(self.folder)}
+        return without_settings_of_services(os.environ) | {"RUN_DIR": str(self.folder)}
 
     def _settings(self, service: str, database: str) -> dict[str, object]:
         other = "identity" if service == "registration" else "registration"
