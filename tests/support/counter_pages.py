@@ -30,6 +30,28 @@ FINES = "0990139339"
 REFUSAL = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
 
 
+class Visitor(httpx.AsyncClient):
+    """A client with a browser's cookies. It follows no redirect but those to what a form's page shows next.
+
+    So the answer to a form is its page, or a redirect to another one.
+    """
+
+    async def post(self, *arguments: Any, **more: Any) -> httpx.Response:
+        answer = await super().post(*arguments, **more)
+        while answer.status_code == 303 and is_kept(answer.headers["location"]):
+            answer = await self.get(answer.headers["location"])
+        return answer
+
+    async def sends(self, path: str, **more: Any) -> httpx.Response:
+        """The answer to a form itself."""
+        return await super().post(path, **more)
+
+
+def is_kept(location: str) -> bool:
+    """Whether a redirect leads to what was kept of the form: its page, or what went wrong."""
+    return "concept=" in location or location.partition("?")[0] in {"/melding", "/aanmelden/verlopen"}
+
+
 @dataclass
 class CounterSite:
     """The pages of a counter at `address`; `issuer` is where its staff sign in."""
@@ -39,14 +61,14 @@ class CounterSite:
     issuer: Issuer
 
     @asynccontextmanager
-    async def visitor(self, language: str = "nl") -> AsyncIterator[httpx.AsyncClient]:
-        """A client with a browser's cookies, which follows no redirect by itself."""
+    async def visitor(self, language: str = "nl") -> AsyncIterator[Visitor]:
+        """A client with a browser's cookies."""
         headers = {"Accept-Language": language}
-        async with httpx.AsyncClient(base_url=self.address, headers=headers, verify=WITHOUT_TLS) as client:
+        async with Visitor(base_url=self.address, headers=headers, verify=WITHOUT_TLS) as client:
             yield client
 
     @asynccontextmanager
-    async def signed_in(self, subject: str = "m.visser") -> AsyncIterator[httpx.AsyncClient]:
+    async def signed_in(self, subject: str = "m.visser") -> AsyncIterator[Visitor]:
         """A visitor who signed in as one of the people of the local stack."""
         async with self.visitor() as client:
             back = await self.come_back(await client.get("/aanmelden"), subject)
@@ -102,9 +124,9 @@ def form_of(html: str, action: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator[httpx.AsyncClient]:
+async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator[Visitor]:
     """A client with a browser's cookies that signed in at a running counter."""
-    async with httpx.AsyncClient(base_url=address, verify=WITHOUT_TLS, timeout=20) as client:
+    async with Visitor(base_url=address, verify=WITHOUT_TLS, timeout=20) as client:
         leaving = (await client.get("/aanmelden")).headers["location"]
         asked = dict(parse_qsl(urlsplit(leaving).query))
         issuer = leaving.partition("?")[0]
