@@ -76,8 +76,9 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     Who signs in again goes on with what they were filling in; what another person was filling in is gone.
     """
     session = request.session
-    if session.get("staff", {}).get("sub") == claims["sub"]:
-        await _sessions_of(request).end(session["id"])
+    before = session.get("staff", {}).get("sub") or next(iter(session.get("lapsed", {}).get("owner", ())), "")
+    if before == claims["sub"]:
+        await _sessions_of(request).end(session.get("id", ""))
         _clear(session)
     await sign_out(request)
     session.pop("ask_who", None)

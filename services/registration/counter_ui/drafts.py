@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from registration.adapters.staff_sessions import DraftTooLarge
 from registration.counter_ui.auth import FormOwner, SignInNeeded, drafts_of, own_path, owner_of
 from registration.counter_ui.i18n import Texts
+from shared.web.problems import Problem
 
 DRAFT = "concept"
 PAGE_FIELD = "next_path"
@@ -90,7 +91,8 @@ async def keep(request: Request, path: str, kept: Kept, owner: FormOwner | None 
     """Keep this, and send the browser to the page at `path`, which shows it.
 
     A form keeps its draft from page to page; a question is kept under a new id, so that Back shows the one
-    before. `owner` None: the clerk who is signed in. Raises SignInNeeded.
+    before. `owner` None: the clerk who is signed in. Raises SignInNeeded, and Problem for a form that is too
+    large.
     """
     owner = owner or owner_of(request)
     if owner is None:
@@ -102,7 +104,15 @@ async def keep(request: Request, path: str, kept: Kept, owner: FormOwner | None 
         "errors": {name: list(texts) for name, texts in kept.errors.items()},
         "refusal": kept.refusal,
     }
-    await drafts_of(request).keep(owner.who, owner.session_id, draft_id, draft)
+    try:
+        await drafts_of(request).keep(owner.who, owner.session_id, draft_id, draft)
+    except DraftTooLarge:
+        raise Problem(
+            413,
+            "form-too-large",
+            "Er is te veel ingevuld. Er is niets opgeslagen.",
+            "Too much was filled in. Nothing was saved.",
+        ) from None
     return RedirectResponse(_with_draft(path, draft_id), 303)
 
 
@@ -119,7 +129,7 @@ async def keep_form(
         return path
     try:
         return (await keep(request, path, Kept(fields=fields), owner)).headers["location"]
-    except DraftTooLarge:
+    except Problem:
         return path
 
 

@@ -228,6 +228,7 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Ga naar de vorige pagina, laad die opnieuw en vul het formulier nog eens in.",
         "Go back to the previous page, reload it and fill in the form again.",
     ),
+    "form-too-large": ("Ga terug en vul minder in.", "Go back and fill in less."),
     "form-not-kept": (
         "Scan de pas van de klant opnieuw. Is de klant al ingeschreven, dan ziet u de gastlener.",
         "Scan the patron's card again. If the patron is registered already, you see the guest.",

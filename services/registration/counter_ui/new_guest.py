@@ -5,13 +5,16 @@ from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import Form, Request, Response
+from fastapi.responses import JSONResponse
 
 from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import search_home_libraries
+from registration.application.find_login_account import find_login_account
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, read_card
 from registration.counter_ui.account_search import (
+    NO_USERNAME,
     TAKEN,
     Patron,
     Searched,
@@ -41,6 +44,7 @@ from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import MalformedCardNumber
+from shared.kernel.login_account import new_username
 from shared.web.problems import Problem
 
 
@@ -198,6 +202,26 @@ async def save(
     except Exception as error:  # the form keeps what was filled in
         return await again(request, DETAILS_STEP, draft, refused=error)
     return see_other(f"/gasten/{result.resource_id}/ingeschreven")
+
+
+@router.post("/gebruikersnaam")
+async def check_username(
+    request: Request,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    username: Annotated[str, Form(max_length=254)] = "",
+    home_isil: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Say what is wrong with a new username: a script asks it while the clerk types. A look-up (R22)."""
+    said: Texts = ("", "")
+    try:
+        if await find_login_account(new_username(username), home_isil, clerk.context(), deps):
+            said = TAKEN
+    except ValueError:
+        said = NO_USERNAME
+    except RuleBroken:  # too many look-ups, or identity is silent: the username is checked when it is saved
+        pass
+    return JSONResponse({"text": translator(request)(*said)})
 
 
 def _patron(draft: Draft) -> Patron:
