@@ -25,6 +25,7 @@ CHOICE_PROBLEMS = [
     for status, code in (
         (409, "account-of-other-library"),
         (409, "account-of-other-person"),
+        (409, "username-taken"),
         (422, "account-handle-invalid"),
         (503, "login-accounts-unavailable"),
     )

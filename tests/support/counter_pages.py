@@ -49,7 +49,11 @@ class Visitor(httpx.AsyncClient):
 
 def is_kept(location: str) -> bool:
     """Whether a redirect leads to what was kept of the form: its page, or what went wrong."""
-    return "concept=" in location or location.partition("?")[0] in {"/melding", "/aanmelden/verlopen"}
+    return (
+        "concept=" in location
+        or "vraag=" in location
+        or location.partition("?")[0] in {"/melding", "/aanmelden/verlopen"}
+    )
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Every form is answered by a redirect; what was filled in is kept on the server for the page that follows.
 
 So neither Back nor a reload asks to send a form again, and nothing that was typed is lost with a session, a
-language or a branch. The address of a page names its draft (`concept`), which opens for its clerk only.
+language or a branch. The address of a page names its draft, which opens for its clerk only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from registration.counter_ui.auth import FormOwner, SignInNeeded, drafts_of, own
 from registration.counter_ui.i18n import Texts
 from shared.web.problems import Problem
 
-DRAFT = "concept"
+DRAFT, QUESTION = "concept", "vraag"
 PAGE_FIELD = "next_path"
 """The field of every form that names the page on which the form stands."""
 _NOT_KEPT = frozenset({"csrf_token", PAGE_FIELD, "language", "desk_branch"})
@@ -32,6 +32,7 @@ class Kept:
     """What a page shows again. `asked`: the fields are a question, which the page answers.
 
     `errors`: field -> what is wrong with it. `refusal`: the problem that kept the form from being saved.
+    `unsent`: the form came when it could not be carried out, so the clerk sends it again.
     """
 
     draft_id: UUID | None = None
@@ -39,6 +40,7 @@ class Kept:
     asked: bool = False
     errors: Mapping[str, Texts] = field(default_factory=dict)
     refusal: Mapping[str, Any] | None = None
+    unsent: bool = False
 
 
 NOTHING = Kept()
@@ -70,7 +72,7 @@ def is_stale(request: Request) -> bool:
 
 async def load_draft(request: Request) -> None:
     """Find the draft that the address of this page names, for `kept_of` and `is_stale`."""
-    named = request.query_params.get(DRAFT)
+    named = request.query_params.get(DRAFT, request.query_params.get(QUESTION))
     if named is None or (owner := owner_of(request)) is None:
         return
     draft_id = _id(named)
@@ -103,6 +105,7 @@ async def keep(request: Request, path: str, kept: Kept, owner: FormOwner | None 
         "asked": kept.asked,
         "errors": {name: list(texts) for name, texts in kept.errors.items()},
         "refusal": kept.refusal,
+        "unsent": kept.unsent,
     }
     try:
         await drafts_of(request).keep(owner.who, owner.session_id, draft_id, draft)
@@ -113,7 +116,7 @@ async def keep(request: Request, path: str, kept: Kept, owner: FormOwner | None 
             "Er is te veel ingevuld. Er is niets opgeslagen.",
             "Too much was filled in. Nothing was saved.",
         ) from None
-    return RedirectResponse(_with_draft(path, draft_id), 303)
+    return RedirectResponse(_with_draft(path, QUESTION if kept.asked else DRAFT, draft_id), 303)
 
 
 async def keep_form(
@@ -121,14 +124,17 @@ async def keep_form(
 ) -> str:
     """Keep the form of this request as it is; return the path of its page, which shows it again.
 
-    Without a clerk, or when the form is too large, nothing is kept.
+    `owner`: whose it is, of a form that could not be carried out. Without a clerk, without anything filled in,
+    or when the form is too large, nothing is kept.
     """
     path = await page_of_form(request)
     fields = {name: value for name, value in (await fields_of(request)).items() if name not in without}
-    if not fields or (owner or owner_of(request)) is None:
+    if owner is None and (not fields or owner_of(request) is None):
         return path
     try:
-        return (await keep(request, path, Kept(fields=fields), owner)).headers["location"]
+        return (await keep(request, path, Kept(fields=fields, unsent=owner is not None), owner)).headers[
+            "location"
+        ]
     except Problem:
         return path
 
@@ -159,7 +165,7 @@ def _id(text: str) -> UUID | None:
         return None
 
 
-def _with_draft(path: str, draft_id: UUID) -> str:
+def _with_draft(path: str, name: str, draft_id: UUID) -> str:
     parts = urlsplit(path)
-    query = [pair for pair in parse_qsl(parts.query) if pair[0] != DRAFT]
-    return f"{parts.path}?{urlencode([*query, (DRAFT, str(draft_id))])}"
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in {DRAFT, QUESTION}]
+    return f"{parts.path}?{urlencode([*query, (name, str(draft_id))])}"

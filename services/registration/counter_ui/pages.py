@@ -62,7 +62,8 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
     `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `here`: the path of this page,
-    `typed`: what was filled in on it before, by name of the field, and `stale`: that is not kept any more.
+    `typed`: what was filled in on it before, by name of the field, `unsent`: that has to be sent again, and
+    `stale`: that is not kept any more.
     """
     staff, translate = staff_of(request), translator(request)
     organisations = request.app.state.deps.organisations
@@ -77,6 +78,7 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
         "new_key": lambda: str(uuid4()),
         "static": static_address,
         "typed": kept_of(request).fields,
+        "unsent": kept_of(request).unsent,
         "stale": is_stale(request),
     }
     html = _templates().get_template(name).render(known | context)
@@ -224,18 +226,11 @@ async def _rescued(request: Request, *, lost: bool) -> Response | None:
     """
     owner = await owner_of_lost_form(request)
     if owner and staff_of(request):
-        notify(request, *SEND_AGAIN)
         return see_other(await keep_form(request, owner))
     if owner is None and not lost:
         return None
     back = await keep_form(request, owner) if owner else ""
     return see_other("/aanmelden/verlopen" + (f"?next={quote(back, safe='')}" if back else ""))
-
-
-SEND_AGAIN: Texts = (
-    "U heeft zich intussen opnieuw aangemeld. Er is nog niets opgeslagen: kijk het na en druk nog eens.",
-    "You signed in again meanwhile. Nothing was saved yet: check the form and press the button again.",
-)
 
 
 def last_problem(request: Request) -> Response:

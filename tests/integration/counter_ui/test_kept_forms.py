@@ -165,6 +165,7 @@ async def test_a_session_that_is_over_loses_nothing_and_saves_nothing(
                 back = await clerk.get(await counter_site.come_back(await clerk.get(again)))
                 shown = await clerk.get(back.headers["location"])
             form = fields_of(shown.text, "new-guest")
+            assert "druk nog eens op de knop" in shown.text
             assert TYPED.items() <= (form | {"card_has_chip": "yes"}).items()
             assert 'name="card_has_chip" type="checkbox" value="yes" checked' in shown.text
             saved = await clerk.post("/gasten/nieuw/opslaan", data=form)
@@ -185,7 +186,7 @@ async def test_a_form_of_the_session_before_is_shown_again_and_one_of_another_si
             refused = await clerk.post(address, data=fields, headers={"Sec-Fetch-Site": "cross-site"})
             assert (refused.status_code, "verkeerde pas" in refused.text) == (403, False)
             shown = await clerk.post(address, data=fields, headers=FROM_HERE)
-            assert "kijk het na en druk nog eens" in shown.text
+            assert "druk nog eens op de knop" in shown.text
         again = fields_of(shown.text, "with-reason")
         assert again["reason"] == "verkeerde pas"
         assert (await clerk.post(address, data=again)).headers["location"] == guest
