@@ -124,8 +124,8 @@ async def keep_form(
 ) -> str:
     """Keep the form of this request as it is; return the path of its page, which shows it again.
 
-    `owner`: whose it is, of a form that could not be carried out. Without a clerk, without anything filled in,
-    or when the form is too large, nothing is kept.
+    `owner`: whose it is, of a form that could not be carried out. Without a clerk, without anything filled
+    in, or when the form is too large, nothing is kept.
     """
     path = await page_of_form(request)
     fields = {name: value for name, value in (await fields_of(request)).items() if name not in without}
