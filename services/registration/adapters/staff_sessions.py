@@ -44,7 +44,7 @@ CREATE TABLE staff_sessions (
 );
 """
 # A draft belongs to a person at an organisation, who may go on with it after a new sign-in. `session_hash`:
-# the session that used it last, at whose sign-out it goes.
+# the session at whose sign-out it goes.
 DRAFTS = """
 CREATE TABLE form_drafts (
     subject text NOT NULL,
@@ -177,26 +177,24 @@ class FormDrafts:
         ends_at = self._clock.now() + DRAFT_LIFETIME
         await self._pool.execute(KEEP, *owner, draft_id, _hash(session_id), sealed, ends_at, MOST_DRAFTS - 1)
 
-    async def find(self, owner: tuple[str, str], session_id: str, draft_id: UUID) -> Mapping[str, Any] | None:
-        """Return the draft, which is this session's from now on; None if its time is over."""
-        row = await self._pool.fetchrow(
-            "SELECT sealed, session_hash FROM form_drafts"
+    async def find(self, owner: tuple[str, str], draft_id: UUID) -> Mapping[str, Any] | None:
+        """Return the draft; None if its time is over."""
+        sealed = await self._pool.fetchval(
+            "SELECT sealed FROM form_drafts"
             " WHERE subject = $1 AND organisation = $2 AND id = $3 AND ends_at > $4",
             *owner,
             draft_id,
             self._clock.now(),
         )
-        if row is None:
-            return None
-        if row["session_hash"] != _hash(session_id):
-            await self._pool.execute(
-                "UPDATE form_drafts SET session_hash = $4"
-                " WHERE subject = $1 AND organisation = $2 AND id = $3",
-                *owner,
-                draft_id,
-                _hash(session_id),
-            )
-        return self._decrypted(row["sealed"], _bound_to(owner, draft_id))
+        return None if sealed is None else self._decrypted(sealed, _bound_to(owner, draft_id))
+
+    async def move(self, session_id: str, to_session_id: str) -> None:
+        """Give the drafts of a session to the one that its staff member goes on in."""
+        await self._pool.execute(
+            "UPDATE form_drafts SET session_hash = $2 WHERE session_hash = $1",
+            _hash(session_id),
+            _hash(to_session_id),
+        )
 
     async def forget(self, owner: tuple[str, str], draft_id: UUID) -> None:
         """Delete one draft: its form was saved."""

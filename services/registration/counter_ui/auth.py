@@ -76,13 +76,18 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     Who signs in again goes on with what they were filling in; what another person was filling in is gone.
     """
     session = request.session
-    before = session.get("staff", {}).get("sub") or next(iter(session.get("lapsed", {}).get("owner", ())), "")
-    if before == claims["sub"]:
-        await _sessions_of(request).end(session.get("id", ""))
+    lapsed = session.get("lapsed", {})
+    before = session.get("staff", {}).get("sub") or next(iter(lapsed.get("owner", ())), "")
+    former = session.get("id") or lapsed.get("id", "")
+    if is_same := before == claims["sub"]:
+        await _sessions_of(request).end(former)
         _clear(session)
-    await sign_out(request)
+    else:
+        await sign_out(request)
     session.pop("ask_who", None)
     session["id"] = await _sessions_of(request).begin(claims["sub"], claims["organisation"])
+    if is_same:
+        await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
     session["used_at"] = _deps_of(request).clock.now().timestamp()
 

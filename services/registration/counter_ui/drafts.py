@@ -76,7 +76,7 @@ async def load_draft(request: Request) -> None:
     if named is None or (owner := owner_of(request)) is None:
         return
     draft_id = _id(named)
-    found = await drafts_of(request).find(owner.who, owner.session_id, draft_id) if draft_id else None
+    found = await drafts_of(request).find(owner.who, draft_id) if draft_id else None
     if found is None:
         request.state.stale = True
     else:
