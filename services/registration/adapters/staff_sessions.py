@@ -189,7 +189,7 @@ class FormDrafts:
         return None if sealed is None else self._decrypted(sealed, _bound_to(owner, draft_id))
 
     async def move(self, session_id: str, to_session_id: str) -> None:
-        """Give the drafts of a session to the one that its staff member goes on in."""
+        """Move the drafts of a session to the one that its staff member goes on in."""
         await self._pool.execute(
             "UPDATE form_drafts SET session_hash = $2 WHERE session_hash = $1",
             _hash(session_id),

@@ -23,7 +23,7 @@ from shared.web.problems import Problem
 
 DRAFT, QUESTION = "concept", "vraag"
 PAGE_FIELD = "next_path"
-"""The field of every form that names the page on which the form stands."""
+"""The field of every form that names the page of the form."""
 _NOT_KEPT = frozenset({"csrf_token", PAGE_FIELD, "language", "desk_branch"})
 
 
@@ -140,7 +140,7 @@ async def keep_form(
 
 
 async def page_of_form(request: Request) -> str:
-    """Return the path of the page on which the form of this request stands; `/` if it does not say so."""
+    """Return the path of the page that has the form of this request; `/` if the form names none."""
     named = (await request.form()).get(PAGE_FIELD)
     return own_path(named if isinstance(named, str) else None)
 

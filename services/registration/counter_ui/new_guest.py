@@ -212,7 +212,7 @@ async def check_username(
     username: Annotated[str, Form(max_length=254)] = "",
     home_isil: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Say what is wrong with a new username: a script asks it while the clerk types. A look-up (R22)."""
+    """Return what is wrong with a new username, for a script that asks while the clerk types (R22)."""
     said: Texts = ("", "")
     try:
         if await find_login_account(new_username(username), home_isil, clerk.context(), deps):

@@ -197,7 +197,7 @@ _ABOUT_THE_BODY = frozenset({b"content-type", b"content-length", b"transfer-enco
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Answer with a page that says what went wrong: a form with a redirect to that page."""
+    """Return a page that says what went wrong; for a form, a redirect to that page."""
     if request.method != "POST":
         if isinstance(error, SignInNeeded):
             return _sign_in_first(request)
@@ -208,7 +208,7 @@ async def _failed(request: Request, error: Exception) -> Response:
         try:
             if saved := await _rescued(request, lost=lost):
                 return saved
-        except Exception as failure:  # what was filled in cannot be kept: the clerk is told so
+        except Exception as failure:  # what was filled in cannot be kept, and the clerk sees why
             problem = _problem(failure)
     problem = problem or _problem(error)
     request.session["problem"] = {

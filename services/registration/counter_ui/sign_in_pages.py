@@ -80,7 +80,7 @@ async def signed_out(request: Request) -> Response:
 async def lost(
     request: Request, next_path: Annotated[str | None, Query(alias="next", max_length=1000)] = None
 ) -> Response:
-    """Say that the session of a form is over. The clerk signs in again, and goes on with it.
+    """Show that the session of a form is over. The clerk signs in again, and goes on with it.
 
     The content policy forbids a redirect of a form to another server, so the clerk follows a link.
     """

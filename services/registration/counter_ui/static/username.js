@@ -8,7 +8,7 @@
 
   const PAUSE = 800; // milliseconds: each question is a look-up of the clerk, so no question per key
   let timer = 0;
-  let asked = field.value;
+  let asked = "";
 
   const ask = async () => {
     if (!field.value || field.value === asked) return;
@@ -24,6 +24,7 @@
     if (field.value === asked) said.textContent = text;
   };
 
+  if (!field.matches("[aria-invalid]")) ask(); // after a change of language the answer is in that language
   field.addEventListener("input", () => {
     clearTimeout(timer);
     said.textContent = "";
