@@ -6,6 +6,7 @@ baseline is the desk, opened in the same browser: what a page costs without any 
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ async def measure(_server: Postgres) -> Sequence[Result]:
     """Measure on a stack of its own, which brings its own database."""
     with tempfile.TemporaryDirectory(prefix="bench-stack-") as folder:
         stack = RunningStack(Path(folder) / "run", "feed")
-        stack.start()
+        await asyncio.to_thread(stack.start)  # it has a loop of its own
         try:
             async with open_browser() as browser:
                 page = await new_page(browser)
