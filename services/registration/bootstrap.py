@@ -20,7 +20,7 @@ from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
-from registration.adapters.staff_sessions import StaffSessions
+from registration.adapters.staff_sessions import FormDrafts, StaffSessions
 from registration.adapters.tables import SCHEMA
 from registration.application.apply_retention import apply_retention, preview_retention
 from registration.application.dependencies import (
@@ -295,6 +295,7 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
         sign_in=sign_in_of(settings),
         session_key=read_key_file(settings.session_key_file)[0],
         staff_sessions=service.staff_sessions,
+        form_drafts=FormDrafts(service.pool, read_key_file(settings.master_key_file), service.deps.clock),
         desk_overviews=DeskOverviews(service.pool),
         operations=operations,
     )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
-from shared.kernel.account_id import AccountId
+from shared.kernel.login_account import AccountId
 from shared.kernel.text import tidy
 from shared.platform import limits
 from shared.platform.http_client import HttpClient

@@ -39,9 +39,10 @@ CHOICE_PROBLEMS = (
     errors.AccountHandleInvalid,
     errors.AccountOfOtherLibrary,
     errors.AccountOfOtherPerson,
+    errors.UsernameTaken,
     errors.LoginAccountsUnavailable,
 )
-"""What can be wrong with an existing login account that a clerk chose (R17)."""
+"""What can be wrong with the login account that a clerk chose (R17)."""
 
 MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
     merge.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
@@ -171,6 +172,9 @@ PROBLEM_TYPES: ProblemTypes = {
         "account-of-other-library",
         "Dit inlogaccount is van een andere thuisbibliotheek."
         " Zoek het account opnieuw bij de thuisbibliotheek van de klant.",
+    ),
+    errors.UsernameTaken: ProblemType(
+        409, "username-taken", "Deze gebruikersnaam is bij deze thuisbibliotheek al in gebruik."
     ),
     errors.AccountOfOtherPerson: ProblemType(
         409,

@@ -20,7 +20,9 @@ from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context
 from registration.application.nightly_report import NightlyChecks
 from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_staff, operator_staff
-from registration.counter_ui.pages import notify, page, pages, see_other
+from registration.counter_ui.drafts import kept_of
+from registration.counter_ui.i18n import Texts
+from registration.counter_ui.pages import again, notify, page, pages, see_other
 from shared.event_log import Metadata
 from shared.kernel.text import tidy
 from shared.messaging.broker_faults import Fault, faults_of
@@ -120,21 +122,15 @@ class LookupForm(BaseModel):
 
 
 LookupFormDep = Annotated[LookupForm, Form()]
-NO_FILTER = LookupForm()
 
 
-@router.get("/opzoekingen")
-async def lookups(request: Request, staff: OperatorStaffDep, operations: OperationsDep) -> Response:
-    """Show who looked up which person, the newest first (R22)."""
-    return await _lookups_page(request, staff, operations, NO_FILTER)
-
-
-@router.post("/opzoekingen")
-async def search_lookups(
+@router.api_route("/opzoekingen", methods=["GET", "POST"])
+async def lookups(
     request: Request, staff: OperatorStaffDep, operations: OperationsDep, form: LookupFormDep
 ) -> Response:
-    """Show those of one clerk, person or period. POST keeps names and card numbers out of the address."""
-    return await _lookups_page(request, staff, operations, form)
+    """Show who looked up which person, the newest first (R22); of one clerk, person or period, or all."""
+    found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, _by(request, staff))
+    return page(request, "lookups.html", form=form, lookups=found, most=MOST_LOOKUPS)
 
 
 @router.post("/opzoekingen/uitvoer/{form}")
@@ -150,13 +146,6 @@ async def export_lookups(
     headers = {"Content-Disposition": f'attachment; filename="opzoekingen.{form}"'}
     media_type = "text/csv" if form == "csv" else "application/jsonl"
     return StreamingResponse(lines_of(found, form), headers=headers, media_type=media_type)
-
-
-async def _lookups_page(request: Request, staff: Staff, operations: Operations, form: LookupForm) -> Response:
-    found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, _by(request, staff))
-    return page(
-        request, "lookups.html", here="/beheer/opzoekingen", form=form, lookups=found, most=MOST_LOOKUPS
-    )
 
 
 def _by(request: Request, staff: Staff) -> Context:
@@ -177,8 +166,14 @@ async def parked(request: Request, operations: OperationsDep, guest_id: UUID) ->
     """Show one parked guest with its backlog; only this page offers to skip the failed message."""
     with _while_parked():
         guest = await operations.inbox.parked.show(guest_id)
-    messages = await operations.inbox.parked.messages(guest_id)
-    return page(request, "parked.html", guest=guest, messages=messages, missing=False)
+    messages, errors = await operations.inbox.parked.messages(guest_id), kept_of(request).errors
+    status_code = 422 if errors else 200
+    return page(
+        request, "parked.html", status_code=status_code, guest=guest, messages=messages, errors=errors
+    )
+
+
+NO_REASON: Texts = ("Vul een reden in.", "Fill in a reason.")
 
 
 @router.post("/geparkeerd/{guest_id}/overslaan", dependencies=_INSTALLATION)
@@ -200,8 +195,7 @@ async def discard(
             "This guest is only waiting and is retried automatically. Do not skip the message.",
         )
     if not tidy(reason).strip():
-        messages = await operations.inbox.parked.messages(guest_id)
-        return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
+        return await again(request, f"/beheer/geparkeerd/{guest_id}", errors={"reason": NO_REASON})
     with _while_parked():
         processed = await operations.inbox.discard(guest_id, reason=tidy(reason).strip(), by=staff.subject)
     _notify_outcome(request, processed=processed)
