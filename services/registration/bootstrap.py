@@ -80,6 +80,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from registration.counter_ui.app import CounterUi
     from registration.counter_ui.auth import SignIn
     from shared.web.app import Check, Operations
+    from shared.web.operations_api import LocalOperations
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
@@ -87,7 +88,7 @@ FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
 FOLLOW_ALIASES_EVERY_SECONDS = 2.0
-CHECK_CLOCK_EVERY_SECONDS = 30.0
+CHECK_CLOCK_EVERY_SECONDS = 5.0  # an operator who asks for a check waits for its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,20 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     if service.settings.oidc_client_id:
         add_counter_ui(app, counter_ui_of(service, stopping or asyncio.Event()))
     return app
+
+
+def operations_of(service: Service) -> "LocalOperations":
+    """Return what operators see and do of this service."""
+    from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
+
+    return LocalOperations(
+        pool=service.pool,
+        inbox=service.inbox,
+        other_feed=service.identity_feed,
+        with_broker=service.settings.amqp_url is not None,
+        all_views=VIEWS,
+        rebuilds=service.rebuilds,
+    )
 
 
 def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":

@@ -5,6 +5,7 @@ from shared.projections.live import LiveView
 from shared.projections.view import (
     SCHEMA,
     FoldFailed,
+    NoSuchView,
     RebuildRunning,
     RecordedDomainEvent,
     Row,
@@ -20,6 +21,7 @@ __all__ = [
     "FoldFailed",
     "Folder",
     "LiveView",
+    "NoSuchView",
     "RebuildRunning",
     "RecordedDomainEvent",
     "Row",
