@@ -52,4 +52,6 @@ def _view_source() -> "Source":
     return view_source(settings_of_command())
 
 
-SERVICE = ServiceHandle("identity", settings_of_command, _transferred_tables, _operations, _views, _view_source)
+SERVICE = ServiceHandle(
+    "identity", settings_of_command, _transferred_tables, _operations, _views, _view_source
+)

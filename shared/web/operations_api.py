@@ -199,31 +199,28 @@ class LocalOperations:
 
     async def overview(self) -> OverviewJson:
         """See ServiceOperations."""
-        parked = self.inbox.parked
-        views, queues, faults, shown, counts, unreadable = await asyncio.gather(
-            status_of(self.pool, self.all_views),
-            queues_of(self.pool, self.other_feed, with_relay=self.with_broker),
-            faults_of(self.pool),
-            parked.overview(MOST_PARKED),
-            parked.counts(),
-            count_unreadable(self.pool),
+        # Beside each other only because the other service may be silent: a page takes few connections.
+        queues, shown = await asyncio.gather(
+            queues_of(self.pool, self.other_feed, with_relay=self.with_broker), self._own_overview()
         )
+        for queue in queues:
+            live = queue.led_by is not None
+            shown.queues.append(QueueJson(name=queue.name, position=queue.position, lag=queue.lag, live=live))
+        return shown
+
+    async def _own_overview(self) -> OverviewJson:
+        """Return what needs only the database."""
+        parked = self.inbox.parked
+        faults = await faults_of(self.pool) if self.with_broker else []
         return OverviewJson(
-            views=[self._view(status) for status in views],
-            queues=[
-                QueueJson(
-                    name=queue.name, position=queue.position, lag=queue.lag, live=queue.led_by is not None
-                )
-                for queue in queues
-            ],
+            views=[self._view(status) for status in await status_of(self.pool, self.all_views)],
+            queues=[],
             broker_faults=[
-                FaultJson(name=fault.name, reason=fault.reason, since=fault.since)
-                for fault in faults
-                if self.with_broker
+                FaultJson(name=fault.name, reason=fault.reason, since=fault.since) for fault in faults
             ],
-            parked=[_parked(subject) for subject in shown],
-            parked_total=sum(counts.values()),
-            unreadable=unreadable,
+            parked=[_parked(subject) for subject in await parked.overview(MOST_PARKED)],
+            parked_total=sum((await parked.counts()).values()),
+            unreadable=await count_unreadable(self.pool),
         )
 
     async def backlog(self, subject: UUID) -> BacklogJson:
@@ -340,11 +337,13 @@ def _event(event: RecordedEvent) -> EventJson:
     return EventJson.model_validate({**shown, "fields": fields})
 
 
-_OF_THE_LIBRARY = frozenset({"originator_id", "originator_version", "originator_topic", "timestamp"})
+_OF_THE_LIBRARY = frozenset(
+    {"originator_id", "originator_version", "originator_topic", "timestamp", "class_version"}
+)
 
 
 def _sealed_names(event_type: str) -> Sequence[str]:
-    """Return the fields that an erasure must make unreadable: events of earlier releases hold them in clear."""
+    """Return the fields that an erasure makes unreadable: earlier releases stored them in clear text."""
     try:
         return cast("Sequence[str]", getattr(resolve_topic(event_type), "SEALED", ()))
     except Exception:  # a type of another release: `readable_event` shows what is stored
@@ -352,7 +351,7 @@ def _sealed_names(event_type: str) -> Sequence[str]:
 
 
 class Acting(BaseModel):
-    """On whose behalf the caller acts, such as the operator at the page. Stored with the caller's own name."""
+    """On whose behalf the caller acts, such as the operator at the page. Both names are stored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -239,7 +239,9 @@ class PostgresCardPrefixes:
             await connection.execute("LOCK TABLE card_prefixes IN EXCLUSIVE MODE")
             changes = _changes(await connection.fetch(_ALL), libraries)
             await connection.execute("DELETE FROM card_prefixes")
-            await connection.copy_records_to_table("card_prefixes", records=_rows(libraries), columns=_COLUMNS)
+            await connection.copy_records_to_table(
+                "card_prefixes", records=_rows(libraries), columns=_COLUMNS
+            )
             counts = (changes.prefixes, changes.added, changes.removed, changes.changed)
             await connection.execute(_RECORD, by, *counts)
         log.info("card_prefixes.replaced", by=by, prefixes=changes.prefixes)
@@ -261,7 +263,7 @@ SELECT imported_at, by, prefixes, added, removed, changed FROM card_prefix_impor
 """
 
 
-def _changes(now: Iterable[Sequence[Any]], libraries: Iterable[LibraryPrefixes]) -> PrefixChanges:
+def _changes(now: Iterable[Any], libraries: Iterable[LibraryPrefixes]) -> PrefixChanges:
     rows = list(_rows(libraries))
     before, after = _by_isil(now), _by_isil(rows)
     return PrefixChanges(
@@ -272,7 +274,7 @@ def _changes(now: Iterable[Sequence[Any]], libraries: Iterable[LibraryPrefixes])
     )
 
 
-def _by_isil(rows: Iterable[Sequence[Any]]) -> dict[str, set[_Row]]:
+def _by_isil(rows: Iterable[Any]) -> dict[str, set[_Row]]:
     found: dict[str, set[_Row]] = {}
     for row in rows:
         found.setdefault(row[1], set()).add(tuple(row))

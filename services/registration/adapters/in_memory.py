@@ -158,8 +158,10 @@ class InMemoryHomeLibraries:
     def states(self) -> Mapping[str, LibraryState]:
         """See `HomeLibraries.states`."""
         down = LastReply(datetime.now(UTC), "unavailable", "cannot connect")
-        return {isil: LibraryState(isil in self._down, down if isil in self._down else None)
-                for isil in self._verdicts}
+        return {
+            isil: LibraryState(isil in self._down, down if isil in self._down else None)
+            for isil in self._verdicts
+        }
 
     def answers(self, isil: str, card_number: str, verdict: Verdict) -> None:
         """Set the verdict of the library about this card."""
