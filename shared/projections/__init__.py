@@ -5,6 +5,7 @@ from shared.projections.live import LiveView, LiveViews
 from shared.projections.view import (
     SCHEMA,
     FoldFailed,
+    NoSuchView,
     RebuildRunning,
     RecordedDomainEvent,
     Row,
@@ -21,6 +22,7 @@ __all__ = [
     "Folder",
     "LiveView",
     "LiveViews",
+    "NoSuchView",
     "RebuildRunning",
     "RecordedDomainEvent",
     "Row",

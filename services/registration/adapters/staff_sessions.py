@@ -29,7 +29,7 @@ DRAFT_LIFETIME = timedelta(hours=2)
 """Longer than the pause after which a session is over: its form is still there after a new sign-in."""
 MOST_DRAFTS = 50
 """Of one member of staff; the oldest is dropped."""
-LARGEST_DRAFT = 32_768
+LARGEST_DRAFT = 250_000  # a card-prefix table is a draft, too
 """Bytes. The largest form of the pages has less than half of it."""
 PURPOSE = "registration: drafts of forms"
 NONCE_BYTES = 12

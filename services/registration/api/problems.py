@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.domain import errors, merge
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil, ScanFault
 from shared.web.problems import ProblemType, ProblemTypes
@@ -193,5 +194,13 @@ PROBLEM_TYPES: ProblemTypes = {
         "login-accounts-unavailable",
         "Inlogaccounts kunnen nu niet worden opgezocht. Probeer het zo opnieuw.",
         retry_after=5,
+    ),
+    IdentitySilent: ProblemType(
+        503, "identity-unavailable", "Identity antwoordt nu niet. Probeer het zo opnieuw.", retry_after=5
+    ),
+    IdentityRefuses: ProblemType(
+        503,
+        "identity-refuses",
+        "Identity staat dit niet toe: het servicetoken van registration heeft de scope `installation` nodig.",
     ),
 }

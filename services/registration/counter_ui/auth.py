@@ -53,6 +53,8 @@ _OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
 _LONGEST_PATH = 500
 FORM_NOT_OURS = "form-not-ours"
 _READS = frozenset({"GET", "HEAD"})
+_STREAM = "text/event-stream"
+"""What a page asks for by itself. That is no use: a page that is left open would keep its session open."""
 
 
 class SignInNeeded(Exception):
@@ -126,7 +128,7 @@ async def check_session(request: Request) -> None:
     pause = timedelta(seconds=now - session.get("used_at", 0))
     if pause < LONGEST_PAUSE and await _sessions_of(request).is_open(session.get("id", "")):
         request.state.session_is_open = True
-        if pause >= _MARK_USE_EVERY:
+        if pause >= _MARK_USE_EVERY and request.headers.get("accept") != _STREAM:
             session["used_at"] = now  # in the cookie: a row would cost a write per page
         return
     await _lapse(request, now)

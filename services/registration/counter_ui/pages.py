@@ -57,7 +57,7 @@ POLICY = (
 Translate = Callable[[str, str], str]
 
 
-def page(request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+def page(request: Request, name: str, /, *, status_code: int = 200, **context: Any) -> HTMLResponse:
     """Render the template `name` with this context. All values are escaped.
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
@@ -65,25 +65,33 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
     `typed`: what was filled in on it before, by name of the field, `unsent`: that has to be sent again, and
     `stale`: that is not kept any more.
     """
-    staff, translate = staff_of(request), translator(request)
-    organisations = request.app.state.deps.organisations
-    known = {
-        "translate": translate,
+    shown = _shared(request) | {"notices": [], "here": _here(request)}
+    if noticed := request.session.pop("notices", ()):
+        shown["notices"] = [shown["translate"](*texts) for texts in noticed]
+    html = _templates().get_template(name).render(shown | context)
+    headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
+    return HTMLResponse(html, status_code, headers)
+
+
+def fragment(request: Request, name: str, /, **context: Any) -> str:
+    """Render a part of a page, for a stream: as `page`, without notices and `here`."""
+    return _templates().get_template(name).render(_shared(request) | context)
+
+
+def _shared(request: Request) -> dict[str, Any]:
+    staff, organisations = staff_of(request), request.app.state.deps.organisations
+    return {
+        "translate": translator(request),
         "language": language_of(request),
-        "here": _here(request),
         "staff": staff,
         "organisation": organisations.get(staff.organisation) if staff else None,
         "csrf_token": csrf_token(request),
-        "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
         "new_key": lambda: str(uuid4()),
         "static": static_address,
         "typed": kept_of(request).fields,
         "unsent": kept_of(request).unsent,
         "stale": is_stale(request),
     }
-    html = _templates().get_template(name).render(known | context)
-    headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
-    return HTMLResponse(html, status_code, headers)
 
 
 def language_of(request: Request) -> str:
