@@ -1,6 +1,8 @@
 """The counter's pages: served beside a sign-in service, filled in over HTTP, and read in a browser."""
 
 import asyncio
+import base64
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -99,6 +101,11 @@ def form_of(html: str, action: str) -> dict[str, str]:
     assert found, f"no form to {action}"
     fields = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', found.group())
     return {name: unescape(value) for name, value in fields}
+
+
+def session_in(client: httpx.AsyncClient) -> dict[str, Any]:
+    """What the cookie says: it is signed, not encrypted."""
+    return dict(json.loads(base64.b64decode(client.cookies["counter"].partition(".")[0])))
 
 
 @asynccontextmanager

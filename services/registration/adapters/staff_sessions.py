@@ -1,13 +1,14 @@
-"""The sessions of staff at the counter's pages: each has a row until it ends (ADR 0014)."""
+"""Staff at the counter's pages: a row for each session until it ends (ADR 0014), and their names."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
 import asyncpg
+import orjson
 
 from registration.application.dependencies import Clock
 from shared.platform import limits
@@ -25,13 +26,42 @@ CREATE TABLE staff_sessions (
     ends_at timestamptz NOT NULL
 );
 """
+# What the next page of a session says was done: pairs of texts, Dutch and English, without personal data.
+NOTICES = "ALTER TABLE staff_sessions ADD COLUMN notices jsonb NOT NULL DEFAULT '[]';"
+# Events name staff by their subject. The name that the last sign-in said is kept here alone, so that it can
+# be deleted: personal data of staff is in no event.
+NAMES = """
+CREATE TABLE staff_names (
+    subject text PRIMARY KEY,
+    name text NOT NULL,
+    signed_in_at timestamptz NOT NULL
+);
+"""
 SCHEMA: Sequence[Script] = (
     Script(
         "registration_0006_staff_sessions",
         TABLE,
         {"staff_sessions": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
+    Script(
+        "registration_0009_staff_notices_and_names",
+        NOTICES + NAMES,
+        {
+            "staff_sessions": Rights("SELECT, INSERT, UPDATE (notices), DELETE", reader=False),
+            "staff_names": Rights("SELECT, INSERT, UPDATE, DELETE", reader=False),
+        },
+    ),
 )
+
+BEGIN = """
+WITH named AS (
+    INSERT INTO staff_names (subject, name, signed_in_at) VALUES ($2, $3, $6)
+    ON CONFLICT (subject) DO UPDATE SET name = excluded.name, signed_in_at = excluded.signed_in_at
+)
+INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at) VALUES ($1, $2, $4, $5)
+"""
+Notice = tuple[str, str]
+"""One line in Dutch and in English."""
 
 
 class StaffSessions:
@@ -41,26 +71,37 @@ class StaffSessions:
         self._pool = pool
         self._clock = clock
 
-    async def begin(self, subject: str, organisation: str) -> str:
-        """Begin a session of WORKING_DAY and return its id, a random secret."""
-        session_id = secrets.token_urlsafe(32)
+    async def begin(self, subject: str, name: str, organisation: str) -> str:
+        """Begin a session of WORKING_DAY and return its id, a random secret. The name is kept."""
+        session_id, now = secrets.token_urlsafe(32), self._clock.now()
         await self._pool.execute(
-            "INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at) VALUES ($1, $2, $3, $4)",
-            _hash(session_id),
-            subject,
-            organisation,
-            self._clock.now() + WORKING_DAY,
+            BEGIN, _hash(session_id), subject, name, organisation, now + WORKING_DAY, now
         )
         return session_id
 
-    async def is_open(self, session_id: str) -> bool:
-        """Return whether the session began and has not ended."""
-        found: bool = await self._pool.fetchval(
-            "SELECT EXISTS (SELECT FROM staff_sessions WHERE id_hash = $1 AND ends_at > $2)",
+    async def notices_of(self, session_id: str) -> Sequence[Notice] | None:
+        """Return the notices for the session's next page; None if it never began or has ended."""
+        found: str | None = await self._pool.fetchval(
+            "SELECT notices FROM staff_sessions WHERE id_hash = $1 AND ends_at > $2",
             _hash(session_id),
             self._clock.now(),
         )
-        return found
+        return None if found is None else [(dutch, english) for dutch, english in orjson.loads(found)]
+
+    async def keep_notices(self, session_id: str, notices: Sequence[Notice]) -> None:
+        """Replace the notices for the session's next page. An unknown id changes nothing."""
+        await self._pool.execute(
+            "UPDATE staff_sessions SET notices = $2 WHERE id_hash = $1",
+            _hash(session_id),
+            orjson.dumps(notices).decode(),
+        )
+
+    async def names_of(self, subjects: Collection[str]) -> Mapping[str, str]:
+        """Return subject -> name of the staff members whose names are known."""
+        rows = await self._pool.fetch(
+            "SELECT subject, name FROM staff_names WHERE subject = ANY ($1)", list(subjects)
+        )
+        return {row["subject"]: row["name"] for row in rows}
 
     async def end(self, session_id: str) -> None:
         """End one session. An unknown id changes nothing."""
@@ -83,11 +124,14 @@ class StaffSessions:
         )
         return rows
 
-    async def forget_ended(self) -> None:
-        """Delete the rows of sessions whose time is over."""
-        await self._pool.execute(
-            "DELETE FROM staff_sessions WHERE ends_at <= $1", self._clock.now(), timeout=limits.BATCH
-        )
+    async def forget_old(self, days: int) -> None:
+        """Delete the rows of sessions whose time is over, and names of who did not sign in for `days`."""
+        now = self._clock.now()
+        for statement, before in (
+            ("DELETE FROM staff_sessions WHERE ends_at <= $1", now),
+            ("DELETE FROM staff_names WHERE signed_in_at < $1", now - timedelta(days=days)),
+        ):
+            await self._pool.execute(statement, before, timeout=limits.BATCH)
 
 
 def _hash(session_id: str) -> bytes:

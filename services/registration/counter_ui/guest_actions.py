@@ -33,9 +33,10 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.post("/thuischeck")
-async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
+async def ask_home(request: Request, guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
+    notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
     return see_other(f"/gasten/{guest_id}")
 
 
@@ -74,6 +75,7 @@ async def link(
         if problem_of(error) is None:
             raise
         return again(Searched(account, {}), refusal_of(request, error))
+    notify(request, "De koppeling is aangevraagd.", "The link was requested.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 

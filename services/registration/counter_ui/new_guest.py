@@ -171,6 +171,7 @@ async def save(
         if problem_of(error) is None:
             raise
         return second_step(request, draft, clerk, deps, refusal=refusal_of(request, error))
+    notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
     return see_other(f"/gasten/{result.resource_id}/ingeschreven")
 
 

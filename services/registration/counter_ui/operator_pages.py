@@ -19,7 +19,13 @@ from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_o
 from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context
 from registration.application.nightly_report import NightlyChecks
-from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_staff, operator_staff
+from registration.counter_ui.auth import (
+    OperatorStaffDep,
+    Staff,
+    installation_staff,
+    names_of,
+    operator_staff,
+)
 from registration.counter_ui.pages import notify, page, pages, see_other
 from shared.event_log import Metadata
 from shared.kernel.text import tidy
@@ -155,7 +161,13 @@ async def export_lookups(
 async def _lookups_page(request: Request, staff: Staff, operations: Operations, form: LookupForm) -> Response:
     found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, _by(request, staff))
     return page(
-        request, "lookups.html", here="/beheer/opzoekingen", form=form, lookups=found, most=MOST_LOOKUPS
+        request,
+        "lookups.html",
+        here="/beheer/opzoekingen",
+        form=form,
+        lookups=found,
+        names=await names_of(request, {lookup.subject for lookup in found}),
+        most=MOST_LOOKUPS,
     )
 
 
@@ -204,6 +216,7 @@ async def discard(
         return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
     with _while_parked():
         processed = await operations.inbox.discard(guest_id, reason=tidy(reason).strip(), by=staff.subject)
+    notify(request, "Het bericht is overgeslagen.", "The message was skipped.")
     _notify_outcome(request, processed=processed)
     return see_other("/beheer")
 
@@ -234,7 +247,7 @@ def _notify_outcome(request: Request, *, processed: bool) -> None:
 
 
 @router.post("/weergaven/{name}/herbouw", dependencies=_INSTALLATION)
-async def start(operations: OperationsDep, name: str) -> Response:
+async def start(request: Request, operations: OperationsDep, name: str) -> Response:
     """Start a rebuild, or show the one that runs already. It goes on when the operator leaves the page."""
     view, last = _view(operations, name), operations.rebuilds.last(name)
     ours = last is not None and last.state == "running"
@@ -246,6 +259,7 @@ async def start(operations: OperationsDep, name: str) -> Response:
             "Another process is already rebuilding or verifying this view. Nothing was changed.",
         )
     await operations.rebuilds.start(view)
+    notify(request, "De herbouw is begonnen.", "The rebuild has begun.")
     return see_other(f"/beheer/weergaven/{name}")
 
 

@@ -1,7 +1,7 @@
 """What all pages share: rendering, the check of forms, and errors as pages in the session's language."""
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -18,8 +18,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
+from registration.adapters.staff_sessions import Notice
 from registration.api.problems import PROBLEM_TYPES
-from registration.counter_ui.auth import SignInNeeded, check_csrf, check_session, csrf_token, staff_of
+from registration.counter_ui.auth import (
+    SignInNeeded,
+    check_csrf,
+    check_session,
+    csrf_token,
+    keep_notices,
+    staff_of,
+)
 from registration.counter_ui.i18n import next_step, reason_of
 from registration.domain.errors import GuestRefused
 from shared.kernel.amsterdam import AMSTERDAM
@@ -52,7 +60,7 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
         "staff": staff,
         "organisation": organisations.get(staff.organisation) if staff else None,
         "csrf_token": csrf_token(request),
-        "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
+        "notices": [translate(*texts) for texts in _notices(request)],
         "new_key": lambda: str(uuid4()),
         "static": static_address,
     }
@@ -80,8 +88,16 @@ def sentence_of(request: Request, problem: Problem) -> str:
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
-    """Show a notice on the next page. It is stored in the cookie, so it must not hold data about a guest."""
-    request.session["notices"] = [*request.session.get("notices", ()), (dutch, english)]
+    """Say on the session's next page, once, what was done: one line, without data about a guest.
+
+    It is stored with the session on the server until that page is shown.
+    """
+    request.state.notices = [*_notices(request), (dutch, english)]
+
+
+def _notices(request: Request) -> Sequence[Notice]:
+    found: Sequence[Notice] = getattr(request.state, "notices", [])
+    return found
 
 
 def static_address(file: str) -> str:
@@ -139,7 +155,13 @@ class Page(APIRoute):
         async def handle_with_pages(request: Request) -> Response:
             try:
                 await check_session(request)
-                return await handle(request)
+                before = _notices(request)
+                response = await handle(request)
+                # A page has said them; after a redirect, or beside a stream, they are still to be said.
+                left = [] if isinstance(response, HTMLResponse) else _notices(request)
+                if left != before:
+                    await keep_notices(request, left)
+                return response
             except SignInNeeded:
                 return _sign_in_first(request)
             except Exception as error:  # a clerk gets a page for every error
@@ -177,6 +199,7 @@ def problem_page(request: Request, problem: Problem, **context: Any) -> Response
         status_code=problem.status,
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
+        notices=(),  # they are for the page that the clerk asked for
         **known | context,
     )
     shown.headers.update(problem.headers)

@@ -13,7 +13,7 @@ from registration.counter_ui.auth import (
     sign_in,
     sign_out,
 )
-from registration.counter_ui.pages import page, pages, problem_page, see_other
+from registration.counter_ui.pages import notify, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in_client import SignInFailed
 from shared.web.problems import correlation_id
 
@@ -97,4 +97,5 @@ async def choose_branch(
 ) -> Response:
     """Choose the branch. `staff_of` ignores a branch that the organisation does not have."""
     request.session["branch"] = branch
+    notify(request, "U werkt nu op de gekozen vestiging.", "You work at the chosen branch now.")
     return see_other(own_path(next_path))

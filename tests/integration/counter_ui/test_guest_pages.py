@@ -1,6 +1,7 @@
 """The page of a guest over HTTP: its tabs, what is done to it, whose it is, and what home says of it."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -11,12 +12,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from registration.application.check_term import check_term
+from registration.application.dependencies import Context
 from registration.application.repository import load_guest
 from registration.bootstrap import view_source
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
-from tests.support.counter_pages import CounterSite, fields_of, form_of, register
+from tests.support.counter_pages import CounterSite, fields_of, form_of, register, session_in
 from tests.support.projections import follow_all
 from tests.support.registration_service import HOME, JAN
 
@@ -209,6 +212,34 @@ async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
     linked = await clerk.post(link, data=fields | {"step": "koppel", "account_reason": "vader van de klant"})
     assert linked.status_code == 303, linked.text
     assert "vader van de klant" in await _history(clerk, guest)
+
+
+async def test_the_history_names_who_did_what_and_what_home_said_is_not_the_clerks_doing(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    deps, guest_id = counter_site.app.service.deps, UUID(guest.path.rpartition("/")[2])
+    guest.home_says(FINES)
+    await check_term(guest_id, Context("1001", Metadata("nightly", uuid4())), deps)
+    counter_site.app.member(guest.card)
+    await check_term(guest_id, Context("1001", Metadata("j.smit", uuid4())), deps)  # `--by j.smit`
+    await guest.expires(clerk)
+    page, asked_by = await _history(clerk, guest), "thuisbibliotheek, gevraagd door"
+    rows = re.findall(r"<tr><td>.*?</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", page)
+    shown = [tuple(re.sub("</?bdi>", "", cell) for cell in row) for row in rows]
+    assert shown[:4] == [
+        ("Abonnement opgezegd", f"{asked_by} Marijke Visser", "overig"),
+        ("Blokkade opgeheven", f"{asked_by} j.smit", ""),
+        ("Geblokkeerd", f"{asked_by} de nachtelijke controle", "er staat een boete te lang open"),
+        ("Leenstrips bijgeschreven", "Marijke Visser", ""),
+    ]
+    async with counter_site.signed_in("j.smit"):
+        assert "gevraagd door Jeroen Smit" in await guest.shown(clerk, "historie")
+    token = {"csrf_token": session_in(clerk)["csrf"]}
+    await clerk.post("/taal", data=token | {"language": "en"})
+    in_english = await guest.shown(clerk, "historie")
+    await clerk.post("/taal", data=token | {"language": "nl"})
+    assert "home library, asked by the nightly check" in in_english
+    assert "a fine has been open for too long" in in_english
 
 
 async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
