@@ -55,6 +55,10 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # What was linked too late is repaired.
+        '$.paths["/v1/guests/{guest_id}/actor-merge"] is new',
+        '$.components.schemas["ActorMergeJson"] is new',
+        '$.components.schemas["SeenActorJson"] is new',
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

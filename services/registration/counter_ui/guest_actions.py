@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister."""
+"""Actions on a guest's page: ask the home library, link, unlink and merge logins, deregister."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -11,7 +11,12 @@ from registration.api.schemas import Reason
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
-from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.link_login_account import (
+    merge_login_actors,
+    request_account_link,
+    show_actor_merge,
+    unlink_login_account,
+)
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import (
     Searched,
@@ -20,7 +25,7 @@ from registration.counter_ui.account_search import (
     search_account,
     shown_account,
 )
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, StaffDep, needs
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
@@ -95,6 +100,41 @@ async def unlink(
     """Unlink the wrong login account, with the reason (R21)."""
     await write(lambda context: unlink_login_account(guest_id, reason, context, deps))
     notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/inlogs-samenvoegen")
+async def merge_actors_form(
+    request: Request, staff: StaffDep, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show both actors behind a link that is too late, and ask for the reason of their merge (I6)."""
+    needs(staff, "accounts")
+    merge = await show_actor_merge(guest_id, clerk.organisation, deps)
+    return page(
+        request,
+        "actor_merge.html",
+        guest=await show_guest(guest_id, clerk.organisation, deps),
+        actor=merge.actor.seen_from(clerk.organisation),
+        into=merge.into.seen_from(clerk.organisation),
+        birth_dates=merge.birth_dates,
+        blocked=merge.blocked is not None,
+    )
+
+
+@router.post("/inlogs-samenvoegen")
+async def merge_actors(
+    *,
+    request: Request,
+    guest_id: UUID,
+    reason: ReasonDep,
+    staff: StaffDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Merge the two actors, with the reason (I6)."""
+    needs(staff, "accounts")
+    await write(lambda context: merge_login_actors(guest_id, reason, context, deps))
+    notify(request, "De twee inlogs zijn samengevoegd.", "The two logins were merged.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 

@@ -43,7 +43,7 @@ async def show(
     """Show the guest, read from its stream, so that it includes what was saved just before."""
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
-    return guest_page(request, guest, deps, tab=tab, lines=await _told(request, lines))
+    return guest_page(request, guest, deps, tab=tab, lines=await _history_rows(request, lines))
 
 
 @router.get("/ingeschreven")
@@ -62,7 +62,9 @@ async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, 
     return page(request, "note.html", **_shown(request, guest, deps))
 
 
-async def _told(request: Request, lines: Sequence[HistoryLine]) -> list[tuple[datetime, str, str, str]]:
+async def _history_rows(
+    request: Request, lines: Sequence[HistoryLine]
+) -> list[tuple[datetime, str, str, str]]:
     """Return when, what, who and why of each line in the session's language, the newest first."""
     translate, names = translator(request), await names_of(request, {line.by for line in lines})
     return [

@@ -89,6 +89,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
+    "login-actors-merge-requested": ("Samenvoegen van twee inlogs gevraagd", "Merge of two logins requested"),
     "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
     "guest-deregistered": ("Uitgeschreven", "Deregistered"),
     "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
@@ -108,7 +109,7 @@ SAID_BY_HOME = frozenset(
         *("card-number-changed", "patron-details-changed"),
     }
 )
-"""Events that say what the home library said (R26), whoever asked it."""
+"""Events that say what the home library said (R26), at anyone's request."""
 REASONS: Mapping[str, Mapping[str, Texts]] = {
     "subscription-expired": {**HOME_REASONS, REASON_OF_EXPIRY: ("overig", "other")},
     "guest-suspended": HOME_REASONS,
@@ -276,6 +277,11 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "record-unreadable": (
         "Help andere klanten gewoon verder, en meld het kenmerk hieronder aan beheer.",
         "Go on with other patrons, and report the reference below to your operators.",
+    ),
+    "not-too-late": ("Open de gastlener opnieuw.", "Open the guest again."),
+    "merge-blocked": (
+        "Laat deze twee zoals ze zijn, en meld het aan een beheerder.",
+        "Leave these two as they are, and report it to an operator.",
     ),
     "not-linked": ("Open de gastlener opnieuw.", "Open the guest again."),
     "guest-merged": (

@@ -88,7 +88,7 @@ def sentence_of(request: Request, problem: Problem) -> str:
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
-    """Say on the session's next page, once, what was done: one line, without data about a guest.
+    """Show one line on the session's next page, once: what was done, without data about a guest.
 
     It is stored with the session on the server until that page is shown.
     """

@@ -14,7 +14,15 @@ from fastapi.routing import APIRoute
 from registration.counter_ui.app import ROUTERS
 from registration.domain.verdict import Reason, Refused
 from shared.projections.background_rebuild import BackgroundRebuilds
-from tests.support.counter_pages import HOME, CounterSite, fields_of, form_of, register, session_in
+from tests.support.counter_pages import (
+    HOME,
+    CounterSite,
+    fields_of,
+    form_of,
+    links_too_late,
+    register,
+    session_in,
+)
 from tests.support.messaging import FAULTY, HARMLESS, park_guest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,6 +34,7 @@ SAID = {
     f"{GUEST}/thuischeck": "De thuisbibliotheek is gevraagd.",
     f"{GUEST}/koppelen": "De koppeling is aangevraagd.",
     f"{GUEST}/ontkoppelen": "Het inlogaccount is ontkoppeld.",
+    f"{GUEST}/inlogs-samenvoegen": "De twee inlogs zijn samengevoegd.",
     f"{GUEST}/inschrijven": "Heringeschreven: het abonnement is weer geldig.",
     f"{GUEST}/uitschrijven": "De gastlener is uitgeschreven.",
     f"{GUEST}/wissen": "De persoonsgegevens zijn gewist.",
@@ -98,6 +107,11 @@ async def test_each_action_of_a_guest_is_said_once(
     found = await clerk.post(f"{path}/koppelen", data=link | {"username": "jan.jansen", "step": "zoek"})
     linked = await clerk.post(f"{path}/koppelen", data=fields_of(found.text, "link") | {"step": "koppel"})
     await says(clerk, linked, f"{GUEST}/koppelen")
+    await links_too_late(counter_site.app, path)
+    merge = f"{path}/inlogs-samenvoegen"
+    await says(
+        clerk, await sends(clerk, merge, merge, reason="had al ingelogd"), f"{GUEST}/inlogs-samenvoegen"
+    )
     unlinked = await sends(clerk, f"{path}/ontkoppelen", f"{path}/ontkoppelen", reason="verkeerd account")
     await says(clerk, unlinked, f"{GUEST}/ontkoppelen")
     counter_site.app.home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
