@@ -146,7 +146,7 @@ MERGERS = [Depends(requires("accounts"))]
 async def show_merge(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> ActorMergeJson:  # I6
     """Return what a merge of the two would do. Nothing is written."""
     merge = await show_actor_merge(guest_id, clerk.organisation, deps)
-    actor, into = (_seen(each, clerk.organisation) for each in (merge.actor, merge.into))
+    actor, into = (_seen(found, clerk.organisation) for found in (merge.actor, merge.into))
     return ActorMergeJson(actor=actor, into=into, birth_dates=merge.birth_dates, blocked=merge.blocked)
 
 

@@ -121,10 +121,9 @@ async def test_a_slow_home_library_is_waited_for_in_sight_and_not_for_ever(
 
 
 READS_OUT = """document.addEventListener("DOMContentLoaded", () => {
-    window.readOut = "";
     const status = document.getElementById("status");
     const read = (changes) => changes.forEach((change) => change.addedNodes.forEach(
-        (node) => { window.readOut += node.textContent; }));
+        (node) => { document.documentElement.dataset.readOut = node.textContent; }));
     if (status) new MutationObserver(read).observe(status, { childList: true });
 })"""
 COUNTS_WAITS = """() => {
@@ -143,7 +142,7 @@ async def test_what_was_done_is_read_out_and_opening_a_guest_is_waited_for_but_n
     await page.goto(guest)
     home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
     await page.get_by_role("button", name="Vraag thuisbibliotheek").click()
-    await page.wait_for_function("window.readOut.includes('De thuisbibliotheek is gevraagd.')")
+    await expect(page.locator("html")).to_have_attribute("data-read-out", "De thuisbibliotheek is gevraagd.")
     ask = home.ask
 
     async def slowly(isil: str, card_number: str) -> Verdict:
