@@ -180,7 +180,14 @@ async def retry(request: Request, operations: OperationsDep, guest_id: Annotated
     """Process the guest's backlog in order, now."""
     with _while_parked():
         processed = await operations.inbox.retry_parked(guest_id)
-    _notify_outcome(request, processed=processed)
+    if processed:
+        notify(
+            request,
+            "De berichten van deze gastlener zijn verwerkt.",
+            "The messages of this guest were processed.",
+        )
+    else:
+        notify(request, "Deze gastlener is nog geparkeerd.", "This guest is still parked.")
     return see_other("/beheer")
 
 
@@ -216,8 +223,18 @@ async def discard(
         return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
     with _while_parked():
         processed = await operations.inbox.discard(guest_id, reason=tidy(reason).strip(), by=staff.subject)
-    notify(request, "Het bericht is overgeslagen.", "The message was skipped.")
-    _notify_outcome(request, processed=processed)
+    if processed:
+        notify(
+            request,
+            "Het bericht is overgeslagen, en die erna zijn verwerkt.",
+            "The message was skipped, and those after it were processed.",
+        )
+    else:
+        notify(
+            request,
+            "Het bericht is overgeslagen. Deze gastlener is nog geparkeerd.",
+            "The message was skipped. This guest is still parked.",
+        )
     return see_other("/beheer")
 
 
@@ -233,17 +250,6 @@ def _while_parked() -> Iterator[None]:
             "Deze gastlener is niet (meer) geparkeerd.",
             "This guest is not parked (any more).",
         ) from None
-
-
-def _notify_outcome(request: Request, *, processed: bool) -> None:
-    if processed:
-        notify(
-            request,
-            "De berichten van deze gastlener zijn verwerkt.",
-            "The messages of this guest were processed.",
-        )
-    else:
-        notify(request, "Deze gastlener is nog geparkeerd.", "This guest is still parked.")
 
 
 @router.post("/weergaven/{name}/herbouw", dependencies=_INSTALLATION)
