@@ -164,6 +164,17 @@ class BecauseOf(Body):  # R21
     reason: Reason
 
 
+class CardChip(Body):  # R9, R21
+    """Whether the guest's card has a chip, and why that is corrected."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"card_has_chip": False, "reason": "verkeerd aangevinkt"}]}
+    )
+
+    card_has_chip: bool
+    reason: Reason
+
+
 class DetailsJson(BaseModel):  # R5
     """The patron's details from the home library. They are shown, never edited here."""
 

@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister."""
+"""Actions on a guest's page: ask home, link and unlink an account, correct the chip, deregister, erase."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -8,10 +8,13 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
+from registration.application.change_chip import change_chip
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
+from registration.application.erase_guest import erase_personal_data
 from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import (
     Searched,
@@ -20,12 +23,13 @@ from registration.counter_ui.account_search import (
     search_account,
     shown_account,
 )
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import CommandResult
+from shared.event_log import CommandResult, Metadata
+from shared.web.problems import correlation_id
 
 router = pages("/gasten/{guest_id:uuid}")
 ReasonDep = Annotated[Reason, Form()]
@@ -96,6 +100,42 @@ async def unlink(
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 
+@router.get("/chip")
+async def chip_form(
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Ask for the reason (R21)."""
+    guest = await show_guest(guest_id, clerk.organisation, deps)
+    return page(request, "with_reason.html", guest=guest, action="chip")
+
+
+@router.post("/chip")
+async def correct_chip(
+    *,
+    request: Request,
+    guest_id: UUID,
+    card_has_chip: Annotated[bool, Form()],
+    reason: ReasonDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Correct whether the card has a chip, with the reason (R9, R21)."""
+    await write(lambda context: change_chip(guest_id, card_has_chip, reason, context, deps))
+    if card_has_chip:
+        notify(
+            request,
+            "De pas heeft een chip: zelfservice kan.",
+            "The card has a chip: self-service is possible.",
+        )
+    else:
+        notify(
+            request,
+            "De pas heeft geen chip: lenen kan alleen aan de balie.",
+            "The card has no chip: borrowing is possible at the counter only.",
+        )
+    return see_other(f"/gasten/{guest_id}?tab=passen")
+
+
 @router.get("/uitschrijven")
 async def deregister_form(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
@@ -113,6 +153,34 @@ async def deregister(
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
     return see_other(f"/gasten/{guest_id}")
+
+
+@router.get("/wissen")
+async def erase_form(
+    request: Request, staff: OperatorStaffDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show what will be destroyed permanently (R19)."""
+    guest = await show_guest(guest_id, staff.organisation, deps)
+    return page(request, "erase.html", guest=guest, forgotten=False)
+
+
+@router.post("/wissen")
+async def erase(
+    request: Request,
+    staff: OperatorStaffDep,
+    deps: DependenciesDep,
+    guest_id: UUID,
+    confirmed: Annotated[bool, Form()] = False,
+) -> Response:
+    """Destroy the personal data (R19). Repeating it changes nothing, so the form has no idempotency key."""
+    await load_guest(guest_id, staff.organisation, deps)
+    if not confirmed:
+        guest = await show_guest(guest_id, staff.organisation, deps)
+        return page(request, "erase.html", status_code=422, guest=guest, forgotten=True)
+    by = Metadata(staff.subject, correlation_id(request))
+    await erase_personal_data(guest_id, by, deps)
+    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was erased.")
+    return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")
 
 
 def _linking(

@@ -82,6 +82,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
         "Gegevens van de thuisbibliotheek overgenomen",
         "Details taken from the home library",
     ),
+    "card-chip-changed": ("Chip van de pas verbeterd", "Chip of the card corrected"),
     "guest-reregistered": ("Heringeschreven", "Re-registered"),
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),

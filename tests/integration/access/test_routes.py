@@ -74,6 +74,8 @@ REGISTRATION = OPERATIONS | {
     "POST /v1/guests/{guest_id}/home-check": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/reregistration": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/deregistration": rule(ONE, "counter"),
+    "POST /v1/guests/{guest_id}/card-chip": rule(ONE, "counter"),
+    "GET /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/merge": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "DELETE /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
