@@ -55,6 +55,22 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # What a clerk must know of a guest.
+        *(
+            f'$.components.schemas.GuestJson.properties["{name}"] is new'
+            for name in ("reason", "ended_on", "active_at", "card_since", "chip_since")
+        ),
+        "$.components.schemas.GuestJson.required: there were 22",
+        *(
+            f'$.components.schemas.HomeJson.properties["{name}"] is new'
+            for name in ("answered_at", "changed")
+        ),
+        "$.components.schemas.HomeJson.required: there were 3",
+        '$.paths["/v1/guests/{guest_id}/login-account"]["get"] is new',
+        '$.components.schemas["GuestAccountJson"] is new',
+        # A wrong tick is corrected.
+        '$.paths["/v1/guests/{guest_id}/card-chip"] is new',
+        '$.components.schemas["CardChip"] is new',
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

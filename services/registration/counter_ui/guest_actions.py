@@ -34,6 +34,14 @@ from shared.web.problems import correlation_id
 router = pages("/gasten/{guest_id:uuid}")
 ReasonDep = Annotated[Reason, Form()]
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+SELF_SERVICE = (
+    "De pas heeft een chip: zelfservice kan.",
+    "The card has a chip: self-service is possible.",
+)
+COUNTER_ONLY = (
+    "De pas heeft geen chip: lenen kan alleen aan de balie.",
+    "The card has no chip: borrowing is possible at the counter only.",
+)
 
 
 @router.post("/thuischeck")
@@ -121,18 +129,7 @@ async def correct_chip(
 ) -> Response:
     """Correct whether the card has a chip, with the reason (R9, R21)."""
     await write(lambda context: change_chip(guest_id, card_has_chip, reason, context, deps))
-    if card_has_chip:
-        notify(
-            request,
-            "De pas heeft een chip: zelfservice kan.",
-            "The card has a chip: self-service is possible.",
-        )
-    else:
-        notify(
-            request,
-            "De pas heeft geen chip: lenen kan alleen aan de balie.",
-            "The card has no chip: borrowing is possible at the counter only.",
-        )
+    notify(request, *(SELF_SERVICE if card_has_chip else COUNTER_ONLY))
     return see_other(f"/gasten/{guest_id}?tab=passen")
 
 
