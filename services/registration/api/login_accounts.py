@@ -71,7 +71,7 @@ class GuestAccountJson(BaseModel):  # R26
     """The login account of a guest's link, whatever its state; nothing of it is kept here.
 
     All is null without an account; username and e-mail are null after their erasure, and for an account that
-    does not exist. `other_guest`: the guest of the same organisation to whom a refused account is linked.
+    does not exist. `other_guest`: the guest of the same organisation that has a refused account.
     """
 
     account_id: str | None

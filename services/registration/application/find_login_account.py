@@ -109,7 +109,7 @@ async def _new_accounts(guest: Guest, deps: Dependencies) -> Mapping[str, GuestA
 
 @dataclass(frozen=True, slots=True)
 class AccountHolder:
-    """The guest to whom an account is linked. `name` is empty after the erasure of personal data."""
+    """The guest that has an account. `name` is empty after the erasure of personal data."""
 
     guest_id: UUID
     name: str
@@ -118,7 +118,7 @@ class AccountHolder:
 async def other_holder(
     guest_id: UUID, account_id: str, organisation: str, deps: Dependencies
 ) -> AccountHolder | None:
-    """Return the other guest of this organisation to whom the account is linked, or None (I3)."""
+    """Return the other guest of this organisation that has the account, or None (I3)."""
     for asking_id in await deps.registrations.guests_asking_for(organisation, account_id):
         other = await find_person(asking_id, deps)
         if other is None or other.id == guest_id or other.state.organisation != organisation:

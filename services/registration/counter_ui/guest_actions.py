@@ -48,7 +48,7 @@ COUNTER_ONLY = (
 async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
-    return see_other(f"/gasten/{guest_id}")
+    return see_other(f"/gasten/{guest_id}#thuisbibliotheek")
 
 
 @router.post("/koppelen")
@@ -66,8 +66,8 @@ async def link(
     guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
     patron = await patron_of(guest, deps)
 
-    def again(searched: Searched[AccountForm], refusal: Refusal | None = None) -> Response:
-        return guest_page(
+    async def again(searched: Searched[AccountForm], refusal: Refusal | None = None) -> Response:
+        return await guest_page(
             request, guest, deps, tab="inlogaccount", account=searched.form, errors=searched.errors,
             found=shown_account(searched.form, patron, by, deps), refusal=refusal,
             status_code=refusal.status if refusal else 422 if searched.errors else 200,
@@ -75,17 +75,17 @@ async def link(
 
     try:
         if step == "zoek":
-            return again(await search_account(account, patron, by, deps))
+            return await again(await search_account(account, patron, by, deps))
         if step == "koppel":  # it also saves: there is nothing else on this form
             account = account.model_copy(update={"linked": True})
         chosen = await account_chosen(account, patron, by, deps)
         if isinstance(chosen, Searched):
-            return again(chosen)
+            return await again(chosen)
         await write(_linking(guest_id, chosen, deps))
     except Exception as error:  # the form keeps the username that was typed
         if problem_of(error) is None:
             raise
-        return again(Searched(account, {}), refusal_of(request, error))
+        return await again(Searched(account, {}), refusal_of(request, error))
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 

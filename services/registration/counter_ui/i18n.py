@@ -36,6 +36,17 @@ HOME_REASONS: Mapping[str, Texts] = {
     ),
 }
 
+CHANGES: Mapping[str, Texts] = {
+    "status": ("de status", "the status"),
+    "term": ("de einddatum", "the end date"),
+    "name": ("de naam", "the name"),
+    "birth_date": ("de geboortedatum", "the date of birth"),
+    "address": ("het adres", "the address"),
+    "email": ("het e-mailadres", "the e-mail address"),
+    "card_number": ("het pasnummer", "the card number"),
+}
+"""What a reply of a home library changed of a guest."""
+
 LINK_REFUSALS: Mapping[str, Texts] = {
     "unknown-account": ("dit inlogaccount bestaat niet", "there is no such login account"),
     "account-in-use": (

@@ -22,7 +22,7 @@ from registration.api.problems import PROBLEM_TYPES
 from registration.counter_ui.auth import SignInNeeded, check_csrf, check_session, csrf_token, staff_of
 from registration.counter_ui.i18n import next_step, reason_of
 from registration.domain.errors import GuestRefused
-from shared.kernel.amsterdam import AMSTERDAM
+from shared.kernel.amsterdam import AMSTERDAM, day_of
 from shared.web.middleware import internal_error, log_unexpected
 from shared.web.problem_handlers import http_exception, known_problem
 from shared.web.problems import Problem, correlation_id, wants_english
@@ -122,6 +122,7 @@ def _templates() -> Environment:
     )
     environment.filters["day"] = lambda day: day.strftime("%d-%m-%Y") if day else ""
     environment.filters["moment"] = _moment
+    environment.filters["on_day"] = lambda moment: day_of(moment).strftime("%d-%m-%Y")
     environment.filters["isolated"] = _isolated
     return environment
 
