@@ -146,7 +146,7 @@ def _of_status(guest: GuestView, translate: Translate) -> list[Message]:
 
 
 def _of_home(guest: GuestView, translate: Translate) -> list[Message]:
-    """Say what the home library answered and when, in every outcome (R12, R13, R24, R25)."""
+    """Return what the home library replied and when, whatever it was (R12, R13, R24, R25)."""
     if guest.status not in {"valid", "suspended", "expired"}:
         return []
     home, expired = guest.home, guest.status == "expired"
@@ -168,6 +168,8 @@ def _of_home(guest: GuestView, translate: Translate) -> list[Message]:
         text += translate(f" Veranderd: {changed}.", f" Changed: {changed}.")
     elif home.changed is not None and home.verdict in {"valid", "refused"} and not mismatch:
         text += translate(" Er is niets veranderd.", " Nothing has changed.")
+    if guest.status == "suspended" and home.verdict == "refused" and mismatch is None:
+        kind = "info"  # the alert of the status says what is wrong
     if home.verdict == "valid" and guest.term.stale and not expired:
         kind, step = "warning", translate(*UNREADABLE_END)
     return [Message(kind, text, step, home.checked_at, link)]
