@@ -261,6 +261,7 @@ GUESTS = [
 BODIES: dict[str, Any] = {
     "reregistration": {"patron_type": "346"},
     "deregistration": {"reason": "vergissing"},
+    "card-chip": {"card_has_chip": False, "reason": "vergissing"},
     "merge": {"into": str(uuid4()), "confirm": True},
     "DELETE login-account": {"reason": "vergissing"},
     "POST login-account": {"choice": "existing", "account_id": "acc-jan"},
