@@ -62,7 +62,8 @@ class GuestView:
     (R18); an erased record is neither. `reason`: why the guest is expired, or the home library's reasons why
     it is suspended. `ended_on`: the day on which the registration ended. `active_at`, `card_since` and
     `chip_since`: see `domain.guest_state.GuestState`. `header` to `reregistration_preview`: the words on the
-    screen, see `domain.guest_state.Display`.
+    screen, see `domain.guest_state.Display`. `new_account`: the login account of the link is one that a clerk
+    had made.
     """
 
     guest_id: UUID
@@ -92,6 +93,7 @@ class GuestView:
     login_link: LoginLink
     merged_into: UUID | None
     merged_from: Sequence[MergedRecord]
+    new_account: bool
 
 
 async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
@@ -171,4 +173,5 @@ def _view(
         login_link=state.link,
         merged_into=None if state.status is Status.ERASED else state.merged_into,
         merged_from=merged_from,
+        new_account=state.link.account_id in state.new_accounts,
     )

@@ -22,7 +22,7 @@ async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: htt
     assert guest == REGISTERED
 
 
-REGISTERED = {
+REGISTERED: dict[str, object] = {
     "status": "valid",
     "organisation": "1001",
     "branch": "9453",
