@@ -55,6 +55,19 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # What a clerk must know of a guest.
+        *(
+            f'$.components.schemas.GuestJson.properties["{name}"] is new'
+            for name in ("reason", "ended_on", "active_at", "card_since", "chip_since")
+        ),
+        "$.components.schemas.GuestJson.required: there were 22",
+        *(
+            f'$.components.schemas.HomeJson.properties["{name}"] is new'
+            for name in ("answered_at", "changed")
+        ),
+        "$.components.schemas.HomeJson.required: there were 3",
+        '$.paths["/v1/guests/{guest_id}/login-account"]["get"] is new',
+        # A wrong tick is corrected.
         # A new account has an address to which mail can be sent.
         "$.components.schemas.New.properties.email.pattern",
         # Looking up people is limited.

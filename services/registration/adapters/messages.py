@@ -112,6 +112,7 @@ MESSAGE_TYPES = {
     Guest.CardNumberChanged.TOPIC: "card-number-changed.v1",
     Guest.DetailsChanged.TOPIC: "patron-details-changed.v1",
     Guest.LendingStripsGranted.TOPIC: "lending-strips-granted.v1",
+    Guest.CardChipChanged.TOPIC: "card-chip-changed.v1",
     Guest.LoginAccountLinkRequested.TOPIC: "login-account-link-requested.v1",
     Guest.LoginAccountLinkConfirmed.TOPIC: "login-account-link-confirmed.v1",
     Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",

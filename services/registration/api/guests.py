@@ -1,4 +1,4 @@
-"""Routes for one guest: register, show, check at home, re-register, deregister, erase."""
+"""Routes for one guest: register, show, check at home, re-register, correct, deregister, erase."""
 
 from uuid import UUID
 
@@ -6,7 +6,8 @@ from fastapi import APIRouter, Response
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, OperatorDep, WriteDep
 from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
-from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
+from registration.api.schemas import BecauseOf, CardChip, GuestJson, NewGuest, Reregistration, guest_json
+from registration.application.change_chip import change_chip
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import erase_personal_data
@@ -95,6 +96,18 @@ async def reregister(
     chosen = body.login_account.chosen() if body.login_account else None
     command = ReregisterGuest(guest_id, body.patron_type, chosen)
     return await write(lambda context: reregister_guest(command, context, deps))
+
+
+@router.post(
+    "/{guest_id}/card-chip",
+    summary="Correct whether the guest's card has a chip",
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
+    ),
+)
+async def correct_chip(guest_id: UUID, body: CardChip, write: WriteDep, deps: DependenciesDep) -> GuestJson:
+    """With a chip the guest may use self-service. The same as before changes nothing."""  # R9, R21
+    return await write(lambda context: change_chip(guest_id, body.card_has_chip, body.reason, context, deps))
 
 
 @router.post(

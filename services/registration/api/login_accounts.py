@@ -1,4 +1,4 @@
-"""Routes for login accounts: find one by username, link it to a guest, unlink it (R17, R21)."""
+"""Routes for login accounts: find one by username, show a guest's, link it, unlink it (R17, R21)."""
 
 from dataclasses import asdict
 from datetime import datetime
@@ -12,14 +12,16 @@ from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, Writ
 from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
 from registration.application.dependencies import LoginActor
-from registration.application.find_login_account import find_login_account
+from registration.application.find_login_account import find_login_account, other_holder, show_accounts
 from registration.application.link_login_account import (
     merge_login_actors,
     request_account_link,
     show_actor_merge,
     unlink_login_account,
 )
+from registration.application.show_guest import show_guest
 from registration.domain import errors
+from registration.domain.login_link import LinkState
 from shared.kernel.library_card import MalformedIsil
 from shared.web.problem_handlers import problem_responses
 from shared.web.security import requires
@@ -71,6 +73,43 @@ async def find(
             email=account.email,
             account_handle=found.handle,
         )
+    )
+
+
+class GuestAccountJson(BaseModel):  # R26
+    """The login account of a guest's link, whatever its state; nothing of it is kept here.
+
+    All is null without an account; username and e-mail are null after their erasure, and for an account that
+    does not exist. `other_guest`: the guest of the same organisation that has a refused account.
+    """
+
+    account_id: str | None
+    username: str | None
+    email: str | None
+    other_guest: UUID | None
+
+
+@router.get(
+    "/v1/guests/{guest_id}/login-account",
+    summary="The login account of a guest",
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, errors.LoginAccountsUnavailable),
+)
+async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestAccountJson:  # I3
+    """Return username and e-mail, looked up at this moment: within 1 s, or it is unavailable."""
+    link = (await show_guest(guest_id, clerk.organisation, deps)).login_link
+    if link.account_id is None:
+        return GuestAccountJson(account_id=None, username=None, email=None, other_guest=None)
+    [account] = (await show_accounts(guest_id, [link.account_id], clerk.organisation, deps)).values()
+    if account.state == "unavailable":
+        raise errors.LoginAccountsUnavailable
+    holder = None
+    if link.state is LinkState.REFUSED:
+        holder = await other_holder(guest_id, link.account_id, clerk.organisation, deps)
+    return GuestAccountJson(
+        account_id=account.account_id,
+        username=account.username or None,
+        email=account.email or None,
+        other_guest=holder.guest_id if holder else None,
     )
 
 

@@ -160,6 +160,17 @@ class BecauseOf(Body):  # R21
     reason: Reason
 
 
+class CardChip(Body):  # R9, R21
+    """Whether the guest's card has a chip, and why that is corrected."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"card_has_chip": False, "reason": "verkeerd aangevinkt"}]}
+    )
+
+    card_has_chip: bool
+    reason: Reason
+
+
 class DetailsJson(BaseModel):  # R5
     """The patron's details from the home library. They are shown, never edited here."""
 
@@ -180,11 +191,17 @@ class DetailsJson(BaseModel):  # R5
 
 
 class HomeJson(BaseModel):  # R13
-    """The home library's last reply. `valid` for an expired guest: re-registration would succeed."""
+    """The home library's last reply. `valid` for an expired guest: re-registration would succeed.
+
+    `answered_at`: the last moment at which the library named this person, so the moment of the details.
+    `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
+    """
 
     verdict: Literal["valid", "refused", "not_found", "unavailable"]
     reasons: list[str]
     checked_at: datetime
+    answered_at: datetime
+    changed: list[Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]] | None
 
 
 class TermJson(BaseModel):  # R12
@@ -242,7 +259,11 @@ class MergedRecordJson(BaseModel):  # R18
 class GuestJson(BaseModel):  # R18, R19
     """A guest. `details` and `card_number` are null after the personal data was erased.
 
-    `merged_into`: this is a merged record that points to that guest; its status is `deregistered`.
+    `reason`: why it is expired, or the home library's reasons why it is suspended, with `, ` between them.
+    `ended_on`: the day on which the registration ended. `active_at`: the last moment at which something was
+    done for the guest at the counter. `card_since`, `chip_since`: since when the number, and whether the card
+    has a chip, are known. `merged_into`: this is a merged record that points to that guest; its status is
+    `deregistered`.
     """
 
     guest_id: UUID
@@ -256,6 +277,8 @@ class GuestJson(BaseModel):  # R18, R19
     home: HomeJson
     details: DetailsJson | None
     header: str
+    reason: str | None
+    ended_on: date | None
     expires_on: date | None
     expiry_line: str | None
     card_notice: str | None
@@ -264,6 +287,9 @@ class GuestJson(BaseModel):  # R18, R19
     contributions: list[ContributionJson]
     lending_strips: int
     self_service: bool
+    active_at: datetime
+    card_since: datetime
+    chip_since: datetime
     login_link: LoginLinkJson
     merged_into: UUID | None
     merged_from: list[MergedRecordJson]
@@ -283,6 +309,8 @@ def guest_json(guest: GuestView) -> GuestJson:
         home=HomeJson.model_validate(guest.home, from_attributes=True),
         details=DetailsJson.of(guest.details) if guest.details else None,
         header=guest.header,
+        reason=guest.reason,
+        ended_on=guest.ended_on,
         expires_on=guest.expires_on,
         expiry_line=guest.expiry_line,
         card_notice=guest.card_notice,
@@ -291,6 +319,9 @@ def guest_json(guest: GuestView) -> GuestJson:
         contributions=[ContributionJson.of(row) for row in guest.contributions],
         lending_strips=guest.lending_strips,
         self_service=guest.self_service,
+        active_at=guest.active_at,
+        card_since=guest.card_since,
+        chip_since=guest.chip_since,
         login_link=LoginLinkJson.model_validate(guest.login_link, from_attributes=True),
         merged_into=guest.merged_into,
         merged_from=[

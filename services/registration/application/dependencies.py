@@ -115,7 +115,9 @@ class TermCheck:
     """The outcome of the last term check of a guest: state of the check, not an event (R12).
 
     `verdict`: "valid", "refused", "not_found" or "unavailable". `stale`: no usable reply; the term was kept.
-    `other_guest`: the guest whose card the reply named (R10).
+    `other_guest`: the guest whose card the reply named (R10). `answered_at`: the last moment at which the
+    library named this person, in this check or an earlier one; None when no check recorded it. `changed`:
+    what the reply changed of the guest, names of `home_reply.CHANGES`; None when that is not known.
     """
 
     verdict: str
@@ -123,6 +125,8 @@ class TermCheck:
     stale: bool = False
     reasons: tuple[str, ...] = ()
     other_guest: UUID | None = None
+    answered_at: datetime | None = None
+    changed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link, unlink and merge logins, deregister, erase."""
+"""Actions on a guest's page: ask home, link, unlink and merge logins, correct the chip, deregister, erase."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
+from registration.application.change_chip import change_chip
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
@@ -36,6 +37,14 @@ NOT_CONFIRMED: Texts = ("Vink aan dat u het zeker weet.", "Tick the box if you a
 ReasonDep = Annotated[Reason, Form()]
 Chosen = LoginAccountChoice | Searched[AccountForm] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+SELF_SERVICE = (
+    "De pas heeft een chip: zelfservice kan.",
+    "The card has a chip: self-service is possible.",
+)
+COUNTER_ONLY = (
+    "De pas heeft geen chip: lenen kan alleen aan de balie.",
+    "The card has no chip: borrowing is possible at the counter only.",
+)
 
 
 @router.post("/thuischeck")
@@ -43,7 +52,7 @@ async def ask_home(request: Request, guest_id: UUID, write: FormWriteDep, deps: 
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
     notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
-    return see_other(f"/gasten/{guest_id}")
+    return see_other(f"/gasten/{guest_id}#thuisbibliotheek")
 
 
 @router.post("/koppelen")
@@ -60,7 +69,6 @@ async def link(
     """Inlogaccount koppelen: search the account, take it (Koppelen), or save the link (R17)."""
     guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
     patron = await patron_of(guest, deps)
-
     here = f"/gasten/{guest_id}?tab=inlogaccount"
     try:
         if step == "zoek":
@@ -132,6 +140,31 @@ async def merge_actors(
     await write(lambda context: merge_login_actors(guest_id, reason, context, deps))
     notify(request, "De twee inlogs zijn samengevoegd.", "The two logins were merged.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/chip")
+async def chip_form(
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Ask for the reason (R21)."""
+    guest = await show_guest(guest_id, clerk.organisation, deps)
+    return page(request, "with_reason.html", guest=guest, action="chip")
+
+
+@router.post("/chip")
+async def correct_chip(
+    *,
+    request: Request,
+    guest_id: UUID,
+    card_has_chip: Annotated[bool, Form()],
+    reason: ReasonDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Correct whether the card has a chip, with the reason (R9, R21)."""
+    await write(lambda context: change_chip(guest_id, card_has_chip, reason, context, deps))
+    notify(request, *(SELF_SERVICE if card_has_chip else COUNTER_ONLY))
+    return see_other(f"/gasten/{guest_id}?tab=passen")
 
 
 @router.get("/uitschrijven")

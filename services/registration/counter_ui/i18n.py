@@ -39,6 +39,17 @@ HOME_REASONS: Mapping[str, Texts] = {
     ),
 }
 
+CHANGES: Mapping[str, Texts] = {
+    "status": ("de status", "the status"),
+    "term": ("de einddatum", "the end date"),
+    "name": ("de naam", "the name"),
+    "birth_date": ("de geboortedatum", "the date of birth"),
+    "address": ("het adres", "the address"),
+    "email": ("het e-mailadres", "the e-mail address"),
+    "card_number": ("het pasnummer", "the card number"),
+}
+"""What a reply of a home library changed of a guest."""
+
 LINK_REFUSALS: Mapping[str, Texts] = {
     "unknown-account": ("dit inlogaccount bestaat niet", "there is no such login account"),
     "account-in-use": (
@@ -85,6 +96,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
         "Gegevens van de thuisbibliotheek overgenomen",
         "Details taken from the home library",
     ),
+    "card-chip-changed": ("Chip van de pas verbeterd", "Chip of the card corrected"),
     "guest-reregistered": ("Heringeschreven", "Re-registered"),
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),

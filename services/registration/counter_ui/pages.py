@@ -45,7 +45,7 @@ from registration.counter_ui.drafts import (
     load_draft,
 )
 from registration.counter_ui.i18n import Texts, next_step, reason_of
-from shared.kernel.amsterdam import AMSTERDAM
+from shared.kernel.amsterdam import AMSTERDAM, day_of
 from shared.web.middleware import internal_error, log_unexpected
 from shared.web.problem_handlers import http_exception, known_problem
 from shared.web.problems import Problem, correlation_id, wants_english
@@ -161,6 +161,7 @@ def _templates() -> Environment:
     )
     environment.filters["day"] = lambda day: day.strftime("%d-%m-%Y") if day else ""
     environment.filters["moment"] = _moment
+    environment.filters["on_day"] = lambda moment: day_of(moment).strftime("%d-%m-%Y")
     environment.filters["isolated"] = _isolated
     return environment
 

@@ -152,6 +152,16 @@ class PatronDetailsChanged(GuestEvent):
     sealed_details: Encrypted
 
 
+class CardChipChanged(GuestEvent):
+    """The card has a chip although the registration says it has none, or the other way round (R9)."""
+
+    TOPIC = "registration.card-chip-changed"
+    SEALED = ("reason",)
+
+    card_has_chip: bool
+    reason: str
+
+
 class LoginAccountLinkRequested(GuestEvent):
     """A clerk asked for a link to a login account: koppelen (R17)."""
 

@@ -102,6 +102,7 @@ class Guest(Aggregate):
     Reregistered = events.GuestReregistered
     CardNumberChanged = events.CardNumberChanged
     DetailsChanged = events.PatronDetailsChanged
+    CardChipChanged = events.CardChipChanged
     LoginAccountLinkRequested = events.LoginAccountLinkRequested
     LoginAccountLinkConfirmed = events.LoginAccountLinkConfirmed
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
@@ -174,6 +175,17 @@ class Guest(Aggregate):
         """
         self._must_be_registered()
         self.trigger_event(events.PatronDetailsChanged, timestamp=now, sealed_details=sealed_details)
+
+    def change_chip(self, card_has_chip: bool, reason: str, *, now: datetime) -> None:
+        """Record whether the card has a chip, with the reason; the same as before is no event (R9, R21).
+
+        Raises NoLongerRegistered, GuestMerged, GuestErased.
+        """
+        self._must_be_registered()
+        if self.state.card_has_chip is not card_has_chip:
+            self.trigger_event(
+                events.CardChipChanged, timestamp=now, card_has_chip=card_has_chip, reason=reason
+            )
 
     def may_reregister(self, patron_type: str) -> None:
         """Check what can be checked before the home library is asked (R14).

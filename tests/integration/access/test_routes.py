@@ -81,6 +81,8 @@ REGISTRATION = OPERATIONS | {
     "POST /v1/guests/{guest_id}/home-check": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/reregistration": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/deregistration": rule(ONE, "counter"),
+    "POST /v1/guests/{guest_id}/card-chip": rule(ONE, "counter"),
+    "GET /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/merge": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "DELETE /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
@@ -291,6 +293,7 @@ GUESTS = [
 BODIES: dict[str, Any] = {
     "reregistration": {"patron_type": "346"},
     "deregistration": {"reason": "vergissing"},
+    "card-chip": {"card_has_chip": False, "reason": "vergissing"},
     "merge": {"into": str(uuid4()), "confirm": True},
     "DELETE login-account": {"reason": "vergissing"},
     "POST actor-merge": {"reason": "had al ingelogd"},

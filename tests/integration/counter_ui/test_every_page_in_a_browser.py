@@ -4,12 +4,15 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from itertools import count
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from registration.application.repository import load_guest
 from registration.domain.verdict import Reason, Refused, Verdict
+from shared.event_log import Metadata
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, links_too_late, register
 from tests.support.registration import JAN
@@ -216,12 +219,16 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         assert (await clerk.post(f"/v1/guests/{ids[1]}/home-check")).json()["status"] == "suspended"
         merging = {"into": ids[3], "confirm": True}
         assert (await clerk.post(f"/v1/guests/{ids[2]}/merge", json=merging)).status_code == 200
+    await _buttons_follow_a_refused_link(counter_site, page, ids[0])
     async with counter_site.app.client(iss=counter_site.issuer.url, scope="operator") as operator:
         assert (await operator.delete(f"/v1/guests/{ids[4]}/personal-data")).status_code == 204
     for path, name, says in (
-        (f"{ids[0]}?tab=inlogaccount", "pending-link", "Koppeling in behandeling"),
+        (f"{ids[0]}?tab=inlogaccount", "refused-link", "Niet gekoppeld"),
+        (f"{ids[0]}?tab=meldingen", "messages", "Niet gekoppeld"),
         (f"{ids[0]}/ontkoppelen", "unlink", "Ontkoppelen"),
-        (ids[1], "suspended", "Geblokkeerd"),
+        (ids[1], "suspended", "Gastlener is geblokkeerd"),
+        (f"{ids[1]}?tab=passen", "cards", "Chip verbeteren"),
+        (f"{ids[1]}/chip", "chip", "Reden"),
         (ids[2], "merged-record", "Naar de gastlener"),
         (f"{ids[3]}?tab=contributie", "merged-rows", "Contributie"),
         (ids[4], "erased", "gewist"),
@@ -230,8 +237,13 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")
-    await links_too_late(counter_site.app, f"/gasten/{ids[0]}")
-    await page.goto(f"{counter_site.address}/gasten/{ids[0]}?tab=inlogaccount")
+    await _two_actors_are_merged(counter_site, page, ids[0])
+
+
+async def _two_actors_are_merged(counter_site: CounterSite, page: Page, guest_id: str) -> None:
+    """A link that came too late has a way on."""
+    await links_too_late(counter_site.app, f"/gasten/{guest_id}")
+    await page.goto(f"{counter_site.address}/gasten/{guest_id}?tab=inlogaccount")
     await screenshot(page, "guest-too-late")
     await page.get_by_role("link", name="Inlogs samenvoegen").click()
     await assert_accessible(page)
@@ -241,6 +253,22 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
     await expect(page.get_by_role("status").first).to_have_text("De twee inlogs zijn samengevoegd.")
     await expect(page.locator("#link-state.success")).to_be_visible()
     await screenshot(page, "guest-actors-merged")
+
+
+async def _buttons_follow_a_refused_link(counter_site: CounterSite, page: Page, guest_id: str) -> None:
+    """Without a reload: what stood on the page before stays where it is."""
+    await page.goto(f"{counter_site.address}/gasten/{guest_id}?tab=inlogaccount")
+    await expect(page.get_by_role("link", name="Ontkoppelen")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "guest-pending-link")
+    await page.evaluate("window.notReloaded = true")
+    deps = counter_site.app.service.deps
+    guest = await load_guest(UUID(guest_id), "1001", deps)
+    guest.refuse_link("acc-jan", "account-in-use", now=deps.clock.now())
+    await deps.store.save(guest, metadata=Metadata("identity", uuid4()))
+    await expect(page.get_by_role("button", name="Zoeken")).to_be_visible()
+    await expect(page.get_by_role("link", name="Ontkoppelen")).to_have_count(0)
+    assert await page.evaluate("window.notReloaded") is True
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(

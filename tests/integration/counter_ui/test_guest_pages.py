@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import date
 from itertools import count
@@ -16,6 +16,7 @@ from registration.application.check_term import check_term
 from registration.application.dependencies import Context
 from registration.application.repository import load_guest
 from registration.bootstrap import view_source
+from registration.domain.guest import Guest as Aggregate
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
@@ -33,6 +34,7 @@ from tests.support.registration_service import HOME, JAN
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 ENDED = Refused((Reason.EXPIRED,), because_ended=True)
+USERNAMES = {"jan": "jan.jansen", "shared": "shared"}
 EXISTING = {"choice": "existing", "username": "jan.jansen"}
 FINES = Refused((Reason.FINES,), because_ended=False)
 
@@ -64,11 +66,11 @@ class Guest:
         fields = form_of(page.text, f"{self.path}/{action}")
         return await clerk.post(f"{self.path}/{action}", data=fields | more)
 
-    async def links(self, clerk: httpx.AsyncClient) -> httpx.Response:
+    async def links(self, clerk: httpx.AsyncClient, name: str = "jan") -> httpx.Response:
         """Search the account, see whose it is, and press Koppelen."""
         link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
-        found = await clerk.post(link, data=fields | {"username": " jan.jansen", "step": "zoek"})
-        assert "jan@example.org" in found.text
+        found = await clerk.post(link, data=fields | {"username": f" {USERNAMES[name]}", "step": "zoek"})
+        assert f"{name}@example.org" in found.text
         return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
 
     async def shown(self, clerk: httpx.AsyncClient, tab: str = "klant") -> str:
@@ -148,14 +150,128 @@ async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
     await guest.does(clerk, "thuischeck")
     page = await guest.shown(clerk)
     assert "de pas heeft een nieuw nummer, en dat is hier van een andere gastlener." in page
-    assert f'href="{other_path}">Naar die gastlener' in page
+    assert f'href="{other_path}"><bdi>Naar die gastlener' in page
 
 
-async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient, guest: Guest) -> None:
+async def test_r12_a_suspended_guest_reads_geblokkeerd_why_and_what_to_do(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
     guest.home_says(Refused((Reason.CARD_LOST,), because_ended=False))
     await guest.does(clerk, "thuischeck")
-    assert "gastleen abonnement  Geblokkeerd" in await guest.shown(clerk)
+    guest.home_says(Unavailable("timed out"))  # the reason is the guest's, whatever the last reply
+    await guest.does(clerk, "thuischeck")
+    page = await guest.shown(clerk)
+    for part in (
+        "gastleen abonnement  Geblokkeerd",
+        "Pas niet geldig!",
+        "Gastlener is geblokkeerd: reden [ de pas is als verloren gemeld ]",
+        "De klant moet contact opnemen met de eigen bibliotheek.",
+        "De thuisbibliotheek antwoordde niet.",
+    ):
+        assert part in page
+    assert "Vervalt" not in page
+    assert "voorlopig" not in await guest.shown(clerk, "contributie")
+    assert "Meldingen (2)" in page
     assert "de pas is als verloren gemeld" in await _history(clerk, guest)
+
+
+MOVED = replace(JAN, name="J. de Vries", address="Nieuwe weg 2, Assen")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (Valid(JAN, None, ""), "De thuisbibliotheek antwoordde: geldig. Er is niets veranderd."),
+        (Valid(MOVED, None, ""), "antwoordde: geldig. Veranderd: de naam, het adres."),
+        (FINES, "antwoordde: geweigerd, er staat een boete te lang open. Veranderd: de status."),
+        (NotFound(), "De thuisbibliotheek kent deze pas niet (meer)."),
+        (Unavailable("timed out"), "De thuisbibliotheek antwoordde niet."),
+    ],
+    ids=["same", "moved", "refused", "not_found", "unavailable"],
+)
+async def test_r24_what_home_answered_and_when_is_said_in_every_outcome(
+    clerk: httpx.AsyncClient, guest: Guest, verdict: Verdict, says: str
+) -> None:
+    if isinstance(verdict, Valid):
+        verdict = replace(verdict, canonical_card_number=guest.card)
+    guest.home_says(verdict)
+    answer = await guest.does(clerk, "thuischeck")
+    assert answer.headers["location"] == f"{guest.path}#thuisbibliotheek"
+    page = await guest.shown(clerk)
+    assert says in page
+    assert "Gevraagd op 11-09-2025 12:00." in page
+    assert ("Nieuwe weg 2, Assen" in page) is (says.endswith("het adres."))
+
+
+async def test_r15_an_expired_guest_shows_what_holds_now(clerk: httpx.AsyncClient, guest: Guest) -> None:
+    assert "(voorlopig)" in await guest.shown(clerk, "contributie")
+    await guest.expires(clerk)
+    page = await guest.shown(clerk, "contributie")
+    assert "voorlopig" not in page
+    assert 'Beëindigd op</dt><dd class="expired">11-09-2025' in page
+    guest.home_says(FINES)
+    assert 'class="button" href="' + guest.path + "/inschrijven" in await guest.shown(clerk)
+
+
+async def test_r9_r21_a_wrong_tick_is_corrected_with_a_reason_and_is_in_the_history(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    cards = await guest.shown(clerk, "passen")
+    assert guest.card in cards
+    was = "nee: alleen aan de balie" in cards
+    done = await guest.does(clerk, "chip", reason="verkeerd aangevinkt")
+    assert done.headers["location"] == f"{guest.path}?tab=passen"
+    assert ("nee: alleen aan de balie" in await guest.shown(clerk, "passen")) is not was
+    history = await _history(clerk, guest)
+    assert "Chip van de pas verbeterd" in history
+    assert "verkeerd aangevinkt" in history
+
+
+async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_page(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert (await guest.links(clerk)).status_code == 303
+    await _identity_links(guest)
+    page = await guest.shown(clerk, "inlogaccount")
+    assert "<bdi>jan.jansen</bdi>" in page
+    assert "<bdi>jan@example.org</bdi>" in page
+    accounts = guest.counter_site.app.accounts
+    accounts.down = True
+    try:
+        page = await guest.shown(clerk, "inlogaccount")
+    finally:
+        accounts.down = False
+    assert "nu niet op te vragen" in page
+    assert "Ontkoppelen" in page
+    assert "jan.jansen" not in page
+
+
+async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_be_chosen(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    counter_site.app.accounts.opens("shared", guest.card)
+    assert (await guest.links(clerk, "shared")).status_code == 303
+    await _identity_links(guest, "acc-shared")
+    counter_site.app.member(card := f"0662{next(numbers):06d}")
+    counter_site.app.accounts.opens("shared", card)
+    asking = Guest(counter_site, await register(clerk, card), card)
+    assert (await asking.links(clerk, "shared")).status_code == 303
+    assert "Ontkoppelen" in await asking.shown(clerk, "inlogaccount")
+    await _identity_refuses(asking)
+    page = await asking.shown(clerk, "inlogaccount")
+    assert f'Dit inlogaccount is van <a href="{guest.path}"><bdi>J. Jansen</bdi></a>' in page
+    assert "Ontkoppelen" not in page
+    assert fields_of(page, "link")
+    assert f'href="{guest.path}">' in await asking.shown(clerk, "meldingen")
+    assert f'href="{guest.path}">' in (await clerk.get(f"{asking.path}/ingeschreven")).text
+    async with counter_site.app.client(iss=counter_site.issuer.url) as caller:
+        shown = await caller.get(f"/v1/guests/{asking.path.rpartition('/')[2]}/login-account")
+    assert shown.json() == {
+        "account_id": "acc-shared",
+        "username": "shared",
+        "email": "shared@example.org",
+        "other_guest": guest.path.rpartition("/")[2],
+    }
 
 
 async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_in(
@@ -322,7 +438,7 @@ async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_o
     assert scanned.headers["location"] == into
 
 
-@pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven"])
+@pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven", "chip"])
 async def test_r21_without_a_reason_nothing_is_taken_back(
     clerk: httpx.AsyncClient, guest: Guest, action: str
 ) -> None:
@@ -349,15 +465,8 @@ async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
         assert "Jansen" not in page
 
 
-PAGES = (
-    "",
-    "/ingeschreven",
-    "/inschrijven",
-    "/koppeling",
-    "/ontkoppelen",
-    "/uitschrijven",
-)
-ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "uitschrijven")
+PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/chip", "/uitschrijven")
+ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "chip", "uitschrijven")
 
 
 async def test_r20_another_organisations_guest_does_not_exist(
@@ -368,7 +477,7 @@ async def test_r20_another_organisations_guest_does_not_exist(
             assert (await delft.get(guest.path + path)).status_code == 404, path
         async with counter_site.app.nothing_written():
             for action in ACTIONS:
-                everything = {**EXISTING, "reason": "mistake", "patron_type": "04"}
+                everything = {**EXISTING, "reason": "mistake", "patron_type": "04", "card_has_chip": "no"}
                 assert (await _posts(delft, guest, action, **everything)).status_code == 404, action
 
 
@@ -393,10 +502,20 @@ async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: s
     return await client.post(f"{guest.path}/{action}", data=token | sent)
 
 
-async def _identity_links(guest: Guest) -> None:
+async def _identity_links(guest: Guest, account_id: str = "acc-jan") -> None:
+    now = guest.counter_site.app.clock.now()
+    await _of_identity(guest, lambda it: it.confirm_link(account_id, too_late=False, now=now))
+
+
+async def _identity_refuses(guest: Guest) -> None:
+    now = guest.counter_site.app.clock.now()
+    await _of_identity(guest, lambda it: it.refuse_link("acc-shared", "account-in-use", now=now))
+
+
+async def _of_identity(guest: Guest, outcome: Callable[[Aggregate], None]) -> None:
     deps = guest.counter_site.app.service.deps
     loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", deps)
-    loaded.confirm_link("acc-jan", too_late=False, now=deps.clock.now())
+    outcome(loaded)
     await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
 
 

@@ -36,6 +36,7 @@ SAID = {
     f"{GUEST}/ontkoppelen": "Het inlogaccount is ontkoppeld.",
     f"{GUEST}/inlogs-samenvoegen": "De twee inlogs zijn samengevoegd.",
     f"{GUEST}/inschrijven": "Heringeschreven: het abonnement is weer geldig.",
+    f"{GUEST}/chip": "De pas heeft geen chip: lenen kan alleen aan de balie.",
     f"{GUEST}/uitschrijven": "De gastlener is uitgeschreven.",
     f"{GUEST}/wissen": "De persoonsgegevens zijn gewist.",
     "/gasten/{guest_id}/ontdubbelen/{into}": "De twee inschrijvingen zijn samengevoegd.",
@@ -127,6 +128,8 @@ async def test_each_action_of_a_guest_is_said_once(
     into = await register(clerk, member(counter_site))
     merge = f"{path}/ontdubbelen/{into.rpartition('/')[2]}"
     await says(clerk, await sends(clerk, merge, merge), "/gasten/{guest_id}/ontdubbelen/{into}")
+    chip = await sends(clerk, f"{into}/chip", f"{into}/chip", card_has_chip="no", reason="verkeerd vinkje")
+    await says(clerk, chip, f"{GUEST}/chip")
     gone = await sends(clerk, f"{into}/uitschrijven", f"{into}/uitschrijven", reason="verkeerde pas")
     await says(clerk, gone, f"{GUEST}/uitschrijven")
     erased = await sends(clerk, f"{into}/wissen", f"{into}/wissen", confirmed="yes")
@@ -156,7 +159,9 @@ async def test_each_action_of_an_operator_is_said_once(
     asked = await sends(clerk, "/beheer/nachtcontrole", "/beheer")
     await says(clerk, asked, "/beheer/nachtcontrole")
     table = "organisation_code,organisation,isil,updated_on,card_prefixes\nA,B,NL-083559,2025-06-19,6100\n"
-    await says(clerk, await sends(clerk, "/beheer/pasnummers", "/beheer", table=table), "/beheer/pasnummers")
+    form = form_of((await clerk.get("/beheer/pasnummers")).text, "/beheer/pasnummers/controle")
+    replaced = await clerk.post("/beheer/pasnummers", data=form | {"table": table})
+    await says(clerk, replaced, "/beheer/pasnummers")
     chosen = await clerk.post(
         "/vestiging", data={"csrf_token": session_in(clerk)["csrf"], "desk_branch": "9453"}
     )

@@ -63,6 +63,7 @@ def whole_life() -> Guest:
     guest.unlink("account van moeder", now=now)
     guest.change_card_number(Encrypted(b"new card"), "new-reference", now=now)
     guest.change_details(Encrypted(b"new details"), now=now)
+    guest.change_chip(False, "verkeerd aangevinkt", now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
     guest.absorb(UUID(int=0xA), now=now)
