@@ -12,7 +12,7 @@ from registration.application.dependencies import Dependencies, TermCheck
 from registration.application.repository import PersonalData, decrypt_personal_data, load_guest
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
-from registration.domain.guest_state import display
+from registration.domain.guest_state import Preferences, display
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
@@ -52,7 +52,8 @@ class MergedRecord:
 
 @dataclass(frozen=True, slots=True)
 class GuestView:
-    """A guest as the clerk sees it. `details` and `card_number` are None after the erasure of personal data.
+    """A guest as the clerk sees it. After the erasure of personal data `card_number`, `details` and
+    `preferences` are None.
 
     `merged_into`: this is a merged record of that guest. `merged_from`: the merged records of this guest
     (R18); an erased record is neither. `header` to `reregistration_preview`: the words on the screen, see
@@ -69,6 +70,7 @@ class GuestView:
     home_isil: str
     home: HomeAnswer
     details: PatronDetails | None
+    preferences: Preferences | None
     header: str
     expires_on: date | None
     expiry_line: str | None
@@ -131,6 +133,7 @@ def _view(
         home_isil=state.home_isil,
         home=HomeAnswer(check.verdict, check.checked_at, check.reasons, check.other_guest),
         details=person.details if person else None,
+        preferences=state.preferences if person else None,
         header=words.header,
         expires_on=words.expires_on,
         expiry_line=words.expiry_line,

@@ -77,6 +77,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "guest-preferences-changed": ("Voorkeuren gewijzigd", "Preferences changed"),
     "card-number-changed": ("Nieuw pasnummer van de thuisbibliotheek", "New card number of the home library"),
     "patron-details-changed": (
         "Gegevens van de thuisbibliotheek overgenomen",
