@@ -55,6 +55,15 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # What the guest wants.
+        '$.components.schemas.GuestJson.properties["preferences"] is new',
+        "$.components.schemas.GuestJson.required: there were 22",
+        "$.components.schemas.NewGuest.examples",
+        '$.components.schemas.NewGuest.properties["preferences"] is new',
+        '$.components.schemas.Reregistration.properties["preferences"] is new',
+        '$.components.schemas["PreferencesJson"] is new',
+        '$.components.schemas["WantedPreferences"] is new',
+        '$.paths["/v1/guests/{guest_id}/preferences"] is new',
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

@@ -60,12 +60,10 @@ def _guest_reregistered(event: events.GuestReregistered) -> Data:
 def _preferences(
     event: events.GuestRegistered | events.GuestReregistered | events.GuestPreferencesChanged,
 ) -> Data:
-    """Return what the catalogue needs: not the newsletter. Nothing if it was not asked, or was erased (R27)."""
+    """Return what a catalogue needs, so not the newsletter; nothing if not asked or erased (R27)."""
     if event.preferred_language is None:
         return {}
-    return {
-        "preferences": {"language": event.preferred_language, "lending_history": event.lending_history}
-    }
+    return {"preferences": {"language": event.preferred_language, "lending_history": event.lending_history}}
 
 
 def _card_number_changed(event: events.CardNumberChanged) -> Data:

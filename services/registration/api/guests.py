@@ -109,9 +109,7 @@ async def reregister(
 @router.put(
     "/{guest_id}/preferences",
     summary="Change language and consents",
-    responses=problem_responses(
-        PROBLEM_TYPES, errors.GuestNotFound, errors.GuestMerged, errors.GuestErased
-    ),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, errors.GuestMerged, errors.GuestErased),
 )
 async def prefer(
     guest_id: UUID, body: WantedPreferences, write: WriteDep, deps: DependenciesDep

@@ -14,7 +14,7 @@ from shared.event_log import CommandResult
 async def change_preferences(
     guest_id: UUID, preferences: Preferences, context: Context, deps: Dependencies
 ) -> CommandResult:
-    """Record the preferences; the same as before is no event. A consent needs no reason, and neither does its end.
+    """Record the preferences; the same as before is no event. A consent ends without a reason, as it began.
 
     Raises GuestNotFound, GuestMerged, GuestErased.
     """

@@ -17,7 +17,7 @@ from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import AccountForm
-from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
+from registration.counter_ui.i18n import because, happened, link_words, next_step, preferred, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, page, pages, translator
 from registration.domain.login_link import LinkState, LoginLink
@@ -93,6 +93,7 @@ def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, 
         "subscription": subscription,
         "happened": lambda what: happened(what, translate),
         "because": lambda reason: because(reason, translate),
+        "preferred": lambda details: preferred(details, translate),
     }
 
 

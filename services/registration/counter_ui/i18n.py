@@ -1,6 +1,7 @@
 """The counter's texts for the services' codes: Dutch first, English second."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.verdict import Mismatch
@@ -109,6 +110,26 @@ def because(reason: str, translate: Translate) -> str:
 def happened(what: str, translate: Translate) -> str:
     """Return the name of an event of the history."""
     return translate(*EVENT_TEXTS.get(what, (what, what)))
+
+
+LANGUAGES: Mapping[str, Texts] = {"nl": ("Nederlands", "Dutch"), "en": ("Engels", "English")}
+
+
+def preferred(details: Mapping[str, Any], translate: Translate) -> str:
+    """Return what an event of the history says of preferences; empty if it says nothing (R27)."""
+    if "preferred_language" not in details:
+        return ""
+    language = details["preferred_language"]
+    said = {
+        ("voorkeurstaal", "preferred language"): LANGUAGES.get(language, (language, language)),
+        ("nieuwsbrief", "newsletter"): YES if details.get("newsletter") else NO,
+        ("leenhistorie", "lending history"): YES if details.get("lending_history") else NO,
+    }
+    return ", ".join(f"{translate(*what)}: {translate(*value)}" for what, value in said.items())
+
+
+YES: Texts = ("ja", "yes")
+NO: Texts = ("nee", "no")
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:

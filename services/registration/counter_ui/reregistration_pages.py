@@ -21,6 +21,7 @@ from registration.counter_ui.auth import CounterClerkDep
 from registration.counter_ui.forms import FormWriteDep, Reregistration
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
+from registration.domain.guest_state import Preferences
 
 router = pages("/gasten/{guest_id:uuid}/inschrijven")
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
@@ -30,7 +31,8 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """Show the form: patron type 04, a preview of the new term, and the login account."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    empty = Reregistration(patron_type=REREGISTRATION_PATRON_TYPE)
+    known = (guest.preferences or Preferences()).fields()
+    empty = Reregistration(patron_type=REREGISTRATION_PATRON_TYPE, **known)
     return _form(request, guest, Searched(empty, {}), found=None)
 
 
@@ -61,7 +63,7 @@ async def save(
         chosen = await account_chosen(form, patron, by, deps)
         if isinstance(chosen, Searched):
             return again(chosen)
-        command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
+        command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen, form.preferences())
         await write(lambda context: reregister_guest(command, context, deps))
     except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:

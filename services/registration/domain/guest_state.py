@@ -131,7 +131,7 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
     )
 
 
-def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
+def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911, PLR0912 - one per event
     match event:
         case LendingStripsGranted():
             return before._replace(lending_strips=before.lending_strips + event.strips)

@@ -73,6 +73,7 @@ REGISTRATION = OPERATIONS | {
     "GET /v1/guests/{guest_id}/history": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/home-check": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/reregistration": rule(ONE, "counter"),
+    "PUT /v1/guests/{guest_id}/preferences": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/deregistration": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/merge": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
@@ -259,6 +260,7 @@ GUESTS = [
 BODIES: dict[str, Any] = {
     "reregistration": {"patron_type": "346"},
     "deregistration": {"reason": "vergissing"},
+    "preferences": {"lending_history": True},
     "merge": {"into": str(uuid4()), "confirm": True},
     "DELETE login-account": {"reason": "vergissing"},
     "POST login-account": {"choice": "existing", "account_id": "acc-jan"},

@@ -323,6 +323,29 @@ async def _identity_links(guest: Guest) -> None:
     await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
 
 
+async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one_step(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = f"0660{next(numbers):06d}"
+    counter_site.app.member(card)
+    path = await register(clerk, card, preferred_language="en", lending_history="yes")
+    guest = Guest(counter_site, path, card)
+    fields = fields_of(await guest.shown(clerk), "preferences")
+    assert (fields["preferred_language"], fields.get("newsletter"), fields["lending_history"]) == (
+        "en", None, "yes",
+    )  # fmt: skip
+    del fields["lending_history"]
+    assert (await clerk.post(f"{path}/voorkeuren", data=fields)).status_code == 303
+    assert "De voorkeuren zijn opgeslagen." in (page := await guest.shown(clerk))
+    assert "lending_history" not in fields_of(page, "preferences")
+    told = await _history(clerk, guest)
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: ja" in told
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: nee" in told
+    await guest.expires(clerk)
+    asked = fields_of((await clerk.get(f"{path}/inschrijven")).text, "reregister")
+    assert (asked["preferred_language"], asked.get("lending_history")) == ("en", None)
+
+
 async def _history(client: httpx.AsyncClient, guest: Guest) -> str:
     service = guest.counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))

@@ -118,7 +118,7 @@ async def test_a_choice_that_is_not_made_is_null_in_a_reregistration() -> None:
 async def test_r27_a_registration_says_what_the_catalogue_needs_and_nothing_of_the_newsletter(
     kind: str,
 ) -> None:
-    """The members of before are as they were: `messages/` holds what a registration says without preferences."""
+    """The members of before are as they were: `messages/` holds a registration without preferences."""
     guest = Guest.register(GUEST_ID, admission(JAN, preferences=ENGLISH), today=SEPT_11, now=noon(SEPT_11))
     guest.check_term(CANCELLED, today=SEPT_12, now=noon(SEPT_12))
     again = renewal(JAN)._replace(preferences=ENGLISH)
