@@ -127,7 +127,8 @@ def fields_of(html: str, form_id: str) -> dict[str, str]:
     for name, options in re.findall(
         r'<select[^>]*name="([^"]+)".*?>(.*?)</select>', found.group(), re.DOTALL
     ):
-        fields[name] = re.findall(r'value="([^"]*)"', options)[0]
+        chosen = re.findall(r'value="([^"]*)" selected', options)
+        fields[name] = (chosen or re.findall(r'value="([^"]*)"', options))[0]
     return fields
 
 

@@ -41,7 +41,8 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
     `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, and `here`: the path to which the
-    language switch returns (`/` after a POST, unless the context has another).
+    language switch returns (`/` after a POST, unless the context has another). `page` and `tab` name its help
+    and its hint. `reference` of an error is the correlation id, which the log has too.
     """
     staff, translate = staff_of(request), translator(request)
     organisations = request.app.state.deps.organisations
@@ -55,6 +56,11 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
         "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
         "new_key": lambda: str(uuid4()),
         "static": static_address,
+        "page": name,
+        "tab": "",
+        "hints_off": request.session.get("hints_off", ()),
+        "may_hint": request.method == "GET",
+        "reference": str(correlation_id(request)) if status_code >= 400 else None,
     }
     html = _templates().get_template(name).render(known | context)
     headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
@@ -170,14 +176,13 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_page(request: Request, problem: Problem, **context: Any) -> Response:
     """Render the problem's sentence and the next step. `context`: more for the template."""
-    known = {"reference": str(correlation_id(request)) if problem.status >= 500 else None}
     shown = page(
         request,
         "problem.html",
         status_code=problem.status,
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
-        **known | context,
+        **context,
     )
     shown.headers.update(problem.headers)
     return shown
