@@ -1,4 +1,4 @@
-"""The pages explain themselves: help on each of them, hints until they are switched off, errors with a number."""
+"""The pages explain themselves: help on each, hints until they are switched off, a number for each error."""
 
 import re
 from collections.abc import AsyncIterator
