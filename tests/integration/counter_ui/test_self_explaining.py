@@ -28,7 +28,7 @@ PAGES = sorted(
     route.path
     for router in ROUTERS
     for route in router.routes
-    if isinstance(route, APIRoute) and "GET" in route.methods and route.path not in NO_PAGES
+    if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path not in NO_PAGES
 )
 HTML = {"Accept": "text/html"}
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')

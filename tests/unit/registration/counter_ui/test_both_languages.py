@@ -1,6 +1,7 @@
 """Whatever a page says, it says in Dutch and in English; nothing is said in one of them only.
 
-Looked at are the templates of the counter and of the demo of Wisecat+, and the texts in their code.
+Looked at are the templates of the counter, of the demos of Wisecat+ and of the sign-in service, and the
+texts in the code of the pages and of problems.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import get_args
 import pytest
 from jinja2 import Environment, nodes
 
+from infra.local import issuer
 from registration.adapters.messages import MESSAGE_TYPES
 from registration.api.problems import PROBLEM_TYPES
 from registration.counter_ui import i18n, sign_in_pages
@@ -24,7 +26,8 @@ ROOT = Path(__file__).parents[4]
 COUNTER = ROOT / "services/registration/counter_ui"
 CATALOGUE = ROOT / "infra/local/wisecat_pages"
 CLASSES = frozenset(re.findall(r"\.([a-z-]+)", (COUNTER / "static/counter.css").read_text("utf-8")))
-TEMPLATES = sorted((*(COUNTER / "templates").glob("*.html"), *CATALOGUE.glob("*.html")))
+SIGN_IN = ROOT / "infra/local/issuer.py"
+TEMPLATES = sorted((*(COUNTER / "templates").glob("*.html"), *CATALOGUE.glob("*.html"), SIGN_IN))
 MODULES = sorted(
     (*COUNTER.glob("*.py"), ROOT / "infra/local/wisecat.py", *(ROOT / "shared/web").glob("*.py"))
 )
@@ -38,6 +41,7 @@ MANUAL = {"gastleen abonnement"}
 """The words of the counter manual, which stay as they are in both languages (R13, R16)."""
 SAID = re.compile(r'(?:aria-label|title|alt|placeholder|summary|label)="([^"{]*)"')
 EXPRESSION = re.compile(r"{#.*?#}|{%.*?%}|{{.*?}}", re.DOTALL)
+STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
 ATTRIBUTE = re.compile(r"\s[a-z-]+(=.*)?|-[a-z]+\s?|/[a-z]*")
 """What an expression puts into a tag: an attribute, the end of an id, a path."""
@@ -59,12 +63,16 @@ def _constant(argument: nodes.Expr) -> str | None:
 
 
 def _parsed(path: Path) -> nodes.Template:
-    return Environment(autoescape=True).parse(path.read_text("utf-8"))
+    return Environment(autoescape=True).parse(_source(path))
+
+
+def _source(path: Path) -> str:
+    return issuer.TEMPLATE if path == SIGN_IN else path.read_text("utf-8")
 
 
 def said_outside(path: Path) -> Iterator[str]:
     """The texts of a template that go to the page as they are: around its expressions, and in them."""
-    source = EXPRESSION.sub("", path.read_text("utf-8"))
+    source = STYLE.sub("", EXPRESSION.sub("", _source(path)))
     yield from SAID.findall(source)
     yield from TAG.split(source)
     for output in _parsed(path).find_all(nodes.Output):
