@@ -25,6 +25,7 @@ CHOICE_PROBLEMS = [
     for status, code in (
         (409, "account-of-other-library"),
         (409, "account-of-other-person"),
+        (409, "username-taken"),
         (422, "account-handle-invalid"),
         (503, "login-accounts-unavailable"),
     )
@@ -55,6 +56,8 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # A new account has an address to which mail can be sent.
+        "$.components.schemas.New.properties.email.pattern",
         # What the guest wants.
         '$.components.schemas.GuestJson.properties["preferences"] is new',
         "$.components.schemas.GuestJson.required: there were 22",
@@ -81,6 +84,13 @@ CHANGES: dict[str, list[str]] = {
         '$.paths["/v1/login-accounts/{account_id}"].get.parameters[0].schema',
         "$.components.schemas.ActorJson.properties.account_id",
         "$.components.schemas.Login.properties.account_id.pattern",
+        # A new account has a username of letters and digits, and an address to which mail can be sent.
+        "$.components.schemas.NewLoginAccount.properties.email.pattern",
+        *(
+            f'$.paths["/v1/login-accounts"].{method}.responses["422"].content["application/problem+json"]'
+            '.examples["malformed-username"].value.detail'
+            for method in ("get", "post")
+        ),
         "$.components.schemas.NewLoginAccount.properties.account_id.anyOf[0].pattern",
     ],
 }

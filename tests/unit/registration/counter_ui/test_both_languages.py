@@ -35,7 +35,9 @@ NAMES = {
     *("Landelijk Lenen", "Wisecat", "plus", "demo", "Wisecat+ demo"),
     *("English", "Nederlands"),  # each language in its own words
     *("Sector", "Status"),  # the same in both
-    *("identity parked list", "acc-0991000001", "start"),  # a command, an id, a class
+    *("identity parked list", "acc-0991000001", "start", "ms"),  # a command, an id, a class, a unit
+    'formaction="" formnovalidate',  # attributes
+    "organisation_code,organisation,isil,updated_on,card_prefixes",  # columns
 }
 MANUAL = {"gastleen abonnement"}
 """The words of the counter manual, which stay as they are in both languages (R13, R16)."""
@@ -43,7 +45,7 @@ SAID = re.compile(r'(?:aria-label|title|alt|placeholder|summary|label)="([^"{]*)
 EXPRESSION = re.compile(r"{#.*?#}|{%.*?%}|{{.*?}}", re.DOTALL)
 STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
-ATTRIBUTE = re.compile(r"\s[a-z-]+(=.*)?|-[a-z]+\s?|/[a-z]*")
+ATTRIBUTE = re.compile(r"\s[a-z-]+(=.*)?|[a-z?]+=.*|-[a-z]+\s?|/[a-z]*")
 """What an expression puts into a tag: an attribute, the end of an id, a path."""
 VALUES = frozenset({"true", "false"})
 DUTCH = frozenset({"de", "het", "een", "niet", "van", "voor", "met", "wordt", "zijn", "naar", "deze", "kies"})
