@@ -70,6 +70,12 @@ CHANGES: dict[str, list[str]] = {
         # A wrong tick is corrected.
         # A new account has an address to which mail can be sent.
         "$.components.schemas.New.properties.email.pattern",
+        # What the guest wants.
+        '$.components.schemas.GuestJson.properties["preferences"] is new',
+        "$.components.schemas.GuestJson.required: there were 22",
+        "$.components.schemas.NewGuest.examples",
+        '$.components.schemas.NewGuest.properties["preferences"] is new',
+        '$.components.schemas.Reregistration.properties["preferences"] is new',
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',

@@ -163,7 +163,8 @@ def fields_of(html: str, form_id: str) -> dict[str, str]:
     for name, options in re.findall(
         r'<select[^>]*name="([^"]+)".*?>(.*?)</select>', found.group(), re.DOTALL
     ):
-        fields[name] = re.findall(r'value="([^"]*)"', options)[0]
+        chosen = re.findall(r'value="([^"]*)" selected', options)
+        fields[name] = (chosen or re.findall(r'value="([^"]*)"', options))[0]
     return fields
 
 
@@ -256,7 +257,7 @@ async def reregisters(clerk: Keyboard, look: Look) -> None:
     await clerk.sees("(tijdelijk abonnement 12 mnd.)")
     await expect(clerk.page.locator("#patron_type")).to_have_value("04")
     await look.at("herinschrijven")
-    await clerk.presses("Shift+Tab", "Shift+Tab")
+    await clerk.presses(*["Shift+Tab"] * 5)
     assert await clerk.has_focus("patron_type")
     await clerk.presses("ControlOrMeta+a")
     await clerk.enters("05")

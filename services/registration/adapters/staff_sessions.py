@@ -1,6 +1,7 @@
 """The sessions of staff at the pages, their names, and the forms that they are filling in (ADR 0014).
 
-A session has a row until it ends. A draft has one until it is saved, at most DRAFT_LIFETIME.
+A session has a row until it ends. A draft has one until it is saved, at most DRAFT_LIFETIME. Beside them:
+which hints of the pages a staff member switched off. Nothing says which page anybody saw.
 """
 
 from __future__ import annotations
@@ -87,6 +88,13 @@ SCHEMA: Sequence[Script] = (
             "staff_sessions": Rights("SELECT, INSERT, UPDATE (notices), DELETE", reader=False),
             "staff_names": Rights("SELECT, INSERT, UPDATE, DELETE", reader=False),
         },
+    ),
+    Script(
+        "registration_0012_staff_hints",
+        """
+        CREATE TABLE staff_hints (subject text NOT NULL, hint text NOT NULL, PRIMARY KEY (subject, hint));
+        """,
+        {"staff_hints": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
 )
 KEEP = """
@@ -179,6 +187,21 @@ class StaffSessions:
             self._clock.now(),
         )
         return rows
+
+    async def hints_off(self, subject: str) -> list[str]:
+        """Return the hints that a staff member switched off."""
+        rows = await self._pool.fetch("SELECT hint FROM staff_hints WHERE subject = $1 ORDER BY 1", subject)
+        return [row["hint"] for row in rows]
+
+    async def hide_hint(self, subject: str, hint: str) -> None:
+        """Switch one hint off for a staff member; a second time changes nothing."""
+        await self._pool.execute(
+            "INSERT INTO staff_hints (subject, hint) VALUES ($1, $2) ON CONFLICT DO NOTHING", subject, hint
+        )
+
+    async def show_hints(self, subject: str) -> None:
+        """Switch all hints of a staff member on again."""
+        await self._pool.execute("DELETE FROM staff_hints WHERE subject = $1", subject)
 
     async def forget_old(self, days: int) -> None:
         """Delete sessions and drafts whose time is over, and names of who did not sign in for `days`."""

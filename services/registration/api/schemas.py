@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
 from registration.domain.contributions import Row
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount, SearchedAccount
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
@@ -91,6 +92,21 @@ Choice = Annotated[Existing | New | NoneChosen, Field(discriminator="choice")]
 LinkChoice = Annotated[Existing | New, Field(discriminator="choice")]
 
 
+class WantedPreferences(Body):  # R27
+    """What the guest wants. What is left out is off: a consent that nobody gave does not exist.
+
+    `newsletter`: to get the newsletter. `lending_history`: that the library keeps what was borrowed.
+    """
+
+    language: Literal["nl", "en"] = "nl"
+    newsletter: bool = False
+    lending_history: bool = False
+
+    def chosen(self) -> Preferences:
+        """Return the preferences as a domain object."""
+        return Preferences(self.language, self.newsletter, self.lending_history)
+
+
 class NewGuest(Body):  # R2
     """A member of another library at the counter. `home_isil` null: it is found from the card."""
 
@@ -105,6 +121,7 @@ class NewGuest(Body):  # R2
                     "card_has_chip": True,
                     "identity_document_checked": True,
                     "login_account": {"choice": "existing", "account_id": "acc-jan"},
+                    "preferences": {"language": "nl", "newsletter": False, "lending_history": True},
                 }
             ]
         }
@@ -117,6 +134,7 @@ class NewGuest(Body):  # R2
     card_has_chip: bool
     identity_document_checked: bool
     login_account: Choice
+    preferences: WantedPreferences | None = None
 
     def command(self) -> RegisterGuest:
         """Return the command for the use case."""
@@ -128,16 +146,18 @@ class NewGuest(Body):  # R2
             identity_document_checked=self.identity_document_checked,
             login_account=self.login_account.chosen(),
             subscription_code=self.subscription_code,
+            preferences=self.preferences.chosen() if self.preferences else None,
         )
 
 
 class Reregistration(Body):  # R14
-    """Only patron type 04 is accepted. Without `login_account` the login link stays as it is."""
+    """Only patron type 04 is accepted. What is left out stays: the login link, the preferences."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"patron_type": "04"}]})
 
     patron_type: Typed
     login_account: Choice | None = None
+    preferences: WantedPreferences | None = None
 
 
 class Merging(Body):  # R18
@@ -188,6 +208,19 @@ class DetailsJson(BaseModel):  # R5
             address=details.address,
             email=details.email,
         )
+
+
+class PreferencesJson(BaseModel):  # R27
+    """What the guest wants, and the consents that were given."""
+
+    language: Literal["nl", "en"]
+    newsletter: bool
+    lending_history: bool
+
+    @classmethod
+    def of(cls, preferences: Preferences) -> PreferencesJson:
+        """Return preferences as JSON."""
+        return cls.model_validate(preferences, from_attributes=True)
 
 
 class HomeJson(BaseModel):  # R13
@@ -257,7 +290,7 @@ class MergedRecordJson(BaseModel):  # R18
 
 
 class GuestJson(BaseModel):  # R18, R19
-    """A guest. `details` and `card_number` are null after the personal data was erased.
+    """A guest. `card_number`, `details` and `preferences` are null after the personal data was erased.
 
     `reason`: why it is expired, or the home library's reasons why it is suspended, with `, ` between them.
     `ended_on`: the day on which the registration ended. `active_at`: the last moment at which something was
@@ -276,6 +309,7 @@ class GuestJson(BaseModel):  # R18, R19
     home_isil: str
     home: HomeJson
     details: DetailsJson | None
+    preferences: PreferencesJson | None
     header: str
     reason: str | None
     ended_on: date | None
@@ -308,6 +342,7 @@ def guest_json(guest: GuestView) -> GuestJson:
         home_isil=guest.home_isil,
         home=HomeJson.model_validate(guest.home, from_attributes=True),
         details=DetailsJson.of(guest.details) if guest.details else None,
+        preferences=PreferencesJson.of(guest.preferences) if guest.preferences else None,
         header=guest.header,
         reason=guest.reason,
         ended_on=guest.ended_on,

@@ -34,6 +34,7 @@ from registration.application.repository import (
 )
 from registration.domain.errors import AlreadyRegistered, OtherPerson, UnknownBranch, UnknownOrganisation
 from registration.domain.guest import Admission, Guest
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.term import picked
 from registration.domain.term_check import Status
@@ -48,7 +49,8 @@ from shared.kernel.library_card import Isil, canonical_card_number
 class RegisterGuest:
     """What the clerk filled in. `home_isil` None: find it from the card (R2).
 
-    `subscription_code` None: the subscription on offer, if there is only one (R7).
+    `subscription_code` None: the subscription on offer, if there is only one (R7). `preferences` None: they
+    were not asked, so all is off (R27).
     """
 
     card_number: str
@@ -58,6 +60,7 @@ class RegisterGuest:
     identity_document_checked: bool
     login_account: LoginAccountChoice
     subscription_code: str | None = None
+    preferences: Preferences | None = None
 
 
 async def register_guest(command: RegisterGuest, context: Context, deps: Dependencies) -> CommandResult:
@@ -158,6 +161,7 @@ async def _register(
         sealed_card=encrypt_card(person.card, key),
         sealed_details=encrypt_details(person.details, key),
         link_request=encrypt_link_request(choice, key),
+        preferences=command.preferences,
     )
     guest = _registered(guest, admission, key.subject_id, deps)
     set_data_key(guest, key)

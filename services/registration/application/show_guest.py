@@ -12,7 +12,7 @@ from registration.application.dependencies import Dependencies, TermCheck
 from registration.application.repository import PersonalData, decrypt_personal_data, load_guest
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
-from registration.domain.guest_state import GuestState, display, ended_on
+from registration.domain.guest_state import GuestState, Preferences, display, ended_on
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
@@ -56,7 +56,8 @@ class MergedRecord:
 
 @dataclass(frozen=True, slots=True)
 class GuestView:
-    """A guest as the clerk sees it. `details` and `card_number` are None after the erasure of personal data.
+    """A guest as the clerk sees it. After the erasure of personal data `card_number`, `details` and
+    `preferences` are None.
 
     `merged_into`: this is a merged record of that guest. `merged_from`: the merged records of this guest
     (R18); an erased record is neither. `reason`: why the guest is expired, or the home library's reasons why
@@ -76,6 +77,7 @@ class GuestView:
     home_isil: str
     home: HomeAnswer
     details: PatronDetails | None
+    preferences: Preferences | None
     header: str
     reason: str | None
     ended_on: date | None
@@ -156,6 +158,7 @@ def _view(
         home_isil=state.home_isil,
         home=_home_answer(check, state),
         details=person.details if person else None,
+        preferences=state.preferences if person else None,
         header=words.header,
         reason=state.reason if state.status in {Status.EXPIRED, Status.SUSPENDED} else None,
         ended_on=ended_on(state),

@@ -92,6 +92,19 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
         await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
     session["used_at"] = _deps_of(request).clock.now().timestamp()
+    session["hints_off"] = await _sessions_of(request).hints_off(claims["sub"])
+
+
+async def hide_hint(request: Request, staff: Staff, hint: str) -> None:
+    """Switch a hint off for this staff member, now and at every later sign-in."""
+    await _sessions_of(request).hide_hint(staff.subject, hint)
+    request.session["hints_off"] = await _sessions_of(request).hints_off(staff.subject)
+
+
+async def show_hints(request: Request, staff: Staff) -> None:
+    """Show this staff member all hints again."""
+    await _sessions_of(request).show_hints(staff.subject)
+    request.session["hints_off"] = []
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask home, link, unlink and merge logins, correct the chip, deregister, erase."""
+"""Actions on a guest's page: ask home, logins, chip and preferences, deregister, erase (R19)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -9,6 +9,7 @@ from fastapi import Form, Request, Response
 from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
 from registration.application.change_chip import change_chip
+from registration.application.change_preferences import change_preferences
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
@@ -24,10 +25,11 @@ from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import TAKEN, Searched, account_chosen, patron_of, search_account
 from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep, StaffDep, needs
 from registration.counter_ui.drafts import kept_of
-from registration.counter_ui.forms import AccountForm, FormWriteDep
+from registration.counter_ui.forms import AccountForm, FormWriteDep, PreferencesForm
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import again, notify, page, pages, see_other
 from registration.domain.errors import UsernameTaken
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice
 from shared.event_log import CommandResult, Metadata
 from shared.web.problems import correlation_id
@@ -183,6 +185,21 @@ async def deregister(
     """Deregister the guest, with the reason (R21)."""
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
+    return see_other(f"/gasten/{guest_id}")
+
+
+@router.post("/voorkeuren")
+async def prefer(
+    request: Request,
+    guest_id: UUID,
+    form: Annotated[PreferencesForm, Form()],
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Keep what the guest wants; a consent ends by the same form as it began (R27)."""
+    wanted = form.preferences() or Preferences()
+    await write(lambda context: change_preferences(guest_id, wanted, context, deps))
+    notify(request, "De voorkeuren zijn opgeslagen.", "The preferences were saved.")
     return see_other(f"/gasten/{guest_id}")
 
 

@@ -35,6 +35,7 @@ from registration.counter_ui.i18n import (
     happened,
     link_words,
     next_step,
+    preferred,
     reason_of,
 )
 from registration.counter_ui.operator_pages import OperationsDep
@@ -99,11 +100,20 @@ async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, 
 
 async def _history_rows(
     request: Request, lines: Sequence[HistoryLine]
-) -> list[tuple[datetime, str, str, str]]:
-    """Return when, what, who and why of each line in the session's language, the newest first."""
+) -> list[tuple[datetime, str, str, str, str]]:
+    """Return when, what, who and why of each line, and what was preferred, the newest first.
+
+    All in the session's language.
+    """
     translate, names = translator(request), await names_of(request, {line.by for line in lines})
     return [
-        (line.at, happened(line.what, translate), caused_by(line, names, translate), because(line, translate))
+        (
+            line.at,
+            happened(line.what, translate),
+            caused_by(line, names, translate),
+            because(line, translate),
+            preferred(line.details, translate),
+        )
         for line in reversed(lines)
     ]
 

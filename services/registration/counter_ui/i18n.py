@@ -1,6 +1,7 @@
 """The counter's texts for the services' codes: Dutch first, English second."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term_check import REASON_OF_EXPIRY
@@ -91,6 +92,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "guest-preferences-changed": ("Voorkeuren gewijzigd", "Preferences changed"),
     "card-number-changed": ("Nieuw pasnummer van de thuisbibliotheek", "New card number of the home library"),
     "patron-details-changed": (
         "Gegevens van de thuisbibliotheek overgenomen",
@@ -118,7 +120,8 @@ def reason_of(code: str, translate: Translate) -> str:
 SAID_BY_HOME = frozenset(
     {
         *("term-confirmed", "subscription-expired", "guest-suspended", "guest-reinstated"),
-        *("card-number-changed", "patron-details-changed"),
+        "card-number-changed",
+        "patron-details-changed",
     }
 )
 """Events that say what the home library said (R26), at anyone's request."""
@@ -159,6 +162,24 @@ def because(line: HistoryLine, translate: Translate) -> str:
     if codes is None:
         return reason
     return ", ".join(translate(*codes.get(code, (code, code))) for code in reason.split(", "))
+
+
+LANGUAGES: Mapping[str, Texts] = {"nl": ("Nederlands", "Dutch"), "en": ("Engels", "English")}
+YES: Texts = ("ja", "yes")
+NO: Texts = ("nee", "no")
+
+
+def preferred(details: Mapping[str, Any], translate: Translate) -> str:
+    """Return what an event of the history says of preferences; empty if it says nothing (R27)."""
+    if "preferred_language" not in details:
+        return ""
+    language = details["preferred_language"]
+    said = {
+        ("voorkeurstaal", "preferred language"): LANGUAGES.get(language, (language, language)),
+        ("nieuwsbrief", "newsletter"): YES if details.get("newsletter") else NO,
+        ("leenhistorie", "lending history"): YES if details.get("lending_history") else NO,
+    }
+    return ", ".join(f"{translate(*what)}: {translate(*value)}" for what, value in said.items())
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:

@@ -273,4 +273,5 @@ def _command(draft: Draft, branch: str, chosen: LoginAccountChoice | None) -> Re
         identity_document_checked=draft.identity_document_checked,
         login_account=chosen,
         subscription_code=draft.subscription_code or None,
+        preferences=draft.preferences(),
     )

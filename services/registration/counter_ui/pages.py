@@ -65,13 +65,25 @@ def page(request: Request, name: str, /, *, status_code: int = 200, **context: A
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
     `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `here`: the path of this page,
     `typed`: what was filled in on it before, by name of the field, `unsent`: that has to be sent again, and
-    `stale`: that is not kept any more.
+    `stale`: that is not kept any more. `page` and `tab` name its help and its hint; `hints_off` are the hints
+    that are switched off. `reference` of an error is its correlation id, which the log has too.
     """
-    shown = _shared(request) | {"here": _here(request)}
+    shown = _shared(request) | {
+        "here": _here(request),
+        "page": name,
+        "tab": "",
+        "hints_off": request.session.get("hints_off", ()),
+        "reference": _reference(request) if status_code >= 400 else None,
+    }
     shown["notices"] = [shown["translate"](*texts) for texts in _notices(request)]
     html = _templates().get_template(name).render(shown | context)
     headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
     return HTMLResponse(html, status_code, headers)
+
+
+def _reference(request: Request) -> str:
+    """Return the id of the request that failed: of the form before this page, if it was refused."""
+    return (kept_of(request).refusal or {}).get("reference") or str(correlation_id(request))
 
 
 def fragment(request: Request, name: str, /, **context: Any) -> str:
@@ -238,7 +250,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     request.session["problem"] = {
         "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
         "headers": dict(problem.headers),
-        "reference": str(correlation_id(request)) if problem.status >= 500 else None,
+        "reference": str(correlation_id(request)),
     }
     return see_other("/melding")
 
@@ -288,7 +300,6 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_page(request: Request, problem: Problem, **context: Any) -> Response:
     """Render the problem's sentence and the next step. `context`: more for the template."""
-    known = {"reference": str(correlation_id(request)) if problem.status >= 500 else None}
     shown = page(
         request,
         "problem.html",
@@ -296,7 +307,7 @@ def problem_page(request: Request, problem: Problem, **context: Any) -> Response
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
         notices=(),  # they are for the page that the clerk asked for
-        **known | context,
+        **context,
     )
     shown.headers.update(problem.headers)
     return shown
@@ -368,6 +379,7 @@ async def again(
         refusal = {
             "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
             "reasons": [str(reason) for reason in getattr(refused, "reasons", ())],
+            "reference": str(correlation_id(request)),
         }
     return await keep(request, path, Kept(fields=fields, errors=errors or {}, refusal=refusal))
 

@@ -6,17 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from registration.domain.contributions import Contributions, evolve_contributions
 from registration.domain.events import (
+    PREFERENCES,
     CardChipChanged,
     CardNumberChanged,
     DuplicateMerged,
     Encrypted,
     GuestDeregistered,
     GuestEvent,
+    GuestPreferencesChanged,
     GuestRegistered,
     GuestReinstated,
     GuestReregistered,
@@ -54,6 +56,22 @@ AT_THE_COUNTER = (
 """What is done for a guest after the registration. The home library and identity cause the other events."""
 
 
+class Preferences(NamedTuple):
+    """What the guest wants: what nobody asked is off (R27).
+
+    `language`: "nl" or "en". `newsletter`, `lending_history`: consent to the newsletter, and to keeping what
+    was borrowed.
+    """
+
+    language: str = "nl"
+    newsletter: bool = False
+    lending_history: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of an event that carries preferences."""
+        return dict(zip(PREFERENCES, self, strict=True))
+
+
 class GuestState(NamedTuple):
     """The state of a guest. It is a tuple, because a replay creates and changes millions of them.
 
@@ -89,6 +107,7 @@ class GuestState(NamedTuple):
     merged_into: UUID | None = None
     merged_from: tuple[UUID, ...] = ()
     news_at: datetime | None = None
+    preferences: Preferences = Preferences()
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
@@ -130,6 +149,7 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         link=evolve_link(before.link if before else LoginLink(), event),
         new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
         merged_from=before.merged_from if before else (),
+        preferences=_preferred(event, Preferences()),
     )
 
 
@@ -151,6 +171,8 @@ def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa
             return _reregistered(before, event)
         case CardNumberChanged() | PatronDetailsChanged():
             return _with_news(before, event)
+        case GuestPreferencesChanged():
+            return before._replace(preferences=_preferred(event, before.preferences))
         case GuestDeregistered():
             return before._replace(status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
         case GuestsMerged():
@@ -175,7 +197,17 @@ def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
         sealed_details=event.sealed_details,
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
+        preferences=_preferred(event, before.preferences),
     )
+
+
+def _preferred(
+    event: GuestRegistered | GuestReregistered | GuestPreferencesChanged, otherwise: Preferences
+) -> Preferences:
+    """Return the preferences of an event; `otherwise` when it has none."""
+    if event.preferred_language is None:
+        return otherwise
+    return Preferences(event.preferred_language, bool(event.newsletter), bool(event.lending_history))
 
 
 def _with_news(before: GuestState, event: CardNumberChanged | PatronDetailsChanged) -> GuestState:
@@ -190,7 +222,12 @@ def _with_news(before: GuestState, event: CardNumberChanged | PatronDetailsChang
 def _erased(before: GuestState, event: PersonalDataErased) -> GuestState:
     nothing = Encrypted(b"")
     return before._replace(
-        status=Status.ERASED, reason=None, sealed_card=nothing, sealed_details=nothing, changed_on=event.on
+        status=Status.ERASED,
+        reason=None,
+        sealed_card=nothing,
+        sealed_details=nothing,
+        changed_on=event.on,
+        preferences=Preferences(),
     )
 
 

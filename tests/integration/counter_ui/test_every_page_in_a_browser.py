@@ -281,3 +281,24 @@ async def test_all_sessions_end_from_the_page_behind_ones_own_name(
         await page.get_by_role("button", name="Alle sessies beëindigen").press("Enter")
         await expect(page.get_by_role("heading", name="U bent afgemeld")).to_be_visible()
         assert (await elsewhere.get("/")).status_code == 303
+
+
+async def test_f1_opens_the_help_and_a_hint_is_switched_off_by_keyboard(
+    counter_site: CounterSite, page: Page
+) -> None:
+    help_text, field = page.get_by_role("region", name="Hulp bij deze pagina"), page.get_by_label("Pasnummer")
+    await field.fill("123")
+    await page.keyboard.press("F1")
+    await expect(help_text).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "help")
+    await page.keyboard.press("Escape")
+    await expect(help_text).to_be_hidden()
+    await page.get_by_role("link", name="Hulp (F1)").press("Enter")
+    await expect(help_text).to_contain_text("Geen scanner?")
+    await page.keyboard.press("F1")
+    await expect(help_text).to_be_hidden()
+    await expect(field).to_have_value("123")
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Begrepen").press("Enter")
+    await expect(page.get_by_role("button", name="Begrepen")).to_have_count(0)

@@ -260,7 +260,7 @@ async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_b
     await _identity_refuses(asking)
     page = await asking.shown(clerk, "inlogaccount")
     assert f'Dit inlogaccount is van <a href="{guest.path}"><bdi>J. Jansen</bdi></a>' in page
-    assert "Ontkoppelen" not in page
+    assert "/ontkoppelen" not in page
     assert fields_of(page, "link")
     assert f'href="{guest.path}">' in await asking.shown(clerk, "meldingen")
     assert f'href="{guest.path}">' in (await clerk.get(f"{asking.path}/ingeschreven")).text
@@ -517,6 +517,29 @@ async def _of_identity(guest: Guest, outcome: Callable[[Aggregate], None]) -> No
     loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", deps)
     outcome(loaded)
     await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
+
+
+async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one_step(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = f"0660{next(numbers):06d}"
+    counter_site.app.member(card)
+    path = await register(clerk, card, preferred_language="en", lending_history="yes")
+    guest = Guest(counter_site, path, card)
+    fields = fields_of(await guest.shown(clerk), "preferences")
+    assert (fields["preferred_language"], fields.get("newsletter"), fields["lending_history"]) == (
+        "en", None, "yes",
+    )  # fmt: skip
+    del fields["lending_history"]
+    assert (await clerk.post(f"{path}/voorkeuren", data=fields)).status_code == 303
+    assert "De voorkeuren zijn opgeslagen." in (page := await guest.shown(clerk))
+    assert "lending_history" not in fields_of(page, "preferences")
+    told = await _history(clerk, guest)
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: ja" in told
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: nee" in told
+    await guest.expires(clerk)
+    asked = fields_of((await clerk.get(f"{path}/inschrijven")).text, "reregister")
+    assert (asked["preferred_language"], asked.get("lending_history")) == ("en", None)
 
 
 async def _history(client: httpx.AsyncClient, guest: Guest) -> str:

@@ -36,6 +36,7 @@ SAID = {
     f"{GUEST}/ontkoppelen": "Het inlogaccount is ontkoppeld.",
     f"{GUEST}/inlogs-samenvoegen": "De twee inlogs zijn samengevoegd.",
     f"{GUEST}/inschrijven": "Heringeschreven: het abonnement is weer geldig.",
+    f"{GUEST}/voorkeuren": "De voorkeuren zijn opgeslagen.",
     f"{GUEST}/chip": "De pas heeft geen chip: lenen kan alleen aan de balie.",
     f"{GUEST}/uitschrijven": "De gastlener is uitgeschreven.",
     f"{GUEST}/wissen": "De persoonsgegevens zijn gewist.",
@@ -49,6 +50,7 @@ SAID = {
 }
 NOTHING_WAS_DONE = {
     "/taal": "the whole page is in the other language",
+    "/tips": "the hint is gone, or the hints are there again",
     "/afmelden": "the heading of the next page says it, to nobody who is signed in",
     "/scan": "a page is opened",
     "/zoeken": "a search",
@@ -128,6 +130,8 @@ async def test_each_action_of_a_guest_is_said_once(
     into = await register(clerk, member(counter_site))
     merge = f"{path}/ontdubbelen/{into.rpartition('/')[2]}"
     await says(clerk, await sends(clerk, merge, merge), "/gasten/{guest_id}/ontdubbelen/{into}")
+    preferred = await sends(clerk, f"{into}/voorkeuren", into, preferred_language="en", newsletter="yes")
+    await says(clerk, preferred, f"{GUEST}/voorkeuren")
     chip = await sends(clerk, f"{into}/chip", f"{into}/chip", card_has_chip="no", reason="verkeerd vinkje")
     await says(clerk, chip, f"{GUEST}/chip")
     gone = await sends(clerk, f"{into}/uitschrijven", f"{into}/uitschrijven", reason="verkeerde pas")

@@ -36,6 +36,7 @@ REGISTERED: dict[str, object] = {
         "address": "Brink 1, Groningen",
         "email": "jan@example.org",
     },
+    "preferences": {"language": "nl", "newsletter": False, "lending_history": False},
     "header": "Normaal December 2025",
     "reason": None,
     "ended_on": None,
@@ -62,6 +63,29 @@ REGISTERED: dict[str, object] = {
     "merged_into": None,
     "merged_from": [],
 }
+
+
+async def test_r27_preferences_are_asked_changed_withdrawn_and_in_the_history_with_who(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    wanted = {"language": "en", "newsletter": True, "lending_history": True}
+    guest = (await clerk.post("/v1/guests", json=registering(preferences=wanted))).json()
+    assert guest["preferences"] == wanted
+    path = f"/v1/guests/{guest['guest_id']}"
+    withdrawn = await clerk.put(f"{path}/preferences", json={"language": "en"})
+    off = {"language": "en", "newsletter": False, "lending_history": False}
+    assert (withdrawn.status_code, withdrawn.json()["preferences"]) == (200, off)
+    async with registration_app.nothing_written():
+        assert (await clerk.put(f"{path}/preferences", json=off)).json()["preferences"] == off
+        for wrong in ({"language": "de"}, {"newsletter": "yes"}, {"profile": True}):
+            assert (await clerk.put(f"{path}/preferences", json=wrong)).status_code == 422
+    [changed] = [
+        recorded
+        for recorded in await registration_app.service.log.read(0, 100)
+        if recorded.event_type == "registration.guest-preferences-changed"
+    ]
+    assert changed.metadata.caused_by == "m.visser"
+    assert not any(word in changed.state for word in (b"newsletter", b"lending_history", b"language"))
 
 
 async def test_every_write_answers_the_position_of_its_last_event(
