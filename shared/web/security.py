@@ -158,7 +158,7 @@ ALGORITHMS = (
     "Ed25519",
     "EdDSA",
 )
-_MAX_TOKEN_CHARACTERS = 8192
+LONGEST_TOKEN = 8192
 INSTALLATION = "installation"
 """The scope of an operator of the whole installation, who may act for every organisation (R20)."""
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
@@ -236,8 +236,8 @@ class TokenVerifier:
 
 def header_of(token: str) -> Mapping[str, Any]:
     """Return the header of a token, of which nothing is verified. Raises InvalidToken."""
-    if len(token) > _MAX_TOKEN_CHARACTERS:
-        raise InvalidToken(f"it has more than {_MAX_TOKEN_CHARACTERS} characters")
+    if len(token) > LONGEST_TOKEN:
+        raise InvalidToken(f"it has more than {LONGEST_TOKEN} characters")
     try:
         header: Mapping[str, Any] = jws.extract_compact(token.encode()).headers()
     except (JoseError, *UNREADABLE) as error:

@@ -1,4 +1,4 @@
-"""What is checked of an ID token (OpenID Connect Core, 3.1.3.7) and of a logout token (Back-Channel Logout, 2.6)."""
+"""What is checked of ID tokens (OpenID Connect Core, 3.1.3.7) and logout tokens (Back-Channel Logout, 2.6)."""
 
 from __future__ import annotations
 
