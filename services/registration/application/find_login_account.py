@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from registration.application.dependencies import Context, Dependencies, FoundAccount, LookupKind
 from registration.application.looking_up import looking_up
 from registration.application.membership import current_isil, merged_into
+from shared.kernel.account_id import Referral
 from shared.kernel.library_card import Isil
 
 
@@ -28,6 +29,20 @@ async def find_login_account(
     home = str(current_isil(home_isil, deps))
     async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=home) as lookup:
         found = await _find(username, home, deps)
+        lookup.outcome = "found" if found else "none"
+        lookup.account_id = found.account_id if found else None
+    return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))
+
+
+async def find_referred_account(
+    referral: Referral, context: Context, deps: Dependencies
+) -> AccountOnOffer | None:
+    """Find the account with which a catalogue sent the patron here (I12). Only a clerk can link it.
+
+    Raises LoginAccountsUnavailable, TooManyLookups.
+    """
+    async with looking_up(LookupKind.LOGIN_ACCOUNT, referral.account_id, context, deps) as lookup:
+        found = await deps.login_accounts.by_id(referral.account_id)
         lookup.outcome = "found" if found else "none"
         lookup.account_id = found.account_id if found else None
     return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))

@@ -14,7 +14,6 @@ from starlette.types import Scope
 from registration.adapters.staff_sessions import WORKING_DAY, StaffSessions
 from registration.counter_ui import (
     desk,
-    erasure_pages,
     guest_actions,
     guest_pages,
     merge_pages,
@@ -37,7 +36,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     guest_pages.router,
     guest_actions.router,
     reregistration_pages.router,
-    erasure_pages.router,
 )
 CACHE_FOR_A_YEAR = "public, max-age=31536000, immutable"
 

@@ -1,21 +1,27 @@
-"""The desk: the scan field (R2), the search, the figures of the day, and the lists behind them."""
+"""The desk: the scan field (R2), referred patrons, the search, the figures of the day with their lists."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
+from pydantic import Field
 
 from registration.api.dependencies import Clerk, DependenciesDep, RecordedDirectory
+from registration.api.schemas import LONGEST_HANDLE
 from registration.application.dependencies import Dependencies, LookupKind
+from registration.application.find_login_account import find_referred_account
 from registration.application.looking_up import looking_up
 from registration.application.scan_card import ScannedCard, scan_card
 from registration.application.show_guest import show_guest
+from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
-from registration.counter_ui.forms import Draft
-from registration.counter_ui.i18n import scan_hint
+from registration.counter_ui.forms import AccountForm, Draft
+from registration.counter_ui.guest_pages import guest_page
+from registration.counter_ui.i18n import Texts, scan_hint
 from registration.counter_ui.new_guest import first_step
 from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of, translator
+from registration.domain.errors import ReferralInvalid
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
@@ -158,6 +164,72 @@ async def _has_card(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependenci
         record = await show_guest(guest.found_as, clerk.organisation, deps)
         numbers = [record.card_number or "", *record.aliases]
     return card.lower() in {number.lower() for number in numbers}
+
+
+Handle = Annotated[str, Field(max_length=LONGEST_HANDLE)]
+
+
+@router.get("/doorverwezen")
+async def referred(
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, handle: Annotated[Handle, Query()] = ""
+) -> Response:
+    """Ask for the card of a patron whom a catalogue sent here to have an account linked (I12).
+
+    Nothing of the account is shown before the card was scanned.
+    """
+    deps.referrals.open(handle, clerk.organisation)
+    return page(request, "referred.html", handle=handle, card_number="", sentence="")
+
+
+@router.post("/doorverwezen")
+async def scan_referred(
+    *,
+    request: Request,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    directory: CounterDirectoryDep,
+    handle: Annotated[Handle, Form()] = "",
+    card_number: Annotated[str, Form(max_length=LONGEST)] = "",
+) -> Response:
+    """Open the guest with this card, with the referred account found: the clerk looks, and links or not."""
+    by = clerk.context()
+    referral = deps.referrals.open(handle, clerk.organisation)
+    try:
+        scanned, known = await _guests_with(card_number, clerk, directory, deps)
+    except MalformedCardNumber as error:
+        problem = problem_of(error)
+        return _referred_again(request, handle, card_number, sentence_of(request, problem) if problem else "")
+    guest_ids = set(scanned.guests) or {guest.guest_id for guest in known}
+    if len(guest_ids) != 1:
+        dutch, english = NO_SUCH_GUEST if not guest_ids else SEVERAL_GUESTS
+        return _referred_again(request, handle, card_number, translator(request)(dutch, english))
+    if (found := await find_referred_account(referral, by, deps)) is None:
+        raise ReferralInvalid
+    guest = await show_guest(guest_ids.pop(), clerk.organisation, deps)
+    form = AccountForm(username=found.account.username, account_handle=found.handle, referral=handle)
+    shown = shown_account(form, await patron_of(guest, deps), by, deps)
+    return guest_page(request, guest, deps, tab="inlogaccount", account=form, found=shown)
+
+
+NO_SUCH_GUEST: Texts = (
+    "Met deze pas is hier niemand ingeschreven.",
+    "Nobody is registered here with this card.",
+)
+SEVERAL_GUESTS: Texts = (
+    "Met dit nummer zijn hier meer gastleners ingeschreven. Zoek de klant op en koppel daar.",
+    "Several guests are registered here with this number. Search the patron and link there.",
+)
+
+
+def _referred_again(request: Request, handle: str, card_number: str, sentence: str) -> Response:
+    return page(
+        request,
+        "referred.html",
+        status_code=422,
+        handle=handle,
+        card_number=card_number.strip(),
+        sentence=sentence,
+    )
 
 
 def _not_a_card(request: Request, card_number: str, error: MalformedCardNumber) -> Response:

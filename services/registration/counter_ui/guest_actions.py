@@ -1,7 +1,8 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister."""
+"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister, erase."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Form, Request, Response
@@ -11,7 +12,9 @@ from registration.api.schemas import Reason
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
+from registration.application.erase_guest import erase_personal_data
 from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import (
     Searched,
@@ -20,12 +23,13 @@ from registration.counter_ui.account_search import (
     search_account,
     shown_account,
 )
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import CommandResult
+from shared.event_log import CommandResult, Metadata
+from shared.web.problems import correlation_id
 
 router = pages("/gasten/{guest_id:uuid}")
 ReasonDep = Annotated[Reason, Form()]
@@ -74,7 +78,8 @@ async def link(
         if problem_of(error) is None:
             raise
         return again(Searched(account, {}), refusal_of(request, error))
-    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+    referral = f"&referral={quote(account.referral)}" if account.referral else ""
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount{referral}")
 
 
 @router.get("/ontkoppelen")
@@ -113,6 +118,34 @@ async def deregister(
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
     return see_other(f"/gasten/{guest_id}")
+
+
+@router.get("/wissen")
+async def erasure_form(
+    request: Request, staff: OperatorStaffDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show what will be destroyed permanently; for operators (R19)."""
+    guest = await show_guest(guest_id, staff.organisation, deps)
+    return page(request, "erase.html", guest=guest, forgotten=False)
+
+
+@router.post("/wissen")
+async def erase(
+    request: Request,
+    staff: OperatorStaffDep,
+    deps: DependenciesDep,
+    guest_id: UUID,
+    confirmed: Annotated[bool, Form()] = False,
+) -> Response:
+    """Destroy the personal data. Repeating it changes nothing, so the form has no idempotency key."""
+    await load_guest(guest_id, staff.organisation, deps)
+    if not confirmed:
+        guest = await show_guest(guest_id, staff.organisation, deps)
+        return page(request, "erase.html", status_code=422, guest=guest, forgotten=True)
+    by = Metadata(staff.subject, correlation_id(request))
+    await erase_personal_data(guest_id, by, deps)
+    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was erased.")
+    return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")
 
 
 def _linking(

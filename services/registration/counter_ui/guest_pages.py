@@ -10,7 +10,8 @@ import orjson
 from fastapi import Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from registration.api.dependencies import DependenciesDep, HistoryDep
+from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
+from registration.api.schemas import LONGEST_HANDLE
 from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies
 from registration.application.repository import load_guest
@@ -20,6 +21,7 @@ from registration.counter_ui.forms import AccountForm
 from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, page, pages, translator
+from registration.domain.errors import ReferralInvalid
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
 from registration.domain.verdict import Mismatch
@@ -37,11 +39,24 @@ async def show(
     history: HistoryDep,
     guest_id: UUID,
     tab: Annotated[Tab, Query()] = "klant",
+    referral: Annotated[str, Query(max_length=LONGEST_HANDLE)] = "",
 ) -> Response:
-    """Show the guest, read from its stream, so that it includes what was saved just before."""
+    """Show the guest, read from its stream, so that it includes what was saved just before.
+
+    `referral`: a catalogue's, with which the patron goes back there (I12).
+    """
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
-    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)))
+    return_to = _return_address(referral, clerk, deps) if referral else None
+    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)), return_to=return_to)
+
+
+def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
+    """Return the address that identity's settings gave to the referral: nobody else can write one into it."""
+    try:
+        return deps.referrals.open(referral, clerk.organisation).return_to
+    except ReferralInvalid:
+        return None
 
 
 @router.get("/ingeschreven")
@@ -71,6 +86,7 @@ def guest_page(
         "found": None,
         "errors": {},
         "refusal": None,
+        "return_to": None,
         **_shown(request, guest, deps),
         **more,
     }

@@ -1,4 +1,4 @@
-"""What is checked of ID tokens (OpenID Connect Core, 3.1.3.7) and logout tokens (Back-Channel Logout, 2.6)."""
+"""What is checked of ID tokens (OpenID Connect Core, 3.1.3.7) and of logout tokens (Back-Channel Logout)."""
 
 from __future__ import annotations
 
