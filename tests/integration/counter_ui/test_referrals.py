@@ -9,9 +9,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from registration.bootstrap import view_source
+from registration.read_models import VIEWS
 from shared.kernel.account_id import REFERRALS
 from shared.platform.secrets import Handles
 from tests.support.counter_pages import CounterSite, fields_of, register
+from tests.support.projections import follow_all
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
@@ -41,7 +44,10 @@ async def guest_with(
     card = f"0661{next(numbers):06d}"
     site.app.member(card)
     site.app.accounts.opens("jan", account_on or card)
-    return await register(clerk, card, choice="none"), card
+    guest = await register(clerk, card, choice="none")
+    service = site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))  # no card prefix leads to its library
+    return guest, card
 
 
 async def test_i12_the_clerk_scans_the_card_links_the_account_and_the_patron_goes_back(
