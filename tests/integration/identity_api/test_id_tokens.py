@@ -17,7 +17,7 @@ from registration.adapters.account_handles import SealedReferrals
 from registration.application.dependencies import SystemClock
 from registration.domain.errors import ReferralInvalid
 from shared.kernel.account_id import Referral
-from tests.support.identity import PERSON_REF_KEY, existing
+from tests.support.identity import PERSON_REF_KEY, account_details, existing
 from tests.support.identity_service import RETURN_TO, IdentityApp, id_token, login, open_identity_app
 from tests.support.servers import Databases
 
@@ -125,19 +125,19 @@ async def test_i11_one_of_both_is_needed(identity_app: IdentityApp, body: dict[s
 async def test_i12_link_required_refers_the_patron_to_the_counter_of_that_organisation(
     identity_app: IdentityApp,
 ) -> None:
-    identity_app.counter.registers("piet")
-    identity_app.counter.registers("kind")
-    for body in (proven(identity_app, account_id="acc-piet"), login("piet")):
+    identity_app.directory.accounts.append(account_details("anna"))
+    identity_app.counter.registers("anna")
+    for body in (proven(identity_app, account_id="acc-anna"), login("anna")):
         answer = await answer_to(identity_app, body)
         assert (answer.status_code, answer.json()["code"]) == (409, "link-required")
         referral = answer.json()["referral"]
         page = urlsplit(referral["url"])
         assert f"{page.scheme}://{page.netloc}{page.path}" == "https://balie.example/doorverwezen"
         assert parse_qs(page.query) == {"handle": [referral["handle"]]}
-        assert "acc-piet" not in answer.text
+        assert "acc-anna" not in answer.text
         left = datetime.fromisoformat(referral["expires_at"]) - SystemClock().now()
         assert timedelta(minutes=14) < left <= timedelta(minutes=15)
         opened = SealedReferrals(PERSON_REF_KEY, SystemClock()).open(referral["handle"], "1001")
-        assert opened == Referral("acc-piet", RETURN_TO)
+        assert opened == Referral("acc-anna", RETURN_TO)
         with pytest.raises(ReferralInvalid):
             SealedReferrals(PERSON_REF_KEY, SystemClock()).open(referral["handle"], "2002")

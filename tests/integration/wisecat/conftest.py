@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
+from starlette.applications import Starlette
 
 from identity.adapters.catalogues import Catalogues
 from identity.application.dependencies import SystemClock
@@ -35,32 +36,49 @@ class Catalogue:
     address: str
     accounts: Issuer
     both_services: BothServices
+    identity_url: str
+    token: str
+
+
+MakeApp = Callable[["Catalogue", HttpClient], Starlette]
+
+
+@asynccontextmanager
+async def open_catalogue(databases: Databases, folder: Path, make_app: MakeApp) -> AsyncIterator[Catalogue]:
+    """A catalogue, the account provider of its patrons and identity, served until the context ends."""
+    ports, stopping = [free_port() for _ in range(3)], asyncio.Event()
+    address, issuer, identity_url = (f"http://{LOOPBACK}:{port}" for port in ports)
+    async with open_both_services(databases, folder) as both_services, HttpClient() as http:
+        signer = both_services.identity.signer
+        accounts = Issuer(issuer, signer.key, catalogue_client(address), ACCOUNTS, typed=True)
+        believes(both_services.identity, issuer, folder)
+        token = signer.token("login", list(LIBRARIES), CATALOGUE_ID)
+        catalogue = Catalogue(address, accounts, both_services, identity_url, token)
+        apps = (make_app(catalogue, http), accounts.app(), both_services.identity.app)
+        serving = [
+            asyncio.create_task(serve(app, LOOPBACK, port, stopping))
+            for app, port in zip(apps, ports, strict=True)
+        ]
+        try:
+            await eventually(lambda: all(answers(port) for port in ports))
+            yield catalogue
+        finally:
+            stopping.set()
+            await asyncio.gather(*serving)
+
+
+def demo(catalogue: Catalogue, http: HttpClient) -> Starlette:
+    """The demo of Wisecat+."""
+    logins = IdentityLogins(catalogue.identity_url, http, lambda: catalogue.token)
+    sign_in = PatronSignIn(catalogue.accounts.url, CATALOGUE_ID, catalogue.address, http)
+    return Wisecat(logins, LIBRARIES, sign_in).app()
 
 
 @pytest.fixture
 async def catalogue(databases: Databases, tmp_path: Path) -> AsyncIterator[Catalogue]:
-    """Served until the test ends."""
-    port, accounts_port, stopping = free_port(), free_port(), asyncio.Event()
-    address = f"http://{LOOPBACK}:{port}"
-    async with open_both_services(databases, tmp_path) as both_services:
-        signer = both_services.identity.signer
-        accounts = Issuer(
-            f"http://{LOOPBACK}:{accounts_port}", signer.key, catalogue_client(address), ACCOUNTS, typed=True
-        )
-        token = signer.token("login", list(LIBRARIES), CATALOGUE_ID)
-        believes(both_services.identity, accounts.url, tmp_path)
-        transport = httpx.ASGITransport(both_services.identity.app)
-        async with httpx.AsyncClient(transport=transport) as http, HttpClient() as asking:
-            logins = IdentityLogins("http://identity", http, lambda: token)
-            app = Wisecat(logins, LIBRARIES, PatronSignIn(accounts.url, CATALOGUE_ID, address, asking)).app()
-            served = ((app, port), (accounts.app(), accounts_port))
-            serving = [asyncio.create_task(serve(each, LOOPBACK, where, stopping)) for each, where in served]
-            try:
-                await eventually(lambda: answers(port) and answers(accounts_port))
-                yield Catalogue(address, accounts, both_services)
-            finally:
-                stopping.set()
-                await asyncio.gather(*serving)
+    """The demo, until the test ends."""
+    async with open_catalogue(databases, tmp_path, demo) as opened:
+        yield opened
 
 
 def believes(identity: IdentityApp, issuer: str, folder: Path) -> None:

@@ -167,6 +167,7 @@ async def test_no_other_page_logs_a_visitor_in_or_out(catalogue: Catalogue) -> N
         httpx.AsyncClient(base_url=catalogue.address) as visitor,
         catalogue.both_services.identity.nothing_written(),
     ):
+        start = await visitor.get("/", headers={"Accept-Language": "en-GB"})
         for headers, status in (
             ({"Origin": "http://elsewhere.example"}, 403),
             ({"Origin": "null"}, 403),
@@ -179,7 +180,6 @@ async def test_no_other_page_logs_a_visitor_in_or_out(catalogue: Catalogue) -> N
         assert (await visitor.post("/login", data={**form, "library": "9"})).status_code == 422
         for query in ("", "?code=x&state=y", "?error=access_denied&state=y"):  # nobody began a sign-in
             assert (await visitor.get(f"/terug{query}")).status_code == 400
-        start = await visitor.get("/", headers={"Accept-Language": "en-GB"})
     assert "Log in at the library" in start.text
     policy = start.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
