@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from registration.domain.verdict import Reason, Refused, Verdict
+from tests.integration.counter_ui.test_referrals import referral
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, register
 from tests.support.registration import JAN
@@ -189,6 +190,10 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")
+    await page.goto(f"{counter_site.address}/doorverwezen?handle={referral(counter_site)}")
+    await expect(page.get_by_label("Pasnummer")).to_be_focused()
+    await assert_accessible(page)
+    await screenshot(page, "referred")
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(
