@@ -1,7 +1,7 @@
 """Two small OpenID Connect issuers for the local stack, of staff and of patrons: code with PKCE.
 
 Like those of real organisations it keeps a session of its own: who signed in before is not asked again, until
-the session ends (RP-Initiated Logout 1.0) or the client wants it (`prompt=login`). A client may be told of
+the session ends (RP-Initiated Logout 1.0) or the client wants it (`prompt=login`). A client may hear of
 the end (Back-Channel Logout 1.0).
 """
 
@@ -137,7 +137,7 @@ class Client:
     """An application that may send people here.
 
     People return to `redirect_uri`, and to `signed_out_uri` when they have signed out. `logout_uri`: where
-    it is told that a session ended.
+    it hears that a session ended.
     """
 
     client_id: str
@@ -270,7 +270,9 @@ class Issuer:
         asked = request.query_params if request.method == "GET" else await request.form()
         ended = self._sessions.pop(request.cookies.get(self._cookie, ""), None)
         if ended is not None:
-            self._sessions = {name: each for name, each in self._sessions.items() if each[1] != ended[1]}
+            self._sessions = {
+                name: session for name, session in self._sessions.items() if session[1] != ended[1]
+            }
             await self._tell(*ended)
         wanted = (self._client.client_id, self._client.signed_out_uri)
         if (asked.get("client_id"), asked.get("post_logout_redirect_uri")) == wanted:
@@ -282,7 +284,7 @@ class Issuer:
         return answer
 
     async def _tell(self, person: Person, session_id: str) -> None:
-        """Tell the client that a session ended (Back-Channel Logout 1.0, section 2.5). It may be down."""
+        """Post to the client that a session ended (Back-Channel Logout 1.0, section 2.5). It may be down."""
         if self._client.logout_uri is None:
             return
         now = int(time.time())

@@ -64,7 +64,7 @@ def derived_key(key: bytes, purpose: str) -> bytes:
 
 
 class HandleInvalid(ValueError):
-    """The handle has expired, was changed, or is for somebody else."""
+    """The handle has expired, was changed, or is for another caller."""
 
 
 _NONCE_BYTES = 12

@@ -173,7 +173,7 @@ Handle = Annotated[str, Field(max_length=LONGEST_HANDLE)]
 async def referred(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, handle: Annotated[Handle, Query()] = ""
 ) -> Response:
-    """Ask for the card of a patron whom a catalogue sent here to have an account linked (I12).
+    """Ask for the card of the patron that a catalogue sent here to have an account linked (I12).
 
     Nothing of the account is shown before the card was scanned.
     """
