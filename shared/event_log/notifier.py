@@ -28,7 +28,7 @@ class Notifier:
         """Set when a task waits the first time. Before that there is no need to LISTEN."""
 
     def notify(self, head: int) -> None:
-        """Tell the log's last position. It may be an earlier one than before: of a restored database."""
+        """Take in the log's last position. It may be lower than before: of a restored database."""
         if head != self.head:
             self.head = head
             self._notification.set()
@@ -38,7 +38,7 @@ class Notifier:
         """Wait at most `timeout` seconds for an event after `position`; return whether there is one."""
         self.awaited.set()
         # Not `asyncio.wait_for`: before Python 3.12 it swallows a cancellation that comes together with the
-        # notification. Its task would then go on without end, and the one that stops it would wait for ever.
+        # notification. Its task would then go on without end, and the one that stops it would wait as long.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while self.head <= position:
@@ -64,16 +64,16 @@ async def tail(
     While the log is unavailable it waits as well: for its reader that is only a longer wait.
     """
     while True:
-        events, told = [], notifier.head
+        events, head = [], notifier.head
         try:
             events = await event_log.read(after, batch)
         except LogUnavailable as error:
             log.warning("event_log.read_failed", after=after, reason=str(error))
-            told = after + 1
+            head = after + 1
         if events:
             after = events[-1].position
             yield events
-        elif told > after:  # it cannot be read, or a database was restored that does not have it
+        elif head > after:  # it cannot be read, or a database was restored that does not have it
             await asyncio.sleep(PAUSE_SECONDS)
         await notifier.wait_beyond(after, LOOK_ANYWAY_SECONDS)
 
@@ -84,7 +84,7 @@ PAUSE_SECONDS = 1.0
 
 
 class Listener:
-    """Tells the notifier of this process whenever any process has appended to this log."""
+    """Notifies this process whenever any process has appended to this log."""
 
     def __init__(
         self, connection: HeldConnection, notifier: Notifier, position: Callable[[], Awaitable[int]]

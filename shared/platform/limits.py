@@ -41,6 +41,10 @@ LOGIN = 2.0
 DIRECTORY = 2.0
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
+OPERATIONS = 4.0
+"""What the operators' page asks of the other service."""
+HOME_PROBE = 8.0
+"""The steps of a probe of a home library, over HTTP; the command waits longer."""
 FEED = 5.0
 """Beyond the time that the feed itself may wait for something new."""
 ISSUER = 4.0

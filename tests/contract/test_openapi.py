@@ -25,6 +25,7 @@ CHOICE_PROBLEMS = [
     for status, code in (
         (409, "account-of-other-library"),
         (409, "account-of-other-person"),
+        (409, "username-taken"),
         (422, "account-handle-invalid"),
         (503, "login-accounts-unavailable"),
     )
@@ -55,6 +56,8 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # A new account has an address to which mail can be sent.
+        "$.components.schemas.New.properties.email.pattern",
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',
@@ -78,6 +81,13 @@ CHANGES: dict[str, list[str]] = {
         "$.components.schemas.Login.required: there were 2, there are 1",
         f'{OF_A_PROBLEM.format("/v1/logins", 403)}["id-token-required"] is new',
         f'{OF_A_PROBLEM.format("/v1/logins", 422)}["id-token-invalid"] is new',
+        # A new account has a username of letters and digits, and an address to which mail can be sent.
+        "$.components.schemas.NewLoginAccount.properties.email.pattern",
+        *(
+            f'$.paths["/v1/login-accounts"].{method}.responses["422"].content["application/problem+json"]'
+            '.examples["malformed-username"].value.detail'
+            for method in ("get", "post")
+        ),
         "$.components.schemas.NewLoginAccount.properties.account_id.anyOf[0].pattern",
     ],
 }

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from identity.application.dependencies import Clock
 from identity.domain.errors import IdTokenInvalid, IdTokenRequired
-from shared.kernel.account_id import REFERRALS, Referral, is_account_id
 from shared.kernel.files import read_table
+from shared.kernel.login_account import REFERRALS, Referral, is_account_id
 from shared.kernel.text import require_identifier
 from shared.platform.http_client import HttpClient
 from shared.platform.secrets import Handles

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from registration.application.dependencies import Clock, Context, FoundAccount
 from registration.domain.errors import AccountHandleInvalid, ReferralInvalid
-from shared.kernel.account_id import REFERRALS, Referral
+from shared.kernel.login_account import REFERRALS, Referral
 from shared.platform.secrets import HandleInvalid, Handles
 
 PURPOSE = "registration: handles of login accounts"

@@ -17,7 +17,7 @@ from uuid import UUID
 from registration.domain.errors import Candidate
 from registration.domain.verdict import Verdict
 from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
-from shared.kernel.account_id import Referral
+from shared.kernel.login_account import Referral
 
 REGISTRATION_TAKEN = "registrations_pkey"
 """The unique key on (organisation, person_ref): one guest per person per library (R10)."""
@@ -83,6 +83,23 @@ class TermCheck:
     other_guest: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LastReply:
+    """The last time a home library was asked. `verdict`: its kind; `reason`: why it is unavailable."""
+
+    at: datetime
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryState:
+    """A home library as this process knows it. `left_alone`: it is not asked for a while (R4)."""
+
+    left_alone: bool = False
+    last: LastReply | None = None
+
+
 class HomeLibraries(Protocol):
     """All home libraries, whatever their protocol."""
 
@@ -91,6 +108,9 @@ class HomeLibraries(Protocol):
 
     def connections(self, isil: str) -> int:
         """Return how many requests this library accepts at once. Raises UnknownHomeLibrary."""
+
+    def states(self) -> Mapping[str, LibraryState]:
+        """Return the state of each library, by ISIL base."""
 
 
 class CardPrefixes(Protocol):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
@@ -14,13 +15,12 @@ from registration.application.find_login_account import find_referred_account
 from registration.application.looking_up import looking_up
 from registration.application.scan_card import ScannedCard, scan_card
 from registration.application.show_guest import show_guest
-from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
+from registration.counter_ui.drafts import kept_of
 from registration.counter_ui.forms import AccountForm, Draft
-from registration.counter_ui.guest_pages import guest_page
 from registration.counter_ui.i18n import Texts, scan_hint
-from registration.counter_ui.new_guest import first_step
-from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of, translator
+from registration.counter_ui.new_guest import ask
+from registration.counter_ui.pages import again, page, pages, problem_of, see_other, sentence_of, translator
 from registration.domain.errors import ReferralInvalid
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
@@ -63,13 +63,7 @@ async def listed(
     return page(request, "guests.html", lijst=lijst, guests=shown, more=more)
 
 
-@router.get("/zoeken")
-async def search_form(request: Request, _clerk: CounterClerkDep) -> Response:
-    """Show an empty search form. Searches are POST requests, so that no address holds a person's name."""
-    return page(request, "search.html", query="", guests=None, more=None)
-
-
-@router.post("/zoeken")
+@router.api_route("/zoeken", methods=["GET", "POST"])
 async def search(
     request: Request,
     clerk: CounterClerkDep,
@@ -80,9 +74,9 @@ async def search(
     """Search guests of the own organisation (R20) by beginnings of names, card number or date of birth."""
     words = asked_for(query)
     if words is None:
-        return page(request, "search.html", here="/zoeken", query=query, guests=None, more=None)
+        return page(request, "search.html", query=query, guests=None, more=None)
     shown, more = await directory.page(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE))
-    return page(request, "search.html", here="/zoeken", query=query, guests=shown, more=more)
+    return page(request, "search.html", query=query, guests=shown, more=more)
 
 
 def _overviews(request: Request) -> DeskOverviews:
@@ -110,7 +104,7 @@ LONGEST = 200
 NO_LONGER_HERE = "deregistered"
 
 
-@router.post("/scan")
+@router.api_route("/scan", methods=["GET", "POST"])
 async def scan(
     request: Request,
     clerk: CounterClerkDep,
@@ -118,7 +112,7 @@ async def scan(
     directory: CounterDirectoryDep,
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
-    """Open the guest with this card, or begin a registration.
+    """Open the guest with this card, or begin a registration; home is asked at once if it is known (R2).
 
     Several guests may have the same number at different libraries: then the clerk chooses.
     """
@@ -132,7 +126,8 @@ async def scan(
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
         return page(request, "search.html", query=scanned.card_number, guests=known, more=None)
-    return first_step(request, Draft(card_number=scanned.card_number), scanned)
+    isil = scanned.isils[0] if len(scanned.isils) == 1 else ""
+    return await ask(request, Draft(card_number=scanned.card_number, home_isil=isil), clerk, deps)
 
 
 async def _guests_with(
@@ -178,7 +173,16 @@ async def referred(
     Nothing of the account is shown before the card was scanned.
     """
     deps.referrals.open(handle, clerk.organisation)
-    return page(request, "referred.html", handle=handle, card_number="", sentence="")
+    errors = kept_of(request).errors
+    status = 422 if errors else 200
+    return page(
+        request,
+        "referred.html",
+        status_code=422 if errors else 200,
+        handle=handle,
+        card_number="",
+        errors=errors,
+    )
 
 
 @router.post("/doorverwezen")
@@ -192,25 +196,22 @@ async def scan_referred(
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
     """Open the guest with this card, with the referred account found: the clerk looks, and links or not."""
-    by = clerk.context()
-    referral = deps.referrals.open(handle, clerk.organisation)
+    referral, here = deps.referrals.open(handle, clerk.organisation), f"/doorverwezen?handle={quote(handle)}"
     try:
         scanned, known = await _guests_with(card_number, clerk, directory, deps)
-    except MalformedCardNumber as error:
-        problem = problem_of(error)
-        return _referred_again(request, handle, card_number, sentence_of(request, problem) if problem else "")
+    except MalformedCardNumber:
+        return await again(request, here, errors={"card_number": NOT_A_CARD})
     guest_ids = set(scanned.guests) or {guest.guest_id for guest in known}
     if len(guest_ids) != 1:
-        dutch, english = NO_SUCH_GUEST if not guest_ids else SEVERAL_GUESTS
-        return _referred_again(request, handle, card_number, translator(request)(dutch, english))
-    if (found := await find_referred_account(referral, by, deps)) is None:
+        wrong = SEVERAL_GUESTS if guest_ids else NO_SUCH_GUEST
+        return await again(request, here, errors={"card_number": wrong})
+    if (found := await find_referred_account(referral, clerk.context(), deps)) is None:
         raise ReferralInvalid
-    guest = await show_guest(guest_ids.pop(), clerk.organisation, deps)
     form = AccountForm(username=found.account.username, account_handle=found.handle, referral=handle)
-    shown = shown_account(form, await patron_of(guest, deps), by, deps)
-    return guest_page(request, guest, deps, tab="inlogaccount", account=form, found=shown)
+    return await again(request, f"/gasten/{guest_ids.pop()}?tab=inlogaccount", form)
 
 
+NOT_A_CARD: Texts = ("Dit is geen pasnummer.", "This is not a card number.")
 NO_SUCH_GUEST: Texts = (
     "Met deze pas is hier niemand ingeschreven.",
     "Nobody is registered here with this card.",
@@ -219,17 +220,6 @@ SEVERAL_GUESTS: Texts = (
     "Met dit nummer zijn hier meer gastleners ingeschreven. Zoek de klant op en koppel daar.",
     "Several guests are registered here with this number. Search the patron and link there.",
 )
-
-
-def _referred_again(request: Request, handle: str, card_number: str, sentence: str) -> Response:
-    return page(
-        request,
-        "referred.html",
-        status_code=422,
-        handle=handle,
-        card_number=card_number.strip(),
-        sentence=sentence,
-    )
 
 
 def _not_a_card(request: Request, card_number: str, error: MalformedCardNumber) -> Response:

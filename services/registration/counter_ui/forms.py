@@ -12,6 +12,7 @@ from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
+from registration.counter_ui.drafts import fields_of, forget_draft
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
@@ -104,17 +105,18 @@ class FormWrite:
     async def __call__(self, command: Command) -> CommandResult:
         """Run `command`, or return the result that the same form had before."""
         keys: IdempotencyKeys = self._request.app.state.idempotency_keys
-        return await keys.run_once(await self._idempotent(), lambda rows: command(self._clerk.context(rows)))
+        result = await keys.run_once(
+            await self._idempotent(), lambda rows: command(self._clerk.context(rows))
+        )
+        await forget_draft(self._request)
+        return result
 
     async def _idempotent(self) -> IdempotentRequest | None:
         form = await self._request.form()
         key = form.get("idempotency_key")
         if not isinstance(key, str) or _KEY.fullmatch(key) is None:
             return None
-        fields = {
-            name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
-        }
-        body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+        body = orjson.dumps(await fields_of(self._request), option=orjson.OPT_SORT_KEYS)
         route = f"form {self._request.url.path}"
         return IdempotentRequest(self._staff.subject, self._staff.organisation, route, key, body)
 

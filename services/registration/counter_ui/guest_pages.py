@@ -16,11 +16,13 @@ from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies
 from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
+from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import AccountForm
 from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
-from registration.counter_ui.pages import Translate, page, pages, translator
+from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
 from registration.domain.errors import ReferralInvalid
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
@@ -47,16 +49,33 @@ async def show(
     """
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
+    linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
     return_to = _return_address(referral, clerk, deps) if referral else None
-    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)), return_to=return_to)
+    return guest_page(
+        request, guest, deps, tab=tab, lines=list(reversed(lines)), return_to=return_to, **linking
+    )
 
 
 def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
-    """Return the address that identity's settings gave to the referral: nobody else can write one into it."""
+    """Return the address that identity's settings gave to the referral: no request can write one into it."""
     try:
         return deps.referrals.open(referral, clerk.organisation).return_to
     except ReferralInvalid:
         return None
+
+
+async def _linking(request: Request, guest: GuestView, clerk: Clerk, deps: Dependencies) -> dict[str, Any]:
+    """Return the form on the tab Inlogaccount, as it was filled in so far."""
+    kept, refusal = kept_of(request), kept_refusal(request)
+    email = (guest.details and guest.details.email) or ""
+    account = kept_form(request, AccountForm, new_email=email)
+    return {
+        "account": account,
+        "found": shown_account(account, await patron_of(guest, deps), clerk.context(), deps),
+        "errors": kept.errors,
+        "refusal": refusal,
+        "status_code": refusal.status if refusal else 422 if kept.errors else 200,
+    }
 
 
 @router.get("/ingeschreven")

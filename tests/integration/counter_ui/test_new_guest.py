@@ -182,18 +182,17 @@ async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_gues
 
 
 @pytest.mark.parametrize("step", ["zoek", "opslaan"])
-async def test_r17_a_username_is_looked_up_and_taken_before_it_is_saved(
+async def test_r17_a_username_is_looked_up_and_shown_before_it_is_saved(
     counter_site: CounterSite, clerk: httpx.AsyncClient, step: str
 ) -> None:
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | EXISTING
     async with counter_site.app.nothing_written():
         found = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": step})
         assert "jan@example.org" in found.text
+        assert "Dit account wordt gekoppeld." in found.text
         fields = fields_of(found.text, "new-guest")
-        not_taken = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+        not_taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"linked": ""})
         assert "Druk op Koppelen als dit het inlogaccount van de klant is." in not_taken.text
-        taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"step": "koppel"})
-        fields = fields_of(taken.text, "new-guest")
         changed = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"username": "another person"})
         assert "geen inlogaccount met deze gebruikersnaam" in changed.text
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields)
@@ -271,14 +270,24 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
     [
         ({"choice": "existing", "username": " "}, "Vul de gebruikersnaam van het inlogaccount"),
         ({"choice": "existing", "username": "niemand"}, "geen inlogaccount met deze gebruikersnaam"),
-        ({"choice": "new", "new_username": " ", "new_email": "a@b.nl"}, "Vul een gebruikersnaam in."),
+        ({"choice": "new", "new_username": " ", "new_email": "a@b.nl"}, "Vul een gebruikersnaam in:"),
+        (
+            {"choice": "new", "new_username": '<b>x</b> "q"', "new_email": "a@b.nl"},
+            "Vul een gebruikersnaam in:",
+        ),
+        ({"choice": "new", "new_username": "nieuw", "new_email": "a@b"}, "Dit is geen e-mailadres."),
+        (
+            {"choice": "new", "new_username": "vergeven", "new_email": "a@b.nl"},
+            "thuisbibliotheek al in gebruik",
+        ),
         ({"choice": "new", "new_username": "jan", "new_email": "a b"}, "Dit is geen e-mailadres."),
     ],
-    ids=range(4),
+    ids=range(7),
 )
 async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
     counter_site: CounterSite, clerk: httpx.AsyncClient, choice: dict[str, str], sentence: str
 ) -> None:
+    counter_site.app.accounts.opens("vergeven", "0770999997")
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest")
     async with counter_site.app.nothing_written():
         answer = await clerk.post(

@@ -16,7 +16,7 @@ from infra.local.postgres import Postgres
 from registration.adapters.account_handles import SealedReferrals
 from registration.application.dependencies import SystemClock
 from registration.domain.errors import ReferralInvalid
-from shared.kernel.account_id import Referral
+from shared.kernel.login_account import Referral
 from tests.support.identity import PERSON_REF_KEY, account_details, existing
 from tests.support.identity_service import RETURN_TO, IdentityApp, id_token, login, open_identity_app
 from tests.support.servers import Databases

@@ -56,7 +56,12 @@ async def test_a_follower_that_is_told_of_events_that_are_not_there_does_not_ask
 
     notifier = Notifier()
     notifier.notify(5)
-    following = asyncio.create_task(anext(aiter(tail(Counted(), notifier, 0, 10))))
+
+    async def follow() -> None:
+        async for _ in tail(Counted(), notifier, 0, 10):
+            pass
+
+    following = asyncio.create_task(follow())
     await _turns(50)
     assert reads == [0]
     following.cancel()
