@@ -1,4 +1,4 @@
-"""Login accounts: ids as the account provider gives them (I1), the grammar of new ones (R17), referrals (I12).
+"""Login accounts: ids of the account provider (I1), the grammar of new accounts (R17), referrals (I12).
 
 An account that exists already has whatever username and e-mail address its library gave it.
 """

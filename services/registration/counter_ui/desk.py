@@ -174,7 +174,6 @@ async def referred(
     """
     deps.referrals.open(handle, clerk.organisation)
     errors = kept_of(request).errors
-    status = 422 if errors else 200
     return page(
         request,
         "referred.html",
