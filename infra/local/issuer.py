@@ -365,7 +365,7 @@ DRENTHE, DELFT = ("1001", "Biblionet Drenthe"), ("2002", "DOK Delft")
 PEOPLE = (
     Person("m.visser", "Marijke Visser", *DRENTHE, "counter"),
     Person("j.smit", "Jeroen Smit", *DRENTHE, "counter"),
-    Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator installation"),
+    Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator installation accounts"),
     Person("k.bakker", "Karim Bakker", *DELFT, "counter"),
 )
 

@@ -1,6 +1,8 @@
 """The counter's pages: served beside a sign-in service, filled in over HTTP, and read in a browser."""
 
 import asyncio
+import base64
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID, uuid4
 
 import httpx
 from playwright.async_api import expect
@@ -18,6 +21,8 @@ from playwright.async_api import expect
 from infra.local.issuer import PEOPLE, Client, Issuer
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.story_steps import dutch_date, header_of, last_of_the_month
+from registration.domain.guest import Guest
+from shared.event_log import Metadata
 from shared.web.server import serve
 from tests.support.browser import Keyboard, assert_accessible, screenshot
 from tests.support.eventually import eventually
@@ -127,6 +132,11 @@ def form_of(html: str, action: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in fields}
 
 
+def session_in(client: httpx.AsyncClient) -> dict[str, Any]:
+    """What the cookie says: it is signed, not encrypted."""
+    return dict(json.loads(base64.b64decode(client.cookies["counter"].partition(".")[0])))
+
+
 @asynccontextmanager
 async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator[Visitor]:
     """A client with a browser's cookies that signed in at a running counter."""
@@ -171,6 +181,15 @@ async def register(client: httpx.AsyncClient, card: str, **choice: str) -> str:
     saved = await client.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none"} | choice)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")
+
+
+async def links_too_late(app: RegistrationApp, path: str, *, blocked: str | None = None) -> None:
+    """Identity linked the account of this guest, after a first login here; and what it says of a merge."""
+    deps, guest_id = app.service.deps, UUID(path.rpartition("/")[2])
+    guest = await deps.store.load(Guest, guest_id)
+    guest.confirm_link("acc-jan", too_late=True, now=deps.clock.now())
+    await deps.store.save(guest, metadata=Metadata("identity", uuid4()))
+    app.accounts.has_two_actors(guest_id, blocked=blocked)
 
 
 class Look:

@@ -116,6 +116,7 @@ MESSAGE_TYPES = {
     Guest.LoginAccountLinkConfirmed.TOPIC: "login-account-link-confirmed.v1",
     Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",
     Guest.LoginAccountUnlinked.TOPIC: "login-account-unlinked.v1",
+    Guest.LoginActorsMergeRequested.TOPIC: "login-actors-merge-requested.v1",
     Guest.Deregistered.TOPIC: "guest-deregistered.v1",
     Guest.Merged.TOPIC: "guests-merged.v1",
     Guest.DuplicateMerged.TOPIC: "duplicate-merged.v1",

@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister, erase."""
+"""Actions on a guest's page: ask the home library, link, unlink and merge logins, deregister, erase."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -13,11 +13,16 @@ from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import erase_personal_data
-from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.link_login_account import (
+    merge_login_actors,
+    request_account_link,
+    show_actor_merge,
+    unlink_login_account,
+)
 from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import TAKEN, Searched, account_chosen, patron_of, search_account
-from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep
+from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep, StaffDep, needs
 from registration.counter_ui.drafts import kept_of
 from registration.counter_ui.forms import AccountForm, FormWriteDep
 from registration.counter_ui.i18n import Texts
@@ -35,9 +40,10 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.post("/thuischeck")
-async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
+async def ask_home(request: Request, guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
+    notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
     return see_other(f"/gasten/{guest_id}")
 
 
@@ -71,6 +77,7 @@ async def link(
         return await again(request, here, account, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps the username that was typed
         return await again(request, here, account, refused=error)
+    notify(request, "De koppeling is aangevraagd.", "The link was requested.")
     return see_other(here + (f"&referral={quote(account.referral)}" if account.referral else ""))
 
 
@@ -90,6 +97,41 @@ async def unlink(
     """Unlink the wrong login account, with the reason (R21)."""
     await write(lambda context: unlink_login_account(guest_id, reason, context, deps))
     notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/inlogs-samenvoegen")
+async def merge_actors_form(
+    request: Request, staff: StaffDep, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show both actors behind a link that is too late, and ask for the reason of their merge (I6)."""
+    needs(staff, "accounts")
+    merge = await show_actor_merge(guest_id, clerk.organisation, deps)
+    return page(
+        request,
+        "actor_merge.html",
+        guest=await show_guest(guest_id, clerk.organisation, deps),
+        actor=merge.actor.seen_from(clerk.organisation),
+        into=merge.into.seen_from(clerk.organisation),
+        birth_dates=merge.birth_dates,
+        blocked=merge.blocked is not None,
+    )
+
+
+@router.post("/inlogs-samenvoegen")
+async def merge_actors(
+    *,
+    request: Request,
+    guest_id: UUID,
+    reason: ReasonDep,
+    staff: StaffDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Merge the two actors, with the reason (I6)."""
+    needs(staff, "accounts")
+    await write(lambda context: merge_login_actors(guest_id, reason, context, deps))
+    notify(request, "De twee inlogs zijn samengevoegd.", "The two logins were merged.")
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,16 +18,17 @@ from registration.application.dependencies import Dependencies
 from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import patron_of, shown_account
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, names_of
 from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import AccountForm
-from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
+from registration.counter_ui.i18n import because, caused_by, happened, link_words, next_step, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
 from registration.domain.errors import ReferralInvalid
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
 from registration.domain.verdict import Mismatch
+from registration.read_models.history import HistoryLine
 
 router = pages("/gasten/{guest_id:uuid}")
 Tab = Literal["klant", "contributie", "inlogaccount", "historie"]
@@ -50,10 +52,9 @@ async def show(
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
+    rows = await _history_rows(request, lines)
     return_to = _return_address(referral, clerk, deps) if referral else None
-    return guest_page(
-        request, guest, deps, tab=tab, lines=list(reversed(lines)), return_to=return_to, **linking
-    )
+    return guest_page(request, guest, deps, tab=tab, lines=rows, return_to=return_to, **linking)
 
 
 def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
@@ -94,6 +95,17 @@ async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, 
     return page(request, "note.html", **_shown(request, guest, deps))
 
 
+async def _history_rows(
+    request: Request, lines: Sequence[HistoryLine]
+) -> list[tuple[datetime, str, str, str]]:
+    """Return when, what, who and why of each line in the session's language, the newest first."""
+    translate, names = translator(request), await names_of(request, {line.by for line in lines})
+    return [
+        (line.at, happened(line.what, translate), caused_by(line, names, translate), because(line, translate))
+        for line in reversed(lines)
+    ]
+
+
 def guest_page(
     request: Request, guest: GuestView, deps: Dependencies, *, status_code: int = 200, **more: Any
 ) -> Response:
@@ -126,8 +138,6 @@ def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, 
         "mismatch": next((reason for reason in guest.home.reasons if reason in set(Mismatch)), None),
         "next_step": lambda code: next_step(code, translate, beside_form=False),
         "subscription": subscription,
-        "happened": lambda what: happened(what, translate),
-        "because": lambda reason: because(reason, translate),
     }
 
 

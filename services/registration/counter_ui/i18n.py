@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from registration.domain.login_link import LinkState, LoginLink
+from registration.domain.term_check import REASON_OF_EXPIRY
 from registration.domain.verdict import Mismatch
+from registration.read_models.history import HistoryLine
+from shared.event_log.retention import BY_ITSELF
 from shared.kernel.library_card import ScanFault, scan_fault
 
 Texts = tuple[str, str]
@@ -86,6 +89,7 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
+    "login-actors-merge-requested": ("Samenvoegen van twee inlogs gevraagd", "Merge of two logins requested"),
     "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
     "guest-deregistered": ("Uitgeschreven", "Deregistered"),
     "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
@@ -99,15 +103,50 @@ def reason_of(code: str, translate: Translate) -> str:
     return translate(*HOME_REASONS.get(code, (code, code)))
 
 
-def because(reason: str, translate: Translate) -> str:
-    """Return the reason of an event: texts for the services' codes, and a clerk's own words unchanged."""
-    known = {**HOME_REASONS, **LINK_REFUSALS}
-    return ", ".join(translate(*known.get(code, (code, code))) for code in reason.split(", "))
+SAID_BY_HOME = frozenset(
+    {
+        *("term-confirmed", "subscription-expired", "guest-suspended", "guest-reinstated"),
+        *("card-number-changed", "patron-details-changed"),
+    }
+)
+"""Events that say what the home library said (R26), at anyone's request."""
+REASONS: Mapping[str, Mapping[str, Texts]] = {
+    "subscription-expired": {**HOME_REASONS, REASON_OF_EXPIRY: ("overig", "other")},
+    "guest-suspended": HOME_REASONS,
+    "login-account-link-refused": LINK_REFUSALS,
+}
+"""Event -> its reasons that are codes. The reasons of all other events are a clerk's own words."""
+NOT_STAFF: Mapping[str, Texts] = {
+    "nightly": ("de nachtelijke controle", "the nightly check"),
+    "identity": ("het inlogsysteem", "the login system"),
+    BY_ITSELF: ("de bewaartermijn", "the retention period"),
+    "erasure ledger": ("het wislogboek", "the erasure ledger"),
+}
 
 
 def happened(what: str, translate: Translate) -> str:
     """Return the name of an event of the history."""
     return translate(*EVENT_TEXTS.get(what, (what, what)))
+
+
+def caused_by(line: HistoryLine, names: Mapping[str, str], translate: Translate) -> str:
+    """Return who caused an event. What a home library said is caused by it, and not by who asked.
+
+    `names`: subject -> name of staff. A subject without a name, such as that of a program, is shown as it is.
+    """
+    asked = translate(*NOT_STAFF[line.by]) if line.by in NOT_STAFF else names.get(line.by, line.by)
+    if line.what not in SAID_BY_HOME:
+        return asked
+    return translate(f"thuisbibliotheek, gevraagd door {asked}", f"home library, asked by {asked}")
+
+
+def because(line: HistoryLine, translate: Translate) -> str:
+    """Return the reason of an event: texts for codes, a clerk's own words unchanged; empty without one."""
+    reason = line.details.get("reason") or line.details.get("login_account_reason") or ""
+    codes = REASONS.get(line.what)
+    if codes is None:
+        return reason
+    return ", ".join(translate(*codes.get(code, (code, code))) for code in reason.split(", "))
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
@@ -248,6 +287,11 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "record-unreadable": (
         "Help andere klanten gewoon verder, en meld het kenmerk hieronder aan beheer.",
         "Go on with other patrons, and report the reference below to your operators.",
+    ),
+    "not-too-late": ("Open de gastlener opnieuw.", "Open the guest again."),
+    "merge-blocked": (
+        "Laat deze twee zoals ze zijn, en meld het aan een beheerder.",
+        "Leave these two as they are, and report it to an operator.",
     ),
     "not-linked": ("Open de gastlener opnieuw.", "Open the guest again."),
     "guest-merged": (

@@ -201,6 +201,7 @@ async def save(
         return await again(request, DETAILS_STEP, draft, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps what was filled in
         return await again(request, DETAILS_STEP, draft, refused=error)
+    notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
     return see_other(f"/gasten/{result.resource_id}/ingeschreven")
 
 

@@ -4,7 +4,7 @@ Every form is answered by a redirect (drafts.py), also when something went wrong
 """
 
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from registration.adapters.staff_sessions import Notice
 from registration.api.problems import PROBLEM_TYPES
 from registration.counter_ui.auth import (
     FORM_NOT_OURS,
@@ -30,6 +31,7 @@ from registration.counter_ui.auth import (
     check_csrf,
     check_session,
     csrf_token,
+    keep_notices,
     owner_of_lost_form,
     staff_of,
 )
@@ -65,9 +67,8 @@ def page(request: Request, name: str, /, *, status_code: int = 200, **context: A
     `typed`: what was filled in on it before, by name of the field, `unsent`: that has to be sent again, and
     `stale`: that is not kept any more.
     """
-    shown = _shared(request) | {"notices": [], "here": _here(request)}
-    if noticed := request.session.pop("notices", ()):
-        shown["notices"] = [shown["translate"](*texts) for texts in noticed]
+    shown = _shared(request) | {"here": _here(request)}
+    shown["notices"] = [shown["translate"](*texts) for texts in _notices(request)]
     html = _templates().get_template(name).render(shown | context)
     headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
     return HTMLResponse(html, status_code, headers)
@@ -113,8 +114,16 @@ def sentence_of(request: Request, problem: Problem) -> str:
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
-    """Show a notice on the next page. It is stored in the cookie, so it must not hold data about a guest."""
-    request.session["notices"] = [*request.session.get("notices", ()), (dutch, english)]
+    """Show one line on the session's next page, once: what was done, without data about a guest.
+
+    It is stored with the session on the server until that page is shown.
+    """
+    request.state.notices = [*_notices(request), (dutch, english)]
+
+
+def _notices(request: Request) -> Sequence[Notice]:
+    found: Sequence[Notice] = getattr(request.state, "notices", [])
+    return found
 
 
 def static_address(file: str) -> str:
@@ -174,16 +183,22 @@ class Page(APIRoute):
         async def handle_with_pages(request: Request) -> Response:
             try:
                 await check_session(request)
+                before = _notices(request)
                 if request.method != "POST":
                     await load_draft(request)
                     kept = kept_of(request)
-                    return await handle(_asking(request, kept.fields) if kept.asked else request)
-                if is_question:
+                    response = await handle(_asking(request, kept.fields) if kept.asked else request)
+                elif is_question:
                     await check_csrf(request)
-                    return await keep(
-                        request, request.url.path, Kept(fields=await fields_of(request), asked=True)
-                    )
-                return await handle(request)
+                    question = Kept(fields=await fields_of(request), asked=True)
+                    response = await keep(request, request.url.path, question)
+                else:
+                    response = await handle(request)
+                # A page has said them; after a redirect, or beside a stream, they are still to be said.
+                left = [] if isinstance(response, HTMLResponse) else _notices(request)
+                if left != before:
+                    await keep_notices(request, left)
+                return response
             except Exception as error:  # a clerk gets a page for every error
                 return await _failed(request, error)
 
@@ -279,6 +294,7 @@ def problem_page(request: Request, problem: Problem, **context: Any) -> Response
         status_code=problem.status,
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
+        notices=(),  # they are for the page that the clerk asked for
         **known | context,
     )
     shown.headers.update(problem.headers)

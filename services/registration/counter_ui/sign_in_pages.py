@@ -14,7 +14,7 @@ from registration.counter_ui.auth import (
     sign_out,
 )
 from registration.counter_ui.drafts import keep_form
-from registration.counter_ui.pages import last_problem, page, pages, problem_page, see_other
+from registration.counter_ui.pages import last_problem, notify, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in_client import SignInFailed
 from shared.web.problems import correlation_id
 
@@ -114,4 +114,5 @@ async def choose_language(request: Request, language: Typed) -> Response:
 async def choose_branch(request: Request, _staff: StaffDep, desk_branch: Typed) -> Response:
     """Choose the branch, also in the middle of a form. `staff_of` ignores one that is not there."""
     request.session["branch"] = desk_branch
+    notify(request, "U werkt nu op de gekozen vestiging.", "You work at the chosen branch now.")
     return see_other(await keep_form(request, without=frozenset({"branch"})))

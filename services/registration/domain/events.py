@@ -199,6 +199,15 @@ class LoginAccountUnlinked(GuestEvent):
     reason: str
 
 
+class LoginActorsMergeRequested(GuestEvent):
+    """A clerk asked to merge the two actors behind a link that is too late, for this reason (I6)."""
+
+    TOPIC = "registration.login-actors-merge-requested"
+    SEALED = ("reason",)
+
+    reason: str
+
+
 class GuestDeregistered(GuestEvent):
     """The registration was a mistake (R21)."""
 

@@ -17,6 +17,7 @@ from registration.domain.errors import (
     NoLongerRegistered,
     NotExpired,
     NotLinked,
+    NotTooLate,
     WrongPatronType,
 )
 from registration.domain.events import Encrypted
@@ -105,6 +106,7 @@ class Guest(Aggregate):
     LoginAccountLinkConfirmed = events.LoginAccountLinkConfirmed
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
     LoginAccountUnlinked = events.LoginAccountUnlinked
+    LoginActorsMergeRequested = events.LoginActorsMergeRequested
     Deregistered = events.GuestDeregistered
     Merged = events.GuestsMerged
     DuplicateMerged = events.DuplicateMerged
@@ -241,6 +243,12 @@ class Guest(Aggregate):
             account_id=self.state.link.account_id,
             reason=reason,
         )
+
+    def request_actor_merge(self, reason: str, *, now: datetime) -> None:
+        """Record why the two actors behind a link that is too late are merged (I6). Raises NotTooLate."""
+        if self.state.link.state is not LinkState.TOO_LATE:
+            raise NotTooLate
+        self.trigger_event(events.LoginActorsMergeRequested, timestamp=now, reason=reason)
 
     def deregister(self, reason: str, *, today: date, now: datetime) -> None:
         """Deregister the guest, with a reason (R21).

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from registration.domain.verdict import Reason, Refused, Verdict
 from tests.integration.counter_ui.test_referrals import referral
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
-from tests.support.counter_pages import CounterSite, register
+from tests.support.counter_pages import CounterSite, links_too_late, register
 from tests.support.registration import JAN
 from tests.support.registration_service import HOME, registering
 
@@ -121,6 +121,47 @@ async def test_a_slow_home_library_is_waited_for_in_sight_and_not_for_ever(
     await expect(page.get_by_text("Even geduld")).to_have_count(0)
 
 
+READS_OUT = """document.addEventListener("DOMContentLoaded", () => {
+    const status = document.getElementById("status");
+    const read = (changes) => changes.forEach((change) => change.addedNodes.forEach(
+        (node) => { document.documentElement.dataset.readOut = node.textContent; }));
+    if (status) new MutationObserver(read).observe(status, { childList: true });
+})"""
+COUNTS_WAITS = """() => {
+    const set = window.setTimeout;
+    window.waits = 0;
+    window.setTimeout = (...asked) => { window.waits += 1; return set(...asked); };
+}"""
+
+
+async def test_what_was_done_is_read_out_and_opening_a_guest_is_waited_for_but_not_a_download(
+    counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, guest = await registered(counter_site)
+    home, goes_on = counter_site.app.home, asyncio.Event()
+    await page.add_init_script(READS_OUT)
+    await page.goto(guest)
+    home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
+    await page.get_by_role("button", name="Vraag thuisbibliotheek").click()
+    await expect(page.locator("html")).to_have_attribute("data-read-out", "De thuisbibliotheek is gevraagd.")
+    ask = home.ask
+
+    async def slowly(isil: str, card_number: str) -> Verdict:
+        await goes_on.wait()
+        return await ask(isil, card_number)
+
+    monkeypatch.setattr(home, "ask", slowly)
+    await page.evaluate(STOPS_WAITING)
+    await page.get_by_role("link", name="Contributie").press("Enter")
+    await page.wait_for_function("window.said.includes('Even geduld')")
+    goes_on.set()
+    await page.goto(f"{counter_site.address}/beheer/opzoekingen")
+    await page.evaluate(COUNTS_WAITS)
+    async with page.expect_download():
+        await page.get_by_role("button", name="Alles als CSV").click()
+    assert await page.evaluate("window.waits") == 0
+
+
 async def test_the_patron_takes_a_note_along_on_one_small_sheet(
     counter_site: CounterSite, page: Page
 ) -> None:
@@ -194,6 +235,17 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
     await expect(page.get_by_label("Pasnummer")).to_be_focused()
     await assert_accessible(page)
     await screenshot(page, "referred")
+    await links_too_late(counter_site.app, f"/gasten/{ids[0]}")
+    await page.goto(f"{counter_site.address}/gasten/{ids[0]}?tab=inlogaccount")
+    await screenshot(page, "guest-too-late")
+    await page.get_by_role("link", name="Inlogs samenvoegen").click()
+    await assert_accessible(page)
+    await screenshot(page, "guest-actor-merge")
+    await page.get_by_label("Reden").fill("had al ingelogd")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").first).to_have_text("De twee inlogs zijn samengevoegd.")
+    await expect(page.locator("#link-state.success")).to_be_visible()
+    await screenshot(page, "guest-actors-merged")
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(

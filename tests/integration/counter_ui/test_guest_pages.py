@@ -1,6 +1,7 @@
 """The page of a guest over HTTP: its tabs, what is done to it, whose it is, and what home says of it."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
@@ -11,12 +12,21 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from registration.application.check_term import check_term
+from registration.application.dependencies import Context
 from registration.application.repository import load_guest
 from registration.bootstrap import view_source
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
-from tests.support.counter_pages import CounterSite, fields_of, form_of, register
+from tests.support.counter_pages import (
+    CounterSite,
+    fields_of,
+    form_of,
+    links_too_late,
+    register,
+    session_in,
+)
 from tests.support.projections import follow_all
 from tests.support.registration_service import HOME, JAN
 
@@ -196,6 +206,38 @@ async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_wit
     assert "account van een ouder" in await _history(clerk, guest)
 
 
+async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_ask(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert (await guest.links(clerk)).status_code == 303
+    merge = f"{guest.path}/inlogs-samenvoegen"
+    await links_too_late(counter_site.app, guest.path, blocked="different-birth-dates")
+    tab = await guest.shown(clerk, "inlogaccount")
+    assert "Vraag een collega met het recht op inlogaccounts" in tab
+    assert merge not in tab
+    async with counter_site.app.nothing_written(), counter_site.signed_in("f.deboer") as operator:
+        for answer in (await clerk.get(merge), await _posts(clerk, guest, "inlogs-samenvoegen", reason="o")):
+            assert (answer.status_code, "U heeft geen toegang" in answer.text) == (403, True)
+        assert f'href="{merge}"' in await guest.shown(operator, "inlogaccount")
+        page = (await operator.get(merge)).text
+        assert "De geboortedatums zijn niet gelijk." in page
+        assert '<form method="post" action="' + merge not in page
+        refused = await _posts(operator, guest, "inlogs-samenvoegen", reason="omdat")
+        assert (refused.status_code, "niet dezelfde persoon" in refused.text) == (409, True)
+    await links_too_late(counter_site.app, guest.path)
+    async with counter_site.signed_in("f.deboer") as operator:
+        page = (await operator.get(merge)).text
+        for shown in ("01-09-2025 11:30", "bij 1 bibliotheek", "niet te vergelijken"):
+            assert shown in page
+        assert (await guest.does(operator, "inlogs-samenvoegen", reason=" ")).status_code == 422
+        assert (await guest.does(operator, "inlogs-samenvoegen", reason="had al ingelogd")).status_code == 303
+        tab = await guest.shown(operator, "inlogaccount")
+        assert (merge in tab, "Inlogaccount gekoppeld" in tab) == (False, True)
+        history = await _history(operator, guest)
+        assert "Samenvoegen van twee inlogs gevraagd</td><td><bdi>Femke de Boer</bdi></td>" in history
+        assert "had al ingelogd" in history
+
+
 async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
     counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
@@ -209,6 +251,34 @@ async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
     linked = await clerk.post(link, data=fields | {"step": "koppel", "account_reason": "vader van de klant"})
     assert linked.status_code == 303, linked.text
     assert "vader van de klant" in await _history(clerk, guest)
+
+
+async def test_the_history_names_who_did_what_and_what_home_said_is_not_the_clerks_doing(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    deps, guest_id = counter_site.app.service.deps, UUID(guest.path.rpartition("/")[2])
+    guest.home_says(FINES)
+    await check_term(guest_id, Context("1001", Metadata("nightly", uuid4())), deps)
+    counter_site.app.member(guest.card)
+    await check_term(guest_id, Context("1001", Metadata("j.smit", uuid4())), deps)  # `--by j.smit`
+    await guest.expires(clerk)
+    page, asked_by = await _history(clerk, guest), "thuisbibliotheek, gevraagd door"
+    rows = re.findall(r"<tr><td>.*?</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", page)
+    shown = [tuple(re.sub("</?bdi>", "", cell) for cell in row) for row in rows]
+    assert shown[:4] == [
+        ("Abonnement opgezegd", f"{asked_by} Marijke Visser", "overig"),
+        ("Blokkade opgeheven", f"{asked_by} j.smit", ""),
+        ("Geblokkeerd", f"{asked_by} de nachtelijke controle", "er staat een boete te lang open"),
+        ("Leenstrips bijgeschreven", "Marijke Visser", ""),
+    ]
+    async with counter_site.signed_in("j.smit"):
+        assert "gevraagd door Jeroen Smit" in await guest.shown(clerk, "historie")
+    token = {"csrf_token": session_in(clerk)["csrf"]}
+    await clerk.post("/taal", data=token | {"language": "en"})
+    in_english = await guest.shown(clerk, "historie")
+    await clerk.post("/taal", data=token | {"language": "nl"})
+    assert "home library, asked by the nightly check" in in_english
+    assert "a fine has been open for too long" in in_english
 
 
 async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
@@ -279,7 +349,14 @@ async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
         assert "Jansen" not in page
 
 
-PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/uitschrijven")
+PAGES = (
+    "",
+    "/ingeschreven",
+    "/inschrijven",
+    "/koppeling",
+    "/ontkoppelen",
+    "/uitschrijven",
+)
 ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "uitschrijven")
 
 

@@ -14,6 +14,7 @@
     shown.querySelector(".alert-text").textContent = text;
     if (!pending) {
       source.close();
+      if (kind === "warning") location.reload(); // linked too late: the page has the way on
       document.querySelector("[data-link-refresh]")?.setAttribute("hidden", "");
     }
   });
