@@ -231,10 +231,6 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")
-    await page.goto(f"{counter_site.address}/doorverwezen?handle={referral(counter_site)}")
-    await expect(page.get_by_label("Pasnummer")).to_be_focused()
-    await assert_accessible(page)
-    await screenshot(page, "referred")
     await links_too_late(counter_site.app, f"/gasten/{ids[0]}")
     await page.goto(f"{counter_site.address}/gasten/{ids[0]}?tab=inlogaccount")
     await screenshot(page, "guest-too-late")
@@ -246,6 +242,13 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
     await expect(page.get_by_role("status").first).to_have_text("De twee inlogs zijn samengevoegd.")
     await expect(page.locator("#link-state.success")).to_be_visible()
     await screenshot(page, "guest-actors-merged")
+
+
+async def test_i12_the_page_of_a_referral_is_accessible(counter_site: CounterSite, page: Page) -> None:
+    await page.goto(f"{counter_site.address}/doorverwezen?handle={referral(counter_site)}")
+    await expect(page.get_by_label("Pasnummer")).to_be_focused()
+    await assert_accessible(page)
+    await screenshot(page, "referred")
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(
