@@ -98,6 +98,23 @@ branches = { 7000 = "Centrum" }
 """
 
 
+CATALOGUES = """\
+# Where patrons sign in, and what each catalogue may do.
+
+[issuers."{accounts}"]
+account_claim = "sub"
+nonce_required = true
+
+[catalogues.wisecat]
+client_ids = ["wisecat"]
+return_to = "{wisecat}/"
+"""
+CALLBACK, SIGNED_OUT, LOGGED_OUT_ELSEWHERE = "/terug", "/afgemeld", "/einde"
+"""Paths of the catalogue, as the account provider knows them."""
+ACCOUNTS_PATH = "/accounts"
+"""Below the sign-in service: the issuer at which patrons sign in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Addresses:
     """Ports and addresses of the stack, from which the settings of both services are made."""
@@ -140,12 +157,19 @@ class Addresses:
         """The address of the sign-in service, which is the issuer of all tokens."""
         return f"http://127.0.0.1:{self.sign_in_port}"
 
+    @property
+    def accounts(self) -> str:
+        """The address of the account provider, which is the issuer of the ID tokens of patrons."""
+        return self.sign_in + ACCOUNTS_PATH
+
 
 def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> None:
     """Write `$RUN_DIR/<service>.env` for both services, and the files that these settings name."""
     organisations, home_libraries = run_dir / "organisations.toml", run_dir / "home_libraries.toml"
     if not organisations.exists():
         organisations.write_text(ORGANISATIONS, encoding="utf-8")
+    catalogues = run_dir / "catalogues.toml"
+    catalogues.write_text(CATALOGUES.format(accounts=at.accounts, wisecat=at.wisecat), encoding="utf-8")
     home_libraries.write_text(home_libraries_toml(at.home_library_port), encoding="utf-8")
     registration = _common(
         "registration",
@@ -173,6 +197,8 @@ def write_settings(run_dir: Path, credentials: Credentials, at: Addresses) -> No
         "REGISTRATION_URL": f"http://127.0.0.1:{at.registration_port}",
         "ACCOUNT_DIRECTORY_URL": f"http://127.0.0.1:{at.account_directory_port}",
         "ORGANISATIONS": str(organisations),
+        "CATALOGUES": str(catalogues),
+        "COUNTER_URL": at.counter,
     }
     for service, settings in (("registration", registration), ("identity", identity)):
         settings["ERASURE_LEDGER"] = str(run_dir / "ledger" / f"{service}.jsonl")

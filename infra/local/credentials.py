@@ -13,6 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 CLIENT_ID = "counter"  # the counter's pages, as the issuer knows them
+CATALOGUE_ID = "wisecat"  # the catalogue, as the account provider knows it, and the subject of its token
 LIFETIME = 30 * 24 * 3600  # seconds; every start creates new tokens
 
 BOTH = ["registration", "identity"]
@@ -91,9 +92,9 @@ class Credentials:
         return jwt.encode(header, everything, self._signing_key, algorithms=["Ed25519"])
 
 
-def issuer_key(run_dir: Path) -> OKPKey:
-    """Return the key that signs the stack's tokens. Create it if it does not exist."""
-    path = run_dir / "keys" / "issuer.json"
+def issuer_key(run_dir: Path, name: str = "issuer") -> OKPKey:
+    """Return the key that signs the stack's tokens, or another key. Create it if it does not exist."""
+    path = run_dir / "keys" / f"{name}.json"
     if not path.exists():
         key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "Ed25519"}, auto_kid=True)
         write_privately(path, json.dumps(key.as_dict(private=True)))

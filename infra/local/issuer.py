@@ -1,7 +1,8 @@
-"""A small OpenID Connect issuer for the local stack. It has one flow: authorisation code with PKCE.
+"""Two small OpenID Connect issuers for the local stack, of staff and of patrons: code with PKCE.
 
 Like those of real organisations it keeps a session of its own: who signed in before is not asked again, until
-the session ends (RP-Initiated Logout 1.0) or the client wants it (`prompt=login`).
+the session ends (RP-Initiated Logout 1.0) or the client wants it (`prompt=login`). A client may hear of
+the end (Back-Channel Logout 1.0).
 """
 
 import argparse
@@ -12,12 +13,14 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+import httpx
 import uvicorn
 from jinja2 import Environment
 from joserfc import jwt
@@ -28,8 +31,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from infra.local.credentials import CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
+from infra.local.configuration import ACCOUNTS_PATH, CALLBACK, LOGGED_OUT_ELSEWHERE, SIGNED_OUT
+from infra.local.credentials import CATALOGUE_ID, CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
 from infra.local.ports import LOOPBACK
+from shared.kernel.login_account import is_account_id
+from shared.platform.http_client import HttpClient
 from shared.platform.secrets import keep_files_private
 
 TEMPLATE = """\
@@ -46,6 +52,8 @@ main { max-width: 34rem; margin: 2rem auto; padding: 1rem 1.5rem; background: #f
 h1 { margin-top: 0 }
 button { display: block; width: 100%; margin: .5rem 0; padding: .7rem 1rem; font: inherit; text-align: left;
   color: #12355b; background: #fff; border: 2px solid #12355b; border-radius: .3rem; cursor: pointer }
+input:not([type]) { box-sizing: border-box; width: 100%; padding: .7rem 1rem; font: inherit;
+  border: 1px solid #5c6b7a; border-radius: .3rem }
 button:hover { background: #e8f0fa }
 button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 </style>
@@ -55,7 +63,7 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 <h1>{{ translate("Wie bent u?", "Who are you?") }}</h1>
 <p>{{ translate("Dit is de aanmelddienst van de demonstratie: er is geen wachtwoord nodig.",
   "This is the sign-in service of the demonstration: no password is needed.") }}</p>
-<form method="post" action="/authorize">
+<form method="post" action="{{ action }}">
 {% for name, value in asked.items() %}
 <input type="hidden" name="{{ name }}" value="{{ value }}">
 {% endfor %}
@@ -66,6 +74,13 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 {%- if "operator" in person.scope %} – {{ translate("beheer", "operations") }}{% endif %}</button>
 {% endfor %}
 {% endfor %}
+{% if typed %}
+<h2><label for="typed">{{ translate("Een ander account", "Another account") }}</label></h2>
+<p><input id="typed" name="typed" maxlength="200" autocomplete="off" autocapitalize="none" spellcheck="false"
+placeholder="acc-0991000001"></p>
+<button name="person" value="">
+{{- translate("Aanmelden met dit account", "Sign in with this account") }}</button>
+{% endif %}
 </form>
 </main>
 </body>
@@ -75,11 +90,18 @@ _template = Environment(autoescape=True).from_string(TEMPLATE)
 
 
 def sign_in_page(
-    asked: Mapping[str, Any], people: Iterable[Any], goes_to: str, *, english: bool = False
+    asked: Mapping[str, Any],
+    people: Iterable[Any],
+    goes_to: str,
+    *,
+    action: str,
+    typed: bool,
+    english: bool = False,
 ) -> HTMLResponse:
     """Return the page with the people to choose from, by organisation.
 
-    `goes_to`: the origin to which the form may redirect (Content-Security-Policy).
+    `goes_to`: the origin to which the form may redirect (Content-Security-Policy). `typed`: anybody else may
+    type who they are.
     """
     nonce = secrets.token_urlsafe(16)
     organisations = [
@@ -99,6 +121,8 @@ def sign_in_page(
             asked=asked,
             organisations=organisations,
             nonce=nonce,
+            action=action,
+            typed=typed,
             language="en" if english else "nl",
             translate=lambda dutch, in_english: in_english if english else dutch,
         ),
@@ -107,13 +131,15 @@ def sign_in_page(
 
 
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
-COOKIE = "sign-in-service"
-"""Of this service alone: browsers send the cookies of all ports of a host to each of them."""
+COOKIE, ACCOUNTS_COOKIE = "sign-in-service", "account-provider"
+"""Of each issuer alone: browsers send the cookies of all ports of a host to each of them."""
+TELL_SECONDS = 3.0
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A member of staff who can sign in. `scope`: scopes separated by spaces."""
+    """A member of staff, or an account of a patron. `scope`: scopes separated by spaces."""
 
     subject: str
     name: str
@@ -126,17 +152,20 @@ class Person:
 class Client:
     """An application that may send people here.
 
-    People return to `redirect_uri`, and to `signed_out_uri` when they have signed out.
+    People return to `redirect_uri`, and to `signed_out_uri` when they have signed out. `logout_uri`: where
+    it hears that a session ended.
     """
 
     client_id: str
     redirect_uri: str
     signed_out_uri: str
+    logout_uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Granted:
     person: Person
+    session_id: str
     nonce: str | None
     challenge: str
     good_until: float
@@ -149,13 +178,25 @@ class Refused(Exception):
 class Issuer:
     """Signs people in for one client: its ID tokens are signed with `key`."""
 
-    def __init__(self, url: str, key: Key, client: Client, people: tuple[Person, ...]) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: Key,
+        client: Client,
+        people: tuple[Person, ...],
+        *,
+        cookie: str = COOKIE,
+        typed: bool = False,
+    ) -> None:
+        """`typed`: also accounts that are not among `people` can sign in."""
         self.url = url
+        self._cookie = cookie
+        self._typed = typed
         self._key = key
         self._client = client
         self._people = {person.subject: person for person in people}
         self._codes: dict[str, _Granted] = {}
-        self._sessions: dict[str, str] = {}
+        self._sessions: dict[str, tuple[Person, str]] = {}
 
     def app(self) -> Starlette:
         """Build the web application with all pages and endpoints."""
@@ -179,8 +220,7 @@ class Issuer:
             "exp": now + TOKEN_SECONDS,
             "sub": person.subject,
             "name": person.name,
-            "organisation": person.organisation,
-            "scope": person.scope,
+            **({"organisation": person.organisation, "scope": person.scope} if person.scope else {}),
             **({"nonce": nonce} if nonce else {}),
         }
 
@@ -192,6 +232,8 @@ class Issuer:
                 "token_endpoint": f"{self.url}/token",
                 "jwks_uri": f"{self.url}/jwks",
                 "end_session_endpoint": f"{self.url}/logout",
+                "backchannel_logout_supported": True,
+                "backchannel_logout_session_supported": True,
                 "prompt_values_supported": ["login"],
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
@@ -211,39 +253,70 @@ class Issuer:
             self._must_be_ours(asked)
         except Refused as refused:
             return PlainTextResponse(f"Aanmelden kan niet: {refused}", 400)
-        chosen = asked.get("person") if request.method == "POST" else self._known(request, asked)
-        if chosen is None:
+        known = self._known(request, asked) if request.method == "GET" else None
+        if request.method == "GET" and known is None:
             target = urlsplit(self._client.redirect_uri)
-            goes_to = f"{target.scheme}://{target.netloc}"
-            english = request.headers.get("accept-language", "").lower().startswith("en")
-            return sign_in_page(dict(asked), self._people.values(), goes_to, english=english)
-        person = self._people.get(str(chosen))
+            return sign_in_page(
+                dict(asked),
+                self._people.values(),
+                f"{target.scheme}://{target.netloc}",
+                action=f"{urlsplit(self.url).path}/authorize",
+                typed=self._typed,
+                english=request.headers.get("accept-language", "").lower().startswith("en"),
+            )
+        person, session_id = known or (self._chosen(asked), secrets.token_urlsafe(16))
         if person is None:
-            return PlainTextResponse("Deze medewerker bestaat niet.", 400)
-        back = {"code": self._code_for(person, asked), "state": str(asked["state"])}
+            return PlainTextResponse("Deze persoon bestaat niet.", 400)
+        back = {"code": self._code_for(person, session_id, asked), "state": str(asked["state"])}
         answer = RedirectResponse(f"{self._client.redirect_uri}?{urlencode(back)}", 303)
-        self._sessions[session := secrets.token_urlsafe(32)] = person.subject
-        answer.set_cookie(COOKIE, session, httponly=True, samesite="lax")
+        self._sessions[session := secrets.token_urlsafe(32)] = (person, session_id)
+        answer.set_cookie(self._cookie, session, httponly=True, samesite="lax")
         return answer
 
-    def _known(self, request: Request, asked: QueryParams | FormData) -> str | None:
+    def _chosen(self, asked: QueryParams | FormData) -> Person | None:
+        """Return who was chosen, or typed their account; None for nobody."""
+        typed = str(asked.get("typed", "")).strip() if self._typed else ""
+        if is_account_id(typed):
+            return self._people.get(typed) or Person(typed, typed, "", "", "")
+        return self._people.get(str(asked.get("person", "")))
+
+    def _known(self, request: Request, asked: QueryParams | FormData) -> tuple[Person, str] | None:
         """Return who has a session in this browser, unless the client wants that the person is asked."""
         if "login" in str(asked.get("prompt", "")).split():
             return None
-        return self._sessions.get(request.cookies.get(COOKIE, ""))
+        return self._sessions.get(request.cookies.get(self._cookie, ""))
 
     async def _logout(self, request: Request) -> Response:
         """End the session of this browser, and lead back to the client if its address is right."""
         asked = request.query_params if request.method == "GET" else await request.form()
-        self._sessions.pop(request.cookies.get(COOKIE, ""), None)
+        ended = self._sessions.pop(request.cookies.get(self._cookie, ""), None)
+        if ended is not None:
+            self._sessions = {
+                name: session for name, session in self._sessions.items() if session[1] != ended[1]
+            }
+            await self._tell(*ended)
         wanted = (self._client.client_id, self._client.signed_out_uri)
         if (asked.get("client_id"), asked.get("post_logout_redirect_uri")) == wanted:
             state = urlencode({"state": str(asked["state"])}) if "state" in asked else ""
             answer: Response = RedirectResponse(f"{self._client.signed_out_uri}?{state}".rstrip("?"), 303)
         else:
             answer = PlainTextResponse("U bent afgemeld bij de aanmelddienst.")
-        answer.delete_cookie(COOKIE)
+        answer.delete_cookie(self._cookie)
         return answer
+
+    async def _tell(self, person: Person, session_id: str) -> None:
+        """Post to the client that a session ended (Back-Channel Logout 1.0, section 2.5). It may be down."""
+        if self._client.logout_uri is None:
+            return
+        now = int(time.time())
+        claims = {"iss": self.url, "aud": self._client.client_id, "iat": now, "exp": now + CODE_SECONDS}
+        claims |= {"jti": secrets.token_urlsafe(16), "sub": person.subject, "sid": session_id}
+        claims["events"] = {LOGOUT_EVENT: {}}
+        header = {"alg": self._algorithm, "kid": self._key.kid, "typ": "logout+jwt"}
+        token = jwt.encode(header, claims, self._key, algorithms=[self._algorithm])
+        with suppress(httpx.HTTPError):
+            async with HttpClient() as http:
+                await http.post(self._client.logout_uri, data={"logout_token": token}, timeout=TELL_SECONDS)
 
     def _must_be_ours(self, asked: QueryParams | FormData) -> None:
         """Raise Refused unless the request is the client's: nobody is redirected to another address."""
@@ -259,13 +332,17 @@ class Issuer:
         if not asked.get("state") or not asked.get("code_challenge"):
             raise Refused("state of code_challenge ontbreekt.")
 
-    def _code_for(self, person: Person, asked: QueryParams | FormData) -> str:
+    def _code_for(self, person: Person, session_id: str, asked: QueryParams | FormData) -> str:
         now = time.monotonic()
         self._codes = {code: granted for code, granted in self._codes.items() if granted.good_until > now}
         code = secrets.token_urlsafe(32)
         nonce = asked.get("nonce")
         self._codes[code] = _Granted(
-            person, str(nonce) if nonce else None, str(asked["code_challenge"]), now + CODE_SECONDS
+            person,
+            session_id,
+            str(nonce) if nonce else None,
+            str(asked["code_challenge"]),
+            now + CODE_SECONDS,
         )
         return code
 
@@ -285,7 +362,7 @@ class Issuer:
         if granted is None or not right:
             return JSONResponse({"error": "invalid_grant"}, 400, {"Cache-Control": "no-store"})
         header = {"alg": self._algorithm, "kid": self._key.kid}
-        claims = self.claims(granted.person, granted.nonce)
+        claims = {"sid": granted.session_id, **self.claims(granted.person, granted.nonce)}
         answer = {
             "access_token": secrets.token_urlsafe(32),
             "token_type": "Bearer",
@@ -314,12 +391,32 @@ PEOPLE = (
 )
 
 
+ACCOUNTS = (
+    Person("acc-jan", "jan.jansen", "", "Inlogaccounts", ""),
+    Person("acc-devries", "p.devries", "", "Inlogaccounts", ""),
+)
+
+
+def catalogue_client(address: str) -> Client:
+    """Return the demo catalogue at this address, as the account provider knows it."""
+    return Client(
+        CATALOGUE_ID, address + CALLBACK, address + SIGNED_OUT, logout_uri=address + LOGGED_OUT_ELSEWHERE
+    )
+
+
+def account_provider(url: str, run_dir: Path, catalogue: str) -> Issuer:
+    """Return the issuer at which patrons sign in, with a key of its own."""
+    key = issuer_key(run_dir, "account-provider")
+    return Issuer(url, key, catalogue_client(catalogue), ACCOUNTS, cookie=ACCOUNTS_COOKIE, typed=True)
+
+
 def main() -> int:
     """Run until SIGTERM or Ctrl-C. Return 1 when no local stack runs in the folder."""
     keep_files_private()
     parser = argparse.ArgumentParser(prog="python -m infra.local.issuer", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--counter", required=True, help="address of the counter's pages")
+    parser.add_argument("--catalogue", required=True, help="address of the demo catalogue")
     parser.add_argument("--run-dir", type=Path, required=True, help="the folder of the running stack")
     arguments = parser.parse_args()
     try:
@@ -330,7 +427,11 @@ def main() -> int:
     client = Client(CLIENT_ID, f"{arguments.counter}/aanmelden/terug", f"{arguments.counter}/afmelden")
     url = f"http://{LOOPBACK}:{arguments.port}"
     issuer = Issuer(url, issuer_key(arguments.run_dir), client, PEOPLE)
-    uvicorn.run(issuer.app(), host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")
+    app = issuer.app()
+    app.mount(
+        ACCOUNTS_PATH, account_provider(url + ACCOUNTS_PATH, arguments.run_dir, arguments.catalogue).app()
+    )
+    uvicorn.run(app, host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")
     return 0
 
 

@@ -33,15 +33,17 @@ def home_library(run_dir: Path, at: Addresses) -> Child:
 
 
 def sign_in(run_dir: Path, at: Addresses) -> Child:
-    """Return the process of the issuer at which the demo staff sign in."""
-    where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--run-dir", str(run_dir)]
+    """Return the process of the issuers at which the demo staff and patrons sign in."""
+    where = ["--port", str(at.sign_in_port), "--counter", at.counter, "--catalogue", at.wisecat]
+    where += ["--run-dir", str(run_dir)]
     command = [sys.executable, "-m", "infra.local.issuer", *where]
     return Child(_program("sign_in", command, run_dir), is_ready=lambda: answers(at.sign_in_port))
 
 
 def wisecat(run_dir: Path, at: Addresses) -> Child:
     """Return the process of the demo catalogue, where patrons log in."""
-    where = ["--port", str(at.wisecat_port), "--identity", at.identity, "--run-dir", str(run_dir)]
+    where = ["--port", str(at.wisecat_port), "--identity", at.identity, "--accounts", at.accounts]
+    where += ["--run-dir", str(run_dir)]
     command = [sys.executable, "-m", "infra.local.wisecat", *where]
     return Child(_program("wisecat", command, run_dir), is_ready=lambda: answers(at.wisecat_port))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -13,20 +14,23 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from infra.local.credentials import NoLocalStack, stack_must_run
+from infra.local.configuration import CALLBACK, LOGGED_OUT_ELSEWHERE, SIGNED_OUT
+from infra.local.credentials import CATALOGUE_ID, NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
-from shared.kernel.text import is_identifier
+from infra.local.wisecat_sign_in import FAILURES, PatronSignIn, Sessions, SignedIn
 from shared.platform.http_client import HttpClient
 from shared.platform.secrets import ServiceToken, keep_files_private
 
@@ -56,13 +60,17 @@ class GuestOfLibrary:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Identity's reply to a login. `reference`: the request's id, for questions to the library."""
+    """Identity's reply to a login. `reference`: the request's id, for questions to the library.
+
+    `counter_page`: where the clerk at the counter goes on with this patron; None if there is no need to.
+    """
 
     outcome: Outcome
     actor_id: str | None = None
     first_login: bool = False
     guest: GuestOfLibrary | None = None
     reference: str | None = None
+    counter_page: str | None = None
 
 
 REFUSALS = {"link-required": Outcome.LINK_REQUIRED, "account-not-found": Outcome.NOT_FOUND}
@@ -76,19 +84,21 @@ class IdentityLogins:
         self._http = http
         self._token = token
 
-    async def log_in(self, account_id: str, organisation: str) -> Answer:
+    async def log_in(self, who: SignedIn, organisation: str) -> Answer:
         """Log in. Every unclear reply becomes "try again": no patron is shown as new on a guess (I4)."""
         try:
             response = await self._http.post(
                 f"{self._base_url}/v1/logins",
-                json={"account_id": account_id, "organisation": organisation},
+                json={"id_token": who.id_token, "nonce": who.nonce, "organisation": organisation},
                 headers={"Authorization": f"Bearer {self._token()}"},
                 timeout=TIMEOUT,
             )
             body = response.json()
             if response.status_code == HTTPStatus.OK:
                 return _answer(body)
-            return Answer(REFUSALS.get(body["code"], Outcome.TRY_AGAIN), reference=body["instance"])
+            outcome = REFUSALS.get(body["code"], Outcome.TRY_AGAIN)
+            page = (body.get("referral") or {}).get("url")
+            return Answer(outcome, reference=body["instance"], counter_page=page)
         except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError):
             return Answer(Outcome.TRY_AGAIN)
 
@@ -105,14 +115,13 @@ def _guest(body: dict[str, Any]) -> GuestOfLibrary:
 
 
 PAGES = Path(__file__).parent / "wisecat_pages"
-DEMO_ACCOUNTS = {"acc-jan": "jan.jansen", "acc-devries": "p.devries"}
-OTHER = "other"
-LONGEST_ACCOUNT_ID = 200
-NOTHING_CHOSEN = {"account": "", "other": "", "library": ""}
-LARGEST_FORM = 4096  # bytes
+LARGEST_FORM, LARGEST_LOGOUT = 4096, 16_384  # bytes
+# Forms of these pages lead to the account provider, and a browser checks each redirect of a form.
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {accounts}; "
+    "frame-ancestors 'none'; base-uri 'none'"
+)
 SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
     "Cache-Control": "no-store",
     "Referrer-Policy": "same-origin",  # with "no-referrer" browsers would send the form with `Origin: null`
     "X-Content-Type-Options": "nosniff",
@@ -123,76 +132,138 @@ MONTHS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the page of a signed-in patron shows."""
+
+    account: SignedIn
+    organisation: str
+    answer: Answer
+
+
 class Wisecat:
     """The demo's pages. `libraries`: code of an organisation -> its name; the first one is preselected."""
 
-    def __init__(self, logins: IdentityLogins, libraries: Mapping[str, str]) -> None:
+    def __init__(self, logins: IdentityLogins, libraries: Mapping[str, str], sign_in: PatronSignIn) -> None:
         self._logins = logins
         self._libraries = libraries
+        self._sign_in = sign_in
+        self._sessions = Sessions()
+        accounts = urlsplit(sign_in.issuer)
+        policy = POLICY.format(accounts=f"{accounts.scheme}://{accounts.netloc}")
+        self._security = SECURITY | {"Content-Security-Policy": policy}
         self._pages = Environment(
             loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
         )
 
     def app(self) -> Starlette:
         """Build the web application. It refuses every host name but its own, against DNS rebinding."""
+        session = Middleware(
+            SessionMiddleware, secret_key=secrets.token_hex(32), session_cookie="wisecat", same_site="lax"
+        )
         return Starlette(
             routes=[
                 Route("/", self._start),
                 Route("/login", self._log_in, methods=["POST"]),
+                Route(CALLBACK, self._come_back),
+                Route("/welkom", self._welcome),
+                Route("/logout", self._log_out, methods=["POST"]),
+                Route(SIGNED_OUT, self._signed_out),
+                Route(LOGGED_OUT_ELSEWHERE, self._logged_out_elsewhere, methods=["POST"]),
                 *(Route(f"/{name}", partial(_file, name)) for name in ("wisecat.css", "icon.svg")),
             ],
-            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"])],
+            middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[LOOPBACK, "localhost"]), session],
         )
 
     async def _start(self, request: Request) -> Response:
-        return self._page("start.html", _language(request.query_params.get("taal"), request))
+        return self._page("start.html", _language(request), notice="")
 
     async def _log_in(self, request: Request) -> Response:
-        if not _own_form(request):
-            dutch = "Dit formulier komt van een andere site, of het is te groot. Begin opnieuw."
-            english = "This form comes from another site, or it is too large. Start again."
-            text = english if _language(None, request) == "en" else dutch
-            return Response(text, HTTPStatus.FORBIDDEN, SECURITY)
-        form = {name: str(value).strip() for name, value in (await request.form(max_fields=8)).items()}
-        language = _language(form.get("taal"), request)
-        account_id = form.get("other", "") if form.get("account") == OTHER else form.get("account", "")
-        organisation = form.get("library", "")
-        if not _is_account_id(account_id) or organisation not in self._libraries:
+        """Send the patron to the account provider; remember the library for afterwards."""
+        if (refused := self._not_ours(request)) is not None:
+            return refused
+        form = {name: str(value) for name, value in (await request.form(max_fields=4)).items()}
+        request.session["language"] = form.get("taal", "")
+        if (library := form.get("library", "")) not in self._libraries:
             return self._page(
-                "start.html", language, HTTPStatus.UNPROCESSABLE_ENTITY, chosen=form, missing=True
+                "start.html", _language(request), HTTPStatus.UNPROCESSABLE_ENTITY, notice="missing"
             )
-        answer = await self._logins.log_in(account_id, organisation)
-        return self._outcome(answer, account_id, organisation, language)
+        request.session["library"] = library
+        try:
+            return await self._sign_in.begin(request)
+        except FAILURES:
+            return self._failed(request)
 
-    def _outcome(self, answer: Answer, account_id: str, organisation: str, language: str) -> Response:
+    async def _come_back(self, request: Request) -> Response:
+        """Ask identity who this is, with the ID token as the proof."""
+        library = request.session.get("library", "")
+        try:
+            who = await self._sign_in.finish(request)
+        except FAILURES:
+            return self._failed(request)
+        if library not in self._libraries:
+            return self._failed(request)
+        answer = await self._logins.log_in(who, library)
+        self._sessions.begin(request, who, Shown(who, library, answer))
+        return RedirectResponse("/welkom", HTTPStatus.SEE_OTHER)
+
+    async def _welcome(self, request: Request) -> Response:
+        shown: Shown | None = self._sessions.of(request)
+        if shown is None:
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER)
         return self._page(
             "outcome.html",
-            language,
-            answer=answer,
-            account_id=account_id,
-            account=DEMO_ACCOUNTS.get(account_id, account_id),
-            organisation=organisation,
-            library=self._libraries[organisation],
+            _language(request),
+            answer=shown.answer,
+            account_id=shown.account.subject,
+            account=shown.account.name,
+            organisation=shown.organisation,
+            library=self._libraries[shown.organisation],
         )
+
+    async def _log_out(self, request: Request) -> Response:
+        """End the session here, then the one at the account provider."""
+        if (refused := self._not_ours(request)) is not None:
+            return refused
+        self._sessions.end(request)
+        try:
+            return await self._sign_in.end(request)
+        except FAILURES:
+            return self._page("start.html", _language(request), notice="signed-out-here")
+
+    async def _signed_out(self, request: Request) -> Response:
+        notice = "signed-out" if await self._sign_in.returned(request) else ""
+        return self._page("start.html", _language(request), notice=notice)
+
+    async def _logged_out_elsewhere(self, request: Request) -> Response:
+        size = request.headers.get("content-length", "")
+        if not (size.isdigit() and int(size) <= LARGEST_LOGOUT):
+            return Response(status_code=HTTPStatus.BAD_REQUEST)
+        return await self._sign_in.logged_out(request, self._sessions)
+
+    def _not_ours(self, request: Request) -> Response | None:
+        if _own_form(request):
+            return None
+        dutch = "Dit formulier komt van een andere site, of het is te groot. Begin opnieuw."
+        english = "This form comes from another site, or it is too large. Start again."
+        text = english if _language(request) == "en" else dutch
+        return Response(text, HTTPStatus.FORBIDDEN, self._security)
+
+    def _failed(self, request: Request) -> Response:
+        return self._page("start.html", _language(request), HTTPStatus.BAD_REQUEST, notice="failed")
 
     def _page(
         self, template: str, language: str, status: HTTPStatus = HTTPStatus.OK, **content: Any
     ) -> HTMLResponse:
-        content = {"missing": False, **content, "chosen": NOTHING_CHOSEN | content.get("chosen", {})}
         html = self._pages.get_template(template).render(
             language=language,
             other_language="en" if language == "nl" else "nl",
             translate=lambda dutch, english: english if language == "en" else dutch,
             day=lambda when: _day(when, language),
-            accounts=DEMO_ACCOUNTS,
             libraries=self._libraries,
             **content,
         )
-        return HTMLResponse(html, status, {**SECURITY, "Content-Language": language})
-
-
-def _is_account_id(text: str) -> bool:
-    return len(text) <= LONGEST_ACCOUNT_ID and is_identifier(text)
+        return HTMLResponse(html, status, {**self._security, "Content-Language": language})
 
 
 async def _file(name: str, _request: Request) -> Response:
@@ -207,9 +278,11 @@ def _own_form(request: Request) -> bool:
     return ours and size.isdigit() and int(size) <= LARGEST_FORM
 
 
-def _language(wanted: str | None, request: Request) -> str:
+def _language(request: Request) -> str:
+    wanted = request.query_params.get("taal", "") or request.session.get("language", "")
     if wanted in MONTHS:
-        return wanted
+        request.session["language"] = wanted
+        return str(wanted)
     first = request.headers.get("accept-language", "nl").split(",")[0].strip().lower()
     return "en" if first.startswith("en") else "nl"
 
@@ -224,6 +297,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.local.wisecat", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
     parser.add_argument("--identity", required=True, help="address of the identity service")
+    parser.add_argument("--accounts", required=True, help="issuer at which patrons sign in")
     parser.add_argument("--run-dir", type=Path, required=True, help="the folder of the running stack")
     arguments = parser.parse_args()
     run_dir: Path = arguments.run_dir
@@ -236,8 +310,11 @@ def main() -> int:
     libraries = tomllib.loads((run_dir / "organisations.toml").read_text("utf-8"))["organisations"]
     names = {code: library["name"] for code, library in libraries.items()}
     token = ServiceToken(run_dir / "keys" / "wisecat.token")
-    logins = IdentityLogins(arguments.identity, HttpClient(), token)
-    app = Wisecat(logins, names).app()
+    http = HttpClient()
+    logins = IdentityLogins(arguments.identity, http, token)
+    address = f"http://{LOOPBACK}:{arguments.port}"
+    sign_in = PatronSignIn(arguments.accounts, CATALOGUE_ID, address, http)
+    app = Wisecat(logins, names, sign_in).app()
     uvicorn.run(app, host=LOOPBACK, port=arguments.port, access_log=False, log_level="warning")
     return 0
 

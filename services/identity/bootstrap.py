@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -11,10 +12,10 @@ from uuid import uuid4
 import asyncpg
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
+from identity.adapters.catalogues import Catalogues, SealedReferrals
 from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
-from identity.adapters.tables import SCHEMA
-from identity.adapters.username_index import PostgresUsernames
+from identity.adapters.tables import SCHEMA, PostgresUsernames
 from identity.application.apply_retention import apply_retention, preview_retention
 from identity.application.dependencies import (
     AccountDirectory,
@@ -97,6 +98,7 @@ class Service:
     broker_faults: BrokerFaults
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
+    catalogues: Catalogues
     rebuilds: BackgroundRebuilds
 
 
@@ -138,6 +140,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+            catalogues=Catalogues(settings.catalogues, http, deps.clock),
             rebuilds=rebuilds,
         )
 
@@ -146,15 +149,19 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
     """Build the HTTP app of an open service. `stopping` ends long polls when it is set."""
     from identity.api.app import identity_app  # noqa: PLC0415 - the worker starts without routes
 
+    settings = service.settings
+    referral_lifetime = timedelta(minutes=settings.referral_minutes)
     return identity_app(
         deps=service.deps,
         apply_now=service.inbox.apply_now,
+        catalogues=service.catalogues,
+        referrals=SealedReferrals(service.deps.person_ref_key, referral_lifetime, settings.counter_url),
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
-        verifier=token_verifier(service.settings, service.token_keys),
+        verifier=token_verifier(settings, service.token_keys),
         service_operations=operations_of(service),
         operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
-        telemetry=service.settings.telemetry,
+        telemetry=settings.telemetry,
         stopping=stopping,
     )
 

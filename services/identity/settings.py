@@ -1,7 +1,9 @@
 """Identity's settings: `IDENTITY_…` in the environment."""
 
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from shared.platform.settings import ServiceSettings
@@ -14,6 +16,9 @@ class Settings(ServiceSettings):
 
     registration_url: str
     account_directory_url: str | None = None  # None: only accounts that were imported or opened here
+    catalogues: Path | None = None  # TOML: account providers and catalogues; None: account ids only
+    referral_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15  # from link-required to the counter (I12)
+    counter_url: str | None = None  # the counter's pages, for the links of referrals; None: no links
     organisations: Path  # TOML file of the guest libraries and their own ISILs
     service_token_file: Path
     oidc_audience: str = "identity"

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from registration.adapters.account_handles import SealedAccountHandles
+from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import LiveAliases, home_libraries
 from registration.adapters.home_library.settings import load_directory
@@ -178,6 +178,7 @@ def _dependencies(
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
+    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     handle_lifetime = timedelta(minutes=settings.account_handle_minutes)
     return Dependencies(
         store=AggregateStore(log, make_mapper(), data_keys.unwrap),
@@ -186,13 +187,14 @@ def _dependencies(
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
+        referrals=SealedReferrals(person_ref_key, clock),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
         organisations=_organisations(settings),
         isil_aliases=aliases,
         home_library_names={isil: library.name for isil, library in directory.libraries.items()},
-        person_ref_key=read_key_file(settings.person_ref_key_file)[0],
+        person_ref_key=person_ref_key,
         clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
         nightly_not_found_percent=settings.nightly_not_found_percent,

@@ -1,9 +1,10 @@
-"""Login accounts: their ids, as the account provider gives them (I1), and the grammar of new ones (R17).
+"""Login accounts: ids of the account provider (I1), the grammar of new accounts (R17), referrals (I12).
 
 An account that exists already has whatever username and e-mail address its library gave it.
 """
 
 import unicodedata
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,6 +19,21 @@ AccountId = Annotated[str, Field(min_length=1, max_length=200, pattern=_PATTERN)
 """1 to 200 letters, digits and `! $ & ' ( ) * + , - . : ; = @ _ | ~`; not only dots."""
 
 _READER: TypeAdapter[str] = TypeAdapter(AccountId)
+
+
+REFERRALS = "referrals from catalogues to the counter"
+"""The purpose of the key under which referrals are sealed, and bound to an organisation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Referral:
+    """A catalogue sent the patron with this account to the counter (I12).
+
+    `return_to`: where the patron goes on at the catalogue, from the settings; None: nowhere.
+    """
+
+    account_id: str
+    return_to: str | None
 
 
 def is_account_id(text: str) -> bool:

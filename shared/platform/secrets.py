@@ -1,4 +1,4 @@
-"""Secrets in files: key files, keys derived from them, the bearer token for the other service, file modes."""
+"""Secrets in files: key files, keys and handles made from them, the token for the other service, modes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import base64
 import binascii
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -56,6 +61,51 @@ def derived_key(key: bytes, purpose: str) -> bytes:
     Keys of different purposes say nothing about each other or about `key`, so one key file serves several.
     """
     return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
+
+
+class HandleInvalid(ValueError):
+    """The handle has expired, was changed, or is for another caller."""
+
+
+_NONCE_BYTES = 12
+
+
+class Handles:
+    """Short texts that hold something for a while, which nobody without the key can read or make (ADR 0022).
+
+    AES-256-GCM under keys derived from `keys` for this purpose: the newest seals, all open. A handle opens
+    only with the texts to which it was `bound` when it was made.
+    """
+
+    def __init__(self, keys: Sequence[bytes], purpose: str, lifetime: timedelta) -> None:
+        self._ciphers = [AESGCM(derived_key(key, purpose)) for key in keys]
+        self.lifetime = lifetime
+
+    def seal(self, content: object, bound: Sequence[str], now: datetime) -> str:
+        """Return a handle that holds this content until `lifetime` from now. `content` becomes JSON."""
+        plain = orjson.dumps([content, (now + self.lifetime).timestamp()])
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._ciphers[0].encrypt(nonce, plain, orjson.dumps(list(bound)))
+        return base64.urlsafe_b64encode(nonce + sealed).decode()
+
+    def open(self, handle: str, bound: Sequence[str], now: datetime) -> Any:
+        """Return the content. Raises HandleInvalid."""
+        content, expires_at = orjson.loads(self._decrypted(handle, orjson.dumps(list(bound))))
+        if expires_at <= now.timestamp():
+            raise HandleInvalid
+        return content
+
+    def _decrypted(self, handle: str, bound: bytes) -> bytes:
+        try:
+            sealed = base64.urlsafe_b64decode(handle)
+        except ValueError:
+            raise HandleInvalid from None
+        for cipher in self._ciphers:
+            try:
+                return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound)
+            except (InvalidTag, ValueError):
+                continue
+        raise HandleInvalid
 
 
 class ServiceToken:

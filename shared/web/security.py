@@ -158,7 +158,7 @@ ALGORITHMS = (
     "Ed25519",
     "EdDSA",
 )
-_MAX_TOKEN_CHARACTERS = 8192
+LONGEST_TOKEN = 8192
 INSTALLATION = "installation"
 """The scope of an operator of the whole installation, who may act for every organisation (R20)."""
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
@@ -227,15 +227,24 @@ class TokenVerifier:
             raise InvalidToken(refusal_of(error)) from error
 
     def _key_id(self, token: str) -> str | None:
-        if len(token) > _MAX_TOKEN_CHARACTERS:
-            raise InvalidToken(f"it has more than {_MAX_TOKEN_CHARACTERS} characters")
-        header = jws.extract_compact(token.encode()).headers()
-        if header.get("alg") not in ALGORITHMS:
-            raise InvalidToken("its algorithm is none of those that count")
+        header = header_of(token)
         # RFC 7515 section 4.1.9: a media type in any case, of which `application/` may be left out.
         if self._typed and str(header.get("typ")).lower().removeprefix("application/") != ACCESS_TOKEN:
             raise InvalidToken(f"its header does not say typ {ACCESS_TOKEN} (OIDC_TYPED_TOKENS)")
         return header.get("kid")
+
+
+def header_of(token: str) -> Mapping[str, Any]:
+    """Return the header of a token, of which nothing is verified. Raises InvalidToken."""
+    if len(token) > LONGEST_TOKEN:
+        raise InvalidToken(f"it has more than {LONGEST_TOKEN} characters")
+    try:
+        header: Mapping[str, Any] = jws.extract_compact(token.encode()).headers()
+    except (JoseError, *UNREADABLE) as error:
+        raise InvalidToken(refusal_of(error)) from error
+    if header.get("alg") not in ALGORITHMS:
+        raise InvalidToken("its algorithm is none of those that count")
+    return header
 
 
 def refusal_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import psutil
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from infra.local.story_steps import (
     membership_ended,
@@ -19,6 +19,7 @@ from infra.local.story_steps import (
     rows_after_reregistration,
     three_months_after,
 )
+from infra.local.wisecat import MONTHS
 from tests.support.browser import (
     Keyboard,
     assert_accessible,
@@ -42,6 +43,7 @@ from tests.support.counter_pages import (
     sees_valid,
     signed_in_at,
 )
+from tests.support.eventually import eventually
 from tests.support.stack import RunningStack, load_card
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -135,6 +137,71 @@ async def expires(clerk: Keyboard, look: Look, card: str, today: date) -> None:
     await clerk.goes("Contributie")
     assert await rows_of(clerk) == as_shown(rows_after_expiry(today))
     await look.only_at("contributie-verlopen")
+
+
+async def test_i5_a_persons_whole_way_from_the_counter_to_the_catalogue_and_back(
+    browser: Browser, stack: RunningStack
+) -> None:
+    """The clerk in one browser, the patron in another; identity's worker is stopped while it could help."""
+    card, today = load_card(30), datetime.now(ZoneInfo("Europe/Amsterdam")).date()
+    patron = await new_page(browser, width=390)
+    catalogue = stack.description["wisecat_url"]
+    async with at_the_desk(browser, stack) as clerk:
+        with stack.paused("identity_worker"):
+            await registers(clerk, Look(clerk, False), card, f"load.{card}")
+            await logs_in_at_the_catalogue(patron, catalogue, f"acc-{card}")
+            await sees_at_the_catalogue(patron, "U bent herkend", "gastlener van Biblionet Drenthe")
+            await sees_at_the_catalogue(patron, "Dit is de eerste keer dat u hier inlogt.")
+            actor = await actor_of(patron)
+        await sees_linked(clerk, javascript=True)
+
+        with membership_ended(stack.run_dir / "home_library.json", card):
+            await clerk.enters(card)
+            await clerk.goes("Vraag thuisbibliotheek")
+            await sees_expired(clerk)
+            ended = f"het eindigde op {today.day} {MONTHS['nl'].split()[today.month - 1]} {today.year}"
+            await logs_in_until_it_says(patron, catalogue, ended)
+
+        with stack.paused("identity_worker"):
+            await clerk.enters(card)
+            await reregisters(clerk, Look(clerk, False))
+            await logs_in_at_the_catalogue(patron, catalogue)
+            assert await actor_of(patron) == actor
+        await logs_in_until_it_says(patron, catalogue, "Abonnement geldig")
+        assert await actor_of(patron) == actor
+    await patron.get_by_role("button", name="Uitloggen").click()
+    await sees_at_the_catalogue(patron, "U bent uitgelogd, hier en bij uw inlogaccount.")
+    await patron.context.close()
+
+
+async def logs_in_at_the_catalogue(patron: Page, catalogue: str, account: str | None = None) -> None:
+    """As this account; without one as the account provider knows the patron already."""
+    await patron.goto(catalogue)
+    await patron.get_by_role("button", name="Inloggen").click()
+    if account is not None:
+        await patron.get_by_label("Een ander account").fill(account)
+        await patron.get_by_role("button", name="Aanmelden met dit account").click()
+    await patron.wait_for_url("**/welkom")
+
+
+async def logs_in_until_it_says(patron: Page, catalogue: str, text: str) -> None:
+    async def says() -> bool:
+        await logs_in_at_the_catalogue(patron, catalogue)
+        return text in await patron.get_by_role("main").inner_text()
+
+    await eventually(says, within=20)
+
+
+async def sees_at_the_catalogue(patron: Page, *texts: str) -> None:
+    for text in texts:
+        await expect(patron.get_by_role("main")).to_contain_text(text)
+
+
+async def actor_of(patron: Page) -> str:
+    """What the page says for technicians."""
+    said: str = await patron.locator("dt:text-is('Actor') + dd").text_content() or ""
+    assert said
+    return said
 
 
 async def test_r10_two_clerks_register_one_card_at_once_and_both_come_to_the_guest(

@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from infra.local.postgres import Postgres
-from registration.adapters.account_handles import SealedAccountHandles
+from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.in_memory import InMemoryHomeLibraries, InMemoryLookups, SetClock
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.tables import SCHEMA
@@ -115,6 +115,7 @@ def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Dependencies:
         card_prefixes=ListedPrefixes(),
         login_accounts=ListedAccounts(),
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, SetClock(NOW)),
+        referrals=SealedReferrals(bytes(32), SetClock(NOW)),
         registrations=PostgresRegistrations(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=InMemoryLookups(),

@@ -92,7 +92,13 @@ CHANGES: dict[str, list[str]] = {
         ),
         '$.paths["/v1/login-accounts/{account_id}"].get.parameters[0].schema',
         "$.components.schemas.ActorJson.properties.account_id",
-        "$.components.schemas.Login.properties.account_id.pattern",
+        # A login may be proven by an ID token.
+        "$.components.schemas.Login.properties.account_id",
+        '$.components.schemas.Login.properties["id_token"] is new',
+        '$.components.schemas.Login.properties["nonce"] is new',
+        "$.components.schemas.Login.required: there were 2, there are 1",
+        f'{OF_A_PROBLEM.format("/v1/logins", 403)}["id-token-required"] is new',
+        f'{OF_A_PROBLEM.format("/v1/logins", 422)}["id-token-invalid"] is new',
         # A new account has a username of letters and digits, and an address to which mail can be sent.
         "$.components.schemas.NewLoginAccount.properties.email.pattern",
         *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,6 +38,27 @@ isils = ["NL-070288"]
 [organisations.2602]
 name = "DOK Delft"
 isils = []
+"""
+ACCOUNTS = "https://accounts.example"
+"""The issuer of the account provider, whose ID tokens the same test service signs."""
+RETURN_TO = "https://catalogus.example/inloggen"
+CATALOGUES = f"""
+[issuers."{ACCOUNTS}"]
+jwks = "%s"
+
+[issuers."https://other-accounts.example"]
+jwks = "%s"
+account_claim = "card.account"
+id_token_seconds = 60
+nonce_required = false
+
+[catalogues.wisecat]
+client_ids = ["wisecat-web"]
+return_to = "{RETURN_TO}"
+
+[catalogues.careful]
+client_ids = ["careful"]
+id_token_only = true
 """
 WRITTEN_TABLES = ("stored_events", "usernames", "data_keys", "idempotency_keys", "inbox")
 
@@ -129,12 +151,22 @@ def login(name: str, organisation: str = "1001") -> dict[str, Any]:
     return {"account_id": f"acc-{name}", "organisation": organisation}
 
 
+def id_token(signer: Signer, account_id: str = "acc-jan", **changed: Any) -> str:
+    """An ID token for the catalogue; `changed` overrides claims, None leaves one out."""
+    now = int(time.time())
+    claims = {"iss": ACCOUNTS, "aud": "wisecat-web", "sub": account_id, "nonce": "n-1", "iat": now}
+    everything = {**claims, "exp": now + 600, **changed}
+    return signer.signed({name: value for name, value in everything.items() if value is not None}, "JWT")
+
+
 def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: bytes) -> Settings:
     """Identity's settings, with every file that they name."""
     (folder / "identity.key").write_text(base64.b64encode(bytes(32)).decode() + "\n", "ascii")
     (folder / "shared.key").write_text(base64.b64encode(person_ref_key).decode() + "\n", "ascii")
     (folder / "identity-organisations.toml").write_text(ORGANISATIONS, "utf-8")
     (folder / "identity.token").write_text(signer.token("feed", None, "identity"), "ascii")
+    catalogues = folder / "catalogues.toml"
+    catalogues.write_text(CATALOGUES % (signer.jwks, signer.jwks), "utf-8")
     for name in ("identity.key", "shared.key", "identity.token"):
         (folder / name).chmod(0o600)
     return Settings.model_validate(
@@ -147,6 +179,8 @@ def settings_in(folder: Path, database: str, signer: Signer, person_ref_key: byt
             "master_key_file": folder / "identity.key",
             "person_ref_key_file": folder / "shared.key",
             "registration_url": "http://127.0.0.1:9",
+            "catalogues": catalogues,
+            "counter_url": "https://balie.example",
             "organisations": folder / "identity-organisations.toml",
             "erasure_ledger": folder / "ledger" / "identity.jsonl",
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
-from registration.adapters.account_handles import SealedAccountHandles
+from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
     UNIQUE_KEYS,
@@ -211,6 +211,7 @@ def registration_over(
         card_prefixes=prefixes,
         login_accounts=accounts,
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, clock),
+        referrals=SealedReferrals(PERSON_REF_KEY, clock),
         registrations=registrations,
         term_checks=term_checks,
         lookups=lookups,

@@ -1,6 +1,8 @@
-"""All tables of identity's database."""
+"""All tables of identity's database, and the index of usernames, the one of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import asyncpg
 
 from identity.read_models import VIEWS
 from shared import event_log, messaging, projections
@@ -63,3 +65,31 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *idempotency.TRANSFERRED_TABLES,
     *OWN_TRANSFERRED_TABLES,
 )
+
+
+class PostgresUsernames:
+    """The table `usernames`: committed state, not a view that may lag."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def account_of(self, username_key: str) -> str | None:
+        """See `Usernames.account_of`."""
+        holder: str | None = await self._pool.fetchval(
+            "SELECT account_id FROM usernames WHERE username_key = $1", username_key
+        )
+        return holder
+
+    async def holders(
+        self, username_keys: Collection[str], account_ids: Collection[str]
+    ) -> Mapping[str, str]:
+        """See `Usernames.holders`."""
+        rows = await self._pool.fetch(
+            """
+            SELECT username_key, account_id FROM usernames WHERE username_key = ANY ($1)
+            UNION SELECT username_key, account_id FROM usernames WHERE account_id = ANY ($2)
+            """,
+            list(username_keys),
+            list(account_ids),
+        )
+        return {row["username_key"]: row["account_id"] for row in rows}

@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import FastAPI
 
+from identity.adapters.catalogues import Catalogues, SealedReferrals
 from identity.api import actors, login_accounts, logins
 from identity.api.dependencies import FEED
 from identity.api.problems import PROBLEM_TYPES
@@ -22,6 +23,8 @@ def identity_app(
     *,
     deps: Dependencies,
     apply_now: ApplyNow,
+    catalogues: Catalogues,
+    referrals: SealedReferrals,
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
     verifier: TokenVerifier,
@@ -44,6 +47,8 @@ def identity_app(
     )
     app.state.deps = deps
     app.state.apply_now = apply_now
+    app.state.catalogues = catalogues
+    app.state.referrals = referrals
     app.state.idempotency_keys = idempotency_keys
     for resource in (logins, login_accounts, actors):
         app.include_router(resource.router)

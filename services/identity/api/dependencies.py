@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from identity.adapters.catalogues import Catalogues, SealedReferrals
 from identity.application.dependencies import ApplyNow, Dependencies
 from shared.event_log import Metadata
 from shared.web.idempotency import IdempotentWrite, idempotent_write
@@ -25,6 +26,16 @@ async def _apply_now(request: Request) -> ApplyNow:
     return found
 
 
+async def _catalogues(request: Request) -> Catalogues:
+    found: Catalogues = request.app.state.catalogues
+    return found
+
+
+async def _referrals(request: Request) -> SealedReferrals:
+    found: SealedReferrals = request.app.state.referrals
+    return found
+
+
 async def _principal(request: Request) -> Principal:
     """Return the caller. A dependency of `requires` must have checked the token."""
     principal: Principal = request.state.principal
@@ -40,5 +51,7 @@ async def _metadata(request: Request, principal: PrincipalDep) -> Metadata:
 
 MetadataDep = Annotated[Metadata, Depends(_metadata)]
 DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
+CataloguesDep = Annotated[Catalogues, Depends(_catalogues)]
+ReferralsDep = Annotated[SealedReferrals, Depends(_referrals)]
 BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]
 IdempotentWriteDep = Annotated[IdempotentWrite, Depends(idempotent_write)]

@@ -7,23 +7,26 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
+from identity.adapters.catalogues import Catalogues
 from identity.api.dependencies import (
     LOGIN,
     BarrierDep,
+    CataloguesDep,
     DependenciesDep,
     IdempotentWriteDep,
     MetadataDep,
     PrincipalDep,
+    ReferralsDep,
 )
 from identity.api.problems import PROBLEM_TYPES
 from identity.api.schemas import Login
 from identity.application.dependencies import Context, DirectoryUnavailable, RegistrationUnavailable
-from identity.application.log_in import LoggedIn, log_in, logged_in_before
+from identity.application.log_in import LoggedIn, LogIn, log_in, logged_in_before
 from identity.domain import errors
 from shared.event_log import CommandResult
 from shared.web.idempotency import Rows
 from shared.web.problem_handlers import problem_responses
-from shared.web.security import require_organisation
+from shared.web.security import Principal, require_organisation
 
 router = APIRouter(tags=["logins"], dependencies=[Depends(LOGIN)])
 
@@ -65,6 +68,8 @@ class _NothingWritten(Exception):
         errors.LinkRequired,
         errors.AccountNotFound,
         errors.UnknownOrganisation,
+        errors.IdTokenInvalid,
+        errors.IdTokenRequired,
         RegistrationUnavailable,
         DirectoryUnavailable,
     ),
@@ -77,17 +82,20 @@ async def login(
     write: IdempotentWriteDep,
     deps: DependenciesDep,
     apply_now: BarrierDep,
+    catalogues: CataloguesDep,
+    referrals: ReferralsDep,
 ) -> LoginAnswerJson:
     """Decide who logs in: a known actor, or a new actor for a person who is not registered there.
 
     A login that cannot be decided is refused with status 503. The caller then tries again.
     """
-    # I4, I5
+    # I4, I5, I11
     require_organisation(principal, body.organisation)
+    command = LogIn(await _account(body, principal, catalogues), body.organisation)
     written: list[LoggedIn] = []
 
     async def run(rows: Rows) -> CommandResult:
-        answer = await log_in(body.command(), Context(metadata, rows), deps, apply_now)
+        answer = await log_in(command, Context(metadata, rows), deps, apply_now)
         if answer.position is None:
             raise _NothingWritten(answer)
         written.append(answer)
@@ -97,7 +105,17 @@ async def login(
         done = await write(run)
     except _NothingWritten as nothing:
         return _json(nothing.answer)
+    except errors.LinkRequired as required:
+        return_to = catalogues.of(principal.subject).return_to
+        referral = referrals.made(command.account_id, command.organisation, return_to, deps.clock.now())
+        raise errors.LinkRequired(referral) from required
     return _json(written[0] if written else await logged_in_before(done.resource_id, body.organisation, deps))
+
+
+async def _account(body: Login, principal: Principal, catalogues: Catalogues) -> str:
+    if body.id_token is None:
+        return catalogues.take_account_id(body.account_id or "", principal.subject)
+    return await catalogues.account_of(body.id_token, body.nonce, principal.subject)
 
 
 def _json(answer: LoggedIn) -> LoginAnswerJson:

@@ -26,7 +26,7 @@ MERGE_OBSTACLES: Mapping[type[errors.MergeBlocked], str] = {
 """Error -> why two actors cannot be merged (I6), in Dutch. All have the code `merge-blocked` and a reason."""
 
 
-def _reason(error: errors.MergeBlocked) -> Mapping[str, object]:
+def _reason(error: errors.MergeBlocked | errors.IdTokenInvalid) -> Mapping[str, object]:
     return {"reason": error.reason}
 
 
@@ -36,6 +36,16 @@ PROBLEM_TYPES: ProblemTypes = {
         409,
         "link-required",
         "U bent hier ingeschreven zonder koppeling met dit inlogaccount: ga eerst langs de balie.",
+        lambda error: {"referral": error.referral},
+    ),
+    errors.IdTokenInvalid: ProblemType(
+        422,
+        "id-token-invalid",
+        "Deze aanmelding klopt niet of is verlopen. Laat de klant zich opnieuw aanmelden.",
+        _reason,
+    ),
+    errors.IdTokenRequired: ProblemType(
+        403, "id-token-required", "Deze catalogus moet bewijzen wie er inlogt: stuur het ID-token mee."
     ),
     errors.AccountNotFound: ProblemType(404, "account-not-found", "Dit inlogaccount bestaat niet."),
     errors.UnknownOrganisation: ProblemType(

@@ -1,17 +1,17 @@
 """JSON bodies of requests and responses. A request with an unknown field or a wrong type is refused."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from identity.application.log_in import LogIn
 from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
 from shared.kernel.login_account import AccountId, Email
 from shared.kernel.text import require_identifier
+from shared.web.security import LONGEST_TOKEN
 
 # An id or a code: it is compared exactly, so it is never changed.
 Line = Annotated[
@@ -30,18 +30,27 @@ class Body(BaseModel):
 
 
 class Login(Body):
-    """An account logs in at the catalogue of an organisation."""
+    """An account logs in at the catalogue of an organisation: `id_token` proves it, `account_id` names it.
+
+    One of both. `nonce`: what the catalogue sent to the account provider when this sign-in began.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"account_id": "acc-jan", "organisation": "1001"}]}
     )
 
-    account_id: AccountId
+    account_id: AccountId | None = None
+    id_token: Annotated[str, Field(min_length=1, max_length=LONGEST_TOKEN)] | None = None
+    nonce: Line | None = None
     organisation: Line
 
-    def command(self) -> LogIn:
-        """Return the command of the use case."""
-        return LogIn(self.account_id, self.organisation)
+    @model_validator(mode="after")
+    def _names_one_account(self) -> Self:
+        if (self.account_id is None) == (self.id_token is None):
+            raise ValueError("either id_token or account_id is needed")
+        if self.nonce is not None and self.id_token is None:
+            raise ValueError("a nonce belongs to an id_token")
+        return self
 
 
 class Merging(Body):

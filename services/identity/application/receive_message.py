@@ -40,6 +40,12 @@ class _WithTerm(BaseModel):
     term: _Ending
 
 
+class _Expired(BaseModel):
+    """An expiry on this day."""
+
+    on: date
+
+
 class _LoginAccount(BaseModel):
     """The account that registration asks for; with the choice `none` it asks for none."""
 
@@ -163,7 +169,7 @@ STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
         data_of(message, _WithTerm).term.end
     ),
     "term-confirmed.v1": lambda status, message: status.confirmed_until(data_of(message, _Ending).end),
-    "subscription-expired.v1": lambda status, _: status.expired(),
+    "subscription-expired.v1": lambda status, message: status.expired(data_of(message, _Expired).on),
     "guest-suspended.v1": lambda status, _: status.suspended(),
     "guest-reinstated.v1": lambda status, _: status.reinstated(),
 }

@@ -185,8 +185,26 @@ def _steps(settings: Settings) -> list[Step]:
             "correct IDENTITY_ACCOUNT_DIRECTORY_URL, or start the directory",
             vital=False,
         ),
+        Step(
+            "catalogues",
+            lambda: _catalogues(settings),
+            "correct the file that IDENTITY_CATALOGUES names, or see to the account provider",
+            vital=False,
+        ),
         checks.other_service("registration", settings.registration_url),
     ]
+
+
+async def _catalogues(settings: Settings) -> str:
+    from identity.adapters.catalogues import Catalogues  # noqa: PLC0415
+    from identity.application.dependencies import SystemClock  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
+
+    async with HttpClient() as http:
+        keys = Catalogues(settings.catalogues, http, SystemClock()).keys
+        for issuer_keys in keys.values():
+            await issuer_keys.ready()
+    return f"{len(keys)} account providers, whose keys can be read" if keys else "none: account ids only"
 
 
 async def _directory_answers(settings: Settings) -> str:

@@ -5,6 +5,7 @@ The first paragraph of each docstring is the English sentence that a caller read
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from uuid import UUID
 
@@ -42,7 +43,29 @@ class OtherHomeLibrary(RuleBroken):
 class LinkRequired(RuleBroken):
     """This person is registered here without a link to this login account. Go to the counter first.
 
-    Rule I4, step 4.
+    Rule I4, step 4. `referral`: what the catalogue sends the patron to the counter with (I12).
+    """
+
+    def __init__(self, referral: Mapping[str, str | None] | None = None) -> None:
+        super().__init__()
+        self.referral = referral
+
+
+class IdTokenInvalid(RuleBroken):
+    """This ID token does not prove who logs in, or not any more. Let the patron sign in again.
+
+    Rule I11. `reason` says to the catalogue's makers which check failed, without a value.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class IdTokenRequired(RuleBroken):
+    """This catalogue must prove who logs in: send the ID token of the patron.
+
+    Rule I11.
     """
 
 

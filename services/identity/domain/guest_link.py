@@ -12,7 +12,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import RefusalReason
-from identity.domain.guest_status import GuestStatus, Status
+from identity.domain.guest_status import GuestStatus, Status, recorded_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class GuestLink(Aggregate):
 
         def apply(self, aggregate: GuestLink) -> None:
             """Set the guest status."""
-            aggregate.guest_status = GuestStatus(Status(self.status), self.ends_on)
+            aggregate.guest_status = recorded_status(self.status, self.ends_on, self.timestamp)
 
     class LoginAccountLinked(Event):
         """The guest was linked to the account's actor."""

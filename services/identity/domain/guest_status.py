@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
+
+from shared.kernel.amsterdam import day_of
 
 
 class Status(StrEnum):
@@ -19,7 +21,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestStatus:
-    """Status and last day of the term, inclusive. `ends_on` None: the term is open-ended (R12)."""
+    """Status and last day of the term, inclusive. `ends_on` None: the term is open-ended (R12).
+
+    Of an expired guest `ends_on` is the day on which the subscription ended.
+    """
 
     status: Status
     ends_on: date | None
@@ -32,9 +37,9 @@ class GuestStatus:
         """Return the same status with the end date that the home library confirmed (R12)."""
         return replace(self, ends_on=ends_on)
 
-    def expired(self) -> GuestStatus:
-        """Return the status after an expiry. The end date stays, as it does on the contribution row (R15)."""
-        return replace(self, status=Status.EXPIRED)
+    def expired(self, on: date) -> GuestStatus:
+        """Return the status after an expiry on this day: it ended then, or with a term that ended before."""
+        return GuestStatus(Status.EXPIRED, on if self.ends_on is None else min(on, self.ends_on))
 
     def suspended(self) -> GuestStatus:
         """Return the status after a block at home. Only a valid guest is suspended: an expiry stays (R12)."""
@@ -51,3 +56,13 @@ class GuestStatus:
     def erased(self) -> GuestStatus:
         """Return the status after an erasure (R19), without an end date."""
         return GuestStatus(Status.ERASED, None)
+
+
+def recorded_status(status: str, ends_on: date | None, at: datetime) -> GuestStatus:
+    """Return the guest status that an event of this moment holds.
+
+    Events of earlier releases keep the end of the old term after an expiry. No subscription that had
+    expired ended later than that.
+    """
+    recorded = GuestStatus(Status(status), ends_on)
+    return recorded.expired(day_of(at)) if recorded.status == Status.EXPIRED else recorded

@@ -13,7 +13,7 @@ from eventsourcing.domain import Aggregate
 
 from identity.domain.errors import AccountInUse
 from identity.domain.guest_link import Linked
-from identity.domain.guest_status import GuestStatus, Status
+from identity.domain.guest_status import GuestStatus, recorded_status
 
 LOGIN_NOTED_EVERY = timedelta(days=30)
 """A later login is noted at most once in this time, so that the usual login writes nothing (ADR 0006)."""
@@ -92,7 +92,7 @@ class LoginAccount(Aggregate):
 
         def apply(self, aggregate: LoginAccount) -> None:
             """Add the guest."""
-            guest_status = GuestStatus(Status(self.status), self.ends_on)
+            guest_status = recorded_status(self.status, self.ends_on, self.timestamp)
             aggregate.guests[self.guest_id] = GuestOfAccount(
                 self.guest_id, self.organisation, guest_status, self.actor_id, self.too_late
             )
@@ -107,7 +107,7 @@ class LoginAccount(Aggregate):
 
         def apply(self, aggregate: LoginAccount) -> None:
             """Set the guest status."""
-            guest_status = GuestStatus(Status(self.status), self.ends_on)
+            guest_status = recorded_status(self.status, self.ends_on, self.timestamp)
             aggregate.guests[self.guest_id] = replace(
                 aggregate.guests[self.guest_id], guest_status=guest_status
             )

@@ -36,6 +36,7 @@ def _answer(link: GuestLink) -> tuple[str, str | None, Any, str | None]:
 
 VIEW = View(
     name="links",
+    version=2,  # the day on which an expired guest ended
     about="the state of every guest's link",
     topics=LINK_TOPICS,
     tables=(

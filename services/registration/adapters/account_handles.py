@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from os import urandom
-
-import orjson
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registration.application.dependencies import Clock, Context, FoundAccount
-from registration.domain.errors import AccountHandleInvalid
-from shared.platform.secrets import derived_key
+from registration.domain.errors import AccountHandleInvalid, ReferralInvalid
+from shared.kernel.login_account import REFERRALS, Referral
+from shared.platform.secrets import HandleInvalid, Handles
 
 PURPOSE = "registration: handles of login accounts"
-NONCE_BYTES = 12
 
 
 class SealedAccountHandles:
-    """See `dependencies.AccountHandles`. A handle is the account and its expiry in AES-256-GCM.
-
-    Organisation and clerk are the associated data, so a handle opens for nobody else. The keys are derived
-    from the master keys: the newest seals, all open.
-    """
+    """See `dependencies.AccountHandles`. A handle is bound to the organisation and the clerk."""
 
     def __init__(self, master_keys: Sequence[bytes], lifetime: timedelta, clock: Clock) -> None:
-        self._ciphers = [AESGCM(derived_key(key, PURPOSE)) for key in master_keys]
-        self._lifetime = lifetime
+        self._handles = Handles(master_keys, PURPOSE, lifetime)
         self._clock = clock
 
     def seal(self, account: FoundAccount, context: Context) -> str:
         """See `AccountHandles.seal`."""
-        expires_at = (self._clock.now() + self._lifetime).timestamp()
-        plain = orjson.dumps({"account": asdict(account), "expires_at": expires_at})
-        nonce = urandom(NONCE_BYTES)
-        return urlsafe_b64encode(nonce + self._ciphers[0].encrypt(nonce, plain, _bound_to(context))).decode()
+        return self._handles.seal(asdict(account), _bound_to(context), self._clock.now())
 
     def open(self, handle: str, context: Context) -> FoundAccount:
         """See `AccountHandles.open`."""
-        opened = orjson.loads(self._decrypt(handle, context))
-        if opened["expires_at"] <= self._clock.now().timestamp():
-            raise AccountHandleInvalid
-        return FoundAccount(**opened["account"])
-
-    def _decrypt(self, handle: str, context: Context) -> bytes:
         try:
-            sealed = urlsafe_b64decode(handle)
-        except ValueError:
+            return FoundAccount(**self._handles.open(handle, _bound_to(context), self._clock.now()))
+        except HandleInvalid:
             raise AccountHandleInvalid from None
-        for cipher in self._ciphers:
-            try:
-                return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound_to(context))
-            except (InvalidTag, ValueError):
-                continue
-        raise AccountHandleInvalid
 
 
-def _bound_to(context: Context) -> bytes:
-    return orjson.dumps([context.organisation, context.metadata.caused_by])
+def _bound_to(context: Context) -> Sequence[str]:
+    return (context.organisation, context.metadata.caused_by)
+
+
+class SealedReferrals:
+    """See `dependencies.Referrals`. Identity seals them under a key of both services."""
+
+    def __init__(self, shared_key: bytes, clock: Clock) -> None:
+        self._handles = Handles([shared_key], REFERRALS, timedelta())
+        self._clock = clock
+
+    def open(self, handle: str, organisation: str) -> Referral:
+        """See `Referrals.open`."""
+        try:
+            return Referral(*self._handles.open(handle, (organisation,), self._clock.now()))
+        except HandleInvalid:
+            raise ReferralInvalid from None

@@ -175,6 +175,11 @@ PROBLEM_TYPES: ProblemTypes = {
         "De thuisbibliotheek antwoordt nu niet. Er is niets opgeslagen; probeer het zo opnieuw.",
         retry_after=5,
     ),
+    errors.ReferralInvalid: ProblemType(
+        422,
+        "referral-invalid",
+        "Deze doorverwijzing van de catalogus is verlopen, of is niet voor uw instantie.",
+    ),
     errors.AccountHandleInvalid: ProblemType(
         422, "account-handle-invalid", "Dit zoekresultaat is niet (meer) geldig. Zoek het account opnieuw."
     ),

@@ -17,6 +17,7 @@ from uuid import UUID
 from registration.domain.errors import Candidate
 from registration.domain.verdict import Verdict
 from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
+from shared.kernel.login_account import Referral
 
 REGISTRATION_TAKEN = "registrations_pkey"
 """The unique key on (organisation, person_ref): one guest per person per library (R10)."""
@@ -198,6 +199,13 @@ class AccountHandles(Protocol):
         """Return the account. Raises AccountHandleInvalid."""
 
 
+class Referrals(Protocol):
+    """The referrals with which catalogues send patrons to the counter (I12)."""
+
+    def open(self, handle: str, organisation: str) -> Referral:
+        """Return the referral to this organisation. Raises ReferralInvalid."""
+
+
 class LookupKind(StrEnum):
     """What a clerk looked up (R22).
 
@@ -316,6 +324,7 @@ class Dependencies:
     card_prefixes: CardPrefixes
     login_accounts: LoginAccounts
     account_handles: AccountHandles
+    referrals: Referrals
     registrations: Registrations
     term_checks: TermChecks
     lookups: Lookups

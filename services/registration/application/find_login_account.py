@@ -15,6 +15,7 @@ from registration.application.repository import decrypt_personal_data, find_pers
 from registration.domain.errors import LoginAccountsUnavailable
 from registration.domain.guest import Guest
 from shared.kernel.library_card import Isil
+from shared.kernel.login_account import Referral
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,20 @@ async def find_login_account(
     home = current_isil(home_isil, deps)
     async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=str(home)) as lookup:
         found = await account_named(username, home, deps)
+        lookup.outcome = "found" if found else "none"
+        lookup.account_id = found.account_id if found else None
+    return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))
+
+
+async def find_referred_account(
+    referral: Referral, context: Context, deps: Dependencies
+) -> AccountOnOffer | None:
+    """Find the account with which a catalogue sent the patron here (I12). Only a clerk can link it.
+
+    Raises LoginAccountsUnavailable, TooManyLookups.
+    """
+    async with looking_up(LookupKind.LOGIN_ACCOUNT, referral.account_id, context, deps) as lookup:
+        found = await deps.login_accounts.by_id(referral.account_id)
         lookup.outcome = "found" if found else "none"
         lookup.account_id = found.account_id if found else None
     return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))

@@ -50,7 +50,7 @@ _MARK_USE_EVERY = timedelta(minutes=1)
 # A path on this server. Browsers read `//elsewhere` and `/\elsewhere` as addresses of other servers, and drop
 # tabs and line ends before they look.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
-_LONGEST_PATH = 500
+_LONGEST_PATH = 1000
 FORM_NOT_OURS = "form-not-ours"
 _READS = frozenset({"GET", "HEAD"})
 _STREAM = "text/event-stream"

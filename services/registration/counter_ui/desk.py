@@ -1,21 +1,27 @@
-"""The desk: the scan field (R2), the search, the figures of the day, and the lists behind them."""
+"""The desk: the scan field (R2), referred patrons, the search, the figures of the day with their lists."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
+from pydantic import Field
 
 from registration.api.dependencies import Clerk, DependenciesDep, RecordedDirectory
+from registration.api.schemas import LONGEST_HANDLE
 from registration.application.dependencies import Dependencies, LookupKind
+from registration.application.find_login_account import find_referred_account
 from registration.application.looking_up import looking_up
 from registration.application.scan_card import ScannedCard, scan_card
 from registration.application.show_guest import show_guest
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
-from registration.counter_ui.forms import Draft
-from registration.counter_ui.i18n import scan_hint
+from registration.counter_ui.drafts import kept_of
+from registration.counter_ui.forms import AccountForm, Draft
+from registration.counter_ui.i18n import Texts, scan_hint
 from registration.counter_ui.new_guest import ask
-from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of, translator
+from registration.counter_ui.pages import again, page, pages, problem_of, see_other, sentence_of, translator
+from registration.domain.errors import ReferralInvalid
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
@@ -153,6 +159,66 @@ async def _has_card(card: str, guest: FoundGuest, clerk: Clerk, deps: Dependenci
         record = await show_guest(guest.found_as, clerk.organisation, deps)
         numbers = [record.card_number or "", *record.aliases]
     return card.lower() in {number.lower() for number in numbers}
+
+
+Handle = Annotated[str, Field(max_length=LONGEST_HANDLE)]
+
+
+@router.get("/doorverwezen")
+async def referred(
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, handle: Annotated[Handle, Query()] = ""
+) -> Response:
+    """Ask for the card of the patron that a catalogue sent here to have an account linked (I12).
+
+    Nothing of the account is shown before the card was scanned.
+    """
+    deps.referrals.open(handle, clerk.organisation)
+    errors = kept_of(request).errors
+    return page(
+        request,
+        "referred.html",
+        status_code=422 if errors else 200,
+        handle=handle,
+        card_number="",
+        errors=errors,
+    )
+
+
+@router.post("/doorverwezen")
+async def scan_referred(
+    *,
+    request: Request,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    directory: CounterDirectoryDep,
+    handle: Annotated[Handle, Form()] = "",
+    card_number: Annotated[str, Form(max_length=LONGEST)] = "",
+) -> Response:
+    """Open the guest with this card, with the referred account found: the clerk looks, and links or not."""
+    referral, here = deps.referrals.open(handle, clerk.organisation), f"/doorverwezen?handle={quote(handle)}"
+    try:
+        scanned, known = await _guests_with(card_number, clerk, directory, deps)
+    except MalformedCardNumber:
+        return await again(request, here, errors={"card_number": NOT_A_CARD})
+    guest_ids = set(scanned.guests) or {guest.guest_id for guest in known}
+    if len(guest_ids) != 1:
+        wrong = SEVERAL_GUESTS if guest_ids else NO_SUCH_GUEST
+        return await again(request, here, errors={"card_number": wrong})
+    if (found := await find_referred_account(referral, clerk.context(), deps)) is None:
+        raise ReferralInvalid
+    form = AccountForm(username=found.account.username, account_handle=found.handle, referral=handle)
+    return await again(request, f"/gasten/{guest_ids.pop()}?tab=inlogaccount", form)
+
+
+NOT_A_CARD: Texts = ("Dit is geen pasnummer.", "This is not a card number.")
+NO_SUCH_GUEST: Texts = (
+    "Met deze pas is hier niemand ingeschreven.",
+    "Nobody is registered here with this card.",
+)
+SEVERAL_GUESTS: Texts = (
+    "Met dit nummer zijn hier meer gastleners ingeschreven. Zoek de klant op en koppel daar.",
+    "Several guests are registered here with this number. Search the patron and link there.",
+)
 
 
 def _not_a_card(request: Request, card_number: str, error: MalformedCardNumber) -> Response:

@@ -26,7 +26,7 @@ class AccountForm(BaseModel):
     """The choice of login account (R17).
 
     `account_handle`: the found account, which only this service can name. `linked`: the clerk took it.
-    `account_reason`: why, if it is on another card.
+    `account_reason`: why, if it is on another card. `referral`: the catalogue's, if it sent the patron here.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +36,7 @@ class AccountForm(BaseModel):
     account_handle: Annotated[str, Field(max_length=LONGEST_HANDLE)] = ""
     account_reason: Text = ""
     linked: bool = False
+    referral: Annotated[str, Field(max_length=LONGEST_HANDLE)] = ""
     new_username: Text = ""
     new_email: Text = ""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
+from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Form, Request, Response
@@ -87,7 +88,7 @@ async def link(
     except Exception as error:  # the form keeps the username that was typed
         return await again(request, here, account, refused=error)
     notify(request, "De koppeling is aangevraagd.", "The link was requested.")
-    return see_other(here)
+    return see_other(here + (f"&referral={quote(account.referral)}" if account.referral else ""))
 
 
 @router.get("/ontkoppelen")

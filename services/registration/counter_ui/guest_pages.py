@@ -13,6 +13,7 @@ from fastapi import Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
+from registration.api.schemas import LONGEST_HANDLE
 from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies
 from registration.application.find_login_account import (
@@ -40,6 +41,7 @@ from registration.counter_ui.i18n import (
 )
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
+from registration.domain.errors import ReferralInvalid
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
 from registration.domain.verdict import Mismatch
@@ -58,13 +60,26 @@ async def show(
     history: HistoryDep,
     guest_id: UUID,
     tab: Annotated[Tab, Query()] = "klant",
+    referral: Annotated[str, Query(max_length=LONGEST_HANDLE)] = "",
 ) -> Response:
-    """Show the guest, read from its stream, so that it includes what was saved just before."""
+    """Show the guest, read from its stream, so that it includes what was saved just before.
+
+    `referral`: a catalogue's, with which the patron goes back there (I12).
+    """
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
-    lines_shown = await _history_rows(request, lines)
-    return await guest_page(request, guest, deps, tab=tab, lines=lines_shown, **linking)
+    rows = await _history_rows(request, lines)
+    return_to = _return_address(referral, clerk, deps) if referral else None
+    return await guest_page(request, guest, deps, tab=tab, lines=rows, return_to=return_to, **linking)
+
+
+def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
+    """Return the address that identity's settings gave to the referral: no request can write one into it."""
+    try:
+        return deps.referrals.open(referral, clerk.organisation).return_to
+    except ReferralInvalid:
+        return None
 
 
 async def _linking(request: Request, guest: GuestView, clerk: Clerk, deps: Dependencies) -> dict[str, Any]:
@@ -134,6 +149,7 @@ async def guest_page(
         "found": None,
         "errors": {},
         "refusal": None,
+        "return_to": None,
         **_shown(request, guest, deps),
         **more,
     }

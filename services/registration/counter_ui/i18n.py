@@ -258,6 +258,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Wait a moment. If it happens more often, ask an operator for help.",
     ),
     "account-handle-invalid": SEARCH_AGAIN,
+    "referral-invalid": (
+        "Laat de klant opnieuw inloggen bij de catalogus, of scan de pas en zoek het inlogaccount op naam.",
+        "Let the patron log in at the catalogue again, or scan the card and search for the login account.",
+    ),
     "account-of-other-library": SEARCH_AGAIN,
     "account-of-other-person": (
         "Zoek het account nog eens en vul de reden in, of kies een ander account.",

@@ -228,6 +228,13 @@ class NotLinked(RuleBroken):
     """
 
 
+class ReferralInvalid(RuleBroken):
+    """This referral of the catalogue is not valid, or not any more. Let the patron log in there again.
+
+    I12.
+    """
+
+
 class AccountHandleInvalid(RuleBroken):
     """This search result is not valid, or not any more. Search for the login account again.
 

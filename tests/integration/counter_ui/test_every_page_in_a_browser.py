@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, expect
 from registration.application.repository import load_guest
 from registration.domain.verdict import Reason, Refused, Verdict
 from shared.event_log import Metadata
+from tests.integration.counter_ui.test_referrals import referral
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, links_too_late, register
 from tests.support.registration import JAN
@@ -269,6 +270,13 @@ async def _buttons_follow_a_refused_link(counter_site: CounterSite, page: Page, 
     await expect(page.get_by_role("button", name="Zoeken")).to_be_visible()
     await expect(page.get_by_role("link", name="Ontkoppelen")).to_have_count(0)
     assert await page.evaluate("window.notReloaded") is True
+
+
+async def test_i12_the_page_of_a_referral_is_accessible(counter_site: CounterSite, page: Page) -> None:
+    await page.goto(f"{counter_site.address}/doorverwezen?handle={referral(counter_site)}")
+    await expect(page.get_by_label("Pasnummer")).to_be_focused()
+    await assert_accessible(page)
+    await screenshot(page, "referred")
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(

@@ -53,6 +53,7 @@ NOTHING_WAS_DONE = {
     "/tips": "the hint is gone, or the hints are there again",
     "/afmelden": "the heading of the next page says it, to nobody who is signed in",
     "/scan": "a page is opened",
+    "/doorverwezen": "a page is opened",
     "/zoeken": "a search",
     "/gasten/nieuw/bibliotheek": "a search",
     "/gasten/nieuw/thuis": "the next step of a form",

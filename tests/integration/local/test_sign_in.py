@@ -16,7 +16,14 @@ def test_outside_a_running_stack_it_refuses_to_start(tmp_path: Path) -> None:
     issuer_key(tmp_path)
     (tmp_path / "lock").touch()  # a stack was here, and is gone
     command = [sys.executable, "-m", "infra.local.issuer", "--port", str(free_port())]
-    where = ["--counter", "http://127.0.0.1:1", "--run-dir", str(tmp_path)]
+    where = [
+        "--counter",
+        "http://127.0.0.1:1",
+        "--catalogue",
+        "http://127.0.0.1:2",
+        "--run-dir",
+        str(tmp_path),
+    ]
     done = subprocess.run([*command, *where], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "beside a running local stack only" in done.stderr

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
-from infra.local.wisecat import IdentityLogins, Outcome, Wisecat
-from registration.domain.verdict import Reason, Refused
-from tests.integration.wisecat.conftest import LIBRARIES, Catalogue
+from infra.local.wisecat import IdentityLogins, Outcome
+from infra.local.wisecat_sign_in import SignedIn
+from registration.domain.verdict import Reason, Refused, Valid
+from tests.integration.wisecat.conftest import Catalogue
 from tests.support.both_services import JAN, OTHER_CARD, existing
 from tests.support.browser import assert_accessible, open_browser, screenshot, watch
+from tests.support.identity_service import id_token
 from tests.support.registration_service import CARD, HOME
+from tests.support.registration_service import JAN as HOLDER
 
 PHONE = ViewportSize(width=390, height=844)
 
@@ -38,15 +42,22 @@ async def phone(browser: Browser, *, javascript: bool = True) -> Page:
 
 
 async def logs_in(page: Page, address: str, account: str, library: str) -> None:
-    """By keyboard and labels."""
+    """By keyboard and labels, at the catalogue and at the account provider. Who is signed in is not asked."""
+    await page.context.clear_cookies(name="sign-in-service")
     await page.goto(address)
-    if account in {"jan.jansen", "p.devries"}:
-        await page.get_by_label(account).check()
-    else:
-        await page.get_by_label("Een ander account").check()
-        await page.get_by_label("Kenmerk van het account").fill(account)
     await page.get_by_label(library).check()
     await page.get_by_role("button", name="Inloggen").press("Enter")
+    await signs_in(page, account)
+
+
+async def signs_in(page: Page, account: str) -> None:
+    """At the account provider: choose the account, or type another one."""
+    if account in {"jan.jansen", "p.devries"}:
+        await page.get_by_role("button", name=account).press("Enter")
+    else:
+        await page.get_by_label("Een ander account").fill(account)
+        await page.get_by_role("button", name="Aanmelden met dit account").press("Enter")
+    await page.wait_for_url("**/welkom")
 
 
 async def sees(page: Page, heading: str, *texts: str) -> None:
@@ -71,10 +82,11 @@ async def test_i4_every_outcome_is_shown_on_a_phone(catalogue: Catalogue, browse
     await logs_in(page, catalogue.address, "jan.jansen", "Biblionet Drenthe")
     await sees(page, "U bent herkend", "gastlener van Biblionet Drenthe", "11 december 2025", "eerste keer")
     await looked_at(page, "recognised")
-    await page.get_by_role("button", name="English").click()
+    await page.get_by_role("link", name="English").click()
     await sees(page, "You are recognised", "as jan.jansen, a guest of Biblionet Drenthe", "11 December 2025")
     assert await page.locator("html").get_attribute("lang") == "en"
     await looked_at(page, "recognised-english")
+    await page.get_by_role("link", name="Nederlands").click()
 
     await logs_in(page, catalogue.address, "jan.jansen", "Thuisbibliotheek")
     await sees(page, "U bent herkend", "uw eigen bibliotheek")
@@ -85,6 +97,10 @@ async def test_i4_every_outcome_is_shown_on_a_phone(catalogue: Catalogue, browse
     await both_services.registers({"choice": "none"}, OTHER_CARD)
     await logs_in(page, catalogue.address, "acc-piet", "Biblionet Drenthe")
     await sees(page, "Ga eerst even langs de balie", "bibliotheekpas", "koppelen")
+    for_the_counter = page.get_by_role("link", name="Voor de balie: dit inlogaccount koppelen")
+    await expect(for_the_counter).to_have_attribute(
+        "href", re.compile(r"https://balie\.example/doorverwezen\?handle=[\w%-]+$")
+    )
     await looked_at(page, "link-required")
     await logs_in(page, catalogue.address, "acc-niemand", "Biblionet Drenthe")
     await sees(page, "Dit account is niet gevonden", "acc-niemand")
@@ -105,7 +121,10 @@ async def test_i7_what_became_of_the_subscription_is_shown(catalogue: Catalogue,
     guest = await both_services.registers(existing(JAN))
     for refusal, texts in (
         (Refused((Reason.FINES,), because_ended=False), ("geblokkeerd door uw thuisbibliotheek",)),
-        (Refused((Reason.EXPIRED,), because_ended=True), ("Abonnement verlopen", "11 december 2025")),
+        (
+            Refused((Reason.EXPIRED,), because_ended=True),
+            ("Abonnement verlopen", "het eindigde op 11 september 2025"),
+        ),
     ):
         both_services.registration.home.answers(HOME, CARD, refusal)
         await both_services.clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
@@ -115,44 +134,59 @@ async def test_i7_what_became_of_the_subscription_is_shown(catalogue: Catalogue,
     await screenshot(page, "wisecat-expired")
 
 
-async def test_what_was_not_filled_in_is_asked_for(catalogue: Catalogue, browser: Browser) -> None:
+async def test_single_logout_ends_the_session_at_both(catalogue: Catalogue, browser: Browser) -> None:
     page = await phone(browser)
-    await logs_in(page, catalogue.address, "   ", "DOK Delft")
-    await expect(page.get_by_role("alert")).to_contain_text("Kies een inlogaccount")
-    await expect(page.get_by_label("DOK Delft")).to_be_checked()
-    await assert_accessible(page)
+    await logs_in(page, catalogue.address, "jan.jansen", "Thuisbibliotheek")
+    await page.get_by_role("button", name="Uitloggen").press("Enter")
+    await expect(page.get_by_role("status")).to_have_text("U bent uitgelogd, hier en bij uw inlogaccount.")
+    await looked_at(page, "logged-out")
+    await page.get_by_role("button", name="Inloggen").press("Enter")
+    await signs_in(page, "jan.jansen")  # the account provider asks again
+
+    await page.goto(f"{catalogue.accounts.url}/logout")
+    await page.goto(f"{catalogue.address}/welkom")
+    assert page.url == f"{catalogue.address}/"
 
 
-async def test_no_other_page_logs_a_visitor_in(catalogue: Catalogue) -> None:
-    form = {"account": "acc-jan", "library": "1001", "taal": "nl"}
+async def test_only_the_account_provider_ends_a_session_from_behind(
+    catalogue: Catalogue, browser: Browser
+) -> None:
+    page = await phone(browser)
+    await logs_in(page, catalogue.address, "jan.jansen", "Thuisbibliotheek")
+    async with httpx.AsyncClient(base_url=catalogue.address) as stranger:
+        for token in ("", "a.b.c", id_token(catalogue.both_services.identity.signer), "a" * 20_000):
+            answer = await stranger.post("/einde", data={"logout_token": token})
+            assert answer.status_code == 400
+    await page.reload()
+    await sees(page, "U bent herkend")
+
+
+async def test_no_other_page_logs_a_visitor_in_or_out(catalogue: Catalogue) -> None:
+    form = {"library": "1001", "taal": "nl"}
     async with (
         httpx.AsyncClient(base_url=catalogue.address) as visitor,
         catalogue.both_services.identity.nothing_written(),
     ):
+        start = await visitor.get("/", headers={"Accept-Language": "en-GB"})
         for headers, status in (
             ({"Origin": "http://elsewhere.example"}, 403),
             ({"Origin": "null"}, 403),
             ({"Host": "elsewhere.example"}, 400),
         ):
-            answer = await visitor.post("/login", data=form, headers=headers)
-            assert answer.status_code == status
+            for path in ("/login", "/logout"):
+                answer = await visitor.post(path, data=form, headers=headers)
+                assert answer.status_code == status
         assert (await visitor.post("/login", data={**form, "other": "x" * 5000})).status_code == 403
         assert (await visitor.post("/login", data={**form, "library": "9"})).status_code == 422
-        start = await visitor.get("/", headers={"Accept-Language": "en-GB"})
+        for query in ("", "?code=x&state=y", "?error=access_denied&state=y"):  # nobody began a sign-in
+            assert (await visitor.get(f"/terug{query}")).status_code == 400
     assert "Log in at the library" in start.text
     policy = start.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
 
 
-async def test_i4_what_is_typed_is_shown_as_text(catalogue: Catalogue) -> None:
-    form = {"account": "other", "other": '<b>"jan"</b>', "library": "1001"}
-    async with httpx.AsyncClient(base_url=catalogue.address) as visitor:
-        answer = await visitor.post("/login", data=form)
-    assert "<b>" not in answer.text
-    assert "&lt;b&gt;" in answer.text
-
-
+JANS = SignedIn("a.b.c", "n-1", "acc-jan", "jan.jansen", None)
 Responds = Callable[[httpx.Request], httpx.Response]
 
 
@@ -175,23 +209,16 @@ def down(_request: httpx.Request) -> httpx.Response:
 )
 async def test_i4_whatever_is_no_clear_answer_means_try_again(responds: Responds) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(responds)) as http:
-        answer = await IdentityLogins("http://identity", http, lambda: "token").log_in("acc-jan", "1001")
+        answer = await IdentityLogins("http://identity", http, lambda: "token").log_in(JANS, "1001")
     assert (answer.outcome, answer.actor_id) == (Outcome.TRY_AGAIN, None)
 
 
-async def test_an_open_ended_subscription_is_shown_as_such() -> None:
-    body = {
-        "outcome": "recognised",
-        "actor_id": "a",
-        "first_login": False,
-        "guest": {"guest_id": "g", "status": "valid", "ends_on": None},
-    }
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=json.dumps(body)))
-    async with httpx.AsyncClient(transport=transport) as http:
-        logins = IdentityLogins("http://identity", http, lambda: "token")
-        app = Wisecat(logins, LIBRARIES).app()
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://localhost"
-        ) as visitor:
-            page = await visitor.post("/login", data={"account": "acc-jan", "library": "1001"})
-    assert "zonder einddatum" in page.text
+async def test_an_open_ended_subscription_is_shown_as_such(catalogue: Catalogue, browser: Browser) -> None:
+    both_services, page = catalogue.both_services, await phone(browser, javascript=False)
+    guest = await both_services.registers(existing(JAN))
+    both_services.registration.clock.moment += timedelta(days=1)
+    both_services.registration.home.answers(HOME, CARD, Valid(HOLDER, None, CARD))
+    await both_services.clerk.post(f"/v1/guests/{guest['guest_id']}/home-check")
+    await both_services.deliver_all()
+    await logs_in(page, catalogue.address, "jan.jansen", "Biblionet Drenthe")
+    await sees(page, "U bent herkend", "zonder einddatum")

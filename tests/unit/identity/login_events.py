@@ -15,7 +15,7 @@ from tests.support.scenario import Event, EventsOf
 HOME_ACTOR, OTHER_ACTOR, THIRD_ACTOR = UUID(int=1), UUID(int=2), UUID(int=3)
 GUEST, OTHER_GUEST = UUID(int=11), UUID(int=12)
 VALID = GuestStatus(Status.VALID, date(2025, 12, 11))
-EXPIRED = GuestStatus(Status.EXPIRED, date(2025, 12, 11))
+EXPIRED = GuestStatus(Status.EXPIRED, date(2025, 9, 11))
 HERE, THERE = "1001", "2002"
 
 account_event = EventsOf(LoginAccount)

@@ -35,7 +35,7 @@ def whole_life() -> GuestLink:
     link = GuestLink.note(uuid4(), organisation="1001", person_ref="ab", ends_on=date(2025, 12, 11), now=NOW)
     link.refuse("acc-piet", RefusalReason.ACCOUNT_IN_USE, NOW)
     link.confirm(Linked("acc-jan", ACTOR, too_late=False), NOW)
-    link.change_guest_status(link.guest_status.expired(), NOW)
+    link.change_guest_status(link.guest_status.expired(NOW.date()), NOW)
     link.release(NOW)
     link.confirm(Linked("acc-jan", ACTOR, too_late=True), NOW)
     link.merge_into(UUID(int=0xB), NOW)

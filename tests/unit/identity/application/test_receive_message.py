@@ -282,7 +282,7 @@ LATER = date(2025, 12, 15)
         ([("term-confirmed.v1", {"end": None})], GuestStatus(Status.VALID, None)),
         (
             [("subscription-expired.v1", {"on": "2025-09-11", "reason": "overig"})],
-            GuestStatus(Status.EXPIRED, ENDS_ON),
+            GuestStatus(Status.EXPIRED, date(2025, 9, 11)),
         ),
         ([("guest-suspended.v1", {"reason": "fines"})], GuestStatus(Status.SUSPENDED, ENDS_ON)),
         (

@@ -1,0 +1,1 @@
+"""What both services' HTTP has in common, without a server."""
