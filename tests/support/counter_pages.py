@@ -139,9 +139,9 @@ async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME
     return (await client.post("/gasten/nieuw/thuis", data=fields | {"home_isil": home_isil})).text
 
 
-async def register(client: httpx.AsyncClient, card: str, **choice: str) -> str:
+async def register(client: httpx.AsyncClient, card: str, home_isil: str = HOME, **choice: str) -> str:
     """Through all of the steps; the address of the guest's page."""
-    fields = fields_of(await details_of(client, card), "new-guest")
+    fields = fields_of(await details_of(client, card, home_isil), "new-guest")
     saved = await client.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none"} | choice)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")

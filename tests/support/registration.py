@@ -23,6 +23,7 @@ from registration.application.dependencies import (
     Context,
     Dependencies,
     FoundAccount,
+    ListedLibrary,
     Organisation,
     Registrations,
     TermChecks,
@@ -78,12 +79,13 @@ class ListedPrefixes:
 
     def __init__(self) -> None:
         self.by_prefix: dict[str, list[Candidate]] = {}
+        self.listed: Sequence[ListedLibrary] = ()
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         return [candidate for prefix in prefixes for candidate in self.by_prefix.get(prefix, [])]
 
-    async def libraries(self) -> Sequence[Candidate]:
-        return [candidate for candidates in self.by_prefix.values() for candidate in candidates]
+    async def libraries(self) -> Sequence[ListedLibrary]:
+        return self.listed
 
 
 class ListedAccounts:

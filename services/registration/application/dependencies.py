@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -92,14 +92,29 @@ class HomeLibraries(Protocol):
         """Return how many requests this library accepts at once. Raises UnknownHomeLibrary."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedLibrary:
+    """A library of the table of card prefixes (R2).
+
+    `organisation`: the code of the organisation that it is part of. `place` may be empty.
+    """
+
+    isil: str
+    name: str
+    organisation: str
+    place: str
+    updated_on: date
+    prefixes: Sequence[str]
+
+
 class CardPrefixes(Protocol):
     """The table of card prefixes (R2)."""
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         """Return the libraries whose cards have one of these prefixes, without repeats."""
 
-    async def libraries(self) -> Sequence[Candidate]:
-        """Return the libraries of the table, without repeats."""
+    async def libraries(self) -> Sequence[ListedLibrary]:
+        """Return the libraries of the table, each ISIL once. They may be some seconds old."""
 
 
 class LoginAccounts(Protocol):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import orjson
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
@@ -14,6 +14,7 @@ from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
+from shared.kernel.library_card import usual_isil
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
@@ -62,7 +63,7 @@ class Draft(AccountForm):
 
     card_number: Text = ""
     canonical_card_number: Text = ""
-    home_isil: Text = ""
+    home_isil: Annotated[Text, AfterValidator(usual_isil)] = ""
     name: Text = ""
     birth_date: Text = ""
     address: Text = ""

@@ -8,7 +8,7 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
-from registration.application.find_home_library import search_home_libraries
+from registration.application.find_home_library import MOST_FOUND, FoundLibrary, search_home_libraries
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, read_card
 from registration.counter_ui.account_search import (
@@ -32,7 +32,7 @@ from registration.counter_ui.pages import (
     see_other,
     translator,
 )
-from registration.domain.errors import AlreadyRegistered, Candidate
+from registration.domain.errors import AlreadyRegistered
 from registration.domain.login_link import LoginAccountChoice
 from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
@@ -47,7 +47,7 @@ def first_step(
     *,
     refusal: Refusal | None = None,
     library: str = "",
-    found: Sequence[Candidate] | None = None,
+    found: Sequence[FoundLibrary] | None = None,
 ) -> Response:
     """Show the first step: card number and ISIL, which is filled in, chosen or typed (R2)."""
     isils = scanned.isils if scanned else ()
@@ -62,8 +62,9 @@ def first_step(
         readings=scanned.readings if scanned else (),
         match="one" if len(isils) == 1 else "ambiguous" if isils else "none",
         refusal=refusal,
-        library=library,
+        searched=library,
         found=found,
+        most_found=MOST_FOUND,
     )
 
 
@@ -109,13 +110,13 @@ async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
 @router.post("/bibliotheek")
 async def search_library(
     request: Request,
-    _clerk: CounterClerkDep,
+    clerk: CounterClerkDep,
     deps: DependenciesDep,
     draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Search the home library by name or ISIL (Geen ISIL gevonden?)."""
-    found = await search_home_libraries(library, deps)
+    """Search the home library by card, name, place or ISIL (Geen ISIL gevonden?)."""
+    found = await search_home_libraries(library, clerk.organisation, deps)
     scanned = await _scanned(draft, deps)
     return first_step(request, draft, scanned, library=library, found=found)
 

@@ -1,7 +1,7 @@
 """What all pages share: rendering, the check of forms, and errors as pages in the session's language."""
 
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -19,10 +19,12 @@ from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
 from registration.api.problems import PROBLEM_TYPES
+from registration.application.find_home_library import library_names
 from registration.counter_ui.auth import SignInNeeded, check_csrf, check_session, csrf_token, staff_of
 from registration.counter_ui.i18n import next_step, reason_of
 from registration.domain.errors import GuestRefused
 from shared.kernel.amsterdam import AMSTERDAM
+from shared.kernel.library_card import MalformedIsil, isil_base
 from shared.web.middleware import internal_error, log_unexpected
 from shared.web.problem_handlers import http_exception, known_problem
 from shared.web.problems import Problem, correlation_id, wants_english
@@ -40,8 +42,9 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
     """Render the template `name` with this context. All values are escaped.
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
-    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, and `here`: the path to which the
-    language switch returns (`/` after a POST, unless the context has another).
+    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a library's
+    name beside its ISIL, and `here`: the path to which the language switch returns (`/` after a POST, unless
+    the context has another).
     """
     staff, translate = staff_of(request), translator(request)
     organisations = request.app.state.deps.organisations
@@ -54,6 +57,7 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
         "csrf_token": csrf_token(request),
         "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
         "new_key": lambda: str(uuid4()),
+        "library_name": lambda isil: _library(request, isil),
         "static": static_address,
     }
     html = _templates().get_template(name).render(known | context)
@@ -111,6 +115,17 @@ def _isolated(text: object) -> Markup:
     return Markup("<bdi>{}</bdi>").format(text) if text not in {None, ""} else Markup()
 
 
+def _library(request: Request, isil: str) -> Markup:
+    """Return a library's name with its ISIL, escaped; the ISIL alone when the name is not known."""
+    names: Mapping[str, str] = getattr(request.state, "library_names", {})
+    shown = Markup('<span class="isil">{}</span>').format(isil)
+    try:
+        name = names.get(isil_base(isil))
+    except MalformedIsil:
+        name = None
+    return Markup("<bdi>{}</bdi> {}").format(name, shown) if name else shown
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -139,6 +154,8 @@ class Page(APIRoute):
         async def handle_with_pages(request: Request) -> Response:
             try:
                 await check_session(request)
+                if staff_of(request) is not None:
+                    request.state.library_names = await library_names(request.app.state.deps)
                 return await handle(request)
             except SignInNeeded:
                 return _sign_in_first(request)

@@ -1,5 +1,6 @@
 """Nieuwe klant toevoegen over HTTP: which library, what home says, every refusal in its words, sent twice."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from itertools import count
@@ -56,34 +57,67 @@ async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
         " ('1555', 'NL-083485', 'C18', 'Nieuwegein', '2025-06-19')"
     )
     page = (await scanned(clerk, "1555500001")).text
-    assert page.count('<span class="expired">5555</span>') == 2
-    assert '<span class="">1555</span>' in page
+    assert page.count('<span class="shared">5555<span class="unseen"> (gedeeld)</span></span>') == 2
+    assert "<span>1555</span>" in page
     for isil in ("NL-070288", "NL-083424", "NL-083485"):
         assert 'name="home_isil" id="isil-' in page
         assert f'value="{isil}" required' in page
     assert "home_isil" not in fields_of(page, "new-guest"), "none of them is chosen for the clerk"
 
 
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
-        ("frysl", True),
-        ("FRYSLAN service", True),
-        ("nl-0834", True),
-        ("drenthe", True),
-        ("zzz", False),
-        ("", False),
-    ],
-    ids=range(6),
-)
-async def test_r2_a_library_is_found_by_name_or_isil(
-    clerk: httpx.AsyncClient, typed: str, found: bool
-) -> None:
+async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
     fields = fields_of((await scanned(clerk, "0770999999")).text, "new-guest")
     page = (await clerk.post("/gasten/nieuw/bibliotheek", data=fields | {"library": typed})).text
-    assert ('class="button choice" name="home_isil"' in page) is found
-    assert ("Geen bibliotheek gevonden" in page) is not found
     assert 'value="0770999999"' in page
+    return page
+
+
+async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_asked_is_offered(
+    clerk: httpx.AsyncClient,
+) -> None:
+    page = await libraries_found(clerk, "fryslan service")
+    rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)[1:]
+    assert [re.findall(r"NL-[0-9]{6}", row)[-1] for row in rows] == [
+        *("NL-083424", "NL-070286", "NL-083277", "NL-087020", "NL-087029", "NL-087041")
+    ], "what can be asked comes first"
+    assert page.count('name="home_isil" value="NL-') == 1
+    assert page.count("niet aangesloten") == 5
+    assert all("19-06-2025" in row and "Bibliotheekservice Fryslân" in row for row in rows)
+    assert "Schiermonnikoog" in rows[-1]
+    assert "<span>8415</span>, <span>8469</span>" in rows[-1]
+
+
+@pytest.mark.parametrize("typed", ["8415", "0841500001", "schiermonnikoog", "nl-087041", "0870410000"])
+async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx.AsyncClient, typed: str) -> None:
+    page = await libraries_found(clerk, typed)
+    assert page.count('<td class="isil">') == 1
+    assert '<td class="isil">NL-087041</td>' in page
+
+
+async def test_r11_the_own_library_is_shown_and_not_offered(clerk: httpx.AsyncClient) -> None:
+    page = await libraries_found(clerk, "070297")
+    assert "eigen bibliotheek" in page
+    assert 'name="home_isil" value=' not in page
+
+
+@pytest.mark.parametrize("typed", ["zzz", "", "★"])
+async def test_r2_what_no_library_has_is_said_with_what_to_type(clerk: httpx.AsyncClient, typed: str) -> None:
+    page = await libraries_found(clerk, typed)
+    assert "Geen bibliotheek gevonden" in page
+    assert "2e tot en met het 5e cijfer" in page
+
+
+@pytest.mark.parametrize("typed", ["nl-083424", "083424", "NL 0834240000"])
+async def test_r3_an_isil_in_another_form_is_read_and_shown_in_full_with_the_librarys_name(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, typed: str
+) -> None:
+    card = f"0779{next(numbers):06d}"
+    counter_site.app.member(card, FRYSLAN)
+    page = await details_of(clerk, card, typed)
+    assert '<bdi>Bibliotheekservice Fryslân</bdi> <span class="isil">NL-083424' in page
+    assert fields_of(page, "new-guest")["home_isil"].startswith("NL-083424")
+    guest = (await clerk.get(await register(clerk, card, home_isil=typed))).text
+    assert "<bdi>Bibliotheekservice Fryslân</bdi>" in guest
 
 
 @pytest.mark.parametrize("card", ["", "12|34", "1" * 21, "pas!"], ids=range(4))
