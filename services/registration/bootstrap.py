@@ -183,6 +183,7 @@ def _dependencies(
         login_accounts=replaced.login_accounts or identity,
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
         registrations=PostgresRegistrations(pool),
+        guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
         organisations=_organisations(settings),

@@ -88,6 +88,16 @@ class ListedPrefixes:
         return self.listed
 
 
+class ListedPeople:
+    """Guests who are found whoever is looked for; the use case compares them with the person."""
+
+    def __init__(self) -> None:
+        self.guest_ids: list[UUID] = []
+
+    async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
+        return self.guest_ids
+
+
 class ListedAccounts:
     """Login accounts in a dictionary."""
 
@@ -110,6 +120,7 @@ class RegistrationUseCases:
     home: WatchedHomeLibraries
     prefixes: ListedPrefixes
     accounts: ListedAccounts
+    people: ListedPeople
     clock: SetClock
     feed: LogFeed
     correlation_id: UUID = field(default_factory=uuid4)
@@ -193,6 +204,7 @@ def registration_over(
     """The same over any log."""
     store = AggregateStore(log, make_mapper(), data_keys.unwrap)
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
+    people = ListedPeople()
     clock, lookups = SetClock(on_day(date(2025, 9, 11))), InMemoryLookups()
     deps = Dependencies(
         store=store,
@@ -202,6 +214,7 @@ def registration_over(
         login_accounts=accounts,
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, clock),
         registrations=registrations,
+        guests_by_person=people,
         term_checks=term_checks,
         lookups=lookups,
         organisations={"1001": DRENTHE, "2002": OTHER},
@@ -210,7 +223,7 @@ def registration_over(
         clock=clock,
     )
     made = RegistrationUseCases(
-        deps, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store))
+        deps, log, home, prefixes, accounts, people, clock, LogFeed(log, published_messages(store))
     )
     made.says(member())
     return made

@@ -32,6 +32,10 @@ LONGEST_HANDLE = 4000
 Typed = Annotated[str, Field(max_length=200)]
 
 
+# JSON has no type for ids, so these fields accept text.
+GuestId = Annotated[UUID, Field(strict=False)]
+
+
 class Body(BaseModel):
     """The body of a request."""
 
@@ -95,8 +99,11 @@ Choice = Annotated[Existing | New | NoneChosen, Field(discriminator="choice")]
 LinkChoice = Annotated[Existing | New, Field(discriminator="choice")]
 
 
-class NewGuest(Body):  # R2
-    """A member of another library at the counter. `home_isil` null: it is found from the card."""
+class NewGuest(Body):  # R2, R27
+    """A member of another library at the counter. `home_isil` null: it is found from the card.
+
+    `same_as`, `not_same_as`: the answer to a `likely-duplicate`.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -121,6 +128,8 @@ class NewGuest(Body):  # R2
     card_has_chip: bool
     identity_document_checked: bool
     login_account: Choice
+    same_as: GuestId | None = None
+    not_same_as: Annotated[list[GuestId], Field(max_length=20)] = []
 
     def command(self) -> RegisterGuest:
         """Return the command for the use case."""
@@ -132,6 +141,8 @@ class NewGuest(Body):  # R2
             identity_document_checked=self.identity_document_checked,
             login_account=self.login_account.chosen(),
             subscription_code=self.subscription_code,
+            same_as=self.same_as,
+            not_same_as=frozenset(self.not_same_as),
         )
 
 
@@ -151,8 +162,7 @@ class Merging(Body):  # R18
         json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
     )
 
-    # JSON has no type for ids, so this one field accepts text.
-    into: Annotated[UUID, Field(strict=False)]
+    into: GuestId
     confirm: bool
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from uuid import UUID
 
 from registration.domain.errors import Candidate
-from registration.domain.verdict import Verdict
+from registration.domain.verdict import PatronDetails, Verdict
 from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
 
 REGISTRATION_TAKEN = "registrations_pkey"
@@ -211,6 +211,13 @@ class Registrations(Protocol):
         """Find the guests of an organisation for which this login account was ever requested."""
 
 
+class GuestsByPerson(Protocol):
+    """Finds guests by name and birth date, from a view: it may lag a moment behind."""
+
+    async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
+        """Return some guests of the organisation with this surname and birth date."""
+
+
 class TermChecks(Protocol):
     """The last term check of each guest."""
 
@@ -256,6 +263,7 @@ class Dependencies:
     login_accounts: LoginAccounts
     account_handles: AccountHandles
     registrations: Registrations
+    guests_by_person: GuestsByPerson
     term_checks: TermChecks
     lookups: Lookups
     organisations: Mapping[str, Organisation]

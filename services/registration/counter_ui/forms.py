@@ -3,10 +3,11 @@
 import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
+from uuid import UUID
 
 import orjson
 from fastapi import Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
@@ -18,6 +19,15 @@ from shared.kernel.library_card import usual_isil
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
+MOST_IDS = 6
+
+
+def _ids(text: object) -> object:
+    """Read ids with commas between, as a form sends them."""
+    return tuple(text.split(",")) if isinstance(text, str) and text else () if text == "" else text
+
+
+GuestIds = Annotated[tuple[UUID, ...], Field(max_length=MOST_IDS), BeforeValidator(_ids)]
 Choice = Literal["existing", "new", "none", "keep"]
 
 
@@ -59,6 +69,8 @@ class Draft(AccountForm):
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
+    `likely`: the ids of guests who look like the person (R27). `not_same_as`: those who are somebody else;
+    `same_as`: the guest who gets the number; `merge_with`: the guest to merge with after the registration.
     """
 
     card_number: Text = ""
@@ -73,6 +85,10 @@ class Draft(AccountForm):
     branch: Text = ""
     identity_document_checked: bool = False
     card_has_chip: bool = False
+    likely: GuestIds = ()
+    not_same_as: GuestIds = ()
+    same_as: GuestIds = ()
+    merge_with: GuestIds = ()
     idempotency_key: Text = ""
 
 

@@ -77,7 +77,10 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
-    "card-number-changed": ("Nieuw pasnummer van de thuisbibliotheek", "New card number of the home library"),
+    "card-number-changed": (
+        "Ander pasnummer van de thuisbibliotheek",
+        "Other card number of home",
+    ),
     "patron-details-changed": (
         "Gegevens van de thuisbibliotheek overgenomen",
         "Details taken from the home library",
@@ -151,6 +154,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "guest-refused": (
         "De klant moet contact opnemen met de eigen bibliotheek.",
         "The patron has to contact their own library.",
+    ),
+    "likely-duplicate": (
+        "Vergelijk de gastlener hieronder met de klant: is het dezelfde persoon, of iemand anders?",
+        "Compare the guest below with the patron: is it the same person, or somebody else?",
     ),
     "chained-guest": (
         "Vraag naar de pas van de bibliotheek waar de klant zelf lid is.",

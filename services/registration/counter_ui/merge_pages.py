@@ -46,12 +46,11 @@ async def search(
     """Search guests of the own organisation, except this one. POST keeps the words out of the address."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
-    found = (await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND)))[0] if words else []
-    others = {other.guest_id: other for other in found if other.guest_id != guest_id}
+    wanted = Search(clerk.organisation, words, limit=MOST_FOUND)
+    found = (await directory.page(wanted)).guests if words else []
+    others = [other for other in found if other.guest_id != guest_id]
     here = f"/gasten/{guest_id}/ontdubbelen"
-    return page(
-        request, "merge_search.html", here=here, guest=guest, query=query, found=list(others.values())
-    )
+    return page(request, "merge_search.html", here=here, guest=guest, query=query, found=others)
 
 
 @router.get("/{into}")

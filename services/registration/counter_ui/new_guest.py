@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import MOST_FOUND, FoundLibrary, search_home_libraries
+from registration.application.membership import current_isil
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, read_card
+from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import (
     Patron,
     Searched,
@@ -32,8 +35,8 @@ from registration.counter_ui.pages import (
     see_other,
     translator,
 )
-from registration.domain.errors import AlreadyRegistered
-from registration.domain.login_link import LoginAccountChoice
+from registration.domain.errors import AlreadyRegistered, LikelyDuplicate, LikelyGuest
+from registration.domain.login_link import LoginAccountChoice, NoAccount
 from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
@@ -68,7 +71,7 @@ def first_step(
     )
 
 
-def second_step(
+async def second_step(
     request: Request,
     draft: Draft,
     clerk: Clerk,
@@ -79,9 +82,11 @@ def second_step(
 ) -> Response:
     """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
     found = shown_account(draft, _patron(draft), clerk.context(), deps)
+    likely = [await show_guest(guest_id, clerk.organisation, deps) for guest_id in draft.likely]
     return page(
         request,
         "new_guest_details.html",
+        likely=[(guest, _same_library(draft, guest, deps)) for guest in likely],
         status_code=refusal.status if refusal else 422 if errors else 200,
         draft=draft,
         subscription_options=[
@@ -132,13 +137,14 @@ async def ask_home(
     try:
         if not draft.home_isil.strip():
             return first_step(request, draft, await read_card(draft.card_number, deps))
-        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
+        prepared = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
     except RuleBroken as error:
         libraries = await _scanned(draft, deps)
         return first_step(request, draft, libraries, refusal=refusal_of(request, error))
-    return second_step(request, _with_details(draft, membership), clerk, deps)
+    draft = _with_details(draft, prepared.membership).model_copy(update={"likely": _ids_of(prepared.likely)})
+    return await second_step(request, draft, clerk, deps)
 
 
 @router.post("/opslaan")
@@ -160,19 +166,44 @@ async def save(
         elif step == "koppel":
             chosen = take(draft, patron, by, deps)
         else:
-            chosen = await account_chosen(draft, patron, by, deps)
+            chosen = NoAccount() if draft.same_as else await account_chosen(draft, patron, by, deps)
         if isinstance(chosen, Searched):
-            return second_step(request, chosen.form, clerk, deps, errors=chosen.errors)
+            return await second_step(request, chosen.form, clerk, deps, errors=chosen.errors)
         command = _command(draft, draft.branch or staff.branch, chosen)
         result = await write(lambda context: register_guest(command, context, deps))
         request.session["branch"] = command.branch  # chosen once per session
     except AlreadyRegistered as already:
         return _already_registered(request, already)
+    except LikelyDuplicate as likely:
+        draft = draft.model_copy(update={"likely": _ids_of(likely.candidates)})
+        return await second_step(request, draft, clerk, deps, refusal=refusal_of(request, likely))
     except Exception as error:  # the form keeps what was filled in
         if problem_of(error) is None:
             raise
-        return second_step(request, draft, clerk, deps, refusal=refusal_of(request, error))
-    return see_other(f"/gasten/{result.resource_id}/ingeschreven")
+        return await second_step(request, draft, clerk, deps, refusal=refusal_of(request, error))
+    return _saved(request, draft, result.resource_id)
+
+
+def _saved(request: Request, draft: Draft, guest_id: UUID) -> Response:
+    """Go on: to the guest that got the number, to the merge with the same person's other record, or on."""
+    if draft.same_as:
+        notify(
+            request,
+            "Het nieuwe pasnummer is bij deze gastlener bewaard. De oude pas vindt de gastlener ook nog.",
+            "The new card number is kept with this guest. The old card still finds the guest, too.",
+        )
+        return see_other(f"/gasten/{guest_id}")
+    if draft.merge_with:
+        return see_other(f"/gasten/{draft.merge_with[0]}/ontdubbelen/{guest_id}")
+    return see_other(f"/gasten/{guest_id}/ingeschreven")
+
+
+def _ids_of(likely: Sequence[LikelyGuest]) -> tuple[UUID, ...]:
+    return tuple(guest.guest_id for guest in likely)
+
+
+def _same_library(draft: Draft, guest: GuestView, deps: Dependencies) -> bool:
+    return current_isil(draft.home_isil, deps).same_library(current_isil(guest.home_isil, deps))
 
 
 def _patron(draft: Draft) -> Patron:
@@ -181,11 +212,20 @@ def _patron(draft: Draft) -> Patron:
 
 
 def _already_registered(request: Request, already: AlreadyRegistered) -> Response:
-    notify(
-        request,
-        "Deze klant is hier al ingeschreven, misschien zojuist door een collega. Dit is de gastlener.",
-        "This patron is registered here already, perhaps just now by a colleague. This is the guest.",
-    )
+    if already.by_other_number:
+        notify(
+            request,
+            "Deze klant is hier al ingeschreven met een ander pasnummer. Dit is de gastlener; beide nummers"
+            " zijn bewaard.",
+            "This patron is registered here already with another card number. This is the guest; both numbers"
+            " are kept.",
+        )
+    else:
+        notify(
+            request,
+            "Deze klant is hier al ingeschreven, misschien zojuist door een collega. Dit is de gastlener.",
+            "This patron is registered here already, perhaps just now by a colleague. This is the guest.",
+        )
     return see_other(f"/gasten/{already.guest_id}")
 
 
@@ -223,4 +263,6 @@ def _command(draft: Draft, branch: str, chosen: LoginAccountChoice | None) -> Re
         identity_document_checked=draft.identity_document_checked,
         login_account=chosen,
         subscription_code=draft.subscription_code or None,
+        same_as=draft.same_as[0] if draft.same_as else None,
+        not_same_as=frozenset((*draft.not_same_as, *draft.merge_with)),
     )

@@ -42,9 +42,9 @@ def page(request: Request, name: str, *, status_code: int = 200, **context: Any)
     """Render the template `name` with this context. All values are escaped.
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
-    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a library's
-    name beside its ISIL, and `here`: the path to which the language switch returns (`/` after a POST, unless
-    the context has another).
+    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a name
+    beside its ISIL, and `here`: the path to which the language switch returns (`/` after a POST, unless the
+    context has another).
     """
     staff, translate = staff_of(request), translator(request)
     organisations = request.app.state.deps.organisations

@@ -128,19 +128,17 @@ def same_person(one: Particulars, other: Particulars) -> Sameness:
         raise DifferentBirthDates
     if one.person_refs & other.person_refs:
         return Sameness.HOME_CARD
-    if (
-        one.details.birth_date
-        and other.details.birth_date
-        and _same_name_and_address(one.details, other.details)
-    ):
+    if same_name_birth_date_address(one.details, other.details):
         return Sameness.NAME_BIRTH_DATE_ADDRESS
     raise NothingEqual
 
 
-def _same_name_and_address(one: PatronDetails, other: PatronDetails) -> bool:
+def same_name_birth_date_address(one: PatronDetails, other: PatronDetails) -> bool:
+    """Return whether surname, birth date and address are known and equal, all three (R18, R27)."""
     surname, address = surname_of(one.name), address_of(one.address or "")
     return (
-        bool(surname and address)
+        bool(surname and address and one.birth_date)
+        and one.birth_date == other.birth_date
         and surname == surname_of(other.name)
         and address == address_of(other.address or "")
     )

@@ -3,20 +3,30 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date
 from itertools import count
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from registration.domain.verdict import Reason, Refused, Verdict
+from registration.bootstrap import view_source
+from registration.domain.verdict import PatronDetails, Reason, Refused, Valid, Verdict
+from registration.read_models import VIEWS
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, register
+from tests.support.projections import follow_all
 from tests.support.registration import JAN
 from tests.support.registration_service import HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
+TWIN = PatronDetails("Ada Twin", date(1968, 4, 17), "Brink 9, Groningen")
+SHARED_PREFIX = """
+INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on)
+VALUES ('8447', 'NL-083485', 'C18', 'Nieuwegein', '2025-06-19')
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -201,3 +211,38 @@ async def test_all_sessions_end_from_the_page_behind_ones_own_name(
         await page.get_by_role("button", name="Alle sessies beëindigen").press("Enter")
         await expect(page.get_by_role("heading", name="U bent afgemeld")).to_be_visible()
         assert (await elsewhere.get("/")).status_code == 303
+
+
+async def test_r2_r27_finding_a_library_and_a_likely_duplicate_are_accessible(
+    counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 1)
+    site, cards = counter_site.app, [f"0990177{number:03d}" for number in range(3)]
+    async with site.client(iss=counter_site.issuer.url) as clerk:
+        for card, person in zip(cards, (TWIN, replace(TWIN, name="Bo Twin"), TWIN), strict=True):
+            site.home.answers(HOME, card, Valid(person, None, card))
+            if card != cards[-1]:
+                await clerk.post("/v1/guests", json=registering(card))
+    await site.service.pool.execute(SHARED_PREFIX)
+    await follow_all(site.service, VIEWS, view_source(site.service.settings))
+    await page.get_by_label("Pasnummer").fill(cards[-1])
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Zoek op cijfers van de pas").fill("fryslan")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Kies NL-083424")).to_be_focused()
+    await assert_accessible(page)
+    await screenshot(page, "libraries")
+    await page.get_by_label("ISIL-code", exact=True).fill("070288")
+    await page.get_by_role("button", name="Ok, Vervolg").click()
+    await expect(page.get_by_role("heading", name="Lijkt op een gastlener")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "likely-duplicate")
+    await page.get_by_role("button", name=f"Dezelfde: bewaar de nieuwe pas hier ({cards[1]})").press("Enter")
+    await expect(page.get_by_role("status").first).to_contain_text("Het nieuwe pasnummer is bij deze")
+    await page.goto(f"{counter_site.address}/zoeken")
+    await page.get_by_label("Zoek op naam").fill("twin")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Volgende").click()
+    await expect(page.get_by_role("button", name="Vorige")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "search-second-page")

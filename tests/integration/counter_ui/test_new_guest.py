@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -30,9 +32,21 @@ async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
 def member(counter_site: CounterSite) -> str:
     """A card that no other test uses, of a member at home with Jan's account; its prefix is in no table."""
     card = f"0770{next(numbers):06d}"
-    counter_site.app.member(card)
+    is_person(counter_site, card, card)
     counter_site.app.accounts.opens("jan", card)
     return card
+
+
+def is_person(counter_site: CounterSite, card: str, who: str, isil: str = HOME) -> None:
+    """The card is that of a person who lives at an address of their own, so nobody looks like them (R27)."""
+    details = replace(JAN, address=f"Brink {who}, Groningen")
+    counter_site.app.home.answers(isil, card, Valid(details, date(2026, 12, 31), card))
+
+
+async def followed(counter_site: CounterSite) -> None:
+    """The views have caught up."""
+    service = counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
 
 
 async def scanned(client: httpx.AsyncClient, card: str) -> httpx.Response:
@@ -295,8 +309,7 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields_of(taken.text, "new-guest"))
     assert saved.status_code == 303, saved.text
     guest = saved.headers["location"].removesuffix("/ingeschreven")
-    service = counter_site.app.service
-    await follow_all(service, VIEWS, view_source(service.settings))
+    await followed(counter_site)
     assert "het account van de vader" in (await clerk.get(f"{guest}?tab=historie")).text
 
 
@@ -392,3 +405,95 @@ async def test_r1_a_scan_that_the_scanner_spoiled_says_so_and_is_not_changed(
 ) -> None:
     answer = await scanned(clerk, card)
     assert (answer.status_code, hint in answer.text, f'value="{card}"' in answer.text) == (status, True, True)
+
+
+async def looks_like_a_guest(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, isil: str = HOME
+) -> tuple[str, str, str]:
+    """A guest; another card of somebody with the same name, birth date and address; and the form for it."""
+    old = member(counter_site)
+    guest = await register(clerk, old)
+    new = f"0778{next(numbers):06d}"
+    is_person(counter_site, new, old, isil)
+    await followed(counter_site)
+    return guest, new, await details_of(clerk, new, isil)
+
+
+async def test_r27_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, card, page = await looks_like_a_guest(counter_site, clerk)
+    guest_id = guest.rpartition("/")[2]
+    assert "Lijkt op een gastlener die hier al is ingeschreven" in page
+    assert f'name="same_as" value="{guest_id}"' in page
+    fields = fields_of(page, "new-guest") | {"choice": "none"}
+    assert "not_same_as" not in fields
+    async with counter_site.app.nothing_written():
+        asked = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+    assert asked.status_code == 409
+    assert "Is het dezelfde persoon?" in asked.text
+    assert f'href="{guest}"' in asked.text
+    other = fields_of(asked.text, "new-guest") | {"choice": "none", "not_same_as": guest_id}
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=other)
+    assert saved.headers["location"].endswith("/ingeschreven")
+    assert guest_id not in saved.headers["location"]
+    assert card in (await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))).text
+
+
+async def test_r27_the_same_person_gets_the_new_number_and_both_are_found(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, card, page = await looks_like_a_guest(counter_site, clerk)
+    same = fields_of(page, "new-guest") | {"same_as": guest.rpartition("/")[2]}
+    for _ in range(2):  # a second Enter changes nothing
+        saved = await clerk.post("/gasten/nieuw/opslaan", data=same)
+        assert saved.headers["location"] == guest
+    shown = (await clerk.get(guest)).text
+    assert "Het nieuwe pasnummer is bij deze gastlener bewaard" in shown
+    assert re.search(rf"<dd>{card} <span class=\"hint\">\(ook \d+\)", shown)
+    await followed(counter_site)
+    assert (await scanned(clerk, card)).headers["location"] == guest
+
+
+async def test_r27_the_same_person_at_another_library_is_registered_and_merged(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, _card, page = await looks_like_a_guest(counter_site, clerk, FRYSLAN)
+    merge = fields_of(page, "new-guest") | {"choice": "none", "merge_with": guest.rpartition("/")[2]}
+    assert f'name="merge_with" value="{merge["merge_with"]}"' in page
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=merge)
+    assert saved.headers["location"].startswith(f"{guest}/ontdubbelen/")
+    preview = (await clerk.get(saved.headers["location"])).text
+    assert "Achternaam, geboortedatum en adres zijn gelijk" in preview
+
+
+@pytest.mark.parametrize("field", ["same_as", "merge_with", "not_same_as", "likely"])
+async def test_r20_r27_a_guest_who_was_not_offered_is_not_touched(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, field: str
+) -> None:
+    fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | {"choice": "none"}
+    async with counter_site.app.nothing_written():
+        answer = await clerk.post("/gasten/nieuw/opslaan", data=fields | {field: "not an id"})
+        assert answer.status_code == 422
+        if field in {"same_as", "likely"}:
+            forged = fields | {field: str(uuid4()), "step": "zoek" if field == "likely" else "opslaan"}
+            answer = await clerk.post("/gasten/nieuw/opslaan", data=forged)
+            assert answer.status_code in {404, 409}
+
+
+async def test_r10_a_replaced_card_opens_the_guest_as_soon_as_home_answered(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = member(counter_site)
+    guest = await register(clerk, card)
+    old = f"0777{next(numbers):06d}"
+    counter_site.app.home.answers(HOME, old, Valid(JAN, date(2026, 12, 31), card))
+    fields = fields_of((await scanned(clerk, old)).text, "new-guest")
+    told = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})
+    assert told.headers["location"] == guest
+    assert "met een ander pasnummer" in (await clerk.get(guest)).text
+    await followed(counter_site)
+    form = form_of((await clerk.get("/zoeken")).text, "/zoeken")
+    for number in (card, old):
+        assert f'href="{guest}"' in (await clerk.post("/zoeken", data=form | {"query": number})).text
+        assert (await scanned(clerk, number)).headers["location"] == guest
