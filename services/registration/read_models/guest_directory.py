@@ -322,7 +322,8 @@ COUNTS = """
 SELECT
     (SELECT count(*) FROM desk_statistics
      WHERE organisation = $1 AND day = $2 AND registered + reregistered > 0),
-    (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND status = 'expired'),
+    (SELECT count(*) FROM guest_directory
+     WHERE organisation = $1 AND status = 'expired' AND merged_into IS NULL),
     (SELECT count(*) FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
      WHERE desk_statistics.organisation = $1 AND day = $2 AND expired > 0 AND guest.status = 'expired'),
     (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND login_link = 'pending')
