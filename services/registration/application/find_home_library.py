@@ -118,7 +118,7 @@ async def search_home_libraries(text: str, organisation: str, deps: Dependencies
     """
     if not words_of(text):
         return ()
-    known = await _known_libraries(deps)
+    known = _known_libraries(await deps.card_prefixes.libraries(), deps)
     used = Counter(prefix for library in known for prefix in _prefixes_of(library))
     own = deps.organisations.get(organisation)
     own_bases = {Isil.parse(isil).surviving(deps.isil_aliases).base for isil in own.isils} if own else set()
@@ -129,13 +129,14 @@ async def search_home_libraries(text: str, organisation: str, deps: Dependencies
     ]
 
 
-async def library_names(deps: Dependencies) -> Mapping[str, str]:
+def library_names(listed: Sequence[ListedLibrary], deps: Dependencies) -> Mapping[str, str]:
     """Return the name, with the place if it is known, of each library: ISIL base -> name.
 
-    A library that merged has the name of the one that it is part of now (R3).
+    `listed`: the libraries of the table; those of the settings have names too. A library that merged has the
+    name of the one that it is part of now (R3).
     """
     names: dict[str, str] = {}
-    for library in await _known_libraries(deps):
+    for library in _known_libraries(listed, deps):
         place = library.place
         shown = f"{library.name}, {place}" if place and place not in library.name else library.name
         bases = {Isil.parse(isil).base for isil in (library.isil, *(old.isil for old in library.listed))}
@@ -146,25 +147,24 @@ async def library_names(deps: Dependencies) -> Mapping[str, str]:
     return names
 
 
-async def _known_libraries(deps: Dependencies) -> Sequence[_Known]:
+def _known_libraries(listed: Sequence[ListedLibrary], deps: Dependencies) -> Sequence[_Known]:
     """Return the libraries of the table and those of the settings, each one as it is now (R3)."""
-    listed: dict[str, list[ListedLibrary]] = {}
-    for library in await deps.card_prefixes.libraries():
-        listed.setdefault(Isil.parse(library.isil).surviving(deps.isil_aliases).base, []).append(library)
+    by_base: dict[str, list[ListedLibrary]] = {}
+    for library in listed:
+        by_base.setdefault(Isil.parse(library.isil).surviving(deps.isil_aliases).base, []).append(library)
     return [
-        _known(base, listed.get(base, []), deps.home_library_names.get(base, ""))
-        for base in sorted({*listed, *deps.home_library_names})
+        _known(base, by_base.get(base, []), deps.home_library_names.get(base, ""))
+        for base in sorted({*by_base, *deps.home_library_names})
     ]
 
 
 def _known(base: str, listed: Sequence[ListedLibrary], name: str) -> _Known:
-    own = [library for library in listed if Isil.parse(library.isil).base == base] or listed
-    isil = own[0].isil if own and Isil.parse(own[0].isil).base == base else base
-    return _Known(isil, [*own, *(other for other in listed if other not in own)], name or _name(own) or base)
-
-
-def _name(listed: Sequence[ListedLibrary]) -> str:
-    return listed[0].name if listed else ""
+    """Return one library. `listed`: its lines in the table, also those of libraries that merged into it."""
+    first = sorted(listed, key=lambda library: Isil.parse(library.isil).base != base)
+    is_listed = bool(first) and Isil.parse(first[0].isil).base == base
+    return _Known(
+        first[0].isil if is_listed else base, first, name or next((row.name for row in first), base)
+    )
 
 
 def _prefixes_of(library: _Known) -> Sequence[str]:

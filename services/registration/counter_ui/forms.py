@@ -22,9 +22,9 @@ Text = Annotated[str, Field(max_length=254)]
 MOST_IDS = 6
 
 
-def _ids(text: object) -> object:
-    """Read ids with commas between, as a form sends them."""
-    return tuple(text.split(",")) if isinstance(text, str) and text else () if text == "" else text
+def _ids(sent: object) -> object:
+    """Read ids as a form sends them: with commas between."""
+    return [part for part in sent.split(",") if part] if isinstance(sent, str) else sent
 
 
 GuestIds = Annotated[tuple[UUID, ...], Field(max_length=MOST_IDS), BeforeValidator(_ids)]

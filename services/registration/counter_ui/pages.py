@@ -117,13 +117,22 @@ def _isolated(text: object) -> Markup:
 
 def _library(request: Request, isil: str) -> Markup:
     """Return a library's name with its ISIL, escaped; the ISIL alone when the name is not known."""
-    names: Mapping[str, str] = getattr(request.state, "library_names", {})
     shown = Markup('<span class="isil">{}</span>').format(isil)
     try:
-        name = names.get(isil_base(isil))
+        name = _library_names(request).get(isil_base(isil))
     except MalformedIsil:
         name = None
     return Markup("<bdi>{}</bdi> {}").format(name, shown) if name else shown
+
+
+def _library_names(request: Request) -> Mapping[str, str]:
+    """Return the names of libraries, made once for a page that needs them; none before the sign-in."""
+    state = request.state
+    if not hasattr(state, "library_names"):
+        listed = getattr(state, "listed_libraries", ())
+        state.library_names = library_names(listed, request.app.state.deps)
+    names: Mapping[str, str] = state.library_names
+    return names
 
 
 @cache
@@ -155,7 +164,8 @@ class Page(APIRoute):
             try:
                 await check_session(request)
                 if staff_of(request) is not None:
-                    request.state.library_names = await library_names(request.app.state.deps)
+                    prefixes = request.app.state.deps.card_prefixes
+                    request.state.listed_libraries = await prefixes.libraries()
                 return await handle(request)
             except SignInNeeded:
                 return _sign_in_first(request)

@@ -269,7 +269,8 @@ class GuestDirectory:
 
     async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
         """Return so many guests behind the cursor, or before it, by name. Raises ViewBehind."""
-        await wait_until_at(self._pool, VIEW, after_position)
+        if after_position > 0:
+            await wait_until_at(self._pool, VIEW, after_position)
         if search.words is not None and not search.words:
             return []
         found, values = _found(search, first_parameter=5)
@@ -289,10 +290,11 @@ class GuestDirectory:
         return total
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
-        """See `dependencies.GuestsByPerson`. Without a birth date nobody is found."""
-        if details.birth_date is None:
+        """See `GuestsByPerson.like`. Without a birth date or a surname nobody is found."""
+        surname = surname_of(details.name)
+        if details.birth_date is None or not surname:
             return ()
-        words = [details.birth_date.isoformat(), *surname_of(details.name)]
+        words = [details.birth_date.isoformat(), *surname]
         found = await self.find(Search(organisation, words[:MOST_WORDS], limit=MOST_ALIKE))
         return [guest.guest_id for guest in found]
 

@@ -152,7 +152,7 @@ async def test_r2_r11_what_can_be_asked_comes_first_and_shared_prefixes_are_mark
 async def test_r2_r3_every_isil_has_the_name_of_its_library(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
-    names = await library_names(with_table(in_memory_registration))
+    names = library_names(TABLE, with_table(in_memory_registration))
     assert names == {
         "NL-087041": "Fryslân, Schiermonnikoog",
         "NL-083424": "Fryslân",
