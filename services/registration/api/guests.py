@@ -52,7 +52,7 @@ async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> Gu
     """Ask the home library first. If it refuses or is unavailable, nothing is written.
 
     `likely-duplicate`: a registered guest has the same surname, birth date and address. Compare the
-    `candidates` with the person at the counter, then send the request again. Somebody else: name all of them
+    `candidates` with the person at the counter, then send the request again. Another person: name all of them
     in `not_same_as`. The same person with a new card of the same library: name the guest in `same_as`; the
     response is that guest, with the new number. The same person at another library: register with
     `not_same_as`, then merge the two.

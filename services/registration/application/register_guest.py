@@ -63,8 +63,8 @@ class RegisterGuest:
     """What the clerk filled in. `home_isil` None: find it from the card (R2).
 
     `subscription_code` None: the subscription on offer, if there is only one (R7). `same_as`: the guest who
-    is the person at the counter, with another card of the same library. `not_same_as`: the guests who look
-    like that person and are somebody else (R27).
+    is the person at the counter, with another card of the same library. `not_same_as`: the guests who
+    look like that person and are another one (R27).
     """
 
     card_number: str

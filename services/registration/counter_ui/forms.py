@@ -69,7 +69,7 @@ class Draft(AccountForm):
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
-    `likely`: the ids of guests who look like the person (R27). `not_same_as`: those who are somebody else;
+    `likely`: the ids of guests who look like the person (R27). `not_same_as`: those who are another person;
     `same_as`: the guest who gets the number; `merge_with`: the guest to merge with after the registration.
     """
 

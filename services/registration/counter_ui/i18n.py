@@ -157,7 +157,7 @@ NEXT_STEPS: Mapping[str, Texts] = {
     ),
     "likely-duplicate": (
         "Vergelijk de gastlener hieronder met de klant: is het dezelfde persoon, of iemand anders?",
-        "Compare the guest below with the patron: is it the same person, or somebody else?",
+        "Compare the guest below with the patron: is it the same person, or another one?",
     ),
     "chained-guest": (
         "Vraag naar de pas van de bibliotheek waar de klant zelf lid is.",
