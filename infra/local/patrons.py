@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -127,16 +127,17 @@ _PLACES = ("9301 AB Roden", "9321 BM Peize", "9331 CD Norg", "8601 EX Sneek", "9
 def invented_patron(card_number: str, today: date) -> Patron:
     """Return an invented patron, valid until the end of next year. A card always has the same patron.
 
-    No two cards for load tests have the same birth date and address: nobody looks like another guest (R27).
+    Each card for load tests has an address of its own: nobody looks like another guest (R27).
     """
-    number = int(card_number) if _is_number(card_number) else int.from_bytes(card_number.encode(), "big")
+    number = int.from_bytes(card_number.encode(), "big") % 1_000_003
     given, family = _GIVEN[number % len(_GIVEN)], _FAMILY[number % len(_FAMILY)]
+    house = f"{1 + number % 140}" + (f"-{int(card_number) % 1_000_000}" if is_load_card(card_number) else "")
     return Patron(
         status=Status.VALID,
         ends_on=date(today.year + 1, 12, 31),
         name=f"{given} {family}",
-        birth_date=date(1940, 1, 1) + timedelta(days=number % 25_013),
-        address=f"{_STREETS[number % len(_STREETS)]} {1 + number % 199}, {_PLACES[number % len(_PLACES)]}",
+        birth_date=date(1940 + number % 70, 1 + number % 12, 1 + number % 28),
+        address=f"{_STREETS[number % len(_STREETS)]} {house}, {_PLACES[number % len(_PLACES)]}",
         email=f"lid.{card_number}@voorbeeld.nl",
         chip=True,
     )

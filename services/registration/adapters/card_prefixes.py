@@ -137,11 +137,7 @@ CREATE TABLE card_prefixes (
     PRIMARY KEY (prefix, isil)
 );
 """
-# The counter manual's own screen names one place.
-PLACES = """
-ALTER TABLE card_prefixes ADD COLUMN place text NOT NULL DEFAULT '';
-UPDATE card_prefixes SET place = 'Schiermonnikoog' WHERE isil = 'NL-087041';
-"""
+PLACES = "ALTER TABLE card_prefixes ADD COLUMN place text NOT NULL DEFAULT ''"
 _COLUMNS = ("prefix", "isil", "organisation_code", "organisation", "updated_on", "place")
 _FIRST_COLUMNS = _COLUMNS[:-1]
 _Row = tuple[str, str, str, str, date, str]

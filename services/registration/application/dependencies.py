@@ -212,10 +212,10 @@ class Registrations(Protocol):
 
 
 class GuestsByPerson(Protocol):
-    """Finds guests by name and birth date, from a view: it may lag a moment behind."""
+    """Finds guests who look like a person, from a view: it may lag a moment behind (R27)."""
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
-        """Return some guests of the organisation with this surname and birth date."""
+        """Return some guests of the organisation with this surname, birth date and address."""
 
 
 class TermChecks(Protocol):

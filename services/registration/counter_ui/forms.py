@@ -23,8 +23,10 @@ MOST_IDS = 6
 
 
 def _ids(sent: object) -> object:
-    """Read ids as a form sends them: with commas between."""
-    return [part for part in sent.split(",") if part] if isinstance(sent, str) else sent
+    """Read ids as a form sends them: fields with commas between."""
+    return (
+        [part for text in sent for part in str(text).split(",") if part] if isinstance(sent, list) else sent
+    )
 
 
 GuestIds = Annotated[tuple[UUID, ...], Field(max_length=MOST_IDS), BeforeValidator(_ids)]

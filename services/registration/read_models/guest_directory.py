@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from hashlib import sha256
 from uuid import UUID
 
 import asyncpg
 
 from registration.domain.guest_state import GuestState, display
 from registration.domain.login_link import LinkState
+from registration.domain.merge import what_shows_a_person
 from registration.domain.term_check import Status
-from registration.domain.text_matching import joined_words_of, surname_of, words_of
+from registration.domain.text_matching import joined_words_of, words_of
 from registration.domain.verdict import PatronDetails
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
@@ -86,7 +88,7 @@ def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     words = {*name_words, *joined_words_of(details["name"]), *(number.lower() for number in numbers)}
     if born:
         words |= {born.isoformat(), f"{born:%d%m%Y}", f"{born:%Y%m%d}"}
-    words |= _username_words(state, key)
+    words |= _username_words(state, key) | _likeness(PatronDetails(**details))
     shown = display(state, state.changed_on)
     sorted_by = " ".join(reversed(name_words))[:LONGEST_SORTED_BY]
     guest = (
@@ -106,6 +108,12 @@ def _username_words(state: GuestState, key: DataKey) -> set[str]:
         return set()
     username = key.decrypt(sealed)["username"]
     return {*words_of(username), *joined_words_of(username)}
+
+
+def _likeness(details: PatronDetails) -> set[str]:
+    """Return the word that guests share who look like the same person (R27). Nobody can type it."""
+    compared = what_shows_a_person(details)
+    return {f"={sha256(repr(compared).encode()).hexdigest()}"} if compared else set()
 
 
 # COLLATE "C": all words with one beginning are then one range of the index.
@@ -141,7 +149,7 @@ VIEW = View(
     ),
     fold=fold,
     decrypts=True,
-    version=3,  # birth dates in eight digits, usernames
+    version=3,  # birth dates in eight digits, usernames, likeness
 )
 
 
@@ -220,13 +228,16 @@ AND ($2::text IS NULL OR status = $2)
 """
 # A merged record (R18) leads to its guest, unless the guest itself matches; a merged record never points to
 # another one. All matches are sorted, so a page costs as much as there are guests with the longest word. Rows
-# that the release before wrote have no `sorted_by` until the rebuild.
+# that the release before wrote have no `sorted_by` until the rebuild: theirs is read from the guest.
 BY_WORDS = """
 WITH matched AS MATERIALIZED (
-    SELECT DISTINCT stream_id, merged_into, coalesce(sorted_by, (
-        SELECT guest.sorted_by FROM guest_directory AS guest WHERE guest.stream_id = found.stream_id
-    )) AS sorted_by FROM guest_words AS found
-    WHERE organisation = $1 AND word BETWEEN {one} AND {one} || chr(1114111)
+    SELECT DISTINCT found.stream_id, coalesce(found.sorted_by, before.sorted_by) AS sorted_by,
+        coalesce(found.merged_into, before.merged_into) AS merged_into
+    FROM guest_words AS found LEFT JOIN LATERAL (
+        SELECT sorted_by, merged_into FROM guest_directory AS guest
+        WHERE found.sorted_by IS NULL AND guest.stream_id = found.stream_id
+    ) AS before ON true
+    WHERE found.organisation = $1 AND found.word BETWEEN {one} AND {one} || chr(1114111)
     AND NOT EXISTS (
         SELECT FROM unnest({two}::text[]) AS other (word) WHERE NOT EXISTS (
             SELECT FROM guest_words AS has WHERE has.stream_id = found.stream_id
@@ -290,13 +301,9 @@ class GuestDirectory:
         return total
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
-        """See `GuestsByPerson.like`. Without a birth date or a surname nobody is found."""
-        surname = surname_of(details.name)
-        if details.birth_date is None or not surname:
-            return ()
-        words = [details.birth_date.isoformat(), *surname]
-        found = await self.find(Search(organisation, words[:MOST_WORDS], limit=MOST_ALIKE))
-        return [guest.guest_id for guest in found]
+        """See `GuestsByPerson.like`."""
+        words = [*_likeness(details)]
+        return [guest.guest_id for guest in await self.find(Search(organisation, words, limit=MOST_ALIKE))]
 
 
 def _found(search: Search, first_parameter: int) -> tuple[str, Sequence[object]]:

@@ -217,6 +217,7 @@ async def test_r2_r27_finding_a_library_and_a_likely_duplicate_are_accessible(
     counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 1)
+    monkeypatch.setattr("registration.adapters.card_prefixes.KEPT_SECONDS", 0)
     site, cards = counter_site.app, [f"0990177{number:03d}" for number in range(3)]
     async with site.client(iss=counter_site.issuer.url) as clerk:
         for card, person in zip(cards, (TWIN, replace(TWIN, name="Bo Twin"), TWIN), strict=True):
@@ -230,6 +231,7 @@ async def test_r2_r27_finding_a_library_and_a_likely_duplicate_are_accessible(
     await page.get_by_label("Zoek op cijfers van de pas").fill("fryslan")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Kies NL-083424")).to_be_focused()
+    await expect(page.locator(".shared")).to_have_text("8447 (gedeeld)")
     await assert_accessible(page)
     await screenshot(page, "libraries")
     await page.get_by_label("ISIL-code", exact=True).fill("070288")

@@ -79,6 +79,15 @@ async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
     assert "home_isil" not in fields_of(page, "new-guest"), "none of them is chosen for the clerk"
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def with_a_place(counter_site: CounterSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of libraries, one of them with its place."""
+    monkeypatch.setattr("registration.adapters.card_prefixes.KEPT_SECONDS", 0)
+    await counter_site.app.service.pool.execute(
+        "UPDATE card_prefixes SET place = 'Schiermonnikoog' WHERE isil = 'NL-087041'"
+    )
+
+
 async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
     fields = fields_of((await scanned(clerk, "0770999999")).text, "new-guest")
     page = (await clerk.post("/gasten/nieuw/bibliotheek", data=fields | {"library": typed})).text
@@ -86,6 +95,7 @@ async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
     return page
 
 
+@pytest.mark.usefixtures("with_a_place")
 async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_asked_is_offered(
     clerk: httpx.AsyncClient,
 ) -> None:
@@ -101,6 +111,7 @@ async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_ask
     assert "<span>8415</span>, <span>8469</span>" in rows[-1]
 
 
+@pytest.mark.usefixtures("with_a_place")
 @pytest.mark.parametrize("typed", ["8415", "0841500001", "schiermonnikoog", "nl-087041", "0870410000"])
 async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx.AsyncClient, typed: str) -> None:
     page = await libraries_found(clerk, typed)
