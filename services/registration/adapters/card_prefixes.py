@@ -181,7 +181,7 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 
 
 LIBRARIES = """
-SELECT isil, min(organisation), min(organisation_code), min(place), max(updated_on),
+SELECT isil, min(organisation), min(organisation_code), max(place), max(updated_on),
     array_agg(prefix ORDER BY prefix)
 FROM card_prefixes GROUP BY isil
 """

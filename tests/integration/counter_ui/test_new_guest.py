@@ -84,7 +84,9 @@ async def with_a_place(counter_site: CounterSite, monkeypatch: pytest.MonkeyPatc
     """The table of libraries, one of them with its place."""
     monkeypatch.setattr("registration.adapters.card_prefixes.KEPT_SECONDS", 0)
     await counter_site.app.service.pool.execute(
-        "UPDATE card_prefixes SET place = 'Schiermonnikoog' WHERE isil = 'NL-087041'"
+        "INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on, place)"
+        " VALUES ('8999', 'NL-087041', 'F', 'Bibliotheekservice Fryslân', '2025-06-19', 'Schiermonnikoog')"
+        " ON CONFLICT DO NOTHING"
     )
 
 
