@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 import structlog
@@ -13,6 +12,7 @@ from infra.local.rabbitmq import RabbitMQ
 
 pytest.register_assert_rewrite("tests.support")  # so that its assertions show values; before it is imported
 
+from tests.support.memory import servers_folder  # noqa: E402
 from tests.support.servers import Databases, install_rabbitmq  # noqa: E402
 
 _vhosts = count(1)
@@ -29,12 +29,13 @@ def as_quiet_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """Our own PostgreSQL server, durable as in production (fsync, full_page_writes, synchronous_commit)."""
-    server = Postgres(Path(tmp_path_factory.mktemp("postgres")))
-    server.start()
-    yield server
-    server.stop()
+    with servers_folder("postgres") as folder:
+        server = Postgres(folder)
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture
@@ -52,14 +53,15 @@ def database(databases: Databases) -> str:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[RabbitMQ]:
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitMQ]:
     """Our own RabbitMQ node, of the installed server (installed now where apt-get can)."""
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         install_rabbitmq(translate=print)
-    node = RabbitMQ(Path(tmp_path_factory.mktemp("rabbitmq")))
-    node.start()
-    yield node
-    node.stop()
+    with servers_folder("rabbitmq") as folder:
+        node = RabbitMQ(folder)
+        node.start()
+        yield node
+        node.stop()
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ TOKENS: dict[str, dict[str, Any]] = {
     "feed": {"aud": BOTH, "sub": "feed-reader", "scope": "feed"},
 }
 SERVICE_TOKENS: dict[str, dict[str, Any]] = {
-    "registration": {"aud": "identity", "sub": "registration", "scope": "feed accounts"},
+    "registration": {"aud": "identity", "sub": "registration", "scope": "feed accounts installation"},
     "identity": {"aud": "registration", "sub": "identity", "scope": "feed"},
     "wisecat": TOKENS["wisecat"],
     "metrics": {"aud": BOTH, "sub": "metrics", "scope": "metrics"},

@@ -54,7 +54,8 @@ from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
-from shared.projections import LiveView
+from shared.projections import LiveViews
+from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from shared.web.app import Check, Operations
+    from shared.web.operations_api import LocalOperations
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # three of them are for the event log only
 FORGET_KEYS_EVERY_SECONDS = 600.0
@@ -95,6 +97,7 @@ class Service:
     broker_faults: BrokerFaults
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
+    rebuilds: BackgroundRebuilds
 
 
 @asynccontextmanager
@@ -121,6 +124,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
+        rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
             settings=settings,
@@ -134,6 +138,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
+            rebuilds=rebuilds,
         )
 
 
@@ -147,9 +152,24 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         idempotency_keys=service.idempotency_keys,
         own_feed=service.own_feed,
         verifier=token_verifier(service.settings, service.token_keys),
+        service_operations=operations_of(service),
         operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
         stopping=stopping,
+    )
+
+
+def operations_of(service: Service) -> "LocalOperations":
+    """Return what operators see and do of this service."""
+    from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
+
+    return LocalOperations(
+        pool=service.pool,
+        inbox=service.inbox,
+        other_feed=service.registration_feed,
+        with_broker=service.settings.amqp_url is not None,
+        all_views=VIEWS,
+        rebuilds=service.rebuilds,
     )
 
 
@@ -224,9 +244,7 @@ def view_source(settings: Settings) -> Source:
 
 def _views(service: Service) -> Mapping[str, Task]:
     source, leases = view_source(service.settings), Leases(service.pool)
-    return {
-        f"view {view.name}": LiveView(service.pool, service.log, source, view, leases).run for view in VIEWS
-    }
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:

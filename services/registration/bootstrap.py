@@ -15,12 +15,12 @@ from registration.adapters.account_handles import SealedAccountHandles
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import LiveAliases, home_libraries
 from registration.adapters.home_library.settings import load_directory
-from registration.adapters.identity_client import IdentityApi
+from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
-from registration.adapters.staff_sessions import StaffSessions
+from registration.adapters.staff_sessions import FormDrafts, StaffSessions
 from registration.adapters.tables import SCHEMA
 from registration.application.apply_retention import apply_retention, preview_retention
 from registration.application.dependencies import (
@@ -66,7 +66,7 @@ from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
 from shared.platform.secrets import ServiceToken, read_key_file
-from shared.projections import LiveView
+from shared.projections import LiveViews
 from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import require_live, update_view_metrics
 from shared.projections.rebuild import Source
@@ -77,9 +77,11 @@ from shared.web.security import JwksKeys, keys_of, token_verifier
 if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from fastapi import FastAPI
 
+    from registration.api.operations import RegistrationOperations
     from registration.counter_ui.app import CounterUi
     from registration.counter_ui.auth import SignIn
     from shared.web.app import Check, Operations
+    from shared.web.operations_api import LocalOperations
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
@@ -87,7 +89,7 @@ FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
 FOLLOW_ALIASES_EVERY_SECONDS = 2.0
-CHECK_CLOCK_EVERY_SECONDS = 30.0
+CHECK_CLOCK_EVERY_SECONDS = 5.0  # an operator who asks for a check waits for its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Service:
     idempotency_keys: IdempotencyKeys
     token_keys: JwksKeys
     rebuilds: BackgroundRebuilds
+    identity_operations: IdentityOperations
 
 
 @asynccontextmanager
@@ -155,6 +158,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
+            identity_operations=IdentityOperations(settings.identity_url, http, token),
         )
 
 
@@ -215,13 +219,41 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         history=GuestHistory(service.pool, service.deps.data_keys),
         verifier=token_verifier(service.settings, service.token_keys),
         identity_subject=service.settings.identity_subject,
-        operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
+        registration_operations=registration_operations_of(service),
+        process=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
         add_counter_ui(app, counter_ui_of(service, stopping or asyncio.Event()))
     return app
+
+
+def operations_of(service: Service) -> "LocalOperations":
+    """Return what operators see and do of this service."""
+    from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
+
+    return LocalOperations(
+        pool=service.pool,
+        inbox=service.inbox,
+        other_feed=service.identity_feed,
+        with_broker=service.settings.amqp_url is not None,
+        all_views=VIEWS,
+        rebuilds=service.rebuilds,
+    )
+
+
+def registration_operations_of(service: Service) -> "RegistrationOperations":
+    """Return what operators see and do of registration beyond what both services have."""
+    from registration.api.operations import RegistrationOperations  # noqa: PLC0415
+
+    return RegistrationOperations(
+        own=operations_of(service),
+        nightly_checks=service.nightly_checks,
+        card_prefixes=PostgresCardPrefixes(service.pool),
+        lookups=service.lookups,
+        directory=lambda: load_directory(service.settings.home_libraries, environment()),
+    )
 
 
 def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
@@ -282,20 +314,17 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
     if settings.session_key_file is None:
         raise LookupError("REGISTRATION_SESSION_KEY_FILE is needed")
     operations = Operations(
-        pool=service.pool,
-        inbox=service.inbox,
-        identity_feed=service.identity_feed,
-        nightly_checks=service.nightly_checks,
-        lookups=service.lookups,
-        with_broker=settings.amqp_url is not None,
-        all_views=VIEWS,
-        rebuilds=service.rebuilds,
+        registration=registration_operations_of(service),
+        identity=service.identity_operations,
+        names=GuestDirectory(service.pool).names,
+        sessions=service.staff_sessions,
         stopping=stopping,
     )
     return CounterUi(
         sign_in=sign_in_of(settings),
         session_key=read_key_file(settings.session_key_file)[0],
         staff_sessions=service.staff_sessions,
+        form_drafts=FormDrafts(service.pool, read_key_file(settings.master_key_file), service.deps.clock),
         desk_overviews=DeskOverviews(service.pool),
         operations=operations,
     )
@@ -354,9 +383,7 @@ def view_source(settings: Settings) -> Source:
 
 def _views(service: Service) -> Mapping[str, Task]:
     source, leases = view_source(service.settings), Leases(service.pool)
-    return {
-        f"view {view.name}": LiveView(service.pool, service.log, source, view, leases).run for view in VIEWS
-    }
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:

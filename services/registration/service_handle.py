@@ -12,9 +12,9 @@ from shared.cli.service_handle import ServiceHandle
 
 if TYPE_CHECKING:
     from shared.event_log.export import TransferredTable
-    from shared.messaging.inbox import Inbox
     from shared.projections import View
     from shared.projections.rebuild import Source
+    from shared.web.operations_api import LocalOperations
 
 
 def settings_of_command() -> Settings:
@@ -33,11 +33,11 @@ def _transferred_tables() -> "Sequence[TransferredTable]":
 
 
 @asynccontextmanager
-async def _inbox() -> "AsyncIterator[Inbox]":
-    from registration.bootstrap import open_service  # noqa: PLC0415
+async def _operations() -> "AsyncIterator[LocalOperations]":
+    from registration.bootstrap import open_service, operations_of  # noqa: PLC0415
 
     async with open_service(settings_of_command()) as service:
-        yield service.inbox
+        yield operations_of(service)
 
 
 def _views() -> "Sequence[View]":
@@ -53,5 +53,5 @@ def _view_source() -> "Source":
 
 
 SERVICE = ServiceHandle(
-    "registration", settings_of_command, _transferred_tables, _inbox, _views, _view_source
+    "registration", settings_of_command, _transferred_tables, _operations, _views, _view_source
 )

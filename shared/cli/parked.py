@@ -165,10 +165,10 @@ async def _discarded(
 
 @asynccontextmanager
 async def _inbox(service: ServiceHandle) -> "AsyncIterator[Inbox]":
-    async with service.inbox() as inbox:
+    async with service.operations() as operations:
         # The command reports the outcome in one line; the inbox's own log lines would repeat it.
         logging.root.setLevel(logging.CRITICAL)
-        yield inbox
+        yield operations.inbox
 
 
 async def _find(parked: "ParkedSubjects", subject: UUID, service: ServiceHandle) -> "ParkedSubject":

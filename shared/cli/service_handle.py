@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from shared.cli.console import echo, show_json
+from shared.cli.console import echo, show_json, show_table
 from shared.cli.running import Failed, in_loop
 from shared.platform.settings import ServiceSettings
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from shared.event_log import ErasedAgain
     from shared.event_log.export import TransferredTable
     from shared.event_log.retention import Retention
-    from shared.messaging.inbox import Inbox
     from shared.platform.postgres import Script
     from shared.projections import View
     from shared.projections.rebuild import Source
+    from shared.web.operations_api import LocalOperations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ServiceHandle:
     name: str
     settings: Callable[[], ServiceSettings]
     transferred_tables: Callable[[], "Sequence[TransferredTable]"]
-    inbox: Callable[[], "AbstractAsyncContextManager[Inbox]"]
+    operations: Callable[[], "AbstractAsyncContextManager[LocalOperations]"]
     views: Callable[[], "Sequence[View]"]
     view_source: Callable[[], "Source"]
 
@@ -58,6 +58,42 @@ def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: b
         show_json({"ran": ran})
     else:
         echo("\n".join(ran) or "The schema is up to date.")
+
+
+def show_status(service: ServiceHandle, *, as_json: bool) -> None:
+    """Print the state of views and messages, and the parked subjects: what operators see on their page."""
+
+    async def overview() -> dict[str, Any]:
+        async with service.operations() as operations:
+            return (await operations.overview()).model_dump(mode="json")
+
+    state = in_loop(overview())
+    if as_json:
+        show_json(state)
+        return
+    for title, columns in STATUS_TABLES.items():
+        rows = [[_cell(row[column]) for column in columns] for row in state[title]]
+        if rows:
+            show_table(columns, rows, f"\n{title.replace('_', ' ')}")
+    echo(f"\n{state['parked_total']} parked guests, {state['unreadable']} unreadable messages.")
+
+
+STATUS_TABLES = {
+    "views": ("name", "position", "lag", "live", "failure"),
+    "queues": ("name", "position", "lag", "live"),
+    "broker_faults": ("name", "since", "reason"),
+    "parked": ("guest_id", "state", "since", "attempts", "reason"),
+}
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
 
 
 def apply_erasures(

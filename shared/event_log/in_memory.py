@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 from shared.event_log.erasures import ERASURES
 from shared.event_log.errors import SideRowConflict, VersionConflict
-from shared.event_log.notifier import Notifier, tail, wait_beyond
+from shared.event_log.notifier import Notifier, tail
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 
 UniqueKeys = Mapping[str, tuple[str, Sequence[str]]]
@@ -55,7 +55,7 @@ class InMemoryEventLog:
         for event in events:
             self._record(event)
         if events:
-            self._notifier.notify()
+            self._notifier.notify(len(self._events))
         return len(self._events)
 
     async def stream(self, stream_id: UUID, *, after_version: int = 0) -> list[RecordedEvent]:
@@ -89,7 +89,7 @@ class InMemoryEventLog:
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
         """See `EventLog.wait_beyond`."""
-        return await wait_beyond(self, self._notifier, position, timeout)
+        return await self._notifier.wait_beyond(position, timeout)
 
     def _check_versions(self, events: Sequence[NewEvent]) -> None:
         last = {stream: events[-1].stream_version for stream, events in self._streams.items()}

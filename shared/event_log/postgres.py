@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.event_log.append import Appender, Command, CommandQueue, write_rows
 from shared.event_log.errors import LogUnavailable
-from shared.event_log.notifier import Listener, Notifier, tail, wait_beyond
+from shared.event_log.notifier import Listener, Notifier, tail
 from shared.event_log.reading import Reader
 from shared.event_log.types import NewEvent, RecordedEvent, SideRow
 from shared.platform import limits
@@ -33,7 +33,7 @@ class PostgresEventLog:
         self._notifier = Notifier()
         self._queue = CommandQueue()
         self._writing = [HeldConnection(pool) for _ in range(APPENDERS)]
-        self._listener = Listener(HeldConnection(pool), self._notifier)
+        self._listener = Listener(HeldConnection(pool), self._notifier, self._reader.position)
 
     async def __aenter__(self) -> Self:
         self.log_id = await self._reader.log_id()
@@ -85,4 +85,4 @@ class PostgresEventLog:
 
     async def wait_beyond(self, position: int, timeout: float) -> bool:
         """See `EventLog.wait_beyond`."""
-        return await wait_beyond(self._reader, self._notifier, position, timeout)
+        return await self._notifier.wait_beyond(position, timeout)

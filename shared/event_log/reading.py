@@ -10,6 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.event_log.errors import LogCorrupt, LogUnavailable
+from shared.event_log.notifier import POSITION
 from shared.event_log.types import Metadata, RecordedEvent
 from shared.platform.postgres import is_transient
 
@@ -26,7 +27,6 @@ SELECT {WITH_KEY} FROM stored_events WHERE notification_id > $1 ORDER BY notific
 """  # noqa: S608 - constants only
 ERASED = "SELECT subject_id FROM erasures WHERE subject_id = ANY ($1)"
 ERASURES = "SELECT subject_id FROM erasures ORDER BY erased_at, subject_id"
-POSITION = "SELECT coalesce(max(notification_id), 0) FROM stored_events"
 LOG_ID = "SELECT log_id FROM event_log_identity"
 
 

@@ -44,7 +44,11 @@ class MissingVersion(Exception):
 
 
 class NotParked(LookupError):
-    """No message of this guest is parked."""
+    """No message of this guest is parked (any more)."""
+
+
+class OnlyWaiting(Exception):
+    """This guest is only waiting and is retried automatically. Do not skip the message."""
 
 
 class Unroutable(TryAgain):

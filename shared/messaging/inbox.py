@@ -465,3 +465,8 @@ async def unreadable_messages(pool: asyncpg.Pool) -> list[UnreadableMessage]:
     """Return all stored unreadable bodies, the oldest first."""
     rows = await pool.fetch("SELECT id, body, reason, received_at FROM unreadable_messages ORDER BY id")
     return [UnreadableMessage(**row) for row in rows]
+
+
+async def count_unreadable(pool: asyncpg.Pool) -> int:
+    """Count the stored unreadable bodies."""
+    return int(await pool.fetchval("SELECT count(*) FROM unreadable_messages"))

@@ -131,9 +131,9 @@ class ParkedSubjects:
             raise NotParked
         return State(state)
 
-    async def overview(self) -> list[ParkedSubject]:
-        """Return all parked subjects, the longest parked first."""
-        return [_subject(row) for row in await self._pool.fetch(_LIST + "ORDER BY since")]
+    async def overview(self, limit: int | None = None) -> list[ParkedSubject]:
+        """Return all parked subjects, or at most so many; the longest parked first."""
+        return [_subject(row) for row in await self._pool.fetch(_LIST + "ORDER BY since LIMIT $1", limit)]
 
     async def show(self, subject: UUID) -> ParkedSubject:
         """Return one parked subject. Raises NotParked."""
@@ -142,12 +142,16 @@ class ParkedSubjects:
             raise NotParked
         return _subject(row)
 
+    async def counts(self) -> dict[State, int]:
+        """Count the parked subjects by state."""
+        rows = await self._pool.fetch("SELECT state, count(*) AS subjects FROM held_guests GROUP BY state")
+        found = {row["state"]: int(row["subjects"]) for row in rows}
+        return {state: found.get(state.value, 0) for state in State}
+
     async def update_metrics(self) -> None:
         """Set the gauges to the present numbers."""
-        rows = await self._pool.fetch("SELECT state, count(*) AS subjects FROM held_guests GROUP BY state")
-        subjects = {row["state"]: row["subjects"] for row in rows}
-        for state in State:
-            metrics.parked_subjects.labels(state.value).set(subjects.get(state.value, 0))
+        for state, subjects in (await self.counts()).items():
+            metrics.parked_subjects.labels(state.value).set(subjects)
 
 
 def _row(message: Message) -> tuple[UUID, int, UUID, str]:

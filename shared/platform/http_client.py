@@ -1,6 +1,8 @@
 """How the services call out over HTTP: every reply has a limit in bytes and in time, whatever is sent."""
 
 import asyncio
+import functools
+import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
@@ -70,9 +72,16 @@ async def _content_of(response: httpx.Response) -> bytes:
     return bytes(content)
 
 
+@functools.cache
+def trusted_authorities() -> ssl.SSLContext:
+    """Return the TLS context of this process: making one takes longer than asking."""
+    return httpx.create_ssl_context()
+
+
 class HttpClient(BoundedReplies):
     """The client that both services use for all other sides, except for sign-in. It stores no cookies."""
 
     def __init__(self, **settings: Any) -> None:
         # Nobody needs cookies, and a jar would keep all that another side sends.
-        super().__init__(cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())), **settings)
+        cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+        super().__init__(cookies=cookies, verify=trusted_authorities(), **settings)

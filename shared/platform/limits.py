@@ -24,8 +24,8 @@ BATCH = 30.0
 """One statement of the nightly check or of a clean-up, which reads whole tables."""
 COMMAND = 3600.0
 """One statement of a command: its operator sees how far it is, and waits."""
-PROBE = 10.0
-"""Between two checks that the connection that listens for notifications is alive."""
+PROBE = 2.0
+"""Between two questions over the connection that listens for notifications: is it alive, was one lost?"""
 
 # RabbitMQ
 BROKER_CONNECT = 4.0
@@ -41,6 +41,10 @@ LOGIN = 2.0
 DIRECTORY = 2.0
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
+OPERATIONS = 4.0
+"""What the operators' page asks of the other service."""
+HOME_PROBE = 8.0
+"""The steps of a probe of a home library, over HTTP; the command waits longer."""
 FEED = 5.0
 """Beyond the time that the feed itself may wait for something new."""
 ISSUER = 4.0

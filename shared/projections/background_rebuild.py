@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,8 +22,6 @@ from shared.projections.view import FoldFailed, RebuildRunning, View
 log = structlog.get_logger(__name__)
 
 State = Literal["running", "done", "busy", "failed"]
-REPORT_SECONDS = 0.25
-"""The longest time between two reports to a watcher, also when nothing changed."""
 
 
 @dataclass(slots=True)
@@ -58,7 +54,6 @@ class BackgroundRebuilds:
         self._source = source
         self._last: dict[str, BackgroundRebuild] = {}
         self._running: dict[str, tuple[BaseProcess, Connection]] = {}
-        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,19 +78,6 @@ class BackgroundRebuilds:
             begun.state, begun.failure = "failed", "the rebuild could not be started"
             raise
         return begun
-
-    async def follow(self, view: str, stopping: asyncio.Event) -> AsyncIterator[BackgroundRebuild]:
-        """Yield the rebuild at each progress or after REPORT_SECONDS; the last time when it has ended.
-
-        Also ends when `stopping` is set.
-        """
-        while (known := self._last.get(view)) is not None:
-            yield known
-            if known.state != "running" or stopping.is_set():
-                return
-            with suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_SECONDS):
-                    await self._changed.wait()
 
     async def close(self) -> None:
         """End all rebuilds that run."""
@@ -125,8 +107,6 @@ class BackgroundRebuilds:
             begun.seconds = time.monotonic() - begun.began
             self._forget(begun.view, process, connection)
             log.info("rebuild.ended", view=begun.view, state=begun.state, failure=begun.failure)
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     def _note(self, begun: BackgroundRebuild, report: int | tuple[State, str]) -> None:
         if isinstance(report, int):

@@ -12,12 +12,15 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from shared.event_log import EventLog, LogUnavailable
+from shared.event_log import EventLog, LogUnavailable, make_mapper
+from shared.platform import limits
 from shared.platform.leases import Lease, Leases, lead
+from shared.platform.lifecycle import end
 from shared.platform.postgres import is_transient
-from shared.platform.retry import keep_running, keep_trying
+from shared.platform.retry import keep_trying, raise_if_cancelled
 from shared.projections.folding import STEP, catch_up, head_of
 from shared.projections.rebuild import Source, rebuild
+from shared.projections.together import Together
 from shared.projections.view import FoldFailed, RebuildRunning, View, ViewBehind, ViewFailed, ViewStopped
 
 log = structlog.get_logger(__name__)
@@ -34,7 +37,7 @@ SELECT projections.name, position, head - position AS lag, moved_at, rebuilt_at,
            SELECT FROM pg_stat_activity WHERE datname = current_database()
            AND application_name = 'building ' || projections.name
        ) AS being_built
-FROM projections LEFT JOIN leases AS lease ON lease.name = 'view ' || projections.name,
+FROM projections LEFT JOIN leases AS lease ON lease.name = 'views',
      (SELECT coalesce(max(notification_id), 0) AS head FROM stored_events) AS log
 WHERE projections.name = ANY ($1) ORDER BY projections.name
 """
@@ -85,14 +88,25 @@ async def wait_until_at(pool: asyncpg.Pool, view: View, position: int) -> None:
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 """Pauses before a view that failed is tried again, by this process or by another one."""
+BETWEEN_PASSES_SECONDS = 0.05
+"""What happens meanwhile is one pass; under load that spares most of the work."""
 MOST_INTERRUPTIONS = 3
 """Errors in a row that may pass by themselves. A view that meets more of them has failed."""
 POSITION = "SELECT position, failure FROM projections WHERE name = $1 FOR UPDATE"
+POSITIONS = """
+SELECT name, position, failure, version, (SELECT coalesce(max(notification_id), 0) FROM stored_events) AS head
+  FROM projections WHERE name = ANY ($1) ORDER BY name FOR UPDATE
+"""
 VERSION = "SELECT version FROM projections WHERE name = $1"
 # Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
 MOVE = """
 UPDATE projections SET position = $2, version = least(version, $3), moved_at = clock_timestamp(),
     failure = NULL WHERE name = $1
+"""
+MOVE_ALL = """
+UPDATE projections SET position = $2, version = least(projections.version, moved.version),
+    moved_at = clock_timestamp() FROM unnest($1::text[], $3::int[]) AS moved (name, version)
+ WHERE projections.name = moved.name
 """
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
@@ -100,52 +114,141 @@ view_lag = Gauge("view_lag_events", "Events in the log after the view's position
 view_failed = Gauge("view_failed", "1 while the view has stopped", ["view"])
 
 
-class LiveView:
-    """Keeps one view up to date. Any number of processes may run it; the holder of the lease works."""
+class LiveViews:
+    """Keeps all views of a service up to date in one pass. Of several processes the one with the lease works.
 
-    def __init__(self, pool: asyncpg.Pool, log: EventLog, source: Source, view: View, leases: Leases) -> None:
+    A view that fails, holds rows of an older fold, or is far behind falls out: it is brought up by itself
+    while the others go on, and comes back.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, log: EventLog, source: Source, views: Sequence[View], leases: Leases
+    ) -> None:
+        self._pool = pool
+        self._log = log
+        self._views = {view.name: view for view in views}
+        self._alone = {view.name: LiveView(pool, log, source, view) for view in views}
+        self._together = Together(make_mapper(), source.master_keys)
+        self._leases = leases
+        self._apart: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Follow the log until cancelled."""
+        await lead(self._leases, "views", self._follow)
+
+    async def _follow(self, lease: Lease) -> None:
+        try:
+            while True:
+                position = await self._step_or_each_alone()
+                await self._leases.keep(lease)
+                await asyncio.sleep(BETWEEN_PASSES_SECONDS)
+                await self._wait(position, lease.seconds / 2)
+        finally:
+            apart, self._apart = list(self._apart.values()), {}
+            await end(apart, limits.LAST_WORK)
+
+    async def _wait(self, position: int, timeout: float) -> None:
+        """Wait for an event after `position`, or until a view can come back."""
+        news = asyncio.ensure_future(self._log.wait_beyond(position, timeout))
+        try:
+            await asyncio.wait([news, *self._apart.values()], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+        for name in [name for name, bringing_up in self._apart.items() if bringing_up.done()]:
+            self._apart.pop(name).result()
+
+    async def _step_or_each_alone(self) -> int:
+        try:
+            return await self.step()
+        except Exception as error:
+            raise_if_cancelled()
+            log.warning("views.interrupted", error=type(error).__name__)
+        positions = [0]
+        for name in self._views.keys() - self._apart.keys():
+            try:
+                positions.append(await self._alone[name].step_and_report())
+            except ViewFailed as failed:  # it falls out at the next step
+                log.warning("view.failed", reason=str(failed))
+        return max(positions)
+
+    async def step(self) -> int:
+        """Apply the next events, at most STEP, to the views that keep pace; return the position of these.
+
+        Raises whatever one of the views fails with; nothing was changed then.
+        """
+        names = [name for name in self._views if name not in self._apart]
+        async with self._pool.acquire() as connection, connection.transaction():
+            # The locks protect the rows: a leader that was paused reads the positions of its successor.
+            rows = await connection.fetch(POSITIONS, names)
+            pace = max((row["position"] for row in rows), default=0)
+            together = [row for row in rows if self._keeps(row, pace)]
+            if not together:
+                to_position = pace = max((row["head"] for row in rows), default=0)
+            else:
+                head, after = together[0]["head"], min(row["position"] for row in together)
+                to_position = max(pace, min(pace + STEP, head))
+                if to_position > after:
+                    views = [self._views[row["name"]] for row in together]
+                    await self._together.catch_up(connection, views, after, to_position)
+                    await connection.execute(
+                        MOVE_ALL, [view.name for view in views], to_position, [view.version for view in views]
+                    )
+        for row in together:
+            view_lag.labels(row["name"]).set(head - to_position)
+            view_failed.labels(row["name"]).set(0)
+        for row in rows:
+            if row not in together:
+                self._fall_out(row["name"])
+        return to_position
+
+    def _keeps(self, row: asyncpg.Record, pace: int) -> bool:
+        """Return whether a view can go on with the others."""
+        is_current = row["version"] >= self._views[row["name"]].version
+        return is_current and row["failure"] is None and row["position"] >= pace - STEP
+
+    def _fall_out(self, name: str) -> None:
+        self._apart[name] = asyncio.create_task(
+            keep_trying(
+                self._alone[name].come_back,
+                action="view.failed",
+                on=(ViewFailed, LogUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
+                first=FIRST_PAUSE_SECONDS,
+                longest=LONGEST_PAUSE_SECONDS,
+            ),
+            name=f"view {name}",
+        )
+
+
+class LiveView:
+    """One view that is brought up to date by itself. Any number of processes may do so at once."""
+
+    def __init__(self, pool: asyncpg.Pool, log: EventLog, source: Source, view: View) -> None:
         self._pool = pool
         self._log = log
         self._source = source
         self._view = view
         self._folder = source.folder(view)
-        self._leases = leases
         self._name = view.name
         self._interruptions = 0
 
-    async def run(self) -> None:
-        """Follow the log until cancelled. What stops the view is stored, and tried again after a pause."""
-        await keep_running(
-            self._run,
-            action="view.failed",
-            on=ViewFailed,
-            first=FIRST_PAUSE_SECONDS,
-            longest=LONGEST_PAUSE_SECONDS,
-        )
+    async def come_back(self) -> None:
+        """Bring the view near the end of the log. Raises ViewFailed, whose text is stored and logged."""
+        await self._renew()
+        while await self.step_and_report() + STEP <= await self._log.position():
+            pass
 
-    async def _run(self) -> None:
-        await keep_trying(
-            self._renew,
-            action="view.interrupted",
-            on=(LogUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError),
-            first=FIRST_PAUSE_SECONDS,
-            longest=LONGEST_PAUSE_SECONDS,
-        )
-        await lead(self._leases, f"view {self._name}", self._follow, ended_by=(ViewFailed,))
-
-    async def _follow(self, lease: Lease) -> None:
-        while True:
-            async with self._reported():
-                position = await self.step()
-            view_failed.labels(self._name).set(0)
-            self._interruptions = 0
-            await self._leases.keep(lease)
-            await self._log.wait_beyond(position, lease.seconds / 2)
+    async def step_and_report(self) -> int:
+        """Apply the next events, as `step`. What stops the view is stored as its failure, and raised."""
+        async with self._reported():
+            position = await self.step()
+        view_failed.labels(self._name).set(0)
+        self._interruptions = 0
+        return position
 
     async def _renew(self) -> None:
         """Rebuild the view when rows in it are of an older version of its fold.
 
-        Without the lease, which does not last as long. Another process that rebuilds it does that for all.
+        Another process that rebuilds it does that for all.
         """
         async with self._reported():
             if await self._pool.fetchval(VERSION, self._name) >= self._view.version:

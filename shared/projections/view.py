@@ -47,6 +47,10 @@ class RebuildRunning(Exception):
     """Another process rebuilds or verifies this view now. Wait until it is done, or stop it."""
 
 
+class NoSuchView(LookupError):
+    """There is no such view."""
+
+
 class ViewBehind(Exception):
     """The view does not show the latest change yet. Try again in a moment."""
 

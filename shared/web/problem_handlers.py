@@ -14,8 +14,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, RecordUnreadable, VersionConflict
+from shared.messaging.errors import NotParked, OnlyWaiting
 from shared.platform.postgres import TRANSIENT, is_transient
-from shared.projections import ViewBehind
+from shared.projections import NoSuchView, RebuildRunning, ViewBehind
 from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, response
 from shared.web.security import KeysUnavailable
 
@@ -37,6 +38,21 @@ SHARED_PROBLEM_TYPES: ProblemTypes = {
         503, "sign-in-unavailable", "Aanmelden kan even niet. Probeer het zo opnieuw.", retry_after=5
     ),
 }
+OPERATORS_PROBLEM_TYPES: ProblemTypes = {
+    NotParked: ProblemType(404, "not-held", "Deze gastlener is niet (meer) geparkeerd."),
+    OnlyWaiting: ProblemType(
+        409,
+        "only-waiting",
+        "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
+    ),
+    NoSuchView: ProblemType(404, "no-such-view", "Deze weergave bestaat niet."),
+    RebuildRunning: ProblemType(
+        409,
+        "rebuild-running",
+        "Een ander proces is deze weergave al aan het herbouwen of controleren. Er is niets veranderd.",
+    ),
+}
+"""What can be wrong with an operator's action at either service."""
 # Like the unexpected errors they are not part of a route's description: no caller can act on them.
 _OF_ONE_RECORD: ProblemTypes = {
     RecordUnreadable: ProblemType(
@@ -55,14 +71,15 @@ def known_problem(error: Exception, problem_types: ProblemTypes) -> Problem | No
         return error
     if isinstance(error, _DATABASE_ERRORS) and is_transient(error):
         return _NO_DATABASE.of(LogUnavailable())
-    known = {**SHARED_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}
+    known = {**SHARED_PROBLEM_TYPES, **OPERATORS_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}
     problem_type = next((known[exception] for exception in type(error).__mro__ if exception in known), None)
     return problem_type.of(error) if problem_type else None
 
 
 def install(app: FastAPI, problem_types: ProblemTypes) -> None:
     """Show the errors of `app` as problems. `problem_types` holds the service's own exception classes."""
-    for exception, problem_type in {**SHARED_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}.items():
+    all_types = {**SHARED_PROBLEM_TYPES, **OPERATORS_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}
+    for exception, problem_type in all_types.items():
         app.add_exception_handler(exception, _handler_of(problem_type))
     for exception in _DATABASE_ERRORS:
         app.add_exception_handler(exception, _database_unavailable)

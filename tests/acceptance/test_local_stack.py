@@ -1,5 +1,6 @@
 """The local stack from outside: what it writes, what dies is started again, what stops is gone."""
 
+import io
 import json
 import os
 import signal
@@ -12,21 +13,42 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
+from infra.local.__main__ import NARROWEST
 from infra.local.processes import alive
+from infra.local.story import StoryRun
+from tests.support.commands import run_command
 from tests.support.eventually import until
 from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, registration_of
 
 UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds, on a machine with nothing else to do
 SHARED = 4  # beside other tests, which start stacks and browsers of their own
 GONE_WITHIN = 10.0
+ASKING = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+"""One for all questions, since making one takes longer than to ask; a connection for each."""
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RunningStack]]:
+    """One over each transport, for all tests of the module: a start takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("stacks")
+    both = {transport: RunningStack(folder / transport, transport) for transport in UP_WITHIN}
+    yield both
+    for stack in both.values():
+        stack.kill_if_running()
 
 
 @pytest.fixture
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
-    running = RunningStack(tmp_path / "run", request.param)
-    yield running
-    running.kill_if_running()
+def stack(request: pytest.FixtureRequest, stacks: dict[str, RunningStack]) -> RunningStack:
+    """One of them, up: started now, unless an earlier test left it running."""
+    return up(stacks[request.param])
+
+
+def up(stack: RunningStack) -> RunningStack:
+    if not stack.is_running:
+        stack.start()
+    return stack
 
 
 def over(*transports: str) -> pytest.MarkDecorator:
@@ -35,10 +57,8 @@ def over(*transports: str) -> pytest.MarkDecorator:
 
 
 @over("feed", "amqp")
-def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: RunningStack) -> None:
-    began = time.monotonic()
-    stack.start()
-    assert time.monotonic() - began < SHARED * UP_WITHIN[stack.transport]
+def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None:
+    assert stack.started_in < SHARED * UP_WITHIN[stack.transport]
     description = stack.description
     assert set(description) == {
         *("registration_url", "identity_url", "sign_in_url", "wisecat_url", "transport", "tokens"),
@@ -51,22 +71,23 @@ def test_is_up_in_time_says_where_everything_is_and_leaves_no_process(stack: Run
     assert description["transport"] == stack.transport
     assert bool(description["amqp_url"]) == (stack.transport == "amqp")
     for service in ("registration", "identity"):
-        assert httpx.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
-        too_much = httpx.get(f"{description[f'{service}_url']}/health/live", headers={"X-More": "x" * 20_000})
+        assert ASKING.get(f"{description[f'{service}_url']}/health/ready").status_code == 200
+        too_much = ASKING.get(
+            f"{description[f'{service}_url']}/health/live", headers={"X-More": "x" * 20_000}
+        )
         assert too_much.status_code == 431
         worker = f"{description['worker_urls'][service]}/health/ready"
-        until(lambda: httpx.get(worker).status_code == 200, within=10)  # noqa: B023
-        assert _doctor(service, stack.run_dir) == 0
+        until(lambda: ASKING.get(worker).status_code == 200, within=10)  # noqa: B023
+        assert run_command(service, "doctor", RUN_DIR=str(stack.run_dir)).code == 0
         tokens = (stack.run_dir / "keys" / "metrics.token").read_text(), description["tokens"]["operator"]
         for token, status in ((tokens[0], 200), (tokens[1], 200), (description["tokens"]["feed"], 403)):
             asked = {"Authorization": f"Bearer {token}"}
-            metrics = httpx.get(f"{description[f'{service}_url']}/metrics", headers=asked)
+            metrics = ASKING.get(f"{description[f'{service}_url']}/metrics", headers=asked)
             assert (metrics.status_code, "http_requests_total" in metrics.text) == (status, status == 200)
     login = {"account": "acc-jan", "library": "3003", "taal": "en"}  # where Jan is a member
-    catalogue = httpx.post(f"{description['wisecat_url']}/login", data=login)
+    catalogue = ASKING.post(f"{description['wisecat_url']}/login", data=login)
     assert "You are recognised" in catalogue.text
     _must_be_private(stack)
-    _stops_in_time(stack)
 
 
 def _must_be_private(stack: RunningStack) -> None:
@@ -78,9 +99,17 @@ def _must_be_private(stack: RunningStack) -> None:
     assert [(str(path), oct(path.stat().st_mode)) for path in files if path.stat().st_mode & 0o077] == []
 
 
+@over("feed", "amqp")
+def test_the_story_comes_out_right(stack: RunningStack) -> None:
+    told = io.StringIO()
+    story = StoryRun(stack.description, stack.run_dir, Console(file=told, width=NARROWEST))
+    until(lambda: story.ended, within=60)
+    assert story.passed, told.getvalue()
+    _has_its_sentences(told.getvalue())
+
+
 @over("feed")
 def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -> None:
-    stack.start()
     for name in PROCESSES:
         before = stack.description
         stack.kill(name)
@@ -94,9 +123,24 @@ def test_what_is_killed_is_started_again_on_the_same_port(stack: RunningStack) -
     _until_ready(stack)
 
 
+def test_two_live_side_by_side_but_not_in_one_folder(stacks: dict[str, RunningStack]) -> None:
+    feed, amqp = (up(stacks[transport]) for transport in ("feed", "amqp"))
+    guests = [_register(stack, load_card(3)) for stack in (feed, amqp)]
+    assert guests[0] != guests[1]
+
+    before = feed.description
+    third = _run(feed.run_dir, "--no-story")
+    assert (third.returncode, "RUN_DIR" in third.stderr) == (1, True)
+    assert feed.description == before
+
+    _stops_in_time(feed)
+    assert _guest(amqp, guests[1]) == guests[1]
+
+
 @over("amqp")
-def test_finds_its_data_again_whatever_was_killed_or_suspended(stack: RunningStack) -> None:
-    stack.start()
+def test_finds_its_data_again_whatever_was_killed_or_suspended_and_leaves_no_process(
+    stack: RunningStack,
+) -> None:
     guest = _register(stack, load_card(1))
     servers = [
         p for p in stack.family() if p.name() in ("postgres", "beam.smp") and p.ppid() == stack.own_pid
@@ -116,27 +160,7 @@ def test_finds_its_data_again_whatever_was_killed_or_suspended(stack: RunningSta
 
     stack.start()
     assert _guest(stack, guest) == guest
-    assert stack.stop() == 0
-
-
-def test_two_live_side_by_side_but_not_in_one_folder(tmp_path: Path) -> None:
-    stacks = [RunningStack(tmp_path / transport, transport) for transport in ("feed", "amqp")]
-    try:
-        for stack in stacks:
-            stack.start()
-        guests = [_register(stack, load_card(3)) for stack in stacks]
-        assert guests[0] != guests[1]
-
-        before = stacks[0].description
-        third = _run(stacks[0].run_dir, "--no-story")
-        assert (third.returncode, "RUN_DIR" in third.stderr) == (1, True)
-        assert stacks[0].description == before
-
-        assert stacks[0].stop() == 0
-        assert _guest(stacks[1], guests[1]) == guests[1]
-    finally:
-        for stack in stacks:
-            stack.kill_if_running()
+    _stops_in_time(stack)
 
 
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
@@ -157,24 +181,27 @@ def test_a_port_that_is_not_a_port_is_refused_in_one_line(port: str, tmp_path: P
     assert f"REGISTRATION_PORT={port} is not a port" in refused.stderr
 
 
-def test_the_story_comes_out_right_again_and_again_and_fails_when_it_does_not(tmp_path: Path) -> None:
+def test_the_story_comes_out_right_again_exits_with_0_and_with_1_when_it_does_not(
+    stacks: dict[str, RunningStack],
+) -> None:
     """In the end the refused card of the story is made valid: what the story expects of it does not come."""
-    for transport in ("amqp", "feed"):
-        _run_with_the_story(tmp_path, TRANSPORT=transport)
-    patrons = json.loads((tmp_path / "home_library.json").read_text())
+    run_dir = stacks["feed"].run_dir  # where the story was told before
+    stacks["feed"].kill_if_running()
+    story = _run(run_dir, "--exit")
+    assert story.returncode == 0, story.stdout + story.stderr
+    _has_its_sentences(story.stdout)
+    patrons = json.loads((run_dir / "home_library.json").read_text())
     patrons["0990139339"]["status"] = "valid"
-    (tmp_path / "home_library.json").write_text(json.dumps(patrons))
-    story = _run(tmp_path, "--exit")
+    (run_dir / "home_library.json").write_text(json.dumps(patrons))
+    story = _run(run_dir, "--exit")
     assert story.returncode == 1
     assert "expected (409, 'guest-refused')" in story.stdout
 
 
-def _run_with_the_story(run_dir: Path, **settings: str) -> None:
-    story = _run(run_dir, "--exit", **settings)
-    assert story.returncode == 0, story.stdout + story.stderr
-    assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in story.stdout
-    assert "Ongeldig  Opgezegd, reden overig" in story.stdout
-    assert "Pas niet geldig!" in story.stdout
+def _has_its_sentences(told: str) -> None:
+    assert "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]" in told
+    assert "Ongeldig  Opgezegd, reden overig" in told
+    assert "Pas niet geldig!" in told
 
 
 def _stops_in_time(stack: RunningStack, *suspended: str) -> None:
@@ -206,11 +233,6 @@ def _run(run_dir: Path, *arguments: str, **settings: str) -> subprocess.Complete
     )
 
 
-def _doctor(service: str, run_dir: Path) -> int:
-    command = [str(Path(sys.executable).parent / service), "doctor"]
-    return subprocess.run(command, env=os.environ | {"RUN_DIR": str(run_dir)}, check=False).returncode
-
-
 def _register(stack: RunningStack, card: str) -> str:
     """The id of the new guest."""
     with _counter(stack) as counter:
@@ -238,6 +260,6 @@ def _until_ready(stack: RunningStack, within: float = 15.0) -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
+        return ASKING.get(f"{url}/health/ready").status_code == 200
     except httpx.TransportError:
         return False

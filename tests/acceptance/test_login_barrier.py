@@ -50,9 +50,9 @@ async def linked(counter: httpx.AsyncClient, guest_id: str) -> bool:
     return bool(guest["login_link"]["state"] == "linked")
 
 
-async def test_i5_a_hundred_guests_log_in_at_once_while_nothing_is_delivered(stack: RunningStack) -> None:
+async def test_i5_fifty_guests_log_in_at_once_while_nothing_is_delivered(stack: RunningStack) -> None:
     """Eight clients register and log in while identity's worker is stopped; the delivery adds nothing."""
-    todo = [next(cards) for _ in range(100)]
+    todo = [next(cards) for _ in range(50)]
     guests: dict[str, str] = {}
 
     async def client() -> None:
@@ -72,9 +72,9 @@ async def test_i5_a_hundred_guests_log_in_at_once_while_nothing_is_delivered(sta
     ):
         with stack.paused("identity_worker"):
             await asyncio.gather(*(client() for _ in range(8)))
-        assert len(guests) == 100
+        assert len(guests) == 50
         for card, guest_id in guests.items():
-            await eventually(partial(linked, counter, guest_id), within=30)
+            await eventually(partial(linked, counter, guest_id), within=30, every=0.1)
             account = await account_of(operator, f"acc-{card}")
             assert [link["guest_id"] for link in account["links"]] == [guest_id]
             assert {login["actor_id"] for login in account["logins"]} == {account["actor_id"]}

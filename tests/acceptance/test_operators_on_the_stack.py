@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -20,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from infra.local.postgres import Postgres, binary
 from shared.kernel.library_card import person_ref
 from shared.platform.secrets import read_key_file
+from tests.support.commands import run_command
 from tests.support.eventually import eventually
-from tests.support.stack import ROOT, RunningStack, load_card, registration_of
+from tests.support.stack import RunningStack, load_card, registration_of
 
 PERSONAL = ("0990139305", "Jan Jansen", "Brink 3", "jan.jansen@", "1968-04-17")
 TYPED = "account van buurvrouw Hinke"
@@ -180,9 +179,7 @@ def dump(url: str, file: Path) -> None:
 
 def run(stack: RunningStack, service: str, *arguments: str, **settings: str) -> int:
     """One command of a service, beside the running stack."""
-    command = [str(Path(sys.executable).parent / service), *arguments]
-    environment = os.environ | {"RUN_DIR": str(stack.run_dir)} | settings
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, check=False).returncode
+    return run_command(service, *arguments, RUN_DIR=str(stack.run_dir), **settings).code
 
 
 async def test_both_logs_move_to_fresh_databases_and_both_services_answer_as_before(

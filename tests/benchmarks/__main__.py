@@ -26,6 +26,7 @@ BENCHMARKS = {
     "rebuild-views": "rebuild_views",
     "check-terms": "check_terms",
     "path": "path",
+    "scan-to-guest": "scan_to_guest",
 }
 
 

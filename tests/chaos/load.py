@@ -31,13 +31,19 @@ class Acknowledged:
 
 
 class Load:
-    """Clients that ask again, with the same Idempotency-Key, until they are answered."""
+    """Clients that ask again, with the same Idempotency-Key, until they are answered.
 
-    def __init__(self, counter: httpx.AsyncClient, wisecat: httpx.AsyncClient) -> None:
+    `pause`: seconds between two guests of a client.
+    """
+
+    def __init__(self, counter: httpx.AsyncClient, wisecat: httpx.AsyncClient, pause: float = 0.0) -> None:
         self.guests: list[Acknowledged] = []
         self.lost = 0
+        self.asking = 0
+        """How many requests are on their way."""
         self._counter = counter
         self._wisecat = wisecat
+        self._pause = pause
         self._numbers = count(1)
 
     async def client(self, stopping: asyncio.Event) -> None:
@@ -52,8 +58,9 @@ class Load:
             self.guests.append(Acknowledged(card, key, guest_id, tuple(logins)))
             if stopping.is_set():
                 return
+            await asyncio.sleep(self._pause)
 
-    async def goes_on(self, guests: int = 10) -> None:
+    async def goes_on(self, guests: int = 5) -> None:
         """Wait for so many more guests."""
         before = len(self.guests)
         await eventually(lambda: len(self.guests) >= before + guests, within=PATIENCE)
@@ -80,6 +87,7 @@ class Load:
         self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> httpx.Response | None:
         """None: no reply. After a 503 nothing was written; after a lost reply it is not known."""
+        self.asking += 1
         try:
             response = await client.post(path, json=body, headers={"Idempotency-Key": key})
         except httpx.ConnectError:
@@ -87,4 +95,6 @@ class Load:
         except httpx.TransportError:
             self.lost += 1
             return None
+        finally:
+            self.asking -= 1
         return None if response.status_code == 503 else response

@@ -20,6 +20,7 @@ from tests.support.stack import RunningStack
 
 VICTIMS = ("registration_api", "identity_worker", "identity_api", "registration_worker")
 CLIENTS = 3
+PAUSE = 0.4  # seconds: without it the load takes all the time there is, and the killed start late
 
 
 @pytest.fixture(params=["feed", "amqp"])
@@ -38,21 +39,21 @@ async def test_i5_i8_r10_what_was_acknowledged_survives_every_kill_and_is_linked
         stack.client("identity", "wisecat", timeout=10.0) as wisecat,
         stack.client("identity", "operator") as operator,
     ):
-        load = Load(counter, wisecat)
+        load = Load(counter, wisecat, PAUSE)
         async with under(load):
             for victim in VICTIMS:
-                await killed(stack, victim)
+                await killed(stack, load, victim)
                 await load.goes_on()
             await eventually(
-                partial(linked, counter, load.guests[-1]), within=30
+                partial(linked, counter, load.guests[-1]), within=30, every=0.1
             )  # workers are at work again
-            await killed(stack, *VICTIMS)
+            await killed(stack, load, *VICTIMS)
             await load.goes_on()
         assert load.lost > 0, "no answer was lost on the way: the kills hit nothing"
 
         for guest in load.guests:
             assert await load.register(guest.card, guest.key) == guest.guest_id
-            await eventually(partial(linked, counter, guest), within=30)
+            await eventually(partial(linked, counter, guest), within=30, every=0.1)
             logins = (*guest.logins, await load.log_in(guest.card))
             recognised_once(guest, logins)
             await has_that_one_link_and_one_actor(operator, guest, logins)
@@ -75,9 +76,10 @@ async def under(load: Load) -> AsyncIterator[None]:
             stopping.set()
 
 
-async def killed(stack: RunningStack, *names: str) -> None:
-    """These processes are killed at one moment; the supervisor starts others in their place."""
+async def killed(stack: RunningStack, load: Load, *names: str) -> None:
+    """These processes are killed while a request is on its way; others are started in their place."""
     before = {name: stack.pid(name) for name in names}
+    await eventually(lambda: load.asking, every=0.001)
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
     await eventually(lambda: all(stack.pid(name) != pid for name, pid in before.items()))

@@ -25,6 +25,7 @@ CHOICE_PROBLEMS = [
     for status, code in (
         (409, "account-of-other-library"),
         (409, "account-of-other-person"),
+        (409, "username-taken"),
         (422, "account-handle-invalid"),
         (503, "login-accounts-unavailable"),
     )
@@ -66,6 +67,8 @@ CHANGES: dict[str, list[str]] = {
         '$.components.schemas.FoundGuestsJson.properties["total"] is new',
         '$.components.schemas.FoundGuestsJson.properties["previous_cursor"] is new',
         "$.components.schemas.FoundGuestsJson.required: there were 2",
+        # A new account has an address to which mail can be sent.
+        "$.components.schemas.New.properties.email.pattern",
         # Looking up people is limited.
         '$.paths["/v1/guests"].get.responses["429"] is new',
         '$.paths["/v1/home-patrons/{isil}/{card_number}"].get.responses["429"] is new',
@@ -83,6 +86,13 @@ CHANGES: dict[str, list[str]] = {
         '$.paths["/v1/login-accounts/{account_id}"].get.parameters[0].schema',
         "$.components.schemas.ActorJson.properties.account_id",
         "$.components.schemas.Login.properties.account_id.pattern",
+        # A new account has a username of letters and digits, and an address to which mail can be sent.
+        "$.components.schemas.NewLoginAccount.properties.email.pattern",
+        *(
+            f'$.paths["/v1/login-accounts"].{method}.responses["422"].content["application/problem+json"]'
+            '.examples["malformed-username"].value.detail'
+            for method in ("get", "post")
+        ),
         "$.components.schemas.NewLoginAccount.properties.account_id.anyOf[0].pattern",
     ],
 }

@@ -223,12 +223,12 @@ class Keyboard:
         for key in keys:
             await self.page.keyboard.press(key)
 
-    async def reaches(self, name: str) -> None:
-        """Press Tab until what has the focus bears this text, or is the field with this name."""
+    async def reaches(self, name: str, key: str = "Tab") -> None:
+        """Press Tab or Shift+Tab until what has the focus bears this text, or is the field with this name."""
         for _ in range(MOST_TABS):
             if await self.has_focus(name):
                 return
-            await self.page.keyboard.press("Tab")
+            await self.page.keyboard.press(key)
         raise AssertionError(f"{MOST_TABS} Tabs lead nowhere near {name!r} on {self.page.url}")
 
     async def has_focus(self, name: str) -> bool:

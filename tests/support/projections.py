@@ -24,7 +24,6 @@ from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid
 from shared.event_log import DataKey, EventLog, MasterKeys, make_mapper
 from shared.kernel.library_card import Isil, person_ref
-from shared.platform.leases import Leases
 from shared.projections import LiveView, View
 from shared.projections.rebuild import Source, rebuild
 from tests.support.home_libraries import LIBRARIES, ends_on, isil_of
@@ -247,7 +246,7 @@ class Running(Protocol):
 async def follow_all(service: Running, views: Sequence[View], source: Source) -> None:
     """All views catch up with the log, as in the worker."""
     for view in views:
-        live = LiveView(service.pool, service.log, source, view, Leases(service.pool))
+        live = LiveView(service.pool, service.log, source, view)
         while await live.step() < await service.log.position():
             pass
 

@@ -161,7 +161,9 @@ def settings_in(folder: Path, database: str, signer: Signer) -> Settings:
         (folder / name).write_text(base64.b64encode(os.urandom(32)).decode() + "\n", "ascii")
     (folder / "organisations.toml").write_text(ORGANISATIONS, "utf-8")
     (folder / "home_libraries.toml").write_text("[libraries]\n", "utf-8")
-    (folder / "service.token").write_text(signer.token("feed accounts", None, "registration"), "ascii")
+    (folder / "service.token").write_text(
+        signer.token("feed accounts installation", None, "registration"), "ascii"
+    )
     for name in ("master.key", "person_ref.key", "service.token"):
         (folder / name).chmod(0o600)
     return Settings.model_validate(

@@ -1,6 +1,7 @@
 """What the release before wrote (`tests/recorded`), and the present code installed over it.
 
-Only by commands and HTTP, each in a process of its own, with the settings that the release before knew.
+Only by commands and HTTP, with the settings that the release before knew. What serves and works has processes
+of its own; commands run in this one, because starting a process takes longer than most of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import gzip
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +23,7 @@ import httpx
 
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
+from tests.support.commands import run_command, without_settings_of_services
 from tests.support.eventually import eventually
 from tests.support.servers import owner_url
 from tests.support.tokens import ISSUER, Signer
@@ -91,16 +92,10 @@ class Upgraded:
 
     def run(self, service: str, *arguments: str) -> str:
         """What a command that succeeds writes to standard output."""
-        done = subprocess.run(
-            [_command(service), *arguments],
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        words = f"{service} {' '.join(arguments)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        assert done.returncode == 0, words
-        return done.stdout
+        done = run_command(service, *arguments, RUN_DIR=str(self.folder))
+        words = f"{service} {' '.join(arguments)}\n{done.out[-3000:]}\n{done.errors[-3000:]}"
+        assert done.code == 0, words
+        return done.out
 
     def told(self, service: str, *arguments: str) -> Any:
         """The same of a command that speaks JSON."""
@@ -177,9 +172,7 @@ class Upgraded:
         return True
 
     def _environment(self) -> dict[str, str]:
-        ours = ("REGISTRATION_", "IDENTITY_", "DATABASE_URL", "AMQP_URL")
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        return inherited | {"RUN_DIR": str(self.folder)}
+        return without_settings_of_services(os.environ) | {"RUN_DIR": str(self.folder)}
 
     def _settings(self, service: str, database: str) -> dict[str, object]:
         other = "identity" if service == "registration" else "registration"

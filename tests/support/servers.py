@@ -8,20 +8,20 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import asyncpg
 
-from infra.local import postgres
 from infra.local.postgres import DatabaseUrls, Postgres, PostgresError, roles_of
 from infra.local.rabbitmq import server_script
 from shared.platform.postgres import Script, migrate
+from tests.support.memory import is_in_memory
 
 _made: dict[str, DatabaseUrls] = {}
 """Each database that was made in this process, by its address for the service."""
@@ -105,11 +105,14 @@ class Databases:
     def _copy(self, template: str, service: str) -> str:
         name = self._name(service)
         urls = DatabaseUrls(*(self.server.url(name, role) for role in roles_of(service)))
-        made = f'CREATE DATABASE "{name}" OWNER "{service}_owner" TEMPLATE "{template}"'
+        # Copying files begins with a checkpoint: that is quick in memory only.
+        how = "FILE_COPY" if is_in_memory(self.server.folder) else "WAL_LOG"
+        made = f'CREATE DATABASE "{name}" OWNER "{service}_owner" TEMPLATE "{template}" STRATEGY {how}'
         closed = f'REVOKE CONNECT, TEMPORARY ON DATABASE "{name}" FROM PUBLIC'
         opened = f'GRANT CONNECT ON DATABASE "{name}" TO "{service}", "{service}_reader"'
-        postgres.sql(self.server.url("postgres"), made, closed, opened)
-        self.server.sql("UPDATE event_log_identity SET log_id = gen_random_uuid()", database=name)
+        _beside(_executed(self.server.url("postgres"), made, closed, opened))
+        another = "UPDATE event_log_identity SET log_id = gen_random_uuid()"
+        _beside(_executed(self.server.url(name), another))
         return self._note(urls)
 
     def _template(self, service: str, scripts: Sequence[Script]) -> str:
@@ -117,8 +120,7 @@ class Databases:
         if kind not in self._templates:
             self._templates[kind] = name = f"{service}_template_{len(self._templates)}"
             url = self._note(self.server.create_database(name, service))
-            with ThreadPoolExecutor(1) as beside:  # the caller's own loop may be running
-                beside.submit(asyncio.run, migrated(url, scripts)).result()
+            _beside(migrated(url, scripts))
         return self._templates[kind]
 
     def drop_all(self) -> None:
@@ -129,6 +131,22 @@ class Databases:
     def _drop(self, name: str) -> None:
         with contextlib.suppress(PostgresError):  # the server has been stopped meanwhile
             self.server.drop_database(name)
+
+
+def _beside(work: Coroutine[Any, Any, object]) -> None:
+    """Run it in a thread of its own: the caller's own loop may be running."""
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(asyncio.run, work).result()
+
+
+async def _executed(url: str, *statements: str) -> None:
+    """Run statements, each in its own transaction: a connection is opened sooner than psql starts."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 def install_rabbitmq(translate: Callable[[str], None]) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,8 @@ class RunningStack:
     def __init__(self, run_dir: Path, transport: str) -> None:
         self.run_dir = run_dir
         self.transport = transport
+        self.started_in = 0.0
+        """Seconds, of the last start."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, within: float = 60.0) -> None:
@@ -50,6 +53,7 @@ class RunningStack:
         }
         if self._process is not None:
             self._process.wait(timeout=20)  # it was stopped or killed before
+        began = time.monotonic()
         self.run_dir.mkdir(parents=True, exist_ok=True)
         (self.run_dir / "stack.json").unlink(missing_ok=True)
         with self.output.open("ab") as output:
@@ -63,6 +67,7 @@ class RunningStack:
                 umask=0o022,  # as most users have it: the stack itself makes its files private
             )
         asyncio.run(eventually(self._is_up, within=within))
+        self.started_in = time.monotonic() - began
 
     def stop(self) -> int:
         """Stop it as an operator would; its exit code."""
@@ -70,9 +75,13 @@ class RunningStack:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=20)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill_if_running(self) -> None:
         """For the end of a test, however that came."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.terminate()
             self._process.wait(timeout=20)
 

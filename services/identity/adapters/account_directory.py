@@ -13,8 +13,8 @@ from pydantic import BaseModel, ValidationError
 from identity.application.dependencies import AccountDetails, DirectoryUnavailable
 from identity.application.repository import plain_username
 from identity.domain.errors import MalformedUsername
-from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
+from shared.kernel.login_account import AccountId
 from shared.kernel.text import tidy
 from shared.platform import limits
 from shared.platform.http_client import HttpClient

@@ -13,8 +13,8 @@ from typing import TextIO
 
 from identity.application.import_accounts import AccountLine, Mistake
 from identity.application.open_login_account import OpenLoginAccount
-from shared.kernel.account_id import is_account_id
 from shared.kernel.errors import RuleBroken, english_sentence
+from shared.kernel.login_account import is_account_id
 from shared.kernel.text import is_identifier
 
 COLUMNS = ("account_id", "username", "email", "home_isil", "home_card_number")

@@ -12,6 +12,7 @@ from shared.messaging.feed import LogFeed
 from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
+from shared.web.operations_api import ServiceOperations, operations_router
 from shared.web.security import TokenVerifier
 
 DESCRIPTION = "Bepaalt wie er inlogt bij een gastbibliotheek, en koppelt inlogaccounts aan gastleners."
@@ -24,6 +25,7 @@ def identity_app(
     idempotency_keys: IdempotencyKeys,
     own_feed: LogFeed,
     verifier: TokenVerifier,
+    service_operations: ServiceOperations,
     operations: Operations,
     telemetry: bool = False,
     stopping: asyncio.Event | None = None,
@@ -45,5 +47,6 @@ def identity_app(
     app.state.idempotency_keys = idempotency_keys
     for resource in (logins, login_accounts, actors):
         app.include_router(resource.router)
+    app.include_router(operations_router(service_operations))
     app.include_router(feed_router(own_feed, FEED, stopping))
     return app

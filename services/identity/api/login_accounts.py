@@ -13,8 +13,8 @@ from identity.application.find_login_account import find_login_account
 from identity.application.open_login_account import open_login_account
 from identity.application.show_login_account import show_login_account, show_opened_account
 from identity.domain import errors
-from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.kernel.login_account import AccountId
 from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/login-accounts", tags=["login accounts"], dependencies=[Depends(ACCOUNTS)])

@@ -53,7 +53,9 @@ PROBLEM_TYPES: ProblemTypes = {
         422, "malformed-card-number", "Dit is geen pasnummer: het bestaat uit 1 tot 20 letters en cijfers."
     ),
     errors.MalformedUsername: ProblemType(
-        422, "malformed-username", "Dit is geen gebruikersnaam: die heeft 1 tot 200 tekens."
+        422,
+        "malformed-username",
+        "Dit is geen gebruikersnaam: letters en cijfers, met . _ - + @ ' ertussen, samen 1 tot 200 tekens.",
     ),
     RegistrationUnavailable: ProblemType(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),
     CannotApply: ProblemType(503, "registration-unavailable", _TRY_AGAIN, retry_after=2),

@@ -10,7 +10,7 @@ from identity.application.log_in import LogIn
 from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
-from shared.kernel.account_id import AccountId
+from shared.kernel.login_account import AccountId, Email
 from shared.kernel.text import require_identifier
 
 # An id or a code: it is compared exactly, so it is never changed.
@@ -21,11 +21,6 @@ Line = Annotated[
 ]
 # Only the length is checked here: the domain raises its own error for a malformed value.
 Typed = Annotated[str, Field(max_length=300)]
-Email = Annotated[
-    str,
-    Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$"),
-    AfterValidator(require_identifier),
-]
 
 
 class Body(BaseModel):

@@ -13,8 +13,8 @@ from identity.application.repository import (
     find_account,
     get_or_import,
     new_account,
-    plain_username,
     release_guest,
+    require_new_username,
     username_taken,
 )
 from identity.domain.errors import (
@@ -119,7 +119,7 @@ async def _get_or_open(link: GuestLink, account_id: str, deps: Dependencies) -> 
     wanted = await deps.registration.new_account(link.id, account_id)
     if wanted is None:
         raise AccountNotFound
-    username = plain_username(wanted.username)
+    username = require_new_username(wanted.username)
     for isil in (wanted.home_isil, *wanted.merged_isils):  # a search finds one account in all of them (I10)
         if await username_taken(username, isil, account_id, deps):
             raise UsernameTaken

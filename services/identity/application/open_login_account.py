@@ -11,6 +11,7 @@ from identity.application.repository import (
     new_account,
     person_of,
     plain_username,
+    require_new_username,
     save,
     username_keys,
     username_taken,
@@ -53,6 +54,7 @@ async def open_login_account(
     DirectoryUnavailable; nothing is written then.
     """
     details = command.details()
+    require_new_username(details.username)
     return await retry_on_conflict(lambda: _open(details, context, deps))
 
 

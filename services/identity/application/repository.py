@@ -27,17 +27,24 @@ from shared.event_log import (
     set_data_key,
 )
 from shared.kernel.library_card import isil_base, person_ref
+from shared.kernel.login_account import LONGEST_USERNAME, new_username
 from shared.kernel.text import comparable, has_line_end, tidy
-
-_MAX_CHARACTERS = 200
 
 
 def plain_username(username: str) -> str:
     """Return the username as it is stored: trimmed and tidied. Raises MalformedUsername."""
     plain = tidy(username.strip()).strip()
-    if not 0 < len(plain) <= _MAX_CHARACTERS or has_line_end(username.strip()) or not comparable(plain):
+    if not 0 < len(plain) <= LONGEST_USERNAME or has_line_end(username.strip()) or not comparable(plain):
         raise MalformedUsername
     return plain
+
+
+def require_new_username(username: str) -> str:
+    """Return the username of a new account as it is stored (R17). Raises MalformedUsername."""
+    try:
+        return new_username(username)
+    except ValueError:
+        raise MalformedUsername from None
 
 
 def username_keys(username: str, home_isil: str, deps: Dependencies) -> Sequence[str]:

@@ -66,6 +66,12 @@ def work() -> None:
     in_loop(working(settings_of_command()))
 
 
+@app.command(epilog="Example: identity status --json")
+def status(as_json: Json = False) -> None:
+    """Show how far views and messages are, and the parked guests: what the operators' page shows."""
+    service_handle.show_status(SERVICE, as_json=as_json)
+
+
 @app.command(epilog="Example: identity migrate")
 def migrate(as_json: Json = False) -> None:
     """Bring the database's schema up to date; running it again changes nothing."""

@@ -5,12 +5,14 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import structlog
 
 from registration.application.dependencies import ListedLibrary
 from registration.domain.errors import Candidate
@@ -21,6 +23,8 @@ from shared.kernel.library_card import Isil, MalformedIsil, is_prefix
 from shared.kernel.text import tidy
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
+
+log = structlog.get_logger(__name__)
 
 LARGEST_TABLE = 16 * 1024 * 1024
 """In bytes. The table of all Dutch libraries has some ten thousands."""
@@ -173,11 +177,46 @@ SCHEMA: Sequence[Script] = (
         CARD_PREFIXES + _first_content(packaged_prefixes()),
         {"card_prefixes": Rights("SELECT, INSERT, DELETE")},
     ),
-    Script("registration_0008_places_of_libraries", PLACES),
+    # Who replaced the table, and the libraries for which something changed.
+    Script(
+        "registration_0010_card_prefix_imports",
+        """
+        CREATE TABLE card_prefix_imports (
+            imported_at timestamptz PRIMARY KEY DEFAULT clock_timestamp(),
+            by text NOT NULL,
+            prefixes bigint NOT NULL,
+            added text[] NOT NULL,
+            removed text[] NOT NULL,
+            changed text[] NOT NULL
+        );
+        """,
+        {"card_prefix_imports": Rights("SELECT, INSERT")},
+    ),
+    Script("registration_0011_places_of_libraries", PLACES),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("card_prefixes", 'prefix COLLATE "C", isil COLLATE "C"', is_filled_at_first=True),
+    TransferredTable("card_prefix_imports", "imported_at"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixChanges:
+    """What an import changes: the ISILs of libraries. `prefixes`: the rows of the new table."""
+
+    prefixes: int
+    added: Sequence[str]
+    removed: Sequence[str]
+    changed: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixImport:
+    """An import that was done. `by`: who did it."""
+
+    imported_at: datetime
+    by: str
+    changes: PrefixChanges
 
 
 LIBRARIES = """
@@ -213,26 +252,54 @@ class PostgresCardPrefixes:
             self._read_at = now
         return self._libraries
 
+    async def changes(self, libraries: Sequence[LibraryPrefixes]) -> PrefixChanges:
+        """Return what an import of these libraries would change. Write nothing."""
+        return _changes(await self._pool.fetch(_ALL), libraries)
 
-async def replace_prefixes(connection: asyncpg.Connection, libraries: Sequence[LibraryPrefixes]) -> int:
-    """Replace the whole table in one transaction. Return the number of its rows."""
+    async def replace(self, libraries: Sequence[LibraryPrefixes], by: str) -> PrefixChanges:
+        """Replace the whole table, and record who did it, in one transaction."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            # Without the lock, two imports at once would delete only what they see, and leave a mixture.
+            await connection.execute("LOCK TABLE card_prefixes IN EXCLUSIVE MODE")
+            changes = _changes(await connection.fetch(_ALL), libraries)
+            await connection.execute("DELETE FROM card_prefixes")
+            await connection.copy_records_to_table(
+                "card_prefixes", records=_rows(libraries), columns=_COLUMNS
+            )
+            counts = (changes.prefixes, changes.added, changes.removed, changes.changed)
+            await connection.execute(_RECORD, by, *counts)
+        log.info("card_prefixes.replaced", by=by, prefixes=changes.prefixes)
+        return changes
+
+    async def imports(self, limit: int) -> Sequence[PrefixImport]:
+        """Return the last imports, the newest first."""
+        rows = await self._pool.fetch(_IMPORTS, limit)
+        return [PrefixImport(row["imported_at"], row["by"], PrefixChanges(*row[2:])) for row in rows]
+
+
+_ALL = f"SELECT {', '.join(_COLUMNS)} FROM card_prefixes"  # noqa: S608 - constants only
+_RECORD = """
+INSERT INTO card_prefix_imports (by, prefixes, added, removed, changed) VALUES ($1, $2, $3, $4, $5)
+"""
+_IMPORTS = """
+SELECT imported_at, by, prefixes, added, removed, changed FROM card_prefix_imports
+ ORDER BY imported_at DESC LIMIT $1
+"""
+
+
+def _changes(now: Iterable[Any], libraries: Iterable[LibraryPrefixes]) -> PrefixChanges:
     rows = list(_rows(libraries))
-    async with connection.transaction():
-        # Without the lock, two imports at once would delete only what they see, and leave a mixture of both.
-        await connection.execute("LOCK TABLE card_prefixes IN EXCLUSIVE MODE")
-        await connection.execute("DELETE FROM card_prefixes")
-        await connection.copy_records_to_table("card_prefixes", records=rows, columns=_COLUMNS)
-    return len(rows)
+    before, after = _by_isil(now), _by_isil(rows)
+    return PrefixChanges(
+        prefixes=len(rows),
+        added=sorted(after.keys() - before.keys()),
+        removed=sorted(before.keys() - after.keys()),
+        changed=sorted(isil for isil in after.keys() & before.keys() if after[isil] != before[isil]),
+    )
 
 
-async def import_file(url: str, path: Path) -> int:
-    """Replace the table by a CSV file, all or nothing. Return the number of rows.
-
-    Raises ConfigurationError, OSError.
-    """
-    libraries = read_prefix_file(path)
-    connection = await asyncpg.connect(url)
-    try:
-        return await replace_prefixes(connection, libraries)
-    finally:
-        await connection.close()
+def _by_isil(rows: Iterable[Any]) -> dict[str, set[_Row]]:
+    found: dict[str, set[_Row]] = {}
+    for row in rows:
+        found.setdefault(row[1], set()).add(tuple(row))
+    return found

@@ -1,8 +1,9 @@
-"""The client of identity's API for login accounts (R17)."""
+"""The clients of identity's API: login accounts (R17), and identity as its operators see it."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import orjson
@@ -10,13 +11,22 @@ from pydantic import BaseModel, ValidationError
 
 from registration.application.dependencies import FoundAccount
 from registration.domain.errors import LoginAccountsUnavailable
-from shared.kernel.account_id import AccountId
+from shared.kernel.login_account import AccountId
 from shared.kernel.text import tidy
+from shared.messaging.errors import NotParked, OnlyWaiting
 from shared.platform import limits
 from shared.platform.http_client import HttpClient
+from shared.projections import NoSuchView, RebuildRunning
+from shared.web.operations_api import (
+    PATH,
+    BacklogJson,
+    EventsJson,
+    OverviewJson,
+    TriedJson,
+    ViewJson,
+)
 
 Json = TypeVar("Json", bound=BaseModel)
-# Seconds; short, because a clerk and a patron are waiting.
 
 
 class _AccountJson(BaseModel):
@@ -80,3 +90,80 @@ def _read(kind: type[Json], response: httpx.Response, status: int = 200) -> Json
         return kind.model_validate(orjson.loads(response.content))
     except (ValidationError, orjson.JSONDecodeError) as error:
         raise LoginAccountsUnavailable from error
+
+
+class IdentitySilent(Exception):
+    """Identity does not answer now. Try again in a moment."""
+
+
+class IdentityRefuses(Exception):
+    """Identity refuses this: the service token of registration needs the scope `installation`."""
+
+
+_REFUSALS: Mapping[str, type[Exception]] = {
+    "not-held": NotParked,
+    "only-waiting": OnlyWaiting,
+    "no-such-view": NoSuchView,
+    "rebuild-running": RebuildRunning,
+    "wrong-scope": IdentityRefuses,
+}
+
+
+class IdentityOperations:
+    """Identity as its operators see it: see `ServiceOperations`.
+
+    Every method also raises IdentitySilent and IdentityRefuses. Registration checks the operator's own scope;
+    its service token has `installation` at identity, and identity stores both names.
+    """
+
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
+        self._url = base_url.rstrip("/") + PATH
+        self._http = http
+        self._token = token
+
+    async def overview(self) -> OverviewJson:
+        """See ServiceOperations."""
+        return await self._ask(OverviewJson, "GET", "")
+
+    async def backlog(self, subject: UUID) -> BacklogJson:
+        """See ServiceOperations."""
+        return await self._ask(BacklogJson, "GET", f"/parked/{subject}")
+
+    async def retry(self, subject: UUID, by: str) -> TriedJson:
+        """See ServiceOperations."""
+        return await self._ask(TriedJson, "POST", f"/parked/{subject}/retry", {"by": by})
+
+    async def skip(self, subject: UUID, reason: str, by: str) -> TriedJson:
+        """See ServiceOperations."""
+        body = {"reason": reason, "by": by}
+        return await self._ask(TriedJson, "POST", f"/parked/{subject}/discard", body)
+
+    async def view(self, name: str) -> ViewJson:
+        """See ServiceOperations."""
+        return await self._ask(ViewJson, "GET", f"/views/{quote(name, safe='')}")
+
+    async def rebuild(self, name: str, by: str) -> ViewJson:
+        """See ServiceOperations."""
+        return await self._ask(ViewJson, "POST", f"/views/{quote(name, safe='')}/rebuild", {"by": by})
+
+    async def events(self, subject: UUID) -> EventsJson:
+        """See ServiceOperations."""
+        return await self._ask(EventsJson, "GET", f"/guests/{subject}/events")
+
+    async def _ask(
+        self, kind: type[Json], method: str, path: str, body: Mapping[str, str] | None = None
+    ) -> Json:
+        try:
+            response = await self._http.request(
+                method,
+                self._url + path,
+                json=body,
+                headers={"Authorization": f"Bearer {self._token()}"},
+                timeout=limits.OPERATIONS,
+            )
+            if response.is_success:
+                return kind.model_validate_json(response.content)
+            code = _ProblemJson.model_validate_json(response.content).code
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValidationError) as error:
+            raise IdentitySilent from error
+        raise _REFUSALS.get(code, IdentitySilent)

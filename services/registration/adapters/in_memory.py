@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
-from registration.application.dependencies import Context, IndexState, Lookup, TermCheck
+from registration.application.dependencies import (
+    Context,
+    IndexState,
+    LastReply,
+    LibraryState,
+    Lookup,
+    TermCheck,
+)
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Unavailable, Verdict
 from shared.event_log import InMemoryEventLog, SideRow, SubjectColumns, UniqueKeys
@@ -147,6 +154,14 @@ class InMemoryHomeLibraries:
         if self._base(isil) not in self._verdicts:
             raise UnknownHomeLibrary
         return 4
+
+    def states(self) -> Mapping[str, LibraryState]:
+        """See `HomeLibraries.states`."""
+        down = LastReply(datetime.now(UTC), "unavailable", "cannot connect")
+        return {
+            isil: LibraryState(isil in self._down, down if isil in self._down else None)
+            for isil in self._verdicts
+        }
 
     def answers(self, isil: str, card_number: str, verdict: Verdict) -> None:
         """Set the verdict of the library about this card."""

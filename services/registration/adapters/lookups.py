@@ -130,6 +130,12 @@ AND ($6::date IS NULL OR at < ($6::date + 1)::timestamp AT TIME ZONE 'Europe/Ams
 """
 NEWEST = f"{FOUND} ORDER BY at DESC, id DESC LIMIT $7"
 IN_ORDER = f"{FOUND} ORDER BY at, id"
+# An operator's page shows names again and again; the first time in an hour is recorded.
+NOT_NAMED = """
+SELECT guest_id FROM unnest($2::uuid[]) AS wanted (guest_id) WHERE NOT EXISTS (
+    SELECT FROM lookup_guests AS named JOIN lookups ON lookups.id = named.lookup_id
+    WHERE named.guest_id = wanted.guest_id AND subject = $1 AND at > clock_timestamp() - interval '1 hour')
+"""
 FORGET = "DELETE FROM lookups WHERE at < clock_timestamp() - make_interval(days => $1)"
 
 NOT_LIMITED = frozenset({LookupKind.REGISTRATION, LookupKind.READING})
@@ -249,6 +255,10 @@ class PostgresLookups:
             self._full_until[subject] = time.monotonic() + wait
             log.warning("lookup.refused", subject=subject, kind=lookup.kind.value, seconds=math.ceil(wait))
             raise TooManyLookups(math.ceil(wait))
+
+    async def not_named_lately(self, subject: str, guest_ids: Sequence[UUID]) -> list[UUID]:
+        """Return those guests that no look-up of this staff member found in the last hour."""
+        return [row["guest_id"] for row in await self._pool.fetch(NOT_NAMED, subject, list(guest_ids))]
 
     async def newest(self, wanted: LookupFilter, limit: int, by: Context) -> list[RecordedLookup]:
         """Return the newest look-ups that fit, the newest first. The reading itself is recorded before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +16,7 @@ from registration.application.nightly_report import (
     LibraryReport,
     NightlyChecks,
     NightlyReport,
+    NightlyRequest,
     Place,
 )
 from registration.domain.events import Encrypted
@@ -69,10 +70,25 @@ SCHEMA: Sequence[Script] = (
         ALTER TABLE term_checks ADD COLUMN other_guest uuid;
         """,
     ),
+    # At most one request waits; the others say who asked, and when.
+    Script(
+        "registration_0009_nightly_requests",
+        """
+        CREATE TABLE nightly_requests (
+            requested_at timestamptz PRIMARY KEY DEFAULT clock_timestamp(),
+            by text NOT NULL,
+            done_at timestamptz
+        );
+        CREATE UNIQUE INDEX nightly_requests_waiting_idx ON nightly_requests ((done_at IS NULL))
+            WHERE done_at IS NULL;
+        """,
+        {"nightly_requests": Rights("SELECT, INSERT, UPDATE")},
+    ),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("nights", "day"),
     TransferredTable("night_libraries", 'day, home_isil COLLATE "C"'),
+    TransferredTable("nightly_requests", "requested_at"),
 )
 
 # A guest is due from the day after registration, unless its home library has already replied since midnight,
@@ -118,11 +134,14 @@ INSERT INTO night_libraries (day, home_isil, unanswered, problem)
 SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[])
 ON CONFLICT (day, home_isil) DO UPDATE SET unanswered = excluded.unanswered, problem = excluded.problem
 """
-LAST = "SELECT day, started_at, ended_at FROM nights ORDER BY day DESC LIMIT 1"
+RECENT = "SELECT day, started_at, ended_at FROM nights ORDER BY day DESC LIMIT $1"
 LIBRARIES = f"""
-SELECT home_isil, unanswered, problem, {", ".join(COUNTS)}
-FROM night_libraries WHERE day = $1 ORDER BY home_isil
+SELECT day, home_isil, unanswered, problem, {", ".join(COUNTS)}
+FROM night_libraries WHERE day = ANY ($1) ORDER BY home_isil
 """  # noqa: S608 - constants
+REQUESTED = "SELECT requested_at, by FROM nightly_requests WHERE done_at IS NULL"
+REQUEST = "INSERT INTO nightly_requests (by) VALUES ($1) ON CONFLICT DO NOTHING"
+FULFIL = "UPDATE nightly_requests SET done_at = clock_timestamp() WHERE requested_at = $1"
 
 
 class PostgresNightlyChecks:
@@ -183,14 +202,33 @@ class PostgresNightlyChecks:
 
     async def last(self) -> NightlyReport | None:
         """See `NightlyChecks.last`."""
-        row = await self._pool.fetchrow(LAST)
-        if row is None:
-            return None
-        libraries = [
-            LibraryReport(isil, Tally(*counts), left, problem)
-            for isil, left, problem, *counts in await self._pool.fetch(LIBRARIES, row["day"])
+        return next(iter(await self.recent(1)), None)
+
+    async def recent(self, limit: int) -> Sequence[NightlyReport]:
+        """See `NightlyChecks.recent`."""
+        nights = await self._pool.fetch(RECENT, limit)
+        libraries: dict[date, list[LibraryReport]] = {row["day"]: [] for row in nights}
+        for day, isil, left, problem, *counts in await self._pool.fetch(LIBRARIES, list(libraries)):
+            libraries[day].append(LibraryReport(isil, Tally(*counts), left, problem))
+        return [
+            NightlyReport(NightlyCheck(day), started_at, ended_at, libraries[day])
+            for day, started_at, ended_at in nights
         ]
-        return NightlyReport(NightlyCheck(row["day"]), row["started_at"], row["ended_at"], libraries)
+
+    async def request(self, by: str) -> NightlyRequest:
+        """See `NightlyChecks.request`."""
+        while (waiting := await self.requested()) is None:
+            await self._pool.execute(REQUEST, by)
+        return waiting
+
+    async def requested(self) -> NightlyRequest | None:
+        """See `NightlyChecks.requested`."""
+        row = await self._pool.fetchrow(REQUESTED)
+        return None if row is None else NightlyRequest(*row)
+
+    async def fulfil(self, request: NightlyRequest) -> None:
+        """See `NightlyChecks.fulfil`."""
+        await self._pool.execute(FULFIL, request.requested_at)
 
 
 def _due_guest(row: asyncpg.Record) -> DueGuest:

@@ -1,20 +1,38 @@
-"""The sessions of staff at the counter's pages: each has a row until it ends (ADR 0014)."""
+"""The sessions of staff at the counter's pages, and the forms that they are filling in (ADR 0014).
+
+A session has a row until it ends. A draft has one until it is saved, at most DRAFT_LIFETIME.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from os import urandom
+from typing import Any
+from uuid import UUID
 
 import asyncpg
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registration.application.dependencies import Clock
 from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
+from shared.platform.secrets import derived_key
 
 WORKING_DAY = timedelta(hours=10)
+DRAFT_LIFETIME = timedelta(hours=2)
+"""Longer than the pause after which a session is over: its form is still there after a new sign-in."""
+MOST_DRAFTS = 50
+"""Of one member of staff; the oldest is dropped."""
+LARGEST_DRAFT = 250_000  # a card-prefix table is a draft, too
+"""Bytes. The largest form of the pages has less than half of it."""
+PURPOSE = "registration: drafts of forms"
+NONCE_BYTES = 12
 
 # Only a hash of the session id is stored: the rows, or a copy of them in a backup, open no session.
 TABLE = """
@@ -25,13 +43,44 @@ CREATE TABLE staff_sessions (
     ends_at timestamptz NOT NULL
 );
 """
+# A draft belongs to a person at an organisation, who may go on with it after a new sign-in. `session_hash`:
+# the session at whose sign-out it goes.
+DRAFTS = """
+CREATE TABLE form_drafts (
+    subject text NOT NULL,
+    organisation text NOT NULL,
+    id uuid NOT NULL,
+    session_hash bytea NOT NULL,
+    sealed bytea NOT NULL,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ends_at timestamptz NOT NULL,
+    PRIMARY KEY (subject, organisation, id)
+);
+CREATE INDEX form_drafts_session_hash_idx ON form_drafts (session_hash);
+"""
 SCHEMA: Sequence[Script] = (
     Script(
         "registration_0006_staff_sessions",
         TABLE,
         {"staff_sessions": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
+    Script(
+        "registration_0009_form_drafts",
+        DRAFTS,
+        {"form_drafts": Rights("SELECT, INSERT, UPDATE, DELETE", reader=False)},
+    ),
 )
+KEEP = """
+WITH kept AS (
+    INSERT INTO form_drafts (subject, organisation, id, session_hash, sealed, ends_at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (subject, organisation, id) DO UPDATE
+    SET session_hash = $4, sealed = $5, kept_at = clock_timestamp(), ends_at = $6
+)
+DELETE FROM form_drafts WHERE subject = $1 AND organisation = $2 AND id IN (
+    SELECT id FROM form_drafts WHERE subject = $1 AND organisation = $2 AND id <> $3
+    ORDER BY kept_at DESC OFFSET $7)
+"""
 
 
 class StaffSessions:
@@ -62,12 +111,20 @@ class StaffSessions:
         )
         return found
 
+    async def is_known(self, session_id: str) -> bool:
+        """Return whether the session has a row: it is open, or it ended by itself and nobody ended it."""
+        found: bool = await self._pool.fetchval(
+            "SELECT EXISTS (SELECT FROM staff_sessions WHERE id_hash = $1)", _hash(session_id)
+        )
+        return found
+
     async def end(self, session_id: str) -> None:
         """End one session. An unknown id changes nothing."""
         await self._pool.execute("DELETE FROM staff_sessions WHERE id_hash = $1", _hash(session_id))
 
     async def end_all(self, subject: str) -> int:
-        """End all sessions of a staff member; return how many were open."""
+        """End all sessions of a staff member, with their drafts; return how many were open."""
+        await self._pool.execute("DELETE FROM form_drafts WHERE subject = $1", subject)
         ended = await self._pool.fetch(
             "DELETE FROM staff_sessions WHERE subject = $1 RETURNING ends_at", subject
         )
@@ -84,10 +141,84 @@ class StaffSessions:
         return rows
 
     async def forget_ended(self) -> None:
-        """Delete the rows of sessions whose time is over."""
-        await self._pool.execute(
-            "DELETE FROM staff_sessions WHERE ends_at <= $1", self._clock.now(), timeout=limits.BATCH
+        """Delete the rows of sessions and of drafts whose time is over."""
+        for table in ("form_drafts", "staff_sessions"):
+            await self._pool.execute(
+                f"DELETE FROM {table} WHERE ends_at <= $1",  # noqa: S608 - the two names above
+                self._clock.now(),
+                timeout=limits.BATCH,
+            )
+
+
+class DraftTooLarge(ValueError):
+    """The form has more than LARGEST_DRAFT bytes."""
+
+
+class FormDrafts:
+    """What staff filled in, encrypted with AES-256-GCM for one person at one organisation.
+
+    The keys are derived from the master keys: the newest encrypts, all decrypt.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, master_keys: Sequence[bytes], clock: Clock) -> None:
+        self._pool = pool
+        self._ciphers = [AESGCM(derived_key(key, PURPOSE)) for key in master_keys]
+        self._clock = clock
+
+    async def keep(self, owner: tuple[str, str], session_id: str, draft_id: UUID, draft: object) -> None:
+        """Store what JSON can hold, in place of the draft with this id. `owner`: subject and organisation.
+
+        Raises DraftTooLarge.
+        """
+        plain, nonce = orjson.dumps(draft), urandom(NONCE_BYTES)
+        if len(plain) > LARGEST_DRAFT:
+            raise DraftTooLarge
+        sealed = nonce + self._ciphers[0].encrypt(nonce, plain, _bound_to(owner, draft_id))
+        ends_at = self._clock.now() + DRAFT_LIFETIME
+        await self._pool.execute(KEEP, *owner, draft_id, _hash(session_id), sealed, ends_at, MOST_DRAFTS - 1)
+
+    async def find(self, owner: tuple[str, str], draft_id: UUID) -> Mapping[str, Any] | None:
+        """Return the draft; None if its time is over."""
+        sealed = await self._pool.fetchval(
+            "SELECT sealed FROM form_drafts"
+            " WHERE subject = $1 AND organisation = $2 AND id = $3 AND ends_at > $4",
+            *owner,
+            draft_id,
+            self._clock.now(),
         )
+        return None if sealed is None else self._decrypted(sealed, _bound_to(owner, draft_id))
+
+    async def move(self, session_id: str, to_session_id: str) -> None:
+        """Move the drafts of a session to the one that its staff member goes on in."""
+        await self._pool.execute(
+            "UPDATE form_drafts SET session_hash = $2 WHERE session_hash = $1",
+            _hash(session_id),
+            _hash(to_session_id),
+        )
+
+    async def forget(self, owner: tuple[str, str], draft_id: UUID) -> None:
+        """Delete one draft: its form was saved."""
+        await self._pool.execute(
+            "DELETE FROM form_drafts WHERE subject = $1 AND organisation = $2 AND id = $3", *owner, draft_id
+        )
+
+    async def forget_all(self, session_id: str) -> None:
+        """Delete the drafts of this session: its staff member signed out."""
+        await self._pool.execute("DELETE FROM form_drafts WHERE session_hash = $1", _hash(session_id))
+
+    def _decrypted(self, sealed: bytes, bound_to: bytes) -> Mapping[str, Any] | None:
+        for cipher in self._ciphers:
+            try:
+                plain = cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to)
+            except (InvalidTag, ValueError):
+                continue
+            found: Mapping[str, Any] = orjson.loads(plain)
+            return found
+        return None
+
+
+def _bound_to(owner: tuple[str, str], draft_id: UUID) -> bytes:
+    return orjson.dumps([*owner, str(draft_id)])
 
 
 def _hash(session_id: str) -> bytes:

@@ -4,8 +4,9 @@ import asyncio
 
 from fastapi import FastAPI
 
-from registration.api import feed, guests, login_accounts, lookups, merges, search
+from registration.api import feed, guests, login_accounts, lookups, merges, operations, search
 from registration.api.dependencies import FEED
+from registration.api.operations import RegistrationOperations
 from registration.api.problems import PROBLEM_TYPES
 from registration.application.dependencies import Dependencies
 from registration.read_models.guest_directory import GuestDirectory
@@ -14,6 +15,7 @@ from shared.messaging.feed import LogFeed
 from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
+from shared.web.operations_api import operations_router
 from shared.web.problem_handlers import problem_responses
 from shared.web.security import TokenVerifier
 
@@ -29,11 +31,12 @@ def registration_app(
     history: GuestHistory,
     verifier: TokenVerifier,
     identity_subject: str,
-    operations: Operations,
+    registration_operations: RegistrationOperations,
+    process: Operations,
     telemetry: bool = False,
     stopping: asyncio.Event | None = None,
 ) -> FastAPI:
-    """Return the app. `identity_subject` is the subject of identity's tokens.
+    """Return the app. `identity_subject` is the subject of identity's tokens; `process`: health and metrics.
 
     Set `stopping` when the server receives a stop signal: long polls then end at once.
     """
@@ -42,7 +45,7 @@ def registration_app(
         description=DESCRIPTION,
         problem_types=PROBLEM_TYPES,
         verifier=verifier,
-        operations=operations,
+        operations=process,
         telemetry=telemetry,
     )
     app.state.deps = deps
@@ -51,8 +54,10 @@ def registration_app(
     app.state.feed = own_feed
     app.state.directory = directory
     app.state.history = history
-    for resource in (lookups, guests, merges, search, login_accounts, feed):
+    app.state.registration_operations = registration_operations
+    for resource in (lookups, guests, merges, search, login_accounts, operations, feed):
         app.include_router(resource.router)
     app.include_router(guests.operator_router)
+    app.include_router(operations_router(registration_operations.own))
     app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app

@@ -51,6 +51,12 @@ class Clerk:
 
 async def _clerk(request: Request, principal: Annotated[Principal, Depends(_COUNTER)]) -> Clerk:
     """Return the clerk. Raises Problem (403) for a token of no organisation, or of several."""
+    organisation = one_organisation(principal)
+    return Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
+
+
+def one_organisation(principal: Principal) -> str:
+    """Return the organisation of the caller. Raises Problem (403) for a token of none, or of several."""
     if len(principal.organisations) != 1:
         raise Problem(
             403,
@@ -59,7 +65,7 @@ async def _clerk(request: Request, principal: Annotated[Principal, Depends(_COUN
             "The claim `organisation` of the token does not name one organisation.",
         )
     (organisation,) = principal.organisations
-    return Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
+    return organisation
 
 
 CLERK = Depends(_clerk)

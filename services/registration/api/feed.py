@@ -20,8 +20,8 @@ from registration.application.answer_identity import (
     new_account,
 )
 from registration.domain import errors
-from shared.kernel.account_id import AccountId
 from shared.kernel.library_card import MalformedIsil
+from shared.kernel.login_account import AccountId
 from shared.messaging.feed import LogFeed
 from shared.web.feed_api import items
 from shared.web.problem_handlers import answers, problem_responses

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.domain import errors, merge
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil, ScanFault
 from shared.web.problems import ProblemType, ProblemTypes
@@ -48,9 +49,10 @@ CHOICE_PROBLEMS = (
     errors.AccountHandleInvalid,
     errors.AccountOfOtherLibrary,
     errors.AccountOfOtherPerson,
+    errors.UsernameTaken,
     errors.LoginAccountsUnavailable,
 )
-"""What can be wrong with an existing login account that a clerk chose (R17)."""
+"""What can be wrong with the login account that a clerk chose (R17)."""
 
 MERGE_OBSTACLES: Mapping[type[merge.MergeBlocked], str] = {
     merge.MergeBlocked: "Deze twee gastleners kunnen niet worden samengevoegd.",
@@ -188,6 +190,9 @@ PROBLEM_TYPES: ProblemTypes = {
         "Dit inlogaccount is van een andere thuisbibliotheek."
         " Zoek het account opnieuw bij de thuisbibliotheek van de klant.",
     ),
+    errors.UsernameTaken: ProblemType(
+        409, "username-taken", "Deze gebruikersnaam is bij deze thuisbibliotheek al in gebruik."
+    ),
     errors.AccountOfOtherPerson: ProblemType(
         409,
         "account-of-other-person",
@@ -205,5 +210,13 @@ PROBLEM_TYPES: ProblemTypes = {
         "login-accounts-unavailable",
         "Inlogaccounts kunnen nu niet worden opgezocht. Probeer het zo opnieuw.",
         retry_after=5,
+    ),
+    IdentitySilent: ProblemType(
+        503, "identity-unavailable", "Identity antwoordt nu niet. Probeer het zo opnieuw.", retry_after=5
+    ),
+    IdentityRefuses: ProblemType(
+        503,
+        "identity-refuses",
+        "Identity staat dit niet toe: het servicetoken van registration heeft de scope `installation` nodig.",
     ),
 }

@@ -15,7 +15,7 @@ from registration.domain.contributions import Row
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount, SearchedAccount
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
-from shared.kernel.account_id import AccountId
+from shared.kernel.login_account import AccountId, Email, new_username
 from shared.kernel.text import require_identifier, require_text, tidy
 
 # One line of text: control characters belong in no name, code or reason.
@@ -73,12 +73,8 @@ class New(Body):
     """Make a new login account (*Nieuw inlogaccount genereren*). Registration creates the account's id."""
 
     choice: Literal["new"]
-    username: Name
-    email: Annotated[
-        str,
-        Field(max_length=254, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$"),
-        AfterValidator(require_identifier),
-    ]
+    username: Annotated[_Short, AfterValidator(new_username)]
+    email: Email
 
     def chosen(self) -> NewLoginAccount:
         """Return the choice as a domain object."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, FoundAccount
+from registration.application.dependencies import Context, Dependencies, FoundAccount, Lookup, LookupKind
+from registration.application.find_login_account import account_named
+from registration.application.looking_up import outcome_of
 from registration.application.membership import current_isil, refs_of
 from registration.application.repository import decrypt_personal_data
-from registration.domain.errors import AccountOfOtherLibrary, AccountOfOtherPerson
+from registration.domain.errors import AccountOfOtherLibrary, AccountOfOtherPerson, UsernameTaken
 from registration.domain.guest import Guest
 from registration.domain.login_link import (
     ExistingAccount,
     LoginAccountChoice,
+    NewLoginAccount,
     SearchedAccount,
     VerifiedAccount,
     VerifiedChoice,
@@ -31,8 +34,10 @@ async def verify_choice(
     Only a handle is believed; for an account id identity is asked. An id that identity does not know is
     passed on: identity refuses the link with its reason (I2).
 
+    The username of a new account must be free; identity decides that once more when it opens it (I2).
+
     Raises AccountHandleInvalid, AccountOfOtherLibrary, AccountOfOtherPerson (an account on another card needs
-    a reason), LoginAccountsUnavailable.
+    a reason), UsernameTaken, LoginAccountsUnavailable.
     """
     match choice:
         case SearchedAccount(handle, reason):
@@ -42,6 +47,9 @@ async def verify_choice(
             if found is None:
                 return VerifiedAccount(account_id)
             account = found
+        case NewLoginAccount(username):
+            await _require_free(username, home_isil, context, deps)
+            return choice
         case _:
             return choice
     if not current_isil(account.home_isil, deps).same_library(current_isil(home_isil, deps)):
@@ -51,6 +59,16 @@ async def verify_choice(
     if reason is None:
         raise AccountOfOtherPerson
     return VerifiedAccount(account.account_id, reason)
+
+
+async def _require_free(username: str, home_isil: str, context: Context, deps: Dependencies) -> None:
+    """Raise UsernameTaken, which says that an account exists and is recorded for that (R22)."""
+    home = current_isil(home_isil, deps)
+    if await account_named(username, home, deps) is None:
+        return
+    lookup = Lookup(LookupKind.REGISTRATION, username, str(home), outcome_of(UsernameTaken()))
+    await deps.lookups.record(lookup, context)
+    raise UsernameTaken
 
 
 async def card_numbers_of(guest_ids: Iterable[UUID], deps: Dependencies) -> list[str]:

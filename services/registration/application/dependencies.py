@@ -82,6 +82,23 @@ class TermCheck:
     other_guest: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LastReply:
+    """The last time a home library was asked. `verdict`: its kind; `reason`: why it is unavailable."""
+
+    at: datetime
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryState:
+    """A home library as this process knows it. `left_alone`: it is not asked for a while (R4)."""
+
+    left_alone: bool = False
+    last: LastReply | None = None
+
+
 class HomeLibraries(Protocol):
     """All home libraries, whatever their protocol."""
 
@@ -90,6 +107,9 @@ class HomeLibraries(Protocol):
 
     def connections(self, isil: str) -> int:
         """Return how many requests this library accepts at once. Raises UnknownHomeLibrary."""
+
+    def states(self) -> Mapping[str, LibraryState]:
+        """Return the state of each library, by ISIL base."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,16 +25,20 @@ async def find_login_account(
 
     Raises MalformedIsil, LoginAccountsUnavailable, TooManyLookups.
     """
-    home = str(current_isil(home_isil, deps))
-    async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=home) as lookup:
-        found = await _find(username, home, deps)
+    home = current_isil(home_isil, deps)
+    async with looking_up(LookupKind.LOGIN_ACCOUNT, username, context, deps, home_isil=str(home)) as lookup:
+        found = await account_named(username, home, deps)
         lookup.outcome = "found" if found else "none"
         lookup.account_id = found.account_id if found else None
     return None if found is None else AccountOnOffer(found, deps.account_handles.seal(found, context))
 
 
-async def _find(username: str, home: str, deps: Dependencies) -> FoundAccount | None:
-    for isil in (home, *merged_into(Isil(home), deps)):
+async def account_named(username: str, home: Isil, deps: Dependencies) -> FoundAccount | None:
+    """Return the account with this username at this present ISIL, or at one that merged into it (I10).
+
+    The caller records the look-up. Raises LoginAccountsUnavailable.
+    """
+    for isil in (str(home), *merged_into(home, deps)):
         if (found := await deps.login_accounts.find(username, isil)) is not None:
             return found
     return None

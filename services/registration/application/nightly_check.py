@@ -340,8 +340,16 @@ RETRY_INTERVAL = timedelta(minutes=15)
 async def run_when_due(
     starts_at: time, nightly_checks: NightlyChecks, leases: Leases, deps: Dependencies
 ) -> None:
-    """Run if it is time: once a night, and again for libraries that did not reply, until the morning."""
+    """Run if it is time: once a night, and again for libraries that did not reply, until the morning.
+
+    Also run when an operator asked for it. The request waits while a check is running, and after a kill.
+    """
     now = deps.clock.now()
+    if (request := await nightly_checks.requested()) is not None:
+        today = NightlyCheck(day_of(now))
+        if await run_nightly_check(today, request.by, nightly_checks, leases, deps) is not None:
+            await nightly_checks.fulfil(request)
+        return
     nightly = due_at(now, starts_at)
     if nightly is None:
         return

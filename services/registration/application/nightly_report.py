@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from registration.application.dependencies import TermCheck
@@ -79,6 +79,32 @@ class NightlyReport:
         """Return whether every due guest was checked."""
         return self.ended_at is not None and not any(library.left for library in self.libraries)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON: one item per home library, moments as ISO text."""
+        return {
+            "night": self.nightly.day,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "complete": self.is_complete,
+            "libraries": [
+                {
+                    "home_isil": library.home_isil,
+                    **library.tally.as_dict(),
+                    "left": library.left,
+                    "problem": library.problem,
+                }
+                for library in self.libraries
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class NightlyRequest:
+    """An operator asked for a check now. It waits until a worker has finished it."""
+
+    requested_at: datetime
+    by: str
+
 
 class NightlyChecks(Protocol):
     """Due guests and stored replies: a run that was killed continues where it ended."""
@@ -104,3 +130,15 @@ class NightlyChecks(Protocol):
 
     async def last(self) -> NightlyReport | None:
         """Return the report of the last run, or None."""
+
+    async def recent(self, limit: int) -> Sequence[NightlyReport]:
+        """Return the reports of the last nights, the newest first."""
+
+    async def request(self, by: str) -> NightlyRequest:
+        """Ask for a check now, or return the request that waits already."""
+
+    async def requested(self) -> NightlyRequest | None:
+        """Return the request that waits, if there is one."""
+
+    async def fulfil(self, request: NightlyRequest) -> None:
+        """Store that the requested check was done."""

@@ -56,7 +56,7 @@ class GuestView:
 
     `merged_into`: this is a merged record of that guest. `merged_from`: the merged records of this guest
     (R18); an erased record is neither. `header` to `reregistration_preview`: the words on the screen, see
-    `domain.guest_state.Display`.
+    `domain.guest_state.Display`. `new_account`: the login account of the link is one that a clerk had made.
     """
 
     guest_id: UUID
@@ -81,6 +81,7 @@ class GuestView:
     login_link: LoginLink
     merged_into: UUID | None
     merged_from: Sequence[MergedRecord]
+    new_account: bool
 
 
 async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
@@ -143,4 +144,5 @@ def _view(
         login_link=state.link,
         merged_into=None if state.status is Status.ERASED else state.merged_into,
         merged_from=merged_from,
+        new_account=state.link.account_id in state.new_accounts,
     )

@@ -10,10 +10,12 @@ from typer import BadParameter
 
 from registration.adapters.home_library.probe import Probe, ProbeStep
 from registration.adapters.home_library.settings import Directory, Library, load_directory
+from registration.adapters.nightly_checks import PostgresNightlyChecks
 from registration.domain.verdict import NotFound, Refused, Valid
 from registration.settings import Settings, environment
 from shared.cli.console import show_json
 from shared.cli.running import Failed
+from shared.cli.service_handle import database_of
 from shared.kernel import amsterdam
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
@@ -44,6 +46,28 @@ async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_jso
     if as_json:
         show_json(_as_json(home, library, steps, asked))
     return all(step.ok for step in steps)
+
+
+async def libraries(settings: Settings) -> list[dict[str, Any]]:
+    """Return each home library of the file, with its part of the last nightly report."""
+    directory = _directory(settings)
+    async with database_of(settings) as pool:
+        report = await PostgresNightlyChecks(pool).last()
+    night = {} if report is None else {library.home_isil: library for library in report.libraries}
+    rows = []
+    for isil, library in sorted(directory.libraries.items()):
+        found = night.get(isil)
+        rows.append(
+            {
+                "isil": isil,
+                "name": library.name,
+                "night": str(report.nightly.day) if report and found else "",
+                "asked": found.tally.asked if found else 0,
+                "left": found.left if found else 0,
+                "problem": (found.problem if found else None) or "",
+            }
+        )
+    return rows
 
 
 def _isil(typed: str) -> Isil:

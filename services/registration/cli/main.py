@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import typer
@@ -14,7 +14,7 @@ from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
-from shared.cli.console import echo, show_json, show_pairs
+from shared.cli.console import echo, show_json, show_pairs, show_table
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
@@ -82,6 +82,12 @@ def work() -> None:
     in_loop(working(settings_of_command()))
 
 
+@app.command(epilog="Example: registration status --json")
+def status(as_json: Json = False) -> None:
+    """Show how far views and messages are, and the parked guests: what the operators' page shows."""
+    service_handle.show_status(SERVICE, as_json=as_json)
+
+
 @app.command(epilog="Example: registration migrate")
 def migrate(as_json: Json = False) -> None:
     """Bring the database's schema up to date; running it again changes nothing."""
@@ -107,18 +113,62 @@ def import_prefixes(
             help="CSV: organisation_code,organisation,isil,updated_on,card_prefixes, and place if you like",
         ),
     ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Only show what would change; write nothing.")
+    ] = False,
+    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Replace the card-prefix table with the one in FILE, completely or not at all."""
-    from registration.adapters.card_prefixes import import_file  # noqa: PLC0415
     from shared.kernel.errors import ConfigurationError  # noqa: PLC0415
 
-    settings = settings_of_command()
+    who = name_of(by)
     try:
-        count = in_loop(import_file(settings.database_url.get_secret_value(), file))
+        changes = in_loop(_import_prefixes(settings_of_command(), file, None if check else who))
     except ConfigurationError as error:
         raise Failed(f"{error}. Nothing was changed.") from None
-    show_json({"prefixes": count}) if as_json else echo(f"{count} card prefixes imported.")
+    if as_json:
+        show_json(changes)
+        return
+    verb = "would be imported" if check else "imported"
+    echo(f"{changes['prefixes']} card prefixes {verb}.")
+    for kind in ("added", "removed", "changed"):
+        if changes[kind]:
+            echo(f"{kind}: {', '.join(changes[kind])}")
+
+
+async def _import_prefixes(settings: Settings, file: Path, by: str | None) -> dict[str, Any]:
+    """Return the changes; with `by` None they are only shown."""
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from registration.adapters.card_prefixes import PostgresCardPrefixes, read_prefix_file  # noqa: PLC0415
+
+    libraries = read_prefix_file(file)
+    async with service_handle.database_of(settings) as pool:
+        table = PostgresCardPrefixes(pool)
+        return asdict(await (table.changes(libraries) if by is None else table.replace(libraries, by)))
+
+
+@isil.command("imports", epilog="Example: registration isil imports --json")
+def imports(as_json: Json = False) -> None:
+    """Show who replaced the card-prefix table, and for which libraries something changed."""
+    rows = in_loop(_imports(settings_of_command()))
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_table(tuple(rows[0]), [[str(value) for value in row.values()] for row in rows])
+    else:
+        echo("The table was not replaced yet.")
+
+
+async def _imports(settings: Settings) -> list[dict[str, Any]]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from registration.adapters.card_prefixes import PostgresCardPrefixes  # noqa: PLC0415
+
+    async with service_handle.database_of(settings) as pool:
+        found = await PostgresCardPrefixes(pool).imports(100)
+    return [{"imported_at": done.imported_at, "by": done.by, **asdict(done.changes)} for done in found]
 
 
 @app.command(epilog="Example: registration nightly --json")
@@ -126,6 +176,9 @@ def nightly(
     last: Annotated[
         bool, typer.Option("--last", help="Only show the report of the last nightly check.")
     ] = False,
+    nights: Annotated[
+        int, typer.Option(min=1, max=366, help="With --last: show so many nights, the newest first.")
+    ] = 1,
     by: By = None,
     as_json: Json = False,
 ) -> None:
@@ -136,9 +189,13 @@ def nightly(
     from registration.cli.nightly import read_last, run_now, show_report  # noqa: PLC0415
 
     settings = settings_of_command()
-    report = in_loop(read_last(settings) if last else run_now(settings, name_of(by)))
+    if last:
+        for report in in_loop(read_last(settings, nights)):
+            show_report(report, as_json=as_json)
+        return
+    report = in_loop(run_now(settings, name_of(by)))
     show_report(report, as_json=as_json)
-    if not last and not report.is_complete:
+    if not report.is_complete:
         raise typer.Exit(1)
 
 
@@ -170,6 +227,19 @@ def probe(
 
     if not in_loop(probing(settings_of_command(), isil, card, as_json=as_json)):
         raise typer.Exit(1)
+
+
+@home_library.command("list", epilog="Example: registration home-library list --json")
+def list_libraries(as_json: Json = False) -> None:
+    """List the home libraries, and how the last nightly check went there."""
+    from registration.cli.home_library import libraries  # noqa: PLC0415
+
+    rows = in_loop(libraries(settings_of_command()))
+    if as_json:
+        show_json(rows)
+    else:
+        columns = ("isil", "name", "night", "asked", "left", "problem")
+        show_table(columns, [[str(row[name]) for name in columns] for row in rows])
 
 
 @guests.command("check", epilog=f"Example: registration guests check {EXAMPLE_ID}")

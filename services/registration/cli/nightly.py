@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -52,42 +52,23 @@ async def run_now(settings: Settings, by: str) -> NightlyReport:
     return report
 
 
-async def read_last(settings: Settings) -> NightlyReport:
-    """Return the report of the last nightly check. Raises Failed if there was none."""
+async def read_last(settings: Settings, nights: int) -> Sequence[NightlyReport]:
+    """Return the reports of so many nights, the newest first. Raises Failed if there was none."""
     async with open_service(settings) as service:
-        report = await service.nightly_checks.last()
-    if report is None:
+        reports = await service.nightly_checks.recent(nights)
+    if not reports:
         raise Failed("There was no nightly check yet. `registration nightly` runs one now.")
-    return report
+    return reports
 
 
 def show_report(report: NightlyReport, *, as_json: bool) -> None:
     """Print the report: as JSON for scripts, as a table for people."""
     if as_json:
-        show_json(report_as_json(report))
+        show_json(report.as_dict())
         return
     console = Console(highlight=False)
     console.print(_table(report))
     console.print(_summary(report))
-
-
-def report_as_json(report: NightlyReport) -> dict[str, Any]:
-    """Return the report for JSON: one item per home library, moments as ISO text."""
-    return {
-        "night": report.nightly.day,
-        "started_at": report.started_at.isoformat(),
-        "ended_at": report.ended_at.isoformat() if report.ended_at else None,
-        "complete": report.is_complete,
-        "libraries": [
-            {
-                "home_isil": library.home_isil,
-                **library.tally.as_dict(),
-                "left": library.left,
-                "problem": library.problem,
-            }
-            for library in report.libraries
-        ],
-    }
 
 
 def _table(report: NightlyReport) -> Table:

@@ -34,7 +34,14 @@ NO_REASON: Texts = (
     "Vul in waarom dit inlogaccount bij deze klant hoort.",
     "Fill in why this login account belongs to this patron.",
 )
-NO_USERNAME: Texts = ("Vul een gebruikersnaam in.", "Fill in a username.")
+NO_USERNAME: Texts = (
+    "Vul een gebruikersnaam in: letters en cijfers, met . _ - + @ ertussen, geen spaties.",
+    "Fill in a username: letters and digits, with . _ - + @ between them, no spaces.",
+)
+TAKEN: Texts = (
+    "Deze gebruikersnaam is bij de thuisbibliotheek al in gebruik. Kies een andere.",
+    "This username is taken at the home library. Choose another one.",
+)
 NO_EMAIL: Texts = ("Dit is geen e-mailadres.", "This is not an e-mail address.")
 LONGEST_USERNAME = 200
 
@@ -104,6 +111,17 @@ def take(form: F, patron: Patron, by: Context, deps: Dependencies) -> Searched[F
     if found and found.other_person and not form.account_reason.strip():
         return Searched(form.model_copy(update={"linked": False}), {"account_reason": NO_REASON})
     return Searched(form.model_copy(update={"linked": found is not None}), {})
+
+
+def own_taken(searched: Searched[F], patron: Patron, by: Context, deps: Dependencies) -> Searched[F]:
+    """Mark an account that is on the patron's own card as taken: the clerk saves it with one more Enter.
+
+    It is shown before that, and an account on another card is taken with its reason only (R17).
+    """
+    found = None if searched.errors else shown_account(searched.form, patron, by, deps)
+    if found is None or found.other_person:
+        return searched
+    return Searched(searched.form.model_copy(update={"linked": True}), {})
 
 
 async def account_chosen(

@@ -11,14 +11,14 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from registration.adapters.staff_sessions import WORKING_DAY, StaffSessions
+from registration.adapters.staff_sessions import WORKING_DAY, FormDrafts, StaffSessions
 from registration.counter_ui import (
     desk,
-    erasure_pages,
     guest_actions,
     guest_pages,
     merge_pages,
     new_guest,
+    operator_actions,
     operator_pages,
     reregistration_pages,
     sign_in_pages,
@@ -33,11 +33,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     desk.router,
     merge_pages.router,
     operator_pages.router,
+    operator_actions.router,
     new_guest.router,
     guest_pages.router,
     guest_actions.router,
     reregistration_pages.router,
-    erasure_pages.router,
 )
 CACHE_FOR_A_YEAR = "public, max-age=31536000, immutable"
 
@@ -49,6 +49,7 @@ class CounterUi:
     sign_in: SignIn
     session_key: bytes
     staff_sessions: StaffSessions
+    form_drafts: FormDrafts
     desk_overviews: DeskOverviews
     operations: Operations
 
@@ -57,6 +58,7 @@ def add_counter_ui(app: FastAPI, ui: CounterUi) -> None:
     """Add the pages, the static files and the session to the API's app."""
     app.state.sign_in = ui.sign_in
     app.state.staff_sessions = ui.staff_sessions
+    app.state.form_drafts = ui.form_drafts
     app.state.desk_overviews = ui.desk_overviews
     app.state.operations = ui.operations
     # Inside RequestContext, which must stay outermost: it sets the correlation id and catches every error.

@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
 from starlette.requests import HTTPConnection
 
-from registration.adapters.staff_sessions import StaffSessions
+from registration.adapters.staff_sessions import DRAFT_LIFETIME, FormDrafts, StaffSessions
 from registration.api.dependencies import Clerk, RecordedDirectory, recorded_directory
 from registration.application.dependencies import Dependencies, Organisation
 from registration.counter_ui.sign_in_client import (
@@ -51,7 +51,10 @@ _MARK_USE_EVERY = timedelta(minutes=1)
 # tabs and line ends before they look.
 _OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x20\\\x7f]*")
 _LONGEST_PATH = 500
+FORM_NOT_OURS = "form-not-ours"
 _READS = frozenset({"GET", "HEAD"})
+_STREAM = "text/event-stream"
+"""What a page asks for by itself. That is no use: a page that is left open would keep its session open."""
 
 
 class SignInNeeded(Exception):
@@ -70,25 +73,40 @@ class Staff:
 
 
 async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
-    """Begin a session of a staff member, with a new id. The earlier session of this browser ends."""
-    await sign_out(request)
+    """Begin a session of a staff member, with a new id. The earlier session of this browser ends.
+
+    Who signs in again goes on with what they were filling in; what another person was filling in is gone.
+    """
     session = request.session
+    lapsed = session.get("lapsed", {})
+    before = session.get("staff", {}).get("sub") or next(iter(lapsed.get("owner", ())), "")
+    former = session.get("id") or lapsed.get("id", "")
+    if is_same := before == claims["sub"]:
+        await _sessions_of(request).end(former)
+        _clear(session)
+    else:
+        await sign_out(request)
     session.pop("ask_who", None)
     session["id"] = await _sessions_of(request).begin(claims["sub"], claims["organisation"])
+    if is_same:
+        await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
     session["used_at"] = _deps_of(request).clock.now().timestamp()
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> None:
-    """End this session, or `everywhere` all sessions of this staff member.
-
-    Only the language stays, and that the next person must be asked who they are.
-    """
+    """End this session, or `everywhere` all sessions of this staff member, with what was being filled in."""
     session, sessions = request.session, _sessions_of(request)
     if everywhere and (staff := staff_of(request)):
         await sessions.end_all(staff.subject)
-    if session_id := session.get("id"):
+    if session_id := session.get("id") or session.get("lapsed", {}).get("id"):
         await sessions.end(session_id)
+        await drafts_of(request).forget_all(session_id)
+    _clear(session)
+
+
+def _clear(session: dict[str, Any]) -> None:
+    """Keep only the language, and that the next person must be asked who they are."""
     kept = {name: session[name] for name in ("language", "ask_who") if session.get(name)}
     if "staff" in session:
         kept["ask_who"] = True
@@ -99,8 +117,9 @@ async def sign_out(request: Request, *, everywhere: bool = False) -> None:
 async def check_session(request: Request) -> None:
     """Find out whether the session of this request is open; `staff_of` knows nobody before this.
 
-    It is over when its row is gone, or after LONGEST_PAUSE. Then all of it in the cookie is dropped, also its
-    CSRF token and a sign-in that was begun. Raises SignInNeeded for a form of a session that is over.
+    It is over when its row is gone, or after LONGEST_PAUSE. Then all of it in the cookie is dropped, also a
+    sign-in that was begun. Of a session that nobody ended, who it was stays known (`lapsed_of`), so that what
+    they were filling in can be kept. Raises SignInNeeded for a form of a session that is over.
     """
     session = request.session
     if "staff" not in session:
@@ -109,12 +128,58 @@ async def check_session(request: Request) -> None:
     pause = timedelta(seconds=now - session.get("used_at", 0))
     if pause < LONGEST_PAUSE and await _sessions_of(request).is_open(session.get("id", "")):
         request.state.session_is_open = True
-        if pause >= _MARK_USE_EVERY:
+        if pause >= _MARK_USE_EVERY and request.headers.get("accept") != _STREAM:
             session["used_at"] = now  # in the cookie: a row would cost a write per page
         return
-    await sign_out(request)
+    await _lapse(request, now)
     if request.method not in _READS:
         raise SignInNeeded
+
+
+async def _lapse(request: Request, now: float) -> None:
+    session, sessions = request.session, _sessions_of(request)
+    lapsed = {name: session.get(name, "") for name in ("id", "csrf")} | {
+        "owner": [session["staff"]["sub"], session["staff"]["organisation"]],
+        "until": now + DRAFT_LIFETIME.total_seconds(),
+    }
+    by_itself = await sessions.is_known(lapsed["id"])
+    await sessions.end(lapsed["id"])
+    _clear(session)
+    if by_itself:
+        session["lapsed"] = lapsed
+
+
+@dataclass(frozen=True, slots=True)
+class FormOwner:
+    """Whose form it is. `who`: subject and organisation."""
+
+    who: tuple[str, str]
+    session_id: str
+
+
+def owner_of(request: Request) -> FormOwner | None:
+    """Return whose forms this session may show and keep; None if nobody is signed in."""
+    staff = staff_of(request)
+    if staff is None:
+        return None
+    return FormOwner((staff.subject, staff.organisation), request.session["id"])
+
+
+async def owner_of_lost_form(request: Request) -> FormOwner | None:
+    """Return whose form this is, although it cannot be carried out: the session lapsed, or its token is old.
+
+    A lapsed session is known by its own CSRF token. An old token of an open session may be anybody's: then
+    the browser has to say that the form comes from a page of this site.
+    """
+    lapsed = request.session.get("lapsed")
+    if lapsed and lapsed["until"] > _deps_of(request).clock.now().timestamp():
+        if _same(lapsed["csrf"], (await request.form()).get("csrf_token", "")):
+            return FormOwner((lapsed["owner"][0], lapsed["owner"][1]), lapsed["id"])
+        return None
+    headers = request.headers
+    origin = urlsplit(headers.get("origin", ""))
+    ours = headers.get("sec-fetch-site") == "same-origin" or origin.netloc == headers.get("host", "-")
+    return owner_of(request) if ours else None
 
 
 def staff_of(request: HTTPConnection) -> Staff | None:
@@ -148,6 +213,12 @@ def _sessions_of(request: Request) -> StaffSessions:
     return found
 
 
+def drafts_of(request: Request) -> FormDrafts:
+    """Return the store of forms that are being filled in."""
+    found: FormDrafts = request.app.state.form_drafts
+    return found
+
+
 def csrf_token(request: HTTPConnection) -> str:
     """Return the CSRF token that every form of this session carries; create it if there is none."""
     if not request.session.get("csrf"):
@@ -159,14 +230,17 @@ async def check_csrf(request: Request) -> None:
     """Refuse a form without this session's CSRF token. Raises Problem (403). All pages depend on it."""
     if request.method in _READS:
         return
-    expected, sent = request.session.get("csrf", ""), (await request.form()).get("csrf_token", "")
-    if not expected or not isinstance(sent, str) or not hmac.compare_digest(sent.encode(), expected.encode()):
+    if not _same(request.session.get("csrf", ""), (await request.form()).get("csrf_token", "")):
         raise Problem(
             403,
-            "form-not-ours",
+            FORM_NOT_OURS,
             "Dit formulier is verlopen of komt niet van deze pagina. Er is niets opgeslagen.",
             "This form has expired or does not come from this page. Nothing was saved.",
         )
+
+
+def _same(expected: str, sent: object) -> bool:
+    return bool(expected) and isinstance(sent, str) and hmac.compare_digest(sent.encode(), expected.encode())
 
 
 def own_path(wanted: str | None) -> str:

@@ -14,7 +14,7 @@ from registration.application.show_guest import show_guest
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep, StaffDep, needs
 from registration.counter_ui.forms import Draft
 from registration.counter_ui.i18n import scan_hint
-from registration.counter_ui.new_guest import first_step
+from registration.counter_ui.new_guest import ask
 from registration.counter_ui.pages import page, pages, problem_of, see_other, sentence_of, translator
 from registration.read_models.guest_directory import DeskOverviews, FoundGuest, Search, asked_for
 from shared.kernel.amsterdam import day_of
@@ -61,13 +61,7 @@ async def listed(
     return page(request, "guests.html", lijst=lijst, found=found, guests=found.guests)
 
 
-@router.get("/zoeken")
-async def search_form(request: Request, _clerk: CounterClerkDep) -> Response:
-    """Show an empty search form. Searches are POST requests, so that no address holds a person's name."""
-    return page(request, "search.html", query="", guests=None, found=None)
-
-
-@router.post("/zoeken")
+@router.api_route("/zoeken", methods=["GET", "POST"])
 async def search(
     *,
     request: Request,
@@ -80,12 +74,12 @@ async def search(
     """Search guests of the own organisation (R20) by beginnings of names, card, date of birth or username."""
     words = asked_for(query)
     if words is None:
-        return page(request, "search.html", here="/zoeken", query=query, guests=None, found=None)
+        return page(request, "search.html", query=query, guests=None, found=None)
     wanted = Search(
         clerk.organisation, words, cursor=voor or na, backwards=voor is not None, limit=GUESTS_A_PAGE
     )
     found = await directory.page(wanted)
-    return page(request, "search.html", here="/zoeken", query=query, guests=found.guests, found=found)
+    return page(request, "search.html", query=query, guests=found.guests, found=found)
 
 
 def _overviews(request: Request) -> DeskOverviews:
@@ -97,7 +91,7 @@ LONGEST = 200
 NO_LONGER_HERE = "deregistered"
 
 
-@router.post("/scan")
+@router.api_route("/scan", methods=["GET", "POST"])
 async def scan(
     request: Request,
     clerk: CounterClerkDep,
@@ -105,7 +99,7 @@ async def scan(
     directory: CounterDirectoryDep,
     card_number: Annotated[str, Form(max_length=LONGEST)] = "",
 ) -> Response:
-    """Open the guest with this card, or begin a registration.
+    """Open the guest with this card, or begin a registration; home is asked at once if it is known (R2).
 
     Several guests may have the same number at different libraries: then the clerk chooses.
     """
@@ -119,7 +113,8 @@ async def scan(
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
         return page(request, "search.html", query=scanned.card_number, guests=known, found=None)
-    return first_step(request, Draft(card_number=scanned.card_number), scanned)
+    isil = scanned.isils[0] if len(scanned.isils) == 1 else ""
+    return await ask(request, Draft(card_number=scanned.card_number, home_isil=isil), clerk, deps)
 
 
 async def _guests_with(

@@ -1,35 +1,26 @@
 """Forms as the browser sends them, and the writer that runs a form once even if it is sent twice."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import Depends, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
+from registration.counter_ui.drafts import fields_of, forget_draft
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
 from shared.kernel.library_card import usual_isil
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
-MOST_IDS = 6
-
-
-def _ids(sent: object) -> object:
-    """Read ids as a form sends them: fields with commas between."""
-    return (
-        [part for text in sent for part in str(text).split(",") if part] if isinstance(sent, list) else sent
-    )
-
-
-GuestIds = Annotated[tuple[UUID, ...], Field(max_length=MOST_IDS), BeforeValidator(_ids)]
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 Choice = Literal["existing", "new", "none", "keep"]
 
 
@@ -71,8 +62,8 @@ class Draft(AccountForm):
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
-    `likely`: the ids of guests who look like the person (R27). `not_same_as`: those who are another person;
-    `same_as`: the guest who gets the number; `merge_with`: the guest to merge with after the registration.
+    `likely`: the ids of guests who look like the person (R27), with commas between. `decision`: `other`, or
+    `same:` or `merge:` and the id of the guest who is the person, with a card of the same or another library.
     """
 
     card_number: Text = ""
@@ -87,11 +78,34 @@ class Draft(AccountForm):
     branch: Text = ""
     identity_document_checked: bool = False
     card_has_chip: bool = False
-    likely: GuestIds = ()
-    not_same_as: GuestIds = ()
-    same_as: GuestIds = ()
-    merge_with: GuestIds = ()
+    likely: Annotated[Text, Field(pattern=rf"^({_ID}(,{_ID})*)?$")] = ""
+    decision: Annotated[Text, Field(pattern=rf"^(other|(same|merge):{_ID})?$")] = ""
     idempotency_key: Text = ""
+
+    @property
+    def likely_ids(self) -> Sequence[UUID]:
+        """The guests who look like the person."""
+        return [UUID(guest_id) for guest_id in self.likely.split(",") if guest_id]
+
+    @property
+    def same_as(self) -> UUID | None:
+        """The guest who gets the card number."""
+        return self._decided("same")
+
+    @property
+    def merge_with(self) -> UUID | None:
+        """The guest to merge with after the registration."""
+        return self._decided("merge")
+
+    @property
+    def not_same_as(self) -> frozenset[UUID]:
+        """The guests with whom the clerk compared the person, who is registered all the same."""
+        compared = self.decision == "other" or self.merge_with is not None
+        return frozenset(self.likely_ids) if compared else frozenset()
+
+    def _decided(self, what: str) -> UUID | None:
+        decision, _, guest_id = self.decision.partition(":")
+        return UUID(guest_id) if decision == what else None
 
 
 class Reregistration(AccountForm):
@@ -122,17 +136,18 @@ class FormWrite:
     async def __call__(self, command: Command) -> CommandResult:
         """Run `command`, or return the result that the same form had before."""
         keys: IdempotencyKeys = self._request.app.state.idempotency_keys
-        return await keys.run_once(await self._idempotent(), lambda rows: command(self._clerk.context(rows)))
+        result = await keys.run_once(
+            await self._idempotent(), lambda rows: command(self._clerk.context(rows))
+        )
+        await forget_draft(self._request)
+        return result
 
     async def _idempotent(self) -> IdempotentRequest | None:
         form = await self._request.form()
         key = form.get("idempotency_key")
         if not isinstance(key, str) or _KEY.fullmatch(key) is None:
             return None
-        fields = {
-            name: value for name, value in form.items() if name != "csrf_token" and isinstance(value, str)
-        }
-        body = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+        body = orjson.dumps(await fields_of(self._request), option=orjson.OPT_SORT_KEYS)
         route = f"form {self._request.url.path}"
         return IdempotentRequest(self._staff.subject, self._staff.organisation, route, key, body)
 

@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister."""
+"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister, erase."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -11,24 +11,25 @@ from registration.api.schemas import Reason
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
+from registration.application.erase_guest import erase_personal_data
 from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
-from registration.counter_ui.account_search import (
-    Searched,
-    account_chosen,
-    patron_of,
-    search_account,
-    shown_account,
-)
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.account_search import TAKEN, Searched, account_chosen, patron_of, search_account
+from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep
+from registration.counter_ui.drafts import kept_of
 from registration.counter_ui.forms import AccountForm, FormWriteDep
-from registration.counter_ui.guest_pages import guest_page
-from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
+from registration.counter_ui.i18n import Texts
+from registration.counter_ui.pages import again, notify, page, pages, see_other
+from registration.domain.errors import UsernameTaken
 from registration.domain.login_link import LoginAccountChoice
-from shared.event_log import CommandResult
+from shared.event_log import CommandResult, Metadata
+from shared.web.problems import correlation_id
 
 router = pages("/gasten/{guest_id:uuid}")
+NOT_CONFIRMED: Texts = ("Vink aan dat u het zeker weet.", "Tick the box if you are sure.")
 ReasonDep = Annotated[Reason, Form()]
+Chosen = LoginAccountChoice | Searched[AccountForm] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
@@ -54,27 +55,22 @@ async def link(
     guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
     patron = await patron_of(guest, deps)
 
-    def again(searched: Searched[AccountForm], refusal: Refusal | None = None) -> Response:
-        return guest_page(
-            request, guest, deps, tab="inlogaccount", account=searched.form, errors=searched.errors,
-            found=shown_account(searched.form, patron, by, deps), refusal=refusal,
-            status_code=refusal.status if refusal else 422 if searched.errors else 200,
-        )  # fmt: skip
-
+    here = f"/gasten/{guest_id}?tab=inlogaccount"
     try:
         if step == "zoek":
-            return again(await search_account(account, patron, by, deps))
-        if step == "koppel":  # it also saves: there is nothing else on this form
-            account = account.model_copy(update={"linked": True})
-        chosen = await account_chosen(account, patron, by, deps)
+            chosen: Chosen = await search_account(account, patron, by, deps)
+        else:
+            if step == "koppel":  # it also saves: there is nothing else on this form
+                account = account.model_copy(update={"linked": True})
+            chosen = await account_chosen(account, patron, by, deps)
         if isinstance(chosen, Searched):
-            return again(chosen)
+            return await again(request, here, chosen.form, errors=chosen.errors)
         await write(_linking(guest_id, chosen, deps))
+    except UsernameTaken:
+        return await again(request, here, account, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps the username that was typed
-        if problem_of(error) is None:
-            raise
-        return again(Searched(account, {}), refusal_of(request, error))
-    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+        return await again(request, here, account, refused=error)
+    return see_other(here)
 
 
 @router.get("/ontkoppelen")
@@ -113,6 +109,32 @@ async def deregister(
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
     return see_other(f"/gasten/{guest_id}")
+
+
+@router.get("/wissen")
+async def erase_form(
+    request: Request, staff: OperatorStaffDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show what will be destroyed permanently (R19)."""
+    guest, errors = await show_guest(guest_id, staff.organisation, deps), kept_of(request).errors
+    return page(request, "erase.html", status_code=422 if errors else 200, guest=guest, errors=errors)
+
+
+@router.post("/wissen")
+async def erase(
+    request: Request,
+    staff: OperatorStaffDep,
+    deps: DependenciesDep,
+    guest_id: UUID,
+    confirmed: Annotated[bool, Form()] = False,
+) -> Response:
+    """Destroy the personal data (R19). Repeating it changes nothing, so the form has no idempotency key."""
+    await load_guest(guest_id, staff.organisation, deps)
+    if not confirmed:
+        return await again(request, f"/gasten/{guest_id}/wissen", errors={"confirmed": NOT_CONFIRMED})
+    await erase_personal_data(guest_id, Metadata(staff.subject, correlation_id(request)), deps)
+    notify(request, "De persoonsgegevens zijn gewist.", "The personal data was erased.")
+    return see_other(f"/gasten/{guest_id}" if "counter" in staff.scopes else "/beheer")
 
 
 def _linking(

@@ -10,16 +10,18 @@ import orjson
 from fastapi import Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from registration.api.dependencies import DependenciesDep, HistoryDep
+from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
 from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies
 from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
+from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import AccountForm
 from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
 from registration.counter_ui.operator_pages import OperationsDep
-from registration.counter_ui.pages import Translate, page, pages, translator
+from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
 from registration.domain.verdict import Mismatch
@@ -41,7 +43,22 @@ async def show(
     """Show the guest, read from its stream, so that it includes what was saved just before."""
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
-    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)))
+    linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
+    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)), **linking)
+
+
+async def _linking(request: Request, guest: GuestView, clerk: Clerk, deps: Dependencies) -> dict[str, Any]:
+    """Return the form on the tab Inlogaccount, as it was filled in so far."""
+    kept, refusal = kept_of(request), kept_refusal(request)
+    email = (guest.details and guest.details.email) or ""
+    account = kept_form(request, AccountForm, new_email=email)
+    return {
+        "account": account,
+        "found": shown_account(account, await patron_of(guest, deps), clerk.context(), deps),
+        "errors": kept.errors,
+        "refusal": refusal,
+        "status_code": refusal.status if refusal else 422 if kept.errors else 200,
+    }
 
 
 @router.get("/ingeschreven")

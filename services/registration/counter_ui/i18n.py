@@ -198,6 +198,7 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Zoek het account nog eens en vul de reden in, of kies een ander account.",
         "Search the account once more and fill in the reason, or choose another account.",
     ),
+    "username-taken": ("Kies een andere gebruikersnaam.", "Choose another username."),
     "overloaded": PRESS_AGAIN,
     "database-unavailable": PRESS_AGAIN,
     "wrong-patron-type": ("Zet het klanttype terug op 04.", "Set the patron type back to 04."),
@@ -233,6 +234,11 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "form-not-ours": (
         "Ga naar de vorige pagina, laad die opnieuw en vul het formulier nog eens in.",
         "Go back to the previous page, reload it and fill in the form again.",
+    ),
+    "form-too-large": ("Ga terug en vul minder in.", "Go back and fill in less."),
+    "form-not-kept": (
+        "Scan de pas van de klant opnieuw. Is de klant al ingeschreven, dan ziet u de gastlener.",
+        "Scan the patron's card again. If the patron is registered already, you see the guest.",
     ),
     "wrong-scope": (
         "Meld u af en meld u aan met een ander account.",

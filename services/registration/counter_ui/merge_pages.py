@@ -22,18 +22,7 @@ MOST_FOUND = 25
 
 
 @router.get("")
-async def choose(
-    request: Request,
-    guest_id: UUID,
-    clerk: CounterClerkDep,
-    deps: DependenciesDep,
-) -> Response:
-    """Show the search for the other record. A merged record shows a link to its survivor instead."""
-    guest = await show_guest(guest_id, clerk.organisation, deps)
-    return page(request, "merge_search.html", guest=guest, query="", found=None)
-
-
-@router.post("/zoeken")
+@router.api_route("/zoeken", methods=["GET", "POST"])
 async def search(
     *,
     request: Request,
@@ -43,14 +32,17 @@ async def search(
     directory: CounterDirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Search guests of the own organisation, except this one. POST keeps the words out of the address."""
+    """Search the other record among the guests of the own organisation.
+
+    A merged record shows a link to its survivor instead.
+    """
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
-    wanted = Search(clerk.organisation, words, limit=MOST_FOUND)
-    found = (await directory.page(wanted)).guests if words else []
+    if words is None:
+        return page(request, "merge_search.html", guest=guest, query=query, found=None)
+    found = (await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND))).guests
     others = [other for other in found if other.guest_id != guest_id]
-    here = f"/gasten/{guest_id}/ontdubbelen"
-    return page(request, "merge_search.html", here=here, guest=guest, query=query, found=others)
+    return page(request, "merge_search.html", guest=guest, query=query, found=others)
 
 
 @router.get("/{into}")

@@ -6,41 +6,49 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Form, Request, Response
+from fastapi.responses import JSONResponse
 
 from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
 from registration.application.find_home_library import MOST_FOUND, FoundLibrary, search_home_libraries
+from registration.application.find_login_account import find_login_account
 from registration.application.membership import current_isil
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, read_card
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import (
+    NO_USERNAME,
+    TAKEN,
     Patron,
     Searched,
     account_chosen,
+    own_taken,
     search_account,
     shown_account,
     take,
 )
 from registration.counter_ui.auth import CounterClerkDep, StaffDep
+from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import Draft, FormWriteDep
 from registration.counter_ui.i18n import Texts, scan_hint
 from registration.counter_ui.pages import (
     Refusal,
+    again,
+    kept_refusal,
     notify,
     page,
     pages,
-    problem_of,
-    refusal_of,
     see_other,
     translator,
 )
-from registration.domain.errors import AlreadyRegistered, LikelyDuplicate, LikelyGuest
+from registration.domain.errors import AlreadyRegistered, LikelyDuplicate, LikelyGuest, UsernameTaken
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
 from shared.kernel.library_card import MalformedCardNumber
+from shared.kernel.login_account import new_username
+from shared.web.problems import Problem
 
 
 def first_step(
@@ -82,7 +90,7 @@ async def second_step(
 ) -> Response:
     """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
     found = shown_account(draft, _patron(draft), clerk.context(), deps)
-    likely = [await show_guest(guest_id, clerk.organisation, deps) for guest_id in draft.likely]
+    likely = [await show_guest(guest_id, clerk.organisation, deps) for guest_id in draft.likely_ids]
     return page(
         request,
         "new_guest_details.html",
@@ -96,23 +104,25 @@ async def second_step(
         refusal=refusal,
         errors=errors or {},
         save_focus=refusal is not None or (draft.linked and found is not None),
-        account_focus=bool(errors) or found is not None or refusal is not None,
+        account_focus=not errors and found is None and refusal is None,
     )
 
 
 router = pages("/gasten/nieuw")
+CARD_STEP, DETAILS_STEP = "/gasten/nieuw", "/gasten/nieuw/gegevens"
 DraftDep = Annotated[Draft, Form()]
 Chosen = LoginAccountChoice | Searched[Draft] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.get("")
-async def begin(request: Request, _clerk: CounterClerkDep) -> Response:
-    """Begin without a scanner: the clerk types card number and ISIL."""
-    return first_step(request, Draft(), None)
+async def begin(request: Request, _clerk: CounterClerkDep, deps: DependenciesDep) -> Response:
+    """Begin without a scanner: the clerk types card number and ISIL. Or show again what was typed."""
+    draft = kept_form(request, Draft)
+    return first_step(request, draft, await _scanned(draft, deps), refusal=kept_refusal(request))
 
 
-@router.post("/bibliotheek")
+@router.api_route("/bibliotheek", methods=["GET", "POST"])
 async def search_library(
     request: Request,
     clerk: CounterClerkDep,
@@ -130,21 +140,42 @@ async def search_library(
 async def ask_home(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, draft: DraftDep
 ) -> Response:
-    """Ok, Vervolg: ask the home library and show its details, which cannot be edited (R5).
+    """Ok, Vervolg: ask the home library."""
+    return await ask(request, draft, clerk, deps)
 
-    Without an ISIL the first step comes again, with the libraries that the card may come from (R2).
+
+async def ask(request: Request, draft: Draft, clerk: Clerk, deps: Dependencies) -> Response:
+    """Ask the home library and go on to its details, or back to the first step with the refusal.
+
+    Without an ISIL the first step comes, with the libraries that the card may come from (R2).
     """
+    if not draft.home_isil.strip():
+        return await again(request, CARD_STEP, draft)
     try:
-        if not draft.home_isil.strip():
-            return first_step(request, draft, await read_card(draft.card_number, deps))
         prepared = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
     except RuleBroken as error:
-        libraries = await _scanned(draft, deps)
-        return first_step(request, draft, libraries, refusal=refusal_of(request, error))
-    draft = _with_details(draft, prepared.membership).model_copy(update={"likely": _ids_of(prepared.likely)})
-    return await second_step(request, draft, clerk, deps)
+        return await again(request, CARD_STEP, draft, refused=error)
+    draft = _with_likely(_with_details(draft, prepared.membership), prepared.likely)
+    return await again(request, DETAILS_STEP, draft)
+
+
+@router.get("/gegevens")
+async def details(request: Request, clerk: CounterClerkDep, deps: DependenciesDep) -> Response:
+    """Show the home library's details, which cannot be edited (R5), and what was filled in so far."""
+    kept = kept_of(request)
+    draft = kept_form(request, Draft)
+    if not draft.name:  # what was kept is gone: the card is scanned again
+        raise Problem(
+            410,
+            "form-not-kept",
+            "Dit formulier is niet meer bewaard: het is al opgeslagen, of het is meer dan twee uur oud.",
+            "This form is not kept any more: it was saved already, or it is more than two hours old.",
+        )
+    return await second_step(
+        request, draft, clerk, deps, refusal=kept_refusal(request), errors=dict(kept.errors)
+    )
 
 
 @router.post("/opslaan")
@@ -168,19 +199,19 @@ async def save(
         else:
             chosen = NoAccount() if draft.same_as else await account_chosen(draft, patron, by, deps)
         if isinstance(chosen, Searched):
-            return await second_step(request, chosen.form, clerk, deps, errors=chosen.errors)
+            shown = own_taken(chosen, patron, by, deps)
+            return await again(request, DETAILS_STEP, shown.form, errors=shown.errors)
         command = _command(draft, draft.branch or staff.branch, chosen)
         result = await write(lambda context: register_guest(command, context, deps))
         request.session["branch"] = command.branch  # chosen once per session
     except AlreadyRegistered as already:
         return _already_registered(request, already)
-    except LikelyDuplicate as likely:
-        draft = draft.model_copy(update={"likely": _ids_of(likely.candidates)})
-        return await second_step(request, draft, clerk, deps, refusal=refusal_of(request, likely))
+    except LikelyDuplicate as found:
+        return await again(request, DETAILS_STEP, _with_likely(draft, found.candidates), refused=found)
+    except UsernameTaken:
+        return await again(request, DETAILS_STEP, draft, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps what was filled in
-        if problem_of(error) is None:
-            raise
-        return await second_step(request, draft, clerk, deps, refusal=refusal_of(request, error))
+        return await again(request, DETAILS_STEP, draft, refused=error)
     return _saved(request, draft, result.resource_id)
 
 
@@ -194,16 +225,36 @@ def _saved(request: Request, draft: Draft, guest_id: UUID) -> Response:
         )
         return see_other(f"/gasten/{guest_id}")
     if draft.merge_with:
-        return see_other(f"/gasten/{draft.merge_with[0]}/ontdubbelen/{guest_id}")
+        return see_other(f"/gasten/{draft.merge_with}/ontdubbelen/{guest_id}")
     return see_other(f"/gasten/{guest_id}/ingeschreven")
 
 
-def _ids_of(likely: Sequence[LikelyGuest]) -> tuple[UUID, ...]:
-    return tuple(guest.guest_id for guest in likely)
+def _with_likely(draft: Draft, likely: Sequence[LikelyGuest]) -> Draft:
+    return draft.model_copy(update={"likely": ",".join(str(guest.guest_id) for guest in likely)})
 
 
 def _same_library(draft: Draft, guest: GuestView, deps: Dependencies) -> bool:
     return current_isil(draft.home_isil, deps).same_library(current_isil(guest.home_isil, deps))
+
+
+@router.post("/gebruikersnaam")
+async def check_username(
+    request: Request,
+    clerk: CounterClerkDep,
+    deps: DependenciesDep,
+    username: Annotated[str, Form(max_length=254)] = "",
+    home_isil: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Return what is wrong with a new username, for a script that asks while the clerk types (R22)."""
+    said: Texts = ("", "")
+    try:
+        if await find_login_account(new_username(username), home_isil, clerk.context(), deps):
+            said = TAKEN
+    except ValueError:
+        said = NO_USERNAME
+    except RuleBroken:  # too many look-ups, or identity is silent: the username is checked when it is saved
+        pass
+    return JSONResponse({"text": translator(request)(*said)})
 
 
 def _patron(draft: Draft) -> Patron:
@@ -263,6 +314,6 @@ def _command(draft: Draft, branch: str, chosen: LoginAccountChoice | None) -> Re
         identity_document_checked=draft.identity_document_checked,
         login_account=chosen,
         subscription_code=draft.subscription_code or None,
-        same_as=draft.same_as[0] if draft.same_as else None,
-        not_same_as=frozenset((*draft.not_same_as, *draft.merge_with)),
+        same_as=draft.same_as,
+        not_same_as=draft.not_same_as,
     )

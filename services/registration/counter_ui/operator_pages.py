@@ -1,69 +1,142 @@
-"""The operators' page: views, queues, parked guests, the nightly check, and actions on them (ADR 0009)."""
+"""The operators' page: the state of both services, live, and the record of look-ups (ADR 0009, R22)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import asyncpg
 import orjson
-from fastapi import Depends, Form, Request, Response
+from fastapi import Depends, Form, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_of
-from registration.api.schemas import ONE_LINE
-from registration.application.dependencies import Context
-from registration.application.nightly_report import NightlyChecks
-from registration.counter_ui.auth import OperatorStaffDep, Staff, installation_staff, operator_staff
-from registration.counter_ui.pages import notify, page, pages, see_other
+from registration.adapters.staff_sessions import StaffSessions
+from registration.api.dependencies import DependenciesDep
+from registration.api.operations import ImportsJson, LibrariesJson, NightsJson, RegistrationOperations
+from registration.application.dependencies import Context, Dependencies, Lookup, LookupKind
+from registration.counter_ui.auth import OperatorStaffDep, Staff, operator_staff
+from registration.counter_ui.pages import fragment, page, pages, problem_of, sentence_of
+from registration.domain.errors import TooManyLookups
 from shared.event_log import Metadata
-from shared.kernel.text import tidy
-from shared.messaging.broker_faults import Fault, faults_of
-from shared.messaging.errors import NotParked
-from shared.messaging.feed import Feed
-from shared.messaging.inbox import Inbox, UnreadableMessage, unreadable_messages
-from shared.messaging.parked import State
-from shared.messaging.queues import QueueStatus, queues_of
-from shared.projections import View
-from shared.projections.background_rebuild import BackgroundRebuilds
-from shared.projections.live import ViewStatus, status_of
+from shared.web.operations_api import OverviewJson, ServiceOperations
 from shared.web.problems import Problem, correlation_id
+
+Names = Mapping[UUID, str]
+ServiceName = Literal["registration", "identity"]
+
+MOST_NIGHTS = 7
+LONGEST_STREAM_SECONDS = 120.0  # after that the browser connects again by itself
+MOST_STREAMS = 32
+"""Streams to operators' pages at the same time, in this process. A page without one can be refreshed."""
+LOOK_EVERY_SECONDS = 2.0
+FRESH_SECONDS = 1.0
+"""A state that is not older goes to all streams: many open pages ask as often as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of both services. `problem`: why that of identity is missing."""
+
+    registration: OverviewJson
+    identity: OverviewJson | None
+    problem: Problem | None
+    nights: NightsJson
+    libraries: LibrariesJson
+    imports: ImportsJson
+
+    def parked(self) -> set[UUID]:
+        """Return the ids of all parked guests that are shown."""
+        states = [self.registration, *([self.identity] if self.identity else [])]
+        return {parked.guest_id for state in states for parked in state.parked}
+
+
+@dataclass(slots=True)
+class Streams:
+    """The streams that are open in this process, and the state that they share."""
+
+    open: int = 0
+    read_at: float = float("-inf")
+    last: Overview | None = None
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a stream while the block runs."""
+        self.open += 1
+        try:
+            yield
+        finally:
+            self.open -= 1
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What the operators' page reads and does. `stopping` is set when the server receives a stop signal."""
+    """What the operators' pages read and do. `stopping` is set when the server receives a stop signal.
 
-    pool: asyncpg.Pool
-    inbox: Inbox
-    identity_feed: Feed
-    nightly_checks: NightlyChecks
-    lookups: PostgresLookups
-    with_broker: bool
-    all_views: Sequence[View]
-    rebuilds: BackgroundRebuilds
+    `names`: the names of those guests who are of an organisation.
+    """
+
+    registration: RegistrationOperations
+    identity: ServiceOperations
+    names: Callable[[str, Collection[UUID]], Awaitable[dict[UUID, str]]]
+    sessions: StaffSessions
     stopping: asyncio.Event
+    streams: Streams = field(default_factory=Streams)
 
-    async def views(self) -> list[ViewStatus]:
-        """Return the status of every view, with its lag."""
-        return await status_of(self.pool, self.all_views)
+    @property
+    def lookups(self) -> PostgresLookups:
+        """The record of look-ups."""
+        return self.registration.lookups
 
-    async def queues(self) -> list[QueueStatus]:
-        """Return the status of the messages in both directions, with their lag."""
-        return await queues_of(self.pool, self.identity_feed, with_relay=self.with_broker)
+    def of(self, service: ServiceName) -> ServiceOperations:
+        """Return one of the services."""
+        return self.identity if service == "identity" else self.registration.own
 
-    async def broker_faults(self) -> list[Fault]:
-        """Return what the workers find wrong at the broker."""
-        return await faults_of(self.pool) if self.with_broker else []
+    async def recent_overview(self, deps: Dependencies) -> Overview:
+        """Return the state of both services as it was at most FRESH_SECONDS ago."""
+        streams = self.streams
+        async with streams.reading:
+            if streams.last is None or time.monotonic() - streams.read_at > FRESH_SECONDS:
+                streams.last = await self.overview(deps)
+                streams.read_at = time.monotonic()
+            return streams.last
 
-    async def unreadable(self) -> list[UnreadableMessage]:
-        """Return the unreadable messages."""
-        return await unreadable_messages(self.pool)
+    async def overview(self, deps: Dependencies) -> Overview:
+        """Return the state of both services. What identity does not say is missing, with the reason."""
+        (identity, problem), registration = await asyncio.gather(
+            self._identity(), self.registration.own.overview()
+        )
+        nights = await self.registration.nights(MOST_NIGHTS)
+        libraries, imports = await self.registration.libraries(deps), await self.registration.imports(1)
+        return Overview(registration, identity, problem, nights, libraries, imports)
+
+    async def _identity(self) -> tuple[OverviewJson | None, Problem | None]:
+        try:
+            return await self.identity.overview(), None
+        except (IdentitySilent, IdentityRefuses) as error:
+            return None, problem_of(error)
+
+    async def names_of(self, guests: Collection[UUID], staff: Staff, by: Context) -> Names:
+        """Return the names that this operator may see: guests of the own organisation, for clerks (R20).
+
+        Each is recorded as a look-up, once an hour (R22). None are shown when that is not possible.
+        """
+        if not guests or "counter" not in staff.scopes:
+            return {}
+        names = await self.names(staff.organisation, guests)
+        try:
+            if new := await self.lookups.not_named_lately(staff.subject, list(names)):
+                await self.lookups.record(Lookup(LookupKind.GUESTS, "parked", guest_ids=new), by)
+        except TooManyLookups:
+            return {}
+        return names
 
 
 async def _operations(request: Request) -> Operations:
@@ -71,26 +144,101 @@ async def _operations(request: Request) -> Operations:
     return found
 
 
+async def _service(dienst: Annotated[ServiceName, Query()] = "registration") -> ServiceName:
+    return dienst
+
+
 OperationsDep = Annotated[Operations, Depends(_operations)]
+ServiceDep = Annotated[ServiceName, Depends(_service)]
+"""Which service a page is about: the parameter `dienst`; without it registration."""
 
 router = pages("/beheer", Depends(operator_staff))
-# Messages and views belong to every organisation, so an operator of one may look but not act (R20).
-_INSTALLATION = [Depends(installation_staff)]
+PARTS = ("parked", "views", "messages", "night", "libraries", "prefixes")
+"""The parts of the page: each is sent again when it has changed."""
 
 
 @router.get("")
-async def overview(request: Request, operations: OperationsDep) -> Response:
-    """Show everything on one page."""
-    return page(
-        request,
-        "operators.html",
-        views=await operations.views(),
-        queues=await operations.queues(),
-        broker_faults=await operations.broker_faults(),
-        parked=await operations.inbox.parked.overview(),
-        unreadable=await operations.unreadable(),
-        nightly=await operations.nightly_checks.last(),
-    )
+async def overview(
+    request: Request, staff: OperatorStaffDep, operations: OperationsDep, deps: DependenciesDep
+) -> Response:
+    """Show the state of both services on one page."""
+    state = await operations.overview(deps)
+    names = await operations.names_of(state.parked(), staff, by_operator(request, staff))
+    return page(request, "operators.html", parts_of_page=PARTS, **_shown(request, state, names))
+
+
+@router.get("/stroom")
+async def stream(
+    request: Request, staff: OperatorStaffDep, operations: OperationsDep, deps: DependenciesDep
+) -> EventSourceResponse:
+    """Send server-sent events `part`: a part of the page that has changed, as `{"id": …, "html": …}`."""
+    require_a_free_stream(operations)
+    return EventSourceResponse(_parts(request, staff, operations, deps), ping=15)
+
+
+async def _parts(
+    request: Request, staff: Staff, operations: Operations, deps: Dependencies
+) -> AsyncIterator[ServerSentEvent]:
+    sent: dict[str, str] = {}
+    by = by_operator(request, staff)
+    async with aclosing(ticks(request, operations, LOOK_EVERY_SECONDS)) as looks:
+        async for _ in looks:
+            try:
+                state = await operations.recent_overview(deps)
+                names = await operations.names_of(state.parked(), staff, by)
+            except Exception as error:
+                if problem_of(error) is None:
+                    raise
+                return  # the database is silent: the browser connects again
+            for name in PARTS:
+                html = fragment(request, f"_operations_{name}.html", **_shown(request, state, names))
+                if sent.get(name) != html:
+                    sent[name] = html
+                    yield ServerSentEvent(orjson.dumps({"id": name, "html": html}).decode(), event="part")
+
+
+def require_a_free_stream(operations: Operations) -> None:
+    """Raise Problem (503) when this process has enough streams."""
+    if operations.streams.open >= MOST_STREAMS:
+        raise Problem(
+            503,
+            "too-many-streams",
+            "Er staan te veel beheerpagina's open. Vernieuw de pagina om de laatste stand te zien.",
+            "Too many operators' pages are open. Refresh the page to see the latest state.",
+        )
+
+
+async def ticks(request: Request, operations: Operations, seconds: float) -> AsyncGenerator[None]:
+    """Yield at once and then every so many seconds, while a stream may go on.
+
+    It ends when the server stops, when the session has ended, and after LONGEST_STREAM_SECONDS.
+    """
+    until = time.monotonic() + LONGEST_STREAM_SECONDS
+    session_id = str(request.session.get("id", ""))
+    with operations.streams.one_more():
+        while time.monotonic() < until and await operations.sessions.is_open(session_id):
+            yield
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await operations.stopping.wait()
+            if operations.stopping.is_set():
+                return
+
+
+def _shown(request: Request, state: Overview, names: Names) -> dict[str, Any]:
+    return {
+        "states": [("registration", state.registration), ("identity", state.identity)],
+        "problem": sentence_of(request, state.problem) if state.problem else "",
+        "names": names,
+        "nights": state.nights,
+        "libraries": state.libraries.libraries,
+        "last_import": next(iter(state.imports.imports), None),
+    }
+
+
+def by_operator(request: Request, staff: Staff) -> Context:
+    """Return the context in which an operator works."""
+    return Context(staff.organisation, Metadata(staff.subject, correlation_id(request)))
 
 
 MOST_LOOKUPS = 100
@@ -120,21 +268,15 @@ class LookupForm(BaseModel):
 
 
 LookupFormDep = Annotated[LookupForm, Form()]
-NO_FILTER = LookupForm()
 
 
-@router.get("/opzoekingen")
-async def lookups(request: Request, staff: OperatorStaffDep, operations: OperationsDep) -> Response:
-    """Show who looked up which person, the newest first (R22)."""
-    return await _lookups_page(request, staff, operations, NO_FILTER)
-
-
-@router.post("/opzoekingen")
-async def search_lookups(
+@router.api_route("/opzoekingen", methods=["GET", "POST"])
+async def lookups(
     request: Request, staff: OperatorStaffDep, operations: OperationsDep, form: LookupFormDep
 ) -> Response:
-    """Show those of one clerk, person or period. POST keeps names and card numbers out of the address."""
-    return await _lookups_page(request, staff, operations, form)
+    """Show who looked up which person, the newest first (R22); of one clerk, person or period, or all."""
+    found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, by_operator(request, staff))
+    return page(request, "lookups.html", form=form, lookups=found, most=MOST_LOOKUPS)
 
 
 @router.post("/opzoekingen/uitvoer/{form}")
@@ -146,137 +288,7 @@ async def export_lookups(
     filter_form: LookupFormDep,
 ) -> Response:
     """Download all that fit, the oldest first."""
-    found = operations.lookups.all_in_order(filter_form.wanted(staff), _by(request, staff))
+    found = operations.lookups.all_in_order(filter_form.wanted(staff), by_operator(request, staff))
     headers = {"Content-Disposition": f'attachment; filename="opzoekingen.{form}"'}
     media_type = "text/csv" if form == "csv" else "application/jsonl"
     return StreamingResponse(lines_of(found, form), headers=headers, media_type=media_type)
-
-
-async def _lookups_page(request: Request, staff: Staff, operations: Operations, form: LookupForm) -> Response:
-    found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, _by(request, staff))
-    return page(
-        request, "lookups.html", here="/beheer/opzoekingen", form=form, lookups=found, most=MOST_LOOKUPS
-    )
-
-
-def _by(request: Request, staff: Staff) -> Context:
-    return Context(staff.organisation, Metadata(staff.subject, correlation_id(request)))
-
-
-@router.post("/geparkeerd/opnieuw", dependencies=_INSTALLATION)
-async def retry(request: Request, operations: OperationsDep, guest_id: Annotated[UUID, Form()]) -> Response:
-    """Process the guest's backlog in order, now."""
-    with _while_parked():
-        processed = await operations.inbox.retry_parked(guest_id)
-    _notify_outcome(request, processed=processed)
-    return see_other("/beheer")
-
-
-@router.get("/geparkeerd/{guest_id}", dependencies=_INSTALLATION)
-async def parked(request: Request, operations: OperationsDep, guest_id: UUID) -> Response:
-    """Show one parked guest with its backlog; only this page offers to skip the failed message."""
-    with _while_parked():
-        guest = await operations.inbox.parked.show(guest_id)
-    messages = await operations.inbox.parked.messages(guest_id)
-    return page(request, "parked.html", guest=guest, messages=messages, missing=False)
-
-
-@router.post("/geparkeerd/{guest_id}/overslaan", dependencies=_INSTALLATION)
-async def discard(
-    request: Request,
-    staff: OperatorStaffDep,
-    operations: OperationsDep,
-    guest_id: UUID,
-    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
-) -> Response:
-    """Skip the failed message permanently. The operator's name and the reason are stored."""
-    with _while_parked():
-        guest = await operations.inbox.parked.show(guest_id)
-    if guest.state is State.WAITING:
-        raise Problem(
-            409,
-            "only-waiting",
-            "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
-            "This guest is only waiting and is retried automatically. Do not skip the message.",
-        )
-    if not tidy(reason).strip():
-        messages = await operations.inbox.parked.messages(guest_id)
-        return page(request, "parked.html", status_code=422, guest=guest, messages=messages, missing=True)
-    with _while_parked():
-        processed = await operations.inbox.discard(guest_id, reason=tidy(reason).strip(), by=staff.subject)
-    _notify_outcome(request, processed=processed)
-    return see_other("/beheer")
-
-
-@contextmanager
-def _while_parked() -> Iterator[None]:
-    """Turn NotParked into a Problem: another operator or the worker may have unparked the guest meanwhile."""
-    try:
-        yield
-    except NotParked:
-        raise Problem(
-            404,
-            "not-held",
-            "Deze gastlener is niet (meer) geparkeerd.",
-            "This guest is not parked (any more).",
-        ) from None
-
-
-def _notify_outcome(request: Request, *, processed: bool) -> None:
-    if processed:
-        notify(
-            request,
-            "De berichten van deze gastlener zijn verwerkt.",
-            "The messages of this guest were processed.",
-        )
-    else:
-        notify(request, "Deze gastlener is nog geparkeerd.", "This guest is still parked.")
-
-
-@router.post("/weergaven/{name}/herbouw", dependencies=_INSTALLATION)
-async def start(operations: OperationsDep, name: str) -> Response:
-    """Start a rebuild, or show the one that runs already. It goes on when the operator leaves the page."""
-    view, last = _view(operations, name), operations.rebuilds.last(name)
-    ours = last is not None and last.state == "running"
-    if not ours and (await _status(operations, name)).being_built:
-        raise Problem(
-            409,
-            "rebuild-running",
-            "Een ander proces is deze weergave al aan het herbouwen of controleren. Er is niets veranderd.",
-            "Another process is already rebuilding or verifying this view. Nothing was changed.",
-        )
-    await operations.rebuilds.start(view)
-    return see_other(f"/beheer/weergaven/{name}")
-
-
-@router.get("/weergaven/{name}")
-async def show(request: Request, operations: OperationsDep, name: str) -> Response:
-    """Show the progress of a rebuild. Without JavaScript the page reloads itself."""
-    view = _view(operations, name)
-    status, last = await _status(operations, name), operations.rebuilds.last(name)
-    return page(request, "rebuild.html", view=view, status=status, last=last)
-
-
-@router.get("/weergaven/{name}/voortgang")
-async def progress(operations: OperationsDep, name: str) -> EventSourceResponse:
-    """Send server-sent events: `progress`, and `ended` as the last one."""
-    _view(operations, name)
-    return EventSourceResponse(_progress_events(operations, name))
-
-
-async def _progress_events(operations: Operations, name: str) -> AsyncIterator[ServerSentEvent]:
-    async for rebuild in operations.rebuilds.follow(name, operations.stopping):
-        data = {"percentage": rebuild.percentage, "done": rebuild.done, "total": rebuild.total}
-        kind = "progress" if rebuild.state == "running" else "ended"
-        yield ServerSentEvent(orjson.dumps(data).decode(), event=kind)
-
-
-async def _status(operations: Operations, name: str) -> ViewStatus:
-    return next(status for status in await operations.views() if status.name == name)
-
-
-def _view(operations: Operations, name: str) -> View:
-    for view in operations.all_views:
-        if view.name == name:
-            return view
-    raise Problem(404, "no-such-view", "Deze weergave bestaat niet.", "There is no such view.")

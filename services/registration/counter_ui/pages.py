@@ -1,4 +1,7 @@
-"""What all pages share: rendering, the check of forms, and errors as pages in the session's language."""
+"""What all pages share: rendering, the check of forms, and errors as pages in the session's language.
+
+Every form is answered by a redirect (drafts.py), also when something went wrong.
+"""
 
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping
@@ -7,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,13 +19,31 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Message
 
 from registration.api.problems import PROBLEM_TYPES
 from registration.application.find_home_library import library_names
-from registration.counter_ui.auth import SignInNeeded, check_csrf, check_session, csrf_token, staff_of
-from registration.counter_ui.i18n import next_step, reason_of
-from registration.domain.errors import GuestRefused
+from registration.counter_ui.auth import (
+    FORM_NOT_OURS,
+    SignInNeeded,
+    check_csrf,
+    check_session,
+    csrf_token,
+    owner_of_lost_form,
+    staff_of,
+)
+from registration.counter_ui.drafts import (
+    Kept,
+    fields_of,
+    is_stale,
+    keep,
+    keep_form,
+    kept_of,
+    load_draft,
+)
+from registration.counter_ui.i18n import Texts, next_step, reason_of
 from shared.kernel.amsterdam import AMSTERDAM
 from shared.kernel.library_card import MalformedIsil, isil_base
 from shared.web.middleware import internal_error, log_unexpected
@@ -38,31 +59,42 @@ POLICY = (
 Translate = Callable[[str, str], str]
 
 
-def page(request: Request, name: str, *, status_code: int = 200, **context: Any) -> HTMLResponse:
+def page(request: Request, name: str, /, *, status_code: int = 200, **context: Any) -> HTMLResponse:
     """Render the template `name` with this context. All values are escaped.
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
     `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a name
-    beside its ISIL, and `here`: the path to which the language switch returns (`/` after a POST, unless the
-    context has another).
+    beside its ISIL, `here`: the path of this page, `typed`: what was filled in on it before, by name of the
+    field, `unsent`: that has to be sent again, and `stale`: that is not kept any more.
     """
-    staff, translate = staff_of(request), translator(request)
-    organisations = request.app.state.deps.organisations
-    known = {
-        "translate": translate,
+    shown = _shared(request) | {"notices": [], "here": _here(request)}
+    if noticed := request.session.pop("notices", ()):
+        shown["notices"] = [shown["translate"](*texts) for texts in noticed]
+    html = _templates().get_template(name).render(shown | context)
+    headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
+    return HTMLResponse(html, status_code, headers)
+
+
+def fragment(request: Request, name: str, /, **context: Any) -> str:
+    """Render a part of a page, for a stream: as `page`, without notices and `here`."""
+    return _templates().get_template(name).render(_shared(request) | context)
+
+
+def _shared(request: Request) -> dict[str, Any]:
+    staff, organisations = staff_of(request), request.app.state.deps.organisations
+    return {
+        "translate": translator(request),
         "language": language_of(request),
-        "here": _here(request),
         "staff": staff,
         "organisation": organisations.get(staff.organisation) if staff else None,
         "csrf_token": csrf_token(request),
-        "notices": [translate(*texts) for texts in request.session.pop("notices", ())],
         "new_key": lambda: str(uuid4()),
         "library_name": lambda isil: _library(request, isil),
         "static": static_address,
+        "typed": kept_of(request).fields,
+        "unsent": kept_of(request).unsent,
+        "stale": is_stale(request),
     }
-    html = _templates().get_template(name).render(known | context)
-    headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
-    return HTMLResponse(html, status_code, headers)
 
 
 def language_of(request: Request) -> str:
@@ -99,9 +131,6 @@ def _digest(file: str) -> str:
 
 
 def _here(request: Request) -> str:
-    """Return the path to which the language switch returns."""
-    if request.method != "GET":
-        return "/"
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
@@ -154,11 +183,16 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Page(APIRoute):
-    """A route whose errors are pages, not JSON."""
+    """A route whose errors are pages, not JSON.
+
+    A route with both GET and POST is a question: what is sent is kept, and the page that follows answers it.
+    So no address holds a person's name, and a reload asks again without asking the clerk.
+    """
 
     def get_route_handler(self) -> Handler:
         """Return a handler that checks the session, and turns every exception into a page."""
         handle = super().get_route_handler()
+        is_question = {"GET", "POST"} <= (self.methods or set())
 
         async def handle_with_pages(request: Request) -> Response:
             try:
@@ -166,13 +200,80 @@ class Page(APIRoute):
                 if staff_of(request) is not None:
                     prefixes = request.app.state.deps.card_prefixes
                     request.state.listed_libraries = await prefixes.libraries()
+                if request.method != "POST":
+                    await load_draft(request)
+                    kept = kept_of(request)
+                    return await handle(_asking(request, kept.fields) if kept.asked else request)
+                if is_question:
+                    await check_csrf(request)
+                    return await keep(
+                        request, request.url.path, Kept(fields=await fields_of(request), asked=True)
+                    )
                 return await handle(request)
-            except SignInNeeded:
-                return _sign_in_first(request)
             except Exception as error:  # a clerk gets a page for every error
-                return problem_page(request, _problem(error))
+                return await _failed(request, error)
 
         return handle_with_pages
+
+
+def _asking(request: Request, fields: Mapping[str, str]) -> Request:
+    """Return this GET with the form of a question, which the page reads as if it had been sent now."""
+    body, kind = urlencode(fields).encode(), (b"content-type", b"application/x-www-form-urlencoded")
+    headers = [header for header in request.scope["headers"] if header[0] not in _ABOUT_THE_BODY]
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({**request.scope, "headers": [*headers, kind]}, receive)
+
+
+_ABOUT_THE_BODY = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Return a page that says what went wrong; for a form, a redirect to that page."""
+    if request.method != "POST":
+        if isinstance(error, SignInNeeded):
+            return _sign_in_first(request)
+        return problem_page(request, _problem(error))
+    lost = isinstance(error, SignInNeeded)
+    problem = None if lost else _problem(error)
+    if problem is None or problem.code == FORM_NOT_OURS:
+        try:
+            if saved := await _rescued(request, lost=lost):
+                return saved
+        except Exception as failure:  # what was filled in cannot be kept, and the clerk sees why
+            problem = _problem(failure)
+    problem = problem or _problem(error)
+    request.session["problem"] = {
+        "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
+        "headers": dict(problem.headers),
+        "reference": str(correlation_id(request)) if problem.status >= 500 else None,
+    }
+    return see_other("/melding")
+
+
+async def _rescued(request: Request, *, lost: bool) -> Response | None:
+    """Keep a form that may not be carried out, for its clerk to send again; None if it is nobody's.
+
+    `lost`: its session is over.
+    """
+    owner = await owner_of_lost_form(request)
+    if owner and staff_of(request):
+        return see_other(await keep_form(request, owner))
+    if owner is None and not lost:
+        return None
+    back = await keep_form(request, owner) if owner else ""
+    return see_other("/aanmelden/verlopen" + (f"?next={quote(back, safe='')}" if back else ""))
+
+
+def last_problem(request: Request) -> Response:
+    """Show the problem of the last form of this session that could not be carried out."""
+    stored = request.session.get("problem")
+    if not stored:
+        return see_other("/")
+    problem = Problem(*stored["problem"], headers=stored["headers"])
+    return problem_page(request, problem, reference=stored["reference"])
 
 
 def pages(prefix: str = "", *dependencies: Any) -> APIRouter:
@@ -216,11 +317,9 @@ async def no_such_page(request: Request, error: Exception) -> Response:
         return await http_exception(request, error)
     try:
         await check_session(request)
-    except SignInNeeded:
-        return _sign_in_first(request)
     except Exception as failure:  # as on every other page
         error = failure
-    return problem_page(request, _problem(error))
+    return await _failed(request, error)
 
 
 def _problem(error: Exception) -> Problem:
@@ -241,11 +340,7 @@ def _problem(error: Exception) -> Problem:
 
 
 def _sign_in_first(request: Request) -> Response:
-    if request.method in {"GET", "HEAD"}:
-        path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        return see_other(f"/aanmelden?next={quote(path, safe='')}")
-    # The content policy forbids a redirect of a form to another server, so the clerk clicks a link.
-    return page(request, "signed_out.html", status_code=401, lost=True, ending=None)
+    return see_other(f"/aanmelden?next={quote(_here(request), safe='')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,18 +355,43 @@ class Refusal:
     next_step: str
 
 
-def refusal_of(request: Request, error: Exception) -> Refusal:
-    """Return the error as a refusal in the session's language. An unknown error is raised again."""
-    problem = problem_of(error)
-    if problem is None:
-        raise error
-    translate = translator(request)
-    reasons = error.reasons if isinstance(error, GuestRefused) else ()
+async def again(
+    request: Request,
+    path: str,
+    form: BaseModel | None = None,
+    *,
+    errors: Mapping[str, Texts] | None = None,
+    refused: Exception | None = None,
+) -> Response:
+    """Send the browser to the page of this form at `path`, to show it again with what is wrong with it.
+
+    `refused`: a known error; an unknown one is raised again.
+    """
+    filled = form.model_dump() if form else {}
+    fields = {name: str(value) for name, value in filled.items() if value not in {"", False, None}}
+    refusal = None
+    if refused is not None:
+        problem = problem_of(refused)
+        if problem is None:
+            raise refused
+        refusal = {
+            "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
+            "reasons": [str(reason) for reason in getattr(refused, "reasons", ())],
+        }
+    return await keep(request, path, Kept(fields=fields, errors=errors or {}, refusal=refusal))
+
+
+def kept_refusal(request: Request) -> Refusal | None:
+    """Return why the form that this page shows again was refused, in the session's language."""
+    kept = kept_of(request).refusal
+    if kept is None:
+        return None
+    problem, translate = Problem(*kept["problem"]), translator(request)
     return Refusal(
         code=problem.code,
         status=problem.status,
         kind="warning" if problem.status in {429, 503} else "error",
         sentence=sentence_of(request, problem),
-        reasons=tuple(reason_of(str(reason), translate) for reason in reasons),
+        reasons=tuple(reason_of(reason, translate) for reason in kept["reasons"]),
         next_step=next_step(problem.code, translate, beside_form=True),
     )

@@ -9,29 +9,39 @@ from registration.api.dependencies import DependenciesDep
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import (
+    TAKEN,
     Searched,
     ShownAccount,
     account_chosen,
+    own_taken,
     patron_of,
     search_account,
     shown_account,
     take,
 )
 from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import FormWriteDep, Reregistration
-from registration.counter_ui.pages import Refusal, notify, page, pages, problem_of, refusal_of, see_other
+from registration.counter_ui.pages import Refusal, again, kept_refusal, notify, page, pages, see_other
+from registration.domain.errors import UsernameTaken
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
+from registration.domain.login_link import LoginAccountChoice
 
 router = pages("/gasten/{guest_id:uuid}/inschrijven")
+Chosen = LoginAccountChoice | Searched[Reregistration] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 
 
 @router.get("")
 async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """Show the form: patron type 04, a preview of the new term, and the login account."""
-    guest = await show_guest(guest_id, clerk.organisation, deps)
-    empty = Reregistration(patron_type=REREGISTRATION_PATRON_TYPE)
-    return _form(request, guest, Searched(empty, {}), found=None)
+    guest, kept, by = await show_guest(guest_id, clerk.organisation, deps), kept_of(request), clerk.context()
+    email = (guest.details and guest.details.email) or ""
+    form = kept_form(request, Reregistration, patron_type=REREGISTRATION_PATRON_TYPE, new_email=email)
+    found = shown_account(form, await patron_of(guest, deps), by, deps)
+    return _form(
+        request, guest, Searched(form, dict(kept.errors)), found=found, refusal=kept_refusal(request)
+    )
 
 
 @router.post("")
@@ -49,24 +59,23 @@ async def save(
     guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
     patron = await patron_of(guest, deps)
 
-    def again(searched: Searched[Reregistration], refusal: Refusal | None = None) -> Response:
-        found = shown_account(searched.form, patron, by, deps)
-        return _form(request, guest, searched, found=found, refusal=refusal)
-
+    here = f"/gasten/{guest_id}/inschrijven"
     try:
         if step == "zoek":
-            return again(await search_account(form, patron, by, deps))
-        if step == "koppel":
-            return again(take(form, patron, by, deps))
-        chosen = await account_chosen(form, patron, by, deps)
+            chosen: Chosen = await search_account(form, patron, by, deps)
+        elif step == "koppel":
+            chosen = take(form, patron, by, deps)
+        else:
+            chosen = await account_chosen(form, patron, by, deps)
         if isinstance(chosen, Searched):
-            return again(chosen)
+            shown = own_taken(chosen, patron, by, deps)
+            return await again(request, here, shown.form, errors=shown.errors)
         command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
         await write(lambda context: reregister_guest(command, context, deps))
+    except UsernameTaken:
+        return await again(request, here, form, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps what was filled in
-        if problem_of(error) is None:
-            raise
-        return again(Searched(form, {}), refusal_of(request, error))
+        return await again(request, here, form, refused=error)
     notify(
         request,
         "Heringeschreven: het abonnement is weer geldig.",

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel
 
 from shared.kernel.text import summary
 from shared.platform import limits
-from shared.platform.http_client import BoundedReplies
+from shared.platform.http_client import BoundedReplies, trusted_authorities
 from shared.platform.settings import require_tls
 from shared.web.issuer import WrongClaim, public_keys, why_unreadable
 from shared.web.problems import Problem
@@ -176,7 +176,7 @@ def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
             "scope": "openid profile",
             "code_challenge_method": "S256",
             "timeout": limits.ISSUER,
-            "verify": httpx.create_ssl_context(),  # created once: it is slower than a whole sign-in
+            "verify": trusted_authorities(),
         },
     )
     return client

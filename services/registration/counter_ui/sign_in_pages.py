@@ -13,7 +13,8 @@ from registration.counter_ui.auth import (
     sign_in,
     sign_out,
 )
-from registration.counter_ui.pages import page, pages, problem_page, see_other
+from registration.counter_ui.drafts import keep_form
+from registration.counter_ui.pages import last_problem, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in_client import SignInFailed
 from shared.web.problems import correlation_id
 
@@ -69,10 +70,28 @@ async def signed_out(request: Request) -> Response:
     policy forbids a form to lead there, so that this page does.
     """
     ending = await _service(request).end() if request.session.pop("leaving", False) else None
-    shown = page(request, "signed_out.html", lost=False, ending=ending)
+    shown = page(request, "signed_out.html", lost=False, ending=ending, kept=None)
     if ending:
         shown.headers["Refresh"] = f"0; url={ending}"
     return shown
+
+
+@router.get("/aanmelden/verlopen")
+async def lost(
+    request: Request, next_path: Annotated[str | None, Query(alias="next", max_length=1000)] = None
+) -> Response:
+    """Show that the session of a form is over. The clerk signs in again, and goes on with it.
+
+    The content policy forbids a redirect of a form to another server, so the clerk follows a link.
+    """
+    kept = own_path(next_path) if next_path else None
+    return page(request, "signed_out.html", status_code=401, lost=True, ending=None, kept=kept)
+
+
+@router.get("/melding")
+async def problem(request: Request) -> Response:
+    """Show why the last form could not be carried out."""
+    return last_problem(request)
 
 
 def _service(request: Request) -> SignIn:
@@ -84,17 +103,15 @@ Typed = Annotated[str, Form(max_length=500)]
 
 
 @router.post("/taal")
-async def choose_language(request: Request, language: Typed, next_path: Typed = "/") -> Response:
-    """Choose Dutch or English, also before signing in."""
+async def choose_language(request: Request, language: Typed) -> Response:
+    """Choose Dutch or English, also before signing in and in the middle of a form, which is kept."""
     if language in {"nl", "en"}:
         request.session["language"] = language
-    return see_other(own_path(next_path))
+    return see_other(await keep_form(request))
 
 
 @router.post("/vestiging")
-async def choose_branch(
-    request: Request, _staff: StaffDep, branch: Typed, next_path: Typed = "/"
-) -> Response:
-    """Choose the branch. `staff_of` ignores a branch that the organisation does not have."""
-    request.session["branch"] = branch
-    return see_other(own_path(next_path))
+async def choose_branch(request: Request, _staff: StaffDep, desk_branch: Typed) -> Response:
+    """Choose the branch, also in the middle of a form. `staff_of` ignores one that is not there."""
+    request.session["branch"] = desk_branch
+    return see_other(await keep_form(request, without=frozenset({"branch"})))

@@ -251,6 +251,13 @@ class AccountOfOtherPerson(RuleBroken):
     """
 
 
+class UsernameTaken(RuleBroken):
+    """This username is already used at this home library. Choose another one.
+
+    R17.
+    """
+
+
 class TooManyLookups(RuleBroken):
     """You looked up too many people in a short time. Try again later.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
@@ -256,11 +256,19 @@ SELECT * FROM guests WHERE sorted_by IS NOT NULL AND ($2::text IS NULL OR EXISTS
 """
 
 
+NAMES = "SELECT stream_id, name FROM guest_directory WHERE organisation = $1 AND stream_id = ANY ($2)"
+
+
 class GuestDirectory:
     """Reads the view."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+
+    async def names(self, organisation: str, guest_ids: Collection[UUID]) -> dict[UUID, str]:
+        """Return the names of those guests who are of this organisation. The caller records the look-up."""
+        rows = await self._pool.fetch(NAMES, organisation, list(guest_ids))
+        return {row["stream_id"]: row["name"] for row in rows}
 
     async def page(self, search: Search, after_position: int = 0) -> GuestPage:
         """Return one page of guests that match all words, after the view has reached a position.

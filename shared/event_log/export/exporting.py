@@ -19,8 +19,9 @@ from shared.event_log.export.format import (
     row_line,
     stored_state,
 )
+from shared.event_log.notifier import POSITION
 from shared.event_log.readable import Decrypter
-from shared.event_log.reading import LOG_ID, POSITION
+from shared.event_log.reading import LOG_ID
 from shared.platform.postgres import Connection
 
 PAGE = 1000

@@ -60,6 +60,13 @@ OPERATIONS = {
     "GET /openapi.json": rule(OPEN),
     "GET /v1/feed": rule(ANY, "feed"),
     "GET /v1/feed/guests/{guest_id}": rule(ANY, "feed"),
+    "GET /v1/operations": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/views/{name}": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/views/{name}/rebuild": rule(ANY, "installation"),
+    "GET /v1/operations/parked/{guest_id}": rule(ANY, "installation"),
+    "POST /v1/operations/parked/{guest_id}/retry": rule(ANY, "installation"),
+    "POST /v1/operations/parked/{guest_id}/discard": rule(ANY, "installation"),
+    "GET /v1/operations/guests/{guest_id}/events": rule(ANY, "installation"),
 }
 REGISTRATION = OPERATIONS | {
     "GET /v1/feed/registrations": rule(ANY, "feed"),
@@ -82,6 +89,14 @@ REGISTRATION = OPERATIONS | {
     "GET /v1/home-libraries": rule(ONE, "counter"),
     "GET /v1/home-patrons/{isil}/{card_number:scanned}": rule(ONE, "counter"),
     "GET /v1/subscriptions": rule(ONE, "counter"),
+    "GET /v1/operations/nightly-checks": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/nightly-checks": rule(ANY, "installation"),
+    "GET /v1/operations/home-libraries": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/home-libraries/{isil}/probe": rule(ANY, "installation"),
+    "POST /v1/operations/lookups": rule(ONE, "operator"),
+    "POST /v1/operations/card-prefixes/check": rule(ANY, "installation"),
+    "PUT /v1/operations/card-prefixes": rule(ANY, "installation"),
+    "GET /v1/operations/card-prefixes/imports": rule(ANY, "operator", "installation"),
 }
 IDENTITY = OPERATIONS | {
     "POST /v1/logins": rule(OWN, "login"),
@@ -137,6 +152,7 @@ IDS = {
     "{actor_id}": str(uuid4()),
     "{account_id}": "acc-nobody",
     "{isil}": "NL-070288",
+    "{name}": "history",
     "{card_number:scanned}": "0990139305",
 }
 SERVICES = ("registration", "identity")

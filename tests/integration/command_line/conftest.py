@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from identity.adapters.tables import SCHEMA as IDENTITYS_SCHEMA
+from registration.adapters.tables import SCHEMA
 from tests.support.installation import INSTALLATIONS, Installation
+from tests.support.servers import Databases
+
+SCHEMAS = {"registration": SCHEMA, "identity": IDENTITYS_SCHEMA}
 
 
 @pytest.fixture(params=INSTALLATIONS)
 def installed(
-    request: pytest.FixtureRequest, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Installation:
     """One of the services, as an operator finds it."""
-    installation = INSTALLATIONS[request.param](database, tmp_path, monkeypatch)
-    assert installation.run("migrate") == 0
-    return installation
+    database = databases(scripts=SCHEMAS[request.param])
+    return INSTALLATIONS[request.param](database, tmp_path, monkeypatch)

@@ -104,12 +104,11 @@ async def pooler(url: str) -> AsyncIterator[str]:
 
 async def test_a_pooler_in_session_mode_is_fine_and_the_service_has_its_settings(
     installed: Installation,
-    database: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The service, its migrations and `doctor` send no start-up parameter that a pooler refuses."""
-    async with pooler(database) as address:
+    async with pooler(installed.settings.database_url.get_secret_value()) as address:
         with pytest.raises(asyncpg.ProtocolViolationError):
             await asyncpg.connect(address, server_settings=SERVER_SETTINGS)
         monkeypatch.setenv(installed.variable("database_url"), address)

@@ -25,6 +25,7 @@ STAYS = {
 STAYS_AT: dict[str, dict[str, str]] = {
     "registration": {
         "staff_sessions": "are of the people who are signed in here",
+        "form_drafts": "are of the people who are signed in here",
         "followed_aliases": "say which file of this installation the registration index follows",
     },
     "identity": {},

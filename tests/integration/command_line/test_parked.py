@@ -114,6 +114,18 @@ def read(installed: Installation, capsys: Captured, *arguments: str) -> Any:
     return json.loads(output_of(installed, capsys, *arguments, "--json"))
 
 
+def test_the_status_is_what_the_operators_page_shows(stuck: Installation, capsys: Captured) -> None:
+    assert stuck.run("status", "--json") == 0
+    state = json.loads(capsys.readouterr().out)
+    assert all(view["lag"] >= 0 and not view["live"] for view in state["views"])
+    assert [(queue["name"], queue["lag"]) for queue in state["queues"]] == [("sweep", None)]
+    assert (state["parked_total"], state["parked"][0]["guest_id"]) == (1, str(stuck.guest_id))
+    assert stuck.run("status") == 0
+    shown = capsys.readouterr().out
+    assert str(stuck.guest_id) in shown
+    assert "1 parked guests, 0 unreadable messages." in shown
+
+
 def test_i8_list_names_the_guest_the_failed_message_and_why(stuck: Installation, capsys: Captured) -> None:
     [guest] = read(stuck, capsys, "list")["guests"]
     assert guest["guest_id"] == str(stuck.guest_id)

@@ -14,7 +14,7 @@ from registration.read_models import VIEWS
 from shared.event_log import EventLog, MasterKeys, PostgresEventLog
 from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
-from shared.projections import LiveView, View
+from shared.projections import LiveView, LiveViews, View
 from shared.projections.live import status_of
 from shared.projections.rebuild import Source
 from tests.support.projections import Lives, write
@@ -39,13 +39,17 @@ class Views:
         async with self.pool.acquire() as connection:
             await write(connection, await self.log.position(), events, keys, index)
 
-    def live(self, view: View) -> LiveView:
-        """One that follows the log, as in a worker."""
-        return LiveView(self.pool, self.log, self.source, view, Leases(self.pool))
+    def alone(self, view: View) -> LiveView:
+        """One view that is brought up by itself."""
+        return LiveView(self.pool, self.log, self.source, view)
+
+    def live(self, *views: View) -> LiveViews:
+        """What follows the log, as in a worker."""
+        return LiveViews(self.pool, self.log, self.source, views, Leases(self.pool))
 
     async def caught_up(self, view: View) -> None:
         """The live view catches up with the log."""
-        live = self.live(view)
+        live = self.alone(view)
         while await live.step() < await self.log.position():
             pass
 

@@ -166,6 +166,8 @@ async def _interrupt_before_the_switch(database: str, how: signal.Signals) -> No
                 Path(sys.executable).parent / "registration",
                 *("projections", "rebuild", "guest_directory"),
                 stderr=asyncio.subprocess.PIPE,
+                # A shell starts what runs in its background with SIGINT ignored, and that is inherited.
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             )
             await eventually(partial(_is_waiting, watcher), within=20)
             process.send_signal(how)

@@ -77,9 +77,8 @@ async def test_a_fold_that_fails_names_the_event_and_changes_nothing(views: View
         return CONTRIBUTIONS.fold(events, key)
 
     broken = replace(CONTRIBUTIONS, fold=fold)
-    live = views.live(broken)
     with pytest.raises(FoldFailed) as failed:
-        await live.step()
+        await views.alone(broken).step()
     assert (failed.value.position, failed.value.stream) == (
         guilty["notification_id"],
         guilty["originator_id"],
@@ -88,7 +87,7 @@ async def test_a_fold_that_fails_names_the_event_and_changes_nothing(views: View
     assert await views.rows(broken) == [[]]
     assert await views.position(broken) == 0
 
-    async with running(live.run()):
+    async with running(views.live(broken).run()):
         await eventually(lambda: failure_is_reported(views, guilty["notification_id"]))
     await views.caught_up(CONTRIBUTIONS)  # by a version that can
     (status,) = await status_of(views.pool, [CONTRIBUTIONS])

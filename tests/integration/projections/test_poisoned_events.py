@@ -147,7 +147,7 @@ async def test_it_stops_these_views_only_is_named_and_applied_once_mended(
 ) -> None:
     stopped = await append(poison)
     head = await views.log.position()
-    async with running(*(views.live(view).run() for view in VIEWS)):
+    async with running(views.live(*VIEWS).run()):
         before = await eventually(lambda: outcome(views, poison, stopped))
         assert {name: status.position for name, status in before.items()} == {
             name: poison.position - 1 if name in stopped else head for name in ALL
@@ -184,7 +184,7 @@ async def test_a_data_key_that_cannot_be_unwrapped_stops_the_views_that_decrypt(
     await execute_as_owner(
         views.pool, "UPDATE data_keys SET wrapped = '\\x00' WHERE subject_id = $1", poison.guest
     )
-    async with running(views.live(DIRECTORY).run(), views.live(CONTRIBUTIONS).run()):
+    async with running(views.live(DIRECTORY, CONTRIBUTIONS).run()):
         failure = await eventually(lambda: failure_of(views, DIRECTORY))
         await eventually(lambda: is_at_the_end(views, CONTRIBUTIONS))
     assert str(poison.guest) in failure
@@ -264,7 +264,7 @@ async def is_before(views: Views, view: View, position: int) -> bool:
 
 async def test_a_view_that_fails_for_another_reason_is_reported_and_goes_on(views: Views) -> None:
     await views.pool.execute("ALTER TABLE contributions RENAME TO gone")
-    async with running(views.live(CONTRIBUTIONS).run(), views.live(HISTORY).run()):
+    async with running(views.live(CONTRIBUTIONS, HISTORY).run()):
         failure = await eventually(lambda: failure_of(views, CONTRIBUTIONS))
         assert "UndefinedTableError" in failure
         await eventually(lambda: is_at_the_end(views, HISTORY))

@@ -123,12 +123,18 @@ def test_r2_an_import_replaces_the_whole_table_of_prefixes(
     assert candidates(database, "8447") != []
     capsys.readouterr()
     assert registration("isil", "import", prefix_file(tmp_path, DELFT, DRENTHE), "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"prefixes": 4}
+    assert json.loads(capsys.readouterr().out)["prefixes"] == 4
     assert candidates(database, "8447") == []
     assert [each.isil for each in candidates(database, "6100")] == ["NL-070297", "NL-083559"]
-    assert registration("isil", "import", prefix_file(tmp_path, DELFT)) == 0
-    assert capsys.readouterr().out == "2 card prefixes imported.\n"
+    assert registration("isil", "import", prefix_file(tmp_path, DELFT), "--check") == 0
+    assert capsys.readouterr().out == "2 card prefixes would be imported.\nremoved: NL-070297\n"
+    assert registration("isil", "import", prefix_file(tmp_path, DELFT), "--by", "a.bakker") == 0
+    assert capsys.readouterr().out == "2 card prefixes imported.\nremoved: NL-070297\n"
     assert [each.isil for each in candidates(database, "6100")] == ["NL-083559"]
+    assert registration("isil", "imports", "--json") == 0
+    last, first = json.loads(capsys.readouterr().out)
+    assert (last["by"], last["prefixes"], last["removed"]) == ("a.bakker", 2, ["NL-070297"])
+    assert (first["prefixes"], "NL-070297" in first["removed"]) == (4, False)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from shared.cli.running import exit_code
 from shared.event_log import ErasureLedger, Metadata
 from tests.support.eventually import eventually
 from tests.support.installation import put_into_environment
-from tests.support.registration import WatchedHomeLibraries, member, registering
+from tests.support.registration import ListedAccounts, WatchedHomeLibraries, member, registering
 from tests.support.registration_service import CARD, HOME, settings_in
 from tests.support.servers import migrated
 from tests.support.tokens import Signer
@@ -50,7 +50,9 @@ def guest_id(settings: Settings) -> UUID:
         home = WatchedHomeLibraries()
         home.answers(HOME, CARD, member())
         requested = NewLoginAccount("jan.nieuw", "jan@example.org")
-        async with open_service(settings, Replacements(home_libraries=home)) as service:
+        async with open_service(
+            settings, Replacements(home_libraries=home, login_accounts=ListedAccounts())
+        ) as service:
             return (await register_guest(registering(CARD, requested), CLERK, service.deps)).resource_id
 
     return asyncio.run(register())

@@ -44,7 +44,8 @@ def send_anything(address: str, tokens: dict[str, str]) -> int:
 
 
 def send_to(operation: Any, tokens: dict[str, str]) -> int:
-    token = tokens["feed" if operation.path.startswith("/v1/feed") else "counter"]
+    part = operation.path.split("/")[2]
+    token = tokens[{"feed": "feed", "operations": "installation"}.get(part, "counter")]
     sent = 0
 
     @settings(
@@ -69,7 +70,10 @@ def send_to(operation: Any, tokens: dict[str, str]) -> int:
 
 @pytest.mark.timeout(180)
 async def test_no_input_makes_an_error_of_ours(registration_app: RegistrationApp) -> None:
-    tokens = {scope: registration_app.signer.token(scope, exp=4_000_000_000) for scope in ("counter", "feed")}
+    tokens = {
+        scope: registration_app.signer.token(scope, exp=4_000_000_000)
+        for scope in ("counter", "feed", "installation")
+    }
     async with served(registration_app) as address:
         sent = await asyncio.to_thread(send_anything, address, tokens)
     assert sent > 100

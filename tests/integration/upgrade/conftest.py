@@ -1,7 +1,6 @@
 """An installation of the release before, taken over by the present code in both ways that there are."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -20,13 +19,13 @@ def upgraded(
     make = databases.of_one_role if kept else databases
     urls = {service: make(f"{service}_before") for service in SERVICES}
     installation = Upgraded(tmp_path_factory.mktemp("upgraded"), urls)
-    with ThreadPoolExecutor() as side_by_side:
+    for service, url in urls.items():
         if kept:
-            list(side_by_side.map(restore_dump, SERVICES, urls.values()))
-            list(side_by_side.map(databases.give_three_roles, urls.values()))
-            list(side_by_side.map(installation.run, SERVICES, ["migrate", "migrate"]))
+            restore_dump(service, url)
+            databases.give_three_roles(url)
+            installation.run(service, "migrate")
         else:
-            list(side_by_side.map(installation.take_over_log, SERVICES))
+            installation.take_over_log(service)
     yield installation
     databases.drop_all()
 

@@ -18,13 +18,13 @@ from shared.cli.running import Failed, name_of
 STORES_WHO = {
     "registration": {
         *("nightly", "retention", "erasures apply", "guests check", "guests erase"),
-        *("parked discard", "lookups list", "lookups export"),
+        *("parked discard", "lookups list", "lookups export", "isil import"),
     },
     "identity": {"accounts import", "retention", "erasures apply", "parked discard"},
 }
 STORES_NOBODY = re.compile(
-    r"serve|work|migrate|doctor|parked (list|show|retry)|(projections|events|keys|reports|sessions) .*"
-    r"|isil import|home-library probe|guests show"
+    r"serve|work|migrate|doctor|status|parked (list|show|retry)|(projections|events|keys|reports|sessions) .*"
+    r"|isil imports|home-library (list|probe)|guests show"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.kernel.account_id import is_account_id
+from shared.kernel.login_account import is_account_id
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Protocol
@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
 from registration.adapters.home_library.settings import Directory, Library, read_aliases, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
+from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
@@ -44,6 +45,11 @@ class CircuitBreaker:
         self._pause = _FIRST_PAUSE
         self._open_until: float | None = None
         self._on_trial = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the library is left alone, or was until the trial that is due."""
+        return self._open_until is not None
 
     def lets_through(self) -> bool:
         """Return whether to ask now. After the pause only the first caller may."""
@@ -110,16 +116,23 @@ class HomeLibrary(Protocol):
         """Close its connections."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Guarded:
     isil: str
     library: HomeLibrary
     metrics: LibraryMetrics
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    last: LastReply | None = None
 
     async def ask(self, card_number: str) -> Verdict:
         if not self.breaker.lets_through():
             return LEFT_ALONE
+        verdict = await self._ask(card_number)
+        reason = verdict.reason if isinstance(verdict, Unavailable) else ""
+        self.last = LastReply(datetime.now(UTC), _NAMES[type(verdict)], reason)
+        return verdict
+
+    async def _ask(self, card_number: str) -> Verdict:
         try:
             verdict = await self.library.ask(card_number)
         except ClosedWithoutAnswer as failure:
@@ -164,6 +177,13 @@ class DirectoryHomeLibraries:
         verdict = await guarded.ask(card_number)
         guarded.metrics.count(verdict, perf_counter() - started)
         return verdict
+
+    def states(self) -> Mapping[str, LibraryState]:
+        """See `dependencies.HomeLibraries.states`."""
+        return {
+            isil: LibraryState(guarded.breaker.is_open, guarded.last)
+            for isil, guarded in self._guarded.items()
+        }
 
     def connections(self, isil: str) -> int:
         """See `dependencies.HomeLibraries.connections`."""

@@ -9,6 +9,7 @@
   source.addEventListener("message", (event) => {
     const { kind, text, pending } = JSON.parse(event.data);
     shown.className = `alert ${kind}`;
+    if (kind === "error") document.querySelector("h1.good")?.classList.remove("good"); // never under a green heading
     shown.dataset.pending = pending;
     shown.querySelector(".alert-text").textContent = text;
     if (!pending) {

@@ -10,6 +10,7 @@ import pytest
 
 from registration.application.answer_identity import RegistrationsQuery, list_registrations
 from registration.application.check_term import check_term
+from registration.application.dependencies import LibraryState
 from registration.application.merge_guests import MergeGuests, merge_guests
 from registration.domain.errors import AlreadyRegistered, OtherPerson
 from registration.domain.verdict import (
@@ -139,6 +140,9 @@ class Slowly:
 
     def connections(self, isil: str) -> int:
         return 1
+
+    def states(self) -> dict[str, LibraryState]:
+        return {}
 
 
 async def test_r12_a_library_gone_from_the_settings_is_unavailable(

@@ -14,6 +14,7 @@ import pytest
 
 from registration.application.answer_identity import RegistrationsQuery, list_registrations, new_account
 from registration.application.check_term import check_term
+from registration.application.dependencies import LibraryState
 from registration.application.erase_guest import apply_erasures, erase_personal_data
 from registration.application.receive_message import receive_message
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
@@ -185,6 +186,9 @@ class AskedMeanwhile:
 
     def connections(self, isil: str) -> int:
         return 1
+
+    def states(self) -> dict[str, LibraryState]:
+        return {}
 
 
 async def test_r19_identity_finds_nobody_and_all_messages_say_erased(

@@ -1,6 +1,9 @@
 """A library that keeps failing is left alone, and tried again."""
 
-from registration.adapters.home_library.client import CircuitBreaker
+from registration.adapters.home_library.client import CircuitBreaker, DirectoryHomeLibraries
+from registration.adapters.home_library.errors import TimedOut
+from registration.application.dependencies import LibraryState
+from registration.domain.verdict import NotFound
 
 
 class Clock:
@@ -68,3 +71,34 @@ def test_a_trial_without_a_result_makes_room_for_another() -> None:
     assert breaker.lets_through()
     clock.seconds += 1.0
     assert breaker.lets_through()
+
+
+class Failing:
+    """A home library that never replies, unless it is told to."""
+
+    connections = 1
+    verdict: NotFound | None = None
+
+    async def ask(self, card_number: str) -> NotFound:
+        if self.verdict is None:
+            raise TimedOut
+        return self.verdict
+
+    def close(self) -> None: ...
+
+
+async def test_the_state_shows_the_last_reply_and_whether_the_library_is_left_alone() -> None:
+    library = Failing()
+    libraries = DirectoryHomeLibraries({"NL-070288": library}, {})
+    assert libraries.states() == {"NL-070288": LibraryState()}
+    library.verdict = NotFound()
+    await libraries.ask("NL-070288", "0990139305")
+    state = libraries.states()["NL-070288"]
+    assert (state.left_alone, state.last and state.last.verdict) == (False, "not_found")
+    library.verdict = None
+    for _ in range(6):
+        await libraries.ask("NL-070288", "0990139305")
+    state = libraries.states()["NL-070288"]
+    assert state.left_alone
+    assert state.last is not None
+    assert (state.last.verdict, state.last.reason) == ("unavailable", TimedOut().reason)
