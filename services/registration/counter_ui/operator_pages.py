@@ -231,6 +231,7 @@ def _shown(request: Request, state: Overview, names: Names) -> dict[str, Any]:
         "problem": sentence_of(request, state.problem) if state.problem else "",
         "names": names,
         "nights": state.nights,
+        "here": "/beheer",  # the page of the forms in what is streamed
         "libraries": state.libraries.libraries,
         "last_import": next(iter(state.imports.imports), None),
     }
