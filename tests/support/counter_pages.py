@@ -166,9 +166,10 @@ async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME
 
 
 async def register(client: httpx.AsyncClient, card: str, home_isil: str = HOME, **choice: str) -> str:
-    """Through all of the steps; the address of the guest's page."""
+    """Through all of the steps; the address of the guest's page. Who looks like a guest is another person."""
     fields = fields_of(await details_of(client, card, home_isil), "new-guest")
-    saved = await client.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none"} | choice)
+    filled_in = {"choice": "none", "decision": "other"} | choice
+    saved = await client.post("/gasten/nieuw/opslaan", data=fields | filled_in)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")
 

@@ -99,7 +99,7 @@ class Draft(AccountForm):
 
     @property
     def not_same_as(self) -> frozenset[UUID]:
-        """The guests with whom the clerk compared the person, who is registered all the same."""
+        """The guests who are another person than the one who is registered now."""
         compared = self.decision == "other" or self.merge_with is not None
         return frozenset(self.likely_ids) if compared else frozenset()
 
