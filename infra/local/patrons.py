@@ -127,7 +127,7 @@ _PLACES = ("9301 AB Roden", "9321 BM Peize", "9331 CD Norg", "8601 EX Sneek", "9
 def invented_patron(card_number: str, today: date) -> Patron:
     """Return an invented patron, valid until the end of next year. A card always has the same patron.
 
-    Each card for load tests has an address of its own: nobody looks like another guest (R27).
+    Each card for load tests has an address of its own: nobody looks like another guest (R28).
     """
     number = int.from_bytes(card_number.encode(), "big") % 1_000_003
     given, family = _GIVEN[number % len(_GIVEN)], _FAMILY[number % len(_FAMILY)]

@@ -48,7 +48,7 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
         *CHOICE_PROBLEMS,
     ),
 )
-async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4, R27
+async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4, R28
     """Ask the home library first. If it refuses or is unavailable, nothing is written.
 
     `likely-duplicate`: a registered guest has the same surname, birth date and address. Compare the

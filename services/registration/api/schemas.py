@@ -95,7 +95,7 @@ Choice = Annotated[Existing | New | NoneChosen, Field(discriminator="choice")]
 LinkChoice = Annotated[Existing | New, Field(discriminator="choice")]
 
 
-class NewGuest(Body):  # R2, R27
+class NewGuest(Body):  # R2, R28
     """A member of another library at the counter. `home_isil` null: it is found from the card.
 
     `same_as`, `not_same_as`: the answer to a `likely-duplicate`.

@@ -232,7 +232,7 @@ class Registrations(Protocol):
 
 
 class GuestsByPerson(Protocol):
-    """Finds guests who look like a person, from a view: it may lag a moment behind (R27)."""
+    """Finds guests who look like a person, from a view: it may lag a moment behind (R28)."""
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
         """Return some guests of the organisation with this surname, birth date and address."""

@@ -64,7 +64,7 @@ class RegisterGuest:
 
     `subscription_code` None: the subscription on offer, if there is only one (R7). `same_as`: the guest who
     is the person at the counter, with another card of the same library. `not_same_as`: the guests who
-    look like that person and are another one (R27).
+    look like that person and are another one (R28).
     """
 
     card_number: str
@@ -80,7 +80,7 @@ class RegisterGuest:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the home library says of the person, and the guests who look like the same one (R27)."""
+    """What the home library says of the person, and the guests who look like the same one (R28)."""
 
     membership: Valid
     likely: Sequence[LikelyGuest]
@@ -89,7 +89,7 @@ class Prepared:
 async def register_guest(command: RegisterGuest, context: Context, deps: Dependencies) -> CommandResult:
     """Register a guest, once per person per library (R10), after a fresh reply of the home library (R4).
 
-    With `same_as` nobody is registered: that guest gets the card number (R24, R27).
+    With `same_as` nobody is registered: that guest gets the card number (R24, R28).
 
     Raises MalformedCardNumber, MalformedIsil, UnknownSubscription, UnknownBranch, UnknownOrganisation,
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
@@ -149,7 +149,7 @@ async def _register_person(
 async def _give_number(
     guest_id: UUID, likely: Sequence[LikelyGuest], arrival: _Arrival, context: Context, deps: Dependencies
 ) -> CommandResult:
-    """Apply the reply about the new card to the guest: its number, details and term (R12, R24, R27)."""
+    """Apply the reply about the new card to the guest: its number, details and term (R12, R24, R28)."""
     if not any(guest.guest_id == guest_id and guest.same_home_library for guest in likely):
         raise NothingEqual
     known = await _known(context.organisation, arrival.home, arrival.card, deps)
@@ -165,7 +165,7 @@ async def _give_number(
 async def _likely_duplicates(
     membership: Valid, home: Isil, context: Context, deps: Dependencies
 ) -> Sequence[LikelyGuest]:
-    """Find registered guests with the same surname, birth date and address (R27)."""
+    """Find registered guests with the same surname, birth date and address (R28)."""
     found = await deps.guests_by_person.like(context.organisation, membership.details)
     likely: dict[UUID, LikelyGuest] = {}
     for guest_id in found:

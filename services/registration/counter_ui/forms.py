@@ -62,7 +62,7 @@ class Draft(AccountForm):
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
-    `likely`: the ids of guests who look like the person (R27), with commas between. `decision`: `other`, or
+    `likely`: the ids of guests who look like the person (R28), with commas between. `decision`: `other`, or
     `same:` or `merge:` and the id of the guest who is the person, with a card of the same or another library.
     """
 

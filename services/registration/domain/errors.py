@@ -128,7 +128,7 @@ class AlreadyRegistered(RuleBroken):
 
 @dataclass(frozen=True, slots=True)
 class LikelyGuest:
-    """A guest who may be the person at the counter. `same_home_library`: a card of the same library (R27)."""
+    """A guest who may be the person at the counter. `same_home_library`: a card of the same library (R28)."""
 
     guest_id: UUID
     same_home_library: bool
@@ -137,7 +137,7 @@ class LikelyGuest:
 class LikelyDuplicate(RuleBroken):
     """A guest with this surname, birth date and address is registered here. Is it the same person?
 
-    R27.
+    R28.
     """
 
     def __init__(self, candidates: Sequence[LikelyGuest]) -> None:

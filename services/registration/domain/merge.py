@@ -134,7 +134,7 @@ def same_person(one: Particulars, other: Particulars) -> Sameness:
 
 
 def same_name_birth_date_address(one: PatronDetails, other: PatronDetails) -> bool:
-    """Return whether surname, birth date and address are known and equal, all three (R18, R27)."""
+    """Return whether surname, birth date and address are known and equal, all three (R18, R28)."""
     shown = what_shows_a_person(one)
     return shown is not None and shown == what_shows_a_person(other)
 

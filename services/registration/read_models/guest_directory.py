@@ -111,7 +111,7 @@ def _username_words(state: GuestState, key: DataKey) -> set[str]:
 
 
 def _likeness(details: PatronDetails) -> set[str]:
-    """Return the word that guests share who look like the same person (R27). Nobody can type it."""
+    """Return the word that guests share who look like the same person (R28). Nobody can type it."""
     compared = what_shows_a_person(details)
     return {f"={sha256(repr(compared).encode()).hexdigest()}"} if compared else set()
 

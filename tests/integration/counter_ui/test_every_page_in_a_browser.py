@@ -213,7 +213,7 @@ async def test_all_sessions_end_from_the_page_behind_ones_own_name(
         assert (await elsewhere.get("/")).status_code == 303
 
 
-async def test_r2_r27_finding_a_library_and_a_likely_duplicate_are_accessible(
+async def test_r2_r28_finding_a_library_and_a_likely_duplicate_are_accessible(
     counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 1)

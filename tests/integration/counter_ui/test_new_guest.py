@@ -38,7 +38,7 @@ def member(counter_site: CounterSite) -> str:
 
 
 def is_person(counter_site: CounterSite, card: str, who: str, isil: str = HOME) -> None:
-    """The card is that of a person who lives at an address of their own, so nobody looks like them (R27)."""
+    """The card is that of a person who lives at an address of their own, so nobody looks like them (R28)."""
     details = replace(JAN, address=f"Brink {who}, Groningen")
     counter_site.app.home.answers(isil, card, Valid(details, date(2026, 12, 31), card))
 
@@ -441,7 +441,7 @@ async def looks_like_a_guest(
     return guest, new, await details_of(clerk, new, isil)
 
 
-async def test_r27_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
+async def test_r28_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
     counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
     guest, card, page = await looks_like_a_guest(counter_site, clerk)
@@ -462,7 +462,7 @@ async def test_r27_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_sa
     assert card in (await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))).text
 
 
-async def test_r27_the_same_person_gets_the_new_number_and_both_are_found(
+async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
     counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
     guest, card, page = await looks_like_a_guest(counter_site, clerk)
@@ -477,7 +477,7 @@ async def test_r27_the_same_person_gets_the_new_number_and_both_are_found(
     assert (await scanned(clerk, card)).headers["location"] == guest
 
 
-async def test_r27_the_same_person_at_another_library_is_registered_and_merged(
+async def test_r28_the_same_person_at_another_library_is_registered_and_merged(
     counter_site: CounterSite, clerk: httpx.AsyncClient
 ) -> None:
     guest, _card, page = await looks_like_a_guest(counter_site, clerk, FRYSLAN)
@@ -494,7 +494,7 @@ async def test_r27_the_same_person_at_another_library_is_registered_and_merged(
     [{"likely": "x"}, {"decision": "same:x"}, {"decision": f"same:{uuid4()}"}, {"likely": str(uuid4())}],
     ids=range(4),
 )
-async def test_r20_r27_a_guest_who_was_not_offered_is_not_touched(
+async def test_r20_r28_a_guest_who_was_not_offered_is_not_touched(
     counter_site: CounterSite, clerk: httpx.AsyncClient, forged: dict[str, str]
 ) -> None:
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | {"step": "zoek"}

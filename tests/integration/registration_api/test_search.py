@@ -148,7 +148,7 @@ async def test_r18_a_merged_record_leads_to_its_guest_once(
         assert page["total"] == 1
 
 
-async def test_r27_a_likely_duplicate_is_told_with_the_ways_to_go_on(
+async def test_r28_a_likely_duplicate_is_told_with_the_ways_to_go_on(
     registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
 ) -> None:
     guest = await clerk.post("/v1/guests", json=registering())

@@ -345,7 +345,7 @@ async def arrives(
 
 
 @pytest.mark.parametrize("isil", [GRONINGEN, MERGED, ELSEWHERE])
-async def test_r27_a_likely_duplicate_is_told_at_once_and_before_it_is_saved(
+async def test_r28_a_likely_duplicate_is_told_at_once_and_before_it_is_saved(
     in_memory_registration: RegistrationUseCases, isil: str
 ) -> None:
     guest_id = await arrives(in_memory_registration, replace(JAN, name="Jansen, J."), isil)
@@ -375,14 +375,14 @@ async def test_r27_a_likely_duplicate_is_told_at_once_and_before_it_is_saved(
         replace(JAN, address=None),
     ],
 )
-async def test_r27_who_differs_in_one_of_the_three_is_registered(
+async def test_r28_who_differs_in_one_of_the_three_is_registered(
     in_memory_registration: RegistrationUseCases, details: PatronDetails
 ) -> None:
     guest_id = await arrives(in_memory_registration, details)
     assert await in_memory_registration.register(NEW_CARD) != guest_id
 
 
-async def test_r27_a_guest_who_is_no_longer_registered_is_no_duplicate(
+async def test_r28_a_guest_who_is_no_longer_registered_is_no_duplicate(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     guest_id = await arrives(in_memory_registration)
@@ -390,7 +390,7 @@ async def test_r27_a_guest_who_is_no_longer_registered_is_no_duplicate(
     assert await in_memory_registration.register(NEW_CARD) != guest_id
 
 
-async def test_r27_somebody_else_is_registered_when_each_candidate_was_named(
+async def test_r28_somebody_else_is_registered_when_each_candidate_was_named(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     guest_id = await arrives(in_memory_registration)
@@ -401,7 +401,7 @@ async def test_r27_somebody_else_is_registered_when_each_candidate_was_named(
     assert (await register_guest(right, context, deps)).resource_id != guest_id
 
 
-async def test_r27_the_same_person_gets_the_new_number_and_keeps_the_rest(
+async def test_r28_the_same_person_gets_the_new_number_and_keeps_the_rest(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     guest_id = await arrives(in_memory_registration, replace(JAN, email="new@example.org"))
@@ -421,7 +421,7 @@ async def test_r27_the_same_person_gets_the_new_number_and_keeps_the_rest(
     assert (await in_memory_registration.topics()).count("guest-registered") == 1
 
 
-async def test_r27_only_a_candidate_of_the_same_library_gets_the_number(
+async def test_r28_only_a_candidate_of_the_same_library_gets_the_number(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     guest_id = await arrives(in_memory_registration, isil=ELSEWHERE)
@@ -430,7 +430,7 @@ async def test_r27_only_a_candidate_of_the_same_library_gets_the_number(
         assert isinstance(await refusal(in_memory_registration, command), NothingEqual)
 
 
-async def test_r27_a_number_that_was_another_guests_stays_with_that_guest(
+async def test_r28_a_number_that_was_another_guests_stays_with_that_guest(
     in_memory_registration: RegistrationUseCases,
 ) -> None:
     guest_id = await arrives(in_memory_registration)
