@@ -34,11 +34,11 @@ from shared.platform.secrets import keep_files_private
 
 TEMPLATE = """\
 <!DOCTYPE html>
-<html lang="nl">
+<html lang="{{ language }}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Aanmelden – demo</title>
+<title>{{ translate("Aanmelden", "Sign in") }} – demo</title>
 <style nonce="{{ nonce }}">
 html { font: 19px/1.45 system-ui, "Noto Sans", sans-serif; color: #16202c; background: #f1f4f8 }
 main { max-width: 34rem; margin: 2rem auto; padding: 1rem 1.5rem; background: #fff;
@@ -52,8 +52,9 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 </head>
 <body>
 <main>
-<h1>Wie bent u?</h1>
-<p>Dit is de aanmelddienst van de demonstratie: er is geen wachtwoord nodig.</p>
+<h1>{{ translate("Wie bent u?", "Who are you?") }}</h1>
+<p>{{ translate("Dit is de aanmelddienst van de demonstratie: er is geen wachtwoord nodig.",
+  "This is the sign-in service of the demonstration: no password is needed.") }}</p>
 <form method="post" action="/authorize">
 {% for name, value in asked.items() %}
 <input type="hidden" name="{{ name }}" value="{{ value }}">
@@ -62,7 +63,7 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 <h2>{{ organisation }}</h2>
 {% for person in people %}
 <button name="person" value="{{ person.subject }}">{{ person.name }}
-{%- if "operator" in person.scope %} – beheer{% endif %}</button>
+{%- if "operator" in person.scope %} – {{ translate("beheer", "operations") }}{% endif %}</button>
 {% endfor %}
 {% endfor %}
 </form>
@@ -73,7 +74,9 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 _template = Environment(autoescape=True).from_string(TEMPLATE)
 
 
-def sign_in_page(asked: Mapping[str, Any], people: Iterable[Any], goes_to: str) -> HTMLResponse:
+def sign_in_page(
+    asked: Mapping[str, Any], people: Iterable[Any], goes_to: str, *, english: bool = False
+) -> HTMLResponse:
     """Return the page with the people to choose from, by organisation.
 
     `goes_to`: the origin to which the form may redirect (Content-Security-Policy).
@@ -92,7 +95,14 @@ def sign_in_page(asked: Mapping[str, Any], people: Iterable[Any], goes_to: str) 
         "Referrer-Policy": "no-referrer",
     }
     return HTMLResponse(
-        _template.render(asked=asked, organisations=organisations, nonce=nonce), headers=headers
+        _template.render(
+            asked=asked,
+            organisations=organisations,
+            nonce=nonce,
+            language="en" if english else "nl",
+            translate=lambda dutch, in_english: in_english if english else dutch,
+        ),
+        headers=headers,
     )
 
 
@@ -204,7 +214,9 @@ class Issuer:
         chosen = asked.get("person") if request.method == "POST" else self._known(request, asked)
         if chosen is None:
             target = urlsplit(self._client.redirect_uri)
-            return sign_in_page(dict(asked), self._people.values(), f"{target.scheme}://{target.netloc}")
+            goes_to = f"{target.scheme}://{target.netloc}"
+            english = request.headers.get("accept-language", "").lower().startswith("en")
+            return sign_in_page(dict(asked), self._people.values(), goes_to, english=english)
         person = self._people.get(str(chosen))
         if person is None:
             return PlainTextResponse("Deze medewerker bestaat niet.", 400)
@@ -297,7 +309,7 @@ DRENTHE, DELFT = ("1001", "Biblionet Drenthe"), ("2002", "DOK Delft")
 PEOPLE = (
     Person("m.visser", "Marijke Visser", *DRENTHE, "counter"),
     Person("j.smit", "Jeroen Smit", *DRENTHE, "counter"),
-    Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator installation"),
+    Person("f.deboer", "Femke de Boer", *DRENTHE, "counter operator installation accounts"),
     Person("k.bakker", "Karim Bakker", *DELFT, "counter"),
 )
 

@@ -333,8 +333,9 @@ def counter_ui_of(service: Service, stopping: asyncio.Event) -> "CounterUi":
 def worker_tasks(service: Service) -> Mapping[str, Task]:
     """Return the tasks of the worker, by name."""
     forget = partial(every, FORGET_KEYS_EVERY_SECONDS, service.idempotency_keys.forget_old)
-    sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, service.staff_sessions.forget_ended)
-    forget_lookups = partial(service.lookups.forget_old, service.settings.lookups_retention_days)
+    days = service.settings.lookups_retention_days
+    sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, partial(service.staff_sessions.forget_old, days))
+    forget_lookups = partial(service.lookups.forget_old, days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
     follower = AliasFollower(service.deps, Leases(service.pool))
     return {

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import httptools
+import structlog
 from fastapi import Request
 from starlette.types import Message
 from uvicorn.config import Config
@@ -19,7 +20,9 @@ from uvicorn.server import ServerState
 from shared.platform.settings import HttpLimits
 from shared.web.middleware import LARGEST_BODY, REQUESTS, add_headers
 from shared.web.problem_handlers import problem_of_status
-from shared.web.problems import Problem, response
+from shared.web.problems import Problem, correlation_id, response
+
+log = structlog.get_logger(__name__)
 
 MOST_HEADERS = 100
 MOST_PIPELINED = 20
@@ -209,7 +212,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             self.cycle.disconnected = True  # the app writes nothing more
             self.cycle.message_event.set()
-        self.transport.write(_bytes_of(problem, self.scope))
+        request = _request_of(self.scope)
+        log.info("request.refused", status=problem.status, correlation_id=str(correlation_id(request)))
+        self.transport.write(_bytes_of(problem, request))
         self.transport.write_eof()
         self._within(LINGER_SECONDS, self.transport.abort)
 
@@ -243,10 +248,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._send_deadline = None
 
 
-def _bytes_of(problem: Problem, scope: Mapping[str, Any] | None) -> bytes:
-    """Return the whole HTTP response, in the language and with the correlation id of a request, if any."""
+def _request_of(scope: Mapping[str, Any] | None) -> Request:
+    """Return what is known of the request: its headers and its correlation id, or a new one."""
     state = {"correlation_id": uuid4(), **(scope["state"] if scope else {})}
-    request = Request({"type": "http", "headers": scope["headers"] if scope else [], "state": state})
+    return Request({"type": "http", "headers": scope["headers"] if scope else [], "state": state})
+
+
+def _bytes_of(problem: Problem, request: Request) -> bytes:
+    """Return the whole HTTP response, in the language and with the correlation id of the request."""
     reply = response(problem, request)
     message: Message = {"headers": [*reply.raw_headers, (b"connection", b"close")]}
     add_headers(message, request.scope)

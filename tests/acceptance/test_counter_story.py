@@ -116,7 +116,7 @@ async def test_the_story_of_the_seed(
         await clerk.goes("Historie")
         await expect(clerk.page.locator("#history tbody tr")).to_have_count(5)
         await clerk.sees("Heringeschreven")
-        await clerk.sees("m.visser")
+        await clerk.sees("Marijke Visser")
         await look.at("historie")
         if javascript:
             await clerk.enters(FINES)  # read by the scanner while no field has the focus

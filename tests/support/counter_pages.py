@@ -1,6 +1,8 @@
 """The counter's pages: served beside a sign-in service, filled in over HTTP, and read in a browser."""
 
 import asyncio
+import base64
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -11,6 +13,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID, uuid4
 
 import httpx
 from playwright.async_api import expect
@@ -18,6 +21,8 @@ from playwright.async_api import expect
 from infra.local.issuer import PEOPLE, Client, Issuer
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.story_steps import dutch_date, header_of, last_of_the_month
+from registration.domain.guest import Guest
+from shared.event_log import Metadata
 from shared.web.server import serve
 from tests.support.browser import Keyboard, assert_accessible, screenshot
 from tests.support.eventually import eventually
@@ -127,6 +132,11 @@ def form_of(html: str, action: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in fields}
 
 
+def session_in(client: httpx.AsyncClient) -> dict[str, Any]:
+    """What the cookie says: it is signed, not encrypted."""
+    return dict(json.loads(base64.b64decode(client.cookies["counter"].partition(".")[0])))
+
+
 @asynccontextmanager
 async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator[Visitor]:
     """A client with a browser's cookies that signed in at a running counter."""
@@ -153,7 +163,8 @@ def fields_of(html: str, form_id: str) -> dict[str, str]:
     for name, options in re.findall(
         r'<select[^>]*name="([^"]+)".*?>(.*?)</select>', found.group(), re.DOTALL
     ):
-        fields[name] = re.findall(r'value="([^"]*)"', options)[0]
+        chosen = re.findall(r'value="([^"]*)" selected', options)
+        fields[name] = (chosen or re.findall(r'value="([^"]*)"', options))[0]
     return fields
 
 
@@ -172,6 +183,15 @@ async def register(client: httpx.AsyncClient, card: str, home_isil: str = HOME, 
     saved = await client.post("/gasten/nieuw/opslaan", data=fields | filled_in)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")
+
+
+async def links_too_late(app: RegistrationApp, path: str, *, blocked: str | None = None) -> None:
+    """Identity linked the account of this guest, after a first login here; and what it says of a merge."""
+    deps, guest_id = app.service.deps, UUID(path.rpartition("/")[2])
+    guest = await deps.store.load(Guest, guest_id)
+    guest.confirm_link("acc-jan", too_late=True, now=deps.clock.now())
+    await deps.store.save(guest, metadata=Metadata("identity", uuid4()))
+    app.accounts.has_two_actors(guest_id, blocked=blocked)
 
 
 class Look:
@@ -238,7 +258,7 @@ async def reregisters(clerk: Keyboard, look: Look) -> None:
     await clerk.sees("(tijdelijk abonnement 12 mnd.)")
     await expect(clerk.page.locator("#patron_type")).to_have_value("04")
     await look.at("herinschrijven")
-    await clerk.presses("Shift+Tab", "Shift+Tab")
+    await clerk.presses(*["Shift+Tab"] * 5)
     assert await clerk.has_focus("patron_type")
     await clerk.presses("ControlOrMeta+a")
     await clerk.enters("05")

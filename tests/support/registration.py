@@ -20,6 +20,7 @@ from registration.adapters.in_memory import (
 from registration.adapters.messages import published_messages
 from registration.application.check_term import check_term
 from registration.application.dependencies import (
+    ActorMerge,
     Context,
     Dependencies,
     FoundAccount,
@@ -103,12 +104,23 @@ class ListedAccounts:
 
     def __init__(self) -> None:
         self.by_name: dict[tuple[str, str], FoundAccount] = {}
+        self.merges: dict[UUID, ActorMerge] = {}
+        self.merged: list[tuple[ActorMerge, UUID]] = []
+        self.fails: Exception | None = None
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
         return self.by_name.get((username, home_isil))
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         return next((found for found in self.by_name.values() if found.account_id == account_id), None)
+
+    async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
+        return self.merges.get(guest_id)
+
+    async def merge_actors(self, merge: ActorMerge, correlation_id: UUID) -> None:
+        self.merged.append((merge, correlation_id))
+        if self.fails is not None:
+            raise self.fails
 
 
 @dataclass

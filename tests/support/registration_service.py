@@ -7,16 +7,16 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
-from uuid import UUID
+from typing import Any, Literal
+from uuid import UUID, uuid4
 
 import httpx
 from fastapi import FastAPI
 
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
-from registration.application.dependencies import FoundAccount
+from registration.application.dependencies import ActorMerge, FoundAccount, LoginActor
 from registration.application.nightly_check import run_nightly_check
 from registration.application.nightly_report import NightlyReport
 from registration.application.show_guest import GuestView, show_guest
@@ -72,6 +72,8 @@ class FakeLoginAccounts:
         self.down = False
         self.person_ref_key = b""
         self.asked: list[str] = []
+        self.merges: dict[UUID, ActorMerge] = {}
+        self.merged: list[ActorMerge] = []
         self._known: dict[str, tuple[str, str, str]] = {}
         self.opens("jan")
 
@@ -90,6 +92,20 @@ class FakeLoginAccounts:
     async def by_id(self, account_id: str) -> FoundAccount | None:
         self._ask(account_id)
         return self._found(account_id) if account_id in self._known else None
+
+    def has_two_actors(self, guest_id: UUID, *, blocked: str | None = None) -> None:
+        """From now on the login of this guest has an actor of its own, since before the guest was linked."""
+        actor = LoginActor(uuid4(), [(guest_id, "1001")], {"1001": datetime(2025, 9, 1, 9, 30, tzinfo=UTC)})
+        into = LoginActor(uuid4(), [(uuid4(), "2002")], {"2002": datetime(2025, 8, 1, tzinfo=UTC)})
+        born: Literal["different", "unknown"] = "different" if blocked else "unknown"
+        self.merges[guest_id] = ActorMerge(actor, into, born, blocked)
+
+    async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
+        self._ask(account_id)
+        return self.merges.get(guest_id)
+
+    async def merge_actors(self, merge: ActorMerge, correlation_id: UUID) -> None:
+        self.merged.append(merge)
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -100,7 +101,8 @@ class InMemoryTermChecks:
         """See `TermChecks.record`."""
         known = self._last.get(guest_id)
         if known is None or known.checked_at <= check.checked_at:
-            self._last[guest_id] = check
+            earlier = known.answered_at if known else None
+            self._last[guest_id] = replace(check, answered_at=check.answered_at or earlier)
 
 
 class InMemoryLookups:

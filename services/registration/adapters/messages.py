@@ -44,6 +44,7 @@ def _guest_registered(event: events.GuestRegistered) -> Data:
         "person_ref": event.person_ref,
         "term": _provisional(event.term_begin, event.term_end),
         "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
+        **_preferences(event),
     }
 
 
@@ -52,7 +53,17 @@ def _guest_reregistered(event: events.GuestReregistered) -> Data:
     return {
         "term": _provisional(event.term_begin, event.term_end),
         "login_account": chosen if event.login_account_id else None,
+        **_preferences(event),
     }
+
+
+def _preferences(
+    event: events.GuestRegistered | events.GuestReregistered | events.GuestPreferencesChanged,
+) -> Data:
+    """Return what a catalogue needs, so not the newsletter; nothing if not asked or erased (R27)."""
+    if event.preferred_language is None:
+        return {}
+    return {"preferences": {"language": event.preferred_language, "lending_history": event.lending_history}}
 
 
 def _card_number_changed(event: events.CardNumberChanged) -> Data:
@@ -91,6 +102,7 @@ def _provisional(begin: date, end: date) -> Data:
 SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestRegistered.TOPIC: _guest_registered,
     events.GuestReregistered.TOPIC: _guest_reregistered,
+    events.GuestPreferencesChanged.TOPIC: _preferences,
     events.CardNumberChanged.TOPIC: _card_number_changed,
     events.SubscriptionExpired.TOPIC: _expired,
     events.TermConfirmed.TOPIC: _confirmed,
@@ -109,13 +121,16 @@ MESSAGE_TYPES = {
     Guest.TermConfirmed.TOPIC: "term-confirmed.v1",
     Guest.Suspended.TOPIC: "guest-suspended.v1",
     Guest.Reinstated.TOPIC: "guest-reinstated.v1",
+    Guest.PreferencesChanged.TOPIC: "guest-preferences-changed.v1",
     Guest.CardNumberChanged.TOPIC: "card-number-changed.v1",
     Guest.DetailsChanged.TOPIC: "patron-details-changed.v1",
     Guest.LendingStripsGranted.TOPIC: "lending-strips-granted.v1",
+    Guest.CardChipChanged.TOPIC: "card-chip-changed.v1",
     Guest.LoginAccountLinkRequested.TOPIC: "login-account-link-requested.v1",
     Guest.LoginAccountLinkConfirmed.TOPIC: "login-account-link-confirmed.v1",
     Guest.LoginAccountLinkRefused.TOPIC: "login-account-link-refused.v1",
     Guest.LoginAccountUnlinked.TOPIC: "login-account-unlinked.v1",
+    Guest.LoginActorsMergeRequested.TOPIC: "login-actors-merge-requested.v1",
     Guest.Deregistered.TOPIC: "guest-deregistered.v1",
     Guest.Merged.TOPIC: "guests-merged.v1",
     Guest.DuplicateMerged.TOPIC: "duplicate-merged.v1",

@@ -70,6 +70,10 @@ SCHEMA: Sequence[Script] = (
         ALTER TABLE term_checks ADD COLUMN other_guest uuid;
         """,
     ),
+    Script(
+        "registration_0010_home_answers",
+        "ALTER TABLE term_checks ADD COLUMN answered_at timestamptz, ADD COLUMN changed text[]",
+    ),
     # At most one request waits; the others say who asked, and when.
     Script(
         "registration_0009_nightly_requests",
@@ -115,17 +119,21 @@ INSERT INTO nights (day, started_at) VALUES ($1, $2) ON CONFLICT (day) DO UPDATE
 """
 RECORD = f"""
 WITH checks AS (
-    INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, other_guest, night)
-    SELECT guest_id, verdict, checked_at, stale, string_to_array(reasons, ','), other_guest, $1
-    FROM unnest($3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::uuid[])
-        AS checked (guest_id, verdict, checked_at, stale, reasons, other_guest)
+    INSERT INTO term_checks
+        (guest_id, verdict, checked_at, stale, reasons, other_guest, answered_at, changed, night)
+    SELECT guest_id, verdict, checked_at, stale, string_to_array(reasons, ','), other_guest, answered_at,
+        string_to_array(changed, ','), $1
+    FROM unnest($3::uuid[], $4::text[], $5::timestamptz[], $6::boolean[], $7::text[], $8::uuid[],
+            $9::timestamptz[], $10::text[])
+        AS checked (guest_id, verdict, checked_at, stale, reasons, other_guest, answered_at, changed)
     ON CONFLICT (guest_id) DO UPDATE
     SET verdict = excluded.verdict, checked_at = excluded.checked_at, stale = excluded.stale,
-        reasons = excluded.reasons, other_guest = excluded.other_guest, night = excluded.night
+        reasons = excluded.reasons, other_guest = excluded.other_guest, night = excluded.night,
+        answered_at = coalesce(excluded.answered_at, term_checks.answered_at), changed = excluded.changed
     WHERE term_checks.checked_at <= excluded.checked_at
 )
 INSERT INTO night_libraries AS counted (day, home_isil, {", ".join(COUNTS)})
-VALUES ($1, $2, {", ".join(f"${number}" for number in range(9, 9 + len(COUNTS)))})
+VALUES ($1, $2, {", ".join(f"${number}" for number in range(11, 11 + len(COUNTS)))})
 ON CONFLICT (day, home_isil) DO UPDATE
 SET {", ".join(f"{name} = counted.{name} + excluded.{name}" for name in COUNTS)}
 """  # noqa: S608 - constants
@@ -184,6 +192,8 @@ class PostgresNightlyChecks:
             [check.stale for check in outcomes],
             [",".join(check.reasons) for check in outcomes],
             [check.other_guest for check in outcomes],
+            [check.answered_at for check in outcomes],
+            [None if check.changed is None else ",".join(check.changed) for check in outcomes],
             *tally.as_dict().values(),
             timeout=limits.BATCH,
         )

@@ -95,15 +95,19 @@ class PostgresRegistrations:
         return [row["guest_id"] for row in rows]
 
 
-LAST_CHECK = "SELECT verdict, checked_at, stale, reasons, other_guest FROM term_checks WHERE guest_id = $1"
+LAST_CHECK = """
+SELECT verdict, checked_at, stale, reasons, other_guest, answered_at, changed
+FROM term_checks WHERE guest_id = $1
+"""
 
 # Two processes may check one guest at once. The later check stays, also if it is written first.
 RECORD_CHECK = """
-INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, other_guest)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO term_checks (guest_id, verdict, checked_at, stale, reasons, other_guest, answered_at, changed)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (guest_id) DO UPDATE
 SET verdict = excluded.verdict, checked_at = excluded.checked_at,
-    stale = excluded.stale, reasons = excluded.reasons, other_guest = excluded.other_guest
+    stale = excluded.stale, reasons = excluded.reasons, other_guest = excluded.other_guest,
+    answered_at = coalesce(excluded.answered_at, term_checks.answered_at), changed = excluded.changed
 WHERE term_checks.checked_at <= excluded.checked_at
 """
 
@@ -119,8 +123,9 @@ class PostgresTermChecks:
         row = await self._pool.fetchrow(LAST_CHECK, guest_id)
         if row is None:
             return None
-        verdict, checked_at, stale, reasons, other_guest = row
-        return TermCheck(verdict, checked_at, stale, tuple(reasons), other_guest)
+        verdict, checked_at, stale, reasons, other_guest, answered_at, changed = row
+        changes = None if changed is None else tuple(changed)
+        return TermCheck(verdict, checked_at, stale, tuple(reasons), other_guest, answered_at, changes)
 
     async def record(self, guest_id: UUID, check: TermCheck) -> None:
         """See `TermChecks.record`."""
@@ -132,4 +137,6 @@ class PostgresTermChecks:
             check.stale,
             list(check.reasons),
             check.other_guest,
+            check.answered_at,
+            None if check.changed is None else list(check.changed),
         )

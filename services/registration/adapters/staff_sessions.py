@@ -1,13 +1,14 @@
-"""The sessions of staff at the counter's pages, and the forms that they are filling in (ADR 0014).
+"""The sessions of staff at the pages, their names, and the forms that they are filling in (ADR 0014).
 
-A session has a row until it ends. A draft has one until it is saved, at most DRAFT_LIFETIME.
+A session has a row until it ends. A draft has one until it is saved, at most DRAFT_LIFETIME. Beside them:
+which hints of the pages a staff member switched off. Nothing says which page anybody saw.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from os import urandom
 from typing import Any
@@ -58,6 +59,17 @@ CREATE TABLE form_drafts (
 );
 CREATE INDEX form_drafts_session_hash_idx ON form_drafts (session_hash);
 """
+# What the next page of a session says was done: pairs of texts, Dutch and English, without personal data.
+NOTICES = "ALTER TABLE staff_sessions ADD COLUMN notices jsonb NOT NULL DEFAULT '[]';"
+# Events name staff by their subject. The name that the last sign-in said is kept here alone, so that it can
+# be deleted: personal data of staff is in no event.
+NAMES = """
+CREATE TABLE staff_names (
+    subject text PRIMARY KEY,
+    name text NOT NULL,
+    signed_in_at timestamptz NOT NULL
+);
+"""
 SCHEMA: Sequence[Script] = (
     Script(
         "registration_0006_staff_sessions",
@@ -68,6 +80,21 @@ SCHEMA: Sequence[Script] = (
         "registration_0009_form_drafts",
         DRAFTS,
         {"form_drafts": Rights("SELECT, INSERT, UPDATE, DELETE", reader=False)},
+    ),
+    Script(
+        "registration_0009_staff_notices_and_names",
+        NOTICES + NAMES,
+        {
+            "staff_sessions": Rights("SELECT, INSERT, UPDATE (notices), DELETE", reader=False),
+            "staff_names": Rights("SELECT, INSERT, UPDATE, DELETE", reader=False),
+        },
+    ),
+    Script(
+        "registration_0012_staff_hints",
+        """
+        CREATE TABLE staff_hints (subject text NOT NULL, hint text NOT NULL, PRIMARY KEY (subject, hint));
+        """,
+        {"staff_hints": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
 )
 KEEP = """
@@ -82,6 +109,16 @@ DELETE FROM form_drafts WHERE subject = $1 AND organisation = $2 AND id IN (
     ORDER BY kept_at DESC OFFSET $7)
 """
 
+BEGIN = """
+WITH named AS (
+    INSERT INTO staff_names (subject, name, signed_in_at) VALUES ($2, $3, $6)
+    ON CONFLICT (subject) DO UPDATE SET name = excluded.name, signed_in_at = excluded.signed_in_at
+)
+INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at) VALUES ($1, $2, $4, $5)
+"""
+Notice = tuple[str, str]
+"""One line in Dutch and in English."""
+
 
 class StaffSessions:
     """The sessions in PostgreSQL. Nothing is kept in memory: an end counts in all processes at once."""
@@ -90,26 +127,37 @@ class StaffSessions:
         self._pool = pool
         self._clock = clock
 
-    async def begin(self, subject: str, organisation: str) -> str:
-        """Begin a session of WORKING_DAY and return its id, a random secret."""
-        session_id = secrets.token_urlsafe(32)
+    async def begin(self, subject: str, name: str, organisation: str) -> str:
+        """Begin a session of WORKING_DAY and return its id, a random secret. The name is kept."""
+        session_id, now = secrets.token_urlsafe(32), self._clock.now()
         await self._pool.execute(
-            "INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at) VALUES ($1, $2, $3, $4)",
-            _hash(session_id),
-            subject,
-            organisation,
-            self._clock.now() + WORKING_DAY,
+            BEGIN, _hash(session_id), subject, name, organisation, now + WORKING_DAY, now
         )
         return session_id
 
-    async def is_open(self, session_id: str) -> bool:
-        """Return whether the session began and has not ended."""
-        found: bool = await self._pool.fetchval(
-            "SELECT EXISTS (SELECT FROM staff_sessions WHERE id_hash = $1 AND ends_at > $2)",
+    async def notices_of(self, session_id: str) -> Sequence[Notice] | None:
+        """Return the notices for the session's next page; None if it never began or has ended."""
+        found: str | None = await self._pool.fetchval(
+            "SELECT notices FROM staff_sessions WHERE id_hash = $1 AND ends_at > $2",
             _hash(session_id),
             self._clock.now(),
         )
-        return found
+        return None if found is None else [(dutch, english) for dutch, english in orjson.loads(found)]
+
+    async def keep_notices(self, session_id: str, notices: Sequence[Notice]) -> None:
+        """Replace the notices for the session's next page. An unknown id changes nothing."""
+        await self._pool.execute(
+            "UPDATE staff_sessions SET notices = $2 WHERE id_hash = $1",
+            _hash(session_id),
+            orjson.dumps(notices).decode(),
+        )
+
+    async def names_of(self, subjects: Collection[str]) -> Mapping[str, str]:
+        """Return subject -> name of the staff members whose names are known."""
+        rows = await self._pool.fetch(
+            "SELECT subject, name FROM staff_names WHERE subject = ANY ($1)", list(subjects)
+        )
+        return {row["subject"]: row["name"] for row in rows}
 
     async def is_known(self, session_id: str) -> bool:
         """Return whether the session has a row: it is open, or it ended by itself and nobody ended it."""
@@ -140,14 +188,30 @@ class StaffSessions:
         )
         return rows
 
-    async def forget_ended(self) -> None:
-        """Delete the rows of sessions and of drafts whose time is over."""
-        for table in ("form_drafts", "staff_sessions"):
-            await self._pool.execute(
-                f"DELETE FROM {table} WHERE ends_at <= $1",  # noqa: S608 - the two names above
-                self._clock.now(),
-                timeout=limits.BATCH,
-            )
+    async def hints_off(self, subject: str) -> list[str]:
+        """Return the hints that a staff member switched off."""
+        rows = await self._pool.fetch("SELECT hint FROM staff_hints WHERE subject = $1 ORDER BY 1", subject)
+        return [row["hint"] for row in rows]
+
+    async def hide_hint(self, subject: str, hint: str) -> None:
+        """Switch one hint off for a staff member; a second time changes nothing."""
+        await self._pool.execute(
+            "INSERT INTO staff_hints (subject, hint) VALUES ($1, $2) ON CONFLICT DO NOTHING", subject, hint
+        )
+
+    async def show_hints(self, subject: str) -> None:
+        """Switch all hints of a staff member on again."""
+        await self._pool.execute("DELETE FROM staff_hints WHERE subject = $1", subject)
+
+    async def forget_old(self, days: int) -> None:
+        """Delete sessions and drafts whose time is over, and names of who did not sign in for `days`."""
+        now = self._clock.now()
+        for statement, before in (
+            ("DELETE FROM form_drafts WHERE ends_at <= $1", now),
+            ("DELETE FROM staff_sessions WHERE ends_at <= $1", now),
+            ("DELETE FROM staff_names WHERE signed_in_at < $1", now - timedelta(days=days)),
+        ):
+            await self._pool.execute(statement, before, timeout=limits.BATCH)
 
 
 class DraftTooLarge(ValueError):

@@ -1,4 +1,4 @@
-"""Routes for one guest: register, show, check at home, re-register, deregister, erase."""
+"""Routes for one guest: register, show, check at home, re-register, correct, deregister, erase."""
 
 from uuid import UUID
 
@@ -6,7 +6,17 @@ from fastapi import APIRouter, Response
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, OperatorDep, WriteDep
 from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
-from registration.api.schemas import BecauseOf, GuestJson, NewGuest, Reregistration, guest_json
+from registration.api.schemas import (
+    BecauseOf,
+    CardChip,
+    GuestJson,
+    NewGuest,
+    Reregistration,
+    WantedPreferences,
+    guest_json,
+)
+from registration.application.change_chip import change_chip
+from registration.application.change_preferences import change_preferences
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import erase_personal_data
@@ -104,8 +114,33 @@ async def reregister(
 ) -> GuestJson:  # R14
     """Make the guest valid again after a fresh check at the home library. The guest keeps its login link."""
     chosen = body.login_account.chosen() if body.login_account else None
-    command = ReregisterGuest(guest_id, body.patron_type, chosen)
+    preferences = body.preferences.chosen() if body.preferences else None
+    command = ReregisterGuest(guest_id, body.patron_type, chosen, preferences)
     return await write(lambda context: reregister_guest(command, context, deps))
+
+
+@router.put(
+    "/{guest_id}/preferences",
+    summary="Change language and consents",
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, errors.GuestMerged, errors.GuestErased),
+)
+async def prefer(
+    guest_id: UUID, body: WantedPreferences, write: WriteDep, deps: DependenciesDep
+) -> GuestJson:  # R27
+    """Replace all preferences. A consent is withdrawn as it is given; who changed it is in the history."""
+    return await write(lambda context: change_preferences(guest_id, body.chosen(), context, deps))
+
+
+@router.post(
+    "/{guest_id}/card-chip",
+    summary="Correct whether the guest's card has a chip",
+    responses=problem_responses(
+        PROBLEM_TYPES, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
+    ),
+)
+async def correct_chip(guest_id: UUID, body: CardChip, write: WriteDep, deps: DependenciesDep) -> GuestJson:
+    """With a chip the guest may use self-service. The same as before changes nothing."""  # R9, R21
+    return await write(lambda context: change_chip(guest_id, body.card_has_chip, body.reason, context, deps))
 
 
 @router.post(

@@ -160,6 +160,16 @@ PROBLEM_TYPES: ProblemTypes = {
     errors.AlreadyLinked: ProblemType(
         409, "already-linked", "Aan deze gastlener is al een inlogaccount gekoppeld: ontkoppel dat eerst."
     ),
+    errors.NotTooLate: ProblemType(
+        409, "not-too-late", "Dit inlogaccount hoort al bij één inlog: er is niets samen te voegen."
+    ),
+    errors.ActorMergeBlocked: ProblemType(
+        409,
+        "merge-blocked",
+        "Deze twee inlogs kunnen niet worden samengevoegd: het is niet dezelfde persoon,"
+        " of ze zijn al eerder samengevoegd.",
+        lambda error: {"reason": error.reason},
+    ),
     errors.NotLinked: ProblemType(409, "not-linked", "Aan deze gastlener is geen inlogaccount gekoppeld."),
     errors.NoLongerRegistered: ProblemType(
         409, "no-longer-registered", "Deze gastlener is uitgeschreven: schrijf de pas opnieuw in."

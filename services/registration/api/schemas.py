@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
 from registration.domain.contributions import Row
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import ExistingAccount, NewLoginAccount, NoAccount, SearchedAccount
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
@@ -95,6 +96,21 @@ Choice = Annotated[Existing | New | NoneChosen, Field(discriminator="choice")]
 LinkChoice = Annotated[Existing | New, Field(discriminator="choice")]
 
 
+class WantedPreferences(Body):  # R27
+    """What the guest wants. What is left out is off: a consent that nobody gave does not exist.
+
+    `newsletter`: to get the newsletter. `lending_history`: that the library keeps what was borrowed.
+    """
+
+    language: Literal["nl", "en"] = "nl"
+    newsletter: bool = False
+    lending_history: bool = False
+
+    def chosen(self) -> Preferences:
+        """Return the preferences as a domain object."""
+        return Preferences(self.language, self.newsletter, self.lending_history)
+
+
 class NewGuest(Body):  # R2, R28
     """A member of another library at the counter. `home_isil` null: it is found from the card.
 
@@ -112,6 +128,7 @@ class NewGuest(Body):  # R2, R28
                     "card_has_chip": True,
                     "identity_document_checked": True,
                     "login_account": {"choice": "existing", "account_id": "acc-jan"},
+                    "preferences": {"language": "nl", "newsletter": False, "lending_history": True},
                 }
             ]
         }
@@ -126,6 +143,7 @@ class NewGuest(Body):  # R2, R28
     login_account: Choice
     same_as: GuestId | None = None
     not_same_as: Annotated[list[GuestId], Field(max_length=20)] = []
+    preferences: WantedPreferences | None = None
 
     def command(self) -> RegisterGuest:
         """Return the command for the use case."""
@@ -139,16 +157,18 @@ class NewGuest(Body):  # R2, R28
             subscription_code=self.subscription_code,
             same_as=self.same_as,
             not_same_as=frozenset(self.not_same_as),
+            preferences=self.preferences.chosen() if self.preferences else None,
         )
 
 
 class Reregistration(Body):  # R14
-    """Only patron type 04 is accepted. Without `login_account` the login link stays as it is."""
+    """Only patron type 04 is accepted. What is left out stays: the login link, the preferences."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"patron_type": "04"}]})
 
     patron_type: Typed
     login_account: Choice | None = None
+    preferences: WantedPreferences | None = None
 
 
 class Merging(Body):  # R18
@@ -167,6 +187,17 @@ class BecauseOf(Body):  # R21
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "account van een ouder"}]})
 
+    reason: Reason
+
+
+class CardChip(Body):  # R9, R21
+    """Whether the guest's card has a chip, and why that is corrected."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"card_has_chip": False, "reason": "verkeerd aangevinkt"}]}
+    )
+
+    card_has_chip: bool
     reason: Reason
 
 
@@ -189,12 +220,31 @@ class DetailsJson(BaseModel):  # R5
         )
 
 
+class PreferencesJson(BaseModel):  # R27
+    """What the guest wants, and the consents that were given."""
+
+    language: Literal["nl", "en"]
+    newsletter: bool
+    lending_history: bool
+
+    @classmethod
+    def of(cls, preferences: Preferences) -> PreferencesJson:
+        """Return preferences as JSON."""
+        return cls.model_validate(preferences, from_attributes=True)
+
+
 class HomeJson(BaseModel):  # R13
-    """The home library's last reply. `valid` for an expired guest: re-registration would succeed."""
+    """The home library's last reply. `valid` for an expired guest: re-registration would succeed.
+
+    `answered_at`: the last moment at which the library named this person, so the moment of the details.
+    `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
+    """
 
     verdict: Literal["valid", "refused", "not_found", "unavailable"]
     reasons: list[str]
     checked_at: datetime
+    answered_at: datetime
+    changed: list[Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]] | None
 
 
 class TermJson(BaseModel):  # R12
@@ -250,9 +300,13 @@ class MergedRecordJson(BaseModel):  # R18
 
 
 class GuestJson(BaseModel):  # R18, R19
-    """A guest. `details` and `card_number` are null after the personal data was erased.
+    """A guest. `card_number`, `details` and `preferences` are null after the personal data was erased.
 
-    `merged_into`: this is a merged record that points to that guest; its status is `deregistered`.
+    `reason`: why it is expired, or the home library's reasons why it is suspended, with `, ` between them.
+    `ended_on`: the day on which the registration ended. `active_at`: the last moment at which something was
+    done for the guest at the counter. `card_since`, `chip_since`: since when the number, and whether the card
+    has a chip, are known. `merged_into`: this is a merged record that points to that guest; its status is
+    `deregistered`.
     """
 
     guest_id: UUID
@@ -265,7 +319,10 @@ class GuestJson(BaseModel):  # R18, R19
     home_isil: str
     home: HomeJson
     details: DetailsJson | None
+    preferences: PreferencesJson | None
     header: str
+    reason: str | None
+    ended_on: date | None
     expires_on: date | None
     expiry_line: str | None
     card_notice: str | None
@@ -274,6 +331,9 @@ class GuestJson(BaseModel):  # R18, R19
     contributions: list[ContributionJson]
     lending_strips: int
     self_service: bool
+    active_at: datetime
+    card_since: datetime
+    chip_since: datetime
     login_link: LoginLinkJson
     merged_into: UUID | None
     merged_from: list[MergedRecordJson]
@@ -292,7 +352,10 @@ def guest_json(guest: GuestView) -> GuestJson:
         home_isil=guest.home_isil,
         home=HomeJson.model_validate(guest.home, from_attributes=True),
         details=DetailsJson.of(guest.details) if guest.details else None,
+        preferences=PreferencesJson.of(guest.preferences) if guest.preferences else None,
         header=guest.header,
+        reason=guest.reason,
+        ended_on=guest.ended_on,
         expires_on=guest.expires_on,
         expiry_line=guest.expiry_line,
         card_notice=guest.card_notice,
@@ -301,6 +364,9 @@ def guest_json(guest: GuestView) -> GuestJson:
         contributions=[ContributionJson.of(row) for row in guest.contributions],
         lending_strips=guest.lending_strips,
         self_service=guest.self_service,
+        active_at=guest.active_at,
+        card_since=guest.card_since,
+        chip_since=guest.chip_since,
         login_link=LoginLinkJson.model_validate(guest.login_link, from_attributes=True),
         merged_into=guest.merged_into,
         merged_from=[

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from registration.domain.errors import Candidate
@@ -68,11 +68,56 @@ class FoundAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginActor:
+    """One of the two actors behind a login that was linked too late (I6).
+
+    `guests`: whose logins use it, with their organisations. `first_logins`: organisation -> moment.
+    """
+
+    actor_id: UUID
+    guests: Sequence[tuple[UUID, str]]
+    first_logins: Mapping[str, datetime]
+
+    def seen_from(self, organisation: str) -> SeenActor:
+        """Return what staff of this organisation may see: of others only how many there are (R20)."""
+        elsewhere = {other for _, other in self.guests} | self.first_logins.keys()
+        return SeenActor(
+            self.first_logins.get(organisation),
+            guest_here=any(other == organisation for _, other in self.guests),
+            elsewhere=len(elsewhere - {organisation}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SeenActor:
+    """An actor as one organisation sees it. `elsewhere`: how many others have a guest or a login of it."""
+
+    first_login_at: datetime | None
+    guest_here: bool
+    elsewhere: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActorMerge:
+    """A merge of two actors: `actor` becomes a merged record of `into`, the account's own actor.
+
+    `birth_dates`: how the birth dates of their guests compare. `blocked`: identity's reason against it.
+    """
+
+    actor: LoginActor
+    into: LoginActor
+    birth_dates: Literal["same", "different", "unknown"]
+    blocked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TermCheck:
     """The outcome of the last term check of a guest: state of the check, not an event (R12).
 
     `verdict`: "valid", "refused", "not_found" or "unavailable". `stale`: no usable reply; the term was kept.
-    `other_guest`: the guest whose card the reply named (R10).
+    `other_guest`: the guest whose card the reply named (R10). `answered_at`: the last moment at which the
+    library named this person, in this check or an earlier one; None when no check recorded it. `changed`:
+    what the reply changed of the guest, names of `home_reply.CHANGES`; None when that is not known.
     """
 
     verdict: str
@@ -80,6 +125,8 @@ class TermCheck:
     stale: bool = False
     reasons: tuple[str, ...] = ()
     other_guest: UUID | None = None
+    answered_at: datetime | None = None
+    changed: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +192,15 @@ class LoginAccounts(Protocol):
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         """Find an account by its id. Raises LoginAccountsUnavailable."""
+
+    async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
+        """Show the merge of the guest's actor into the account's own; None if they are one.
+
+        Raises LoginAccountsUnavailable.
+        """
+
+    async def merge_actors(self, merge: ActorMerge, correlation_id: UUID) -> None:
+        """Merge them; repeating it changes nothing. Raises ActorMergeBlocked, LoginAccountsUnavailable."""
 
 
 class AccountHandles(Protocol):

@@ -1,12 +1,19 @@
-"""Find a login account by its username at the home library (R17)."""
+"""Find a login account by its username at the home library, and show those of a guest (R17)."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
 
 from registration.application.dependencies import Context, Dependencies, FoundAccount, LookupKind
 from registration.application.looking_up import looking_up
 from registration.application.membership import current_isil, merged_into
+from registration.application.repository import decrypt_personal_data, find_person, load_guest
+from registration.domain.errors import LoginAccountsUnavailable
+from registration.domain.guest import Guest
 from shared.kernel.library_card import Isil
 
 
@@ -41,4 +48,86 @@ async def account_named(username: str, home: Isil, deps: Dependencies) -> FoundA
     for isil in (str(home), *merged_into(home, deps)):
         if (found := await deps.login_accounts.find(username, isil)) is not None:
             return found
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestAccount:
+    """A login account that was ever asked for a guest. Username and e-mail are identity's (R26), never kept.
+
+    `state`: "found"; "unknown", identity has no such account; "unavailable", identity did not reply in time.
+    A new account that identity has not opened is "found" with what the clerk asked for. After an erasure
+    username and e-mail are empty.
+    """
+
+    account_id: str
+    state: Literal["found", "unknown", "unavailable"]
+    username: str = ""
+    email: str = ""
+
+
+WHILE_A_CLERK_WAITS = 1.0
+"""Seconds for identity's reply. A page is shown without the account rather than late."""
+
+
+async def show_accounts(
+    guest_id: UUID, account_ids: Iterable[str | None], organisation: str, deps: Dependencies
+) -> Mapping[str, GuestAccount]:
+    """Return the accounts with these ids, each by its id; identity is asked for all at once.
+
+    The caller names ids of this guest's own events only. Raises GuestNotFound (R20).
+    """
+    guest = await load_guest(guest_id, organisation, deps)
+    wanted = list(dict.fromkeys(account_id for account_id in account_ids if account_id))
+    shown = await asyncio.gather(*(_show(account_id, deps) for account_id in wanted))
+    asked_for = await _new_accounts(guest, deps)
+    return {
+        account.account_id: asked_for.get(account.account_id, account)
+        if account.state == "unknown"
+        else account
+        for account in shown
+    }
+
+
+async def _show(account_id: str, deps: Dependencies) -> GuestAccount:
+    try:
+        async with asyncio.timeout(WHILE_A_CLERK_WAITS):
+            found = await deps.login_accounts.by_id(account_id)
+    except (LoginAccountsUnavailable, TimeoutError):
+        return GuestAccount(account_id, "unavailable")
+    if found is None:
+        return GuestAccount(account_id, "unknown")
+    return GuestAccount(account_id, "found", found.username, found.email)
+
+
+async def _new_accounts(guest: Guest, deps: Dependencies) -> Mapping[str, GuestAccount]:
+    key = await deps.data_keys.get(guest.id) if guest.state.new_accounts else None
+    if key is None:
+        return {}
+    opened = {account_id: key.decrypt(sealed) for account_id, sealed in guest.state.new_accounts.items()}
+    return {
+        account_id: GuestAccount(account_id, "found", new["username"], new["email"])
+        for account_id, new in opened.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHolder:
+    """The guest that has an account. `name` is empty after the erasure of personal data."""
+
+    guest_id: UUID
+    name: str
+
+
+async def other_holder(
+    guest_id: UUID, account_id: str, organisation: str, deps: Dependencies
+) -> AccountHolder | None:
+    """Return the other guest of this organisation that has the account, or None (I3)."""
+    for asking_id in await deps.registrations.guests_asking_for(organisation, account_id):
+        other = await find_person(asking_id, deps)
+        if other is None or other.id == guest_id or other.state.organisation != organisation:
+            continue
+        if other.state.link.is_tied and other.state.link.account_id == account_id:
+            person = await decrypt_personal_data(other, deps)
+            return AccountHolder(other.id, person.details.name if person else "")
     return None

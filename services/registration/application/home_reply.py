@@ -16,6 +16,7 @@ from registration.application.repository import (
 )
 from registration.domain.errors import CardOfAnotherGuest
 from registration.domain.guest import Guest
+from registration.domain.guest_state import GuestState
 from registration.domain.term_check import Status, leaves_stale, refusal_reasons
 from registration.domain.verdict import Mismatch, NotFound, NotOfGuest, Reading, Refused, Unavailable, Valid
 from shared.event_log import CommandResult, SideRow, retry_on_conflict
@@ -31,20 +32,29 @@ VERDICTS = {
     NotOfGuest: "refused",
 }
 
+CHANGES = ("status", "term", "name", "birth_date", "address", "email", "card_number")
+"""What a reply can change of a guest."""
+
 
 @dataclass(frozen=True, slots=True)
 class HomeReply:
-    """A verdict, and the moment before the request: nothing that happened later can be in it."""
+    """A verdict, and the moment before the request: nothing that happened later can be in it.
+
+    `changed`: what it changed of the guest, names of `CHANGES`.
+    """
 
     verdict: Reading
     asked_at: datetime
+    changed: tuple[str, ...] = ()
 
     def outcome(self) -> TermCheck:
         """Return it as a term check: "valid" if a re-registration would succeed, "refused" if not (R13)."""
         reasons = refusal_reasons(self.verdict, day_of(self.asked_at))
         verdict = "refused" if reasons else VERDICTS[type(self.verdict)]
         other = self.verdict.guest_id if isinstance(self.verdict, NotOfGuest) else None
-        return TermCheck(verdict, self.asked_at, leaves_stale(self.verdict), reasons, other)
+        answered_at = self.asked_at if isinstance(self.verdict, Valid | Refused) else None
+        stale = leaves_stale(self.verdict)
+        return TermCheck(verdict, self.asked_at, stale, reasons, other, answered_at, self.changed)
 
     def about(self, person: PersonalData) -> HomeReply:
         """Return the reply as it is about this person: a number is not a person (R25)."""
@@ -77,7 +87,7 @@ async def _apply(
     guest_id: UUID, reply: HomeReply, context: Context, deps: Dependencies
 ) -> tuple[CommandResult, HomeReply]:
     guest = await load_guest(guest_id, context.organisation, deps)
-    person = await decrypt_personal_data(guest, deps)
+    before, person = guest.state, await decrypt_personal_data(guest, deps)
     rows: tuple[SideRow, ...] = ()
     # After a later registration, or an end of it, the reply is about what was before.
     if (
@@ -92,7 +102,26 @@ async def _apply(
             reply = replace(reply, verdict=NotOfGuest(Mismatch.CARD_OF_ANOTHER_GUEST, other.guest_id))
         now = deps.clock.now()
         guest.check_term(reply.verdict, today=day_of(now), now=now)
+        if guest.pending_events:
+            now_known = await decrypt_personal_data(guest, deps) or person
+            reply = replace(reply, changed=_changes(before, guest.state, person, now_known))
     return await save_guest(guest, context, deps, *rows), reply
+
+
+def _changes(
+    before: GuestState, after: GuestState, known: PersonalData, now_known: PersonalData
+) -> tuple[str, ...]:
+    details, now_details = known.details, now_known.details
+    changed = {
+        "status": before.status is not after.status,
+        "term": before.term.end != after.term.end,
+        "name": details.name != now_details.name,
+        "birth_date": details.birth_date != now_details.birth_date,
+        "address": details.address != now_details.address,
+        "email": details.email != now_details.email,
+        "card_number": known.card.number != now_known.card.number,
+    }
+    return tuple(name for name in CHANGES if changed[name])
 
 
 async def _news(

@@ -45,6 +45,7 @@ from registration.domain.errors import (
     UnknownOrganisation,
 )
 from registration.domain.guest import Admission, Guest
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.merge import NothingEqual, same_name_birth_date_address
 from registration.domain.term import picked
@@ -62,9 +63,9 @@ MOST_LIKELY = 5
 class RegisterGuest:
     """What the clerk filled in. `home_isil` None: find it from the card (R2).
 
-    `subscription_code` None: the subscription on offer, if there is only one (R7). `same_as`: the guest who
-    is the person at the counter, with another card of the same library. `not_same_as`: the guests who
-    look like that person and are another one (R28).
+    `subscription_code` None: the subscription on offer, if there is only one (R7). `preferences` None: they
+    were not asked, so all is off (R27). `same_as`: the guest who is the person at the counter, with another
+    card of the same library. `not_same_as`: the guests who look like that person and are another one (R28).
     """
 
     card_number: str
@@ -74,6 +75,7 @@ class RegisterGuest:
     identity_document_checked: bool
     login_account: LoginAccountChoice
     subscription_code: str | None = None
+    preferences: Preferences | None = None
     same_as: UUID | None = None
     not_same_as: frozenset[UUID] = frozenset()
 
@@ -269,6 +271,7 @@ async def _register(
         sealed_card=encrypt_card(person.card, key),
         sealed_details=encrypt_details(person.details, key),
         link_request=encrypt_link_request(choice, key),
+        preferences=command.preferences,
     )
     guest = _registered(guest, admission, key.subject_id, deps)
     set_data_key(guest, key)

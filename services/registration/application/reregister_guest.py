@@ -21,6 +21,7 @@ from registration.application.repository import (
 )
 from registration.domain.errors import GuestErased, OtherPerson
 from registration.domain.guest import Guest, Renewal
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
 from registration.domain.verdict import Valid
 from shared.event_log import CommandResult, retry_on_conflict
@@ -29,11 +30,12 @@ from shared.kernel.amsterdam import day_of
 
 @dataclass(frozen=True, slots=True)
 class ReregisterGuest:
-    """A guest, and the choice of login account; None keeps the link as it is."""
+    """A guest, the choice of login account, and what the guest wants; None keeps each as it is."""
 
     guest_id: UUID
     patron_type: str
     login_account: LoginAccountChoice | None = None
+    preferences: Preferences | None = None
 
 
 async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dependencies) -> CommandResult:
@@ -80,7 +82,8 @@ async def _renew(
     rows = await take_news(guest, known, person, deps)
     key, key_rows = await key_for(guest.id, deps)
     link_request = None if choice is None else encrypt_link_request(choice, key)
-    renewal = Renewal(encrypt_card(person.card, key), encrypt_details(person.details, key), link_request)
+    card, details = encrypt_card(person.card, key), encrypt_details(person.details, key)
+    renewal = Renewal(card, details, link_request, command.preferences)
     now = deps.clock.now()
     guest.reregister(command.patron_type, renewal, today=day_of(now), now=now)
     accounts = account_rows(context.organisation, link_request.account_id if link_request else None, guest.id)

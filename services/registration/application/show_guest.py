@@ -12,7 +12,7 @@ from registration.application.dependencies import Dependencies, TermCheck
 from registration.application.repository import PersonalData, decrypt_personal_data, load_guest
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
-from registration.domain.guest_state import display
+from registration.domain.guest_state import GuestState, Preferences, display, ended_on
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
@@ -23,13 +23,17 @@ from shared.kernel.amsterdam import day_of
 class HomeAnswer:
     """The home library's last reply: "valid", "refused", "not_found" or "unavailable", and when.
 
-    `other_guest`: the guest whose card it named (R10).
+    `other_guest`: the guest whose card it named (R10). `answered_at`: the last moment at which the library
+    named this person, so the moment of the details (R5). `changed`: what the last reply changed, names of
+    `home_reply.CHANGES`; None for the reply with which the guest was registered.
     """
 
     verdict: str
     checked_at: datetime
-    reasons: tuple[str, ...] = ()
-    other_guest: UUID | None = None
+    reasons: tuple[str, ...]
+    other_guest: UUID | None
+    answered_at: datetime
+    changed: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,15 @@ class MergedRecord:
 
 @dataclass(frozen=True, slots=True)
 class GuestView:
-    """A guest as the clerk sees it. `details` and `card_number` are None after the erasure of personal data.
+    """A guest as the clerk sees it. After the erasure of personal data `card_number`, `details` and
+    `preferences` are None.
 
     `merged_into`: this is a merged record of that guest. `merged_from`: the merged records of this guest
-    (R18); an erased record is neither. `header` to `reregistration_preview`: the words on the screen, see
-    `domain.guest_state.Display`. `new_account`: the login account of the link is one that a clerk had made.
+    (R18); an erased record is neither. `reason`: why the guest is expired, or the home library's reasons why
+    it is suspended. `ended_on`: the day on which the registration ended. `active_at`, `card_since` and
+    `chip_since`: see `domain.guest_state.GuestState`. `header` to `reregistration_preview`: the words on the
+    screen, see `domain.guest_state.Display`. `new_account`: the login account of the link is one that a clerk
+    had made.
     """
 
     guest_id: UUID
@@ -69,7 +77,10 @@ class GuestView:
     home_isil: str
     home: HomeAnswer
     details: PatronDetails | None
+    preferences: Preferences | None
     header: str
+    reason: str | None
+    ended_on: date | None
     expires_on: date | None
     expiry_line: str | None
     card_notice: str | None
@@ -78,6 +89,9 @@ class GuestView:
     contributions: Sequence[Row]
     lending_strips: int
     self_service: bool
+    active_at: datetime
+    card_since: datetime
+    chip_since: datetime
     login_link: LoginLink
     merged_into: UUID | None
     merged_from: Sequence[MergedRecord]
@@ -112,6 +126,18 @@ def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
     return check
 
 
+def _home_answer(check: TermCheck, state: GuestState) -> HomeAnswer:
+    answered = (state.home_agreed_at, state.news_at, check.answered_at)
+    return HomeAnswer(
+        verdict=check.verdict,
+        checked_at=check.checked_at,
+        reasons=check.reasons,
+        other_guest=check.other_guest,
+        answered_at=max(moment for moment in answered if moment is not None),
+        changed=check.changed,
+    )
+
+
 def _view(
     guest: Guest,
     person: PersonalData | None,
@@ -130,9 +156,12 @@ def _view(
         card_number=person.card.number if person else None,
         aliases=person.card.aliases if person else (),
         home_isil=state.home_isil,
-        home=HomeAnswer(check.verdict, check.checked_at, check.reasons, check.other_guest),
+        home=_home_answer(check, state),
         details=person.details if person else None,
+        preferences=state.preferences if person else None,
         header=words.header,
+        reason=state.reason if state.status in {Status.EXPIRED, Status.SUSPENDED} else None,
+        ended_on=ended_on(state),
         expires_on=words.expires_on,
         expiry_line=words.expiry_line,
         card_notice=words.card_notice,
@@ -141,6 +170,9 @@ def _view(
         contributions=state.contributions.rows,
         lending_strips=state.lending_strips,
         self_service=state.card_has_chip,
+        active_at=state.active_at,
+        card_since=state.card_since,
+        chip_since=state.chip_since,
         login_link=state.link,
         merged_into=None if state.status is Status.ERASED else state.merged_into,
         merged_from=merged_from,

@@ -11,6 +11,7 @@ from uuid import UUID
 from registration.application.dependencies import Dependencies
 from registration.application.show_guest import GuestView, show_guest
 from registration.domain.errors import GuestNotFound
+from registration.domain.events import PREFERENCES
 from registration.domain.guest import Guest
 from shared.event_log import DataKey, RecordedEvent
 
@@ -58,6 +59,8 @@ def _held(recorded: RecordedEvent, key: DataKey | None, deps: Dependencies) -> H
         for name, value in values.items()
         if key is not None and name.startswith(ENCRYPTED_PREFIX) and value is not None
     }
+    if values.get(PREFERENCES[0]) is not None:
+        opened["preferences"] = {name: values[name] for name in PREFERENCES}
     what = recorded.event_type.removeprefix("registration.")
     caused_by = recorded.metadata.caused_by
     reason = values.get("reason") or values.get("login_account_reason")

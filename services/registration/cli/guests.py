@@ -21,7 +21,7 @@ from shared.cli.running import Failed
 from shared.event_log import Metadata
 from shared.kernel.text import visible
 
-PERSONAL = ("card_number", "aliases", "details")
+PERSONAL = ("card_number", "aliases", "details", "preferences")
 
 
 async def read_guest(settings: Settings, guest_id: UUID) -> HeldData:

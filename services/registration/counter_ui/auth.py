@@ -3,7 +3,7 @@
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from joserfc.errors import JoseError
 from starlette.requests import HTTPConnection
 
-from registration.adapters.staff_sessions import DRAFT_LIFETIME, FormDrafts, StaffSessions
+from registration.adapters.staff_sessions import DRAFT_LIFETIME, FormDrafts, Notice, StaffSessions
 from registration.api.dependencies import Clerk, RecordedDirectory, recorded_directory
 from registration.application.dependencies import Dependencies, Organisation
 from registration.counter_ui.sign_in_client import (
@@ -87,11 +87,24 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     else:
         await sign_out(request)
     session.pop("ask_who", None)
-    session["id"] = await _sessions_of(request).begin(claims["sub"], claims["organisation"])
+    session["id"] = await _sessions_of(request).begin(claims["sub"], claims["name"], claims["organisation"])
     if is_same:
         await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
     session["used_at"] = _deps_of(request).clock.now().timestamp()
+    session["hints_off"] = await _sessions_of(request).hints_off(claims["sub"])
+
+
+async def hide_hint(request: Request, staff: Staff, hint: str) -> None:
+    """Switch a hint off for this staff member, now and at every later sign-in."""
+    await _sessions_of(request).hide_hint(staff.subject, hint)
+    request.session["hints_off"] = await _sessions_of(request).hints_off(staff.subject)
+
+
+async def show_hints(request: Request, staff: Staff) -> None:
+    """Show this staff member all hints again."""
+    await _sessions_of(request).show_hints(staff.subject)
+    request.session["hints_off"] = []
 
 
 async def sign_out(request: Request, *, everywhere: bool = False) -> None:
@@ -126,8 +139,10 @@ async def check_session(request: Request) -> None:
         return
     now = _deps_of(request).clock.now().timestamp()
     pause = timedelta(seconds=now - session.get("used_at", 0))
-    if pause < LONGEST_PAUSE and await _sessions_of(request).is_open(session.get("id", "")):
+    notices = await _sessions_of(request).notices_of(session.get("id", "")) if pause < LONGEST_PAUSE else None
+    if notices is not None:
         request.state.session_is_open = True
+        request.state.notices = notices
         if pause >= _MARK_USE_EVERY and request.headers.get("accept") != _STREAM:
             session["used_at"] = now  # in the cookie: a row would cost a write per page
         return
@@ -206,6 +221,17 @@ def _branch(organisation: Organisation | None, chosen: str | None) -> str:
 def _deps_of(request: HTTPConnection) -> Dependencies:
     found: Dependencies = request.app.state.deps
     return found
+
+
+async def keep_notices(request: Request, notices: Sequence[Notice]) -> None:
+    """Keep what the session's next page says; without a session nothing is kept."""
+    if session_id := request.session.get("id"):
+        await _sessions_of(request).keep_notices(session_id, notices)
+
+
+async def names_of(request: Request, subjects: Collection[str]) -> Mapping[str, str]:
+    """Return subject -> name of staff, as their last sign-in said it."""
+    return await _sessions_of(request).names_of(subjects)
 
 
 def _sessions_of(request: Request) -> StaffSessions:

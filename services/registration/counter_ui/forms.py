@@ -14,6 +14,7 @@ from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
 from registration.counter_ui.drafts import fields_of, forget_draft
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
 from shared.kernel.library_card import usual_isil
@@ -57,7 +58,23 @@ class AccountForm(BaseModel):
                 return None
 
 
-class Draft(AccountForm):
+class PreferencesForm(BaseModel):
+    """What the guest wants (R27). A box that is not ticked is not sent. No language: nothing was asked."""
+
+    model_config = ConfigDict(frozen=True)
+
+    preferred_language: Literal["nl", "en"] | None = None
+    newsletter: bool = False
+    lending_history: bool = False
+
+    def preferences(self) -> Preferences | None:
+        """Return the preferences as a domain object; None if they were not asked."""
+        if self.preferred_language is None:
+            return None
+        return Preferences(self.preferred_language, self.newsletter, self.lending_history)
+
+
+class Draft(AccountForm, PreferencesForm):
     """A registration that is not saved yet. `branch`: the clerk's branch, if it differs from the session's.
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
@@ -108,7 +125,7 @@ class Draft(AccountForm):
         return UUID(guest_id) if decision == what else None
 
 
-class Reregistration(AccountForm):
+class Reregistration(AccountForm, PreferencesForm):
     """The re-registration of an expired guest (R14)."""
 
     choice: Choice = "keep"

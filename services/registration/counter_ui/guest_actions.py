@@ -1,4 +1,4 @@
-"""Actions on a guest's page: ask the home library, link and unlink a login account, deregister, erase."""
+"""Actions on a guest's page: ask home, logins, chip and preferences, deregister, erase (R19)."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal
@@ -8,20 +8,28 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
 from registration.api.schemas import Reason
+from registration.application.change_chip import change_chip
+from registration.application.change_preferences import change_preferences
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
 from registration.application.dependencies import Context, Dependencies
 from registration.application.deregister_guest import deregister_guest
 from registration.application.erase_guest import erase_personal_data
-from registration.application.link_login_account import request_account_link, unlink_login_account
+from registration.application.link_login_account import (
+    merge_login_actors,
+    request_account_link,
+    show_actor_merge,
+    unlink_login_account,
+)
 from registration.application.repository import load_guest
 from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import TAKEN, Searched, account_chosen, patron_of, search_account
-from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep
+from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep, StaffDep, needs
 from registration.counter_ui.drafts import kept_of
-from registration.counter_ui.forms import AccountForm, FormWriteDep
+from registration.counter_ui.forms import AccountForm, FormWriteDep, PreferencesForm
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.pages import again, notify, page, pages, see_other
 from registration.domain.errors import UsernameTaken
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice
 from shared.event_log import CommandResult, Metadata
 from shared.web.problems import correlation_id
@@ -31,13 +39,22 @@ NOT_CONFIRMED: Texts = ("Vink aan dat u het zeker weet.", "Tick the box if you a
 ReasonDep = Annotated[Reason, Form()]
 Chosen = LoginAccountChoice | Searched[AccountForm] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+SELF_SERVICE = (
+    "De pas heeft een chip: zelfservice kan.",
+    "The card has a chip: self-service is possible.",
+)
+COUNTER_ONLY = (
+    "De pas heeft geen chip: lenen kan alleen aan de balie.",
+    "The card has no chip: borrowing is possible at the counter only.",
+)
 
 
 @router.post("/thuischeck")
-async def ask_home(guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
+async def ask_home(request: Request, guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
-    return see_other(f"/gasten/{guest_id}")
+    notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
+    return see_other(f"/gasten/{guest_id}#thuisbibliotheek")
 
 
 @router.post("/koppelen")
@@ -54,7 +71,6 @@ async def link(
     """Inlogaccount koppelen: search the account, take it (Koppelen), or save the link (R17)."""
     guest, by = await show_guest(guest_id, clerk.organisation, deps), clerk.context()
     patron = await patron_of(guest, deps)
-
     here = f"/gasten/{guest_id}?tab=inlogaccount"
     try:
         if step == "zoek":
@@ -70,6 +86,7 @@ async def link(
         return await again(request, here, account, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps the username that was typed
         return await again(request, here, account, refused=error)
+    notify(request, "De koppeling is aangevraagd.", "The link was requested.")
     return see_other(here)
 
 
@@ -92,6 +109,66 @@ async def unlink(
     return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
 
 
+@router.get("/inlogs-samenvoegen")
+async def merge_actors_form(
+    request: Request, staff: StaffDep, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Show both actors behind a link that is too late, and ask for the reason of their merge (I6)."""
+    needs(staff, "accounts")
+    merge = await show_actor_merge(guest_id, clerk.organisation, deps)
+    return page(
+        request,
+        "actor_merge.html",
+        guest=await show_guest(guest_id, clerk.organisation, deps),
+        actor=merge.actor.seen_from(clerk.organisation),
+        into=merge.into.seen_from(clerk.organisation),
+        birth_dates=merge.birth_dates,
+        blocked=merge.blocked is not None,
+    )
+
+
+@router.post("/inlogs-samenvoegen")
+async def merge_actors(
+    *,
+    request: Request,
+    guest_id: UUID,
+    reason: ReasonDep,
+    staff: StaffDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Merge the two actors, with the reason (I6)."""
+    needs(staff, "accounts")
+    await write(lambda context: merge_login_actors(guest_id, reason, context, deps))
+    notify(request, "De twee inlogs zijn samengevoegd.", "The two logins were merged.")
+    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+
+
+@router.get("/chip")
+async def chip_form(
+    request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
+) -> Response:
+    """Ask for the reason (R21)."""
+    guest = await show_guest(guest_id, clerk.organisation, deps)
+    return page(request, "with_reason.html", guest=guest, action="chip")
+
+
+@router.post("/chip")
+async def correct_chip(
+    *,
+    request: Request,
+    guest_id: UUID,
+    card_has_chip: Annotated[bool, Form()],
+    reason: ReasonDep,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Correct whether the card has a chip, with the reason (R9, R21)."""
+    await write(lambda context: change_chip(guest_id, card_has_chip, reason, context, deps))
+    notify(request, *(SELF_SERVICE if card_has_chip else COUNTER_ONLY))
+    return see_other(f"/gasten/{guest_id}?tab=passen")
+
+
 @router.get("/uitschrijven")
 async def deregister_form(
     request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID
@@ -108,6 +185,21 @@ async def deregister(
     """Deregister the guest, with the reason (R21)."""
     await write(lambda context: deregister_guest(guest_id, reason, context, deps))
     notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
+    return see_other(f"/gasten/{guest_id}")
+
+
+@router.post("/voorkeuren")
+async def prefer(
+    request: Request,
+    guest_id: UUID,
+    form: Annotated[PreferencesForm, Form()],
+    write: FormWriteDep,
+    deps: DependenciesDep,
+) -> Response:
+    """Keep what the guest wants; a consent ends by the same form as it began (R27)."""
+    wanted = form.preferences() or Preferences()
+    await write(lambda context: change_preferences(guest_id, wanted, context, deps))
+    notify(request, "De voorkeuren zijn opgeslagen.", "The preferences were saved.")
     return see_other(f"/gasten/{guest_id}")
 
 

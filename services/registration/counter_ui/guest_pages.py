@@ -1,8 +1,10 @@
-"""The page of a guest (R13), with its tabs and the live state of its login link."""
+"""The page of a guest (R13): its tabs, what a clerk should know, and the live state of its login link."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -13,21 +15,38 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
 from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies
+from registration.application.find_login_account import (
+    AccountHolder,
+    GuestAccount,
+    other_holder,
+    show_accounts,
+)
 from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import patron_of, shown_account
-from registration.counter_ui.auth import CounterClerkDep
+from registration.counter_ui.auth import CounterClerkDep, names_of
 from registration.counter_ui.drafts import kept_form, kept_of
 from registration.counter_ui.forms import AccountForm
-from registration.counter_ui.i18n import because, happened, link_words, next_step, reason_of
+from registration.counter_ui.i18n import (
+    CHANGES,
+    Texts,
+    because,
+    caused_by,
+    happened,
+    link_words,
+    next_step,
+    preferred,
+    reason_of,
+)
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term import subscription
 from registration.domain.verdict import Mismatch
+from registration.read_models.history import HistoryLine
 
 router = pages("/gasten/{guest_id:uuid}")
-Tab = Literal["klant", "contributie", "inlogaccount", "historie"]
+Tab = Literal["klant", "contributie", "inlogaccount", "passen", "meldingen", "historie"]
 
 
 @router.get("")
@@ -44,7 +63,8 @@ async def show(
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
-    return guest_page(request, guest, deps, tab=tab, lines=list(reversed(lines)), **linking)
+    lines_shown = await _history_rows(request, lines)
+    return await guest_page(request, guest, deps, tab=tab, lines=lines_shown, **linking)
 
 
 async def _linking(request: Request, guest: GuestView, clerk: Clerk, deps: Dependencies) -> dict[str, Any]:
@@ -67,7 +87,8 @@ async def registered(
 ) -> Response:
     """Show the result of OK en Opslaan: what the patron can do now, and the live state of the link."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    return page(request, "registered.html", **_shown(request, guest, deps))
+    holder = await _holder(guest, deps)
+    return page(request, "registered.html", holder=holder, **_shown(request, guest, deps))
 
 
 @router.get("/briefje")
@@ -77,12 +98,37 @@ async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, 
     return page(request, "note.html", **_shown(request, guest, deps))
 
 
-def guest_page(
+async def _history_rows(
+    request: Request, lines: Sequence[HistoryLine]
+) -> list[tuple[datetime, str, str, str, str]]:
+    """Return when, what, who and why of each line, and what was preferred, the newest first.
+
+    All in the session's language.
+    """
+    translate, names = translator(request), await names_of(request, {line.by for line in lines})
+    return [
+        (
+            line.at,
+            happened(line.what, translate),
+            caused_by(line, names, translate),
+            because(line, translate),
+            preferred(line.details, translate),
+        )
+        for line in reversed(lines)
+    ]
+
+
+async def guest_page(
     request: Request, guest: GuestView, deps: Dependencies, *, status_code: int = 200, **more: Any
 ) -> Response:
     """Render the page with one tab. `account`, `found` and `errors` are the form on the tab Inlogaccount."""
+    linked = await _linked(guest, deps) if more.get("tab") == "inlogaccount" else None
+    holder = await _holder(guest, deps)
     context = {
         "tab": "klant",
+        "linked": linked,
+        "holder": holder,
+        "messages": messages_of(guest, holder, translator(request)),
         "lines": [],
         "account": AccountForm(),
         "found": None,
@@ -92,6 +138,170 @@ def guest_page(
         **more,
     }
     return page(request, "guest.html", status_code=status_code, **context)
+
+
+async def _linked(guest: GuestView, deps: Dependencies) -> GuestAccount | None:
+    """Return the account of the link, looked up at this moment (R26)."""
+    account_id = guest.login_link.account_id
+    shown = await show_accounts(guest.guest_id, [account_id], guest.organisation, deps)
+    return shown.get(account_id or "")
+
+
+async def _holder(guest: GuestView, deps: Dependencies) -> AccountHolder | None:
+    """Return the other guest that has the account which was refused (I3)."""
+    link = guest.login_link
+    if link.state is not LinkState.REFUSED or link.account_id is None:
+        return None
+    return await other_holder(guest.guest_id, link.account_id, guest.organisation, deps)
+
+
+Kind = Literal["error", "warning", "success", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a clerk should know of a guest. `kind`: of the alert. `link`: text and address."""
+
+    kind: Kind
+    text: str
+    next_step: str = ""
+    at: datetime | None = None
+    link: tuple[str, str] | None = None
+
+
+def messages_of(guest: GuestView, holder: AccountHolder | None, translate: Translate) -> list[Message]:
+    """Return what a clerk should know, the most important first: refused, stale, too late, duplicate."""
+    found = [
+        *_of_status(guest, translate),
+        *_of_home(guest, translate),
+        *_of_link(guest, holder, translate),
+    ]
+    if guest.merged_from:
+        text = translate(
+            "Hier is een dubbele inschrijving van dezelfde persoon in opgenomen.",
+            "A second record of the same person was merged into this one.",
+        )
+        contributions = f"/gasten/{guest.guest_id}?tab=contributie"
+        found.append(Message("info", text, link=(translate("Contributie", "Contributions"), contributions)))
+    return found
+
+
+def _of_status(guest: GuestView, translate: Translate) -> list[Message]:
+    if guest.status != "suspended":
+        return []
+    codes = (guest.reason or "blocked").split(", ")
+    reasons = ", ".join(reason_of(code, translate) for code in codes)
+    text = translate("Gastlener is geblokkeerd: reden [ {} ]", "The guest is blocked: reason [ {} ]")
+    return [Message("error", text.format(reasons), next_step("guest-refused", translate, beside_form=False))]
+
+
+def _of_home(guest: GuestView, translate: Translate) -> list[Message]:
+    """Return what the home library replied and when, whatever it was (R12, R13, R24, R25)."""
+    if guest.status not in {"valid", "suspended", "expired"}:
+        return []
+    home, expired = guest.home, guest.status == "expired"
+    kind: Kind
+    reasons = "; ".join(reason_of(reason, translate) for reason in home.reasons)
+    link = None
+    mismatch = _mismatch(guest)
+    if mismatch is not None:
+        kind, texts = "error", HOME_NOT_TAKEN_OVER
+        step = next_step(mismatch, translate, beside_form=False)
+        if home.other_guest:
+            link = (translate("Naar die gastlener", "To that guest"), f"/gasten/{home.other_guest}")
+    else:
+        kind, texts, steps = HOME_SAYS[home.verdict, expired]
+        step = translate(*steps)
+    text = translate(*texts).format(reasons)
+    if home.changed:
+        changed = ", ".join(translate(*CHANGES[name]) for name in home.changed)
+        text += translate(f" Veranderd: {changed}.", f" Changed: {changed}.")
+    elif home.changed is not None and home.verdict in {"valid", "refused"} and not mismatch:
+        text += translate(" Er is niets veranderd.", " Nothing has changed.")
+    if guest.status == "suspended" and home.verdict == "refused" and mismatch is None:
+        kind = "info"  # the alert of the status says what is wrong
+    if home.verdict == "valid" and guest.term.stale and not expired:
+        kind, step = "warning", translate(*UNREADABLE_END)
+    return [Message(kind, text, step, home.checked_at, link)]
+
+
+def _of_link(guest: GuestView, holder: AccountHolder | None, translate: Translate) -> list[Message]:
+    link = guest.login_link
+    if link.state not in {LinkState.REFUSED, LinkState.TOO_LATE}:
+        return []
+    kind, text = link_words(link, translate)
+    where = (translate("Inlogaccount", "Login account"), f"/gasten/{guest.guest_id}?tab=inlogaccount")
+    if holder is not None:
+        name = holder.name or translate("de andere gastlener", "the other guest")
+        where = (translate(f"Naar {name}", f"To {name}"), f"/gasten/{holder.guest_id}")
+    return [Message("error" if kind == "error" else "warning", text, link=where)]
+
+
+def _mismatch(guest: GuestView) -> Mismatch | None:
+    return next((Mismatch(reason) for reason in guest.home.reasons if reason in set(Mismatch)), None)
+
+
+ASK_HOME: Texts = (
+    "De klant moet contact opnemen met de eigen bibliotheek.",
+    "The patron has to contact their own library.",
+)
+NO_STEP: Texts = ("", "")
+UNREADABLE_END: Texts = (
+    "De einddatum in het antwoord is niet te lezen: de looptijd blijft staan.",
+    "The end date in the reply cannot be read: the term is kept.",
+)
+HOME_NOT_TAKEN_OVER: Texts = (
+    "De gegevens van de thuisbibliotheek zijn niet overgenomen: {}.",
+    "The home library's data was not taken over: {}.",
+)
+NOT_KNOWN: Texts = (
+    "De thuisbibliotheek kent deze pas niet (meer).",
+    "The home library does not know this card (any more).",
+)
+HOME_SAYS: Mapping[tuple[str, bool], tuple[Kind, Texts, Texts]] = {
+    ("valid", False): (
+        "info",
+        ("De thuisbibliotheek antwoordde: geldig.", "The home library replied: valid."),
+        NO_STEP,
+    ),
+    ("refused", False): (
+        "warning",
+        ("De thuisbibliotheek antwoordde: geweigerd, {}.", "The home library replied: refused, {}."),
+        NO_STEP,
+    ),
+    ("not_found", False): ("error", NOT_KNOWN, ASK_HOME),
+    ("unavailable", False): (
+        "warning",
+        (
+            "De thuisbibliotheek antwoordde niet. De gegevens en de looptijd blijven zoals ze zijn.",
+            "The home library did not reply. The details and the term are kept.",
+        ),
+        ("Vraag het over een ogenblik opnieuw.", "Ask again in a moment."),
+    ),
+    ("valid", True): (
+        "success",
+        (
+            "Bij de thuisbibliotheek is het abonnement weer geldig: herinschrijven kan.",
+            "The subscription is valid again at the home library: the guest can be re-registered.",
+        ),
+        ("Druk op Inschrijven.", "Press Re-register."),
+    ),
+    ("refused", True): (
+        "error",
+        ("Herinschrijven kan nu niet: {}.", "Re-registration is not possible now: {}."),
+        ASK_HOME,
+    ),
+    ("not_found", True): ("error", NOT_KNOWN, ASK_HOME),
+    ("unavailable", True): (
+        "warning",
+        (
+            "De thuisbibliotheek antwoordt nu niet: het is nog niet bekend of herinschrijven lukt.",
+            "The home library does not answer now: it is not known whether re-registration would succeed.",
+        ),
+        ("Open de gastlener over een ogenblik opnieuw.", "Open the guest again in a moment."),
+    ),
+}
+"""What the home library replied, by verdict and whether the guest is expired: kind, sentence, next step."""
 
 
 def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, Any]:
@@ -104,12 +314,7 @@ def _shown(request: Request, guest: GuestView, deps: Dependencies) -> dict[str, 
         "branch_name": branches.get(guest.branch, ""),
         "link_kind": kind,
         "link_text": text,
-        "reasons": [reason_of(reason, translate) for reason in guest.home.reasons],
-        "mismatch": next((reason for reason in guest.home.reasons if reason in set(Mismatch)), None),
-        "next_step": lambda code: next_step(code, translate, beside_form=False),
         "subscription": subscription,
-        "happened": lambda what: happened(what, translate),
-        "because": lambda reason: because(reason, translate),
     }
 
 

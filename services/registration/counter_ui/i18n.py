@@ -1,9 +1,13 @@
 """The counter's texts for the services' codes: Dutch first, English second."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from registration.domain.login_link import LinkState, LoginLink
+from registration.domain.term_check import REASON_OF_EXPIRY
 from registration.domain.verdict import Mismatch
+from registration.read_models.history import HistoryLine
+from shared.event_log.retention import BY_ITSELF
 from shared.kernel.library_card import ScanFault, scan_fault
 
 Texts = tuple[str, str]
@@ -35,6 +39,17 @@ HOME_REASONS: Mapping[str, Texts] = {
         "the card has a new number, which is another guest's here",
     ),
 }
+
+CHANGES: Mapping[str, Texts] = {
+    "status": ("de status", "the status"),
+    "term": ("de einddatum", "the end date"),
+    "name": ("de naam", "the name"),
+    "birth_date": ("de geboortedatum", "the date of birth"),
+    "address": ("het adres", "the address"),
+    "email": ("het e-mailadres", "the e-mail address"),
+    "card_number": ("het pasnummer", "the card number"),
+}
+"""What a reply of a home library changed of a guest."""
 
 LINK_REFUSALS: Mapping[str, Texts] = {
     "unknown-account": ("dit inlogaccount bestaat niet", "there is no such login account"),
@@ -77,18 +92,21 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
+    "guest-preferences-changed": ("Voorkeuren gewijzigd", "Preferences changed"),
     "card-number-changed": (
         "Ander pasnummer van de thuisbibliotheek",
-        "Other card number of home",
+        "Other card number of the home library",
     ),
     "patron-details-changed": (
         "Gegevens van de thuisbibliotheek overgenomen",
         "Details taken from the home library",
     ),
+    "card-chip-changed": ("Chip van de pas verbeterd", "Chip of the card corrected"),
     "guest-reregistered": ("Heringeschreven", "Re-registered"),
     "login-account-link-requested": ("Koppeling aangevraagd", "Link requested"),
     "login-account-link-confirmed": ("Inlogaccount gekoppeld", "Login account linked"),
     "login-account-link-refused": ("Koppeling geweigerd", "Link refused"),
+    "login-actors-merge-requested": ("Samenvoegen van twee inlogs gevraagd", "Merge of two logins requested"),
     "login-account-unlinked": ("Inlogaccount ontkoppeld", "Login account unlinked"),
     "guest-deregistered": ("Uitgeschreven", "Deregistered"),
     "guests-merged": ("Samengevoegd met een andere inschrijving", "Merged into another record"),
@@ -102,15 +120,69 @@ def reason_of(code: str, translate: Translate) -> str:
     return translate(*HOME_REASONS.get(code, (code, code)))
 
 
-def because(reason: str, translate: Translate) -> str:
-    """Return the reason of an event: texts for the services' codes, and a clerk's own words unchanged."""
-    known = {**HOME_REASONS, **LINK_REFUSALS}
-    return ", ".join(translate(*known.get(code, (code, code))) for code in reason.split(", "))
+SAID_BY_HOME = frozenset(
+    {
+        *("term-confirmed", "subscription-expired", "guest-suspended", "guest-reinstated"),
+        "card-number-changed",
+        "patron-details-changed",
+    }
+)
+"""Events that say what the home library said (R26), at anyone's request."""
+REASONS: Mapping[str, Mapping[str, Texts]] = {
+    "subscription-expired": {**HOME_REASONS, REASON_OF_EXPIRY: ("overig", "other")},
+    "guest-suspended": HOME_REASONS,
+    "login-account-link-refused": LINK_REFUSALS,
+}
+"""Event -> its reasons that are codes. The reasons of all other events are a clerk's own words."""
+NOT_STAFF: Mapping[str, Texts] = {
+    "nightly": ("de nachtelijke controle", "the nightly check"),
+    "identity": ("het inlogsysteem", "the login system"),
+    BY_ITSELF: ("de bewaartermijn", "the retention period"),
+    "erasure ledger": ("het wislogboek", "the erasure ledger"),
+}
 
 
 def happened(what: str, translate: Translate) -> str:
     """Return the name of an event of the history."""
     return translate(*EVENT_TEXTS.get(what, (what, what)))
+
+
+def caused_by(line: HistoryLine, names: Mapping[str, str], translate: Translate) -> str:
+    """Return who caused an event. What a home library said is caused by it, and not by who asked.
+
+    `names`: subject -> name of staff. A subject without a name, such as that of a program, is shown as it is.
+    """
+    asked = translate(*NOT_STAFF[line.by]) if line.by in NOT_STAFF else names.get(line.by, line.by)
+    if line.what not in SAID_BY_HOME:
+        return asked
+    return translate(f"thuisbibliotheek, gevraagd door {asked}", f"home library, asked by {asked}")
+
+
+def because(line: HistoryLine, translate: Translate) -> str:
+    """Return the reason of an event: texts for codes, a clerk's own words unchanged; empty without one."""
+    reason = line.details.get("reason") or line.details.get("login_account_reason") or ""
+    codes = REASONS.get(line.what)
+    if codes is None:
+        return reason
+    return ", ".join(translate(*codes.get(code, (code, code))) for code in reason.split(", "))
+
+
+LANGUAGES: Mapping[str, Texts] = {"nl": ("Nederlands", "Dutch"), "en": ("Engels", "English")}
+YES: Texts = ("ja", "yes")
+NO: Texts = ("nee", "no")
+
+
+def preferred(details: Mapping[str, Any], translate: Translate) -> str:
+    """Return what an event of the history says of preferences; empty if it says nothing (R27)."""
+    if "preferred_language" not in details:
+        return ""
+    language = details["preferred_language"]
+    said = {
+        ("voorkeurstaal", "preferred language"): LANGUAGES.get(language, (language, language)),
+        ("nieuwsbrief", "newsletter"): YES if details.get("newsletter") else NO,
+        ("leenhistorie", "lending history"): YES if details.get("lending_history") else NO,
+    }
+    return ", ".join(f"{translate(*what)}: {translate(*value)}" for what, value in said.items())
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:
@@ -251,6 +323,11 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "record-unreadable": (
         "Help andere klanten gewoon verder, en meld het kenmerk hieronder aan beheer.",
         "Go on with other patrons, and report the reference below to your operators.",
+    ),
+    "not-too-late": ("Open de gastlener opnieuw.", "Open the guest again."),
+    "merge-blocked": (
+        "Laat deze twee zoals ze zijn, en meld het aan een beheerder.",
+        "Leave these two as they are, and report it to an operator.",
     ),
     "not-linked": ("Open de gastlener opnieuw.", "Open the guest again."),
     "guest-merged": (

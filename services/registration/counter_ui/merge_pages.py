@@ -1,5 +1,7 @@
 """Ontdubbelen: find the other record of the same person, compare both, merge them (R18)."""
 
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Annotated
 from uuid import UUID
 
@@ -7,11 +9,12 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
 from registration.api.problems import MERGE_OBSTACLES
+from registration.application.find_login_account import GuestAccount, show_accounts
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.application.show_guest import show_guest
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep
 from registration.counter_ui.forms import FormWriteDep
-from registration.counter_ui.pages import notify, page, pages, see_other, translator
+from registration.counter_ui.pages import Translate, notify, page, pages, see_other, translator
 from registration.domain.merge import MergeBlocked
 from registration.domain.term import subscription
 from registration.read_models.guest_directory import Search, asked_for
@@ -51,11 +54,18 @@ async def preview(
 ) -> Response:
     """Show both records, and what a merge would do or why it is blocked."""
     shown = await show_merge(MergeGuests(guest_id, into), clerk.organisation, deps)
+    accounts = await asyncio.gather(
+        *(
+            show_accounts(guest.guest_id, [guest.login_link.account_id], clerk.organisation, deps)
+            for guest in (shown.guest, shown.into)
+        )
+    )
     return page(
         request,
         "merge_preview.html",
         merge=shown,
         blocked=_sentence(request, shown),
+        account_of=_account_words({**accounts[0], **accounts[1]}, translator(request)),
         label_of=lambda row: subscription(row.subscription_code).label,
     )
 
@@ -76,6 +86,22 @@ async def confirm(
         return see_other(f"/gasten/{guest_id}/ontdubbelen/{into}")
     notify(request, "De twee inschrijvingen zijn samengevoegd.", "The two records were merged.")
     return see_other(f"/gasten/{into}")
+
+
+def _account_words(accounts: Mapping[str, GuestAccount], translate: Translate) -> Callable[[str | None], str]:
+    """Return a function that names a login account for a clerk, never by its id."""
+
+    def words(account_id: str | None) -> str:
+        account = accounts.get(account_id or "")
+        if account is None:
+            return translate("geen", "none")
+        if account.state == "unavailable":
+            return translate("nu niet op te vragen", "not available now")
+        if not account.username:
+            return translate("onbekend", "unknown")
+        return f"{account.username} ({account.email})" if account.email else account.username
+
+    return words
 
 
 def _sentence(request: Request, merge: Merge) -> str | None:

@@ -225,7 +225,9 @@ def _saved(request: Request, draft: Draft, guest_id: UUID) -> Response:
         )
         return see_other(f"/gasten/{guest_id}")
     if draft.merge_with:
+        notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
         return see_other(f"/gasten/{draft.merge_with}/ontdubbelen/{guest_id}")
+    notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
     return see_other(f"/gasten/{guest_id}/ingeschreven")
 
 
@@ -316,4 +318,5 @@ def _command(draft: Draft, branch: str, chosen: LoginAccountChoice | None) -> Re
         subscription_code=draft.subscription_code or None,
         same_as=draft.same_as,
         not_same_as=draft.not_same_as,
+        preferences=draft.preferences(),
     )

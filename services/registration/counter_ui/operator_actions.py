@@ -118,10 +118,11 @@ def _outcome(request: Request, tried: TriedJson, guest_id: UUID, service: Servic
 
 @router.post("/weergaven/{name}/herbouw", dependencies=_INSTALLATION)
 async def start(
-    staff: OperatorStaffDep, operations: OperationsDep, service: ServiceDep, name: str
+    request: Request, staff: OperatorStaffDep, operations: OperationsDep, service: ServiceDep, name: str
 ) -> Response:
     """Start a rebuild, or show the one that runs already. It goes on when the operator leaves the page."""
     view = await operations.of(service).rebuild(name, staff.subject)
+    notify(request, "De herbouw is begonnen.", "The rebuild has begun.")
     return see_other(_address(f"weergaven/{view.name}", service))
 
 

@@ -21,7 +21,7 @@ from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import DependenciesDep
 from registration.api.operations import ImportsJson, LibrariesJson, NightsJson, RegistrationOperations
 from registration.application.dependencies import Context, Dependencies, Lookup, LookupKind
-from registration.counter_ui.auth import OperatorStaffDep, Staff, operator_staff
+from registration.counter_ui.auth import OperatorStaffDep, Staff, names_of, operator_staff
 from registration.counter_ui.pages import fragment, page, pages, problem_of, sentence_of
 from registration.domain.errors import TooManyLookups
 from shared.event_log import Metadata
@@ -216,7 +216,7 @@ async def ticks(request: Request, operations: Operations, seconds: float) -> Asy
     until = time.monotonic() + LONGEST_STREAM_SECONDS
     session_id = str(request.session.get("id", ""))
     with operations.streams.one_more():
-        while time.monotonic() < until and await operations.sessions.is_open(session_id):
+        while time.monotonic() < until and await operations.sessions.notices_of(session_id) is not None:
             yield
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -277,7 +277,8 @@ async def lookups(
 ) -> Response:
     """Show who looked up which person, the newest first (R22); of one clerk, person or period, or all."""
     found = await operations.lookups.newest(form.wanted(staff), MOST_LOOKUPS, by_operator(request, staff))
-    return page(request, "lookups.html", form=form, lookups=found, most=MOST_LOOKUPS)
+    names = await names_of(request, {lookup.subject for lookup in found})
+    return page(request, "lookups.html", form=form, lookups=found, names=names, most=MOST_LOOKUPS)
 
 
 @router.post("/opzoekingen/uitvoer/{form}")

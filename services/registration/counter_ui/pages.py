@@ -4,7 +4,7 @@ Every form is answered by a redirect (drafts.py), also when something went wrong
 """
 
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from registration.adapters.staff_sessions import Notice
 from registration.api.problems import PROBLEM_TYPES
 from registration.application.find_home_library import library_names
 from registration.counter_ui.auth import (
@@ -31,6 +32,7 @@ from registration.counter_ui.auth import (
     check_csrf,
     check_session,
     csrf_token,
+    keep_notices,
     owner_of_lost_form,
     staff_of,
 )
@@ -44,7 +46,7 @@ from registration.counter_ui.drafts import (
     load_draft,
 )
 from registration.counter_ui.i18n import Texts, next_step, reason_of
-from shared.kernel.amsterdam import AMSTERDAM
+from shared.kernel.amsterdam import AMSTERDAM, day_of
 from shared.kernel.library_card import MalformedIsil, isil_base
 from shared.web.middleware import internal_error, log_unexpected
 from shared.web.problem_handlers import http_exception, known_problem
@@ -65,14 +67,26 @@ def page(request: Request, name: str, /, *, status_code: int = 200, **context: A
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
     `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a name
     beside its ISIL, `here`: the path of this page, `typed`: what was filled in on it before, by name of the
-    field, `unsent`: that has to be sent again, and `stale`: that is not kept any more.
+    field, `unsent`: that has to be sent again, and `stale`: that is not kept any more. `page` and `tab` name
+    its help and its hint; `hints_off` are the hints that are switched off. `reference` of an error is its
+    correlation id, which the log has too.
     """
-    shown = _shared(request) | {"notices": [], "here": _here(request)}
-    if noticed := request.session.pop("notices", ()):
-        shown["notices"] = [shown["translate"](*texts) for texts in noticed]
+    shown = _shared(request) | {
+        "here": _here(request),
+        "page": name,
+        "tab": "",
+        "hints_off": request.session.get("hints_off", ()),
+        "reference": _reference(request) if status_code >= 400 else None,
+    }
+    shown["notices"] = [shown["translate"](*texts) for texts in _notices(request)]
     html = _templates().get_template(name).render(shown | context)
     headers = {"Content-Security-Policy": POLICY, "Content-Language": language_of(request)}
     return HTMLResponse(html, status_code, headers)
+
+
+def _reference(request: Request) -> str:
+    """Return the id of the request that failed: of the form before this page, if it was refused."""
+    return (kept_of(request).refusal or {}).get("reference") or str(correlation_id(request))
 
 
 def fragment(request: Request, name: str, /, **context: Any) -> str:
@@ -116,8 +130,16 @@ def sentence_of(request: Request, problem: Problem) -> str:
 
 
 def notify(request: Request, dutch: str, english: str) -> None:
-    """Show a notice on the next page. It is stored in the cookie, so it must not hold data about a guest."""
-    request.session["notices"] = [*request.session.get("notices", ()), (dutch, english)]
+    """Show one line on the session's next page, once: what was done, without data about a guest.
+
+    It is stored with the session on the server until that page is shown.
+    """
+    request.state.notices = [*_notices(request), (dutch, english)]
+
+
+def _notices(request: Request) -> Sequence[Notice]:
+    found: Sequence[Notice] = getattr(request.state, "notices", [])
+    return found
 
 
 def static_address(file: str) -> str:
@@ -175,6 +197,7 @@ def _templates() -> Environment:
     )
     environment.filters["day"] = lambda day: day.strftime("%d-%m-%Y") if day else ""
     environment.filters["moment"] = _moment
+    environment.filters["on_day"] = lambda moment: day_of(moment).strftime("%d-%m-%Y")
     environment.filters["isolated"] = _isolated
     return environment
 
@@ -197,19 +220,25 @@ class Page(APIRoute):
         async def handle_with_pages(request: Request) -> Response:
             try:
                 await check_session(request)
+                before = _notices(request)
                 if staff_of(request) is not None:
                     prefixes = request.app.state.deps.card_prefixes
                     request.state.listed_libraries = await prefixes.libraries()
                 if request.method != "POST":
                     await load_draft(request)
                     kept = kept_of(request)
-                    return await handle(_asking(request, kept.fields) if kept.asked else request)
-                if is_question:
+                    response = await handle(_asking(request, kept.fields) if kept.asked else request)
+                elif is_question:
                     await check_csrf(request)
-                    return await keep(
-                        request, request.url.path, Kept(fields=await fields_of(request), asked=True)
-                    )
-                return await handle(request)
+                    question = Kept(fields=await fields_of(request), asked=True)
+                    response = await keep(request, request.url.path, question)
+                else:
+                    response = await handle(request)
+                # A page has said them; after a redirect, or beside a stream, they are still to be said.
+                left = [] if isinstance(response, HTMLResponse) else _notices(request)
+                if left != before:
+                    await keep_notices(request, left)
+                return response
             except Exception as error:  # a clerk gets a page for every error
                 return await _failed(request, error)
 
@@ -248,7 +277,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     request.session["problem"] = {
         "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
         "headers": dict(problem.headers),
-        "reference": str(correlation_id(request)) if problem.status >= 500 else None,
+        "reference": str(correlation_id(request)),
     }
     return see_other("/melding")
 
@@ -298,14 +327,14 @@ def problem_of(error: Exception) -> Problem | None:
 
 def problem_page(request: Request, problem: Problem, **context: Any) -> Response:
     """Render the problem's sentence and the next step. `context`: more for the template."""
-    known = {"reference": str(correlation_id(request)) if problem.status >= 500 else None}
     shown = page(
         request,
         "problem.html",
         status_code=problem.status,
         sentence=sentence_of(request, problem),
         next_step=next_step(problem.code, translator(request), beside_form=False),
-        **known | context,
+        notices=(),  # they are for the page that the clerk asked for
+        **context,
     )
     shown.headers.update(problem.headers)
     return shown
@@ -377,6 +406,7 @@ async def again(
         refusal = {
             "problem": [problem.status, problem.code, problem.detail_nl, problem.detail_en],
             "reasons": [str(reason) for reason in getattr(refused, "reasons", ())],
+            "reference": str(correlation_id(request)),
         }
     return await keep(request, path, Kept(fields=fields, errors=errors or {}, refusal=refusal))
 

@@ -25,6 +25,7 @@ from registration.counter_ui.forms import FormWriteDep, Reregistration
 from registration.counter_ui.pages import Refusal, again, kept_refusal, notify, page, pages, see_other
 from registration.domain.errors import UsernameTaken
 from registration.domain.guest import REREGISTRATION_PATRON_TYPE
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice
 
 router = pages("/gasten/{guest_id:uuid}/inschrijven")
@@ -37,7 +38,16 @@ async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep,
     """Show the form: patron type 04, a preview of the new term, and the login account."""
     guest, kept, by = await show_guest(guest_id, clerk.organisation, deps), kept_of(request), clerk.context()
     email = (guest.details and guest.details.email) or ""
-    form = kept_form(request, Reregistration, patron_type=REREGISTRATION_PATRON_TYPE, new_email=email)
+    # A box that was cleared is not in what is kept: then nothing of the guest may tick it again (R27).
+    known = {} if kept.fields else (guest.preferences or Preferences()).fields()
+    preferences = {name: str(value) for name, value in known.items()}
+    form = kept_form(
+        request,
+        Reregistration,
+        patron_type=REREGISTRATION_PATRON_TYPE,
+        new_email=email,
+        **preferences,
+    )
     found = shown_account(form, await patron_of(guest, deps), by, deps)
     return _form(
         request, guest, Searched(form, dict(kept.errors)), found=found, refusal=kept_refusal(request)
@@ -70,7 +80,7 @@ async def save(
         if isinstance(chosen, Searched):
             shown = own_taken(chosen, patron, by, deps)
             return await again(request, here, shown.form, errors=shown.errors)
-        command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen)
+        command = ReregisterGuest(guest_id, form.patron_type.strip(), chosen, form.preferences())
         await write(lambda context: reregister_guest(command, context, deps))
     except UsernameTaken:
         return await again(request, here, form, errors={"new_username": TAKEN})

@@ -1,6 +1,6 @@
-"""Sign in and out; choose language and branch."""
+"""Sign in and out; choose language, branch and hints."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import structlog
 from fastapi import Form, Query, Request, Response
@@ -9,14 +9,15 @@ from registration.counter_ui.auth import (
     CALLBACK,
     SignIn,
     StaffDep,
+    hide_hint,
     own_path,
+    show_hints,
     sign_in,
     sign_out,
 )
-from registration.counter_ui.drafts import keep_form
-from registration.counter_ui.pages import last_problem, page, pages, problem_page, see_other
+from registration.counter_ui.drafts import keep_form, page_of_form
+from registration.counter_ui.pages import last_problem, notify, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in_client import SignInFailed
-from shared.web.problems import correlation_id
 
 log = structlog.get_logger(__name__)
 router = pages()
@@ -51,7 +52,7 @@ def _failed(request: Request, failure: SignInFailed) -> Response:
     cause = type(failure.__cause__ or failure).__name__
     log.warning("sign_in.failed", code=failure.code, cause=cause, reason=failure.reason)
     # The address may hold a code or the service's words: it is not repeated on the page.
-    return problem_page(request, failure, reference=str(correlation_id(request)), here="/")
+    return problem_page(request, failure, here="/")
 
 
 @router.post("/afmelden")
@@ -114,4 +115,21 @@ async def choose_language(request: Request, language: Typed) -> Response:
 async def choose_branch(request: Request, _staff: StaffDep, desk_branch: Typed) -> Response:
     """Choose the branch, also in the middle of a form. `staff_of` ignores one that is not there."""
     request.session["branch"] = desk_branch
+    notify(request, "U werkt nu op de gekozen vestiging.", "You work at the chosen branch now.")
     return see_other(await keep_form(request, without=frozenset({"branch"})))
+
+
+Hint = Literal["desk.html", "search.html", "guest.html", "operators.html", "all"]
+"""The pages that have a hint (`_hint.html`), or all of them."""
+
+
+@router.post("/tips")
+async def choose_hints(
+    request: Request, staff: StaffDep, off: Annotated[Hint | None, Form()] = None
+) -> Response:
+    """Switch a hint off, for this staff member on every computer; without `off`, show all of them again."""
+    if off is None:
+        await show_hints(request, staff)
+    else:
+        await hide_hint(request, staff, off)
+    return see_other(await page_of_form(request))

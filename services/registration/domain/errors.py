@@ -223,6 +223,24 @@ class AlreadyLinked(RuleBroken):
     """
 
 
+class NotTooLate(RuleBroken):
+    """This guest's login account is linked to one actor only. There is nothing to merge.
+
+    I6.
+    """
+
+
+class ActorMergeBlocked(RuleBroken):
+    """The two actors of this login cannot be merged: they are not the same person, or were merged before.
+
+    I6. `reason` is identity's code.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 class NotLinked(RuleBroken):
     """No login account is linked to this guest.
 

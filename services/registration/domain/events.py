@@ -16,11 +16,18 @@ from eventsourcing.utils import resolve_topic
 
 GUEST_TOPIC = "registration.guest"
 Encrypted = NewType("Encrypted", bytes)
+PREFERENCES = ("preferred_language", "newsletter", "lending_history")
+"""What the guest wants, as events keep it. None: it was not asked, or it was erased (R27)."""
 
 
 def _without_reason(state: dict[str, Any]) -> None:
     """Upcast: version 1 of the events with a link request had no reason."""
     state["login_account_reason"] = None
+
+
+def _without_preferences(state: dict[str, Any]) -> None:
+    """Upcast: version 2 of both registrations asked for no preferences (R27)."""
+    state.update(dict.fromkeys(PREFERENCES))
 
 
 class GuestEvent(Aggregate.Event):
@@ -39,9 +46,11 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
         "person_ref",
         "login_account_id",
         "login_account_reason",
+        *PREFERENCES,
     )
-    class_version = 2
+    class_version = 3
     upcast_v1_v2 = staticmethod(_without_reason)
+    upcast_v2_v3 = staticmethod(_without_preferences)
 
     organisation: str
     branch: str
@@ -58,6 +67,9 @@ class GuestRegistered(GuestEvent, Aggregate.Created):
     sealed_details: Encrypted
     sealed_new_account: Encrypted | None
     login_account_reason: str | None
+    preferred_language: str | None
+    newsletter: bool | None
+    lending_history: bool | None
 
     def mutate(self, aggregate: Any) -> Any:
         """Create the guest. If it was registered before, change it like any other event does."""
@@ -113,12 +125,16 @@ class GuestReinstated(GuestEvent):
 
 
 class GuestReregistered(GuestEvent):
-    """An expired guest was registered again (R14). `login_account_choice` None: the login link stays."""
+    """An expired guest was registered again (R14).
+
+    `login_account_choice` None: the login link stays. Preferences None: they stay as they were (R27).
+    """
 
     TOPIC = "registration.guest-reregistered"
-    SEALED = ("login_account_id", "login_account_reason")
-    class_version = 2
+    SEALED = ("login_account_id", "login_account_reason", *PREFERENCES)
+    class_version = 3
     upcast_v1_v2 = staticmethod(_without_reason)
+    upcast_v2_v3 = staticmethod(_without_preferences)
 
     patron_type: str
     term_begin: date
@@ -129,6 +145,20 @@ class GuestReregistered(GuestEvent):
     sealed_details: Encrypted
     sealed_new_account: Encrypted | None
     login_account_reason: str | None
+    preferred_language: str | None
+    newsletter: bool | None
+    lending_history: bool | None
+
+
+class GuestPreferencesChanged(GuestEvent):
+    """The guest wants another language, or gave or withdrew a consent (R27)."""
+
+    TOPIC = "registration.guest-preferences-changed"
+    SEALED = PREFERENCES
+
+    preferred_language: str
+    newsletter: bool
+    lending_history: bool
 
 
 class CardNumberChanged(GuestEvent):
@@ -150,6 +180,16 @@ class PatronDetailsChanged(GuestEvent):
     TOPIC = "registration.patron-details-changed"
 
     sealed_details: Encrypted
+
+
+class CardChipChanged(GuestEvent):
+    """The card has a chip although the registration says it has none, or the other way round (R9)."""
+
+    TOPIC = "registration.card-chip-changed"
+    SEALED = ("reason",)
+
+    card_has_chip: bool
+    reason: str
 
 
 class LoginAccountLinkRequested(GuestEvent):
@@ -196,6 +236,15 @@ class LoginAccountUnlinked(GuestEvent):
     )
 
     account_id: str
+    reason: str
+
+
+class LoginActorsMergeRequested(GuestEvent):
+    """A clerk asked to merge the two actors behind a link that is too late, for this reason (I6)."""
+
+    TOPIC = "registration.login-actors-merge-requested"
+    SEALED = ("reason",)
+
     reason: str
 
 

@@ -17,10 +17,11 @@ from registration.domain.errors import (
     NoLongerRegistered,
     NotExpired,
     NotLinked,
+    NotTooLate,
     WrongPatronType,
 )
-from registration.domain.events import Encrypted
-from registration.domain.guest_state import GuestState, evolve_guest
+from registration.domain.events import PREFERENCES, Encrypted
+from registration.domain.guest_state import GuestState, Preferences, evolve_guest
 from registration.domain.login_link import LinkRequest, LinkState
 from registration.domain.term import provisional_term
 from registration.domain.term_check import Confirm, Decision, Expire, Reinstate, Status, Suspend, decide
@@ -28,7 +29,10 @@ from registration.domain.verdict import Reading
 
 
 class Admission(NamedTuple):
-    """All that a registration needs: the person, the library and the link request."""
+    """All that a registration needs: the person, the library and the link request.
+
+    `preferences` None: they were not asked (R27).
+    """
 
     organisation: str
     branch: str
@@ -40,6 +44,7 @@ class Admission(NamedTuple):
     sealed_card: Encrypted
     sealed_details: Encrypted
     link_request: LinkRequest
+    preferences: Preferences | None = None
 
     def fields(self, today: date) -> dict[str, Any]:
         """Return the fields of a GuestRegistered on this day, with its provisional term (R6)."""
@@ -57,15 +62,17 @@ class Admission(NamedTuple):
             "sealed_card": self.sealed_card,
             "sealed_details": self.sealed_details,
             **self.link_request.fields(),
+            **_preference_fields(self.preferences),
         }
 
 
 class Renewal(NamedTuple):
-    """All that a re-registration needs. `link_request` None: the login link stays as it is."""
+    """All that a re-registration needs. `link_request`, `preferences` None: they stay as they are."""
 
     sealed_card: Encrypted
     sealed_details: Encrypted
     link_request: LinkRequest | None = None
+    preferences: Preferences | None = None
 
     def fields(self, today: date, link_request: LinkRequest | None) -> dict[str, Any]:
         """Return the fields of a GuestReregistered on this day, with its provisional term (R6, R14)."""
@@ -76,7 +83,12 @@ class Renewal(NamedTuple):
             "sealed_card": self.sealed_card,
             "sealed_details": self.sealed_details,
             **(link_request or NO_LINK_REQUEST).fields(),
+            **_preference_fields(self.preferences),
         }
+
+
+def _preference_fields(preferences: Preferences | None) -> dict[str, Any]:
+    return dict.fromkeys(PREFERENCES) if preferences is None else preferences.fields()
 
 
 NO_LINK_REQUEST = LinkRequest(choice=None)
@@ -99,12 +111,15 @@ class Guest(Aggregate):
     Suspended = events.GuestSuspended
     Reinstated = events.GuestReinstated
     Reregistered = events.GuestReregistered
+    PreferencesChanged = events.GuestPreferencesChanged
     CardNumberChanged = events.CardNumberChanged
     DetailsChanged = events.PatronDetailsChanged
+    CardChipChanged = events.CardChipChanged
     LoginAccountLinkRequested = events.LoginAccountLinkRequested
     LoginAccountLinkConfirmed = events.LoginAccountLinkConfirmed
     LoginAccountLinkRefused = events.LoginAccountLinkRefused
     LoginAccountUnlinked = events.LoginAccountUnlinked
+    LoginActorsMergeRequested = events.LoginActorsMergeRequested
     Deregistered = events.GuestDeregistered
     Merged = events.GuestsMerged
     DuplicateMerged = events.DuplicateMerged
@@ -172,6 +187,27 @@ class Guest(Aggregate):
         """
         self._must_be_registered()
         self.trigger_event(events.PatronDetailsChanged, timestamp=now, sealed_details=sealed_details)
+
+    def change_chip(self, card_has_chip: bool, reason: str, *, now: datetime) -> None:
+        """Record whether the card has a chip, with the reason; the same as before is no event (R9, R21).
+
+        Raises NoLongerRegistered, GuestMerged, GuestErased.
+        """
+        self._must_be_registered()
+        if self.state.card_has_chip is not card_has_chip:
+            self.trigger_event(
+                events.CardChipChanged, timestamp=now, card_has_chip=card_has_chip, reason=reason
+            )
+
+    def change_preferences(self, preferences: Preferences, *, now: datetime) -> None:
+        """Record what the guest wants from now on; the same as before is no event (R27).
+
+        Also after the registration ended: a consent can be withdrawn as long as there is personal data.
+        Raises GuestMerged, GuestErased.
+        """
+        self._must_be_open()
+        if preferences != self.state.preferences:
+            self.trigger_event(events.GuestPreferencesChanged, timestamp=now, **preferences.fields())
 
     def may_reregister(self, patron_type: str) -> None:
         """Check what can be checked before the home library is asked (R14).
@@ -241,6 +277,12 @@ class Guest(Aggregate):
             account_id=self.state.link.account_id,
             reason=reason,
         )
+
+    def request_actor_merge(self, reason: str, *, now: datetime) -> None:
+        """Record why the two actors behind a link that is too late are merged (I6). Raises NotTooLate."""
+        if self.state.link.state is not LinkState.TOO_LATE:
+            raise NotTooLate
+        self.trigger_event(events.LoginActorsMergeRequested, timestamp=now, reason=reason)
 
     def deregister(self, reason: str, *, today: date, now: datetime) -> None:
         """Deregister the guest, with a reason (R21).

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from registration.domain.contributions import Contributions, evolve_contributions
 from registration.domain.events import (
+    PREFERENCES,
+    CardChipChanged,
     CardNumberChanged,
     DuplicateMerged,
     Encrypted,
     GuestDeregistered,
     GuestEvent,
+    GuestPreferencesChanged,
     GuestRegistered,
     GuestReinstated,
     GuestReregistered,
@@ -23,6 +26,7 @@ from registration.domain.events import (
     GuestSuspended,
     LendingStripsGranted,
     LoginAccountLinkRequested,
+    LoginAccountUnlinked,
     PatronDetailsChanged,
     PersonalDataErased,
     SubscriptionExpired,
@@ -40,13 +44,41 @@ from registration.domain.term import (
 from registration.domain.term_check import Status
 
 NOTHING: Mapping[str, Encrypted] = MappingProxyType({})
+AT_THE_COUNTER = (
+    GuestReregistered,
+    CardChipChanged,
+    LoginAccountLinkRequested,
+    LoginAccountUnlinked,
+    GuestDeregistered,
+    GuestsMerged,
+    DuplicateMerged,
+)
+"""What is done for a guest after the registration. The home library and identity cause the other events."""
+
+
+class Preferences(NamedTuple):
+    """What the guest wants: what nobody asked is off (R27).
+
+    `language`: "nl" or "en". `newsletter`, `lending_history`: consent to the newsletter, and to keeping what
+    was borrowed.
+    """
+
+    language: str = "nl"
+    newsletter: bool = False
+    lending_history: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of an event that carries preferences."""
+        return dict(zip(PREFERENCES, self, strict=True))
 
 
 class GuestState(NamedTuple):
     """The state of a guest. It is a tuple, because a replay creates and changes millions of them.
 
     `changed_on`: the last day on which rows were closed or opened. `home_agreed_at`: the last moment at which
-    the home library agreed to a registration. `new_accounts`: account id -> its encrypted details.
+    the home library agreed to a registration. `active_at`: the last moment at which something was done for
+    the guest at the counter. `card_since` and `chip_since`: the moments since which the present number, and
+    whether the card has a chip, are known here. `new_accounts`: account id -> its encrypted details.
     `news_at`: the last moment at which news of the home library was taken over (R24).
     `merged_into`: the guest to which this merged record points. `merged_from`: the merged records that point
     to this guest. After an erasure no encrypted data is left, and `person_ref` finds no guest (R19).
@@ -63,6 +95,9 @@ class GuestState(NamedTuple):
     sealed_details: Encrypted
     changed_on: date
     home_agreed_at: datetime
+    active_at: datetime
+    card_since: datetime
+    chip_since: datetime
     status: Status = Status.VALID
     reason: str | None = None
     lending_strips: int = 0
@@ -72,6 +107,7 @@ class GuestState(NamedTuple):
     merged_into: UUID | None = None
     merged_from: tuple[UUID, ...] = ()
     news_at: datetime | None = None
+    preferences: Preferences = Preferences()
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
@@ -82,6 +118,8 @@ def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
         msg = f"the first event of a guest must be GuestRegistered, not {type(event).__name__}"
         raise ValueError(msg)
     after = _evolve_fields(before, event)
+    if isinstance(event, AT_THE_COUNTER):
+        after = after._replace(active_at=event.timestamp)
     contributions = evolve_contributions(after.contributions, event)
     link, accounts = evolve_link(after.link, event), _new_accounts(after.new_accounts, event)
     if contributions is after.contributions and link is after.link and accounts is after.new_accounts:
@@ -103,15 +141,19 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         sealed_details=event.sealed_details,
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
+        active_at=event.timestamp,
+        card_since=event.timestamp,
+        chip_since=event.timestamp,
         lending_strips=before.lending_strips if before else 0,
         contributions=evolve_contributions(before.contributions if before else Contributions(), event),
         link=evolve_link(before.link if before else LoginLink(), event),
         new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
         merged_from=before.merged_from if before else (),
+        preferences=_preferred(event, Preferences()),
     )
 
 
-def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911 - one per event
+def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa: PLR0911, PLR0912 - one per event
     match event:
         case LendingStripsGranted():
             return before._replace(lending_strips=before.lending_strips + event.strips)
@@ -123,10 +165,14 @@ def _evolve_fields(before: GuestState, event: GuestEvent) -> GuestState:  # noqa
             return before._replace(status=Status.SUSPENDED, reason=event.reason)
         case GuestReinstated():
             return before._replace(status=Status.VALID, reason=None)
+        case CardChipChanged():
+            return before._replace(card_has_chip=event.card_has_chip, chip_since=event.timestamp)
         case GuestReregistered():
             return _reregistered(before, event)
         case CardNumberChanged() | PatronDetailsChanged():
             return _with_news(before, event)
+        case GuestPreferencesChanged():
+            return before._replace(preferences=_preferred(event, before.preferences))
         case GuestDeregistered():
             return before._replace(status=Status.DEREGISTERED, reason=event.reason, changed_on=event.on)
         case GuestsMerged():
@@ -151,20 +197,37 @@ def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
         sealed_details=event.sealed_details,
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
+        preferences=_preferred(event, before.preferences),
     )
+
+
+def _preferred(
+    event: GuestRegistered | GuestReregistered | GuestPreferencesChanged, otherwise: Preferences
+) -> Preferences:
+    """Return the preferences of an event; `otherwise` when it has none."""
+    if event.preferred_language is None:
+        return otherwise
+    return Preferences(event.preferred_language, bool(event.newsletter), bool(event.lending_history))
 
 
 def _with_news(before: GuestState, event: CardNumberChanged | PatronDetailsChanged) -> GuestState:
     after = before._replace(news_at=event.timestamp)
     if isinstance(event, PatronDetailsChanged):
         return after._replace(sealed_details=event.sealed_details)
-    return after._replace(person_ref=event.person_ref, sealed_card=event.sealed_card)
+    return after._replace(
+        person_ref=event.person_ref, sealed_card=event.sealed_card, card_since=event.timestamp
+    )
 
 
 def _erased(before: GuestState, event: PersonalDataErased) -> GuestState:
     nothing = Encrypted(b"")
     return before._replace(
-        status=Status.ERASED, reason=None, sealed_card=nothing, sealed_details=nothing, changed_on=event.on
+        status=Status.ERASED,
+        reason=None,
+        sealed_card=nothing,
+        sealed_details=nothing,
+        changed_on=event.on,
+        preferences=Preferences(),
     )
 
 
@@ -185,7 +248,7 @@ CARD_NOT_VALID = "Pas niet geldig!"
 class Display:
     """The words that the counter shows for a guest. What does not apply to its status is None.
 
-    `expires_on`: the last day of the month of the row's end date. `card_notice` is shown in red (R13).
+    `expires_on`: the last day of the month of the row's end date. `card_notice` is shown in red (R12, R13).
     """
 
     header: str
@@ -199,9 +262,11 @@ def display(state: GuestState, today: date) -> Display:
     """Return the words for a guest on `today`. The end date of the current row decides (R16)."""
     match state.status:
         case Status.VALID:
-            return _running(state, valid_header(_row_end(state)))
+            end = _row_end(state)
+            line = None if end is None else expiry_line(end)
+            return Display(valid_header(end), expires_on=_last_day(end), expiry_line=line)
         case Status.SUSPENDED:
-            return _running(state, "Geblokkeerd")
+            return Display("Geblokkeerd", expires_on=_last_day(_row_end(state)), card_notice=CARD_NOT_VALID)
         case Status.EXPIRED:
             months = subscription(state.subscription_code).tariff_months
             return Display(
@@ -217,11 +282,8 @@ def display(state: GuestState, today: date) -> Display:
             return Display(header="Persoonsgegevens gewist", card_notice=CARD_NOT_VALID)
 
 
-def _running(state: GuestState, header: str) -> Display:
-    end = _row_end(state)
-    if end is None:
-        return Display(header)
-    return Display(header, expires_on=last_of_month(end), expiry_line=expiry_line(end))
+def _last_day(end: date | None) -> date | None:
+    return None if end is None else last_of_month(end)
 
 
 def _row_end(state: GuestState) -> date | None:

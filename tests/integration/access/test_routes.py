@@ -80,10 +80,15 @@ REGISTRATION = OPERATIONS | {
     "GET /v1/guests/{guest_id}/history": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/home-check": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/reregistration": rule(ONE, "counter"),
+    "PUT /v1/guests/{guest_id}/preferences": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/deregistration": rule(ONE, "counter"),
+    "POST /v1/guests/{guest_id}/card-chip": rule(ONE, "counter"),
+    "GET /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/merge": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "DELETE /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
+    "GET /v1/guests/{guest_id}/actor-merge": rule(ONE, "counter", "accounts"),
+    "POST /v1/guests/{guest_id}/actor-merge": rule(ONE, "counter", "accounts"),
     "DELETE /v1/guests/{guest_id}/personal-data": rule(OWN_OR_ALL, "operator", "installation"),
     "GET /v1/login-accounts": rule(ONE, "counter"),
     "GET /v1/home-libraries": rule(ONE, "counter"),
@@ -239,6 +244,20 @@ async def test_r20_no_route_takes_another_scope(services: dict[str, Called], ser
     await must_be(called, cases, 403, {"wrong-scope"})
 
 
+@pytest.mark.parametrize("scope", ["counter", "accounts"])
+async def test_r20_who_merges_actors_works_at_the_counter_and_has_the_scope_accounts(
+    services: dict[str, Called], scope: str
+) -> None:
+    called = services["registration"]
+    cases: list[tuple[str, str | None]] = [
+        (route, f"Bearer {called.signer.token(scope, '1001')}")
+        for route in called.table
+        if route.endswith("/actor-merge")
+    ]
+    assert len(cases) == 2
+    await must_be(called, cases, 403, {"wrong-scope"})
+
+
 @pytest.mark.parametrize("organisation", [None, [], ["1001", "2002"]], ids=str)
 async def test_r20_a_route_of_one_organisation_takes_no_token_of_none_or_of_several(
     services: dict[str, Called], organisation: object
@@ -275,8 +294,11 @@ GUESTS = [
 BODIES: dict[str, Any] = {
     "reregistration": {"patron_type": "346"},
     "deregistration": {"reason": "vergissing"},
+    "card-chip": {"card_has_chip": False, "reason": "vergissing"},
+    "preferences": {"lending_history": True},
     "merge": {"into": str(uuid4()), "confirm": True},
     "DELETE login-account": {"reason": "vergissing"},
+    "POST actor-merge": {"reason": "had al ingelogd"},
     "POST login-account": {"choice": "existing", "account_id": "acc-jan"},
 }
 
@@ -297,7 +319,7 @@ async def test_r20_another_organisations_guest_is_not_found_and_not_changed(
     async with called.app.client() as clerk:
         guest_id = (await clerk.post("/v1/guests", json=registering(card))).json()["guest_id"]
         before = (await clerk.get(f"/v1/guests/{guest_id}")).json()
-        token = called.signer.token("counter operator", "2002")
+        token = called.signer.token("counter operator accounts", "2002")
         async with called.app.nothing_written():
             where = route.replace("{guest_id}", guest_id)
             answer = await called.call(where, f"Bearer {token}", **_body(route))

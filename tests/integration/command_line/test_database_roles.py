@@ -42,7 +42,8 @@ HISTORY = {
 }
 """What happened, and what makes it true: a row is added, or not even that, and never changed."""
 PERSONAL = {
-    *("data_keys", "idempotency_keys", "staff_sessions", "form_drafts", "lookups", "lookup_guests"),
+    *("data_keys", "idempotency_keys", "staff_sessions", "form_drafts", "staff_names", "staff_hints"),
+    *("lookups", "lookup_guests"),
     *("guest_directory", "guest_words", "accounts", "links", "logins"),
 }
 """Keys, sessions, who looked up whom, personal data and account ids: no reader sees it."""

@@ -26,6 +26,8 @@ STAYS_AT: dict[str, dict[str, str]] = {
     "registration": {
         "staff_sessions": "are of the people who are signed in here",
         "form_drafts": "are of the people who are signed in here",
+        "staff_names": "are of the people who sign in here, from their last sign-in",
+        "staff_hints": "are of the people who sign in here",
         "followed_aliases": "say which file of this installation the registration index follows",
     },
     "identity": {},

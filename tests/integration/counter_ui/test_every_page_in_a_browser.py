@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 from itertools import count
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from registration.application.repository import load_guest
 from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Reason, Refused, Valid, Verdict
 from registration.read_models import VIEWS
+from shared.event_log import Metadata
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
-from tests.support.counter_pages import CounterSite, register
+from tests.support.counter_pages import CounterSite, links_too_late, register
 from tests.support.projections import follow_all
 from tests.support.registration import JAN
 from tests.support.registration_service import HOME, registering
@@ -130,6 +133,47 @@ async def test_a_slow_home_library_is_waited_for_in_sight_and_not_for_ever(
     await expect(page.get_by_text("Even geduld")).to_have_count(0)
 
 
+READS_OUT = """document.addEventListener("DOMContentLoaded", () => {
+    const status = document.getElementById("status");
+    const read = (changes) => changes.forEach((change) => change.addedNodes.forEach(
+        (node) => { document.documentElement.dataset.readOut = node.textContent; }));
+    if (status) new MutationObserver(read).observe(status, { childList: true });
+})"""
+COUNTS_WAITS = """() => {
+    const set = window.setTimeout;
+    window.waits = 0;
+    window.setTimeout = (...asked) => { window.waits += 1; return set(...asked); };
+}"""
+
+
+async def test_what_was_done_is_read_out_and_opening_a_guest_is_waited_for_but_not_a_download(
+    counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, guest = await registered(counter_site)
+    home, goes_on = counter_site.app.home, asyncio.Event()
+    await page.add_init_script(READS_OUT)
+    await page.goto(guest)
+    home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
+    await page.get_by_role("button", name="Vraag thuisbibliotheek").click()
+    await expect(page.locator("html")).to_have_attribute("data-read-out", "De thuisbibliotheek is gevraagd.")
+    ask = home.ask
+
+    async def slowly(isil: str, card_number: str) -> Verdict:
+        await goes_on.wait()
+        return await ask(isil, card_number)
+
+    monkeypatch.setattr(home, "ask", slowly)
+    await page.evaluate(STOPS_WAITING)
+    await page.get_by_role("link", name="Contributie").press("Enter")
+    await page.wait_for_function("window.said.includes('Even geduld')")
+    goes_on.set()
+    await page.goto(f"{counter_site.address}/beheer/opzoekingen")
+    await page.evaluate(COUNTS_WAITS)
+    async with page.expect_download():
+        await page.get_by_role("button", name="Alles als CSV").click()
+    assert await page.evaluate("window.waits") == 0
+
+
 async def test_the_patron_takes_a_note_along_on_one_small_sheet(
     counter_site: CounterSite, page: Page
 ) -> None:
@@ -185,12 +229,16 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         assert (await clerk.post(f"/v1/guests/{ids[1]}/home-check")).json()["status"] == "suspended"
         merging = {"into": ids[3], "confirm": True}
         assert (await clerk.post(f"/v1/guests/{ids[2]}/merge", json=merging)).status_code == 200
+    await _buttons_follow_a_refused_link(counter_site, page, ids[0])
     async with counter_site.app.client(iss=counter_site.issuer.url, scope="operator") as operator:
         assert (await operator.delete(f"/v1/guests/{ids[4]}/personal-data")).status_code == 204
     for path, name, says in (
-        (f"{ids[0]}?tab=inlogaccount", "pending-link", "Koppeling in behandeling"),
+        (f"{ids[0]}?tab=inlogaccount", "refused-link", "Niet gekoppeld"),
+        (f"{ids[0]}?tab=meldingen", "messages", "Niet gekoppeld"),
         (f"{ids[0]}/ontkoppelen", "unlink", "Ontkoppelen"),
-        (ids[1], "suspended", "Geblokkeerd"),
+        (ids[1], "suspended", "Gastlener is geblokkeerd"),
+        (f"{ids[1]}?tab=passen", "cards", "Chip verbeteren"),
+        (f"{ids[1]}/chip", "chip", "Reden"),
         (ids[2], "merged-record", "Naar de gastlener"),
         (f"{ids[3]}?tab=contributie", "merged-rows", "Contributie"),
         (ids[4], "erased", "gewist"),
@@ -199,6 +247,38 @@ async def test_the_pages_of_rarer_guests_are_accessible(counter_site: CounterSit
         await expect(page.get_by_role("main")).to_contain_text(says)
         await assert_accessible(page)
         await screenshot(page, f"guest-{name}")
+    await _two_actors_are_merged(counter_site, page, ids[0])
+
+
+async def _two_actors_are_merged(counter_site: CounterSite, page: Page, guest_id: str) -> None:
+    """A link that came too late has a way on."""
+    await links_too_late(counter_site.app, f"/gasten/{guest_id}")
+    await page.goto(f"{counter_site.address}/gasten/{guest_id}?tab=inlogaccount")
+    await screenshot(page, "guest-too-late")
+    await page.get_by_role("link", name="Inlogs samenvoegen").click()
+    await assert_accessible(page)
+    await screenshot(page, "guest-actor-merge")
+    await page.get_by_label("Reden").fill("had al ingelogd")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("status").first).to_have_text("De twee inlogs zijn samengevoegd.")
+    await expect(page.locator("#link-state.success")).to_be_visible()
+    await screenshot(page, "guest-actors-merged")
+
+
+async def _buttons_follow_a_refused_link(counter_site: CounterSite, page: Page, guest_id: str) -> None:
+    """Without a reload: what stood on the page before stays where it is."""
+    await page.goto(f"{counter_site.address}/gasten/{guest_id}?tab=inlogaccount")
+    await expect(page.get_by_role("link", name="Ontkoppelen")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "guest-pending-link")
+    await page.evaluate("window.notReloaded = true")
+    deps = counter_site.app.service.deps
+    guest = await load_guest(UUID(guest_id), "1001", deps)
+    guest.refuse_link("acc-jan", "account-in-use", now=deps.clock.now())
+    await deps.store.save(guest, metadata=Metadata("identity", uuid4()))
+    await expect(page.get_by_role("button", name="Zoeken")).to_be_visible()
+    await expect(page.get_by_role("link", name="Ontkoppelen")).to_have_count(0)
+    assert await page.evaluate("window.notReloaded") is True
 
 
 async def test_all_sessions_end_from_the_page_behind_ones_own_name(
@@ -211,6 +291,27 @@ async def test_all_sessions_end_from_the_page_behind_ones_own_name(
         await page.get_by_role("button", name="Alle sessies beëindigen").press("Enter")
         await expect(page.get_by_role("heading", name="U bent afgemeld")).to_be_visible()
         assert (await elsewhere.get("/")).status_code == 303
+
+
+async def test_f1_opens_the_help_and_a_hint_is_switched_off_by_keyboard(
+    counter_site: CounterSite, page: Page
+) -> None:
+    help_text, field = page.get_by_role("region", name="Hulp bij deze pagina"), page.get_by_label("Pasnummer")
+    await field.fill("123")
+    await page.keyboard.press("F1")
+    await expect(help_text).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "help")
+    await page.keyboard.press("Escape")
+    await expect(help_text).to_be_hidden()
+    await page.get_by_role("link", name="Hulp (F1)").press("Enter")
+    await expect(help_text).to_contain_text("Geen scanner?")
+    await page.keyboard.press("F1")
+    await expect(help_text).to_be_hidden()
+    await expect(field).to_have_value("123")
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Begrepen").press("Enter")
+    await expect(page.get_by_role("button", name="Begrepen")).to_have_count(0)
 
 
 async def test_r2_r28_finding_a_library_and_a_likely_duplicate_are_accessible(

@@ -1,7 +1,8 @@
 """The page of a guest over HTTP: its tabs, what is done to it, whose it is, and what home says of it."""
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import date
 from itertools import count
@@ -11,18 +12,29 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from registration.application.check_term import check_term
+from registration.application.dependencies import Context
 from registration.application.repository import load_guest
 from registration.bootstrap import view_source
+from registration.domain.guest import Guest as Aggregate
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
-from tests.support.counter_pages import CounterSite, fields_of, form_of, register
+from tests.support.counter_pages import (
+    CounterSite,
+    fields_of,
+    form_of,
+    links_too_late,
+    register,
+    session_in,
+)
 from tests.support.projections import follow_all
 from tests.support.registration_service import HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 ENDED = Refused((Reason.EXPIRED,), because_ended=True)
+USERNAMES = {"jan": "jan.jansen", "shared": "shared"}
 EXISTING = {"choice": "existing", "username": "jan.jansen"}
 FINES = Refused((Reason.FINES,), because_ended=False)
 
@@ -54,11 +66,11 @@ class Guest:
         fields = form_of(page.text, f"{self.path}/{action}")
         return await clerk.post(f"{self.path}/{action}", data=fields | more)
 
-    async def links(self, clerk: httpx.AsyncClient) -> httpx.Response:
+    async def links(self, clerk: httpx.AsyncClient, name: str = "jan") -> httpx.Response:
         """Search the account, see whose it is, and press Koppelen."""
         link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
-        found = await clerk.post(link, data=fields | {"username": " jan.jansen", "step": "zoek"})
-        assert "jan@example.org" in found.text
+        found = await clerk.post(link, data=fields | {"username": f" {USERNAMES[name]}", "step": "zoek"})
+        assert f"{name}@example.org" in found.text
         return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
 
     async def shown(self, clerk: httpx.AsyncClient, tab: str = "klant") -> str:
@@ -138,14 +150,128 @@ async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
     await guest.does(clerk, "thuischeck")
     page = await guest.shown(clerk)
     assert "de pas heeft een nieuw nummer, en dat is hier van een andere gastlener." in page
-    assert f'href="{other_path}">Naar die gastlener' in page
+    assert f'href="{other_path}"><bdi>Naar die gastlener' in page
 
 
-async def test_r12_a_suspended_guest_reads_geblokkeerd(clerk: httpx.AsyncClient, guest: Guest) -> None:
+async def test_r12_a_suspended_guest_reads_geblokkeerd_why_and_what_to_do(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
     guest.home_says(Refused((Reason.CARD_LOST,), because_ended=False))
     await guest.does(clerk, "thuischeck")
-    assert "gastleen abonnement  Geblokkeerd" in await guest.shown(clerk)
+    guest.home_says(Unavailable("timed out"))  # the reason is the guest's, whatever the last reply
+    await guest.does(clerk, "thuischeck")
+    page = await guest.shown(clerk)
+    for part in (
+        "gastleen abonnement  Geblokkeerd",
+        "Pas niet geldig!",
+        "Gastlener is geblokkeerd: reden [ de pas is als verloren gemeld ]",
+        "De klant moet contact opnemen met de eigen bibliotheek.",
+        "De thuisbibliotheek antwoordde niet.",
+    ):
+        assert part in page
+    assert "Vervalt" not in page
+    assert "voorlopig" not in await guest.shown(clerk, "contributie")
+    assert "Meldingen (2)" in page
     assert "de pas is als verloren gemeld" in await _history(clerk, guest)
+
+
+MOVED = replace(JAN, name="J. de Vries", address="Nieuwe weg 2, Assen")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (Valid(JAN, None, ""), "De thuisbibliotheek antwoordde: geldig. Er is niets veranderd."),
+        (Valid(MOVED, None, ""), "antwoordde: geldig. Veranderd: de naam, het adres."),
+        (FINES, "antwoordde: geweigerd, er staat een boete te lang open. Veranderd: de status."),
+        (NotFound(), "De thuisbibliotheek kent deze pas niet (meer)."),
+        (Unavailable("timed out"), "De thuisbibliotheek antwoordde niet."),
+    ],
+    ids=["same", "moved", "refused", "not_found", "unavailable"],
+)
+async def test_r24_what_home_answered_and_when_is_said_in_every_outcome(
+    clerk: httpx.AsyncClient, guest: Guest, verdict: Verdict, says: str
+) -> None:
+    if isinstance(verdict, Valid):
+        verdict = replace(verdict, canonical_card_number=guest.card)
+    guest.home_says(verdict)
+    answer = await guest.does(clerk, "thuischeck")
+    assert answer.headers["location"] == f"{guest.path}#thuisbibliotheek"
+    page = await guest.shown(clerk)
+    assert says in page
+    assert "Gevraagd op 11-09-2025 12:00." in page
+    assert ("Nieuwe weg 2, Assen" in page) is (says.endswith("het adres."))
+
+
+async def test_r15_an_expired_guest_shows_what_holds_now(clerk: httpx.AsyncClient, guest: Guest) -> None:
+    assert "(voorlopig)" in await guest.shown(clerk, "contributie")
+    await guest.expires(clerk)
+    page = await guest.shown(clerk, "contributie")
+    assert "voorlopig" not in page
+    assert 'Beëindigd op</dt><dd class="expired">11-09-2025' in page
+    guest.home_says(FINES)
+    assert 'class="button" href="' + guest.path + "/inschrijven" in await guest.shown(clerk)
+
+
+async def test_r9_r21_a_wrong_tick_is_corrected_with_a_reason_and_is_in_the_history(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    cards = await guest.shown(clerk, "passen")
+    assert guest.card in cards
+    was = "nee: alleen aan de balie" in cards
+    done = await guest.does(clerk, "chip", reason="verkeerd aangevinkt")
+    assert done.headers["location"] == f"{guest.path}?tab=passen"
+    assert ("nee: alleen aan de balie" in await guest.shown(clerk, "passen")) is not was
+    history = await _history(clerk, guest)
+    assert "Chip van de pas verbeterd" in history
+    assert "verkeerd aangevinkt" in history
+
+
+async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_page(
+    clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert (await guest.links(clerk)).status_code == 303
+    await _identity_links(guest)
+    page = await guest.shown(clerk, "inlogaccount")
+    assert "<bdi>jan.jansen</bdi>" in page
+    assert "<bdi>jan@example.org</bdi>" in page
+    accounts = guest.counter_site.app.accounts
+    accounts.down = True
+    try:
+        page = await guest.shown(clerk, "inlogaccount")
+    finally:
+        accounts.down = False
+    assert "nu niet op te vragen" in page
+    assert "Ontkoppelen" in page
+    assert "jan.jansen" not in page
+
+
+async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_be_chosen(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    counter_site.app.accounts.opens("shared", guest.card)
+    assert (await guest.links(clerk, "shared")).status_code == 303
+    await _identity_links(guest, "acc-shared")
+    counter_site.app.member(card := f"0662{next(numbers):06d}")
+    counter_site.app.accounts.opens("shared", card)
+    asking = Guest(counter_site, await register(clerk, card), card)
+    assert (await asking.links(clerk, "shared")).status_code == 303
+    assert "Ontkoppelen" in await asking.shown(clerk, "inlogaccount")
+    await _identity_refuses(asking)
+    page = await asking.shown(clerk, "inlogaccount")
+    assert f'Dit inlogaccount is van <a href="{guest.path}"><bdi>J. Jansen</bdi></a>' in page
+    assert "/ontkoppelen" not in page
+    assert fields_of(page, "link")
+    assert f'href="{guest.path}">' in await asking.shown(clerk, "meldingen")
+    assert f'href="{guest.path}">' in (await clerk.get(f"{asking.path}/ingeschreven")).text
+    async with counter_site.app.client(iss=counter_site.issuer.url) as caller:
+        shown = await caller.get(f"/v1/guests/{asking.path.rpartition('/')[2]}/login-account")
+    assert shown.json() == {
+        "account_id": "acc-shared",
+        "username": "shared",
+        "email": "shared@example.org",
+        "other_guest": guest.path.rpartition("/")[2],
+    }
 
 
 async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_in(
@@ -196,6 +322,38 @@ async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_wit
     assert "account van een ouder" in await _history(clerk, guest)
 
 
+async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_ask(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    assert (await guest.links(clerk)).status_code == 303
+    merge = f"{guest.path}/inlogs-samenvoegen"
+    await links_too_late(counter_site.app, guest.path, blocked="different-birth-dates")
+    tab = await guest.shown(clerk, "inlogaccount")
+    assert "Vraag een collega met het recht op inlogaccounts" in tab
+    assert merge not in tab
+    async with counter_site.app.nothing_written(), counter_site.signed_in("f.deboer") as operator:
+        for answer in (await clerk.get(merge), await _posts(clerk, guest, "inlogs-samenvoegen", reason="o")):
+            assert (answer.status_code, "U heeft geen toegang" in answer.text) == (403, True)
+        assert f'href="{merge}"' in await guest.shown(operator, "inlogaccount")
+        page = (await operator.get(merge)).text
+        assert "De geboortedatums zijn niet gelijk." in page
+        assert '<form method="post" action="' + merge not in page
+        refused = await _posts(operator, guest, "inlogs-samenvoegen", reason="omdat")
+        assert (refused.status_code, "niet dezelfde persoon" in refused.text) == (409, True)
+    await links_too_late(counter_site.app, guest.path)
+    async with counter_site.signed_in("f.deboer") as operator:
+        page = (await operator.get(merge)).text
+        for shown in ("01-09-2025 11:30", "bij 1 bibliotheek", "niet te vergelijken"):
+            assert shown in page
+        assert (await guest.does(operator, "inlogs-samenvoegen", reason=" ")).status_code == 422
+        assert (await guest.does(operator, "inlogs-samenvoegen", reason="had al ingelogd")).status_code == 303
+        tab = await guest.shown(operator, "inlogaccount")
+        assert (merge in tab, "Inlogaccount gekoppeld" in tab) == (False, True)
+        history = await _history(operator, guest)
+        assert "Samenvoegen van twee inlogs gevraagd</td><td><bdi>Femke de Boer</bdi></td>" in history
+        assert "had al ingelogd" in history
+
+
 async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
     counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
 ) -> None:
@@ -209,6 +367,34 @@ async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
     linked = await clerk.post(link, data=fields | {"step": "koppel", "account_reason": "vader van de klant"})
     assert linked.status_code == 303, linked.text
     assert "vader van de klant" in await _history(clerk, guest)
+
+
+async def test_the_history_names_who_did_what_and_what_home_said_is_not_the_clerks_doing(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+) -> None:
+    deps, guest_id = counter_site.app.service.deps, UUID(guest.path.rpartition("/")[2])
+    guest.home_says(FINES)
+    await check_term(guest_id, Context("1001", Metadata("nightly", uuid4())), deps)
+    counter_site.app.member(guest.card)
+    await check_term(guest_id, Context("1001", Metadata("j.smit", uuid4())), deps)  # `--by j.smit`
+    await guest.expires(clerk)
+    page, asked_by = await _history(clerk, guest), "thuisbibliotheek, gevraagd door"
+    rows = re.findall(r"<tr><td>.*?</td><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", page)
+    shown = [tuple(re.sub("</?bdi>", "", cell) for cell in row) for row in rows]
+    assert shown[:4] == [
+        ("Abonnement opgezegd", f"{asked_by} Marijke Visser", "overig"),
+        ("Blokkade opgeheven", f"{asked_by} j.smit", ""),
+        ("Geblokkeerd", f"{asked_by} de nachtelijke controle", "er staat een boete te lang open"),
+        ("Leenstrips bijgeschreven", "Marijke Visser", ""),
+    ]
+    async with counter_site.signed_in("j.smit"):
+        assert "gevraagd door Jeroen Smit" in await guest.shown(clerk, "historie")
+    token = {"csrf_token": session_in(clerk)["csrf"]}
+    await clerk.post("/taal", data=token | {"language": "en"})
+    in_english = await guest.shown(clerk, "historie")
+    await clerk.post("/taal", data=token | {"language": "nl"})
+    assert "home library, asked by the nightly check" in in_english
+    assert "a fine has been open for too long" in in_english
 
 
 async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
@@ -252,7 +438,7 @@ async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_o
     assert scanned.headers["location"] == into
 
 
-@pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven"])
+@pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven", "chip"])
 async def test_r21_without_a_reason_nothing_is_taken_back(
     clerk: httpx.AsyncClient, guest: Guest, action: str
 ) -> None:
@@ -279,8 +465,8 @@ async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
         assert "Jansen" not in page
 
 
-PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/uitschrijven")
-ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "uitschrijven")
+PAGES = ("", "/ingeschreven", "/inschrijven", "/koppeling", "/ontkoppelen", "/chip", "/uitschrijven")
+ACTIONS = ("thuischeck", "inschrijven", "koppelen", "ontkoppelen", "chip", "uitschrijven")
 
 
 async def test_r20_another_organisations_guest_does_not_exist(
@@ -291,7 +477,7 @@ async def test_r20_another_organisations_guest_does_not_exist(
             assert (await delft.get(guest.path + path)).status_code == 404, path
         async with counter_site.app.nothing_written():
             for action in ACTIONS:
-                everything = {**EXISTING, "reason": "mistake", "patron_type": "04"}
+                everything = {**EXISTING, "reason": "mistake", "patron_type": "04", "card_has_chip": "no"}
                 assert (await _posts(delft, guest, action, **everything)).status_code == 404, action
 
 
@@ -316,11 +502,44 @@ async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: s
     return await client.post(f"{guest.path}/{action}", data=token | sent)
 
 
-async def _identity_links(guest: Guest) -> None:
+async def _identity_links(guest: Guest, account_id: str = "acc-jan") -> None:
+    now = guest.counter_site.app.clock.now()
+    await _of_identity(guest, lambda it: it.confirm_link(account_id, too_late=False, now=now))
+
+
+async def _identity_refuses(guest: Guest) -> None:
+    now = guest.counter_site.app.clock.now()
+    await _of_identity(guest, lambda it: it.refuse_link("acc-shared", "account-in-use", now=now))
+
+
+async def _of_identity(guest: Guest, outcome: Callable[[Aggregate], None]) -> None:
     deps = guest.counter_site.app.service.deps
     loaded = await load_guest(UUID(guest.path.rpartition("/")[2]), "1001", deps)
-    loaded.confirm_link("acc-jan", too_late=False, now=deps.clock.now())
+    outcome(loaded)
     await deps.store.save(loaded, metadata=Metadata("identity", uuid4()))
+
+
+async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one_step(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = f"0660{next(numbers):06d}"
+    counter_site.app.member(card)
+    path = await register(clerk, card, preferred_language="en", lending_history="yes")
+    guest = Guest(counter_site, path, card)
+    fields = fields_of(await guest.shown(clerk), "preferences")
+    assert (fields["preferred_language"], fields.get("newsletter"), fields["lending_history"]) == (
+        "en", None, "yes",
+    )  # fmt: skip
+    del fields["lending_history"]
+    assert (await clerk.post(f"{path}/voorkeuren", data=fields)).status_code == 303
+    assert "De voorkeuren zijn opgeslagen." in (page := await guest.shown(clerk))
+    assert "lending_history" not in fields_of(page, "preferences")
+    told = await _history(clerk, guest)
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: ja" in told
+    assert "voorkeurstaal: Engels, nieuwsbrief: nee, leenhistorie: nee" in told
+    await guest.expires(clerk)
+    asked = fields_of((await clerk.get(f"{path}/inschrijven")).text, "reregister")
+    assert (asked["preferred_language"], asked.get("lending_history")) == ("en", None)
 
 
 async def _history(client: httpx.AsyncClient, guest: Guest) -> str:

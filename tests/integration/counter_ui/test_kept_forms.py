@@ -132,7 +132,7 @@ async def test_drafts_are_bounded_in_number_size_and_time(counter_site: CounterS
         await clerk.get("/")
         counter_site.app.clock.moment += timedelta(minutes=25)
         assert "niet meer bewaard" in (await clerk.get(last)).text
-        await counter_site.app.service.staff_sessions.forget_ended()
+        await counter_site.app.service.staff_sessions.forget_old(180)
         assert await drafts(counter_site) == []
     finally:
         counter_site.app.clock.moment -= timedelta(minutes=125)

@@ -67,7 +67,7 @@ async def test_r18_a_clerk_finds_the_other_record_and_merges_by_keyboard(
     await screenshot(page, "merge-blocked")
 
     await page.goto(f"{counter_site.address}/gasten/{second}/ontdubbelen/{first}")
-    await expect(page.get_by_text("Dit inlogaccount wordt losgekoppeld: acc-jan")).to_be_visible()
+    await expect(page.get_by_text("wordt losgekoppeld: jan.jansen (jan@example.org)")).to_be_visible()
     await assert_accessible(page)
     await screenshot(page, "merge-preview")
     await page.get_by_role("button", name="Samenvoegen").press("Enter")

@@ -17,6 +17,7 @@ from playwright.async_api import FilePayload, expect
 
 from identity.adapters.tables import SCHEMA as IDENTITYS_SCHEMA
 from identity.read_models import VIEWS as IDENTITYS_VIEWS
+from infra.local.ports import free_port
 from infra.local.postgres import Postgres
 from registration.adapters.identity_client import IdentityOperations
 from registration.application.nightly_check import run_when_due
@@ -421,6 +422,9 @@ async def test_in_a_browser_the_page_moves_on_by_itself_and_every_page_is_readab
         await expect(page.get_by_role("button", name="Ja, vervang de tabel")).to_be_visible()
         await assert_accessible(page)
         await screenshot(page, "card-prefixes")
+        home_libraries = beside.site.app.service.settings.home_libraries
+        silent = f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {free_port()}\n'
+        home_libraries.write_text(silent, "utf-8")
         await page.goto(f"{address}/beheer/thuisbibliotheken/{HOME}")
         await page.get_by_label("Pasnummer").fill("0990139305")
         await page.get_by_role("button", name="Vraag nu").click()

@@ -16,12 +16,13 @@ import pytest_asyncio
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
+from registration.adapters.staff_sessions import StaffSessions
 from registration.bootstrap import worker_tasks
 from registration.cli.main import app as commands
 from registration.counter_ui.app import ROUTERS
 from shared.cli.running import exit_code
 from shared.platform.secrets import read_key_file
-from tests.support.counter_pages import CounterSite, form_of
+from tests.support.counter_pages import CounterSite, form_of, session_in
 from tests.support.eventually import eventually
 from tests.support.servers import execute_as_owner
 
@@ -127,6 +128,27 @@ async def test_the_database_holds_no_session_id(counter_site: CounterSite) -> No
     assert len(cookie["id"]) >= 43, "256 bits"
     assert cookie["id"] not in str(row)
     assert cookie["id"].encode() not in row["id_hash"]
+
+
+async def test_a_name_is_the_last_sign_ins_and_goes_when_its_owner_stays_away(
+    counter_site: CounterSite,
+) -> None:
+    sessions = counter_site.app.service.staff_sessions
+    async with counter_site.signed_in(), counter_site.signed_in("j.smit"):
+        both = {"m.visser": NAME, "j.smit": "Jeroen Smit"}
+        assert await sessions.names_of(["m.visser", "j.smit", "nightly"]) == both
+    await sessions.begin("m.visser", "Marijke de Visser", "1001")
+    assert await sessions.names_of(both) == both | {"m.visser": "Marijke de Visser"}
+    with later(counter_site, days=364):
+        await sessions.begin("m.visser", NAME, "1001")
+    with later(counter_site, days=366):
+        working = asyncio.ensure_future(worker_tasks(counter_site.app.service)["staff sessions"]())
+        assert await eventually(lambda: _knows(sessions, {"m.visser": NAME}))
+        working.cancel()
+
+
+async def _knows(sessions: StaffSessions, names: dict[str, str]) -> bool:
+    return await sessions.names_of(["m.visser", "j.smit"]) == names
 
 
 async def test_a_new_sign_in_ends_the_session_before_it(counter_site: CounterSite) -> None:
@@ -255,11 +277,6 @@ async def test_when_sessions_cannot_be_read_nobody_is_signed_in_or_out(counter_s
         finally:
             await execute_as_owner(pool, "ALTER TABLE away RENAME TO staff_sessions")
         assert await is_signed_in(clerk)
-
-
-def session_in(client: httpx.AsyncClient) -> dict[str, Any]:
-    """What the cookie says: it is signed, not encrypted."""
-    return dict(json.loads(base64.b64decode(client.cookies["counter"].partition(".")[0])))
 
 
 def signed(counter_site: CounterSite, session: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ async def test_names_reasons_and_usernames_are_isolated(
     sent = {**hidden, "reason": f" \u202e{REASON}\u202c"}
     assert (await clerk.post(f"{guest}/uitschrijven", data=sent)).status_code == 303
     await follow_all(service, VIEWS, view_source(service.settings))
-    await shown_isolated(clerk, f"{guest}?tab=historie", NAME, REASON, "f.deboer")
+    await shown_isolated(clerk, f"{guest}?tab=historie", NAME, REASON, "Femke de Boer")
 
 
 async def test_what_is_typed_has_its_own_direction(clerk: httpx.AsyncClient) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -128,6 +129,55 @@ async def test_i6_too_late_is_mended_with_one_actor_and_both_sides_agree(
         [],
     )
     assert (await operator.get(f"/v1/actors/{of_account}")).json()["merged_from"] == [of_login]
+
+
+async def test_i6_too_late_is_mended_at_the_counter_with_a_reason_and_both_sides_agree(
+    both_services: BothServices,
+) -> None:
+    of_account, of_login, guest = await too_late(both_services)
+    path, reason = f"/v1/guests/{guest['guest_id']}/actor-merge", {"reason": "had al ingelogd"}
+    async with both_services.registration.client(scope="counter accounts", sub="m.visser") as clerk:
+        shown = (await clerk.get(path)).json()
+        assert (shown["actor"]["actor_id"], shown["into"]["actor_id"]) == (of_login, of_account)
+        assert [shown[each]["guest_here"] for each in ("actor", "into")] == [True, False]
+        assert (shown["birth_dates"], shown["blocked"]) == ("unknown", None)
+        done = await clerk.post(path, json=reason, headers={"Idempotency-Key": "once"})
+        assert (done.status_code, done.json()["login_link"]["state"]) == (200, "linked"), done.text
+        async with both_services.registration.nothing_written():
+            again = await clerk.post(path, json=reason, headers={"Idempotency-Key": "once"})
+            assert again.json() == done.json()
+            refused = await clerk.get(path)
+            assert (refused.status_code, refused.json()["code"]) == (409, "not-too-late")
+    answer = (await both_services.logs_in()).json()
+    assert (answer["outcome"], answer["actor_id"]) == ("recognised", of_account)
+    assert (await both_services.link_of(guest))["state"] == "linked"
+    merge = next(
+        event
+        for event in await both_services.identity.service.log.read(0, 1000)
+        if event.event_type == "identity.actor-merged"
+    )
+    asked = (await both_services.registration.service.log.stream(UUID(guest["guest_id"])))[-2]
+    assert (asked.event_type, asked.metadata.caused_by) == (
+        "registration.login-actors-merge-requested",
+        "m.visser",
+    )
+    assert merge.metadata.correlation_id == asked.metadata.correlation_id
+    assert b"ingelogd" not in asked.state, "the reason is encrypted"
+
+
+async def test_i6_what_identity_blocks_is_not_merged_at_the_counter(
+    both_services: BothServices, operator: httpx.AsyncClient
+) -> None:
+    of_account, of_login, guest = await too_late(both_services)
+    await merge_actors(operator, of_login, of_account)  # its message is not here yet
+    async with (
+        both_services.registration.nothing_written(),
+        both_services.registration.client(scope="counter accounts") as clerk,
+    ):
+        answer = await clerk.post(
+            f"/v1/guests/{guest['guest_id']}/actor-merge", json={"reason": "had al ingelogd"}
+        )
+    assert (answer.status_code, answer.json()["code"]) == (409, "not-too-late")
 
 
 async def test_i6_birth_dates_are_compared_by_registration_and_not_shown(

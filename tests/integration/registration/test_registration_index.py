@@ -49,12 +49,14 @@ def term_checks(request: pytest.FixtureRequest, pool: asyncpg.Pool) -> TermCheck
 async def test_r12_the_last_check_is_remembered(term_checks: TermChecks) -> None:
     guest_id = uuid4()
     assert await term_checks.last(guest_id) is None
-    refused = TermCheck("refused", NOON, reasons=("fines", "card-lost"))
+    refused = TermCheck(
+        "refused", NOON, reasons=("fines", "card-lost"), answered_at=NOON, changed=("status",)
+    )
     await term_checks.record(guest_id, refused)
     assert await term_checks.last(guest_id) == refused
     stale = TermCheck("unavailable", NOON + timedelta(hours=1), stale=True)
     await term_checks.record(guest_id, stale)
-    assert await term_checks.last(guest_id) == stale
+    assert await term_checks.last(guest_id) == replace(stale, answered_at=NOON)
 
 
 async def test_r12_an_earlier_check_that_is_written_late_changes_nothing(term_checks: TermChecks) -> None:

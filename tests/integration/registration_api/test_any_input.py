@@ -70,10 +70,8 @@ def send_to(operation: Any, tokens: dict[str, str]) -> int:
 
 @pytest.mark.timeout(180)
 async def test_no_input_makes_an_error_of_ours(registration_app: RegistrationApp) -> None:
-    tokens = {
-        scope: registration_app.signer.token(scope, exp=4_000_000_000)
-        for scope in ("counter", "feed", "installation")
-    }
+    scopes = {"counter": "counter accounts", "feed": "feed", "installation": "installation"}
+    tokens = {name: registration_app.signer.token(scope, exp=4_000_000_000) for name, scope in scopes.items()}
     async with served(registration_app) as address:
         sent = await asyncio.to_thread(send_anything, address, tokens)
     assert sent > 100

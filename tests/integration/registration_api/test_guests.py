@@ -14,27 +14,32 @@ async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: htt
 
     assert answer.status_code == 201
     guest = answer.json()
-    assert guest["home"].pop("checked_at").startswith("2025-09-11")
+    for moments in (guest["home"], guest):
+        for name in [name for name in moments if name.endswith(("_at", "_since"))]:
+            assert moments.pop(name).startswith("2025-09-11")
     assert isinstance(guest.pop("guest_id"), str)
     assert isinstance(guest.pop("version"), int)
     assert guest == REGISTERED
 
 
-REGISTERED = {
+REGISTERED: dict[str, object] = {
     "status": "valid",
     "organisation": "1001",
     "branch": "9453",
     "card_number": CARD,
     "aliases": [],
     "home_isil": HOME,
-    "home": {"verdict": "valid", "reasons": []},
+    "home": {"verdict": "valid", "reasons": [], "changed": None},
     "details": {
         "name": "J. Jansen",
         "birth_date": "1980-02-03",
         "address": "Brink 1, Groningen",
         "email": "jan@example.org",
     },
+    "preferences": {"language": "nl", "newsletter": False, "lending_history": False},
     "header": "Normaal December 2025",
+    "reason": None,
+    "ended_on": None,
     "expires_on": "2025-12-31",
     "expiry_line": "Vervalt 31-12-2025",
     "card_notice": None,
@@ -58,6 +63,29 @@ REGISTERED = {
     "merged_into": None,
     "merged_from": [],
 }
+
+
+async def test_r27_preferences_are_asked_changed_withdrawn_and_in_the_history_with_who(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    wanted = {"language": "en", "newsletter": True, "lending_history": True}
+    guest = (await clerk.post("/v1/guests", json=registering(preferences=wanted))).json()
+    assert guest["preferences"] == wanted
+    path = f"/v1/guests/{guest['guest_id']}"
+    withdrawn = await clerk.put(f"{path}/preferences", json={"language": "en"})
+    off = {"language": "en", "newsletter": False, "lending_history": False}
+    assert (withdrawn.status_code, withdrawn.json()["preferences"]) == (200, off)
+    async with registration_app.nothing_written():
+        assert (await clerk.put(f"{path}/preferences", json=off)).json()["preferences"] == off
+        for wrong in ({"language": "de"}, {"newsletter": "yes"}, {"profile": True}):
+            assert (await clerk.put(f"{path}/preferences", json=wrong)).status_code == 422
+    [changed] = [
+        recorded
+        for recorded in await registration_app.service.log.read(0, 100)
+        if recorded.event_type == "registration.guest-preferences-changed"
+    ]
+    assert changed.metadata.caused_by == "m.visser"
+    assert not any(word in changed.state for word in (b"newsletter", b"lending_history", b"language"))
 
 
 async def test_every_write_answers_the_position_of_its_last_event(
@@ -211,3 +239,33 @@ async def test_r21_deregistered_and_registered_afresh_as_the_same_guest(clerk: h
     again = await clerk.post("/v1/guests", json=registering())
     assert (again.status_code, again.json()["guest_id"]) == (201, first["guest_id"])
     assert again.json()["status"] == "valid"
+
+
+async def test_r9_r21_a_corrected_chip_is_shown_with_its_moment_and_the_same_again_is_no_event(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
+    registration_app.clock.moment += timedelta(hours=1)
+    body = {"card_has_chip": False, "reason": "verkeerd aangevinkt"}
+    corrected = (await clerk.post(f"{path}/card-chip", json=body)).json()
+    assert (corrected["self_service"], corrected["chip_since"]) == (False, "2025-09-11T11:00:00Z")
+    assert (corrected["active_at"], corrected["card_since"]) == (
+        "2025-09-11T11:00:00Z",
+        "2025-09-11T10:00:00Z",
+    )
+    async with registration_app.nothing_written():
+        assert (await clerk.post(f"{path}/card-chip", json=body)).json() == corrected
+        assert (await clerk.post(f"{path}/card-chip", json=body | {"reason": " "})).status_code == 422
+
+
+async def test_r26_the_account_of_a_guest_is_asked_of_identity_and_unavailable_without_it(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    account = {"choice": "existing", "account_id": "acc-jan"}
+    guest = (await clerk.post("/v1/guests", json=registering(login_account=account))).json()
+    path = f"/v1/guests/{guest['guest_id']}/login-account"
+    shown = {"username": "jan.jansen", "email": "jan@example.org", "other_guest": None}
+    assert (await clerk.get(path)).json() == {"account_id": "acc-jan", **shown}
+    registration_app.accounts.down = True
+    answer = await clerk.get(path)
+    assert (answer.status_code, answer.json()["code"]) == (503, "login-accounts-unavailable")

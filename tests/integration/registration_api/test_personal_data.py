@@ -39,6 +39,7 @@ async def test_r19_an_operator_erases_and_the_clerk_sees_nobody(
     shown = (await clerk.get(path)).json()
     assert (shown["status"], shown["header"]) == ("erased", "Persoonsgegevens gewist")
     assert (shown["details"], shown["card_number"], shown["aliases"]) == (None, None, [])
+    assert shown["preferences"] is None
     assert shown["login_link"] == {"state": "none", "account_id": None, "reason": None}
     [*_, last] = await registration_app.service.log.read(0, 100)
     assert last.metadata.caused_by == "beheer"
@@ -88,6 +89,7 @@ async def test_r19_nobody_else_may_and_nobody_unknown_is_erased(
         ("POST", "login-account", EXISTING),
         ("DELETE", "login-account", {"reason": "vergissing"}),
         ("POST", "deregistration", {"reason": "vergissing"}),
+        ("PUT", "preferences", {"language": "en"}),
     ],
 )
 async def test_r19_every_command_on_an_erased_guest_is_refused(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -72,8 +73,21 @@ def answers_that_differ(served: Upgraded, recorded: Sequence[Mapping[str, Any]])
             found += unlike(asked, each["answer"], now.json())
     for client in clients.values():
         client.close()
+    return unintended(found)
+
+
+ON_PURPOSE = (
     # What a clerk typed does not travel any more.
-    return [each for each in found if not each.endswith(", is 'mistake'")]
+    r", is 'mistake'$",
+    # The card of a blocked guest is not valid, and nothing is said of its end.
+    r"\.card_notice: was None, is 'Pas niet geldig!'$",
+    r"\.expiry_line: was 'Vervalt [-0-9]+', is None$",
+)
+
+
+def unintended(found: Sequence[str]) -> list[str]:
+    """What is not changed on purpose."""
+    return [each for each in found if not any(re.search(pattern, each) for pattern in ON_PURPOSE)]
 
 
 @both_services
@@ -136,6 +150,7 @@ def test_r19_commands_open_what_was_sealed_and_say_what_they_said(served: Upgrad
     for command in EXPECTED["commands"]:
         now = json.loads(served.run(command["service"], *command["arguments"]))
         found += unlike(" ".join((command["service"], *command["arguments"])), command["output"], now)
+    found = unintended(found)
     assert found == [], "\n".join(found)
 
 
@@ -241,7 +256,7 @@ NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "card_prefixes": {"place": ""},
     "idempotency_keys": {"organisation": ""},
     "night_libraries": {"other_person": 0, "card_taken": 0},
-    "term_checks": {"other_guest": None},
+    "term_checks": {"other_guest": None, "answered_at": None, "changed": None},
 }
 
 

@@ -352,15 +352,20 @@ async def test_a_client_that_goes_away_in_its_request_is_no_error(
     assert {line["event"] for line in lines} == {"request.served"}
 
 
-async def test_refused_requests_are_counted(serves: Serve) -> None:
+async def test_refused_requests_are_counted_and_logged_with_their_number(
+    serves: Serve,
+) -> None:
     def counted() -> float:
         labels = {"method": "other", "route": "unknown", "status": "431"}
         return REGISTRY.get_sample_value("http_requests_total", labels) or 0
 
     served: Served = await serves()
     before = counted()
-    await served.asks(head_of(HEAD + 1))
+    with structlog.testing.capture_logs() as lines:
+        answer = await served.asks(head_of(HEAD + 1))
     assert counted() == before + 1
+    [line] = [line for line in lines if line["event"] == "request.refused"]
+    assert (line["status"], line["correlation_id"]) == (431, answer.headers["x-correlation-id"])
 
 
 @pytest.mark.parametrize(

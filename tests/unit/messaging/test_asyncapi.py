@@ -76,6 +76,16 @@ def test_golden_messages_are_as_described(service: str, golden: Path) -> None:
     payload(service, golden.stem).validate(message.to_cloudevent())
 
 
+@pytest.mark.parametrize("kind", ["guest-registered.v1", "guest-reregistered.v1"])
+def test_r27_a_registration_with_preferences_is_as_described(kind: str) -> None:
+    golden = json.loads((GOLDEN / "registration" / "messages" / f"{kind}.json").read_text())
+    wanted = {"language": "en", "lending_history": True}
+    validator = payload("registration", kind)
+    validator.validate(message_of("registration", kind, golden | {"preferences": wanted}).to_cloudevent())
+    more = golden | {"preferences": {**wanted, "newsletter": True}}
+    assert not validator.is_valid(message_of("registration", kind, more).to_cloudevent())
+
+
 @pytest.mark.parametrize("kind", sorted(TYPES["identity"]))
 def test_what_identity_makes_of_its_events_is_as_described(kind: str) -> None:
     event = SimpleNamespace(account_id="acc-jan", actor_id=uuid4(), reason="account-in-use")

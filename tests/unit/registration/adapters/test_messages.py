@@ -17,6 +17,7 @@ from registration.adapters.messages import MESSAGE_TYPES, published_messages
 from registration.domain import events
 from registration.domain.events import Encrypted, GuestEvent
 from registration.domain.guest import Guest
+from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import (
@@ -45,6 +46,7 @@ GOLDEN = Path(__file__).parents[1] / "messages"
 JAN = LinkRequest("existing", "acc-jan")
 NEW = LinkRequest("new", "acc-new", Encrypted(b"sealed username and e-mail"))
 FINES = Refused((Reason.FINES,), because_ended=False)
+ENGLISH = Preferences("en", newsletter=True, lending_history=True)
 META = Metadata("clerk", uuid4(), uuid4())
 
 
@@ -55,13 +57,16 @@ def whole_life() -> Guest:
     guest.grant_strips(now=now)
     guest.refuse_link("acc-jan", "account-in-use", now=now)
     guest.request_link(NEW, now=now)
-    guest.confirm_link("acc-new", too_late=False, now=now)
+    guest.confirm_link("acc-new", too_late=True, now=now)
+    guest.request_actor_merge("de klant had zelf al ingelogd", now=now)
     guest.check_term(FINES, today=SEPT_12, now=now)
     guest.check_term(valid(date(2026, 12, 31)), today=SEPT_12, now=now)
     guest.check_term(CANCELLED, today=SEPT_12, now=now)
     guest.unlink("account van moeder", now=now)
     guest.change_card_number(Encrypted(b"new card"), "new-reference", now=now)
     guest.change_details(Encrypted(b"new details"), now=now)
+    guest.change_chip(False, "verkeerd aangevinkt", now=now)
+    guest.change_preferences(ENGLISH, now=now)
     guest.reregister("04", renewal(JAN), today=SEPT_15, now=now)
     guest.deregister("verkeerde klant", today=SEPT_15, now=now)
     guest.absorb(UUID(int=0xA), now=now)
@@ -109,6 +114,20 @@ async def test_a_choice_that_is_not_made_is_null_in_a_reregistration() -> None:
     guest.check_term(CANCELLED, today=SEPT_12, now=noon(SEPT_12))
     guest.reregister("04", renewal(), today=SEPT_15, now=noon(SEPT_15))
     assert (await published(guest))[-1].data["login_account"] is None
+
+
+@pytest.mark.parametrize("kind", ["guest-registered.v1", "guest-reregistered.v1"])
+async def test_r27_a_registration_says_what_the_catalogue_needs_and_nothing_of_the_newsletter(
+    kind: str,
+) -> None:
+    """The members of before are as they were: `messages/` holds a registration without preferences."""
+    guest = Guest.register(GUEST_ID, admission(JAN, preferences=ENGLISH), today=SEPT_11, now=noon(SEPT_11))
+    guest.check_term(CANCELLED, today=SEPT_12, now=noon(SEPT_12))
+    again = renewal(JAN)._replace(preferences=ENGLISH)
+    guest.reregister("04", again, today=SEPT_15, now=noon(SEPT_15))
+    [message] = [message for message in await published(guest) if message.type == kind]
+    before = json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8"))
+    assert message.data == before | {"preferences": {"language": "en", "lending_history": True}}
 
 
 async def test_an_open_end_is_null() -> None:

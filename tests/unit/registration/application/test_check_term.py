@@ -343,3 +343,46 @@ async def test_r25_a_deregistered_card_is_not_given_to_someone_born_on_another_d
     with pytest.raises(OtherPerson):
         await in_memory_registration.register()
     assert await in_memory_registration.log.position() == position
+
+
+BLOCKED_AND_MOVED = replace(FINES, details=MOVED, canonical_card_number=CARD)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changed"),
+    [
+        (member(ends_on=NEXT_YEAR), ("term",)),
+        (replace(member(ends_on=NEXT_YEAR), details=MOVED), ("term", "name", "address", "email")),
+        (NEW_CARD_MEMBER, ("term", "card_number")),
+        (FINES, ("status",)),
+        (BLOCKED_AND_MOVED, ("status", "name", "address", "email")),
+        (CANCELLED, ("status",)),
+        (NotFound(), ()),
+        (Unavailable("timed out"), ()),
+        (replace(member(), details=BORN_LATER), ()),
+    ],
+)
+async def test_r24_it_is_known_what_a_reply_changed(
+    in_memory_registration: RegistrationUseCases, verdict: Verdict, changed: tuple[str, ...]
+) -> None:
+    guest_id = await in_memory_registration.register()
+    assert (await in_memory_registration.show(guest_id)).home.changed is None
+    in_memory_registration.says(verdict)
+    in_memory_registration.says(verdict, card=NEW_CARD)
+    assert (await in_memory_registration.check(guest_id)).home.changed == changed
+    assert (await in_memory_registration.check(guest_id)).home.changed == ()
+
+
+async def test_r5_the_details_are_of_the_last_reply_that_named_the_person(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    guest_id = await in_memory_registration.register()
+    registered_at = in_memory_registration.clock.now()
+    in_memory_registration.says(NotFound())
+    assert (await in_memory_registration.check(guest_id)).home.answered_at == registered_at
+    in_memory_registration.says(member())
+    answered_at = (await in_memory_registration.check(guest_id)).home.answered_at
+    assert answered_at > registered_at
+    for nothing in (Unavailable("timed out"), NotFound(), replace(member(), details=BORN_LATER)):
+        in_memory_registration.says(nothing)
+        assert (await in_memory_registration.check(guest_id)).home.answered_at == answered_at

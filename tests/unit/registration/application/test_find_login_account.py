@@ -1,13 +1,29 @@
-"""A login account is found before it is linked (R17)."""
+"""A login account is found before it is linked, and shown with its guest afterwards (R17)."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
+from uuid import UUID, uuid4
+
 import pytest
 
-from registration.application.dependencies import FoundAccount
-from registration.application.find_login_account import find_login_account
+from registration.application import find_login_account as module
+from registration.application.dependencies import ActorMerge, FoundAccount
+from registration.application.find_login_account import (
+    AccountHolder,
+    GuestAccount,
+    find_login_account,
+    other_holder,
+    show_accounts,
+)
+from registration.application.merge_guests import MergeGuests, merge_guests
+from registration.application.repository import load_guest
+from registration.domain.errors import GuestNotFound, LoginAccountsUnavailable
+from registration.domain.login_link import ExistingAccount, NewLoginAccount
+from shared.event_log import Metadata
 from shared.kernel.library_card import MalformedIsil
-from tests.support.registration import GRONINGEN, MERGED, RegistrationUseCases
+from tests.support.registration import CARD, GRONINGEN, MERGED, RegistrationUseCases, member
 
 
 async def test_r17_a_login_account_is_found_by_username_at_the_home_library(
@@ -39,3 +55,119 @@ async def test_i10_a_username_is_found_at_a_library_that_merged_into_the_home_li
     found = await find_login_account("jan", MERGED, by, deps)
     assert found is not None
     assert found.account.account_id == "acc-new"
+
+
+JAN = FoundAccount("acc-jan", "jan.jansen", "jan@example.org", GRONINGEN, "person")
+NEW = NewLoginAccount("jan2", "jan2@example.org")
+
+
+class Identity:
+    """Replies after so many seconds; None: not at all."""
+
+    def __init__(self, seconds: float | None = 0) -> None:
+        self.seconds, self.asked = seconds, list[str]()
+
+    async def find(self, username: str, home_isil: str) -> FoundAccount | None:
+        raise AssertionError("accounts of a guest are known by their ids")
+
+    async def by_id(self, account_id: str) -> FoundAccount | None:
+        self.asked.append(account_id)
+        if self.seconds is None:
+            raise LoginAccountsUnavailable
+        await asyncio.sleep(self.seconds)
+        return JAN if account_id == JAN.account_id else None
+
+    async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
+        raise AssertionError("nobody merges")
+
+    async def merge_actors(self, merge: ActorMerge, correlation_id: UUID) -> None:
+        raise AssertionError("nobody merges")
+
+
+async def test_r17_accounts_of_a_guest_are_asked_for_once_each_when_they_are_shown(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    guest_id = await in_memory_registration.register()
+    deps = replace(in_memory_registration.deps, login_accounts=(identity := Identity()))
+    position = await in_memory_registration.log.position()
+    shown = await show_accounts(guest_id, ["acc-jan", None, "acc-gone", "acc-jan"], "1001", deps)
+    assert shown == {
+        "acc-jan": GuestAccount("acc-jan", "found", "jan.jansen", "jan@example.org"),
+        "acc-gone": GuestAccount("acc-gone", "unknown"),
+    }
+    assert identity.asked == ["acc-jan", "acc-gone"]
+    assert await in_memory_registration.log.position() == position
+    with pytest.raises(GuestNotFound):
+        await show_accounts(guest_id, ["acc-jan"], "2002", deps)
+
+
+@pytest.mark.parametrize("seconds", [None, 60])
+async def test_r17_identity_that_does_not_reply_is_not_waited_for(
+    in_memory_registration: RegistrationUseCases, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WHILE_A_CLERK_WAITS", 0.01)
+    guest_id = await in_memory_registration.register(account=NEW)
+    deps = replace(in_memory_registration.deps, login_accounts=Identity(seconds))
+    new_id = (await in_memory_registration.show(guest_id)).login_link.account_id
+    assert new_id is not None
+    for account_id in ("acc-jan", new_id):
+        shown = await show_accounts(guest_id, [account_id], "1001", deps)
+        assert shown[account_id].state == "unavailable"
+
+
+async def test_r17_a_new_account_that_is_not_open_yet_is_shown_as_it_was_asked_for(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    guest_id = await in_memory_registration.register(account=NEW)
+    deps = replace(in_memory_registration.deps, login_accounts=Identity())
+    new_id = (await in_memory_registration.show(guest_id)).login_link.account_id
+    assert new_id is not None
+    shown = await show_accounts(guest_id, [new_id], "1001", deps)
+    assert shown[new_id] == GuestAccount(new_id, "found", "jan2", "jan2@example.org")
+
+
+OTHER_CARD = "0990139313"
+
+
+async def linked(use_cases: RegistrationUseCases, card: str = CARD, organisation: str = "1001") -> UUID:
+    use_cases.says(member(card), card=card)
+    account = ExistingAccount("acc-jan")
+    guest_id = await use_cases.register(card, account, organisation)
+    guest = await load_guest(guest_id, organisation, use_cases.deps)
+    guest.confirm_link("acc-jan", too_late=False, now=use_cases.clock.now())
+    await use_cases.deps.store.save(guest, metadata=Metadata("identity", uuid4()))
+    return guest_id
+
+
+async def test_i3_the_guest_who_has_the_account_is_named(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    deps, holder = in_memory_registration.deps, await linked(in_memory_registration)
+    in_memory_registration.says(member(OTHER_CARD), card=OTHER_CARD)
+    asking = await in_memory_registration.register(OTHER_CARD, ExistingAccount("acc-jan"))
+    named = await other_holder(asking, "acc-jan", "1001", deps)
+    assert named == AccountHolder(holder, "J. Jansen")
+    assert await other_holder(holder, "acc-jan", "1001", deps) is None, "who only asks for it has it not"
+    assert await other_holder(asking, "acc-other", "1001", deps) is None
+
+
+async def test_i3_r20_the_guest_of_another_organisation_is_not_named(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    await linked(in_memory_registration, organisation="2002")
+    in_memory_registration.says(member(OTHER_CARD), card=OTHER_CARD)
+    asking = await in_memory_registration.register(OTHER_CARD, ExistingAccount("acc-jan"))
+    assert await other_holder(asking, "acc-jan", "1001", in_memory_registration.deps) is None
+
+
+async def test_i3_r18_of_a_merged_record_the_guest_is_named(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    deps = in_memory_registration.deps
+    merged, into = await linked(in_memory_registration), await linked(in_memory_registration, OTHER_CARD)
+    await merge_guests(MergeGuests(merged, into), in_memory_registration.context(), deps)
+    in_memory_registration.says(member("0990139399"), card="0990139399")
+    asking = await in_memory_registration.register("0990139399", ExistingAccount("acc-jan"))
+    named = await other_holder(asking, "acc-jan", "1001", deps)
+    assert named is not None
+    assert named.guest_id == into

@@ -16,6 +16,7 @@ from registration.domain.errors import (
     WrongPatronType,
 )
 from registration.domain.events import (
+    CardChipChanged,
     Encrypted,
     GuestDeregistered,
     GuestSuspended,
@@ -29,6 +30,7 @@ from registration.domain.events import (
 from registration.domain.guest import Guest
 from registration.domain.login_link import LinkRequest, LinkState, LoginLink
 from registration.domain.term import picked, subscription
+from registration.domain.verdict import PatronDetails, Valid
 from shared.kernel.errors import RuleBroken
 from tests.support.scenario import Event, given, noon
 from tests.unit.registration.guest_events import (
@@ -265,3 +267,35 @@ def test_every_broken_rule_has_a_sentence() -> None:
     for kind in RuleBroken.__subclasses__():
         assert kind.__doc__, kind
         assert kind.__doc__.strip().endswith((".", ")")), kind
+
+
+NO_CHIP = happened(CardChipChanged, card_has_chip=False, reason="verkeerd aangevinkt")
+
+
+def untick(guest: Guest) -> None:
+    guest.change_chip(False, "verkeerd aangevinkt", now=noon(SEPT_12))
+
+
+def test_r9_r21_a_wrong_tick_is_corrected_with_its_reason() -> None:
+    guest = given(registered()).when(untick).then(NO_CHIP)
+    assert (guest.state.card_has_chip, guest.state.chip_since) == (False, noon(SEPT_12))
+
+
+def test_r9_the_same_tick_is_no_event() -> None:
+    given(registered(card_has_chip=False)).when(untick).then_nothing()
+
+
+def test_r9_r21_the_card_of_one_who_was_deregistered_is_not_corrected() -> None:
+    given(registered(), GONE).when(untick).refused(NoLongerRegistered)
+
+
+def test_what_home_says_is_no_activity_of_the_guest() -> None:
+    guest = given(registered()).aggregate
+    registered_at = guest.state.active_at
+    guest.check_term(Valid(PatronDetails("J. Jansen"), None, "0990139305"), today=SEPT_15, now=noon(SEPT_15))
+    guest.change_details(Encrypted(b"moved"), now=noon(SEPT_15))
+    guest.change_card_number(Encrypted(b"new card"), "new", now=noon(SEPT_15))
+    assert guest.state.active_at == registered_at
+    assert (guest.state.card_since, guest.state.chip_since) == (noon(SEPT_15), registered_at)
+    untick(guest)
+    assert guest.state.active_at == noon(SEPT_12)
