@@ -125,15 +125,19 @@ _PLACES = ("9301 AB Roden", "9321 BM Peize", "9331 CD Norg", "8601 EX Sneek", "9
 
 
 def invented_patron(card_number: str, today: date) -> Patron:
-    """Return an invented patron, valid until the end of next year. A card always has the same patron."""
+    """Return an invented patron, valid until the end of next year. A card always has the same patron.
+
+    Each card for load tests has an address of its own: nobody looks like another guest (R28).
+    """
     number = int.from_bytes(card_number.encode(), "big") % 1_000_003
     given, family = _GIVEN[number % len(_GIVEN)], _FAMILY[number % len(_FAMILY)]
+    house = f"{1 + number % 140}" + (f"-{int(card_number) % 1_000_000}" if is_load_card(card_number) else "")
     return Patron(
         status=Status.VALID,
         ends_on=date(today.year + 1, 12, 31),
         name=f"{given} {family}",
         birth_date=date(1940 + number % 70, 1 + number % 12, 1 + number % 28),
-        address=f"{_STREETS[number % len(_STREETS)]} {1 + number % 140}, {_PLACES[number % len(_PLACES)]}",
+        address=f"{_STREETS[number % len(_STREETS)]} {house}, {_PLACES[number % len(_PLACES)]}",
         email=f"lid.{card_number}@voorbeeld.nl",
         chip=True,
     )

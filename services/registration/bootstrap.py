@@ -189,6 +189,7 @@ def _dependencies(
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
         referrals=SealedReferrals(person_ref_key, clock),
         registrations=PostgresRegistrations(pool),
+        guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
         organisations=_organisations(settings),

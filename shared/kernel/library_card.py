@@ -17,6 +17,7 @@ _SHORTEST_TWICE = 5
 _PREFIX = re.compile(r"[0-9]{4}")
 _ISIL = re.compile(r"NL-[0-9]{6}(?:[0-9]{4})?")
 _BASE_LENGTH = len("NL-") + 6
+_USUAL_ISIL = re.compile(r"(?:NL[\s\-\u2010-\u2015]*)?([0-9]{6}(?:[0-9]{4})?)", re.IGNORECASE)
 
 
 class MalformedCardNumber(RuleBroken):
@@ -86,6 +87,16 @@ class Isil:
 def isil_base(text: str) -> str:
     """Return the base of the ISIL in `text`: `NL-` and six digits. Raises MalformedIsil."""
     return Isil.parse(text).base
+
+
+def usual_isil(text: str) -> str:
+    """Return the ISIL that a person typed in a usual form, as it is written in full; other text trimmed.
+
+    `070288`, `nl 070288` and `NL070288` are NL-070288. `Isil.parse` refuses them: programs write it in full.
+    """
+    typed = text.strip()
+    found = _USUAL_ISIL.fullmatch(typed)
+    return f"NL-{found[1]}" if found else typed
 
 
 def canonical_card_number(text: str) -> str:

@@ -28,6 +28,7 @@ from registration.application.repository import account_rows, person_row
 from registration.domain.guest import Guest
 from registration.domain.login_link import ExistingAccount
 from registration.domain.verdict import Valid
+from registration.read_models.guest_directory import GuestDirectory
 from shared.event_log import AggregateStore, DataKey, PostgresDataKeys, create_id
 from tests.benchmarks.contestants import library, our_log, share_out
 from tests.benchmarks.guests import DETAILS, MASTER_KEYS, METADATA, NOW, PERSON_REF_KEY, registered
@@ -117,6 +118,7 @@ def _counter(store: AggregateStore, pool: asyncpg.Pool) -> Dependencies:
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, SetClock(NOW)),
         referrals=SealedReferrals(bytes(32), SetClock(NOW)),
         registrations=PostgresRegistrations(pool),
+        guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=InMemoryLookups(),
         organisations={"1001": organisation},

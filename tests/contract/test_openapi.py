@@ -55,6 +55,17 @@ CHANGES: dict[str, list[str]] = {
         f'{OF_A_PROBLEM.format("/v1/guests", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["other-person"] is new',
         f'{OF_A_PROBLEM.format("/v1/guests/{guest_id}/reregistration", 409)}["card-of-another-guest"] is new',
+        # A likely duplicate is told, and there are ways to go on.
+        f'{OF_A_PROBLEM.format("/v1/guests", 409)}["likely-duplicate"] is new',
+        f'{OF_A_PROBLEM.format("/v1/guests", 409)}["card-of-another-guest"] is new',
+        f'{OF_A_PROBLEM.format("/v1/guests", 409)}["merge-blocked"] is new',
+        '$.components.schemas.NewGuest.properties["same_as"] is new',
+        '$.components.schemas.NewGuest.properties["not_same_as"] is new',
+        # A search tells the total and goes both ways.
+        '$.paths["/v1/guests"].get.parameters: there were 5',
+        '$.components.schemas.FoundGuestsJson.properties["total"] is new',
+        '$.components.schemas.FoundGuestsJson.properties["previous_cursor"] is new',
+        "$.components.schemas.FoundGuestsJson.required: there were 2",
         # What a clerk must know of a guest.
         *(
             f'$.components.schemas.GuestJson.properties["{name}"] is new'

@@ -176,10 +176,11 @@ async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME
     return (await client.post("/gasten/nieuw/thuis", data=fields | {"home_isil": home_isil})).text
 
 
-async def register(client: httpx.AsyncClient, card: str, **choice: str) -> str:
-    """Through all of the steps; the address of the guest's page."""
-    fields = fields_of(await details_of(client, card), "new-guest")
-    saved = await client.post("/gasten/nieuw/opslaan", data=fields | {"choice": "none"} | choice)
+async def register(client: httpx.AsyncClient, card: str, home_isil: str = HOME, **choice: str) -> str:
+    """Through all of the steps; the address of the guest's page. Who looks like a guest is another person."""
+    fields = fields_of(await details_of(client, card, home_isil), "new-guest")
+    filled_in = {"choice": "none", "decision": "other"} | choice
+    saved = await client.post("/gasten/nieuw/opslaan", data=fields | filled_in)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")
 

@@ -24,6 +24,7 @@ from registration.application.dependencies import (
     Context,
     Dependencies,
     FoundAccount,
+    ListedLibrary,
     Organisation,
     Registrations,
     TermChecks,
@@ -79,12 +80,23 @@ class ListedPrefixes:
 
     def __init__(self) -> None:
         self.by_prefix: dict[str, list[Candidate]] = {}
+        self.listed: Sequence[ListedLibrary] = ()
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         return [candidate for prefix in prefixes for candidate in self.by_prefix.get(prefix, [])]
 
-    async def libraries(self) -> Sequence[Candidate]:
-        return [candidate for candidates in self.by_prefix.values() for candidate in candidates]
+    async def libraries(self) -> Sequence[ListedLibrary]:
+        return self.listed
+
+
+class ListedPeople:
+    """Guests who are found whoever is looked for; the use case compares them with the person."""
+
+    def __init__(self) -> None:
+        self.guest_ids: list[UUID] = []
+
+    async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
+        return self.guest_ids
 
 
 class ListedAccounts:
@@ -120,6 +132,7 @@ class RegistrationUseCases:
     home: WatchedHomeLibraries
     prefixes: ListedPrefixes
     accounts: ListedAccounts
+    people: ListedPeople
     clock: SetClock
     feed: LogFeed
     correlation_id: UUID = field(default_factory=uuid4)
@@ -203,6 +216,7 @@ def registration_over(
     """The same over any log."""
     store = AggregateStore(log, make_mapper(), data_keys.unwrap)
     home, prefixes, accounts = WatchedHomeLibraries(), ListedPrefixes(), ListedAccounts()
+    people = ListedPeople()
     clock, lookups = SetClock(on_day(date(2025, 9, 11))), InMemoryLookups()
     deps = Dependencies(
         store=store,
@@ -213,6 +227,7 @@ def registration_over(
         account_handles=SealedAccountHandles([bytes(32)], HANDLE_LIFETIME, clock),
         referrals=SealedReferrals(PERSON_REF_KEY, clock),
         registrations=registrations,
+        guests_by_person=people,
         term_checks=term_checks,
         lookups=lookups,
         organisations={"1001": DRENTHE, "2002": OTHER},
@@ -221,7 +236,7 @@ def registration_over(
         clock=clock,
     )
     made = RegistrationUseCases(
-        deps, log, home, prefixes, accounts, clock, LogFeed(log, published_messages(store))
+        deps, log, home, prefixes, accounts, people, clock, LogFeed(log, published_messages(store))
     )
     made.says(member())
     return made

@@ -1,6 +1,8 @@
 """The card-prefix table (R2): its CSV file, which is checked as a whole, and its rows in PostgreSQL."""
 
 import csv
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,6 +14,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from registration.application.dependencies import ListedLibrary
 from registration.domain.errors import Candidate
 from shared.event_log.export.format import TransferredTable
 from shared.kernel.errors import ConfigurationError
@@ -27,6 +30,8 @@ LARGEST_TABLE = 16 * 1024 * 1024
 """In bytes. The table of all Dutch libraries has some ten thousands."""
 
 COLUMNS = ("organisation_code", "organisation", "isil", "updated_on", "card_prefixes")
+PLACE = "place"
+"""A sixth column, which a file may have: libraries of one organisation differ by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class LibraryPrefixes:
     isil: Isil
     updated_on: date
     prefixes: tuple[str, ...]
+    place: str = ""
 
 
 def packaged_prefixes() -> list[LibraryPrefixes]:
@@ -64,20 +70,21 @@ def read_prefixes(text: str) -> list[LibraryPrefixes]:
         libraries = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise ConfigurationError(f"line {reader.line_num}: {error}") from None
-    if not libraries or tuple(cell.strip() for cell in libraries[0][1]) != COLUMNS:
-        raise ConfigurationError(f"line 1: the columns must be {','.join(COLUMNS)}")
+    columns = tuple(cell.strip() for cell in libraries[0][1]) if libraries else ()
+    if columns not in {COLUMNS, (*COLUMNS, PLACE)}:
+        raise ConfigurationError(f"line 1: the columns must be {','.join(COLUMNS)}, and {PLACE} if you like")
     if len(libraries) == 1:
         raise ConfigurationError(
             "line 2: the file holds no library; with an empty table no card would show its library"
         )
-    return list(_distinct(libraries[1:]))
+    return list(_distinct(libraries[1:], columns))
 
 
-def _distinct(rows: Sequence[tuple[int, list[str]]]) -> Iterator[LibraryPrefixes]:
+def _distinct(rows: Sequence[tuple[int, list[str]]], columns: Sequence[str]) -> Iterator[LibraryPrefixes]:
     lines: dict[str, int] = {}
     for number, row in rows:
         try:
-            library = _library(row)
+            library = _library(row, columns)
         except ValueError as error:
             raise ConfigurationError(f"line {number}: {error}") from None
         first = lines.setdefault(library.isil.base, number)
@@ -86,13 +93,15 @@ def _distinct(rows: Sequence[tuple[int, list[str]]]) -> Iterator[LibraryPrefixes
         yield library
 
 
-def _library(row: Sequence[str]) -> LibraryPrefixes:
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"{len(row)} columns; there must be {len(COLUMNS)}: {','.join(COLUMNS)}")
-    code, organisation, isil, updated_on, prefixes = (tidy(cell).strip() for cell in row)
+def _library(row: Sequence[str], columns: Sequence[str]) -> LibraryPrefixes:
+    if len(row) != len(columns):
+        raise ValueError(f"{len(row)} columns; there must be {len(columns)}: {','.join(columns)}")
+    code, organisation, isil, updated_on, prefixes, *place = (tidy(cell).strip() for cell in row)
     if not code or not organisation:
         raise ValueError("organisation_code and organisation must not be empty")
-    return LibraryPrefixes(code, organisation, _isil(isil), _day(updated_on), _prefixes(prefixes))
+    return LibraryPrefixes(
+        code, organisation, _isil(isil), _day(updated_on), _prefixes(prefixes), "".join(place)
+    )
 
 
 def _isil(text: str) -> Isil:
@@ -132,14 +141,16 @@ CREATE TABLE card_prefixes (
     PRIMARY KEY (prefix, isil)
 );
 """
-_COLUMNS = ("prefix", "isil", "organisation_code", "organisation", "updated_on")
-_Row = tuple[str, str, str, str, date]
+PLACES = "ALTER TABLE card_prefixes ADD COLUMN place text NOT NULL DEFAULT ''"
+_COLUMNS = ("prefix", "isil", "organisation_code", "organisation", "updated_on", "place")
+_FIRST_COLUMNS = _COLUMNS[:-1]
+_Row = tuple[str, str, str, str, date, str]
 
 
 def _first_content(libraries: Iterable[LibraryPrefixes]) -> str:
     """Return the SQL that fills the new table. Afterwards only operators change it."""
-    rows = ", ".join(f"({', '.join(_literal(value) for value in row)})" for row in _rows(libraries))
-    return f"INSERT INTO card_prefixes ({', '.join(_COLUMNS)}) VALUES {rows};"  # noqa: S608 - our own file
+    rows = ", ".join(f"({', '.join(_literal(value) for value in row[:-1])})" for row in _rows(libraries))
+    return f"INSERT INTO card_prefixes ({', '.join(_FIRST_COLUMNS)}) VALUES {rows};"  # noqa: S608 - our own file
 
 
 def _literal(value: str | date) -> str:
@@ -155,6 +166,7 @@ def _rows(libraries: Iterable[LibraryPrefixes]) -> Iterator[_Row]:
                 library.organisation_code,
                 library.organisation,
                 library.updated_on,
+                library.place,
             )
 
 
@@ -180,6 +192,7 @@ SCHEMA: Sequence[Script] = (
         """,
         {"card_prefix_imports": Rights("SELECT, INSERT")},
     ),
+    Script("registration_0011_places_of_libraries", PLACES),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("card_prefixes", 'prefix COLLATE "C", isil COLLATE "C"', is_filled_at_first=True),
@@ -206,11 +219,21 @@ class PrefixImport:
     changes: PrefixChanges
 
 
+LIBRARIES = """
+SELECT isil, min(organisation), min(organisation_code), max(place), max(updated_on),
+    array_agg(prefix ORDER BY prefix)
+FROM card_prefixes GROUP BY isil
+"""
+KEPT_SECONDS = 10.0  # every page names libraries, and the table changes a few times a year
+
+
 class PostgresCardPrefixes:
     """See `dependencies.CardPrefixes`."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._libraries: Sequence[ListedLibrary] = ()
+        self._read_at = -math.inf
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         """See `CardPrefixes.candidates`. They are ordered by ISIL."""
@@ -221,12 +244,13 @@ class PostgresCardPrefixes:
         )
         return [Candidate(row["isil"], row["organisation"], row["organisation_code"]) for row in rows]
 
-    async def libraries(self) -> Sequence[Candidate]:
+    async def libraries(self) -> Sequence[ListedLibrary]:
         """See `CardPrefixes.libraries`."""
-        rows = await self._pool.fetch(
-            "SELECT DISTINCT isil, organisation, organisation_code FROM card_prefixes"
-        )
-        return [Candidate(row["isil"], row["organisation"], row["organisation_code"]) for row in rows]
+        now = time.monotonic()
+        if now - self._read_at >= KEPT_SECONDS:
+            self._libraries = [ListedLibrary(*row) for row in await self._pool.fetch(LIBRARIES)]
+            self._read_at = now
+        return self._libraries
 
     async def changes(self, libraries: Sequence[LibraryPrefixes]) -> PrefixChanges:
         """Return what an import of these libraries would change. Write nothing."""
@@ -253,7 +277,7 @@ class PostgresCardPrefixes:
         return [PrefixImport(row["imported_at"], row["by"], PrefixChanges(*row[2:])) for row in rows]
 
 
-_ALL = "SELECT prefix, isil, organisation_code, organisation, updated_on FROM card_prefixes"
+_ALL = f"SELECT {', '.join(_COLUMNS)} FROM card_prefixes"  # noqa: S608 - constants only
 _RECORD = """
 INSERT INTO card_prefix_imports (by, prefixes, added, removed, changed) VALUES ($1, $2, $3, $4, $5)
 """

@@ -120,6 +120,11 @@ VIEW_CHANGES: Sequence[Script] = (
         "view_terms_due_0002_sealed_details",
         "ALTER TABLE terms_due ADD COLUMN IF NOT EXISTS sealed_details bytea",
     ),
+    Script(
+        "view_guest_words_0002_sorted_by",
+        'ALTER TABLE guest_words ADD COLUMN IF NOT EXISTS sorted_by text COLLATE "C",'
+        " ADD COLUMN IF NOT EXISTS merged_into uuid",
+    ),
 )
 
 OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (

@@ -1,7 +1,7 @@
 """FastAPI dependencies of the routes: collaborators, the caller, idempotent writes."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -19,7 +19,13 @@ from registration.application.looking_up import looking_up
 from registration.application.show_guest import show_guest
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
-from registration.read_models.guest_directory import FoundGuest, GuestDirectory, Search, asked_for
+from registration.read_models.guest_directory import (
+    FoundGuest,
+    GuestDirectory,
+    GuestPage,
+    Search,
+    asked_for,
+)
 from registration.read_models.history import GuestHistory
 from shared.event_log import CommandResult, Metadata
 from shared.web.idempotency import IdempotentWrite, idempotent_write
@@ -110,19 +116,14 @@ class RecordedDirectory:
         self._clerk = clerk
         self._deps = deps
 
-    async def page(self, search: Search, after_position: int = 0) -> tuple[Sequence[FoundGuest], UUID | None]:
-        """Return a page of guests, and the cursor of the next page if there is one.
-
-        Raises TooManyLookups, ViewBehind.
-        """
-        one_more = replace(search, limit=search.limit + 1)
+    async def page(self, search: Search, after_position: int = 0) -> GuestPage:
+        """Return a page of guests. Raises TooManyLookups, ViewBehind."""
         what = " ".join(search.words or ())
         async with looking_up(LookupKind.GUESTS, what, self._clerk.context(), self._deps) as lookup:
-            found = await self._directory.find(one_more, after_position)
-            shown = found[: search.limit]
-            lookup.guest_ids = [guest.guest_id for guest in shown]
-            lookup.outcome = "found" if shown else "none"
-        return shown, shown[-1].cursor if len(found) > search.limit else None
+            page = await self._directory.page(search, after_position)
+            lookup.guest_ids = [guest.guest_id for guest in page.guests]
+            lookup.outcome = "found" if page.guests else "none"
+        return page
 
     async def with_card(self, card_number: str) -> Sequence[FoundGuest]:
         """Return guests with this card number. The caller records the look-up."""

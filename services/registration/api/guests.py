@@ -24,6 +24,7 @@ from registration.application.register_guest import register_guest
 from registration.application.reregister_guest import ReregisterGuest, reregister_guest
 from registration.application.show_guest import show_guest
 from registration.domain import errors
+from registration.domain.merge import NothingEqual
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.web.problem_handlers import problem_responses
 
@@ -47,15 +48,25 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
         errors.HomeLibraryUnknownForCard,
         errors.GuestRefused,
         errors.AlreadyRegistered,
+        errors.LikelyDuplicate,
         errors.OtherPerson,
+        errors.CardOfAnotherGuest,
+        NothingEqual,
         errors.ChainedGuest,
         errors.OwnLibrary,
         errors.HomeLibraryUnavailable,
         *CHOICE_PROBLEMS,
     ),
 )
-async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4
-    """Ask the home library first. If it refuses or is unavailable, nothing is written."""
+async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4, R28
+    """Ask the home library first. If it refuses or is unavailable, nothing is written.
+
+    `likely-duplicate`: a registered guest has the same surname, birth date and address. Compare the
+    `candidates` with the person at the counter, then send the request again. Another person: name all of them
+    in `not_same_as`. The same person with a new card of the same library: name the guest in `same_as`; the
+    response is that guest, with the new number. The same person at another library: register with
+    `not_same_as`, then merge the two.
+    """
     return await write(lambda context: register_guest(body.command(), context, deps))
 
 

@@ -20,6 +20,15 @@ def _candidates(error: errors.AmbiguousHomeLibrary) -> Mapping[str, object]:
     }
 
 
+def _likely(error: errors.LikelyDuplicate) -> Mapping[str, object]:
+    return {
+        "candidates": [
+            {"guest_id": str(found.guest_id), "same_home_library": found.same_home_library}
+            for found in error.candidates
+        ]
+    }
+
+
 def _reasons(error: errors.GuestRefused) -> Mapping[str, object]:
     return {"reasons": [str(reason) for reason in error.reasons]}
 
@@ -118,6 +127,13 @@ PROBLEM_TYPES: ProblemTypes = {
     errors.GuestRefused: ProblemType(409, "guest-refused", REFUSED, _reasons),
     errors.AlreadyRegistered: ProblemType(
         409, "already-registered", "Deze persoon is hier al als gastlener ingeschreven.", _guest_id
+    ),
+    errors.LikelyDuplicate: ProblemType(
+        409,
+        "likely-duplicate",
+        "Een gastlener met deze achternaam, geboortedatum en dit adres is hier al ingeschreven."
+        " Is het dezelfde persoon?",
+        _likely,
     ),
     errors.ChainedGuest: ProblemType(
         409, "chained-guest", "Het abonnement bij de thuisbibliotheek is zelf een gastabonnement."

@@ -33,6 +33,10 @@ LONGEST_HANDLE = 4000
 Typed = Annotated[str, Field(max_length=200)]
 
 
+# JSON has no type for ids, so these fields accept text.
+GuestId = Annotated[UUID, Field(strict=False)]
+
+
 class Body(BaseModel):
     """The body of a request."""
 
@@ -107,8 +111,11 @@ class WantedPreferences(Body):  # R27
         return Preferences(self.language, self.newsletter, self.lending_history)
 
 
-class NewGuest(Body):  # R2
-    """A member of another library at the counter. `home_isil` null: it is found from the card."""
+class NewGuest(Body):  # R2, R28
+    """A member of another library at the counter. `home_isil` null: it is found from the card.
+
+    `same_as`, `not_same_as`: the answer to a `likely-duplicate`.
+    """
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -134,6 +141,8 @@ class NewGuest(Body):  # R2
     card_has_chip: bool
     identity_document_checked: bool
     login_account: Choice
+    same_as: GuestId | None = None
+    not_same_as: Annotated[list[GuestId], Field(max_length=20)] = []
     preferences: WantedPreferences | None = None
 
     def command(self) -> RegisterGuest:
@@ -146,6 +155,8 @@ class NewGuest(Body):  # R2
             identity_document_checked=self.identity_document_checked,
             login_account=self.login_account.chosen(),
             subscription_code=self.subscription_code,
+            same_as=self.same_as,
+            not_same_as=frozenset(self.not_same_as),
             preferences=self.preferences.chosen() if self.preferences else None,
         )
 
@@ -167,8 +178,7 @@ class Merging(Body):  # R18
         json_schema_extra={"examples": [{"into": "6f2a4f0e-8f5c-4d0e-9a55-3a1c1f0f7a52", "confirm": False}]}
     )
 
-    # JSON has no type for ids, so this one field accepts text.
-    into: Annotated[UUID, Field(strict=False)]
+    into: GuestId
     confirm: bool
 
 

@@ -48,9 +48,11 @@ class FoundGuestJson(BaseModel):  # R18
 
 
 class FoundGuestsJson(BaseModel):
-    """One page of guests. `next_cursor` null: this is the last page."""
+    """One page of guests. `total`: on all pages. A cursor is null where there is no other page."""
 
     guests: list[FoundGuestJson]
+    total: int
+    previous_cursor: UUID | None
     next_cursor: UUID | None
 
 
@@ -77,22 +79,24 @@ async def search(
     clerk: ClerkDep,
     directory: DirectoryDep,
     query: Annotated[
-        str, Query(max_length=200, pattern=ONE_LINE, description="beginnings of words, a card, a birth date")
+        str,
+        Query(
+            max_length=200,
+            pattern=ONE_LINE,
+            description="beginnings of words, a card, a birth date, the username of an account opened here",
+        ),
     ] = "",
     status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[UUID | None, Query(description="`next_cursor` of the previous page")] = None,
+    cursor: Annotated[
+        UUID | None, Query(description="`next_cursor` or, with `backwards`, `previous_cursor` of a page")
+    ] = None,
+    backwards: Annotated[bool, Query(description="the page before the cursor")] = False,
     after_position: AfterPosition = 0,
 ) -> FoundGuestsJson:  # R20
     """Return guests of the clerk's own organisation, by name. All words must match."""
-    wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit)
-    page, next_cursor = await directory.page(wanted, after_position)
-    first_hits = {guest.guest_id: guest for guest in reversed(page)}  # merged records may lead to one guest
-    guests = [guest for guest in page if first_hits[guest.guest_id] is guest]
-    return FoundGuestsJson(
-        guests=[FoundGuestJson.model_validate(guest, from_attributes=True) for guest in guests],
-        next_cursor=next_cursor,
-    )
+    wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit, backwards)
+    return FoundGuestsJson.model_validate(await directory.page(wanted, after_position), from_attributes=True)
 
 
 @router.get(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 from uuid import UUID
 
 from registration.domain.errors import Candidate
-from registration.domain.verdict import Verdict
+from registration.domain.verdict import PatronDetails, Verdict
 from shared.event_log import AggregateStore, DataKeys, ErasureLedger, Metadata, SideRow
 from shared.kernel.login_account import Referral
 
@@ -160,14 +160,29 @@ class HomeLibraries(Protocol):
         """Return the state of each library, by ISIL base."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedLibrary:
+    """A library of the table of card prefixes (R2).
+
+    `organisation`: the code of the organisation that it is part of. `place` may be empty.
+    """
+
+    isil: str
+    name: str
+    organisation: str
+    place: str
+    updated_on: date
+    prefixes: Sequence[str]
+
+
 class CardPrefixes(Protocol):
     """The table of card prefixes (R2)."""
 
     async def candidates(self, prefixes: Sequence[str]) -> Sequence[Candidate]:
         """Return the libraries whose cards have one of these prefixes, without repeats."""
 
-    async def libraries(self) -> Sequence[Candidate]:
-        """Return the libraries of the table, without repeats."""
+    async def libraries(self) -> Sequence[ListedLibrary]:
+        """Return the libraries of the table, each ISIL once. They may be some seconds old."""
 
 
 class LoginAccounts(Protocol):
@@ -280,6 +295,13 @@ class Registrations(Protocol):
         """Find the guests of an organisation for which this login account was ever requested."""
 
 
+class GuestsByPerson(Protocol):
+    """Finds guests who look like a person, from a view: it may lag a moment behind (R28)."""
+
+    async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
+        """Return some guests of the organisation with this surname, birth date and address."""
+
+
 class TermChecks(Protocol):
     """The last term check of each guest."""
 
@@ -326,6 +348,7 @@ class Dependencies:
     account_handles: AccountHandles
     referrals: Referrals
     registrations: Registrations
+    guests_by_person: GuestsByPerson
     term_checks: TermChecks
     lookups: Lookups
     organisations: Mapping[str, Organisation]

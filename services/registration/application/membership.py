@@ -81,14 +81,6 @@ async def answer_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid |
             return verdict
 
 
-async def membership_of(isil: Isil, card_number: str, deps: Dependencies) -> Valid:
-    """Ask the home library for a membership with which a guest can be registered (R4, R11).
-
-    Raises GuestRefused, ChainedGuest, and what `answer_of` raises.
-    """
-    return accepted(await answer_of(isil, card_number, deps))
-
-
 def accepted(answer: Valid | Refused) -> Valid:
     """Return the membership with which a guest can be registered. Raises GuestRefused, ChainedGuest."""
     if isinstance(answer, Refused):

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
-from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies
+from registration.application.dependencies import (
+    REGISTRATION_TAKEN,
+    Context,
+    Dependencies,
+    no_side_rows,
+)
 from registration.application.membership import current_isil, known_as, refs_of
 from registration.domain.errors import CardOfAnotherGuest, GuestNotFound
 from registration.domain.events import Encrypted
@@ -38,6 +43,11 @@ class Card:
 
     number: str
     aliases: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The canonical number, then the others."""
+        return (self.number, *self.aliases)
 
     @classmethod
     def answered(cls, canonical: str, *others: str) -> Card:
@@ -239,10 +249,11 @@ async def _new_number_rows(guest: Guest, known: Card, new: Card, deps: Dependenc
     Raises CardOfAnotherGuest, also for one who was deregistered: that record has the number (R10).
     """
     organisation, rows = guest.state.organisation, list[SideRow]()
-    if new == known:
-        return rows
     home = current_isil(guest.state.home_isil, deps)
-    for ref in refs_of(home, new.number, deps):
+    numbers = dict.fromkeys(number for number in (new.number, *new.aliases) if number not in known.numbers)
+    if new.number != known.number:
+        numbers |= {new.number: None}
+    for ref in (ref for number in numbers for ref in refs_of(home, number, deps)):
         owner_ids = await deps.registrations.guests_of(organisation, ref)
         owners = [await find_person(owner_id, deps) for owner_id in owner_ids if owner_id != guest.id]
         others = [owner for owner in owners if owner is not None and owner.id != guest.id]
@@ -253,3 +264,25 @@ async def _new_number_rows(guest: Guest, known: Card, new: Card, deps: Dependenc
         elif len(others) == len(owner_ids):
             raise CardOfAnotherGuest(others[0].id)
     return rows
+
+
+async def keep_number(guest_id: UUID, number: str, context: Context, deps: Dependencies) -> None:
+    """Keep another number of the guest's card as an alias, so that it finds the guest from now on (R10).
+
+    A number that is another guest's here stays with that guest. Raises GuestNotFound.
+    """
+    alone = replace(context, side_rows=no_side_rows)  # the command itself may still be refused
+
+    async def attempt() -> None:
+        guest = await load_guest(guest_id, context.organisation, deps)
+        known = await decrypt_personal_data(guest, deps)
+        if known is None or number in known.card.numbers:
+            return
+        card = Card(known.card.number, (*known.card.aliases, number))
+        try:
+            rows = await take_news(guest, known, replace(known, card=card), deps)
+        except CardOfAnotherGuest:
+            return
+        await save_guest(guest, alone, deps, *rows)
+
+    await retry_on_conflict(attempt)

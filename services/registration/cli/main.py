@@ -110,7 +110,7 @@ def import_prefixes(
         typer.Argument(
             exists=True,
             dir_okay=False,
-            help="CSV: organisation_code,organisation,isil,updated_on,card_prefixes",
+            help="CSV: organisation_code,organisation,isil,updated_on,card_prefixes, and place if you like",
         ),
     ],
     check: Annotated[

@@ -49,55 +49,48 @@ async def listed(
     deps: DependenciesDep,
     directory: CounterDirectoryDep,
     lijst: Listed,
-    na: Annotated[UUID | None, Query(description="the last guest of the previous page")] = None,
+    na: Annotated[UUID | None, Query(description="the last guest of the page before")] = None,
+    voor: Annotated[UUID | None, Query(description="the first guest of the page behind")] = None,
 ) -> Response:
     """List the guests behind one figure of the desk, by name."""
-    today = day_of(deps.clock.now())
-    if lijst != "vandaag":
-        shown, more = await directory.page(_listing(clerk, lijst, na))
-    else:
-        async with looking_up(LookupKind.GUESTS, "", clerk.context(), deps) as lookup:
-            found = await _overviews(request).registered_on(clerk.organisation, today, na, GUESTS_A_PAGE + 1)
-            shown, more = _page_of(found)
-            lookup.guest_ids = [guest.guest_id for guest in shown]
-    return page(request, "guests.html", lijst=lijst, guests=shown, more=more)
+    found = await directory.page(
+        Search(
+            clerk.organisation,
+            status="expired" if lijst == "verlopen" else None,
+            link_pending=lijst == "in-behandeling",
+            registered_on=day_of(deps.clock.now()) if lijst == "vandaag" else None,
+            cursor=voor or na,
+            backwards=voor is not None,
+            limit=GUESTS_A_PAGE,
+        )
+    )
+    return page(request, "guests.html", lijst=lijst, found=found, guests=found.guests)
 
 
 @router.api_route("/zoeken", methods=["GET", "POST"])
 async def search(
+    *,
     request: Request,
     clerk: CounterClerkDep,
     directory: CounterDirectoryDep,
     query: Annotated[str, Form(max_length=200)] = "",
     na: Annotated[UUID | None, Form()] = None,
+    voor: Annotated[UUID | None, Form()] = None,
 ) -> Response:
-    """Search guests of the own organisation (R20) by beginnings of names, card number or date of birth."""
+    """Search guests of the own organisation (R20) by beginnings of names, card, date of birth or username."""
     words = asked_for(query)
     if words is None:
-        return page(request, "search.html", query=query, guests=None, more=None)
-    shown, more = await directory.page(Search(clerk.organisation, words, after=na, limit=GUESTS_A_PAGE))
-    return page(request, "search.html", query=query, guests=shown, more=more)
+        return page(request, "search.html", query=query, guests=None, found=None)
+    wanted = Search(
+        clerk.organisation, words, cursor=voor or na, backwards=voor is not None, limit=GUESTS_A_PAGE
+    )
+    found = await directory.page(wanted)
+    return page(request, "search.html", query=query, guests=found.guests, found=found)
 
 
 def _overviews(request: Request) -> DeskOverviews:
     found: DeskOverviews = request.app.state.desk_overviews
     return found
-
-
-def _listing(clerk: Clerk, lijst: Listed, after: UUID | None) -> Search:
-    return Search(
-        clerk.organisation,
-        status="expired" if lijst == "verlopen" else None,
-        link_pending=lijst == "in-behandeling",
-        after=after,
-        limit=GUESTS_A_PAGE,
-    )
-
-
-def _page_of(found: Sequence[FoundGuest]) -> tuple[Sequence[FoundGuest], UUID | None]:
-    """Return one page and the next cursor. `found` has one guest more than a page if there is a next page."""
-    shown = found[:GUESTS_A_PAGE]
-    return shown, shown[-1].cursor if len(found) > GUESTS_A_PAGE else None
 
 
 LONGEST = 200
@@ -125,7 +118,7 @@ async def scan(
     if len(known) == 1:
         return see_other(f"/gasten/{known[0].guest_id}")
     if known:
-        return page(request, "search.html", query=scanned.card_number, guests=known, more=None)
+        return page(request, "search.html", query=scanned.card_number, guests=known, found=None)
     isil = scanned.isils[0] if len(scanned.isils) == 1 else ""
     return await ask(request, Draft(card_number=scanned.card_number, home_isil=isil), clerk, deps)
 

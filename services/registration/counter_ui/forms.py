@@ -1,12 +1,13 @@
 """Forms as the browser sends them, and the writer that runs a form once even if it is sent twice."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Literal
+from uuid import UUID
 
 import orjson
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from registration.api.dependencies import Clerk
 from registration.api.schemas import LONGEST_HANDLE, Existing, New
@@ -16,9 +17,11 @@ from registration.counter_ui.drafts import fields_of, forget_draft
 from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
+from shared.kernel.library_card import usual_isil
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 Choice = Literal["existing", "new", "none", "keep"]
 
 
@@ -77,11 +80,13 @@ class Draft(AccountForm, PreferencesForm):
 
     `name` to `ends_on` are only shown: the home library is asked again when the form is saved.
     `canonical_card_number`: the number in the library's reply, for the comparison with a found account.
+    `likely`: the ids of guests who look like the person (R28), with commas between. `decision`: `other`, or
+    `same:` or `merge:` and the id of the guest who is the person, with a card of the same or another library.
     """
 
     card_number: Text = ""
     canonical_card_number: Text = ""
-    home_isil: Text = ""
+    home_isil: Annotated[Text, AfterValidator(usual_isil)] = ""
     name: Text = ""
     birth_date: Text = ""
     address: Text = ""
@@ -91,7 +96,34 @@ class Draft(AccountForm, PreferencesForm):
     branch: Text = ""
     identity_document_checked: bool = False
     card_has_chip: bool = False
+    likely: Annotated[Text, Field(pattern=rf"^({_ID}(,{_ID})*)?$")] = ""
+    decision: Annotated[Text, Field(pattern=rf"^(other|(same|merge):{_ID})?$")] = ""
     idempotency_key: Text = ""
+
+    @property
+    def likely_ids(self) -> Sequence[UUID]:
+        """The guests who look like the person."""
+        return [UUID(guest_id) for guest_id in self.likely.split(",") if guest_id]
+
+    @property
+    def same_as(self) -> UUID | None:
+        """The guest who gets the card number."""
+        return self._decided("same")
+
+    @property
+    def merge_with(self) -> UUID | None:
+        """The guest to merge with after the registration."""
+        return self._decided("merge")
+
+    @property
+    def not_same_as(self) -> frozenset[UUID]:
+        """The guests who are another person than the one who is registered now."""
+        compared = self.decision == "other" or self.merge_with is not None
+        return frozenset(self.likely_ids) if compared else frozenset()
+
+    def _decided(self, what: str) -> UUID | None:
+        decision, _, guest_id = self.decision.partition(":")
+        return UUID(guest_id) if decision == what else None
 
 
 class Reregistration(AccountForm, PreferencesForm):

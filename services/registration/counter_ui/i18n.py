@@ -93,7 +93,10 @@ EVENT_TEXTS: Mapping[str, Texts] = {
     "guest-suspended": ("Geblokkeerd", "Suspended"),
     "guest-reinstated": ("Blokkade opgeheven", "Reinstated"),
     "guest-preferences-changed": ("Voorkeuren gewijzigd", "Preferences changed"),
-    "card-number-changed": ("Nieuw pasnummer van de thuisbibliotheek", "New card number of the home library"),
+    "card-number-changed": (
+        "Ander pasnummer van de thuisbibliotheek",
+        "Other card number of the home library",
+    ),
     "patron-details-changed": (
         "Gegevens van de thuisbibliotheek overgenomen",
         "Details taken from the home library",
@@ -223,6 +226,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
     "guest-refused": (
         "De klant moet contact opnemen met de eigen bibliotheek.",
         "The patron has to contact their own library.",
+    ),
+    "likely-duplicate": (
+        "Vergelijk de gastlener hieronder met de klant: is het dezelfde persoon, of iemand anders?",
+        "Compare the guest below with the patron: is it the same person, or another one?",
     ),
     "chained-guest": (
         "Vraag naar de pas van de bibliotheek waar de klant zelf lid is.",

@@ -43,9 +43,9 @@ async def search(
     words = asked_for(query)
     if words is None:
         return page(request, "merge_search.html", guest=guest, query=query, found=None)
-    found, _ = await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND))
-    others = {other.guest_id: other for other in found if other.guest_id != guest_id}
-    return page(request, "merge_search.html", guest=guest, query=query, found=list(others.values()))
+    found = (await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND))).guests
+    others = [other for other in found if other.guest_id != guest_id]
+    return page(request, "merge_search.html", guest=guest, query=query, found=others)
 
 
 @router.get("/{into}")

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Form, Request, Response
 from fastapi.responses import JSONResponse
 
 from registration.api.dependencies import Clerk, DependenciesDep
 from registration.application.dependencies import Dependencies
-from registration.application.find_home_library import search_home_libraries
+from registration.application.find_home_library import MOST_FOUND, FoundLibrary, search_home_libraries
 from registration.application.find_login_account import find_login_account
+from registration.application.membership import current_isil
 from registration.application.register_guest import RegisterGuest, prepare_registration, register_guest
 from registration.application.scan_card import ScannedCard, read_card
+from registration.application.show_guest import GuestView, show_guest
 from registration.counter_ui.account_search import (
     NO_USERNAME,
     TAKEN,
@@ -38,8 +41,8 @@ from registration.counter_ui.pages import (
     see_other,
     translator,
 )
-from registration.domain.errors import AlreadyRegistered, Candidate, UsernameTaken
-from registration.domain.login_link import LoginAccountChoice
+from registration.domain.errors import AlreadyRegistered, LikelyDuplicate, LikelyGuest, UsernameTaken
+from registration.domain.login_link import LoginAccountChoice, NoAccount
 from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
@@ -55,7 +58,7 @@ def first_step(
     *,
     refusal: Refusal | None = None,
     library: str = "",
-    found: Sequence[Candidate] | None = None,
+    found: Sequence[FoundLibrary] | None = None,
 ) -> Response:
     """Show the first step: card number and ISIL, which is filled in, chosen or typed (R2)."""
     isils = scanned.isils if scanned else ()
@@ -70,12 +73,13 @@ def first_step(
         readings=scanned.readings if scanned else (),
         match="one" if len(isils) == 1 else "ambiguous" if isils else "none",
         refusal=refusal,
-        library=library,
+        searched=library,
         found=found,
+        most_found=MOST_FOUND,
     )
 
 
-def second_step(
+async def second_step(
     request: Request,
     draft: Draft,
     clerk: Clerk,
@@ -86,9 +90,11 @@ def second_step(
 ) -> Response:
     """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
     found = shown_account(draft, _patron(draft), clerk.context(), deps)
+    likely = [await show_guest(guest_id, clerk.organisation, deps) for guest_id in draft.likely_ids]
     return page(
         request,
         "new_guest_details.html",
+        likely=[(guest, _same_library(draft, guest, deps)) for guest in likely],
         status_code=refusal.status if refusal else 422 if errors else 200,
         draft=draft,
         subscription_options=[
@@ -119,13 +125,13 @@ async def begin(request: Request, _clerk: CounterClerkDep, deps: DependenciesDep
 @router.api_route("/bibliotheek", methods=["GET", "POST"])
 async def search_library(
     request: Request,
-    _clerk: CounterClerkDep,
+    clerk: CounterClerkDep,
     deps: DependenciesDep,
     draft: DraftDep,
     library: Annotated[str, Form(max_length=100)] = "",
 ) -> Response:
-    """Search the home library by name or ISIL (Geen ISIL gevonden?)."""
-    found = await search_home_libraries(library, deps)
+    """Search the home library by card, name, place or ISIL (Geen ISIL gevonden?)."""
+    found = await search_home_libraries(library, clerk.organisation, deps)
     scanned = await _scanned(draft, deps)
     return first_step(request, draft, scanned, library=library, found=found)
 
@@ -146,12 +152,13 @@ async def ask(request: Request, draft: Draft, clerk: Clerk, deps: Dependencies) 
     if not draft.home_isil.strip():
         return await again(request, CARD_STEP, draft)
     try:
-        membership = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
+        prepared = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
     except RuleBroken as error:
         return await again(request, CARD_STEP, draft, refused=error)
-    return await again(request, DETAILS_STEP, _with_details(draft, membership))
+    draft = _with_likely(_with_details(draft, prepared.membership), prepared.likely)
+    return await again(request, DETAILS_STEP, draft)
 
 
 @router.get("/gegevens")
@@ -166,7 +173,9 @@ async def details(request: Request, clerk: CounterClerkDep, deps: DependenciesDe
             "Dit formulier is niet meer bewaard: het is al opgeslagen, of het is meer dan twee uur oud.",
             "This form is not kept any more: it was saved already, or it is more than two hours old.",
         )
-    return second_step(request, draft, clerk, deps, refusal=kept_refusal(request), errors=dict(kept.errors))
+    return await second_step(
+        request, draft, clerk, deps, refusal=kept_refusal(request), errors=dict(kept.errors)
+    )
 
 
 @router.post("/opslaan")
@@ -188,7 +197,7 @@ async def save(
         elif step == "koppel":
             chosen = take(draft, patron, by, deps)
         else:
-            chosen = await account_chosen(draft, patron, by, deps)
+            chosen = NoAccount() if draft.same_as else await account_chosen(draft, patron, by, deps)
         if isinstance(chosen, Searched):
             shown = own_taken(chosen, patron, by, deps)
             return await again(request, DETAILS_STEP, shown.form, errors=shown.errors)
@@ -197,12 +206,37 @@ async def save(
         request.session["branch"] = command.branch  # chosen once per session
     except AlreadyRegistered as already:
         return _already_registered(request, already)
+    except LikelyDuplicate as found:
+        return await again(request, DETAILS_STEP, _with_likely(draft, found.candidates), refused=found)
     except UsernameTaken:
         return await again(request, DETAILS_STEP, draft, errors={"new_username": TAKEN})
     except Exception as error:  # the form keeps what was filled in
         return await again(request, DETAILS_STEP, draft, refused=error)
+    return _saved(request, draft, result.resource_id)
+
+
+def _saved(request: Request, draft: Draft, guest_id: UUID) -> Response:
+    """Go on: to the guest that got the number, to the merge with the same person's other record, or on."""
+    if draft.same_as:
+        notify(
+            request,
+            "Het nieuwe pasnummer is bij deze gastlener bewaard. De oude pas vindt de gastlener ook nog.",
+            "The new card number is kept with this guest. The old card still finds the guest, too.",
+        )
+        return see_other(f"/gasten/{guest_id}")
+    if draft.merge_with:
+        notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
+        return see_other(f"/gasten/{draft.merge_with}/ontdubbelen/{guest_id}")
     notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
-    return see_other(f"/gasten/{result.resource_id}/ingeschreven")
+    return see_other(f"/gasten/{guest_id}/ingeschreven")
+
+
+def _with_likely(draft: Draft, likely: Sequence[LikelyGuest]) -> Draft:
+    return draft.model_copy(update={"likely": ",".join(str(guest.guest_id) for guest in likely)})
+
+
+def _same_library(draft: Draft, guest: GuestView, deps: Dependencies) -> bool:
+    return current_isil(draft.home_isil, deps).same_library(current_isil(guest.home_isil, deps))
 
 
 @router.post("/gebruikersnaam")
@@ -231,11 +265,20 @@ def _patron(draft: Draft) -> Patron:
 
 
 def _already_registered(request: Request, already: AlreadyRegistered) -> Response:
-    notify(
-        request,
-        "Deze klant is hier al ingeschreven, misschien zojuist door een collega. Dit is de gastlener.",
-        "This patron is registered here already, perhaps just now by a colleague. This is the guest.",
-    )
+    if already.by_other_number:
+        notify(
+            request,
+            "Deze klant is hier al ingeschreven met een ander pasnummer. Dit is de gastlener; beide nummers"
+            " zijn bewaard.",
+            "This patron is registered here already with another card number. This is the guest; both numbers"
+            " are kept.",
+        )
+    else:
+        notify(
+            request,
+            "Deze klant is hier al ingeschreven, misschien zojuist door een collega. Dit is de gastlener.",
+            "This patron is registered here already, perhaps just now by a colleague. This is the guest.",
+        )
     return see_other(f"/gasten/{already.guest_id}")
 
 
@@ -273,5 +316,7 @@ def _command(draft: Draft, branch: str, chosen: LoginAccountChoice | None) -> Re
         identity_document_checked=draft.identity_document_checked,
         login_account=chosen,
         subscription_code=draft.subscription_code or None,
+        same_as=draft.same_as,
+        not_same_as=draft.not_same_as,
         preferences=draft.preferences(),
     )

@@ -25,6 +25,7 @@ from starlette.types import Message
 
 from registration.adapters.staff_sessions import Notice
 from registration.api.problems import PROBLEM_TYPES
+from registration.application.find_home_library import library_names
 from registration.counter_ui.auth import (
     FORM_NOT_OURS,
     SignInNeeded,
@@ -46,6 +47,7 @@ from registration.counter_ui.drafts import (
 )
 from registration.counter_ui.i18n import Texts, next_step, reason_of
 from shared.kernel.amsterdam import AMSTERDAM, day_of
+from shared.kernel.library_card import MalformedIsil, isil_base
 from shared.web.middleware import internal_error, log_unexpected
 from shared.web.problem_handlers import http_exception, known_problem
 from shared.web.problems import Problem, correlation_id, wants_english
@@ -63,10 +65,11 @@ def page(request: Request, name: str, /, *, status_code: int = 200, **context: A
     """Render the template `name` with this context. All values are escaped.
 
     Every template also has `translate(dutch, english)`, `static(file)`, `staff`, `organisation`, `language`,
-    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `here`: the path of this page,
-    `typed`: what was filled in on it before, by name of the field, `unsent`: that has to be sent again, and
-    `stale`: that is not kept any more. `page` and `tab` name its help and its hint; `hints_off` are the hints
-    that are switched off. `reference` of an error is its correlation id, which the log has too.
+    `csrf_token`, `notices`, `new_key()` for the idempotency key of a form, `library_name(isil)` for a name
+    beside its ISIL, `here`: the path of this page, `typed`: what was filled in on it before, by name of the
+    field, `unsent`: that has to be sent again, and `stale`: that is not kept any more. `page` and `tab` name
+    its help and its hint; `hints_off` are the hints that are switched off. `reference` of an error is its
+    correlation id, which the log has too.
     """
     shown = _shared(request) | {
         "here": _here(request),
@@ -100,6 +103,7 @@ def _shared(request: Request) -> dict[str, Any]:
         "organisation": organisations.get(staff.organisation) if staff else None,
         "csrf_token": csrf_token(request),
         "new_key": lambda: str(uuid4()),
+        "library_name": lambda isil: _library(request, isil),
         "static": static_address,
         "typed": kept_of(request).fields,
         "unsent": kept_of(request).unsent,
@@ -162,6 +166,26 @@ def _isolated(text: object) -> Markup:
     return Markup("<bdi>{}</bdi>").format(text) if text not in {None, ""} else Markup()
 
 
+def _library(request: Request, isil: str) -> Markup:
+    """Return a library's name with its ISIL, escaped; the ISIL alone when the name is not known."""
+    shown = Markup('<span class="isil">{}</span>').format(isil)
+    try:
+        name = _library_names(request).get(isil_base(isil))
+    except MalformedIsil:
+        name = None
+    return Markup("<bdi>{}</bdi> {}").format(name, shown) if name else shown
+
+
+def _library_names(request: Request) -> Mapping[str, str]:
+    """Return the names of libraries, made once for a page that needs them; none before the sign-in."""
+    state = request.state
+    if not hasattr(state, "library_names"):
+        listed = getattr(state, "listed_libraries", ())
+        state.library_names = library_names(listed, request.app.state.deps)
+    names: Mapping[str, str] = state.library_names
+    return names
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -197,6 +221,9 @@ class Page(APIRoute):
             try:
                 await check_session(request)
                 before = _notices(request)
+                if staff_of(request) is not None:
+                    prefixes = request.app.state.deps.card_prefixes
+                    request.state.listed_libraries = await prefixes.libraries()
                 if request.method != "POST":
                     await load_draft(request)
                     kept = kept_of(request)

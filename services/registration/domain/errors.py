@@ -117,12 +117,32 @@ class HomeLibraryUnavailable(RuleBroken):
 class AlreadyRegistered(RuleBroken):
     """This person is already registered here.
 
-    R10.
+    R10. `by_other_number`: under another number than the scanned one, by the home library's word.
     """
 
-    def __init__(self, guest_id: UUID) -> None:
+    def __init__(self, guest_id: UUID, *, by_other_number: bool = False) -> None:
         super().__init__()
         self.guest_id = guest_id
+        self.by_other_number = by_other_number
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyGuest:
+    """A guest who may be the person at the counter. `same_home_library`: a card of the same library (R28)."""
+
+    guest_id: UUID
+    same_home_library: bool
+
+
+class LikelyDuplicate(RuleBroken):
+    """A guest with this surname, birth date and address is registered here. Is it the same person?
+
+    R28.
+    """
+
+    def __init__(self, candidates: Sequence[LikelyGuest]) -> None:
+        super().__init__()
+        self.candidates = tuple(candidates)
 
 
 class ChainedGuest(RuleBroken):

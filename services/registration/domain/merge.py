@@ -128,19 +128,20 @@ def same_person(one: Particulars, other: Particulars) -> Sameness:
         raise DifferentBirthDates
     if one.person_refs & other.person_refs:
         return Sameness.HOME_CARD
-    if (
-        one.details.birth_date
-        and other.details.birth_date
-        and _same_name_and_address(one.details, other.details)
-    ):
+    if same_name_birth_date_address(one.details, other.details):
         return Sameness.NAME_BIRTH_DATE_ADDRESS
     raise NothingEqual
 
 
-def _same_name_and_address(one: PatronDetails, other: PatronDetails) -> bool:
-    surname, address = surname_of(one.name), address_of(one.address or "")
-    return (
-        bool(surname and address)
-        and surname == surname_of(other.name)
-        and address == address_of(other.address or "")
-    )
+def same_name_birth_date_address(one: PatronDetails, other: PatronDetails) -> bool:
+    """Return whether surname, birth date and address are known and equal, all three (R18, R28)."""
+    shown = what_shows_a_person(one)
+    return shown is not None and shown == what_shows_a_person(other)
+
+
+def what_shows_a_person(details: PatronDetails) -> tuple[object, ...] | None:
+    """Return surname, birth date and address, as they are compared; None unless all three are known."""
+    surname, address = surname_of(details.name), address_of(details.address or "")
+    if not surname or not address or details.birth_date is None:
+        return None
+    return surname, details.birth_date, address

@@ -4,51 +4,76 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from hashlib import sha256
 from uuid import UUID
 
 import asyncpg
 
-from registration.domain.guest_state import display
+from registration.domain.guest_state import GuestState, display
+from registration.domain.login_link import LinkState
+from registration.domain.merge import what_shows_a_person
 from registration.domain.term_check import Status
 from registration.domain.text_matching import joined_words_of, words_of
+from registration.domain.verdict import PatronDetails
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
-_DATES = (
-    re.compile(r"(?P<day>\d{1,2})[-/.](?P<month>\d{1,2})[-/.](?P<year>\d{4})"),
-    re.compile(r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})"),
+_MONTHS = {
+    name: month
+    for month, names in enumerate(
+        (
+            *("januari january jan", "februari february feb", "maart march mrt mar", "april apr", "mei may"),
+            *("juni june jun", "juli july jul", "augustus august aug", "september sept sep"),
+            *("oktober october okt oct", "november nov", "december dec"),
+        ),
+        start=1,
+    )
+    for name in names.split()
+}
+_MONTH = f"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})"
+_DATES = tuple(
+    re.compile(rf"(?<!\w){form}(?!\w)", re.IGNORECASE)
+    for form in (
+        r"(?P<day>\d{1,2})[-/.\s]+(?P<month>\d{1,2})[-/.\s]+(?P<year>\d{4})",
+        r"(?P<year>\d{4})[-/.\s]+(?P<month>\d{1,2})[-/.\s]+(?P<day>\d{1,2})",
+        rf"(?P<day>\d{{1,2}})[-/.\s]*{_MONTH}[-/.\s]*(?P<year>\d{{4}})",
+        rf"{_MONTH}[-/.\s]*(?P<day>\d{{1,2}})[,\s]+(?P<year>\d{{4}})",
+    )
 )
+_ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MOST_WORDS = 6
+MOST_ALIKE = 20
 LONGEST_SORTED_BY = 200  # characters: an index of the database takes no value of any length
 
 
 def asked_for(query: str) -> list[str] | None:
     """Return the words of a query. For each of them a guest must have a word that begins with it.
 
-    A day in Dutch or ISO form is one word. None: the query is empty, so it asks for all guests. A query of
-    signs only has no words, and finds nobody.
+    A day is one word, in digits or with the name of its month, Dutch or English. Eight digits stay as they
+    are: they may be the beginning of a card, and every guest has the birth date in eight digits, too. None:
+    the query is empty, so it asks for all guests. A query of signs only has no words, and finds nobody.
     """
     if not query.strip():
         return None
+    for form in _DATES:
+        query = form.sub(_as_iso, query)
     words: list[str] = []
     for part in query.split():
-        day = _day(part)
-        words += words_of(part) if day is None else [day.isoformat()]
+        words += [part] if _ISO_DAY.fullmatch(part) else words_of(part)
     return list(dict.fromkeys(words))[:MOST_WORDS]
 
 
-def _day(text: str) -> date | None:
-    for form in _DATES:
-        if found := form.fullmatch(text):
-            try:
-                return date(*(int(found[part]) for part in ("year", "month", "day")))
-            except ValueError:
-                return None
-    return None
+def _as_iso(found: re.Match[str]) -> str:
+    """Return the day in ISO form; what was typed, if there is no such day."""
+    month = _MONTHS.get(found["month"].lower()) or int(found["month"])
+    try:
+        return date(int(found["year"]), month, int(found["day"])).isoformat()
+    except ValueError:
+        return found[0]
 
 
 def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
@@ -62,20 +87,39 @@ def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     name_words, born = words_of(details["name"]), details["birth_date"]
     words = {*name_words, *joined_words_of(details["name"]), *(number.lower() for number in numbers)}
     if born:
-        words.add(born.isoformat())
+        words |= {born.isoformat(), f"{born:%d%m%Y}", f"{born:%Y%m%d}"}
+    words |= _username_words(state, key) | _likeness(PatronDetails(**details))
     shown = display(state, state.changed_on)
+    sorted_by = " ".join(reversed(name_words))[:LONGEST_SORTED_BY]
     guest = (
         *(guest_id, state.organisation, state.branch, state.status.value, card["number"], card["aliases"]),
-        *(details["name"], " ".join(reversed(name_words))[:LONGEST_SORTED_BY], born, state.home_isil),
+        *(details["name"], sorted_by, born, state.home_isil),
         *(shown.header, shown.expires_on, state.link.state.value, state.merged_into),
     )
-    return [guest], [(guest_id, state.organisation, word) for word in sorted(words)]
+    return [guest], [
+        (guest_id, state.organisation, word, sorted_by, state.merged_into) for word in sorted(words)
+    ]
+
+
+def _username_words(state: GuestState, key: DataKey) -> set[str]:
+    """Return the words of the username, if the guest's account was opened here: only then it is known."""
+    sealed = state.new_accounts.get(state.link.account_id or "")
+    if sealed is None or state.link.state is LinkState.REFUSED:
+        return set()
+    username = key.decrypt(sealed)["username"]
+    return {*words_of(username), *joined_words_of(username)}
+
+
+def _likeness(details: PatronDetails) -> set[str]:
+    """Return the word that guests share who look like the same person (R28). Nobody can type it."""
+    compared = what_shows_a_person(details)
+    return {f"={sha256(repr(compared).encode()).hexdigest()}"} if compared else set()
 
 
 # COLLATE "C": all words with one beginning are then one range of the index.
 VIEW = View(
     name="guest_directory",
-    about="finds guests by name, card number, alias, birth date and status",
+    about="finds guests by name, card number, alias, birth date, username and status",
     topics=GUEST_TOPICS,
     tables=(
         ViewTable(
@@ -87,21 +131,25 @@ VIEW = View(
                 header text NOT NULL, expires_on date, login_link text NOT NULL, merged_into uuid
             """,
             indexes=(
-                "(organisation, sorted_by, stream_id)",
-                "(organisation, status, sorted_by, stream_id)",
+                "(organisation, sorted_by, stream_id) WHERE merged_into IS NULL",
+                "(organisation, status, sorted_by, stream_id) WHERE merged_into IS NULL",
                 "(organisation, sorted_by, stream_id) WHERE login_link = 'pending'",
             ),
         ),
         ViewTable(
             name="guest_words",
-            columns='organisation text NOT NULL, word text COLLATE "C" NOT NULL',
+            columns="""
+                organisation text NOT NULL, word text COLLATE "C" NOT NULL,
+                sorted_by text COLLATE "C", merged_into uuid
+            """,
             key="stream_id, word",
-            indexes=("(organisation, word, stream_id)",),
+            # All that sorts the matches is in the index: the guests themselves are read for one page only.
+            indexes=("(organisation, word, stream_id) INCLUDE (sorted_by, merged_into)",),
         ),
     ),
     fold=fold,
     decrypts=True,
-    version=2,  # words of any script
+    version=3,  # birth dates in eight digits, usernames, likeness
 )
 
 
@@ -122,67 +170,90 @@ class FoundGuest:
     login_link: str
     found_as: UUID | None = None
 
-    @property
-    def cursor(self) -> UUID:
-        """The record after which the next page begins."""
-        return self.found_as or self.guest_id
-
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search. `words`: from `asked_for`. `after`: the `cursor` of the last guest on the previous page.
+    """A search. `words`: from `asked_for`. `link_pending`, `registered_on`: ignored when there are words.
 
-    `link_pending`: only guests whose link to a login account is pending; ignored when there are words.
+    `cursor`: the id of the last guest on the page before; with `backwards` the first one on the page behind.
     """
 
     organisation: str
     words: Sequence[str] | None = None
     status: str | None = None
-    after: UUID | None = None
+    cursor: UUID | None = None
     limit: int = 50
+    backwards: bool = False
     link_pending: bool = False
+    registered_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPage:
+    """One page of guests, by name. `total`: on all pages. The cursors are None where there is no page."""
+
+    guests: Sequence[FoundGuest]
+    total: int
+    previous_cursor: UUID | None
+    next_cursor: UUID | None
 
 
 SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
     guest.birth_date, guest.home_isil, guest.header, guest.expires_on, guest.login_link"""
 
-# Ordered by name. The cursor is a guest id, because a name in a URL would be personal data there. Merged
-# records are left out: the guests to which they point are in the list.
-ALL = f"""
-SELECT {SHOWN} FROM guest_directory guest
+# A cursor is a guest id, because a name in a URL would be personal data there. Only the guests of a page are
+# read in full.
+PAGE = f"""
+SELECT {SHOWN}, page.found_as FROM (
+    SELECT guest_id, found_as FROM ({{found}}) AS found
+    WHERE $3::uuid IS NULL OR (sorted_by, guest_id) {{beyond}} (
+        (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3)
+    ORDER BY sorted_by {{order}}, guest_id {{order}} LIMIT $4
+) AS page JOIN guest_directory AS guest ON guest.stream_id = page.guest_id
+ORDER BY guest.sorted_by {{order}}, guest.stream_id {{order}}
+"""  # noqa: S608 - constants only
+COUNT = "SELECT count(*) FROM ({found}) AS found"
+
+# Merged records are left out: the guests to which they point are in the list.
+ALL = """
+SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as FROM guest_directory
 WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
-AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
-    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3))
-{{more}} ORDER BY sorted_by, stream_id LIMIT $4
-"""  # noqa: S608 - constants only
-
-LINK_PENDING = "AND login_link = 'pending'"  # exactly the condition of the index
-
-# In the order of the index on words, so that a page costs the same however many words match. A guest with two
-# matching words (Jan Jansen) is found by the first of them. A merged record (R18) leads to its guest, unless
-# the guest itself matches. A merged record never points to another merged record.
-BY_WORDS = f"""
-SELECT {SHOWN}, nullif(found.stream_id, guest.stream_id)
-FROM guest_words found JOIN guest_directory record USING (stream_id)
-JOIN guest_directory guest ON guest.stream_id = coalesce(record.merged_into, record.stream_id)
-WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
-AND ($2::text IS NULL OR guest.status = $2)
-AND ($3::uuid IS NULL OR (found.word, found.stream_id) > (
-    (SELECT min(word) FROM guest_words
-     WHERE stream_id = $3 AND organisation = $1 AND word BETWEEN $5 AND $5 || chr(1114111)), $3))
-AND NOT EXISTS (
-    SELECT FROM guest_words earlier WHERE earlier.stream_id = found.stream_id
-    AND earlier.word BETWEEN $5 AND $5 || chr(1114111) AND earlier.word < found.word)
-AND NOT EXISTS (
-    SELECT FROM unnest($6::text[]) AS other (word) WHERE NOT EXISTS (
-        SELECT FROM guest_words has WHERE has.stream_id = found.stream_id
-        AND has.word BETWEEN other.word AND other.word || chr(1114111)))
-AND (record.merged_into IS NULL OR EXISTS (
-    SELECT FROM unnest($6::text[] || $5::text) AS other (word) WHERE NOT EXISTS (
-        SELECT FROM guest_words has WHERE has.stream_id = record.merged_into
-        AND has.word BETWEEN other.word AND other.word || chr(1114111))))
-ORDER BY found.word, found.stream_id LIMIT $4
-"""  # noqa: S608 - constants only
+"""
+LINK_PENDING = f"{ALL} AND login_link = 'pending'"  # the condition of the index
+REGISTERED_ON = """
+SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as
+FROM desk_statistics JOIN guest_directory USING (stream_id)
+WHERE desk_statistics.organisation = $1 AND day = {one} AND registered + reregistered > 0
+AND ($2::text IS NULL OR status = $2)
+"""
+# A merged record (R18) leads to its guest, unless the guest itself matches; a merged record never points to
+# another one. All matches are sorted, so a page costs as much as there are guests with the longest word. Rows
+# that the release before wrote have no `sorted_by` until the rebuild: theirs is read from the guest.
+BY_WORDS = """
+WITH matched AS MATERIALIZED (
+    SELECT DISTINCT found.stream_id, coalesce(found.sorted_by, before.sorted_by) AS sorted_by,
+        coalesce(found.merged_into, before.merged_into) AS merged_into
+    FROM guest_words AS found LEFT JOIN LATERAL (
+        SELECT sorted_by, merged_into FROM guest_directory AS guest
+        WHERE found.sorted_by IS NULL AND guest.stream_id = found.stream_id
+    ) AS before ON true
+    WHERE found.organisation = $1 AND found.word BETWEEN {one} AND {one} || chr(1114111)
+    AND NOT EXISTS (
+        SELECT FROM unnest({two}::text[]) AS other (word) WHERE NOT EXISTS (
+            SELECT FROM guest_words AS has WHERE has.stream_id = found.stream_id
+            AND has.word BETWEEN other.word AND other.word || chr(1114111)))
+), guests AS (
+    SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as FROM matched WHERE merged_into IS NULL
+    UNION ALL (
+    SELECT DISTINCT ON (merged_into) merged_into,
+        (SELECT guest.sorted_by FROM guest_directory AS guest WHERE guest.stream_id = matched.merged_into),
+        stream_id
+    FROM matched WHERE merged_into IS NOT NULL AND merged_into NOT IN (SELECT stream_id FROM matched)
+    ORDER BY merged_into, stream_id)
+)
+SELECT * FROM guests WHERE sorted_by IS NOT NULL AND ($2::text IS NULL OR EXISTS (
+    SELECT FROM guest_directory WHERE stream_id = guest_id AND status = $2))
+"""
 
 
 NAMES = "SELECT stream_id, name FROM guest_directory WHERE organisation = $1 AND stream_id = ANY ($2)"
@@ -199,22 +270,59 @@ class GuestDirectory:
         rows = await self._pool.fetch(NAMES, organisation, list(guest_ids))
         return {row["stream_id"]: row["name"] for row in rows}
 
-    async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
+    async def page(self, search: Search, after_position: int = 0) -> GuestPage:
         """Return one page of guests that match all words, after the view has reached a position.
 
         Raises ViewBehind.
         """
-        await wait_until_at(self._pool, VIEW, after_position)
-        parameters = (search.organisation, search.status, search.after, search.limit)
-        if search.words is None:
-            only = LINK_PENDING if search.link_pending else ""
-            rows = await self._pool.fetch(ALL.format(more=only), *parameters)
-        elif not search.words:
+        found = await self.find(replace(search, limit=search.limit + 1), after_position)
+        more, back = len(found) > search.limit, search.backwards
+        shown = (found[1:] if back else found[:-1]) if more else found
+        before, behind = (more, True) if back else (search.cursor is not None, more)
+        return GuestPage(
+            guests=shown,
+            total=await self.count(search),
+            previous_cursor=shown[0].guest_id if shown and before else None,
+            next_cursor=shown[-1].guest_id if shown and behind else None,
+        )
+
+    async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
+        """Return so many guests behind the cursor, or before it, by name. Raises ViewBehind."""
+        if after_position > 0:
+            await wait_until_at(self._pool, VIEW, after_position)
+        if search.words is not None and not search.words:
             return []
-        else:
-            longest, *others = sorted(search.words, key=len, reverse=True)
-            rows = await self._pool.fetch(BY_WORDS, *parameters, longest, others)
-        return [FoundGuest(*row) for row in rows]
+        found, values = _found(search, first_parameter=5)
+        beyond, order = ("<", "DESC") if search.backwards else (">", "ASC")
+        query = PAGE.format(found=found, beyond=beyond, order=order)
+        parameters = (search.organisation, search.status, search.cursor, search.limit, *values)
+        guests = [FoundGuest(*row) for row in await self._pool.fetch(query, *parameters)]
+        return guests[::-1] if search.backwards else guests
+
+    async def count(self, search: Search) -> int:
+        """Return how many guests there are on all pages."""
+        if search.words is not None and not search.words:
+            return 0
+        found, values = _found(search, first_parameter=3)
+        query = COUNT.format(found=found)
+        total: int = await self._pool.fetchval(query, search.organisation, search.status, *values)
+        return total
+
+    async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
+        """See `GuestsByPerson.like`."""
+        words = [*_likeness(details)]
+        return [guest.guest_id for guest in await self.find(Search(organisation, words, limit=MOST_ALIKE))]
+
+
+def _found(search: Search, first_parameter: int) -> tuple[str, Sequence[object]]:
+    """Return the query for all guests of a search, and its own parameters, numbered from the first one on."""
+    numbers = {"one": f"${first_parameter}", "two": f"${first_parameter + 1}"}
+    if search.words:
+        longest, *others = sorted(search.words, key=len, reverse=True)
+        return BY_WORDS.format(**numbers), (longest, others)
+    if search.registered_on is not None:
+        return REGISTERED_ON.format(**numbers), (search.registered_on,)
+    return (LINK_PENDING if search.link_pending else ALL), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +339,12 @@ COUNTS = """
 SELECT
     (SELECT count(*) FROM desk_statistics
      WHERE organisation = $1 AND day = $2 AND registered + reregistered > 0),
-    (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND status = 'expired'),
+    (SELECT count(*) FROM guest_directory
+     WHERE organisation = $1 AND status = 'expired' AND merged_into IS NULL),
     (SELECT count(*) FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
      WHERE desk_statistics.organisation = $1 AND day = $2 AND expired > 0 AND guest.status = 'expired'),
     (SELECT count(*) FROM guest_directory WHERE organisation = $1 AND login_link = 'pending')
 """
-
-REGISTERED_ON = f"""
-SELECT {SHOWN} FROM desk_statistics JOIN guest_directory AS guest USING (stream_id)
-WHERE desk_statistics.organisation = $1 AND day = $2 AND registered + reregistered > 0
-AND ($3::uuid IS NULL OR (sorted_by, stream_id) > (
-    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3))
-ORDER BY sorted_by, stream_id LIMIT $4
-"""  # noqa: S608 - constants only
 
 
 class DeskOverviews:
@@ -256,10 +357,3 @@ class DeskOverviews:
         """Return the counts of an organisation."""
         [row] = await self._pool.fetch(COUNTS, organisation, today)
         return DeskOverview(*row)
-
-    async def registered_on(
-        self, organisation: str, day: date, after: UUID | None, limit: int
-    ) -> list[FoundGuest]:
-        """Return a page of guests who were registered or re-registered on a day, ordered by name."""
-        rows = await self._pool.fetch(REGISTERED_ON, organisation, day, after, limit)
-        return [FoundGuest(*row) for row in rows]

@@ -1,6 +1,9 @@
 """The first page and the search, of two organisations; forms that are not ours; the content policy."""
 
+import re
 from collections.abc import AsyncIterator
+from datetime import date
+from html import unescape
 from uuid import uuid4
 
 import httpx
@@ -9,10 +12,11 @@ import pytest_asyncio
 
 from registration.bootstrap import view_source
 from registration.counter_ui.pages import POLICY
+from registration.domain.verdict import PatronDetails, Valid
 from registration.read_models import VIEWS
 from tests.support.counter_pages import CounterSite, form_of
 from tests.support.projections import follow_all
-from tests.support.registration_service import CARD, registering
+from tests.support.registration_service import CARD, HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NEW_ACCOUNT = {"choice": "new", "username": "jan", "email": "jan@example.org"}
@@ -59,6 +63,44 @@ async def test_a_guest_is_found_by_name_card_or_birth_date(
     clerk: httpx.AsyncClient, guest_id: str, query: str
 ) -> None:
     assert f"/gasten/{guest_id}" in await searched(clerk, query)
+
+
+async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 2)
+    people = ["Ada Zwart", "Bo Zwart", "Cas Zwart", "Dirk Zwart", "Eva Zwart"]
+    async with counter_site.app.client(iss=counter_site.issuer.url) as program:
+        for number, name in enumerate(reversed(people)):
+            card, details = f"077600000{number}", PatronDetails(name, date(1968, 4, 17))
+            counter_site.app.home.answers(HOME, card, Valid(details, None, card))
+            await program.post("/v1/guests", json=registering(card))
+    service = counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
+    page = await searched(clerk, "zwart 17 april 1968")
+    for shown, cursor in (
+        (people[:2], "na"),
+        (people[2:4], "na"),
+        (people[4:], "voor"),
+        (people[2:4], "voor"),
+    ):
+        assert "5 gastleners gevonden" in page
+        assert re.findall(r"<bdi>(\w+ Zwart)</bdi>", page) == shown
+        button = re.search(rf'name="{cursor}" value="([^"]+)"', page)
+        assert button
+        sent = form_of(page, "/zoeken") | {"query": "zwart 17 april 1968", cursor: button[1]}
+        page = (await clerk.post("/zoeken", data=sent)).text
+    assert re.findall(r"<bdi>(\w+ Zwart)</bdi>", page) == people[:2]
+    assert 'name="voor"' not in page
+    listed, names = (await clerk.get("/gasten?lijst=vandaag")).text, []
+    while (more := re.search(r'href="(/gasten\?lijst=vandaag&amp;na=[^"]+)"', listed)) is not None:
+        names += re.findall(r"<bdi>(\w+ Zwart)</bdi>", listed)
+        listed = (await clerk.get(unescape(more[1]))).text
+    names += re.findall(r"<bdi>(\w+ Zwart)</bdi>", listed)
+    assert names == people
+    back = re.search(r'href="(/gasten\?lijst=vandaag&amp;voor=[^"]+)"', listed)
+    assert back
+    assert len(re.findall('<li>\n    <a class="card"', (await clerk.get(unescape(back[1]))).text)) == 2
 
 
 async def test_a_search_for_signs_finds_nobody(clerk: httpx.AsyncClient, guest_id: str) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -11,16 +13,24 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from registration.application.repository import load_guest
-from registration.domain.verdict import Reason, Refused, Verdict
+from registration.bootstrap import view_source
+from registration.domain.verdict import PatronDetails, Reason, Refused, Valid, Verdict
+from registration.read_models import VIEWS
 from shared.event_log import Metadata
 from tests.integration.counter_ui.test_referrals import referral
 from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, links_too_late, register
+from tests.support.projections import follow_all
 from tests.support.registration import JAN
 from tests.support.registration_service import HOME, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
+TWIN = PatronDetails("Ada Twin", date(1968, 4, 17), "Brink 9, Groningen")
+SHARED_PREFIX = """
+INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on)
+VALUES ('8447', 'NL-083485', 'C18', 'Nieuwegein', '2025-06-19')
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -310,3 +320,41 @@ async def test_f1_opens_the_help_and_a_hint_is_switched_off_by_keyboard(
     async with page.expect_navigation():
         await page.get_by_role("button", name="Begrepen").press("Enter")
     await expect(page.get_by_role("button", name="Begrepen")).to_have_count(0)
+
+
+async def test_r2_r28_finding_a_library_and_a_likely_duplicate_are_accessible(
+    counter_site: CounterSite, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 1)
+    monkeypatch.setattr("registration.adapters.card_prefixes.KEPT_SECONDS", 0)
+    site, cards = counter_site.app, [f"0990177{number:03d}" for number in range(3)]
+    async with site.client(iss=counter_site.issuer.url) as clerk:
+        for card, person in zip(cards, (TWIN, replace(TWIN, name="Bo Twin"), TWIN), strict=True):
+            site.home.answers(HOME, card, Valid(person, None, card))
+            if card != cards[-1]:
+                await clerk.post("/v1/guests", json=registering(card))
+    await site.service.pool.execute(SHARED_PREFIX)
+    await follow_all(site.service, VIEWS, view_source(site.service.settings))
+    await page.get_by_label("Pasnummer").fill(cards[-1])
+    await page.keyboard.press("Enter")
+    await page.get_by_label("Zoek op cijfers van de pas").fill("fryslan")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Kies NL-083424")).to_be_focused()
+    await expect(page.locator(".shared")).to_have_text("8447 (gedeeld)")
+    await assert_accessible(page)
+    await screenshot(page, "libraries")
+    await page.get_by_label("ISIL-code", exact=True).fill("070288")
+    await page.get_by_role("button", name="Ok, Vervolg").click()
+    await expect(page.get_by_role("group", name="Lijkt op een gastlener")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "likely-duplicate")
+    await page.get_by_role("radio", name=cards[1]).check()
+    await page.get_by_role("button", name="OK en Opslaan").press("Enter")
+    await expect(page.get_by_role("status").first).to_contain_text("Het nieuwe pasnummer is bij deze")
+    await page.goto(f"{counter_site.address}/zoeken")
+    await page.get_by_label("Zoek op naam").fill("twin")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Volgende").click()
+    await expect(page.get_by_role("button", name="Vorige")).to_be_visible()
+    await assert_accessible(page)
+    await screenshot(page, "search-second-page")

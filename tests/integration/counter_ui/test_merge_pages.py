@@ -95,7 +95,9 @@ async def test_r18_r20_a_form_sent_twice_is_done_once_and_others_guests_do_not_e
 
         counter_site.app.member(third := "0990139339")
         async with counter_site.app.client(iss=counter_site.issuer.url) as caller:
-            guest = (await caller.post("/v1/guests", json=registering(third))).json()["guest_id"]
+            guest = (await caller.post("/v1/guests", json=registering(third, not_same_as=guests))).json()[
+                "guest_id"
+            ]
         where = f"/gasten/{guest}/ontdubbelen/{first}"
         form = form_of((await clerk.get(where)).text, where)
         async with counter_site.app.nothing_written():

@@ -1,8 +1,11 @@
 """Nieuwe klant toevoegen over HTTP: which library, what home says, every refusal in its words, sent twice."""
 
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -29,9 +32,21 @@ async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
 def member(counter_site: CounterSite) -> str:
     """A card that no other test uses, of a member at home with Jan's account; its prefix is in no table."""
     card = f"0770{next(numbers):06d}"
-    counter_site.app.member(card)
+    is_person(counter_site, card, card)
     counter_site.app.accounts.opens("jan", card)
     return card
+
+
+def is_person(counter_site: CounterSite, card: str, who: str, isil: str = HOME) -> None:
+    """The card is that of a person who lives at an address of their own, so nobody looks like them (R28)."""
+    details = replace(JAN, address=f"Brink {who}, Groningen")
+    counter_site.app.home.answers(isil, card, Valid(details, date(2026, 12, 31), card))
+
+
+async def followed(counter_site: CounterSite) -> None:
+    """The views have caught up."""
+    service = counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
 
 
 async def scanned(client: httpx.AsyncClient, card: str) -> httpx.Response:
@@ -56,34 +71,80 @@ async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
         " ('1555', 'NL-083485', 'C18', 'Nieuwegein', '2025-06-19')"
     )
     page = (await scanned(clerk, "1555500001")).text
-    assert page.count('<span class="expired">5555</span>') == 2
-    assert '<span class="">1555</span>' in page
+    assert page.count('<span class="shared">5555<span class="unseen"> (gedeeld)</span></span>') == 2
+    assert "<span>1555</span>" in page
     for isil in ("NL-070288", "NL-083424", "NL-083485"):
         assert 'name="home_isil" id="isil-' in page
         assert f'value="{isil}" required' in page
     assert "home_isil" not in fields_of(page, "new-guest"), "none of them is chosen for the clerk"
 
 
-@pytest.mark.parametrize(
-    ("typed", "found"),
-    [
-        ("frysl", True),
-        ("FRYSLAN service", True),
-        ("nl-0834", True),
-        ("drenthe", True),
-        ("zzz", False),
-        ("", False),
-    ],
-    ids=range(6),
-)
-async def test_r2_a_library_is_found_by_name_or_isil(
-    clerk: httpx.AsyncClient, typed: str, found: bool
-) -> None:
+@pytest_asyncio.fixture(loop_scope="module")
+async def with_a_place(counter_site: CounterSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of libraries, one of them with its place."""
+    monkeypatch.setattr("registration.adapters.card_prefixes.KEPT_SECONDS", 0)
+    await counter_site.app.service.pool.execute(
+        "INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on, place)"
+        " VALUES ('8999', 'NL-087041', 'F', 'Bibliotheekservice Fryslân', '2025-06-19', 'Schiermonnikoog')"
+        " ON CONFLICT DO NOTHING"
+    )
+
+
+async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
     fields = fields_of((await scanned(clerk, "0770999999")).text, "new-guest")
     page = (await clerk.post("/gasten/nieuw/bibliotheek", data=fields | {"library": typed})).text
-    assert ('class="button choice" name="home_isil"' in page) is found
-    assert ("Geen bibliotheek gevonden" in page) is not found
     assert 'value="0770999999"' in page
+    return page
+
+
+@pytest.mark.usefixtures("with_a_place")
+async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_asked_is_offered(
+    clerk: httpx.AsyncClient,
+) -> None:
+    page = await libraries_found(clerk, "fryslan service")
+    rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)[1:]
+    assert [re.findall(r"NL-[0-9]{6}", row)[-1] for row in rows] == [
+        *("NL-083424", "NL-070286", "NL-083277", "NL-087020", "NL-087029", "NL-087041")
+    ], "what can be asked comes first"
+    assert page.count('name="home_isil" value="NL-') == 1
+    assert page.count("niet aangesloten") == 5
+    assert all("19-06-2025" in row and "Bibliotheekservice Fryslân" in row for row in rows)
+    assert "Schiermonnikoog" in rows[-1]
+    assert "<span>8415</span>, <span>8469</span>" in rows[-1]
+
+
+@pytest.mark.usefixtures("with_a_place")
+@pytest.mark.parametrize("typed", ["8415", "0841500001", "schiermonnikoog", "nl-087041", "0870410000"])
+async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx.AsyncClient, typed: str) -> None:
+    page = await libraries_found(clerk, typed)
+    assert page.count('<td class="isil">') == 1
+    assert '<td class="isil">NL-087041</td>' in page
+
+
+async def test_r11_the_own_library_is_shown_and_not_offered(clerk: httpx.AsyncClient) -> None:
+    page = await libraries_found(clerk, "070297")
+    assert "eigen bibliotheek" in page
+    assert 'name="home_isil" value=' not in page
+
+
+@pytest.mark.parametrize("typed", ["zzz", "", "★"])
+async def test_r2_what_no_library_has_is_said_with_what_to_type(clerk: httpx.AsyncClient, typed: str) -> None:
+    page = await libraries_found(clerk, typed)
+    assert "Geen bibliotheek gevonden" in page
+    assert "2e tot en met het 5e cijfer" in page
+
+
+@pytest.mark.parametrize("typed", ["nl-083424", "083424", "NL 0834240000"])
+async def test_r3_an_isil_in_another_form_is_read_and_shown_in_full_with_the_librarys_name(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, typed: str
+) -> None:
+    card = f"0779{next(numbers):06d}"
+    counter_site.app.member(card, FRYSLAN)
+    page = await details_of(clerk, card, typed)
+    assert '<bdi>Bibliotheekservice Fryslân</bdi> <span class="isil">NL-083424' in page
+    assert fields_of(page, "new-guest")["home_isil"].startswith("NL-083424")
+    guest = (await clerk.get(await register(clerk, card, home_isil=typed))).text
+    assert "<bdi>Bibliotheekservice Fryslân</bdi>" in guest
 
 
 @pytest.mark.parametrize("card", ["", "12|34", "1" * 21, "pas!"], ids=range(4))
@@ -260,8 +321,7 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields_of(taken.text, "new-guest"))
     assert saved.status_code == 303, saved.text
     guest = saved.headers["location"].removesuffix("/ingeschreven")
-    service = counter_site.app.service
-    await follow_all(service, VIEWS, view_source(service.settings))
+    await followed(counter_site)
     assert "het account van de vader" in (await clerk.get(f"{guest}?tab=historie")).text
 
 
@@ -367,3 +427,97 @@ async def test_r1_a_scan_that_the_scanner_spoiled_says_so_and_is_not_changed(
 ) -> None:
     answer = await scanned(clerk, card)
     assert (answer.status_code, hint in answer.text, f'value="{card}"' in answer.text) == (status, True, True)
+
+
+async def looks_like_a_guest(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, isil: str = HOME
+) -> tuple[str, str, str]:
+    """A guest; another card of somebody with the same name, birth date and address; and the form for it."""
+    old = member(counter_site)
+    guest = await register(clerk, old)
+    new = f"0778{next(numbers):06d}"
+    is_person(counter_site, new, old, isil)
+    await followed(counter_site)
+    return guest, new, await details_of(clerk, new, isil)
+
+
+async def test_r28_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, card, page = await looks_like_a_guest(counter_site, clerk)
+    guest_id = guest.rpartition("/")[2]
+    assert "Lijkt op een gastlener die hier al is ingeschreven" in page
+    assert f'value="same:{guest_id}"' in page
+    fields = fields_of(page, "new-guest") | {"choice": "none"}
+    assert "decision" not in fields
+    async with counter_site.app.nothing_written():
+        asked = await clerk.post("/gasten/nieuw/opslaan", data=fields)
+    assert asked.status_code == 409
+    assert "Is het dezelfde persoon?" in asked.text
+    assert f'href="{guest}"' in asked.text
+    other = fields_of(asked.text, "new-guest") | {"choice": "none", "decision": "other"}
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=other)
+    assert saved.headers["location"].endswith("/ingeschreven")
+    assert guest_id not in saved.headers["location"]
+    assert card in (await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))).text
+
+
+async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, card, page = await looks_like_a_guest(counter_site, clerk)
+    same = fields_of(page, "new-guest") | {"decision": f"same:{guest.rpartition('/')[2]}"}
+    for _ in range(2):  # a second Enter changes nothing
+        saved = await clerk.post("/gasten/nieuw/opslaan", data=same)
+        assert saved.headers["location"] == guest
+    shown = (await clerk.get(guest)).text
+    assert "Het nieuwe pasnummer is bij deze gastlener bewaard" in shown
+    assert re.search(rf"<dd>{card} <span class=\"hint\">\(ook \d+\)", shown)
+    await followed(counter_site)
+    assert (await scanned(clerk, card)).headers["location"] == guest
+
+
+async def test_r28_the_same_person_at_another_library_is_registered_and_merged(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    guest, _card, page = await looks_like_a_guest(counter_site, clerk, FRYSLAN)
+    merge = fields_of(page, "new-guest") | {"choice": "none", "decision": f"merge:{guest.rpartition('/')[2]}"}
+    assert f'value="{merge["decision"]}"' in page
+    saved = await clerk.post("/gasten/nieuw/opslaan", data=merge)
+    assert saved.headers["location"].startswith(f"{guest}/ontdubbelen/")
+    preview = (await clerk.get(saved.headers["location"])).text
+    assert "Achternaam, geboortedatum en adres zijn gelijk" in preview
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"likely": "x"}, {"decision": "same:x"}, {"decision": f"same:{uuid4()}"}, {"likely": str(uuid4())}],
+    ids=range(4),
+)
+async def test_r20_r28_a_guest_who_was_not_offered_is_not_touched(
+    counter_site: CounterSite, clerk: httpx.AsyncClient, forged: dict[str, str]
+) -> None:
+    fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | {"step": "zoek"}
+    if "decision" in forged:
+        fields |= {"step": "opslaan", "choice": "none"}
+    async with counter_site.app.nothing_written():
+        answer = await clerk.post("/gasten/nieuw/opslaan", data=fields | forged)
+    assert answer.status_code in {404, 409, 422}, answer.text
+
+
+async def test_r10_a_replaced_card_opens_the_guest_as_soon_as_home_answered(
+    counter_site: CounterSite, clerk: httpx.AsyncClient
+) -> None:
+    card = member(counter_site)
+    guest = await register(clerk, card)
+    old = f"0777{next(numbers):06d}"
+    counter_site.app.home.answers(HOME, old, Valid(JAN, date(2026, 12, 31), card))
+    fields = fields_of((await scanned(clerk, old)).text, "new-guest")
+    told = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})
+    assert told.headers["location"] == guest
+    assert "met een ander pasnummer" in (await clerk.get(guest)).text
+    await followed(counter_site)
+    form = form_of((await clerk.get("/zoeken")).text, "/zoeken")
+    for number in (card, old):
+        assert f'href="{guest}"' in (await clerk.post("/zoeken", data=form | {"query": number})).text
+        assert (await scanned(clerk, number)).headers["location"] == guest

@@ -90,7 +90,7 @@ async def test_r12_the_last_night_is_shown_by_library(
     await nightly_checks.end(nightly, counter_site.app.clock.now(), {})
     page = (await operator.get("/beheer")).text
     assert "Nacht van 11-09-2025" in page
-    [row] = [row for row in page.split("<tr>") if ">NL-070288<" in row]
+    [row] = [row for row in page.split("<tr>") if ">NL-070288<" in row and "tag" not in row]
     assert re.findall(r">(\d+)</span>", row) == ["7", "4", "0", "2", "0", "0", "1", "0", "0", "0"]
     assert "volledig" in page
 

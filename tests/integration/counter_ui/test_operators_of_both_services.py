@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import time
+from dataclasses import replace
+from datetime import date, time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,6 +24,7 @@ from registration.application.nightly_check import run_when_due
 from registration.bootstrap import view_source
 from registration.counter_ui import operator_pages
 from registration.counter_ui.operator_pages import Operations
+from registration.domain.verdict import Valid
 from registration.read_models.guest_directory import VIEW as GUEST_DIRECTORY
 from shared.messaging.parked import State
 from shared.platform.http_client import HttpClient
@@ -35,7 +37,7 @@ from tests.support.home_libraries import Sip2Host, checked, sip2_host
 from tests.support.identity_service import IdentityApp, open_identity_app
 from tests.support.messaging import HARMLESS, REASON, park_guest
 from tests.support.projections import follow_all
-from tests.support.registration_service import HOME, registering
+from tests.support.registration_service import HOME, JAN, registering
 from tests.support.servers import Databases
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -95,7 +97,8 @@ async def post(client: httpx.AsyncClient, path: str, files: Any = None, **fields
 
 
 async def registered(beside: Beside, card: str, organisation: str = "1001") -> UUID:
-    beside.site.app.member(card)
+    person = replace(JAN, address=f"Brink {card}, Groningen")
+    beside.site.app.home.answers(HOME, card, Valid(person, date(2026, 12, 31), card))
     token = {"iss": beside.site.issuer.url, "organisation": organisation}
     async with beside.site.app.client(**token) as clerk:
         answer = await clerk.post("/v1/guests", json=registering(card))
@@ -390,7 +393,7 @@ async def test_the_state_of_home_libraries_is_shown(beside: Beside, operator: ht
     beside.site.app.home.goes_down(HOME)
     try:
         page = (await operator.get("/beheer")).text
-        assert re.search(rf"{HOME}</th>\s*<td>\s*<span[^>]*>wordt even niet gevraagd", page)
+        assert re.search(rf"{HOME}</span></th>\s*<td>\s*<span[^>]*>wordt even niet gevraagd", page)
     finally:
         beside.site.app.home.comes_back(HOME)
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from registration.bootstrap import worker_tasks
+from registration.domain.text_matching import words_of
 from registration.domain.verdict import PatronDetails, Refused, Valid
 from registration.domain.verdict import Reason as Because
 from tests.support.eventually import eventually
@@ -58,7 +59,7 @@ BY_BEGINNINGS: dict[str, set[str]] = {
     "jan": {"Anna Jansen", "Jan Jansen", "Élise van den Brûlé-Jansen", "Jantine Smit"},
     "JAN jansen": {"Jan Jansen", "Anna Jansen", "Élise van den Brûlé-Jansen"},
     "brule el": {"Élise van den Brûlé-Jansen"},
-    "03-02-1980": {"Anna Jansen", "Jan Jansen"},
+    **{day: {"Anna Jansen", "Jan Jansen"} for day in ("03-02-1980", "03021980", "19800203", "3 feb 1980")},
     "anna 1980-02-03": {"Anna Jansen"},
     "0990000004": {"Bram de Vries"},
     "099000000": {name for name, _ in PEOPLE.values()},
@@ -82,24 +83,93 @@ async def test_guests_are_found_by_beginnings_of_words(clerk: httpx.AsyncClient,
     assert [query for query, names in listed.items() if len(names) != len(set(names))] == []
 
 
-async def test_pages_follow_each_other_without_gap_or_repetition(
-    clerk: httpx.AsyncClient, position: str
-) -> None:
+async def test_pages_follow_each_other_by_name_both_ways(clerk: httpx.AsyncClient, position: str) -> None:
     for query in ("", "jan", "0990"):
         whole = await found(clerk, query=query, after_position=position)
-        assert await paged(clerk, query) == whole, query
+        assert whole == sorted(whole, key=lambda name: list(reversed(words_of(name))))
+        there, last = await paged(clerk, query, len(whole))
+        assert [name for names in there for name in names] == whole, query
+        parameters: dict[str, str | int] = {"query": query, "limit": 2, "backwards": "true"}
+        for names in reversed(there[:-1]):
+            last = (
+                await clerk.get("/v1/guests", params=parameters | {"cursor": last["previous_cursor"]})
+            ).json()
+            assert [guest["name"] for guest in last["guests"]] == names
+            assert last["next_cursor"] is not None
+        assert last["previous_cursor"] is None
 
 
-async def paged(clerk: httpx.AsyncClient, query: str) -> list[str]:
-    """The same, two at a time."""
-    names: list[str] = []
+async def paged(clerk: httpx.AsyncClient, query: str, total: int) -> tuple[list[list[str]], dict[str, Any]]:
+    """The names on each page of two, and the last page."""
+    pages: list[list[str]] = []
     parameters: dict[str, str | int] = {"query": query, "limit": 2}
     while True:
         page = (await clerk.get("/v1/guests", params=parameters)).json()
-        names += [guest["name"] for guest in page["guests"]]
+        assert (page["total"], page["previous_cursor"] is None) == (total, not pages)
+        pages.append([guest["name"] for guest in page["guests"]])
         if page["next_cursor"] is None:
-            return names
+            return pages, page
         parameters["cursor"] = page["next_cursor"]
+
+
+async def test_a_username_finds_the_guest_whose_account_was_opened_here_while_it_is_theirs(
+    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+) -> None:
+    account = {"choice": "new", "username": "De.Lezer_68", "email": "lezer@example.org"}
+    guest = await clerk.post("/v1/guests", json=registering(login_account=account))
+    after = guest.headers["Event-Position"]
+    for query in ("de.lezer_68", "lezer", "jansen LEZER"):
+        assert await found(clerk, query=query, after_position=after) == ["J. Jansen"]
+    assert await found(clerk, query="lezer@example.org") == []
+    assert await found(other_clerk, query="de.lezer_68") == [], "R20"
+    guest_id = guest.json()["guest_id"]
+    unlinked = await clerk.request(
+        "DELETE", f"/v1/guests/{guest_id}/login-account", json={"reason": "van een ander"}
+    )
+    assert await found(clerk, query="lezer", after_position=unlinked.headers["Event-Position"]) == []
+
+
+async def test_r18_a_merged_record_leads_to_its_guest_once(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+) -> None:
+    ids: list[str] = []
+    for card in ("0990000011", "0990000012", "0990000013"):
+        registration_app.member(card)
+        body = registering(card, not_same_as=ids)
+        ids.append((await clerk.post("/v1/guests", json=body)).json()["guest_id"])
+    into = ids.pop()
+    for guest_id in ids:
+        merged = await clerk.post(f"/v1/guests/{guest_id}/merge", json={"into": into, "confirm": True})
+    after = merged.headers["Event-Position"]
+    assert merged.json()["merged"]
+    for query, by in (("0990000011", ids[0]), ("09900000", None), ("jansen", None), ("", None)):
+        page = (await clerk.get("/v1/guests", params={"query": query, "after_position": after})).json()
+        assert [(guest["guest_id"], guest["found_as"]) for guest in page["guests"]] == [(into, by)]
+        assert page["total"] == 1
+
+
+async def test_r28_a_likely_duplicate_is_told_with_the_ways_to_go_on(
+    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+) -> None:
+    guest = await clerk.post("/v1/guests", json=registering())
+    await found(clerk, after_position=guest.headers["Event-Position"])
+    registration_app.member("0990000021")
+    told = await clerk.post("/v1/guests", json=registering("0990000021"))
+    guest_id = guest.json()["guest_id"]
+    assert (told.status_code, told.json()["code"]) == (409, "likely-duplicate")
+    assert told.json()["candidates"] == [{"guest_id": guest_id, "same_home_library": True}]
+    assert "Jansen" not in told.text
+    foreign = await other_clerk.post("/v1/guests", json=registering("0990000021"))
+    assert foreign.status_code == 201, "R20"
+    key = {"Idempotency-Key": "same person"}
+    for _ in range(2):
+        same = registering("0990000021", same_as=guest_id)
+        answer = await clerk.post("/v1/guests", json=same, headers=key)
+        assert (answer.status_code, answer.json()["guest_id"]) == (201, guest_id)
+        assert (answer.json()["card_number"], answer.json()["aliases"]) == ("0990000021", ["0990139305"])
+    registration_app.member("0990000022")
+    other = registering("0990000022", not_same_as=[guest_id])
+    assert (await clerk.post("/v1/guests", json=other)).json()["guest_id"] != guest_id
 
 
 async def test_by_status_and_as_the_guest_itself_shows(

@@ -13,6 +13,7 @@ from shared.kernel.library_card import (
     person_ref,
     prefix_readings,
     scan_fault,
+    usual_isil,
 )
 
 
@@ -169,3 +170,16 @@ def test_a_person_ref_is_the_same_for_the_same_card_only() -> None:
 )
 def test_r1_a_scan_shows_what_the_scanner_did(scanned: str, fault: ScanFault | None) -> None:
     assert scan_fault(scanned) is fault
+
+
+@pytest.mark.parametrize(
+    "typed", ["nl-070288", "070288", " NL070288 ", "NL 070288", "nl‑070288", "NL–070288", "Nl - 070288"]
+)
+def test_r3_an_isil_is_read_in_the_forms_that_people_type(typed: str) -> None:
+    assert usual_isil(typed) == "NL-070288"
+    assert usual_isil(typed.replace("288", "2880000")) == "NL-0702880000"
+
+
+@pytest.mark.parametrize("typed", ["L-070288", "07028", "0702881", "NL-", "", "DE-070288", "Groningen"])
+def test_r3_what_is_no_isil_stays_as_it_was_typed(typed: str) -> None:
+    assert usual_isil(f" {typed} ") == typed

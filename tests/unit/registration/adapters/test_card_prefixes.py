@@ -28,6 +28,11 @@ def test_r2_a_line_is_a_library_with_its_prefixes() -> None:
     )
 
 
+def test_r2_a_file_may_name_the_places_of_libraries() -> None:
+    (library,) = read_prefixes(HEADER.replace("\n", ",place\n") + GOOD.replace("\n", ",Sneek\n"))
+    assert (library.place, library.prefixes) == ("Sneek", ("1901", "8447"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from registration.application.register_guest import prepare_registration
+from registration.application.register_guest import Prepared, prepare_registration
 from registration.application.scan_card import Reading, scan_card
 from registration.domain.errors import AlreadyRegistered, Candidate
 from tests.support.registration import CARD, GRONINGEN, RegistrationUseCases, member
@@ -58,9 +58,7 @@ async def test_r21_the_card_of_a_deregistered_guest_begins_a_registration(
     in_memory_registration.prefixes.by_prefix = {PREFIX: [HOME]}
     await in_memory_registration.deregister(await in_memory_registration.register())
     assert (await scan_card(CARD, "1001", in_memory_registration.deps)).guests == ()
-    assert (
-        await prepare_registration(
-            CARD, GRONINGEN, in_memory_registration.context(), in_memory_registration.deps
-        )
-        == member()
+    prepared = await prepare_registration(
+        CARD, GRONINGEN, in_memory_registration.context(), in_memory_registration.deps
     )
+    assert prepared == Prepared(member(), [])

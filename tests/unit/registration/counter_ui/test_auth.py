@@ -20,7 +20,7 @@ def test_addresses_without_tls_are_for_this_machine_only(insecure: str) -> None:
 @pytest.mark.parametrize(
     "elsewhere",
     ["https://elsewhere.example", "//elsewhere.example", "/\\elsewhere.example", "/\t/elsewhere.example",
-     "gasten", "javascript:alert(1)", "\\\\elsewhere.example", "/\r\nSet-Cookie: a=b", "", "/" + "a" * 5000],
+     "gasten", "javascript:alert(1)", "\\\\elsewhere.example", "/\r\nSet-Cookie: a=b", "", "/" + "a" * 1000],
     ids=range(10),
 )  # fmt: skip
 def test_the_way_on_is_never_to_another_server(elsewhere: str) -> None:

@@ -38,6 +38,7 @@ NAMES = {
     *("identity parked list", "acc-0991000001", "start", "ms"),  # a command, an id, a class, a unit
     'formaction="" formnovalidate',  # attributes
     "organisation_code,organisation,isil,updated_on,card_prefixes",  # columns
+    "place",
 }
 MANUAL = {"gastleen abonnement"}
 """The words of the counter manual, which stay as they are in both languages (R13, R16)."""

@@ -24,9 +24,36 @@ def test_names_lose_accents_capitals_and_signs(text: str, words: list[str]) -> N
     assert words_of(text) == words
 
 
-@pytest.mark.parametrize("query", ["03-02-1980", "3-2-1980", "03/02/1980", "1980-02-03", "3.2.1980"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("03-02-1980", "3-2-1980", "03/02/1980", "1980-02-03", "1980/2/3", "3.2.1980", "03 02 1980"),
+        *("3 februari 1980", "3 feb 1980", "03 feb. 1980", "3-feb-1980", "3FEBRUARI1980"),
+        *("3 February 1980", "February 3, 1980"),
+    ],
+)
 def test_a_day_is_one_word_however_it_is_written(query: str) -> None:
     assert asked_for(f"jansen {query}") == ["jansen", "1980-02-03"]
+    assert asked_for(f"{query} jansen") == ["1980-02-03", "jansen"]
+
+
+@pytest.mark.parametrize(("name", "month"), [("mrt", 3), ("maart", 3), ("mei", 5), ("okt.", 10), ("May", 5)])
+def test_a_month_has_its_dutch_and_english_names(name: str, month: int) -> None:
+    assert asked_for(f"17 {name} 1968") == [f"1968-{month:02}-17"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("17041968", ["17041968"]),  # or the beginning of a card: both are words of a guest
+        ("17 april", ["17", "april"]),
+        ("april jansen 1968", ["april", "jansen", "1968"]),
+        ("0990 13 9305", ["0990", "13", "9305"]),
+        ("p.devries", ["p", "devries"]),
+    ],
+)
+def test_what_is_no_whole_day_stays_as_it_is(query: str, words: list[str]) -> None:
+    assert asked_for(query) == words
 
 
 def test_a_day_that_never_was_is_taken_for_numbers() -> None:
