@@ -111,19 +111,22 @@ class IdempotencyKeys:
         self._pool = pool
         self._secret = hmac.digest(secret, b"idempotency keys", hashlib.sha256)
 
-    async def run_once(self, idempotent: IdempotentRequest | None, command: Command) -> CommandResult:
+    async def run_once(
+        self, idempotent: IdempotentRequest | None, command: Command, *, look_first: bool = True
+    ) -> CommandResult:
         """Run `command`, or return its earlier result. Raises `key_reused` when the key had another body.
 
-        Without a key (`idempotent` None) the command always runs.
+        Without a key (`idempotent` None) the command always runs. `look_first` False: for a command whose
+        only effect is its append, which refuses a key that exists. Mostly that spares a look.
         """
         if idempotent is None:
             return await command(lambda _resource_id: ())
-        if (before := await self._find(idempotent)) is not None:
+        if look_first and (before := await self._find(idempotent)) is not None:
             return before
         try:
             return await command(lambda resource_id: (self._row(idempotent, resource_id),))
         except Exception:
-            # The same request may have succeeded at the same moment, and this one failed because of it (R10).
+            # The same request succeeded, before or just now, and this one failed because of it (R10).
             if (winner := await self._find(idempotent)) is not None:
                 return winner
             raise
@@ -212,9 +215,9 @@ class IdempotentWrite:
         self._idempotent = idempotent
         self._response = response
 
-    async def __call__(self, command: Command) -> CommandResult:
+    async def __call__(self, command: Command, *, look_first: bool = True) -> CommandResult:
         """See `IdempotencyKeys.run_once`."""
-        result = await self._keys.run_once(self._idempotent, command)
+        result = await self._keys.run_once(self._idempotent, command, look_first=look_first)
         self._response.headers["Event-Position"] = str(result.position)
         return result
 

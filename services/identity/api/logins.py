@@ -102,7 +102,7 @@ async def login(
         return CommandResult(answer.account_stream, answer.position)
 
     try:
-        done = await write(run)
+        done = await write(run, look_first=False)
     except _NothingWritten as nothing:
         return _json(nothing.answer)
     except errors.LinkRequired as required:
