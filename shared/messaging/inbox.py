@@ -224,7 +224,7 @@ def _is_inbox_conflict(error: Exception) -> bool:
     return isinstance(error, SideRowConflict) and error.constraint == "inbox_pkey"
 
 
-RETRY_INTERVAL_SECONDS = 0.5
+RETRY_INTERVAL_SECONDS = 1.0
 MOST_ATTEMPTS = 5
 """Attempts at a message that fails although nothing is unavailable. Then its subject is parked."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
@@ -352,7 +352,6 @@ class Inbox:
         """Retry the waiting subjects whose time has come; return how many were unparked."""
         due = await self.parked.due(limit=100)
         unparked = await asyncio.gather(*(self._retry(subject) for subject in due))
-        await self.parked.update_metrics()
         return sum(unparked)
 
     async def keep_retrying(self) -> None:
