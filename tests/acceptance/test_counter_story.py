@@ -105,7 +105,7 @@ async def test_the_story_of_the_seed(
         with membership_ended(stack.run_dir / "home_library.json", card):
             await expires(clerk, look, card, today)
 
-        await clerk.goes("Klant")
+        await clerk.goes("NAW")
         await clerk.sees("Bij de thuisbibliotheek is het abonnement weer geldig: herinschrijven kan.")
         await reregisters(clerk, look)
         await sees_valid(clerk, end)

@@ -47,9 +47,10 @@ from registration.domain.errors import (
 from registration.domain.guest import Admission, Guest
 from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, VerifiedChoice
-from registration.domain.merge import NothingEqual, same_name_birth_date_address
+from registration.domain.merge import NothingEqual
 from registration.domain.term import picked
 from registration.domain.term_check import Status
+from registration.domain.text_matching import same_name_birth_date_address
 from registration.domain.verdict import PatronDetails, Refused, Valid
 from shared.event_log import CommandResult, VersionConflict, retry_on_conflict, set_data_key
 from shared.kernel.amsterdam import day_of

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from registration.domain.guest import Guest
 from registration.domain.term_check import Status
-from registration.domain.text_matching import address_of, surname_of
+from registration.domain.text_matching import same_name_birth_date_address
 from registration.domain.verdict import PatronDetails
 from shared.kernel.errors import RuleBroken
 
@@ -131,17 +131,3 @@ def same_person(one: Particulars, other: Particulars) -> Sameness:
     if same_name_birth_date_address(one.details, other.details):
         return Sameness.NAME_BIRTH_DATE_ADDRESS
     raise NothingEqual
-
-
-def same_name_birth_date_address(one: PatronDetails, other: PatronDetails) -> bool:
-    """Return whether surname, birth date and address are known and equal, all three (R18, R28)."""
-    shown = what_shows_a_person(one)
-    return shown is not None and shown == what_shows_a_person(other)
-
-
-def what_shows_a_person(details: PatronDetails) -> tuple[object, ...] | None:
-    """Return surname, birth date and address, as they are compared; None unless all three are known."""
-    surname, address = surname_of(details.name), address_of(details.address or "")
-    if not surname or not address or details.birth_date is None:
-        return None
-    return surname, details.birth_date, address

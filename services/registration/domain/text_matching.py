@@ -10,6 +10,7 @@ import re
 import unicodedata
 from functools import cache
 
+from registration.domain.verdict import PatronDetails
 from shared.kernel.text import without_unseen
 
 LONGEST_WORD = 100
@@ -120,3 +121,17 @@ def _plain_letter(character: str) -> str:
         return unicodedata.lookup(letter) if diacritic else character
     except KeyError:
         return character
+
+
+def same_name_birth_date_address(one: PatronDetails, other: PatronDetails) -> bool:
+    """Return whether surname, birth date and address are known and equal, all three (R18, R28)."""
+    shown = what_shows_a_person(one)
+    return shown is not None and shown == what_shows_a_person(other)
+
+
+def what_shows_a_person(details: PatronDetails) -> tuple[object, ...] | None:
+    """Return surname, birth date and address, as they are compared; None unless all three are known."""
+    surname, address = surname_of(details.name), address_of(details.address or "")
+    if not surname or not address or details.birth_date is None:
+        return None
+    return surname, details.birth_date, address

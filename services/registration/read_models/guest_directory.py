@@ -13,9 +13,8 @@ import asyncpg
 
 from registration.domain.guest_state import GuestState, display
 from registration.domain.login_link import LinkState
-from registration.domain.merge import what_shows_a_person
 from registration.domain.term_check import Status
-from registration.domain.text_matching import joined_words_of, words_of
+from registration.domain.text_matching import joined_words_of, what_shows_a_person, words_of
 from registration.domain.verdict import PatronDetails
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
