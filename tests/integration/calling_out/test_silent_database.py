@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,11 +21,12 @@ from pydantic import SecretStr
 
 from registration.adapters.tables import SCHEMA
 from registration.bootstrap import open_service, worker_tasks
+from registration.domain.verdict import Valid
 from shared.platform import limits
 from shared.platform.lifecycle import Supervisor
 from shared.platform.postgres import is_transient, open_pool
 from tests.support.eventually import eventually
-from tests.support.registration_service import RegistrationApp, open_registration_app, registering
+from tests.support.registration_service import HOME, JAN, RegistrationApp, open_registration_app, registering
 from tests.support.servers import Databases, owner_url
 from tests.support.silence import is_bearable, shorten, silencing
 
@@ -125,9 +128,15 @@ async def none(outsider: asyncpg.Connection, count: str) -> bool:
     return not await outsider.fetchval(count)
 
 
+def person_on(card: str, counter: RegistrationApp) -> None:
+    """From now on this card is that of somebody who lives alone (R28)."""
+    alone = replace(JAN, address=f"Brink {card}, 9301 JK Roden")
+    counter.home.answers(HOME, card, Valid(alone, date(2026, 12, 31), card))
+
+
 async def registers(counter: RegistrationApp, clerk: httpx.AsyncClient, number: int) -> None:
     card = f"09901{number:05d}"
-    counter.member(card)
+    person_on(card, counter)
     answer = await clerk.post("/v1/guests", json=registering(card))
     assert answer.status_code == 201, answer.text
 
@@ -163,7 +172,7 @@ async def test_a_connection_that_ends_costs_no_read_and_no_write(
                 if stopping.is_set():
                     return
                 card = f"0990{writer}{number:05d}"
-                counter.member(card)
+                person_on(card, counter)
                 answer = await until_taken(clerk, card, seen)
                 guests[str(answer["guest_id"])] = card
                 count(seen, await clerk.get(f"/v1/guests/{answer['guest_id']}"))

@@ -145,7 +145,7 @@ async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views) -> Non
 
     def fold(events, key):  # type: ignore[no-untyped-def]
         guests, words = DIRECTORY.fold(events, key)
-        return guests, [(*word[:-1], f"{word[-1]}!") for word in words]
+        return guests, [(stream, place, f"{word}!", *more) for stream, place, word, *more in words]
 
     async def has_old_words() -> bool:
         found: bool = await views.pool.fetchval(
