@@ -350,15 +350,15 @@ def _plain_programs(server: Postgres, stack: Stack, folder: Path) -> list[Progra
             }
         )
         command = [sys.executable, "-m", "tests.benchmarks.plain_pair", role]
-        program = Program(role, command, folder / f"plain-{role}.log", environment)
-        program.spawn()
-        programs.append(program)
+        programs.append(Program(role, command, folder / f"plain-{role}.log", environment))
     return programs
 
 
 async def _plain(server: Postgres, stack: Stack, programs: Sequence[Program]) -> Contestant:
     ports = {program.name: int((program.environment or {})["PORT"]) for program in programs}
-    for program in programs:
+    # The APIs first: the library makes its tables, and two processes must not do that at once.
+    for program in sorted(programs, key=lambda program: not program.name.endswith("-api")):
+        program.spawn()
         if program.name.endswith("-api"):
             await eventually(partial(answers, ports[program.name]), within=60)
     await eventually(lambda: _consume(stack.description["amqp_url"]), within=60)
