@@ -214,15 +214,20 @@ async def ticks(request: Request, operations: Operations, seconds: float) -> Asy
     It ends when the server stops, when the session has ended, and after LONGEST_STREAM_SECONDS.
     """
     until = time.monotonic() + LONGEST_STREAM_SECONDS
-    session_id = str(request.session.get("id", ""))
     with operations.streams.one_more():
-        while time.monotonic() < until and await operations.sessions.notices_of(session_id) is not None:
+        while time.monotonic() < until and await is_going_on(request, operations):
             yield
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await operations.stopping.wait()
-            if operations.stopping.is_set():
-                return
+
+
+async def is_going_on(request: Request, operations: Operations) -> bool:
+    """Return whether a stream may go on: the server runs, and nobody ended the session since it began."""
+    if operations.stopping.is_set():
+        return False
+    session_id = str(request.session.get("id", ""))
+    return await operations.sessions.notices_of(session_id) is not None
 
 
 def _shown(request: Request, state: Overview, names: Names) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -114,6 +115,14 @@ REFUSED: dict[str, Callable[[int], str]] = {
 async def test_an_id_token_with_one_fault_does_not_count(fault: str) -> None:
     with pytest.raises(InvalidToken):
         await account_of(REFUSED[fault](int(time.time())))
+
+
+@pytest.mark.parametrize("claims", [b"[" * 5900, b"1" * 5900, b"7", b"{}", b"\xff"])
+async def test_who_issued_a_token_is_read_before_its_signature_is_verified(claims: bytes) -> None:
+    payload = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    header, _, signature = id_token().split(".")
+    with pytest.raises(InvalidToken):
+        issuer_named_in(f"{header}.{payload}.{signature}")
 
 
 async def test_a_nonce_is_compared_when_it_is_given_and_asked_for_when_it_is_required() -> None:
