@@ -42,9 +42,12 @@ PROVIDER = Provider(ISSUER, OneKey())
 
 def id_token(key: ECKey = KEY, typ: str | None = "JWT", **changed: Any) -> str:
     """A right ID token but for these claims; None leaves one out."""
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "wisecat", "sub": "acc-jan", "iat": now, "exp": now + 600, "nonce": NONCE}
-    return signed(claims | changed, key, typ)
+    return signed(right(int(time.time())) | changed, key, typ)
+
+
+def right(now: int) -> dict[str, Any]:
+    """The claims of a right ID token."""
+    return {"iss": ISSUER, "aud": "wisecat", "sub": "acc-jan", "iat": now, "exp": now + 600, "nonce": NONCE}
 
 
 def end_of_session(key: ECKey = KEY, typ: str | None = "logout+jwt", **changed: Any) -> str:
@@ -102,6 +105,8 @@ REFUSED: dict[str, Callable[[int], str]] = {
     "of nobody": lambda _: id_token(sub=None),
     "an access token": lambda _: id_token(typ="at+jwt"),
     "a logout token by its type": lambda _: id_token(typ="logout+jwt"),
+    "an access token by its issuer's mark": lambda now: signed(right(now) | {"typ": "Bearer"}, KEY, "JWT"),
+    "an access token by another's mark": lambda _: id_token(token_use="access"),
     "a logout token by its event": lambda _: id_token(events={LOGOUT_EVENT: {}}),
     "of another nonce": lambda _: id_token(nonce="another"),
     "of no nonce": lambda _: id_token(nonce=None),
