@@ -20,6 +20,7 @@ from registration.domain.login_link import (
     VerifiedAccount,
     VerifiedChoice,
 )
+from shared.kernel.errors import RuleBroken
 
 
 async def verify_choice(
@@ -31,8 +32,8 @@ async def verify_choice(
 ) -> VerifiedChoice:
     """Compare an existing account with the guest's home library and card numbers.
 
-    Only a handle is believed; for an account id identity is asked. An id that identity does not know is
-    passed on: identity refuses the link with its reason (I2).
+    Only a handle is believed; for an account id identity is asked, and a refusal is recorded (R22). An id that
+    identity does not know is passed on: identity refuses the link with its reason (I2).
 
     The username of a new account must be free; identity decides that once more when it opens it (I2).
 
@@ -52,6 +53,27 @@ async def verify_choice(
             return choice
         case _:
             return choice
+    try:
+        return _compared(account, reason, home_isil, card_numbers, deps)
+    except RuleBroken as refused:
+        if isinstance(choice, ExistingAccount):  # no search was recorded, and the refusal says that it exists
+            home = str(current_isil(home_isil, deps))
+            await deps.lookups.record(
+                Lookup(
+                    LookupKind.REGISTRATION, choice.account_id, home, outcome_of(refused), account.account_id
+                ),
+                context,
+            )
+        raise
+
+
+def _compared(
+    account: FoundAccount,
+    reason: str | None,
+    home_isil: str,
+    card_numbers: Iterable[str],
+    deps: Dependencies,
+) -> VerifiedAccount:
     if not current_isil(account.home_isil, deps).same_library(current_isil(home_isil, deps)):
         raise AccountOfOtherLibrary
     if is_on_card(account, home_isil, card_numbers, deps):
