@@ -20,6 +20,7 @@ from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_o
 from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import DependenciesDep
 from registration.api.operations import ImportsJson, LibrariesJson, NightsJson, RegistrationOperations
+from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context, Dependencies, Lookup, LookupKind
 from registration.counter_ui.auth import OperatorStaffDep, Staff, names_of, operator_staff
 from registration.counter_ui.pages import fragment, page, pages, problem_of, sentence_of
@@ -255,8 +256,8 @@ class LookupForm(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    medewerker: Annotated[str, Field(max_length=200)] = ""
-    wat: Annotated[str, Field(max_length=200)] = ""
+    medewerker: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] = ""
+    wat: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] = ""
     gastlener: UUID | Literal[""] = ""
     vanaf: date | Literal[""] = ""
     tot: date | Literal[""] = ""

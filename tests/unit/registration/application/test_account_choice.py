@@ -67,7 +67,7 @@ async def test_r22_who_names_an_account_without_a_search_and_is_refused_is_recor
             await verify_choice(choice, "NL-083424", [CARD], by, deps)
     assert isinstance(deps.lookups, InMemoryLookups)
     assert deps.lookups.recorded == [
-        (by.metadata.caused_by, Lookup(LookupKind.REGISTRATION, "acc-jan", isil, outcome, "acc-jan"))
+        (by.metadata.caused_by, Lookup(LookupKind.REGISTRATION, "acc-jan", isil, outcome))
         for isil, outcome in (
             (GRONINGEN, "account-of-other-person"),
             ("NL-083424", "account-of-other-library"),
