@@ -106,7 +106,7 @@ account_claim = "sub"
 nonce_required = true
 
 [catalogues.wisecat]
-client_ids = ["wisecat"]
+client_ids."{accounts}" = ["wisecat"]
 return_to = "{wisecat}/"
 """
 CALLBACK, SIGNED_OUT, LOGGED_OUT_ELSEWHERE = "/terug", "/afgemeld", "/einde"

@@ -75,8 +75,8 @@ async def id_token_claims(
     Raises InvalidToken, or KeysUnavailable without any key.
     """
     claims = await _verified(token, provider, clients, _ID_TOKEN_TYPES, seconds, essential=("sub", "exp"))
-    if "events" in claims:
-        raise InvalidToken("it is a logout token, not an ID token")
+    if "events" in claims or claims.get("typ", "ID") != "ID" or claims.get("token_use", "id") != "id":
+        raise InvalidToken("it is a token of another kind, not an ID token")
     if nonce is None:
         if nonce_required:
             raise InvalidToken("the request has no nonce")

@@ -33,7 +33,11 @@ _NOT_LOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
 
 class BodyLimit:
-    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`."""
+    """Refuses a body over LARGEST_BODY with 413, with or without the header `Content-Length`.
+
+    With 415 a multipart form that names a charset: it would be read in any codec of Python, and some of them
+    need seconds for a body of this size. Without one it is UTF-8 (RFC 7578, section 4.6).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -43,15 +47,12 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
-        # More than nine digits are too many anyway, and Python does not read a number of some thousands.
-        too_large = length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY)
-        received = 0
+        refused, received = _refused_status(Headers(scope=scope)), 0
 
         async def receiving() -> Message:
             nonlocal received
-            if too_large:
-                raise HTTPException(413)
+            if refused is not None:
+                raise HTTPException(refused)
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
@@ -59,6 +60,15 @@ class BodyLimit:
             return message
 
         await self._app(scope, receiving, send)
+
+
+def _refused_status(headers: Headers) -> int | None:
+    """Return the status for a body that is refused before it is read."""
+    length, kind = headers.get("content-length", ""), headers.get("content-type", "").lower()
+    # More than nine digits are too many anyway, and Python does not read a number of some thousands.
+    if length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY):
+        return 413
+    return 415 if "multipart" in kind and "charset" in kind else None
 
 
 class RequestContext:

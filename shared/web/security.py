@@ -39,8 +39,8 @@ log = structlog.get_logger(__name__)
 
 STALE_KEYS = "stale"
 """The state of keys that could not be read again and are still used."""
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
-"""What reading a value of an unexpected shape raises."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a value of an unexpected shape raises; RecursionError, when it is nested too deeply."""
 
 ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 

@@ -53,11 +53,12 @@ id_token_seconds = 60
 nonce_required = false
 
 [catalogues.wisecat]
-client_ids = ["wisecat-web"]
+client_ids."{ACCOUNTS}" = ["wisecat-web"]
+client_ids."https://other-accounts.example" = ["wisecat-there"]
 return_to = "{RETURN_TO}"
 
 [catalogues.careful]
-client_ids = ["careful"]
+client_ids."{ACCOUNTS}" = ["careful"]
 id_token_only = true
 """
 WRITTEN_TABLES = ("stored_events", "usernames", "data_keys", "idempotency_keys", "inbox")

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from identity.application.dependencies import Clock
 from identity.domain.errors import IdTokenInvalid, IdTokenRequired
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.files import read_table
 from shared.kernel.login_account import REFERRALS, Referral, is_account_id
 from shared.kernel.text import require_identifier
@@ -45,14 +46,14 @@ class Issuer(BaseModel):
 
 
 class Catalogue(BaseModel):
-    """What one catalogue may do. `client_ids`: its names at the account providers.
+    """What one catalogue may do. `client_ids`: issuer -> its names there.
 
     `return_to`: where a patron goes on after the counter. `id_token_only`: an account id alone is refused.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    client_ids: frozenset[Identifier] = frozenset()
+    client_ids: Mapping[str, frozenset[Identifier]] = {}
     return_to: Annotated[str, Field(max_length=200), AfterValidator(_page)] | None = None
     id_token_only: bool = False
 
@@ -76,6 +77,9 @@ class Catalogues:
         self._catalogues = read_table(file, "catalogues", _CATALOGUES) if file else {}
         self._keys = {name: keys_of(name, issuer.jwks, http) for name, issuer in self._issuers.items()}
         self._clock = clock
+        named = {issuer for catalogue in self._catalogues.values() for issuer in catalogue.client_ids}
+        if unknown := named - self._issuers.keys():
+            raise ConfigurationError(f"{file}: catalogues: client_ids at {min(unknown)}, which is no issuer")
 
     @property
     def keys(self) -> Mapping[str, JwksKeys]:
@@ -104,7 +108,7 @@ class Catalogues:
             claims = await id_token_claims(
                 id_token,
                 Provider(name, self._keys[name], lambda: self._clock.now().timestamp()),
-                self.of(subject).client_ids,
+                self.of(subject).client_ids.get(name, frozenset()),
                 nonce=nonce,
                 nonce_required=issuer.nonce_required,
                 seconds=issuer.id_token_seconds,

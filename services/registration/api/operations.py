@@ -21,6 +21,7 @@ from registration.adapters.home_library.settings import Directory
 from registration.adapters.lookups import LookupFilter, PostgresLookups, as_record
 from registration.api.dependencies import DependenciesDep, one_organisation
 from registration.api.problems import PROBLEM_TYPES
+from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context, Dependencies, LookupKind
 from registration.application.looking_up import looking_up
 from registration.application.nightly_report import LibraryReport, NightlyChecks
@@ -157,8 +158,8 @@ class LookupsWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    subject: Annotated[str, Field(max_length=200)] | None = None
-    what: Annotated[str, Field(max_length=200)] | None = None
+    subject: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] | None = None
+    what: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] | None = None
     guest_id: UUID | None = None
     since: date | None = None
     until: date | None = None

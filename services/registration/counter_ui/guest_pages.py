@@ -1,8 +1,7 @@
 """The page of a guest (R13): its tabs, what a clerk should know, and the live state of its login link."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -39,7 +38,7 @@ from registration.counter_ui.i18n import (
     preferred,
     reason_of,
 )
-from registration.counter_ui.operator_pages import OperationsDep
+from registration.counter_ui.operator_pages import OperationsDep, is_going_on
 from registration.counter_ui.pages import Translate, kept_refusal, page, pages, translator
 from registration.domain.errors import ReferralInvalid
 from registration.domain.login_link import LinkState, LoginLink
@@ -347,19 +346,22 @@ async def follow(
     operations: OperationsDep,
     guest_id: UUID,
 ) -> EventSourceResponse:
-    """Send the state of the link and its changes as server-sent events, until it is no longer pending."""
+    """Send the state of the link and its changes as server-sent events, until it is no longer pending.
+
+    The stream also ends with the session of the clerk.
+    """
     await load_guest(guest_id, clerk.organisation, deps)
-    states = _states(guest_id, clerk.organisation, deps, operations.stopping)
+    states = _states(guest_id, clerk.organisation, deps, lambda: is_going_on(request, operations))
     translate = translator(request)
     return EventSourceResponse((_event(link, translate) async for link in states), ping=15)
 
 
 async def _states(
-    guest_id: UUID, organisation: str, deps: Dependencies, stopping: asyncio.Event
+    guest_id: UUID, organisation: str, deps: Dependencies, goes_on: Callable[[], Awaitable[bool]]
 ) -> AsyncIterator[LoginLink]:
     log, before = deps.store.log, None
     until = time.monotonic() + LONGEST_STREAM_SECONDS
-    while not stopping.is_set() and time.monotonic() < until:
+    while time.monotonic() < until and await goes_on():
         # Read the position before the guest: a later change ends the wait below.
         position = await log.position()
         link = (await load_guest(guest_id, organisation, deps)).state.link

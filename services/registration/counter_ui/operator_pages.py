@@ -20,6 +20,7 @@ from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_o
 from registration.adapters.staff_sessions import StaffSessions
 from registration.api.dependencies import DependenciesDep
 from registration.api.operations import ImportsJson, LibrariesJson, NightsJson, RegistrationOperations
+from registration.api.schemas import ONE_LINE
 from registration.application.dependencies import Context, Dependencies, Lookup, LookupKind
 from registration.counter_ui.auth import OperatorStaffDep, Staff, names_of, operator_staff
 from registration.counter_ui.pages import fragment, page, pages, problem_of, sentence_of
@@ -214,15 +215,20 @@ async def ticks(request: Request, operations: Operations, seconds: float) -> Asy
     It ends when the server stops, when the session has ended, and after LONGEST_STREAM_SECONDS.
     """
     until = time.monotonic() + LONGEST_STREAM_SECONDS
-    session_id = str(request.session.get("id", ""))
     with operations.streams.one_more():
-        while time.monotonic() < until and await operations.sessions.notices_of(session_id) is not None:
+        while time.monotonic() < until and await is_going_on(request, operations):
             yield
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await operations.stopping.wait()
-            if operations.stopping.is_set():
-                return
+
+
+async def is_going_on(request: Request, operations: Operations) -> bool:
+    """Return whether a stream may go on: the server runs, and nobody ended the session since it began."""
+    if operations.stopping.is_set():
+        return False
+    session_id = str(request.session.get("id", ""))
+    return await operations.sessions.notices_of(session_id) is not None
 
 
 def _shown(request: Request, state: Overview, names: Names) -> dict[str, Any]:
@@ -250,8 +256,8 @@ class LookupForm(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    medewerker: Annotated[str, Field(max_length=200)] = ""
-    wat: Annotated[str, Field(max_length=200)] = ""
+    medewerker: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] = ""
+    wat: Annotated[str, Field(max_length=200, pattern=ONE_LINE)] = ""
     gastlener: UUID | Literal[""] = ""
     vanaf: date | Literal[""] = ""
     tot: date | Literal[""] = ""

@@ -88,7 +88,8 @@ def samples(schema: dict[str, Any], description: dict[str, Any]) -> list[Any]:
         return objects(schema, description)
     if schema["type"] == "array":
         return [samples(schema["items"], description)[:1]]
-    return [str(uuid4()) if schema.get("format") == "uuid" else PLAIN[schema["type"]]]
+    formats = {"uuid": str(uuid4()), "date": "2025-09-11"}
+    return [formats.get(schema.get("format", ""), PLAIN[schema["type"]])]
 
 
 def objects(schema: dict[str, Any], description: dict[str, Any]) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from registration.counter_ui.app import ROUTERS
-from tests.support.counter_pages import CounterSite, fields_of, register
+from tests.support.counter_pages import CounterSite, fields_of, form_of, register
 from tests.support.registration_service import CARD
 from tests.support.routes import called_in_a_thread, dependants_of
 
@@ -84,3 +84,17 @@ async def test_no_text_of_a_page_is_an_error_of_ours(counter_site: CounterSite) 
         for method, path, more in requests:
             answer = await client.request(method, path, **more)
             assert answer.status_code < 500, f"{method} {path} {more}: {answer.text[:2000]}"
+
+
+async def test_a_form_cannot_choose_the_codec_in_which_it_is_read(counter_site: CounterSite) -> None:
+    # Python's codec punycode needs seconds for a form of 256 KiB, and nothing else is answered meanwhile.
+    async with counter_site.visitor() as nobody:
+        csrf = form_of((await nobody.get("/afmelden")).text, "/taal")["csrf_token"]
+        for charset, status in (("utf-8", 415), ("punycode", 415), (None, 303)):
+            kind = "multipart/form-data; boundary=x" + (f"; charset={charset}" if charset else "")
+            part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+            fields = {"csrf_token": csrf, "language": "en"}
+            ending = "-" if charset == "punycode" else ""
+            body = "".join(part.format(name + ending, value + ending) for name, value in fields.items())
+            answer = await nobody.post("/taal", content=body + "--x--\r\n", headers={"Content-Type": kind})
+            assert answer.status_code == status, (charset, answer.text[:500])

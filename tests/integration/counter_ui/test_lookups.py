@@ -155,6 +155,13 @@ async def test_r22_an_operator_downloads_them_and_that_is_recorded_too(
     assert (row["subject"], row["outcome"], row["guest_ids"]) == ("m.visser", "found", guest_id)
 
 
+async def test_a_text_that_nobody_can_have_typed_finds_nothing(operator: httpx.AsyncClient) -> None:
+    form = form_of((await operator.get(PAGE)).text, "/afmelden")
+    for name in ("medewerker", "wat"):
+        for path in (PAGE, f"{PAGE}/uitvoer/csv"):
+            assert (await operator.post(path, data=form | {name: "a\0b"})).status_code == 422, (path, name)
+
+
 async def test_r20_r22_an_operator_sees_the_own_organisation_and_a_clerk_nothing(
     counter_site: CounterSite, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, guest_id: str
 ) -> None:

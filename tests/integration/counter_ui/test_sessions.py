@@ -22,8 +22,9 @@ from registration.cli.main import app as commands
 from registration.counter_ui.app import ROUTERS
 from shared.cli.running import exit_code
 from shared.platform.secrets import read_key_file
-from tests.support.counter_pages import CounterSite, form_of, session_in
+from tests.support.counter_pages import CounterSite, form_of, register, session_in
 from tests.support.eventually import eventually
+from tests.support.registration_service import CARD
 from tests.support.servers import execute_as_owner
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -105,6 +106,16 @@ async def test_after_sign_out_a_copied_cookie_opens_no_page_and_sends_no_form(
                 assert answer.headers["location"] == "/aanmelden/verlopen", "nothing of it is kept"
             assert NAME not in answer.text
             assert '<html lang="en">' not in answer.text
+
+
+async def test_a_stream_of_a_guest_ends_with_the_session(counter_site: CounterSite) -> None:
+    async with counter_site.signed_in() as clerk, thief_of(counter_site, clerk) as thief:
+        guest = await register(clerk, CARD, choice="new", new_username="jan.j", new_email="jan@example.org")
+        async with asyncio.timeout(10), thief.stream("GET", f"{guest}/koppeling") as stream:
+            lines = stream.aiter_lines()
+            assert '"pending":true' in await anext(line async for line in lines if line.startswith("data"))
+            await signs_out(clerk)
+            assert [line async for line in lines if line.startswith("data")] == []
 
 
 async def test_a_sign_in_that_was_begun_in_a_session_cannot_be_finished_after_its_end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,12 +12,15 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from identity.adapters.catalogues import Catalogues
 from identity.adapters.tables import SCHEMA
 from infra.local.postgres import Postgres
 from registration.adapters.account_handles import SealedReferrals
 from registration.application.dependencies import SystemClock
 from registration.domain.errors import ReferralInvalid
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.login_account import Referral
+from shared.platform.http_client import HttpClient
 from tests.support.identity import PERSON_REF_KEY, account_details, existing
 from tests.support.identity_service import RETURN_TO, IdentityApp, id_token, login, open_identity_app
 from tests.support.servers import Databases
@@ -59,7 +63,12 @@ async def test_i11_an_id_token_names_the_account_as_its_id_does(identity_app: Id
 async def test_i11_the_claim_that_names_the_account_is_a_setting_of_its_issuer(
     identity_app: IdentityApp,
 ) -> None:
-    claims: dict[str, Any] = {"iss": OTHER, "sub": "f3a1", "card": {"account": "acc-piet"}}
+    claims: dict[str, Any] = {
+        "iss": OTHER,
+        "aud": "wisecat-there",
+        "sub": "f3a1",
+        "card": {"account": "acc-piet"},
+    }
     answer = await answer_to(identity_app, proven(identity_app, None, **claims))
     assert answer.status_code == 200, answer.text
     missing = await answer_to(identity_app, proven(identity_app, None, **{**claims, "card": {}}))
@@ -93,6 +102,22 @@ async def test_i11_a_catalogue_cannot_use_what_was_issued_to_another_one(identit
         for caller in ("careful", "a-stranger"):
             answer = await answer_to(identity_app, proven(identity_app), caller)
             assert (answer.status_code, answer.json()["code"]) == (422, "id-token-invalid")
+
+
+async def test_i11_a_client_id_is_the_catalogues_at_its_own_provider_only(identity_app: IdentityApp) -> None:
+    async with identity_app.nothing_written():
+        for changed in ({"iss": OTHER, "card": {"account": "acc-jan"}}, {"aud": "wisecat-there"}):
+            answer = await answer_to(identity_app, proven(identity_app, **changed))
+            assert answer.json().get("reason") == "the claim aud holds no client of this catalogue"
+
+
+async def test_i11_a_client_id_at_a_provider_that_is_not_believed_is_a_fault_of_the_file(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "catalogues.toml"
+    file.write_text(f'[catalogues.wisecat]\nclient_ids."{OTHER}" = ["wisecat"]\n', "utf-8")
+    with pytest.raises(ConfigurationError, match=f"client_ids at {OTHER}, which is no issuer"):
+        Catalogues(file, HttpClient(), SystemClock())
 
 
 async def test_i11_a_catalogue_may_be_made_to_prove_every_login(identity_app: IdentityApp) -> None:

@@ -86,7 +86,7 @@ def believes(identity: IdentityApp, issuer: str, folder: Path) -> None:
     file = folder / "believed.toml"
     file.write_text(
         f'[issuers."{issuer}"]\njwks = "{identity.signer.jwks}"\n'
-        f'[catalogues.{CATALOGUE_ID}]\nclient_ids = ["{CATALOGUE_ID}"]\n',
+        f'[catalogues.{CATALOGUE_ID}]\nclient_ids."{issuer}" = ["{CATALOGUE_ID}"]\n',
         "utf-8",
     )
     identity.app.state.catalogues = Catalogues(file, HttpClient(), SystemClock())

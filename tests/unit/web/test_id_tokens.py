@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,9 +42,12 @@ PROVIDER = Provider(ISSUER, OneKey())
 
 def id_token(key: ECKey = KEY, typ: str | None = "JWT", **changed: Any) -> str:
     """A right ID token but for these claims; None leaves one out."""
-    now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "wisecat", "sub": "acc-jan", "iat": now, "exp": now + 600, "nonce": NONCE}
-    return signed(claims | changed, key, typ)
+    return signed(right(int(time.time())) | changed, key, typ)
+
+
+def right(now: int) -> dict[str, Any]:
+    """The claims of a right ID token."""
+    return {"iss": ISSUER, "aud": "wisecat", "sub": "acc-jan", "iat": now, "exp": now + 600, "nonce": NONCE}
 
 
 def end_of_session(key: ECKey = KEY, typ: str | None = "logout+jwt", **changed: Any) -> str:
@@ -101,6 +105,8 @@ REFUSED: dict[str, Callable[[int], str]] = {
     "of nobody": lambda _: id_token(sub=None),
     "an access token": lambda _: id_token(typ="at+jwt"),
     "a logout token by its type": lambda _: id_token(typ="logout+jwt"),
+    "an access token by its issuer's mark": lambda now: signed(right(now) | {"typ": "Bearer"}, KEY, "JWT"),
+    "an access token by another's mark": lambda _: id_token(token_use="access"),
     "a logout token by its event": lambda _: id_token(events={LOGOUT_EVENT: {}}),
     "of another nonce": lambda _: id_token(nonce="another"),
     "of no nonce": lambda _: id_token(nonce=None),
@@ -114,6 +120,14 @@ REFUSED: dict[str, Callable[[int], str]] = {
 async def test_an_id_token_with_one_fault_does_not_count(fault: str) -> None:
     with pytest.raises(InvalidToken):
         await account_of(REFUSED[fault](int(time.time())))
+
+
+@pytest.mark.parametrize("claims", [b"[" * 5900, b"1" * 5900, b"7", b"{}", b"\xff"])
+async def test_who_issued_a_token_is_read_before_its_signature_is_verified(claims: bytes) -> None:
+    payload = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    header, _, signature = id_token().split(".")
+    with pytest.raises(InvalidToken):
+        issuer_named_in(f"{header}.{payload}.{signature}")
 
 
 async def test_a_nonce_is_compared_when_it_is_given_and_asked_for_when_it_is_required() -> None:

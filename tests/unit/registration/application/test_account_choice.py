@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registration.adapters.account_handles import SealedAccountHandles
+from registration.adapters.in_memory import InMemoryLookups
 from registration.application.account_choice import verify_choice
-from registration.application.dependencies import FoundAccount
+from registration.application.dependencies import FoundAccount, Lookup, LookupKind
 from registration.application.link_login_account import request_account_link
 from registration.application.merge_guests import MergeGuests, merge_guests
 from registration.domain.errors import AccountHandleInvalid, AccountOfOtherLibrary, AccountOfOtherPerson
@@ -52,6 +53,26 @@ async def test_r3_r17_a_library_that_merged_is_the_same_home_library(
         await verify_choice(choice, home, [OTHER_CARD], by, deps)
     with pytest.raises(AccountOfOtherLibrary):
         await verify_choice(choice, "NL-083424", [CARD], by, deps)
+
+
+async def test_r22_who_names_an_account_without_a_search_and_is_refused_is_recorded(
+    in_memory_registration: RegistrationUseCases,
+) -> None:
+    named, by, deps = account(), in_memory_registration.context(), in_memory_registration.deps
+    searched = SearchedAccount(deps.account_handles.seal(named, by))
+    for choice in (searched, found(in_memory_registration, named)):
+        with pytest.raises(AccountOfOtherPerson):
+            await verify_choice(choice, GRONINGEN, [OTHER_CARD], by, deps)
+        with pytest.raises(AccountOfOtherLibrary):
+            await verify_choice(choice, "NL-083424", [CARD], by, deps)
+    assert isinstance(deps.lookups, InMemoryLookups)
+    assert deps.lookups.recorded == [
+        (by.metadata.caused_by, Lookup(LookupKind.REGISTRATION, "acc-jan", isil, outcome))
+        for isil, outcome in (
+            (GRONINGEN, "account-of-other-person"),
+            ("NL-083424", "account-of-other-library"),
+        )
+    ]
 
 
 async def test_r10_r17_every_card_number_of_the_guest_counts(
