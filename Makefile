@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check hooks bench lock clean
+.PHONY: run test test-fast silent check hooks bench screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -32,6 +32,10 @@ hooks: .venv/.ready
 
 bench: .venv/.ready
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# The pictures of README.md and docs/, from a stack of its own.
+screenshots: .venv/.ready
+	@$(BIN)/python -m tests.screenshots
 
 # Made again when the locked requirements, pyproject.toml or the script change.
 .venv/.ready: requirements-dev.txt pyproject.toml infra/environment.sh

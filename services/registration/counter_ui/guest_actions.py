@@ -40,6 +40,10 @@ NOT_CONFIRMED: Texts = ("Vink aan dat u het zeker weet.", "Tick the box if you a
 ReasonDep = Annotated[Reason, Form()]
 Chosen = LoginAccountChoice | Searched[AccountForm] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
+EXPIRED_BY_HOME = (
+    "De thuisbibliotheek is gevraagd: het abonnement is beëindigd.",
+    "The home library was asked: the subscription has ended.",
+)
 SELF_SERVICE = (
     "De pas heeft een chip: zelfservice kan.",
     "The card has a chip: self-service is possible.",
@@ -51,10 +55,15 @@ COUNTER_ONLY = (
 
 
 @router.post("/thuischeck")
-async def ask_home(request: Request, guest_id: UUID, write: FormWriteDep, deps: DependenciesDep) -> Response:
+async def ask_home(
+    request: Request, clerk: CounterClerkDep, guest_id: UUID, write: FormWriteDep, deps: DependenciesDep
+) -> Response:
     """Ask the home library now, then show the guest with the result."""
     await write(lambda context: check_term(guest_id, context, deps, within=WHILE_A_CLERK_WAITS))
-    notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
+    if (await show_guest(guest_id, clerk.organisation, deps)).status == "expired":
+        notify(request, *EXPIRED_BY_HOME)  # the page asks once more, and that changes nothing (R13)
+    else:
+        notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
     return see_other(f"/gasten/{guest_id}#thuisbibliotheek")
 
 

@@ -231,7 +231,8 @@ def _of_home(guest: GuestView, translate: Translate) -> list[Message]:
     if home.changed:
         changed = ", ".join(translate(*CHANGES[name]) for name in home.changed)
         text += translate(f" Veranderd: {changed}.", f" Changed: {changed}.")
-    elif home.changed is not None and home.verdict in {"valid", "refused"} and not mismatch:
+    elif home.changed is not None and not expired and home.verdict in {"valid", "refused"} and not mismatch:
+        # Of an expired guest this page itself asked once more: what the clerk asked for was changed before.
         text += translate(" Er is niets veranderd.", " Nothing has changed.")
     if guest.status == "suspended" and home.verdict == "refused" and mismatch is None:
         kind = "info"  # the alert of the status says what is wrong

@@ -85,6 +85,7 @@ async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
         (people[2:4], "voor"),
     ):
         assert "5 gastleners gevonden" in page
+        assert page.count(" autofocus") == 1  # the first guest: Enter opens it
         assert re.findall(r"<bdi>(\w+ Zwart)</bdi>", page) == shown
         button = re.search(rf'name="{cursor}" value="([^"]+)"', page)
         assert button

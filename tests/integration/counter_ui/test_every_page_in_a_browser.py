@@ -156,7 +156,8 @@ async def test_what_was_done_is_read_out_and_opening_a_guest_is_waited_for_but_n
     await page.goto(guest)
     home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
     await page.get_by_role("button", name="Vraag thuisbibliotheek").click()
-    await expect(page.locator("html")).to_have_attribute("data-read-out", "De thuisbibliotheek is gevraagd.")
+    said = "De thuisbibliotheek is gevraagd: het abonnement is beëindigd."
+    await expect(page.locator("html")).to_have_attribute("data-read-out", said)
     ask = home.ask
 
     async def slowly(isil: str, card_number: str) -> Verdict:

@@ -63,6 +63,17 @@ async def shows_how_to_save(page: Page) -> None:
     await expect(page.locator("main button.primary").last).to_be_in_viewport(ratio=1)
 
 
+async def shows_what_is_saved(page: Page) -> None:
+    """The patron's name and the account that was found are both in sight, above the buttons."""
+    name = await page.get_by_text(JAN.name, exact=True).bounding_box()
+    account = await page.get_by_text("Dit account wordt gekoppeld.").bounding_box()
+    buttons = await page.locator(".save").bounding_box()
+    assert name is not None
+    assert account is not None
+    assert buttons is not None
+    assert 0 < name["y"] < account["y"] < account["y"] + account["height"] <= buttons["y"]
+
+
 async def test_scan_enter_username_enter_enter(counter_site: CounterSite, page: Page) -> None:
     card, username = patron(counter_site)
     hands = Hands(page)
@@ -76,6 +87,7 @@ async def test_scan_enter_username_enter_enter(counter_site: CounterSite, page: 
     await expect(page.get_by_text(f"{username}@example.org")).to_be_visible()
     await expect(page.get_by_role("button", name="OK en Opslaan").last).to_be_focused()
     await shows_how_to_save(page)
+    await shows_what_is_saved(page)
     async with counter_site.app.nothing_written():
         await page.reload()
         await page.go_back()

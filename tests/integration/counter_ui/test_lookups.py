@@ -122,6 +122,7 @@ async def test_r22_an_operator_reads_who_looked_up_a_person(
     assert f'href="{PAGE}"' in (await operator.get("/beheer")).text
     page = (await operator.get(PAGE)).text
     assert ("m.visser" in page, guest_id in page, "pas gescand" in page) == (True, True, True)
+    assert ("<td>gevonden</td>" in page, "<td>found</td>" in page) == (True, False)
     form = form_of(page, "/afmelden")
     for fields, finds in (
         ({"wat": CARD}, True),

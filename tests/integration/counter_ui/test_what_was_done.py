@@ -123,8 +123,9 @@ async def test_each_action_of_a_guest_is_said_once(
     )
     unlinked = await sends(clerk, f"{path}/ontkoppelen", f"{path}/ontkoppelen", reason="verkeerd account")
     await says(clerk, unlinked, f"{GUEST}/ontkoppelen")
-    counter_site.app.home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
     await says(clerk, await sends(clerk, f"{path}/thuischeck", path), f"{GUEST}/thuischeck")
+    counter_site.app.home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
+    assert (await sends(clerk, f"{path}/thuischeck", path)).status_code == 303
     counter_site.app.member(card)
     again = await sends(clerk, f"{path}/inschrijven", f"{path}/inschrijven", patron_type="04", choice="keep")
     await says(clerk, again, f"{GUEST}/inschrijven")
