@@ -59,7 +59,7 @@ class Relay:
         self._connect = connect
         self._leases = leases
         self._faults = faults
-        self._confirmed = 0
+        self._confirmed = self._written = 0
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -78,7 +78,7 @@ class Relay:
             self._faults.forget(PUBLISHING, BLOCKED)  # the next leader finds its own
 
     async def _publish_from_checkpoint(self, lease: Lease) -> None:
-        self._confirmed = await self._leases.checkpoint(TASK)
+        self._confirmed = self._written = await self._leases.checkpoint(TASK)
         try:
             async with self._connect() as publisher:
                 await self._publish_on(lease, publisher)
@@ -109,7 +109,6 @@ class Relay:
 
     async def _confirm(self, lease: Lease, sent: Sent) -> None:
         """Move the checkpoint over the confirmed prefix; less often while many messages are unconfirmed."""
-        written = self._confirmed
         while True:
             position, confirmed = await sent.get()
             if confirmed is not None:
@@ -117,13 +116,13 @@ class Relay:
                 metrics.published.inc()
             self._confirmed = position
             await self._leases.keep(lease)
-            if sent.empty() or position >= written + PIPELINE:
+            if sent.empty() or position >= self._written + PIPELINE:
                 if not await self._leases.move_checkpoint(lease, position):
                     raise LeaseLost
-                written = position
+                self._written = position
 
     async def _watch(self, lease: Lease, publisher: Publisher) -> None:
-        """Keep the lease while nothing is left to publish; otherwise only a confirmed message keeps it.
+        """Keep the lease while nothing is left to publish and write down; else a confirmed message keeps it.
 
         A broker that says that it takes nothing says so to all: then another process gets no further, either.
         This is noted, and ends with a confirmed message, or when none is left. A new connection alone ends no
@@ -131,13 +130,13 @@ class Relay:
         """
         began_at = self._confirmed
         while True:
-            lag = await self._log.position() - self._confirmed
+            head = await self._log.position()
             blocked = not await publisher.takes_messages()
             if blocked:
                 self._faults.note(BLOCKED, LOW_ON_RESOURCES)
-            elif self._confirmed > began_at or lag == 0:
+            elif self._confirmed > began_at or head == self._confirmed:
                 self._faults.clear(BLOCKED, PUBLISHING)
-            if blocked or lag == 0:
+            if blocked or head == self._written:
                 await self._leases.keep(lease)
             await asyncio.sleep(limits.RENEW)
 
