@@ -11,10 +11,10 @@ import asyncpg
 import orjson
 from fastapi import Depends, Header, Request, Response
 
-from shared.event_log import CommandResult, SideRow, vacuum_soon
+from shared.event_log import CommandResult, LogUnavailable, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.platform import limits
-from shared.platform.postgres import Script
+from shared.platform.postgres import Script, is_transient
 from shared.platform.roles import Rights
 from shared.web.problems import Problem
 from shared.web.security import Principal
@@ -125,7 +125,9 @@ class IdempotencyKeys:
             return before
         try:
             return await command(lambda resource_id: (self._row(idempotent, resource_id),))
-        except Exception:
+        except Exception as error:
+            if isinstance(error, LogUnavailable) or is_transient(error):
+                raise  # a second question to a silent database would take as long as the first
             # The same request succeeded, before or just now, and this one failed because of it (R10).
             if (winner := await self._find(idempotent)) is not None:
                 return winner

@@ -214,7 +214,8 @@ def _stops_in_time(stack: RunningStack, *suspended: str) -> None:
         if process.pid in pids or process.name() in suspended:
             process.suspend()
     began = time.monotonic()
-    assert stack.stop() == 0
+    code = stack.stop()
+    assert code == 0, stack.output.read_text("utf-8")[-2000:]
     assert time.monotonic() - began < GONE_WITHIN
     assert not alive(family)
 
