@@ -1,8 +1,10 @@
 """The header `Idempotency-Key`: a repeated POST has the same result and no second effect (R10)."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -14,7 +16,7 @@ from fastapi import Depends, Header, Request, Response
 from shared.event_log import CommandResult, LogUnavailable, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.platform import limits
-from shared.platform.postgres import Script, is_transient
+from shared.platform.postgres import TRANSIENT, Script, is_transient
 from shared.platform.roles import Rights
 from shared.web.problems import Problem
 from shared.web.security import Principal
@@ -126,11 +128,13 @@ class IdempotencyKeys:
         try:
             return await command(lambda resource_id: (self._row(idempotent, resource_id),))
         except Exception as error:
-            if isinstance(error, LogUnavailable) or is_transient(error):
-                raise  # a second question to a silent database would take as long as the first
-            # The same request succeeded, before or just now, and this one failed because of it (R10).
-            if (winner := await self._find(idempotent)) is not None:
-                return winner
+            # The same request succeeded, before or just now, and this one failed because of it (R10). Or this
+            # one did, and its answer was lost; but a database that is silent must not be waited for twice.
+            lost = isinstance(error, LogUnavailable) or is_transient(error)
+            with suppress(*(TRANSIENT if lost else ())):
+                async with asyncio.timeout(limits.CHECK / 2 if lost else None):
+                    if (winner := await self._find(idempotent)) is not None:
+                        return winner
             raise
 
     async def forget_old(self) -> int:
