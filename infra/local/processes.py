@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,14 +77,19 @@ def stop_all(programs: Sequence[Program], grace: float = 5.0) -> None:
     _, stubborn = psutil.wait_procs([psutil.Process(p.pid) for p in running if p.running], timeout=grace)
     for process in stubborn:
         descendants += _descendants(process.pid)
-        process.kill()
+        _kill(process)
     _wait_until_gone(descendants, timeout=0.5)
     for orphan in alive(descendants):
-        orphan.kill()
+        _kill(orphan)
     _wait_until_gone(descendants, timeout=grace)
     for program in running:
         if program.process is not None:
             program.process.wait()
+
+
+def _kill(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):  # it ended by itself just now
+        process.kill()
 
 
 def alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
