@@ -19,7 +19,7 @@ async def keep_sessions(url: str) -> str:
     pool = await open_pool(url, min_size=1, max_size=2)
     try:
         async with pool.acquire():
-            pass  # as in the service: connections come back to the pool and are reset
+            pass  # as in the service: a connection was used before, and came back to the pool as it was
         if lost := await lost_between(await pool.acquire(), await pool.acquire()):
             raise ConnectionError(f"lost on the way to PostgreSQL: {', '.join(lost)}")
     finally:
