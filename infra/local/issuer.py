@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
+import httpx2
 import uvicorn
 from jinja2 import Environment
 from joserfc import jwt
@@ -314,7 +314,7 @@ class Issuer:
         claims["events"] = {LOGOUT_EVENT: {}}
         header = {"alg": self._algorithm, "kid": self._key.kid, "typ": "logout+jwt"}
         token = jwt.encode(header, claims, self._key, algorithms=[self._algorithm])
-        with suppress(httpx.HTTPError):
+        with suppress(httpx2.HTTPError):
             async with HttpClient() as http:
                 await http.post(self._client.logout_uri, data={"logout_token": token}, timeout=TELL_SECONDS)
 

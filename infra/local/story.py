@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from rich.console import Console
 
 from infra.local.story_steps import (
@@ -69,7 +69,7 @@ class Story:
             await self._login_afterwards(login, guest, actor)
             await self._libraries_merge(counter, login)
 
-    async def _at_the_counter(self, counter: httpx.AsyncClient) -> tuple[str, Answer]:
+    async def _at_the_counter(self, counter: httpx2.AsyncClient) -> tuple[str, Answer]:
         script = self._script
         script.scene("At the counter: register a guest (inschrijven gastklant)")
         card, username = CARD, USERNAME
@@ -104,8 +104,8 @@ class Story:
         return card, guest
 
     async def _scan_and_register(
-        self, counter: httpx.AsyncClient, card: str, username: str
-    ) -> httpx.Response:
+        self, counter: httpx2.AsyncClient, card: str, username: str
+    ) -> httpx2.Response:
         script = self._script
         script.says("clerk", f"scans card {card}")
         found = await self._get(counter, "/v1/home-libraries", card_number=card)
@@ -134,14 +134,14 @@ class Story:
             },
         )
 
-    async def _at_home(self, login: httpx.AsyncClient, account: str) -> str:
+    async def _at_home(self, login: httpx2.AsyncClient, account: str) -> str:
         self._script.scene("At the home library: the patron logs in to its Wisecat+")
         outcome = await self._log_in(login, account, HOME_ORGANISATION)
         self._script.expect("outcome", outcome["outcome"], "recognised")
         return str(outcome["actor_id"])
 
     async def _link_and_first_login(
-        self, counter: httpx.AsyncClient, login: httpx.AsyncClient, guest: Answer, actor: str
+        self, counter: httpx2.AsyncClient, login: httpx2.AsyncClient, guest: Answer, actor: str
     ) -> None:
         script = self._script
         script.scene("At the guest library: the first login to its Wisecat+")
@@ -156,11 +156,11 @@ class Story:
         )
         script.expect("login account (inlogaccount)", linked["login_link"]["state"], "linked")
 
-    async def _linked(self, counter: httpx.AsyncClient, guest_id: str) -> Answer | None:
+    async def _linked(self, counter: httpx2.AsyncClient, guest_id: str) -> Answer | None:
         guest = await self._get(counter, f"/v1/guests/{guest_id}")
         return guest if guest["login_link"]["state"] != "pending" else None
 
-    async def _a_refused_card(self, counter: httpx.AsyncClient) -> None:
+    async def _a_refused_card(self, counter: httpx2.AsyncClient) -> None:
         script = self._script
         script.scene("At the counter: a blocked patron (geblokkeerde klanten)")
         script.says("clerk", f"scans card {REFUSED_CARD}")
@@ -171,7 +171,7 @@ class Story:
         script.shows(problem["detail"], style="bold red")
         script.expect("exactly this sentence", problem["detail"], REFUSAL)
 
-    async def _expiry(self, counter: httpx.AsyncClient, guest_id: str) -> None:
+    async def _expiry(self, counter: httpx2.AsyncClient, guest_id: str) -> None:
         script = self._script
         script.scene("The membership at the home library ends")
         script.says("home library", "cancels the subscription")
@@ -183,7 +183,7 @@ class Story:
         script.expect("header", guest["header"], "Ongeldig  Opgezegd, reden overig")
         script.contributions(guest["contributions"], rows_after_expiry(self._today))
 
-    async def _reregistration(self, counter: httpx.AsyncClient, guest_id: str) -> None:
+    async def _reregistration(self, counter: httpx2.AsyncClient, guest_id: str) -> None:
         script = self._script
         script.scene("At the counter: re-register the guest (herinschrijven gastklant)")
         script.says("home library", "renews the subscription")
@@ -212,7 +212,7 @@ class Story:
             detail="1001 / 9453, 346-gastleen abonnement, 0,00, BIEB",
         )
 
-    async def _login_afterwards(self, login: httpx.AsyncClient, guest: Answer, actor: str) -> None:
+    async def _login_afterwards(self, login: httpx2.AsyncClient, guest: Answer, actor: str) -> None:
         script = self._script
         script.scene("At the guest library: the next login to its Wisecat+")
         account = guest["login_link"]["account_id"]
@@ -227,7 +227,7 @@ class Story:
             "subscription ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat()
         )
 
-    async def _libraries_merge(self, counter: httpx.AsyncClient, login: httpx.AsyncClient) -> None:
+    async def _libraries_merge(self, counter: httpx2.AsyncClient, login: httpx2.AsyncClient) -> None:
         """Show a guest under the ISIL of a library that merges, with a login account under the other one."""
         script, card = self._script, another_card()
         account, username = f"acc-{card}", f"load.{card}"
@@ -253,7 +253,7 @@ class Story:
             script.expect("outcome", outcome["outcome"], "recognised")
             script.expect("recognised as guest", outcome["guest"]["guest_id"], guest_id)
 
-    async def _register(self, counter: httpx.AsyncClient, card: str, home_isil: str) -> httpx.Response:
+    async def _register(self, counter: httpx2.AsyncClient, card: str, home_isil: str) -> httpx2.Response:
         return await counter.post(
             "/v1/guests",
             json={
@@ -267,28 +267,28 @@ class Story:
             },
         )
 
-    async def _refused_login(self, login: httpx.AsyncClient, account: str) -> Answer | None:
+    async def _refused_login(self, login: httpx2.AsyncClient, account: str) -> Answer | None:
         """Log in. Return None as long as identity says: try again."""
         body = {"account_id": account, "organisation": GUEST_ORGANISATION}
         response = await login.post("/v1/logins", json=body)
         return None if response.status_code == 503 else {"code": None, **response.json()}
 
-    async def _valid_again(self, login: httpx.AsyncClient, account: str) -> Answer | None:
+    async def _valid_again(self, login: httpx2.AsyncClient, account: str) -> Answer | None:
         """Log in. Return None as long as the re-registration has not reached identity."""
         outcome = await self._outcome(login, account, GUEST_ORGANISATION)
         return outcome if outcome["guest"]["status"] == "valid" else None
 
-    async def _log_in(self, login: httpx.AsyncClient, account: str, organisation: str) -> Answer:
+    async def _log_in(self, login: httpx2.AsyncClient, account: str, organisation: str) -> Answer:
         self._script.says("patron", f"logs in with account {account} at organisation {organisation}")
         return await self._outcome(login, account, organisation)
 
-    async def _outcome(self, login: httpx.AsyncClient, account: str, organisation: str) -> Answer:
+    async def _outcome(self, login: httpx2.AsyncClient, account: str, organisation: str) -> Answer:
         return await self._post(login, "/v1/logins", {"account_id": account, "organisation": organisation})
 
-    async def _get(self, client: httpx.AsyncClient, path: str, **query: str) -> Answer:
+    async def _get(self, client: httpx2.AsyncClient, path: str, **query: str) -> Answer:
         return answer_of(await client.get(path, params=query))
 
-    async def _post(self, client: httpx.AsyncClient, path: str, body: Answer | None = None) -> Answer:
+    async def _post(self, client: httpx2.AsyncClient, path: str, body: Answer | None = None) -> Answer:
         return answer_of(await client.post(path, json=body))
 
 

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
@@ -87,16 +87,16 @@ PATIENCE = 15.0  # seconds for a message to reach the other service
 Answer = dict[str, Any]
 
 
-def client_of(stack: Mapping[str, Any], service: str, token: str) -> httpx.AsyncClient:
+def client_of(stack: Mapping[str, Any], service: str, token: str) -> httpx2.AsyncClient:
     """Return a client of one service's API, with the token of that name."""
-    return httpx.AsyncClient(
+    return httpx2.AsyncClient(
         base_url=stack[f"{service}_url"],
         headers={"Authorization": f"Bearer {stack['tokens'][token]}"},
         timeout=10,
     )
 
 
-def answer_of(response: httpx.Response) -> Answer:
+def answer_of(response: httpx2.Response) -> Answer:
     """Return the body of a successful response. Raises CameOutWrong with the text of any other."""
     if response.is_error:
         request = response.request

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import uvicorn
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
@@ -35,7 +35,7 @@ from shared.platform.http_client import HttpClient
 from shared.platform.secrets import ServiceToken, keep_files_private
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.
-TIMEOUT = httpx.Timeout(8.0, connect=2.0)
+TIMEOUT = httpx2.Timeout(8.0, connect=2.0)
 
 
 class Outcome(StrEnum):
@@ -79,7 +79,7 @@ REFUSALS = {"link-required": Outcome.LINK_REQUIRED, "account-not-found": Outcome
 class IdentityLogins:
     """A client of identity's logins. It calls `token` for every request, since the token may be renewed."""
 
-    def __init__(self, base_url: str, http: httpx.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: httpx2.AsyncClient, token: Callable[[], str]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -99,7 +99,7 @@ class IdentityLogins:
             outcome = REFUSALS.get(body["code"], Outcome.TRY_AGAIN)
             page = (body.get("referral") or {}).get("url")
             return Answer(outcome, reference=body["instance"], counter_page=page)
-        except (httpx.HTTPError, OSError, ValueError, KeyError, TypeError):
+        except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError):
             return Answer(Outcome.TRY_AGAIN)
 
 

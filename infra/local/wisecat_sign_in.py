@@ -6,14 +6,13 @@ Sources: OpenID Connect Core 1.0, RP-Initiated Logout 1.0, Back-Channel Logout 1
 from __future__ import annotations
 
 import secrets
-import warnings
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import httpx
-from authlib.deprecate import AuthlibDeprecationWarning
+import httpx2
 from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,12 +22,7 @@ from shared.platform.http_client import HttpClient
 from shared.web.id_tokens import Provider, logout_token
 from shared.web.security import UNREADABLE, InvalidToken, KeysUnavailable, keys_of
 
-with warnings.catch_warnings():
-    # Authlib recommends the successor of httpx; both services use httpx.
-    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
-
-FAILURES = (httpx.HTTPError, OAuthError, JoseError, OSError, *UNREADABLE)
+FAILURES = (httpx2.HTTPError, OAuthError, JoseError, OSError, *UNREADABLE)
 """Whatever a sign-in raises: the patron begins again."""
 MOST_SESSIONS = 10_000
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
-import httpx
+import httpx2
 import orjson
 import structlog
 
@@ -162,7 +162,7 @@ class HttpFeed:
             )
             response.raise_for_status()
             return _page(orjson.loads(response.content))
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, orjson.JSONDecodeError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, orjson.JSONDecodeError) as error:
             raise FeedUnavailable(f"{path}: {type(error).__name__}: {error}") from error
 
 

@@ -6,7 +6,7 @@ import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
-import httpx
+import httpx2
 import orjson
 
 LARGEST_REPLY = 1024 * 1024
@@ -20,11 +20,11 @@ def up_to(largest: int) -> dict[str, Any]:
     return {_LARGEST_REPLY: largest}
 
 
-class ReplyRefused(httpx.TransportError):
+class ReplyRefused(httpx2.TransportError):
     """The reply is too large or is compressed."""
 
 
-class Reply(httpx.Response):
+class Reply(httpx2.Response):
     """A complete response."""
 
     def json(self, **_more: Any) -> Any:
@@ -32,7 +32,7 @@ class Reply(httpx.Response):
         return orjson.loads(self.content)
 
 
-class BoundedReplies(httpx.AsyncClient):
+class BoundedReplies(httpx2.AsyncClient):
     """Reads the whole reply of every request, up to a number of bytes and seconds.
 
     The read time-out of a request is its time limit as a whole: a reply that comes byte by byte would never
@@ -40,11 +40,11 @@ class BoundedReplies(httpx.AsyncClient):
     of the memory; none is asked for. Redirects are not followed: the address of the reply would not be the
     configured one.
 
-    Raises ReplyRefused, httpx.ReadTimeout and all that httpx raises; all of them are httpx.HTTPError.
+    Raises ReplyRefused, httpx2.ReadTimeout and all that httpx2 raises; all of them are httpx2.HTTPError.
     """
 
-    async def send(self, request: httpx.Request, **more: Any) -> httpx.Response:
-        """See httpx.AsyncClient.send. The response is complete, also with `stream`."""
+    async def send(self, request: httpx2.Request, **more: Any) -> httpx2.Response:
+        """See httpx2.AsyncClient.send. The response is complete, also with `stream`."""
         request.headers["Accept-Encoding"] = "identity"
         more |= {"stream": True, "follow_redirects": False}
         try:
@@ -55,17 +55,17 @@ class BoundedReplies(httpx.AsyncClient):
                 finally:
                     await response.aclose()
         except TimeoutError:
-            raise httpx.ReadTimeout("the reply took too long", request=request) from None
+            raise httpx2.ReadTimeout("the reply took too long", request=request) from None
         return Reply(response.status_code, headers=response.headers, content=content, request=request)
 
 
-async def _content_of(response: httpx.Response) -> bytes:
+async def _content_of(response: httpx2.Response) -> bytes:
     """Read the body. Raises ReplyRefused after the first byte too many."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise ReplyRefused("the reply is compressed", request=response.request)
     largest = response.request.extensions.get(_LARGEST_REPLY, LARGEST_REPLY)
     content = bytearray()
-    async for piece in cast("httpx.AsyncByteStream", response.stream):
+    async for piece in cast("httpx2.AsyncByteStream", response.stream):
         content += piece
         if len(content) > largest:
             raise ReplyRefused(f"the reply has more than {largest} bytes", request=response.request)
@@ -75,7 +75,7 @@ async def _content_of(response: httpx.Response) -> bytes:
 @functools.cache
 def trusted_authorities() -> ssl.SSLContext:
     """Return the TLS context of this process: making one takes longer than asking."""
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
 class HttpClient(BoundedReplies):

@@ -36,8 +36,8 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     logging.root.handlers = [handler]
     logging.root.setLevel(level.upper())
     stamina.instrumentation.set_on_retry_hooks([])  # `retry` logs what failed, under an action of its own
-    # httpx logs whole addresses, and an address may hold a query string.
-    for noisy in ("httpx", "httpcore", "aiormq", "aio_pika", "asyncio"):
+    # httpx2 logs whole addresses, and an address may hold a query string.
+    for noisy in ("httpx2", "httpcore2", "aiormq", "aio_pika", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
+import httpx2
 from joserfc.jwk import JWKRegistry, Key, OctKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -119,9 +119,9 @@ def why_unreadable(error: Exception) -> str:
     match error:
         case WrongIssuer() | NoKey():
             return str(error)
-        case httpx.HTTPStatusError():
+        case httpx2.HTTPStatusError():
             return f"{error.request.url.host} answered {error.response.status_code}"
-        case httpx.RequestError():
+        case httpx2.RequestError():
             said = summary(str(error)) or type(error).__name__
             return f"{error.request.url.host} does not answer: {said}"
         case ValidationError():
@@ -163,7 +163,7 @@ async def discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
 
 
 async def fetched(url: str, http: HttpClient) -> dict[str, Any]:
-    """Return the JSON object at this address. Raises httpx.HTTPError, ValueError or TypeError."""
+    """Return the JSON object at this address. Raises httpx2.HTTPError, ValueError or TypeError."""
     response = await http.get(url, timeout=limits.ISSUER)
     response.raise_for_status()
     return _mapping(response.json())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
-import httpx
+import httpx2
 import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -123,7 +123,7 @@ class JwksKeys:
                 keys, ignored = public_keys(await self._read())
                 if not keys:
                     raise NoKey("the set holds no key for signatures")
-            except (*UNREADABLE, OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+            except (*UNREADABLE, OSError, httpx2.HTTPError, httpx2.InvalidURL) as error:
                 # Known keys remain in use, so that clerks can work while the sign-in service is down.
                 self._failure = why_unreadable(error)
                 log.warning("token_keys.read_failed", error=type(error).__name__, reason=self._failure)

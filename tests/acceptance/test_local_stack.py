@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from rich.console import Console
 
@@ -25,7 +25,7 @@ from tests.support.stack import PROCESSES, ROOT, RunningStack, load_card, regist
 UP_WITHIN = {"feed": 8.0, "amqp": 20.0}  # seconds, on a machine with nothing else to do
 SHARED = 4  # beside other tests, which start stacks and browsers of their own
 GONE_WITHIN = 10.0
-ASKING = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0))
+ASKING = httpx2.Client(limits=httpx2.Limits(max_keepalive_connections=0))
 """One for all questions, since making one takes longer than to ask; a connection for each."""
 
 
@@ -85,7 +85,7 @@ def test_is_up_in_time_and_says_where_everything_is(stack: RunningStack) -> None
             metrics = ASKING.get(f"{description[f'{service}_url']}/metrics", headers=asked)
             assert (metrics.status_code, "http_requests_total" in metrics.text) == (status, status == 200)
     library = {"library": "3003", "taal": "en"}  # where Jan is a member
-    with httpx.Client(follow_redirects=True) as patron:
+    with httpx2.Client(follow_redirects=True) as patron:
         page = patron.post(f"{description['wisecat_url']}/login", data=library).url
         assert "You are recognised" in patron.post(page, data={**page.params, "person": "acc-jan"}).text
     _must_be_private(stack)
@@ -255,10 +255,10 @@ def _guest(stack: RunningStack, guest_id: str) -> str:
         return str(counter.get(f"/v1/guests/{guest_id}").raise_for_status().json()["guest_id"])
 
 
-def _counter(stack: RunningStack) -> httpx.Client:
+def _counter(stack: RunningStack) -> httpx2.Client:
     description = stack.description
     token = {"Authorization": f"Bearer {description['tokens']['counter']}"}
-    return httpx.Client(base_url=description["registration_url"], headers=token, timeout=20)
+    return httpx2.Client(base_url=description["registration_url"], headers=token, timeout=20)
 
 
 def _until_ready(stack: RunningStack, within: float = 15.0) -> None:
@@ -269,5 +269,5 @@ def _until_ready(stack: RunningStack, within: float = 15.0) -> None:
 def _is_ready(url: str) -> bool:
     try:
         return ASKING.get(f"{url}/health/ready").status_code == 200
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from infra.local.story_steps import membership_ended
@@ -27,25 +27,25 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     assert running.stop() == 0
 
 
-async def register(counter: httpx.AsyncClient, card: str, **changed: Any) -> dict[str, Any]:
+async def register(counter: httpx2.AsyncClient, card: str, **changed: Any) -> dict[str, Any]:
     response = await counter.post("/v1/guests", json=registration_of(card, **changed))
     assert response.status_code == 201, response.text
     return dict(response.json())
 
 
 async def log_in(
-    wisecat: httpx.AsyncClient, account_id: str, organisation: str = ORGANISATION
-) -> httpx.Response:
+    wisecat: httpx2.AsyncClient, account_id: str, organisation: str = ORGANISATION
+) -> httpx2.Response:
     return await wisecat.post("/v1/logins", json={"account_id": account_id, "organisation": organisation})
 
 
-async def account_of(operator: httpx.AsyncClient, account_id: str) -> dict[str, Any]:
+async def account_of(operator: httpx2.AsyncClient, account_id: str) -> dict[str, Any]:
     response = await operator.get(f"/v1/login-accounts/{account_id}")
     assert response.status_code == 200, response.text
     return dict(response.json())
 
 
-async def linked(counter: httpx.AsyncClient, guest_id: str) -> bool:
+async def linked(counter: httpx2.AsyncClient, guest_id: str) -> bool:
     guest = (await counter.get(f"/v1/guests/{guest_id}")).json()
     return bool(guest["login_link"]["state"] == "linked")
 
@@ -128,12 +128,12 @@ async def test_i6_a_login_and_a_link_at_once_give_one_actor(stack: RunningStack)
             assert state == ("too_late" if first.json()["outcome"] == "new_actor" else "linked")
 
 
-async def recognised(wisecat: httpx.AsyncClient, account_id: str) -> dict[str, Any] | None:
+async def recognised(wisecat: httpx2.AsyncClient, account_id: str) -> dict[str, Any] | None:
     outcome = (await log_in(wisecat, account_id)).json()
     return outcome if outcome["outcome"] == "recognised" and outcome["guest"] else None
 
 
-async def settled(counter: httpx.AsyncClient, guest_id: str) -> str | None:
+async def settled(counter: httpx2.AsyncClient, guest_id: str) -> str | None:
     state = (await counter.get(f"/v1/guests/{guest_id}")).json()["login_link"]["state"]
     return None if state == "pending" else str(state)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -79,8 +79,8 @@ async def test_each_page_of_metrics_shows_what_its_process_counts_or_the_databas
 def all_have_moved(stack: RunningStack, service: str) -> bool:
     """Whether every figure of the worker moved, but for those that count failures."""
     address = stack.description["worker_urls"][service]
-    assert httpx.get(f"{address}/health/live").json() == {"status": "live"}
-    ready = httpx.get(f"{address}/health/ready").json()
+    assert httpx2.get(f"{address}/health/live").json() == {"status": "live"}
+    ready = httpx2.get(f"{address}/health/ready").json()
     assert ready["checks"] == {"database": "ok", "transport": "ok", "tasks": "ok"}
     families, samples = figures(stack, address)
     still = {name for name, highest in samples.items() if not highest and not name.endswith("_created")}
@@ -94,9 +94,9 @@ def all_have_moved(stack: RunningStack, service: str) -> bool:
 
 def figures(stack: RunningStack, address: str) -> tuple[set[str], dict[str, float]]:
     """The families with samples on a page of metrics, and the highest value of each sample."""
-    assert httpx.get(f"{address}/metrics").status_code == 401
+    assert httpx2.get(f"{address}/metrics").status_code == 401
     token = (stack.run_dir / "keys" / "metrics.token").read_text()
-    page = httpx.get(f"{address}/metrics", headers={"Authorization": f"Bearer {token}"}).text
+    page = httpx2.get(f"{address}/metrics", headers={"Authorization": f"Bearer {token}"}).text
     shown = [family for family in text_string_to_metric_families(page) if family.samples]
     highest: dict[str, float] = {}
     for sample in (sample for family in shown for sample in family.samples):
@@ -138,7 +138,7 @@ async def test_r19_of_an_erased_person_nothing_is_left_in_dumps_queues_logs_and_
         assert (again["status"], again["details"], again["card_number"]) == ("erased", None, None)
 
 
-async def found(counter: httpx.AsyncClient, query: str, how_many: int, **more: Any) -> bool:
+async def found(counter: httpx2.AsyncClient, query: str, how_many: int, **more: Any) -> bool:
     """Ask seldom: a clerk may look up 30 people a minute."""
     answer = await counter.get("/v1/guests", params={"query": query, **more})
     assert answer.status_code == 200, answer.text
@@ -208,14 +208,14 @@ async def test_both_logs_move_to_fresh_databases_and_both_services_answer_as_bef
     assert stack.stop() == 0
 
 
-async def linked(counter: httpx.AsyncClient, guest_id: str) -> bool:
+async def linked(counter: httpx2.AsyncClient, guest_id: str) -> bool:
     return bool((await counter.get(f"/v1/guests/{guest_id}")).json()["login_link"]["state"] == "linked")
 
 
-def client(stack: RunningStack, service: str, token: str) -> httpx.Client:
+def client(stack: RunningStack, service: str, token: str) -> httpx2.Client:
     description = stack.description
     bearer = {"Authorization": f"Bearer {description['tokens'][token]}"}
-    return httpx.Client(base_url=description[f"{service}_url"], headers=bearer, timeout=20)
+    return httpx2.Client(base_url=description[f"{service}_url"], headers=bearer, timeout=20)
 
 
 def answers(stack: RunningStack, guests: list[str]) -> dict[str, Any]:

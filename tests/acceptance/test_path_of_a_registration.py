@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.eventually import eventually
@@ -84,12 +84,12 @@ def listed() -> list[str]:
     return re.findall(r"`((?:services|shared)/[\w/]+\.py)`", section)
 
 
-async def is_linked(counter: httpx.AsyncClient, guest_id: str) -> bool:
+async def is_linked(counter: httpx2.AsyncClient, guest_id: str) -> bool:
     guest = (await counter.get(f"/v1/guests/{guest_id}")).json()
     return bool(guest["login_link"]["state"] == "linked")
 
 
-async def filled_in(counter: httpx.AsyncClient, number: int) -> dict[str, Any]:
+async def filled_in(counter: httpx2.AsyncClient, number: int) -> dict[str, Any]:
     """A registration whose login account the clerk has searched, as on the form before Enter."""
     card = load_card(number)
     query = {"username": f"load.{card}", "home_isil": "NL-070288"}
@@ -98,7 +98,7 @@ async def filled_in(counter: httpx.AsyncClient, number: int) -> dict[str, Any]:
     return registration_of(card, login_account=account)
 
 
-async def registers(counter: httpx.AsyncClient, form: dict[str, Any]) -> None:
+async def registers(counter: httpx2.AsyncClient, form: dict[str, Any]) -> None:
     answer = await counter.post("/v1/guests", json=form)
     assert answer.status_code == 201, answer.text
     await eventually(lambda: is_linked(counter, answer.json()["guest_id"]), within=20)

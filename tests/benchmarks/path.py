@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import aio_pika
 import asyncpg
-import httpcore
+import httpcore2
 import orjson
 import psutil
 
@@ -101,7 +101,7 @@ class Contestant:
 class Client:
     """Sends requests over kept connections, this number at a time."""
 
-    def __init__(self, http: httpcore.AsyncConnectionPool, contestant: Contestant) -> None:
+    def __init__(self, http: httpcore2.AsyncConnectionPool, contestant: Contestant) -> None:
         self._http = http
         self._contestant = contestant
 
@@ -277,7 +277,7 @@ def _logged_statements(server: Postgres) -> Iterator[Callable[[], int]]:
 
 @asynccontextmanager
 async def _client(contestant: Contestant) -> AsyncIterator[Client]:
-    async with httpcore.AsyncConnectionPool(
+    async with httpcore2.AsyncConnectionPool(
         max_connections=CLIENTS, max_keepalive_connections=CLIENTS
     ) as pool:
         yield Client(pool, contestant)

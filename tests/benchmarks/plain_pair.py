@@ -25,7 +25,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 import aio_pika
 import asyncpg
-import httpx
+import httpx2
 import orjson
 import uvicorn
 import uvloop
@@ -320,7 +320,7 @@ async def identity_worker(settings: Settings) -> None:
     async with AsyncExitStack() as opened:
         pool = await opened.enter_async_context(asyncpg.create_pool(settings.database))
         actors = opened.enter_context(store(settings.database))
-        http = await opened.enter_async_context(httpx.AsyncClient(base_url=settings.directory))
+        http = await opened.enter_async_context(httpx2.AsyncClient(base_url=settings.directory))
         messages = await opened.enter_async_context(broker(settings.broker, "identity"))
 
         async def link(registered: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 
 from tests.support.eventually import eventually
 from tests.support.stack import load_card, registration_of
@@ -36,7 +36,7 @@ class Load:
     `pause`: seconds between two guests of a client.
     """
 
-    def __init__(self, counter: httpx.AsyncClient, wisecat: httpx.AsyncClient, pause: float = 0.0) -> None:
+    def __init__(self, counter: httpx2.AsyncClient, wisecat: httpx2.AsyncClient, pause: float = 0.0) -> None:
         self.guests: list[Acknowledged] = []
         self.lost = 0
         self.asking = 0
@@ -76,7 +76,7 @@ class Load:
         return await self._answered(self._wisecat, "/v1/logins", body, str(uuid4()))
 
     async def _answered(
-        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
+        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> dict[str, Any]:
         response = await eventually(lambda: self._asked(client, path, body, key), PATIENCE, every=0.05)
         assert response is not None
@@ -84,15 +84,15 @@ class Load:
         return dict(response.json())
 
     async def _asked(
-        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
-    ) -> httpx.Response | None:
+        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
+    ) -> httpx2.Response | None:
         """None: no reply. After a 503 nothing was written; after a lost reply it is not known."""
         self.asking += 1
         try:
             response = await client.post(path, json=body, headers={"Idempotency-Key": key})
-        except httpx.ConnectError:
+        except httpx2.ConnectError:
             return None
-        except httpx.TransportError:
+        except httpx2.TransportError:
             self.lost += 1
             return None
         finally:

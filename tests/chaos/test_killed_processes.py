@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import UUID
 
 import asyncpg
-import httpx
+import httpx2
 import pytest
 
 from tests.chaos.load import Acknowledged, Load, Login
@@ -92,7 +92,7 @@ def recognised_once(guest: Acknowledged, logins: Sequence[Login]) -> None:
     assert [login["first_login"] for login in logins].count(True) == 1
 
 
-async def linked(counter: httpx.AsyncClient, guest: Acknowledged) -> bool:
+async def linked(counter: httpx2.AsyncClient, guest: Acknowledged) -> bool:
     response = await counter.get(f"/v1/guests/{guest.guest_id}")
     assert response.status_code == 200, response.text
     shown = response.json()
@@ -102,7 +102,7 @@ async def linked(counter: httpx.AsyncClient, guest: Acknowledged) -> bool:
 
 
 async def has_that_one_link_and_one_actor(
-    operator: httpx.AsyncClient, guest: Acknowledged, logins: Sequence[Login]
+    operator: httpx2.AsyncClient, guest: Acknowledged, logins: Sequence[Login]
 ) -> None:
     account = (await operator.get(f"/v1/login-accounts/{guest.account_id}")).raise_for_status().json()
     assert [(link["guest_id"], link["state"]) for link in account["links"]] == [(guest.guest_id, "linked")]

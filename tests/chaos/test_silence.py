@@ -22,7 +22,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import httpx
+import httpx2
 import psutil
 import pytest
 from dotenv import dotenv_values
@@ -63,7 +63,7 @@ cards = (load_card(number) for number in count(1))
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[RunningStack]:
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     running = RunningStack(tmp_path / "run", "amqp")
     running.start()
     yield running
@@ -77,7 +77,7 @@ class Asked:
     slowest: dict[str, float] = field(default_factory=dict)
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
 
-    async def ask(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> None:
+    async def ask(self, client: httpx2.AsyncClient, method: str, path: str, **more: Any) -> None:
         began = time.monotonic()
         answer = await client.request(method, path, **more)
         took = time.monotonic() - began
@@ -92,14 +92,14 @@ class Asked:
 class Callers:
     """A clerk and a catalogue."""
 
-    counter: httpx.AsyncClient
-    wisecat: httpx.AsyncClient
+    counter: httpx2.AsyncClient
+    wisecat: httpx2.AsyncClient
 
     async def register(self) -> dict[str, Any]:
         """A new guest, asked for until it is taken."""
         body, key = registration_of(next(cards)), {"Idempotency-Key": str(uuid4())}
         while True:
-            with suppress(httpx.TransportError):
+            with suppress(httpx2.TransportError):
                 answer = await self.counter.post("/v1/guests", json=body, headers=key)
                 if answer.status_code == 201:
                     return dict(answer.json())
@@ -196,7 +196,7 @@ async def ends(stack: RunningStack, name: str) -> float:
 async def is_ready(both: Callers) -> bool:
     try:
         answers = [await each.get("/health/ready") for each in (both.counter, both.wisecat)]
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return False
     return all(answer.status_code == 200 for answer in answers)
 
@@ -268,13 +268,13 @@ class Files:
 class Watched(Load):
     """A load that looks at every answer."""
 
-    def __init__(self, counter: httpx.AsyncClient, wisecat: httpx.AsyncClient) -> None:
+    def __init__(self, counter: httpx2.AsyncClient, wisecat: httpx2.AsyncClient) -> None:
         super().__init__(counter, wisecat)
         self.statuses: Counter[int] = Counter()
 
     async def _asked(
-        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], key: str
-    ) -> httpx.Response | None:
+        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
+    ) -> httpx2.Response | None:
         answer = await client.post(path, json=body, headers={"Idempotency-Key": key})
         self.statuses[answer.status_code] += 1
         assert is_bearable(answer.status_code, answer.headers), f"{path}: {answer.status_code} {answer.text}"

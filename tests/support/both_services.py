@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from identity import bootstrap as identity_bootstrap
 from identity import read_models as identity_views
@@ -43,8 +43,8 @@ class BothServices:
 
     registration: RegistrationApp
     identity: IdentityApp
-    clerk: httpx.AsyncClient
-    wisecat: httpx.AsyncClient
+    clerk: httpx2.AsyncClient
+    wisecat: httpx2.AsyncClient
     network: Network
     positions: dict[str, int]
 
@@ -100,18 +100,18 @@ class BothServices:
         shown = await self.clerk.get(f"/v1/guests/{guest['guest_id']}")
         return dict(shown.json()["login_link"])
 
-    async def logs_in(self, account: AccountDetails = JAN) -> httpx.Response:
+    async def logs_in(self, account: AccountDetails = JAN) -> httpx2.Response:
         return await self.wisecat.post("/v1/logins", json={**login(""), "account_id": account.account_id})
 
 
-class Network(httpx.ASGITransport):
+class Network(httpx2.ASGITransport):
     """The network between identity and registration."""
 
     reachable = True
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if not self.reachable:
-            raise httpx.ConnectError("nobody there")
+            raise httpx2.ConnectError("nobody there")
         return await super().handle_async_request(request)
 
 
@@ -133,7 +133,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
                 signer=registration_app.signer,
                 person_ref_key=registration_app.service.deps.person_ref_key,
             ) as identity_app,
-            HttpClient(transport=httpx.ASGITransport(identity_app.app)) as asking,
+            HttpClient(transport=httpx2.ASGITransport(identity_app.app)) as asking,
             registration_app.client() as clerk,
             identity_app.client() as wisecat,
         ):

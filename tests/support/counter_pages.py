@@ -5,7 +5,7 @@ import base64
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 from playwright.async_api import expect
 
 from infra.local.issuer import PEOPLE, Client, Issuer
@@ -35,19 +35,19 @@ FINES = "0990139339"
 REFUSAL = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
 
 
-class Visitor(httpx.AsyncClient):
+class Visitor(httpx2.AsyncClient):
     """A client with a browser's cookies. It follows no redirect but those to what a form's page shows next.
 
     So the answer to a form is its page, or a redirect to another one.
     """
 
-    async def post(self, *arguments: Any, **more: Any) -> httpx.Response:
+    async def post(self, *arguments: Any, **more: Any) -> httpx2.Response:
         answer = await super().post(*arguments, **more)
         while answer.status_code == 303 and is_kept(answer.headers["location"]):
             answer = await self.get(answer.headers["location"])
         return answer
 
-    async def sends(self, path: str, **more: Any) -> httpx.Response:
+    async def sends(self, path: str, **more: Any) -> httpx2.Response:
         """The answer to a form itself."""
         return await super().post(path, **more)
 
@@ -85,11 +85,11 @@ class CounterSite:
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
             yield client
 
-    async def come_back(self, leaving: httpx.Response, subject: str = "m.visser") -> str:
+    async def come_back(self, leaving: httpx2.Response, subject: str = "m.visser") -> str:
         """The address to which the sign-in service sends a visitor back."""
         address = leaving.headers["location"]
         asked = dict(parse_qsl(urlsplit(address).query))
-        async with httpx.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
+        async with httpx2.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
             answer = await elsewhere.post(f"{self.issuer.url}/authorize", data={**asked, "person": subject})
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
@@ -132,7 +132,7 @@ def form_of(html: str, action: str) -> dict[str, str]:
     return {name: unescape(value) for name, value in fields}
 
 
-def session_in(client: httpx.AsyncClient) -> dict[str, Any]:
+def session_in(client: httpx2.AsyncClient) -> dict[str, Any]:
     """What the cookie says: it is signed, not encrypted."""
     return dict(json.loads(base64.b64decode(client.cookies["counter"].partition(".")[0])))
 
@@ -144,7 +144,7 @@ async def signed_in_at(address: str, subject: str = "m.visser") -> AsyncIterator
         leaving = (await client.get("/aanmelden")).headers["location"]
         asked = dict(parse_qsl(urlsplit(leaving).query))
         issuer = leaving.partition("?")[0]
-        async with httpx.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
+        async with httpx2.AsyncClient(verify=WITHOUT_TLS) as elsewhere:
             back = await elsewhere.post(issuer, data={**asked, "person": subject})
         assert (await client.get(back.headers["location"])).status_code == 303
         yield client
@@ -168,7 +168,7 @@ def fields_of(html: str, form_id: str) -> dict[str, str]:
     return fields
 
 
-async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME) -> str:
+async def details_of(client: httpx2.AsyncClient, card: str, home_isil: str = HOME) -> str:
     """Scan an unknown card and choose its library: the page with the verdict of home."""
     fields = fields_of((await client.get("/")).text, "scan")
     scanned = await client.post("/scan", data=fields | {"card_number": card})
@@ -176,11 +176,24 @@ async def details_of(client: httpx.AsyncClient, card: str, home_isil: str = HOME
     return (await client.post("/gasten/nieuw/thuis", data=fields | {"home_isil": home_isil})).text
 
 
-async def register(client: httpx.AsyncClient, card: str, home_isil: str = HOME, **choice: str) -> str:
+async def _save(client: httpx2.AsyncClient, page: str, filled_in: Mapping[str, str]) -> httpx2.Response:
+    return await client.post("/gasten/nieuw/opslaan", data={**fields_of(page, "new-guest"), **filled_in})
+
+
+def _likely_in(page: str) -> list[str]:
+    return re.findall(r'name="likely" value="([^"]*)"', page)
+
+
+async def register(client: httpx2.AsyncClient, card: str, home_isil: str = HOME, **choice: str) -> str:
     """Through all of the steps; the address of the guest's page. Who looks like a guest is another person."""
-    fields = fields_of(await details_of(client, card, home_isil), "new-guest")
-    filled_in = {"choice": "none", "decision": "other"} | choice
-    saved = await client.post("/gasten/nieuw/opslaan", data=fields | filled_in)
+    page, filled_in = (
+        await details_of(client, card, home_isil),
+        {"choice": "none", "decision": "other"} | choice,
+    )
+    saved = await _save(client, page, filled_in)
+    while saved.status_code == 409 and _likely_in(saved.text) != _likely_in(page):
+        page = saved.text  # somebody whom the list did not know yet when the page was shown (R28)
+        saved = await _save(client, page, filled_in)
     assert saved.status_code == 303, saved.text
     return saved.headers["location"].removesuffix("/ingeschreven")
 

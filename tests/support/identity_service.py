@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 from fastapi import FastAPI
 
 from identity.adapters.in_memory import InMemoryAccountDirectory, InMemoryRegistration
@@ -104,16 +104,16 @@ class IdentityApp:
         sub: str = "wisecat",
         token: str | None = None,
         organisations: Sequence[str] = ("1001", "2002", "3003"),
-    ) -> httpx.AsyncClient:
+    ) -> httpx2.AsyncClient:
         """A caller with this scope, or with this token."""
         signed = token or self.signer.token(scope=scope, organisation=organisations, sub=sub)
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app),
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app),
             base_url="http://identity",
             headers={"Authorization": f"Bearer {signed}"},
         )
 
-    def of_all(self, organisations: Sequence[str]) -> httpx.AsyncClient:
+    def of_all(self, organisations: Sequence[str]) -> httpx2.AsyncClient:
         """A catalogue of these organisations, which the settings know from now on."""
         known = dict(self.service.deps.organisations.isils) | dict.fromkeys(organisations, frozenset())
         object.__setattr__(self.service.deps, "organisations", Organisations(known))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 import typer
 from fastapi import FastAPI
@@ -39,7 +39,7 @@ from tests.support.tokens import Signer
 Answer = tuple[int, Any]
 
 
-def answered(response: httpx.Response) -> Answer:
+def answered(response: httpx2.Response) -> Answer:
     """Status and body; a problem's own number (`instance`) is another one each time."""
     body = response.json()
     return response.status_code, {name: body[name] for name in body if name != "instance"}
@@ -114,10 +114,10 @@ class Installation(ABC):
     async def _answers(self) -> list[Answer]: ...
 
     @asynccontextmanager
-    async def _client(self, app: FastAPI, scope: str) -> AsyncIterator[httpx.AsyncClient]:
+    async def _client(self, app: FastAPI, scope: str) -> AsyncIterator[httpx2.AsyncClient]:
         token = self.signer.token(scope=scope, sub=self.caller)
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app),
             base_url="http://service",
             headers={"Authorization": f"Bearer {token}"},
         ) as client:

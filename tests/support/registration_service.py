@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 from fastapi import FastAPI
 
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
@@ -130,10 +130,10 @@ class RegistrationApp:
     accounts: FakeLoginAccounts
     clock: SetClock
 
-    def client(self, token: str | None = None, **claims: Any) -> httpx.AsyncClient:
+    def client(self, token: str | None = None, **claims: Any) -> httpx2.AsyncClient:
         """A caller with this token, or with a token of these claims."""
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app),
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app),
             base_url="http://registration",
             headers={"Authorization": f"Bearer {token or self.signer.token(**claims)}"},
         )

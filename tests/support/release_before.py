@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
+import httpx2
 
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
@@ -117,10 +117,10 @@ class Upgraded:
 
     def client(
         self, service: str, scope: str, organisation: str | None = None, sub: str = "m.visser"
-    ) -> httpx.Client:
+    ) -> httpx2.Client:
         """A caller of the API while it is served."""
         token = self._signer.token(scope, organisation, sub, exp=int(time.time()) + 600)
-        return httpx.Client(
+        return httpx2.Client(
             base_url=f"http://127.0.0.1:{self._ports[service]}",
             headers={"Authorization": f"Bearer {token}"},
             timeout=10.0,
@@ -166,7 +166,7 @@ class Upgraded:
             try:
                 with self.client(service, "") as client:
                     answer = client.get("/health/ready")
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 raise AssertionError(self.last_words()) from error
             assert answer.status_code == 200, f"{answer.text}\n{self.last_words()}"
         return True

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import psutil
 
 from tests.support.eventually import eventually
@@ -121,10 +121,10 @@ class RunningStack:
     def kill(self, name: str) -> None:
         os.kill(self.pid(name), signal.SIGKILL)
 
-    def client(self, service: str, token: str, **more: Any) -> httpx.AsyncClient:
+    def client(self, service: str, token: str, **more: Any) -> httpx2.AsyncClient:
         """A client of one service's API with the token of that name."""
         description = self.description
-        return httpx.AsyncClient(
+        return httpx2.AsyncClient(
             base_url=description[f"{service}_url"],
             headers={"Authorization": f"Bearer {description['tokens'][token]}"},
             timeout=more.pop("timeout", 30.0),

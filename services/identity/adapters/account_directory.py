@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -57,10 +57,10 @@ class HttpAccountDirectory:
         found = _read(_FoundJson, response).account
         return None if found is None else _details(found)
 
-    async def _get(self, path: str, query: Mapping[str, str]) -> httpx.Response:
+    async def _get(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
         try:
             return await self._http.get(self._base_url + path, params=query, timeout=limits.DIRECTORY)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise DirectoryUnavailable(type(error).__name__) from error
 
 
@@ -76,7 +76,7 @@ class NoAccountDirectory:
         return None
 
 
-def _read(kind: type[Json], response: httpx.Response) -> Json:
+def _read(kind: type[Json], response: httpx2.Response) -> Json:
     if response.status_code != 200:
         raise DirectoryUnavailable(f"the reply has status {response.status_code}")
     try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import orjson
 from pydantic import BaseModel, ValidationError
 
@@ -123,7 +123,7 @@ class RegistrationApi:
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
 
-    async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx.Response:
+    async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx2.Response:
         try:
             return await self._http.get(
                 self._base_url + path,
@@ -132,11 +132,11 @@ class RegistrationApi:
                 timeout=limits.LOGIN,
                 extensions=up_to(LARGEST_REPLY),
             )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise RegistrationUnavailable(type(error).__name__) from error
 
 
-def _is_none(response: httpx.Response) -> bool:
+def _is_none(response: httpx2.Response) -> bool:
     """Return whether registration replies that there is no such account. Any other 404 is a wrong address."""
     if response.status_code != 404:
         return False
@@ -147,7 +147,7 @@ def _is_none(response: httpx.Response) -> bool:
     return code in {"no-new-account", "guest-not-found"}
 
 
-def _expect(response: httpx.Response, status: int) -> None:
+def _expect(response: httpx2.Response, status: int) -> None:
     if response.status_code != status:
         raise RegistrationUnavailable(f"the reply has status {response.status_code}")
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-import httpx
+import httpx2
 import orjson
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
@@ -129,21 +129,21 @@ class IdentityApi:
             raise ActorMergeBlocked(_read(_BlockedJson, response, 409).reason)
         _read(_MergeJson, response)
 
-    async def _account(self, account_id: str) -> httpx.Response:
+    async def _account(self, account_id: str) -> httpx2.Response:
         return await self._get(f"/login-accounts/{quote(account_id, safe='')}", {})
 
     async def _merge(
         self, actor_id: UUID, into: UUID, *, confirm: bool, headers: Mapping[str, str] | None = None
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         body = {"into": str(into), "confirm": confirm}
         return await self._send("POST", f"/actors/{actor_id}/merge", json=body, headers=headers)
 
-    async def _get(self, path: str, query: Mapping[str, str]) -> httpx.Response:
+    async def _get(self, path: str, query: Mapping[str, str]) -> httpx2.Response:
         return await self._send("GET", path, params=query)
 
     async def _send(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         try:
             return await self._http.request(
                 method,
@@ -152,11 +152,11 @@ class IdentityApi:
                 timeout=limits.ACCOUNTS,
                 **more,
             )
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise LoginAccountsUnavailable from error
 
 
-def _read(kind: type[Json], response: httpx.Response, status: int = 200) -> Json:
+def _read(kind: type[Json], response: httpx2.Response, status: int = 200) -> Json:
     if response.status_code != status:
         raise LoginAccountsUnavailable
     try:
@@ -237,6 +237,6 @@ class IdentityOperations:
             if response.is_success:
                 return kind.model_validate_json(response.content)
             code = _ProblemJson.model_validate_json(response.content).code
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValidationError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValidationError) as error:
             raise IdentitySilent from error
         raise _REFUSALS.get(code, IdentitySilent)

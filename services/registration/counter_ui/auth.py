@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from authlib.integrations.base_client.errors import OAuthError
 from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
@@ -374,7 +374,7 @@ class SignIn:
             # A code that was never given is refused; only then is it certain that the client was not.
             if error.error in UNKNOWN_CLIENT:
                 raise failure_of(error, self._secret) from error
-        except (httpx.HTTPError, JoseError, *UNREADABLE) as error:
+        except (httpx2.HTTPError, JoseError, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
     async def begin(self, request: Request) -> Response:
@@ -413,7 +413,7 @@ class SignIn:
             if more.get("sub") != claims["sub"]:
                 raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
             return self._staff(more | claims)
-        except (httpx.HTTPError, OAuthError, JoseError, SignInFailed, *UNREADABLE) as error:
+        except (httpx2.HTTPError, OAuthError, JoseError, SignInFailed, *UNREADABLE) as error:
             # Perhaps it is the keys that cannot be read: the next sign-in reads them again.
             self._client.server_metadata.pop("jwks", None)
             raise failure_of(error, self._secret) from error
@@ -461,7 +461,7 @@ class SignIn:
         except WrongIssuer as error:
             self._client.server_metadata.clear()
             raise SignInFailed(MISMATCH, str(error), status=503) from error
-        except (httpx.HTTPError, *UNREADABLE) as error:
+        except (httpx2.HTTPError, *UNREADABLE) as error:
             self._client.server_metadata.clear()
             raise SignInFailed(UNAVAILABLE, why_unreadable(error)) from error
         self._client.client_kwargs["token_endpoint_auth_method"] = read.authentication(self._secret)

@@ -1,13 +1,13 @@
 """Authlib's client of a sign-in service, within our limits; and what goes wrong there, in our words."""
 
 import re
-import warnings
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote_plus, urlsplit
 
-import httpx
-from authlib.deprecate import AuthlibDeprecationWarning
+import httpx2
 from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 from authlib.oauth2.auth import ClientAuth, encode_client_secret_basic
 from fastapi import Request
 from joserfc.errors import ClaimError, ExpiredTokenError
@@ -20,12 +20,6 @@ from shared.platform.settings import require_tls
 from shared.web.issuer import WrongClaim, public_keys, why_unreadable
 from shared.web.problems import Problem
 from shared.web.security import refusal_of
-
-with warnings.catch_warnings():
-    # Authlib recommends the successor of httpx; both services use httpx.
-    warnings.simplefilter("ignore", AuthlibDeprecationWarning)
-    from authlib.integrations.httpx_client import AsyncOAuth2Client
-    from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 
 Kind = tuple[int, str, str, str]
 LOST: Kind = (
@@ -100,7 +94,7 @@ def failure_of(error: Exception, secret: str | None) -> SignInFailed:
     match error:
         case SignInFailed():
             return error
-        case httpx.HTTPError():
+        case httpx2.HTTPError():
             return SignInFailed(UNAVAILABLE, why_unreadable(error))
         case OAuthError():
             return answered(error.error, error.description, secret)
@@ -144,7 +138,7 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
         try:
             async with BoundedReplies(verify=self.client_kwargs["verify"]) as browser:
                 answer = await browser.get(begun["url"])
-        except httpx.RequestError:
+        except httpx2.RequestError:
             return  # it is for browsers: perhaps only they can reach it
         if answer.status_code >= 400:
             advice = f"does it know the client {self.client_id}, with the redirect URI {callback}?"

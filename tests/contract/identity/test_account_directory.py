@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
@@ -18,7 +18,7 @@ JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "
 ODD = AccountDetails("auth0|a:b@c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
 
 
-def served(request: httpx.Request) -> httpx.Response:
+def served(request: httpx2.Request) -> httpx2.Response:
     """A directory that speaks the protocol."""
     known = [
         {
@@ -37,11 +37,11 @@ def served(request: httpx.Request) -> httpx.Response:
             for each in known
             if each["username"] == asked["username"].lower() and each["home_isil"] == asked["home_isil"]
         ]
-        return httpx.Response(200, json={"account": found[0] if found else None})
+        return httpx2.Response(200, json={"account": found[0] if found else None})
     for each in known:
-        if httpx.URL(f"http://directory/accounts/{quote(str(each['account_id']), safe='')}") == request.url:
-            return httpx.Response(200, json=each)
-    return httpx.Response(404, json={})
+        if httpx2.URL(f"http://directory/accounts/{quote(str(each['account_id']), safe='')}") == request.url:
+            return httpx2.Response(200, json=each)
+    return httpx2.Response(404, json={})
 
 
 @pytest.fixture(params=["http", "in memory"])
@@ -49,7 +49,7 @@ async def directory(request: pytest.FixtureRequest) -> AsyncIterator[AccountDire
     if request.param == "in memory":
         yield InMemoryAccountDirectory([JAN, ODD])
         return
-    async with HttpClient(transport=httpx.MockTransport(served)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(served)) as http:
         yield HttpAccountDirectory("http://directory/", http)
 
 
@@ -79,18 +79,18 @@ async def test_the_one_in_memory_can_be_unplugged() -> None:
         await unplugged.by_id("acc-jan")
 
 
-def breaks(_request: httpx.Request) -> httpx.Response:
-    raise httpx.ReadTimeout("too late")
+def breaks(_request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ReadTimeout("too late")
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         breaks,
-        lambda _: httpx.Response(500, json={}),
-        lambda _: httpx.Response(200, text="<html>"),
-        lambda _: httpx.Response(200, json={"account": {"account_id": "acc-jan"}}),
-        lambda _: httpx.Response(
+        lambda _: httpx2.Response(500, json={}),
+        lambda _: httpx2.Response(200, text="<html>"),
+        lambda _: httpx2.Response(200, json={"account": {"account_id": "acc-jan"}}),
+        lambda _: httpx2.Response(
             200,
             json={
                 "account_id": "acc-other",
@@ -100,7 +100,7 @@ def breaks(_request: httpx.Request) -> httpx.Response:
                 "home_card_number": "1",
             },
         ),
-        lambda _: httpx.Response(
+        lambda _: httpx2.Response(
             200,
             json={
                 "account_id": "acc-jan",
@@ -110,11 +110,11 @@ def breaks(_request: httpx.Request) -> httpx.Response:
                 "home_card_number": "1",
             },
         ),
-        lambda _: httpx.Response(302, headers={"Location": "http://elsewhere/"}),
+        lambda _: httpx2.Response(302, headers={"Location": "http://elsewhere/"}),
     ],
 )
 async def test_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
-    async with HttpClient(transport=httpx.MockTransport(answer)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(answer)) as http:
         with pytest.raises(DirectoryUnavailable):
             await HttpAccountDirectory("http://directory", http).by_id("acc-jan")
 
@@ -131,10 +131,10 @@ ENTRY = {
 async def asked(**changed: str) -> AccountDetails | None:
     """An account as a directory describes it."""
 
-    def respond(_request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json={"account": ENTRY | changed})
+    def respond(_request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json={"account": ENTRY | changed})
 
-    async with HttpClient(transport=httpx.MockTransport(respond)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(respond)) as http:
         return await HttpAccountDirectory("http://directory/", http).by_username("x", "NL-070288")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from identity.adapters.in_memory import InMemoryRegistration
@@ -59,7 +59,7 @@ async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
     async with (
         open_registration_app(database, folder) as registration_app,
         registration_app.client() as clerk,
-        HttpClient(transport=httpx.ASGITransport(registration_app.app)) as http,
+        HttpClient(transport=httpx2.ASGITransport(registration_app.app)) as http,
     ):
 
         async def registers(choice: dict[str, Any]) -> tuple[UUID, str]:
@@ -118,26 +118,26 @@ async def test_i2_a_guests_home_library_is_compared_there(asked: Asked) -> None:
         await asked.feed.is_home_library(uuid4(), HOME)
 
 
-def breaks(_request: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("nobody there")
+def breaks(_request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError("nobody there")
 
 
 @pytest.mark.parametrize(
     "answer",
     [
         breaks,
-        lambda _: httpx.Response(500, json={}),
-        lambda _: httpx.Response(401, json={}),
-        lambda _: httpx.Response(404, json={}),
-        lambda _: httpx.Response(200, text="<html>"),
-        lambda _: httpx.Response(200, json={}),
-        lambda _: httpx.Response(
+        lambda _: httpx2.Response(500, json={}),
+        lambda _: httpx2.Response(401, json={}),
+        lambda _: httpx2.Response(404, json={}),
+        lambda _: httpx2.Response(200, text="<html>"),
+        lambda _: httpx2.Response(200, json={}),
+        lambda _: httpx2.Response(
             200, json={"registrations": [{"guest_id": str(uuid4()), "messages": [{"type": "?"}]}]}
         ),
     ],
 )
 async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
-    async with HttpClient(transport=httpx.MockTransport(answer)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(answer)) as http:
         feed = RegistrationApi("http://registration", http, lambda: "token")
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")
@@ -148,7 +148,7 @@ async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: 
 
 
 async def test_without_a_token_registration_cannot_be_asked(tmp_path: Path) -> None:
-    async with HttpClient(transport=httpx.MockTransport(breaks)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(breaks)) as http:
         feed = RegistrationApi("http://registration", http, ServiceToken(tmp_path / "none"))
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -127,7 +127,7 @@ def with_member(body: dict[str, Any], raw_name: str) -> bytes:
 class Caller:
     """Calls an app in this process, with a token that may do everything."""
 
-    def __init__(self, client: httpx.AsyncClient, known: dict[str, str]) -> None:
+    def __init__(self, client: httpx2.AsyncClient, known: dict[str, str]) -> None:
         self.client, self._known, self.sent = client, known, 0
         self.faults: list[str] = []
 
@@ -139,7 +139,7 @@ class Caller:
         headers: dict[bytes, bytes] | None = None,
         *,
         refused: bool = False,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send one request; note an error of ours, an error that is no problem, or a missing refusal."""
         known = {where: self._known[where[1]] for where in operation.parameters if where[1] in self._known}
         path, query = operation.address({**known, **(replaced or {})})

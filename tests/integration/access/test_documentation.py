@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 from playwright.async_api import Browser, Page, Route, expect
@@ -31,9 +31,9 @@ def app(
     return registration_app.app if request.param == "registration" else identity_app.app
 
 
-def client_of(app: FastAPI) -> httpx.AsyncClient:
+def client_of(app: FastAPI) -> httpx2.AsyncClient:
     """A visitor without a token."""
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"https://{HOST}")
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=f"https://{HOST}")
 
 
 async def open_docs(browser: Browser, app: FastAPI) -> Page:

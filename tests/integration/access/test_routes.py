@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
@@ -141,14 +141,14 @@ class Called:
         """Its sign-in service."""
         return self.app.signer
 
-    async def call(self, route: str, header: str | None, **body: Any) -> httpx.Response:
+    async def call(self, route: str, header: str | None, **body: Any) -> httpx2.Response:
         """Call a route with this `Authorization`. Ids in its path are of nobody."""
         method, _, path = route.partition(" ")
         for name, value in IDS.items():
             path = path.replace(name, value)
         headers = {"Idempotency-Key": str(uuid4())} | ({} if header is None else {"Authorization": header})
-        transport = httpx.ASGITransport(self.app.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        transport = httpx2.ASGITransport(self.app.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://service") as client:
             return await client.request(method, path, headers=headers, **body)
 
 

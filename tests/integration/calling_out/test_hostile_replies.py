@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from starlette.requests import Request
@@ -153,7 +153,7 @@ async def test_a_reply_that_drips_is_given_up_as_a_whole(http: HttpClient) -> No
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(httpx2.ReadTimeout):
             await http.get(f"http://127.0.0.1:{port}/", timeout=0.3)
         await asyncio.wait_for(closed.wait(), 10)
 
@@ -291,6 +291,6 @@ async def test_keys_that_could_not_be_read_are_read_again_at_the_next_sign_in() 
 
 async def test_interim_replies_without_end_are_given_up(http: HttpClient) -> None:
     async with hostile_peer(lambda _path: repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n")) as peer:
-        with pytest.raises(httpx.ReadTimeout):
+        with pytest.raises(httpx2.ReadTimeout):
             await http.get(peer.url, timeout=0.3)
         await eventually(lambda: peer.connections == peer.closed_on)

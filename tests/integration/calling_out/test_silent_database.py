@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-import httpx
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -75,7 +75,7 @@ def key() -> dict[str, str]:
     return {"Idempotency-Key": str(uuid4())}
 
 
-def known(answer: httpx.Response) -> int:
+def known(answer: httpx2.Response) -> int:
     assert is_bearable(answer.status_code, answer.headers), f"{answer.status_code} {answer.text}"
     return answer.status_code
 
@@ -134,7 +134,7 @@ def person_on(card: str, counter: RegistrationApp) -> None:
     counter.home.answers(HOME, card, Valid(alone, date(2026, 12, 31), card))
 
 
-async def registers(counter: RegistrationApp, clerk: httpx.AsyncClient, number: int) -> None:
+async def registers(counter: RegistrationApp, clerk: httpx2.AsyncClient, number: int) -> None:
     card = f"09901{number:05d}"
     person_on(card, counter)
     answer = await clerk.post("/v1/guests", json=registering(card))
@@ -195,7 +195,7 @@ async def test_a_connection_that_ends_costs_no_read_and_no_write(
     assert seen[201] >= len(guests) > 20
 
 
-async def until_taken(clerk: httpx.AsyncClient, card: str, seen: dict[int, int]) -> dict[str, Any]:
+async def until_taken(clerk: httpx2.AsyncClient, card: str, seen: dict[int, int]) -> dict[str, Any]:
     """Register, and ask again as long as the answer is 503."""
     again = key()
     while True:
@@ -205,6 +205,6 @@ async def until_taken(clerk: httpx.AsyncClient, card: str, seen: dict[int, int])
             return dict(answer.json())
 
 
-def count(seen: dict[int, int], answer: httpx.Response) -> None:
+def count(seen: dict[int, int], answer: httpx2.Response) -> None:
     status = known(answer)
     seen[status] = seen.get(status, 0) + 1

@@ -6,7 +6,7 @@ from datetime import date
 from html import unescape
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -34,12 +34,12 @@ async def guest_id(counter_site: CounterSite) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in() as client:
         yield client
 
 
-async def searched(client: httpx.AsyncClient, query: str) -> str:
+async def searched(client: httpx2.AsyncClient, query: str) -> str:
     form = form_of((await client.get("/zoeken")).text, "/zoeken")
     answer = await client.post("/zoeken", data={**form, "query": query})
     assert answer.status_code == 200
@@ -48,7 +48,7 @@ async def searched(client: httpx.AsyncClient, query: str) -> str:
 
 @pytest.mark.parametrize("lijst", ["vandaag", "in-behandeling"])
 async def test_the_figures_of_the_desk_lead_to_the_guests_behind_them(
-    clerk: httpx.AsyncClient, guest_id: str, lijst: str
+    clerk: httpx2.AsyncClient, guest_id: str, lijst: str
 ) -> None:
     desk = (await clerk.get("/")).text
     assert f'href="/gasten?lijst={lijst}"><span class="figure' in desk
@@ -60,13 +60,13 @@ async def test_the_figures_of_the_desk_lead_to_the_guests_behind_them(
 
 @pytest.mark.parametrize("query", ["jansen", CARD, "3-2-1980", "jan 1980-02-03"])
 async def test_a_guest_is_found_by_name_card_or_birth_date(
-    clerk: httpx.AsyncClient, guest_id: str, query: str
+    clerk: httpx2.AsyncClient, guest_id: str, query: str
 ) -> None:
     assert f"/gasten/{guest_id}" in await searched(clerk, query)
 
 
 async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 2)
     people = ["Ada Zwart", "Bo Zwart", "Cas Zwart", "Dirk Zwart", "Eva Zwart"]
@@ -104,7 +104,7 @@ async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
     assert len(re.findall('<li>\n    <a class="card"', (await clerk.get(unescape(back[1]))).text)) == 2
 
 
-async def test_a_search_for_signs_finds_nobody(clerk: httpx.AsyncClient, guest_id: str) -> None:
+async def test_a_search_for_signs_finds_nobody(clerk: httpx2.AsyncClient, guest_id: str) -> None:
     for signs in ("-", "★", "_%"):
         page = await searched(clerk, signs)
         assert "Niemand gevonden" in page
@@ -121,7 +121,7 @@ async def test_r20_another_organisation_sees_nothing_of_the_guest(
         assert "Niemand gevonden" in await searched(other, CARD)
 
 
-async def test_what_a_clerk_types_is_shown_as_text_only(clerk: httpx.AsyncClient) -> None:
+async def test_what_a_clerk_types_is_shown_as_text_only(clerk: httpx2.AsyncClient) -> None:
     page = await searched(clerk, '"><script>alert(1)</script>')
     assert "<script>alert" not in page
     assert "&lt;script&gt;" in page
@@ -134,7 +134,7 @@ async def test_what_a_clerk_types_is_shown_as_text_only(clerk: httpx.AsyncClient
     ids=range(7),
 )  # fmt: skip
 async def test_every_page_has_the_strict_policy_and_a_language(
-    clerk: httpx.AsyncClient, path: str, status: int
+    clerk: httpx2.AsyncClient, path: str, status: int
 ) -> None:
     answer = await clerk.get(path, headers={"Accept": "text/html"})
     assert answer.status_code == status
@@ -152,7 +152,7 @@ async def test_every_page_has_the_strict_policy_and_a_language(
     "path", ["/zoeken", "/taal", "/vestiging", "/afmelden", "/beheer/geparkeerd/opnieuw"]
 )
 async def test_a_form_without_this_sessions_token_does_nothing(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, path: str, token: str | None
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, path: str, token: str | None
 ) -> None:
     await clerk.get("/")
     sent = {"query": CARD, "language": "en", "branch": "9453", "guest_id": str(uuid4())}
@@ -164,7 +164,7 @@ async def test_a_form_without_this_sessions_token_does_nothing(
 
 
 async def test_a_token_of_another_session_is_no_good(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     async with counter_site.signed_in() as other:
         stolen = form_of((await other.get("/")).text, "/taal")
@@ -172,7 +172,7 @@ async def test_a_token_of_another_session_is_no_good(
     assert (await clerk.post("/taal", data={**stolen, "language": "en"})).status_code == 403
 
 
-async def test_the_language_is_switched_and_stays(clerk: httpx.AsyncClient) -> None:
+async def test_the_language_is_switched_and_stays(clerk: httpx2.AsyncClient) -> None:
     form = form_of((await clerk.get("/zoeken")).text, "/taal")
     answer = await clerk.post("/taal", data={**form, "language": "en"})
     assert answer.headers["location"] == "/zoeken"
@@ -203,7 +203,7 @@ async def test_programs_still_get_problems(counter_site: CounterSite) -> None:
 
 
 async def test_a_body_that_no_form_has_is_refused_before_it_fills_the_memory(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     async def endless() -> AsyncIterator[bytes]:
         yield b"query="

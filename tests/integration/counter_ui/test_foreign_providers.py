@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from starlette.applications import Starlette
@@ -123,7 +123,7 @@ def roles(*names: object) -> dict[str, Any]:
     return {"realm_access": {"roles": list(names)}}
 
 
-async def signs_in(site: CounterSite, client: httpx.AsyncClient) -> httpx.Response:
+async def signs_in(site: CounterSite, client: httpx2.AsyncClient) -> httpx2.Response:
     return await client.get(await site.come_back(await client.get("/aanmelden")))
 
 

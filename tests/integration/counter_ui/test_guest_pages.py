@@ -8,7 +8,7 @@ from datetime import date
 from itertools import count
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -40,7 +40,7 @@ FINES = Refused((Reason.FINES,), because_ended=False)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in() as client:
         yield client
 
@@ -54,11 +54,11 @@ class Guest:
     def home_says(self, verdict: Verdict) -> None:
         self.counter_site.app.home.answers(HOME, self.card, verdict)
 
-    async def expires(self, clerk: httpx.AsyncClient) -> None:
+    async def expires(self, clerk: httpx2.AsyncClient) -> None:
         self.home_says(ENDED)
         assert (await self.does(clerk, "thuischeck")).status_code == 303
 
-    async def does(self, clerk: httpx.AsyncClient, action: str, **more: str) -> httpx.Response:
+    async def does(self, clerk: httpx2.AsyncClient, action: str, **more: str) -> httpx2.Response:
         """Send the form of the guest's page, or of the action's own page, that leads there."""
         page = await clerk.get(f"{self.path}/{action}")
         if page.status_code != 200:
@@ -66,21 +66,21 @@ class Guest:
         fields = form_of(page.text, f"{self.path}/{action}")
         return await clerk.post(f"{self.path}/{action}", data=fields | more)
 
-    async def links(self, clerk: httpx.AsyncClient, name: str = "jan") -> httpx.Response:
+    async def links(self, clerk: httpx2.AsyncClient, name: str = "jan") -> httpx2.Response:
         """Search the account, see whose it is, and press Koppelen."""
         link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
         found = await clerk.post(link, data=fields | {"username": f" {USERNAMES[name]}", "step": "zoek"})
         assert f"{name}@example.org" in found.text
         return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
 
-    async def shown(self, clerk: httpx.AsyncClient, tab: str = "klant") -> str:
+    async def shown(self, clerk: httpx2.AsyncClient, tab: str = "klant") -> str:
         answer = await clerk.get(f"{self.path}?tab={tab}")
         assert answer.status_code == 200
         return answer.text
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def guest(counter_site: CounterSite, clerk: httpx.AsyncClient) -> Guest:
+async def guest(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> Guest:
     card = f"0660{next(numbers):06d}"
     counter_site.app.member(card)
     counter_site.app.accounts.opens("jan", card)
@@ -88,7 +88,7 @@ async def guest(counter_site: CounterSite, clerk: httpx.AsyncClient) -> Guest:
 
 
 async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     page = await guest.shown(clerk, "contributie")
     assert "gastleen abonnement  Normaal December 2025" in page
@@ -109,7 +109,7 @@ async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(
     ids=["valid", "fines", "not_found", "unavailable"],
 )
 async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
-    clerk: httpx.AsyncClient, guest: Guest, answer: Verdict | None, updates: str
+    clerk: httpx2.AsyncClient, guest: Guest, answer: Verdict | None, updates: str
 ) -> None:
     await guest.expires(clerk)
     if answer is None:
@@ -124,7 +124,7 @@ async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
 
 @pytest.mark.parametrize("is_expired", [False, True])
 async def test_r25_a_reply_about_someone_else_is_told_and_refused(
-    clerk: httpx.AsyncClient, guest: Guest, is_expired: bool
+    clerk: httpx2.AsyncClient, guest: Guest, is_expired: bool
 ) -> None:
     if is_expired:
         await guest.expires(clerk)
@@ -141,7 +141,7 @@ async def test_r25_a_reply_about_someone_else_is_told_and_refused(
 
 
 async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
-    clerk: httpx.AsyncClient, counter_site: CounterSite, guest: Guest
+    clerk: httpx2.AsyncClient, counter_site: CounterSite, guest: Guest
 ) -> None:
     other_card = f"0661{next(numbers):06d}"
     counter_site.app.member(other_card)
@@ -154,7 +154,7 @@ async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
 
 
 async def test_r12_a_suspended_guest_reads_geblokkeerd_why_and_what_to_do(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     guest.home_says(Refused((Reason.CARD_LOST,), because_ended=False))
     await guest.does(clerk, "thuischeck")
@@ -190,7 +190,7 @@ MOVED = replace(JAN, name="J. de Vries", address="Nieuwe weg 2, Assen")
     ids=["same", "moved", "refused", "not_found", "unavailable"],
 )
 async def test_r24_what_home_answered_and_when_is_said_in_every_outcome(
-    clerk: httpx.AsyncClient, guest: Guest, verdict: Verdict, says: str
+    clerk: httpx2.AsyncClient, guest: Guest, verdict: Verdict, says: str
 ) -> None:
     if isinstance(verdict, Valid):
         verdict = replace(verdict, canonical_card_number=guest.card)
@@ -204,7 +204,7 @@ async def test_r24_what_home_answered_and_when_is_said_in_every_outcome(
 
 
 async def test_r13_a_question_that_ends_a_guest_does_not_read_as_if_nothing_had_changed(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     """The page of an expired guest asks once more by itself, and that reply is the same."""
     await guest.expires(clerk)
@@ -216,7 +216,7 @@ async def test_r13_a_question_that_ends_a_guest_does_not_read_as_if_nothing_had_
     assert "herinschrijven kan. Er is" not in await guest.shown(clerk)
 
 
-async def test_r15_an_expired_guest_shows_what_holds_now(clerk: httpx.AsyncClient, guest: Guest) -> None:
+async def test_r15_an_expired_guest_shows_what_holds_now(clerk: httpx2.AsyncClient, guest: Guest) -> None:
     assert "(voorlopig)" in await guest.shown(clerk, "contributie")
     await guest.expires(clerk)
     page = await guest.shown(clerk, "contributie")
@@ -227,7 +227,7 @@ async def test_r15_an_expired_guest_shows_what_holds_now(clerk: httpx.AsyncClien
 
 
 async def test_r9_r21_a_wrong_tick_is_corrected_with_a_reason_and_is_in_the_history(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     cards = await guest.shown(clerk, "passen")
     assert guest.card in cards
@@ -241,7 +241,7 @@ async def test_r9_r21_a_wrong_tick_is_corrected_with_a_reason_and_is_in_the_hist
 
 
 async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_page(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     assert (await guest.links(clerk)).status_code == 303
     await _identity_links(guest)
@@ -260,7 +260,7 @@ async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_p
 
 
 async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_be_chosen(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     counter_site.app.accounts.opens("shared", guest.card)
     assert (await guest.links(clerk, "shared")).status_code == 303
@@ -288,7 +288,7 @@ async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_b
 
 
 async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_in(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     await guest.expires(clerk)
     guest.counter_site.app.member(guest.card)
@@ -307,7 +307,7 @@ async def test_r14_reregistration_takes_type_04_only_and_keeps_what_was_filled_i
 
 
 async def test_r14_home_that_is_silent_at_reregistration_loses_nothing(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     await guest.expires(clerk)
     guest.home_says(Unavailable("timed out"))
@@ -319,7 +319,7 @@ async def test_r14_home_that_is_silent_at_reregistration_loses_nothing(
 
 
 async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_with_a_reason(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     taken = await guest.links(clerk)
     assert taken.headers["location"] == f"{guest.path}?tab=inlogaccount"
@@ -336,7 +336,7 @@ async def test_r17_r21_an_account_is_searched_linked_shown_live_and_unlinked_wit
 
 
 async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_ask(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     assert (await guest.links(clerk)).status_code == 303
     merge = f"{guest.path}/inlogs-samenvoegen"
@@ -368,7 +368,7 @@ async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_as
 
 
 async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     counter_site.app.accounts.opens("jan", "0660999998")
     link, fields = f"{guest.path}/koppelen", fields_of(await guest.shown(clerk, "inlogaccount"), "link")
@@ -383,7 +383,7 @@ async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
 
 
 async def test_the_history_names_who_did_what_and_what_home_said_is_not_the_clerks_doing(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     deps, guest_id = counter_site.app.service.deps, UUID(guest.path.rpartition("/")[2])
     guest.home_says(FINES)
@@ -410,7 +410,7 @@ async def test_the_history_names_who_did_what_and_what_home_said_is_not_the_cler
     assert "a fine has been open for too long" in in_english
 
 
-async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncClient, guest: Guest) -> None:
+async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx2.AsyncClient, guest: Guest) -> None:
     assert (await guest.links(clerk)).status_code == 303
     stopping = guest.counter_site.app.app.state.operations.stopping
     async with clerk.stream("GET", f"{guest.path}/koppeling") as stream:
@@ -423,7 +423,7 @@ async def test_what_is_shown_live_ends_when_the_server_stops(clerk: httpx.AsyncC
 
 
 async def test_r21_deregistered_with_a_reason_and_registered_afresh(
-    clerk: httpx.AsyncClient, guest: Guest
+    clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     assert (await guest.does(clerk, "uitschrijven", reason="verkeerde pas")).status_code == 303
     assert "Uitgeschreven" in await guest.shown(clerk)
@@ -434,7 +434,7 @@ async def test_r21_deregistered_with_a_reason_and_registered_afresh(
 
 
 async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_opens_by_its_card(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     counter_site.app.member(other := f"0661{next(numbers):06d}")
     into = await register(clerk, other)
@@ -453,7 +453,7 @@ async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_o
 
 @pytest.mark.parametrize("action", ["ontkoppelen", "uitschrijven", "chip"])
 async def test_r21_without_a_reason_nothing_is_taken_back(
-    clerk: httpx.AsyncClient, guest: Guest, action: str
+    clerk: httpx2.AsyncClient, guest: Guest, action: str
 ) -> None:
     async with guest.counter_site.app.nothing_written():
         for nothing in ("", "   "):
@@ -461,7 +461,7 @@ async def test_r21_without_a_reason_nothing_is_taken_back(
 
 
 async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, guest: Guest
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
 ) -> None:
     assert "Persoonsgegevens wissen" not in await guest.shown(clerk)
     for answer in (
@@ -504,12 +504,12 @@ async def test_without_signing_in_nothing_is_seen_or_done(counter_site: CounterS
                 assert (await nobody.post(f"{guest.path}/{action}")).status_code == 403, action
 
 
-async def test_a_guest_that_never_was_is_a_page_that_says_so(clerk: httpx.AsyncClient) -> None:
+async def test_a_guest_that_never_was_is_a_page_that_says_so(clerk: httpx2.AsyncClient) -> None:
     answer = await clerk.get(f"/gasten/{uuid4()}")
     assert (answer.status_code, "Deze gastlener bestaat niet." in answer.text) == (404, True)
 
 
-async def _posts(client: httpx.AsyncClient, guest: Guest, action: str, **sent: str) -> httpx.Response:
+async def _posts(client: httpx2.AsyncClient, guest: Guest, action: str, **sent: str) -> httpx2.Response:
     """With this session's own token."""
     token = form_of((await client.get("/zoeken")).text, "/zoeken")
     return await client.post(f"{guest.path}/{action}", data=token | sent)
@@ -533,7 +533,7 @@ async def _of_identity(guest: Guest, outcome: Callable[[Aggregate], None]) -> No
 
 
 async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one_step(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = f"0660{next(numbers):06d}"
     counter_site.app.member(card)
@@ -555,7 +555,7 @@ async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one
     assert (asked["preferred_language"], asked.get("lending_history")) == ("en", None)
 
 
-async def _history(client: httpx.AsyncClient, guest: Guest) -> str:
+async def _history(client: httpx2.AsyncClient, guest: Guest) -> str:
     service = guest.counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))
     return await guest.shown(client, "historie")

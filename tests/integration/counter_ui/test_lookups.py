@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -30,18 +30,18 @@ async def guest_id(counter_site: CounterSite) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in() as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def operator(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in("f.deboer") as client:
         yield client
 
 
-async def looks_up(clerk: httpx.AsyncClient, way: str, guest_id: str) -> httpx.Response:
+async def looks_up(clerk: httpx2.AsyncClient, way: str, guest_id: str) -> httpx2.Response:
     """One look-up of each kind that the pages have."""
     if way == "list":
         return await clerk.get("/gasten?lijst=vandaag")
@@ -76,7 +76,7 @@ async def count(counter_site: CounterSite) -> int:
     ],
 )
 async def test_r22_every_look_up_of_the_pages_is_one_row(
-    *, counter_site: CounterSite, clerk: httpx.AsyncClient, guest_id: str, way: str, kind: str, finds: bool
+    *, counter_site: CounterSite, clerk: httpx2.AsyncClient, guest_id: str, way: str, kind: str, finds: bool
 ) -> None:
     before = await count(counter_site)
     assert (await looks_up(clerk, way, guest_id)).status_code in {200, 303}
@@ -89,7 +89,7 @@ async def test_r22_every_look_up_of_the_pages_is_one_row(
 
 
 async def test_r22_a_registration_without_a_person_of_ours_is_three_look_ups(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     """The scan, the question to the home library, the account."""
     counter_site.app.member("0990139313")
@@ -116,7 +116,7 @@ async def test_r22_over_the_limit_the_page_says_so(
 
 
 async def test_r22_an_operator_reads_who_looked_up_a_person(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, guest_id: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient, guest_id: str
 ) -> None:
     await looks_up(clerk, "scan", guest_id)
     assert f'href="{PAGE}"' in (await operator.get("/beheer")).text
@@ -139,7 +139,7 @@ async def test_r22_an_operator_reads_who_looked_up_a_person(
 
 
 async def test_r22_an_operator_downloads_them_and_that_is_recorded_too(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, guest_id: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient, guest_id: str
 ) -> None:
     await looks_up(clerk, "scan", guest_id)
     form = form_of((await operator.get(PAGE)).text, "/afmelden")
@@ -156,7 +156,7 @@ async def test_r22_an_operator_downloads_them_and_that_is_recorded_too(
     assert (row["subject"], row["outcome"], row["guest_ids"]) == ("m.visser", "found", guest_id)
 
 
-async def test_a_text_that_nobody_can_have_typed_finds_nothing(operator: httpx.AsyncClient) -> None:
+async def test_a_text_that_nobody_can_have_typed_finds_nothing(operator: httpx2.AsyncClient) -> None:
     form = form_of((await operator.get(PAGE)).text, "/afmelden")
     for name in ("medewerker", "wat"):
         for path in (PAGE, f"{PAGE}/uitvoer/csv"):
@@ -164,7 +164,7 @@ async def test_a_text_that_nobody_can_have_typed_finds_nothing(operator: httpx.A
 
 
 async def test_r20_r22_an_operator_sees_the_own_organisation_and_a_clerk_nothing(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, guest_id: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient, guest_id: str
 ) -> None:
     async with counter_site.signed_in("k.bakker") as delft:
         await looks_up(delft, "scan", guest_id)

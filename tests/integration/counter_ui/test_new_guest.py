@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from itertools import count
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -24,7 +24,7 @@ EXISTING = {"choice": "existing", "username": "jan.jansen"}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in() as client:
         yield client
 
@@ -49,12 +49,12 @@ async def followed(counter_site: CounterSite) -> None:
     await follow_all(service, VIEWS, view_source(service.settings))
 
 
-async def scanned(client: httpx.AsyncClient, card: str) -> httpx.Response:
+async def scanned(client: httpx2.AsyncClient, card: str) -> httpx2.Response:
     fields = fields_of((await client.get("/")).text, "scan")
     return await client.post("/scan", data=fields | {"card_number": card})
 
 
-async def test_r2_one_library_is_filled_in(clerk: httpx.AsyncClient) -> None:
+async def test_r2_one_library_is_filled_in(clerk: httpx2.AsyncClient) -> None:
     page = (await scanned(clerk, " 1844700015 ")).text
     fields = fields_of(page, "new-guest")
     assert (fields["card_number"], fields["home_isil"]) == ("1844700015", FRYSLAN)
@@ -62,7 +62,7 @@ async def test_r2_one_library_is_filled_in(clerk: httpx.AsyncClient) -> None:
 
 
 async def test_r2_several_libraries_are_chosen_from_and_shared_prefixes_are_red(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     await counter_site.app.service.pool.execute(
         "INSERT INTO card_prefixes (prefix, isil, organisation_code, organisation, updated_on)"
@@ -90,7 +90,7 @@ async def with_a_place(counter_site: CounterSite, monkeypatch: pytest.MonkeyPatc
     )
 
 
-async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
+async def libraries_found(clerk: httpx2.AsyncClient, typed: str) -> str:
     fields = fields_of((await scanned(clerk, "0770999999")).text, "new-guest")
     page = (await clerk.post("/gasten/nieuw/bibliotheek", data=fields | {"library": typed})).text
     assert 'value="0770999999"' in page
@@ -99,7 +99,7 @@ async def libraries_found(clerk: httpx.AsyncClient, typed: str) -> str:
 
 @pytest.mark.usefixtures("with_a_place")
 async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_asked_is_offered(
-    clerk: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
 ) -> None:
     page = await libraries_found(clerk, "fryslan service")
     rows = re.findall(r"<tr>.*?</tr>", page, re.DOTALL)[1:]
@@ -115,20 +115,22 @@ async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_ask
 
 @pytest.mark.usefixtures("with_a_place")
 @pytest.mark.parametrize("typed", ["8415", "0841500001", "schiermonnikoog", "nl-087041", "0870410000"])
-async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx.AsyncClient, typed: str) -> None:
+async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx2.AsyncClient, typed: str) -> None:
     page = await libraries_found(clerk, typed)
     assert page.count('<td class="isil">') == 1
     assert '<td class="isil">NL-087041</td>' in page
 
 
-async def test_r11_the_own_library_is_shown_and_not_offered(clerk: httpx.AsyncClient) -> None:
+async def test_r11_the_own_library_is_shown_and_not_offered(clerk: httpx2.AsyncClient) -> None:
     page = await libraries_found(clerk, "070297")
     assert "eigen bibliotheek" in page
     assert 'name="home_isil" value=' not in page
 
 
 @pytest.mark.parametrize("typed", ["zzz", "", "★"])
-async def test_r2_what_no_library_has_is_said_with_what_to_type(clerk: httpx.AsyncClient, typed: str) -> None:
+async def test_r2_what_no_library_has_is_said_with_what_to_type(
+    clerk: httpx2.AsyncClient, typed: str
+) -> None:
     page = await libraries_found(clerk, typed)
     assert "Geen bibliotheek gevonden" in page
     assert "2e tot en met het 5e cijfer" in page
@@ -136,7 +138,7 @@ async def test_r2_what_no_library_has_is_said_with_what_to_type(clerk: httpx.Asy
 
 @pytest.mark.parametrize("typed", ["nl-083424", "083424", "NL 0834240000"])
 async def test_r3_an_isil_in_another_form_is_read_and_shown_in_full_with_the_librarys_name(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, typed: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, typed: str
 ) -> None:
     card = f"0779{next(numbers):06d}"
     counter_site.app.member(card, FRYSLAN)
@@ -148,7 +150,7 @@ async def test_r3_an_isil_in_another_form_is_read_and_shown_in_full_with_the_lib
 
 
 @pytest.mark.parametrize("card", ["", "12|34", "1" * 21, "pas!"], ids=range(4))
-async def test_r1_what_is_no_card_is_said_beside_the_field(clerk: httpx.AsyncClient, card: str) -> None:
+async def test_r1_what_is_no_card_is_said_beside_the_field(clerk: httpx2.AsyncClient, card: str) -> None:
     answer = await scanned(clerk, card)
     assert answer.status_code == 422
     assert "Dit is geen pasnummer" in answer.text
@@ -183,7 +185,7 @@ EARLIER = date(2025, 9, 10)
     ids=["blocked", "expired", "ended", "chained", "unavailable"],
 )
 async def test_r4_what_home_says_is_shown_with_what_to_do_next(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, verdict: Verdict, expected: tuple[int, str, str]
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, verdict: Verdict, expected: tuple[int, str, str]
 ) -> None:
     status, sentence, next_step = expected
     counter_site.app.home.answers(HOME, "0770888888", verdict)
@@ -207,7 +209,7 @@ async def test_r4_what_home_says_is_shown_with_what_to_do_next(
     ids=range(4),
 )
 async def test_r3_r11_a_wrong_library_is_refused_before_anything_else_is_asked(
-    clerk: httpx.AsyncClient, isil: str, status: int, sentence: str
+    clerk: httpx2.AsyncClient, isil: str, status: int, sentence: str
 ) -> None:
     fields = fields_of((await scanned(clerk, "0770777777")).text, "new-guest")
     answer = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": isil})
@@ -217,7 +219,7 @@ async def test_r3_r11_a_wrong_library_is_refused_before_anything_else_is_asked(
 
 
 async def test_r5_home_is_asked_again_when_it_is_saved(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     fields = fields_of(await details_of(clerk, card), "new-guest")
@@ -228,7 +230,7 @@ async def test_r5_home_is_asked_again_when_it_is_saved(
 
 
 async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_guest(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     fields = fields_of(await details_of(clerk, card), "new-guest") | {"choice": "none"}
@@ -244,7 +246,7 @@ async def test_r10_a_double_enter_registers_once_and_a_known_card_opens_the_gues
 
 @pytest.mark.parametrize("step", ["zoek", "opslaan"])
 async def test_r17_a_username_is_looked_up_and_shown_before_it_is_saved(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, step: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, step: str
 ) -> None:
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | EXISTING
     async with counter_site.app.nothing_written():
@@ -260,7 +262,7 @@ async def test_r17_a_username_is_looked_up_and_shown_before_it_is_saved(
     assert "Koppeling in behandeling" in (await clerk.get(saved.headers["location"])).text
 
 
-async def found_for(clerk: httpx.AsyncClient, card: str, username: str = "jan.jansen") -> dict[str, str]:
+async def found_for(clerk: httpx2.AsyncClient, card: str, username: str = "jan.jansen") -> dict[str, str]:
     """The form after the search."""
     fields = fields_of(await details_of(clerk, card), "new-guest")
     sent = fields | {"choice": "existing", "username": username, "step": "zoek"}
@@ -268,7 +270,7 @@ async def found_for(clerk: httpx.AsyncClient, card: str, username: str = "jan.ja
 
 
 async def test_r17_a_form_cannot_name_an_account_that_was_not_found(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     fields = await found_for(clerk, member(counter_site)) | {"linked": "yes"}
     handle = fields["account_handle"]
@@ -288,7 +290,7 @@ async def test_r17_a_form_cannot_name_an_account_that_was_not_found(
 
 
 async def test_r17_a_found_account_is_searched_again_after_a_while(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     fields = await found_for(clerk, member(counter_site)) | {"linked": "yes"}
     counter_site.app.clock.moment += timedelta(minutes=15)
@@ -305,7 +307,7 @@ async def test_r17_a_found_account_is_searched_again_after_a_while(
 
 
 async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_reason(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     counter_site.app.accounts.opens("vader", "0770999998")
@@ -345,7 +347,7 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
     ids=range(7),
 )
 async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, choice: dict[str, str], sentence: str
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, choice: dict[str, str], sentence: str
 ) -> None:
     counter_site.app.accounts.opens("vergeven", "0770999997")
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest")
@@ -359,7 +361,7 @@ async def test_r17_an_account_that_is_not_right_yet_is_said_at_its_field(
 
 
 async def test_accounts_that_cannot_be_looked_up_keep_nobody_from_registering(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | EXISTING
     counter_site.app.accounts.down = True
@@ -375,7 +377,7 @@ async def test_accounts_that_cannot_be_looked_up_keep_nobody_from_registering(
 
 
 async def test_r8_r9_what_is_shown_to_the_patron_afterwards(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     with_chip = await clerk.get(
         await register(clerk, member(counter_site), card_has_chip="yes") + "/ingeschreven"
@@ -387,7 +389,7 @@ async def test_r8_r9_what_is_shown_to_the_patron_afterwards(
 
 
 async def test_r20_another_organisation_registers_a_guest_of_its_own(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     guest = await register(clerk, card)
@@ -423,14 +425,14 @@ async def test_in_english_a_refusal_and_the_page_of_a_guest(counter_site: Counte
     ],
 )
 async def test_r1_a_scan_that_the_scanner_spoiled_says_so_and_is_not_changed(
-    clerk: httpx.AsyncClient, card: str, status: int, hint: str
+    clerk: httpx2.AsyncClient, card: str, status: int, hint: str
 ) -> None:
     answer = await scanned(clerk, card)
     assert (answer.status_code, hint in answer.text, f'value="{card}"' in answer.text) == (status, True, True)
 
 
 async def looks_like_a_guest(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, isil: str = HOME
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, isil: str = HOME
 ) -> tuple[str, str, str]:
     """A guest; another card of somebody with the same name, birth date and address; and the form for it."""
     old = member(counter_site)
@@ -442,7 +444,7 @@ async def looks_like_a_guest(
 
 
 async def test_r28_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     guest, card, page = await looks_like_a_guest(counter_site, clerk)
     guest_id = guest.rpartition("/")[2]
@@ -463,7 +465,7 @@ async def test_r28_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_sa
 
 
 async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     guest, card, page = await looks_like_a_guest(counter_site, clerk)
     same = fields_of(page, "new-guest") | {"decision": f"same:{guest.rpartition('/')[2]}"}
@@ -478,7 +480,7 @@ async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
 
 
 async def test_r28_the_same_person_at_another_library_is_registered_and_merged(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     guest, _card, page = await looks_like_a_guest(counter_site, clerk, FRYSLAN)
     merge = fields_of(page, "new-guest") | {"choice": "none", "decision": f"merge:{guest.rpartition('/')[2]}"}
@@ -495,7 +497,7 @@ async def test_r28_the_same_person_at_another_library_is_registered_and_merged(
     ids=range(4),
 )
 async def test_r20_r28_a_guest_who_was_not_offered_is_not_touched(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, forged: dict[str, str]
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, forged: dict[str, str]
 ) -> None:
     fields = fields_of(await details_of(clerk, member(counter_site)), "new-guest") | {"step": "zoek"}
     if "decision" in forged:
@@ -506,7 +508,7 @@ async def test_r20_r28_a_guest_who_was_not_offered_is_not_touched(
 
 
 async def test_r10_a_replaced_card_opens_the_guest_as_soon_as_home_answered(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     guest = await register(clerk, card)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import asyncpg
-import httpx
+import httpx2
 import psutil
 import pytest
 import pytest_asyncio
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def operator(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in("f.deboer") as client:
         yield client
 
 
 async def post(
-    client: httpx.AsyncClient, path: str, seen_on: str = "/beheer", **fields: str
-) -> httpx.Response:
+    client: httpx2.AsyncClient, path: str, seen_on: str = "/beheer", **fields: str
+) -> httpx2.Response:
     form = form_of((await client.get(seen_on)).text, "/afmelden")
     return await client.post(path, data=form | fields)
 
@@ -65,7 +65,7 @@ async def test_a_clerk_gets_a_friendly_no_everywhere_and_changes_nothing(counter
     assert counter_site.app.service.rebuilds.last("history") is None
 
 
-async def test_everything_is_on_one_page(counter_site: CounterSite, operator: httpx.AsyncClient) -> None:
+async def test_everything_is_on_one_page(counter_site: CounterSite, operator: httpx2.AsyncClient) -> None:
     guest_id = await park_guest(counter_site.app.service.pool, HARMLESS, State.WAITING)
     page = (await operator.get("/beheer")).text
     assert [view.name for view in VIEWS if f"/beheer/weergaven/{view.name}/herbouw" not in page] == []
@@ -77,7 +77,7 @@ async def test_everything_is_on_one_page(counter_site: CounterSite, operator: ht
 
 
 async def test_r12_the_last_night_is_shown_by_library(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     assert "Er is nog geen nachtelijke controle geweest" in (await operator.get("/beheer")).text
     nightly_checks, nightly = counter_site.app.service.nightly_checks, NightlyCheck(TODAY)
@@ -96,7 +96,7 @@ async def test_r12_the_last_night_is_shown_by_library(
 
 
 async def test_i8_a_parked_guest_is_tried_again(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     guest_id = await registered(counter_site, "0990139313")
     await park_guest(counter_site.app.service.pool, HARMLESS, guest_id=guest_id)
@@ -109,7 +109,7 @@ async def test_i8_a_parked_guest_is_tried_again(
 
 
 async def test_i8_a_failed_message_is_skipped_with_a_reason_only(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     pool = counter_site.app.service.pool
     guest_id = await registered(counter_site, "0990139321")
@@ -128,7 +128,7 @@ async def test_i8_a_failed_message_is_skipped_with_a_reason_only(
 
 
 async def test_i8_what_only_waits_is_not_skipped(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     guest_id = await park_guest(counter_site.app.service.pool, FAULTY, State.WAITING)
     path = f"/beheer/geparkeerd/{guest_id}"
@@ -140,7 +140,7 @@ async def test_i8_what_only_waits_is_not_skipped(
 
 
 async def test_a_rebuild_shows_how_far_it_is_and_goes_on_when_the_browser_goes_away(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     started = await post(operator, "/beheer/weergaven/history/herbouw")
     assert started.headers["location"] == "/beheer/weergaven/history"
@@ -161,7 +161,7 @@ async def test_a_rebuild_shows_how_far_it_is_and_goes_on_when_the_browser_goes_a
 
 
 async def test_a_rebuild_whose_process_dies_leaves_the_old_view_and_says_so(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     before = set(psutil.Process().children())
     await post(operator, "/beheer/weergaven/terms_due/herbouw")
@@ -177,7 +177,7 @@ async def test_a_rebuild_whose_process_dies_leaves_the_old_view_and_says_so(
 
 
 async def test_a_view_that_another_process_builds_is_left_to_it(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     url = counter_site.app.service.settings.database_url.get_secret_value()
     settings = SERVER_SETTINGS | {"application_name": "building contributions"}

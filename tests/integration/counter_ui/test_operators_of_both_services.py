@@ -10,7 +10,7 @@ from datetime import date, time
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from playwright.async_api import FilePayload, expect
@@ -74,13 +74,13 @@ async def beside(
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def operator(beside: Beside) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(beside: Beside) -> AsyncIterator[httpx2.AsyncClient]:
     async with beside.site.signed_in("f.deboer") as client:
         yield client
 
 
 @asynccontextmanager
-async def api(beside: Beside, service: str) -> AsyncIterator[httpx.AsyncClient]:
+async def api(beside: Beside, service: str) -> AsyncIterator[httpx2.AsyncClient]:
     """The API of a service, for an operator of the whole installation."""
     token = beside.site.app.signer.token("installation", None, "beheer", iss=beside.site.issuer.url)
     if service == "registration":
@@ -91,7 +91,7 @@ async def api(beside: Beside, service: str) -> AsyncIterator[httpx.AsyncClient]:
             yield client
 
 
-async def post(client: httpx.AsyncClient, path: str, files: Any = None, **fields: str) -> httpx.Response:
+async def post(client: httpx2.AsyncClient, path: str, files: Any = None, **fields: str) -> httpx2.Response:
     form = form_of((await client.get("/beheer/opzoekingen")).text, "/afmelden")
     return await client.post(path, data=form | fields, files=files)
 
@@ -109,7 +109,7 @@ async def registered(beside: Beside, card: str, organisation: str = "1001") -> U
 
 
 async def test_the_views_and_messages_of_both_services_are_on_one_page(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     page = (await operator.get("/beheer")).text
     for view in IDENTITYS_VIEWS:
@@ -121,7 +121,7 @@ async def test_the_views_and_messages_of_both_services_are_on_one_page(
 
 
 async def test_while_identity_is_silent_or_refuses_the_page_is_there_and_says_so(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     beside.network.reachable = False
     try:
@@ -143,7 +143,7 @@ async def test_while_identity_is_silent_or_refuses_the_page_is_there_and_says_so
 
 
 async def test_i8_a_guest_parked_at_identity_is_retried_and_skipped_from_the_page(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     pool = beside.identity.service.pool
     guest_id = await park_guest(pool, "guest-registered.v1")
@@ -190,7 +190,7 @@ async def test_i8_the_api_of_both_services_does_the_same(beside: Beside, service
 
 
 async def test_a_view_of_identity_is_rebuilt_from_the_page(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     started = await post(operator, "/beheer/weergaven/links/herbouw?dienst=identity")
     assert started.headers["location"] == "/beheer/weergaven/links?dienst=identity"
@@ -203,7 +203,7 @@ async def test_a_view_of_identity_is_rebuilt_from_the_page(
 
 
 async def test_r20_r22_only_a_clerk_of_the_guests_organisation_reads_its_name(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     pool = beside.site.app.service.pool
     ours = await registered(beside, "0660000001")
@@ -235,7 +235,7 @@ async def test_r20_r22_only_a_clerk_of_the_guests_organisation_reads_its_name(
 
 
 async def test_r19_the_events_of_a_guest_come_from_both_logs_without_personal_data(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     guest_id = await registered(beside, "0660000003")
     page = (await operator.get(f"/beheer/gasten/{guest_id}")).text
@@ -261,7 +261,7 @@ async def next_part(lines: AsyncIterator[str], wanted: str) -> str:
 
 
 async def test_the_page_is_kept_up_to_date_until_the_session_ends(
-    beside: Beside, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    beside: Beside, operator: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator_pages, "LOOK_EVERY_SECONDS", 0.05)
     monkeypatch.setattr(operator_pages, "FRESH_SECONDS", 0.0)
@@ -281,7 +281,7 @@ async def test_the_page_is_kept_up_to_date_until_the_session_ends(
 
 
 async def test_streams_are_bounded_and_end_when_the_server_stops(
-    beside: Beside, operator: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    beside: Beside, operator: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(operator_pages, "MOST_STREAMS", 1)
     stopping = asyncio.Event()
@@ -298,7 +298,7 @@ async def test_streams_are_bounded_and_end_when_the_server_stops(
 
 
 async def test_a_page_that_is_left_open_does_not_keep_its_session_open(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     clock = beside.site.app.clock
     before = clock.moment
@@ -314,7 +314,7 @@ async def test_a_page_that_is_left_open_does_not_keep_its_session_open(
 
 
 async def test_r12_a_check_is_asked_for_on_the_page_and_run_by_a_worker(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     service = beside.site.app.service
     answer = await post(operator, "/beheer/nachtcontrole")
@@ -334,7 +334,7 @@ async def test_r12_a_check_is_asked_for_on_the_page_and_run_by_a_worker(
 
 
 async def test_r2_a_table_of_prefixes_is_checked_before_it_replaces_the_present_one(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     pool = beside.site.app.service.pool
     before = await pool.fetchval("SELECT count(*) FROM card_prefixes")
@@ -368,7 +368,7 @@ async def test_r2_a_table_of_prefixes_is_checked_before_it_replaces_the_present_
 
 
 async def test_r22_a_home_library_is_probed_from_the_page_without_what_it_sent(
-    beside: Beside, operator: httpx.AsyncClient
+    beside: Beside, operator: httpx2.AsyncClient
 ) -> None:
     app, host = beside.site.app, Sip2Host()
     host.usually[b"63"] = checked(text_of("valid_no_end_known"))
@@ -389,7 +389,7 @@ async def test_r22_a_home_library_is_probed_from_the_page_without_what_it_sent(
     assert [row["outcome"] for row in kinds] == ["valid", "unavailable"]
 
 
-async def test_the_state_of_home_libraries_is_shown(beside: Beside, operator: httpx.AsyncClient) -> None:
+async def test_the_state_of_home_libraries_is_shown(beside: Beside, operator: httpx2.AsyncClient) -> None:
     beside.site.app.home.goes_down(HOME)
     try:
         page = (await operator.get("/beheer")).text

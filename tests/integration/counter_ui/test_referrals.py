@@ -6,7 +6,7 @@ from datetime import timedelta
 from itertools import count
 from urllib.parse import quote
 
-import httpx
+import httpx2
 import pytest
 
 from registration.bootstrap import view_source
@@ -30,7 +30,7 @@ def referral(site: CounterSite, organisation: str = "1001", ago: timedelta = tim
     return handles.seal(["acc-jan", RETURN_TO], (organisation,), deps.clock.now() - ago)
 
 
-async def scans(clerk: httpx.AsyncClient, handle: str, card: str) -> httpx.Response:
+async def scans(clerk: httpx2.AsyncClient, handle: str, card: str) -> httpx2.Response:
     page = await clerk.get("/doorverwezen", params={"handle": handle})
     assert page.status_code == 200, page.text
     assert "jan" not in page.text  # nothing of the account before the card
@@ -38,7 +38,7 @@ async def scans(clerk: httpx.AsyncClient, handle: str, card: str) -> httpx.Respo
 
 
 async def guest_with(
-    site: CounterSite, clerk: httpx.AsyncClient, account_on: str | None = None
+    site: CounterSite, clerk: httpx2.AsyncClient, account_on: str | None = None
 ) -> tuple[str, str]:
     """The page of a guest without an account, and its card; the account is on that card or another one."""
     card = f"0661{next(numbers):06d}"

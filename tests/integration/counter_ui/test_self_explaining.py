@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from itertools import count
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute
@@ -38,7 +38,7 @@ TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def operator(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     """Who may see all pages."""
     async with counter_site.signed_in("f.deboer") as client:
         yield client
@@ -51,7 +51,7 @@ def member(counter_site: CounterSite) -> str:
 
 
 async def test_every_page_has_its_help_and_a_link_to_it(
-    counter_site: CounterSite, operator: httpx.AsyncClient
+    counter_site: CounterSite, operator: httpx2.AsyncClient
 ) -> None:
     guest = await register(operator, member(counter_site))
     assert len(PAGES) > 12
@@ -64,7 +64,7 @@ async def test_every_page_has_its_help_and_a_link_to_it(
         assert "<p>" in shown, f"{path} has no help"
 
 
-async def tips(client: httpx.AsyncClient, **chosen: str) -> httpx.Response:
+async def tips(client: httpx2.AsyncClient, **chosen: str) -> httpx2.Response:
     fields = form_of((await client.get("/zoeken")).text, "/afmelden")
     return await client.post("/tips", data=fields | chosen)
 
@@ -95,7 +95,7 @@ async def test_a_hint_is_there_until_the_clerk_switches_it_off_on_every_computer
 
 async def test_every_error_page_has_the_number_that_the_log_has(
     counter_site: CounterSite,
-    operator: httpx.AsyncClient,
+    operator: httpx2.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -130,5 +130,5 @@ async def test_every_error_page_has_the_number_that_the_log_has(
         assert card not in "".join(lines)
 
 
-async def test_a_page_without_an_error_has_no_number(operator: httpx.AsyncClient) -> None:
+async def test_a_page_without_an_error_has_no_number(operator: httpx2.AsyncClient) -> None:
     assert "Kenmerk voor beheer" not in (await operator.get("/")).text

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import itsdangerous
 import pytest
 import pytest_asyncio
@@ -43,19 +43,19 @@ async def subjects(counter_site: CounterSite) -> list[str]:
     return [row["subject"] for row in rows]
 
 
-async def is_signed_in(client: httpx.AsyncClient) -> bool:
+async def is_signed_in(client: httpx2.AsyncClient) -> bool:
     return (await client.get("/")).status_code == 200
 
 
 @asynccontextmanager
-async def thief_of(counter_site: CounterSite, clerk: httpx.AsyncClient) -> AsyncIterator[httpx.AsyncClient]:
+async def thief_of(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> AsyncIterator[httpx2.AsyncClient]:
     """Another browser with a copy of the clerk's cookies."""
     async with counter_site.visitor() as thief:
         thief.cookies.update(clerk.cookies)
         yield thief
 
 
-async def signs_out(clerk: httpx.AsyncClient, **fields: str) -> None:
+async def signs_out(clerk: httpx2.AsyncClient, **fields: str) -> None:
     form = form_of((await clerk.get("/afmelden")).text, "/afmelden")
     answer = await clerk.post("/afmelden", data=form | fields)
     assert (answer.status_code, answer.headers["location"]) == (303, "/afmelden")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,7 +16,7 @@ from tests.support.counter_pages import CLIENT_ID, CounterSite, form_of, open_co
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def is_signed_in(client: httpx.AsyncClient) -> bool:
+async def is_signed_in(client: httpx2.AsyncClient) -> bool:
     return (await client.get("/")).status_code == 200
 
 
@@ -133,7 +133,7 @@ async def test_an_id_token_that_is_not_exactly_right_signs_nobody_in(database: s
 
 
 async def test_the_issuer_leads_to_no_other_address_and_wants_pkce(counter_site: CounterSite) -> None:
-    async with counter_site.visitor() as client, httpx.AsyncClient() as browser:
+    async with counter_site.visitor() as client, httpx2.AsyncClient() as browser:
         address = (await client.get("/aanmelden")).headers["location"]
         assert (await browser.get(address)).status_code == 200
         asked = parse_qs(urlsplit(address).query)
@@ -150,7 +150,7 @@ async def test_the_issuer_leads_to_no_other_address_and_wants_pkce(counter_site:
 
 
 async def test_a_code_is_worth_nothing_without_its_verifier(counter_site: CounterSite) -> None:
-    async with counter_site.visitor() as client, httpx.AsyncClient() as thief:
+    async with counter_site.visitor() as client, httpx2.AsyncClient() as thief:
         back = await counter_site.come_back(await client.get("/aanmelden"))
         stolen = {
             "grant_type": "authorization_code",

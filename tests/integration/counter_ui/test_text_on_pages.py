@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import date
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -24,7 +24,7 @@ SHOWN = (NAME, STREET, EMAIL, USERNAME, REASON)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     """A clerk of a counter whose guests and accounts have names that are read from right to left."""
     details = PatronDetails(NAME, date(1980, 2, 3), STREET, EMAIL)
     for card in CARDS:
@@ -41,7 +41,7 @@ def in_the_open(html: str) -> set[str]:
     return {text for text in SHOWN if text in outside}
 
 
-async def shown_isolated(client: httpx.AsyncClient, path: str, *texts: str) -> None:
+async def shown_isolated(client: httpx2.AsyncClient, path: str, *texts: str) -> None:
     """The page shows these texts, and each of them isolated."""
     html = (await client.get(path)).text
     for text in texts:
@@ -50,7 +50,7 @@ async def shown_isolated(client: httpx.AsyncClient, path: str, *texts: str) -> N
 
 
 async def test_names_reasons_and_usernames_are_isolated(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     assert "<bdi>Femke de Boer</bdi>" in (await clerk.get("/")).text
     home = await details_of(clerk, CARDS[0])
@@ -79,6 +79,6 @@ async def test_names_reasons_and_usernames_are_isolated(
     await shown_isolated(clerk, f"{guest}?tab=historie", NAME, REASON, "Femke de Boer")
 
 
-async def test_what_is_typed_has_its_own_direction(clerk: httpx.AsyncClient) -> None:
+async def test_what_is_typed_has_its_own_direction(clerk: httpx2.AsyncClient) -> None:
     html = (await clerk.get("/zoeken")).text
     assert re.search(r'<input id="query"[^>]* dir="auto"', html)

@@ -6,7 +6,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 from fastapi.routing import APIRoute
@@ -67,7 +67,7 @@ NOTHING_WAS_DONE = {
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     """With all scopes."""
     async with counter_site.signed_in("f.deboer") as client:
         yield client
@@ -85,7 +85,7 @@ def lines_of(page: str) -> list[str]:
     return re.findall(r'<p class="alert success">(.*?)</p>', status)
 
 
-async def says(client: httpx.AsyncClient, answer: httpx.Response, of: str) -> None:
+async def says(client: httpx2.AsyncClient, answer: httpx2.Response, of: str) -> None:
     """The page after the action says its line, and the same page again does not."""
     assert answer.status_code == 303, answer.text
     address = answer.headers["location"]
@@ -94,7 +94,7 @@ async def says(client: httpx.AsyncClient, answer: httpx.Response, of: str) -> No
     assert lines_of((await client.get(address)).text) == []
 
 
-async def sends(client: httpx.AsyncClient, path: str, seen_on: str, **fields: Any) -> httpx.Response:
+async def sends(client: httpx2.AsyncClient, path: str, seen_on: str, **fields: Any) -> httpx2.Response:
     return await client.post(path, data=form_of((await client.get(seen_on)).text, path) | fields)
 
 
@@ -105,12 +105,12 @@ async def test_of_every_form_it_is_known_what_it_says() -> None:
 
 
 async def test_each_action_of_a_guest_is_said_once(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     card = member(counter_site)
     counter_site.app.accounts.opens("jan", card)
     path = await register(clerk, card)
-    saved = httpx.Response(303, headers={"location": f"{path}/ingeschreven"})
+    saved = httpx2.Response(303, headers={"location": f"{path}/ingeschreven"})
     await says(clerk, saved, "/gasten/nieuw/opslaan")
     link = fields_of((await clerk.get(f"{path}?tab=inlogaccount")).text, "link")
     found = await clerk.post(f"{path}/koppelen", data=link | {"username": "jan.jansen", "step": "zoek"})
@@ -143,7 +143,7 @@ async def test_each_action_of_a_guest_is_said_once(
 
 
 async def test_each_action_of_an_operator_is_said_once(
-    counter_site: CounterSite, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    counter_site: CounterSite, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = counter_site.app.service.pool
     for of, message in (
@@ -175,7 +175,7 @@ async def test_each_action_of_an_operator_is_said_once(
 
 
 async def test_a_line_waits_for_a_page_in_the_language_of_that_page(
-    counter_site: CounterSite, clerk: httpx.AsyncClient
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:
     path = await register(clerk, member(counter_site))
     await clerk.get(path)

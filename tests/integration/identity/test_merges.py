@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 
 from registration.domain.verdict import PatronDetails, Valid
@@ -20,7 +20,7 @@ ROUNDS = 8
 
 
 @pytest.fixture
-async def operator(both_services: BothServices) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(both_services: BothServices) -> AsyncIterator[httpx2.AsyncClient]:
     """Who may merge actors."""
     async with both_services.identity.client("accounts", "operator") as client:
         yield client
@@ -35,13 +35,13 @@ async def merged(both_services: BothServices, guest: dict[str, Any], into: dict[
 
 
 async def merge_actors(
-    operator: httpx.AsyncClient,
+    operator: httpx2.AsyncClient,
     actor: str,
     into: str,
     *,
     confirm: bool = True,
     headers: dict[str, str] | None = None,
-) -> httpx.Response:
+) -> httpx2.Response:
     body = {"into": into, "confirm": confirm}
     return await operator.post(f"/v1/actors/{actor}/merge", json=body, headers=headers)
 
@@ -104,7 +104,7 @@ async def too_late(both_services: BothServices) -> tuple[str, str, dict[str, Any
 
 
 async def test_i6_too_late_is_mended_with_one_actor_and_both_sides_agree(
-    both_services: BothServices, operator: httpx.AsyncClient
+    both_services: BothServices, operator: httpx2.AsyncClient
 ) -> None:
     of_account, of_login, guest = await too_late(both_services)
     async with both_services.identity.nothing_written():
@@ -166,7 +166,7 @@ async def test_i6_too_late_is_mended_at_the_counter_with_a_reason_and_both_sides
 
 
 async def test_i6_what_identity_blocks_is_not_merged_at_the_counter(
-    both_services: BothServices, operator: httpx.AsyncClient
+    both_services: BothServices, operator: httpx2.AsyncClient
 ) -> None:
     of_account, of_login, guest = await too_late(both_services)
     await merge_actors(operator, of_login, of_account)  # its message is not here yet
@@ -181,7 +181,7 @@ async def test_i6_what_identity_blocks_is_not_merged_at_the_counter(
 
 
 async def test_i6_birth_dates_are_compared_by_registration_and_not_shown(
-    both_services: BothServices, operator: httpx.AsyncClient
+    both_services: BothServices, operator: httpx2.AsyncClient
 ) -> None:
     child = PatronDetails("K. Jansen", date(2015, 1, 1), "Brink 1, Groningen", None)
     both_services.registration.home.answers(HOME, OTHER_CARD, Valid(child, None, OTHER_CARD))
@@ -210,7 +210,7 @@ async def test_i6_birth_dates_are_compared_by_registration_and_not_shown(
 
 
 async def test_i6_a_merge_and_logins_at_once_leave_one_actor(
-    both_services: BothServices, operator: httpx.AsyncClient
+    both_services: BothServices, operator: httpx2.AsyncClient
 ) -> None:
     of_account, of_login, _ = await too_late(both_services)
     here = [f"3{number:03}" for number in range(ROUNDS)]

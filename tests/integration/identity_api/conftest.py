@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from identity.adapters.tables import SCHEMA
@@ -25,14 +25,14 @@ async def identity_app(database: str, tmp_path: Path) -> AsyncIterator[IdentityA
 
 
 @pytest.fixture
-async def wisecat(identity_app: IdentityApp) -> AsyncIterator[httpx.AsyncClient]:
+async def wisecat(identity_app: IdentityApp) -> AsyncIterator[httpx2.AsyncClient]:
     """The catalogue where people log in."""
     async with identity_app.client() as client:
         yield client
 
 
 @pytest.fixture
-async def operator(identity_app: IdentityApp) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(identity_app: IdentityApp) -> AsyncIterator[httpx2.AsyncClient]:
     """Who may see and open accounts."""
     async with identity_app.client("accounts", "operator") as client:
         yield client

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -46,7 +46,7 @@ def proven(app: IdentityApp, nonce: str | None = "n-1", **changed: Any) -> dict[
     return body if nonce is None else {**body, "nonce": nonce}
 
 
-async def answer_to(app: IdentityApp, body: Mapping[str, Any], caller: str = "wisecat") -> httpx.Response:
+async def answer_to(app: IdentityApp, body: Mapping[str, Any], caller: str = "wisecat") -> httpx2.Response:
     async with app.client(sub=caller) as client:
         return await client.post("/v1/logins", json=body, headers={"Accept-Language": "en"})
 

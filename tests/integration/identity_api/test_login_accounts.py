@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 from uuid import UUID
 
-import httpx
+import httpx2
 import pytest
 
 from shared.kernel.library_card import person_ref
@@ -29,7 +29,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 async def test_an_account_is_opened_shown_and_found(
-    identity_app: IdentityApp, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
 ) -> None:
     opened = await operator.post("/v1/login-accounts", json=ACCOUNT)
     assert opened.status_code == 201
@@ -48,7 +48,7 @@ async def test_an_account_is_opened_shown_and_found(
     assert (actor["account_id"], actor["organisation"]) == ("acc-els", None)
 
 
-async def test_without_an_id_one_is_created(operator: httpx.AsyncClient) -> None:
+async def test_without_an_id_one_is_created(operator: httpx2.AsyncClient) -> None:
     opened = (await operator.post("/v1/login-accounts", json=without("account_id"))).json()
     assert opened["account_id"].startswith("acc-")
     shown = await operator.get(f"/v1/login-accounts/{opened['account_id']}")
@@ -67,21 +67,21 @@ async def test_without_an_id_one_is_created(operator: httpx.AsyncClient) -> None
     ],
 )
 async def test_i1_a_username_finds_exactly_one_account_or_none(
-    operator: httpx.AsyncClient, username: str, home_isil: str, account_id: str | None
+    operator: httpx2.AsyncClient, username: str, home_isil: str, account_id: str | None
 ) -> None:
     found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": home_isil})
     account = found.json()["account"]
     assert (account and account["account_id"]) == account_id
 
 
-async def test_i1_two_accounts_may_share_an_e_mail_address(operator: httpx.AsyncClient) -> None:
+async def test_i1_two_accounts_may_share_an_e_mail_address(operator: httpx2.AsyncClient) -> None:
     for name in ("ouder", "kind2"):
         body = {**ACCOUNT, "account_id": f"acc-{name}", "username": name}
         assert (await operator.post("/v1/login-accounts", json=body)).status_code == 201
 
 
 async def test_an_account_of_the_directory_is_shown_before_it_is_needed_here(
-    identity_app: IdentityApp, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
 ) -> None:
     async with identity_app.nothing_written():
         shown = (await operator.get("/v1/login-accounts/acc-jan")).json()
@@ -113,7 +113,7 @@ REFUSALS: list[tuple[int, str, dict[str, Any]]] = [
 ]
 
 
-async def test_an_account_of_the_directory_is_opened_with_what_it_says(operator: httpx.AsyncClient) -> None:
+async def test_an_account_of_the_directory_is_opened_with_what_it_says(operator: httpx2.AsyncClient) -> None:
     piet = {**ACCOUNT, "account_id": "acc-piet", "username": "PIET", "home_card_number": card_of("piet")}
     opened = await operator.post("/v1/login-accounts", json=piet)
     assert (opened.status_code, opened.json()["account_id"]) == (201, "acc-piet")
@@ -121,7 +121,7 @@ async def test_an_account_of_the_directory_is_opened_with_what_it_says(operator:
 
 @pytest.mark.parametrize(("status", "code", "body"), REFUSALS, ids=lambda value: str(value)[:40])
 async def test_a_refused_account_writes_nothing(
-    identity_app: IdentityApp, operator: httpx.AsyncClient, status: int, code: str, body: dict[str, Any]
+    identity_app: IdentityApp, operator: httpx2.AsyncClient, status: int, code: str, body: dict[str, Any]
 ) -> None:
     assert (await operator.post("/v1/login-accounts", json=ACCOUNT)).status_code == 201
     async with identity_app.nothing_written():
@@ -130,7 +130,7 @@ async def test_a_refused_account_writes_nothing(
 
 
 async def test_an_account_cannot_be_opened_while_the_directory_is_down(
-    identity_app: IdentityApp, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
 ) -> None:
     identity_app.directory.unplugged = True
     async with identity_app.nothing_written():
@@ -139,7 +139,7 @@ async def test_an_account_cannot_be_opened_while_the_directory_is_down(
 
 
 async def test_of_one_username_at_once_one_account_is_opened(
-    identity_app: IdentityApp, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
 ) -> None:
     bodies = [{**ACCOUNT, "account_id": f"acc-{number}"} for number in range(6)]
     answers = await asyncio.gather(*(operator.post("/v1/login-accounts", json=body) for body in bodies))
@@ -148,7 +148,7 @@ async def test_of_one_username_at_once_one_account_is_opened(
 
 
 async def test_an_account_sent_again_under_its_key_is_answered_again(
-    identity_app: IdentityApp, operator: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
 ) -> None:
     body, key = without("account_id"), {"Idempotency-Key": "one"}
     first = await operator.post("/v1/login-accounts", json=body, headers=key)
@@ -168,13 +168,13 @@ async def test_an_account_sent_again_under_its_key_is_answered_again(
         ("/v1/nothing", "not-found"),
     ],
 )
-async def test_what_does_not_exist_is_not_found(operator: httpx.AsyncClient, path: str, code: str) -> None:
+async def test_what_does_not_exist_is_not_found(operator: httpx2.AsyncClient, path: str, code: str) -> None:
     answer = await operator.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, code)
 
 
 async def test_nothing_personal_is_readable_in_the_database(
-    identity_app: IdentityApp, operator: httpx.AsyncClient, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, operator: httpx2.AsyncClient, wisecat: httpx2.AsyncClient
 ) -> None:
     await operator.post("/v1/login-accounts", json=ACCOUNT)
     await wisecat.post("/v1/logins", json=login("els"))
@@ -205,7 +205,7 @@ LOOK_ALIKES = (
 
 @pytest.mark.parametrize("username", LOOK_ALIKES, ids=ascii)
 async def test_i1_a_username_that_looks_like_another_is_that_username(
-    operator: httpx.AsyncClient, username: str
+    operator: httpx2.AsyncClient, username: str
 ) -> None:
     await operator.post("/v1/login-accounts", json=ACCOUNT)
     found = await operator.get("/v1/login-accounts", params={"username": username, "home_isil": HOME_ISIL})
@@ -214,7 +214,7 @@ async def test_i1_a_username_that_looks_like_another_is_that_username(
     assert (taken.status_code, taken.json()["code"]) == (409, "username-taken")
 
 
-async def test_a_username_is_kept_without_what_cannot_be_seen(operator: httpx.AsyncClient) -> None:
+async def test_a_username_is_kept_without_what_cannot_be_seen(operator: httpx2.AsyncClient) -> None:
     opened = await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": " Zoe\u0308\u202e\u200b "})
     assert opened.json()["username"] == "Zoë"
     for wrong in ("\u200b", "a\u2028b", " "):
@@ -224,7 +224,7 @@ async def test_a_username_is_kept_without_what_cannot_be_seen(operator: httpx.As
 
 @pytest.mark.parametrize("username", ["ｊａｎ", "jĳ", "ŉ", "jan\u200bx", "a\u200db"], ids=ascii)
 async def test_a_username_from_before_is_still_found_and_still_taken(
-    identity_app: IdentityApp, operator: httpx.AsyncClient, username: str
+    identity_app: IdentityApp, operator: httpx2.AsyncClient, username: str
 ) -> None:
     """Its row has the key that the release before computed: NFC and case only."""
     await operator.post("/v1/login-accounts", json=ACCOUNT | {"username": "tijdelijk"})
@@ -241,7 +241,7 @@ async def test_a_username_from_before_is_still_found_and_still_taken(
 
 @pytest.mark.parametrize("account_id", ["acc\u202eels", "acc\u200b", "\ufeffacc", "acc\u2028"], ids=ascii)
 async def test_an_id_holds_nothing_that_cannot_be_seen(
-    identity_app: IdentityApp, operator: httpx.AsyncClient, account_id: str
+    identity_app: IdentityApp, operator: httpx2.AsyncClient, account_id: str
 ) -> None:
     async with identity_app.nothing_written():
         refused = await operator.post("/v1/login-accounts", json=ACCOUNT | {"account_id": account_id})

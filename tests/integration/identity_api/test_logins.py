@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.identity import existing, new
@@ -14,7 +14,7 @@ Prepare = Callable[[IdentityApp], object]
 
 
 async def test_i4_recognised_reports_the_guest_and_when_it_ends(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     guest = identity_app.counter.registers("jan", existing("jan"))
     answer = await wisecat.post("/v1/logins", json=login("jan"))
@@ -32,7 +32,7 @@ async def test_i4_recognised_reports_the_guest_and_when_it_ends(
     assert "Event-Position" not in again.headers
 
 
-async def test_i4_a_new_actor_and_then_recognised_as_it(wisecat: httpx.AsyncClient) -> None:
+async def test_i4_a_new_actor_and_then_recognised_as_it(wisecat: httpx2.AsyncClient) -> None:
     first = (await wisecat.post("/v1/logins", json=login("jan"))).json()
     second = (await wisecat.post("/v1/logins", json=login("jan"))).json()
     assert (first["outcome"], first["first_login"], first["guest"]) == ("new_actor", True, None)
@@ -40,7 +40,7 @@ async def test_i4_a_new_actor_and_then_recognised_as_it(wisecat: httpx.AsyncClie
 
 
 async def test_i6_too_late_shows_at_the_account_and_at_its_actor(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient, operator: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     first = (await wisecat.post("/v1/logins", json=login("jan"))).json()
     guest = identity_app.counter.registers("jan", existing("jan"))
@@ -91,7 +91,7 @@ REFUSALS: list[tuple[int, str, Any, Prepare]] = [
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda value: str(value)[:40])
 async def test_a_refused_login_writes_nothing(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient, refusal: tuple[int, str, Any, Prepare]
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient, refusal: tuple[int, str, Any, Prepare]
 ) -> None:
     status, code, body, prepare = refusal
     prepare(identity_app)
@@ -104,7 +104,7 @@ async def test_a_refused_login_writes_nothing(
 
 @pytest.mark.parametrize("delivered", [True, False])
 async def test_i4_4_link_required_makes_no_actor_and_says_so_in_two_languages(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient, delivered: bool
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient, delivered: bool
 ) -> None:
     guest = identity_app.counter.registers("jan")
     if delivered:
@@ -118,7 +118,7 @@ async def test_i4_4_link_required_makes_no_actor_and_says_so_in_two_languages(
 
 
 async def test_i4_what_cannot_be_applied_is_try_again_until_it_can(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A parked guest is tried again by each login; success unparks, failure is 503 (ADR 0004)."""
     guest = identity_app.counter.registers("kees", new("acc-created"))
@@ -142,7 +142,7 @@ async def unexpected(*_: Any) -> None:
 
 
 async def test_a_first_login_sent_again_under_its_key_is_answered_the_same(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient
 ) -> None:
     key = {"Idempotency-Key": "one"}
     first = await wisecat.post("/v1/logins", json=login("jan"), headers=key)
@@ -157,7 +157,7 @@ async def test_a_first_login_sent_again_under_its_key_is_answered_the_same(
 
 
 async def test_first_logins_at_once_under_one_key_all_get_the_same_answer(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient
 ) -> None:
     answers = await asyncio.gather(
         *(wisecat.post("/v1/logins", json=login("jan"), headers={"Idempotency-Key": "one"}) for _ in range(6))
@@ -168,7 +168,7 @@ async def test_first_logins_at_once_under_one_key_all_get_the_same_answer(
 
 
 async def test_a_later_login_with_a_key_is_decided_again(
-    identity_app: IdentityApp, wisecat: httpx.AsyncClient
+    identity_app: IdentityApp, wisecat: httpx2.AsyncClient
 ) -> None:
     await wisecat.post("/v1/logins", json=login("jan"))
     async with identity_app.nothing_written():
@@ -176,7 +176,7 @@ async def test_a_later_login_with_a_key_is_decided_again(
     assert answer.json()["first_login"] is False
 
 
-async def test_the_event_names_who_asked(identity_app: IdentityApp, wisecat: httpx.AsyncClient) -> None:
+async def test_the_event_names_who_asked(identity_app: IdentityApp, wisecat: httpx2.AsyncClient) -> None:
     await wisecat.post("/v1/logins", json=login("jan"))
     assert {event.metadata.caused_by for event in await identity_app.service.log.read(0, 100)} == {"wisecat"}
 

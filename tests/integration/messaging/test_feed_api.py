@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
@@ -129,15 +129,15 @@ async def test_a_long_poll_ends_when_the_client_goes(
             polling.clear()
 
     monkeypatch.setattr(sender.log, "wait_beyond", watched)
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=0.3) as http:
-        with suppress(httpx.TimeoutException):
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}, timeout=0.3) as http:
+        with suppress(httpx2.TimeoutException):
             await http.get(f"{address}/v1/feed?wait=20")
     await eventually(lambda: not polling, within=2)
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "wait=31", "wait=-1", "after=-1", "after=x"])
 async def test_questions_beyond_the_limits_are_refused(address: str, query: str) -> None:
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as http:
         assert (await http.get(f"{address}/v1/feed?{query}")).status_code == 422
 
 
@@ -159,7 +159,7 @@ async def test_a_feed_that_is_away_is_unavailable() -> None:
 
 
 def _answering(body: object, status: int = 200) -> HttpClient:
-    return HttpClient(transport=httpx.MockTransport(lambda _: httpx.Response(status, json=body)))
+    return HttpClient(transport=httpx2.MockTransport(lambda _: httpx2.Response(status, json=body)))
 
 
 @pytest.mark.parametrize(

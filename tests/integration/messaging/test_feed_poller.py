@@ -3,7 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-import httpx
+import httpx2
 import orjson
 import pytest
 
@@ -129,10 +129,10 @@ async def test_items_that_are_nested_without_end_stop_no_other(sender: Sender, r
     page = b'{"items":[' + b",".join((deep, too_deep, readable)) + b'],"position":1}'
     last = b'{"items":[],"position":1}'
 
-    def served(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, content=page if request.url.params["after"] == "0" else last)
+    def served(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=page if request.url.params["after"] == "0" else last)
 
-    async with HttpClient(transport=httpx.MockTransport(served)) as http:
+    async with HttpClient(transport=httpx2.MockTransport(served)) as http:
         feed = HttpFeed("http://feed", http, lambda: "token")
         poller = FeedPoller(feed, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
         async with running(poller.run()):

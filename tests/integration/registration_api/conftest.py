@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from registration.adapters.tables import SCHEMA
@@ -25,21 +25,21 @@ async def registration_app(database: str, tmp_path: Path) -> AsyncIterator[Regis
 
 
 @pytest.fixture
-async def clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
+async def clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx2.AsyncClient]:
     """A clerk of organisation 1001."""
     async with registration_app.client() as client:
         yield client
 
 
 @pytest.fixture
-async def other_clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
+async def other_clerk(registration_app: RegistrationApp) -> AsyncIterator[httpx2.AsyncClient]:
     """A clerk of organisation 2002."""
     async with registration_app.client(organisation="2002", sub="k.bakker") as client:
         yield client
 
 
 @pytest.fixture
-async def identity(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
+async def identity(registration_app: RegistrationApp) -> AsyncIterator[httpx2.AsyncClient]:
     """The identity service, reading the feed."""
     async with registration_app.client(scope="feed", organisation=None, sub="identity") as client:
         yield client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from registration.bootstrap import view_source
@@ -19,7 +19,7 @@ FATHERS_CARD = "0990139313"
 REASON = "het account van de vader"
 
 
-async def handle_of(clerk: httpx.AsyncClient, username: str = "jan.jansen", isil: str = HOME) -> str:
+async def handle_of(clerk: httpx2.AsyncClient, username: str = "jan.jansen", isil: str = HOME) -> str:
     query = {"username": username, "home_isil": isil}
     found = (await clerk.get("/v1/login-accounts", params=query)).json()
     return str(found["account"]["account_handle"])
@@ -36,7 +36,7 @@ def by_id(account_id: str, **more: Any) -> dict[str, Any]:
 class Ways:
     """The three ways to link an existing account: each a guest, and the request with this choice."""
 
-    def __init__(self, app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
+    def __init__(self, app: RegistrationApp, clerk: httpx2.AsyncClient) -> None:
         self._app, self._clerk = app, clerk
 
     async def prepare(self, way: str) -> None:
@@ -51,7 +51,7 @@ class Ways:
             assert checked.json()["status"] == "expired"
             self._app.member()
 
-    async def send(self, way: str, choice: dict[str, Any]) -> httpx.Response:
+    async def send(self, way: str, choice: dict[str, Any]) -> httpx2.Response:
         if way == "register":
             return await self._clerk.post(self._path, json=registering(login_account=choice))
         if way == "link":
@@ -70,13 +70,13 @@ async def way(request: pytest.FixtureRequest, ways: Ways) -> str:
 
 
 @pytest.fixture
-def ways(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> Ways:
+def ways(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> Ways:
     return Ways(registration_app, clerk)
 
 
 @pytest.mark.parametrize("named", ["id", "handle"])
 async def test_r17_an_account_of_another_home_library_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, ways: Ways, way: str, named: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, ways: Ways, way: str, named: str
 ) -> None:
     account_id = registration_app.accounts.opens("frysk", CARD, FRYSLAN)
     choice = by_id(account_id)
@@ -92,7 +92,7 @@ async def test_r17_an_account_of_another_home_library_is_refused(
 
 @pytest.mark.parametrize("named", ["id", "handle"])
 async def test_r17_r21_an_account_on_another_card_needs_a_reason_which_is_in_the_history(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, ways: Ways, way: str, named: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, ways: Ways, way: str, named: str
 ) -> None:
     choice = by_id(registration_app.accounts.opens("vader", FATHERS_CARD))
     if named == "handle":
@@ -112,7 +112,7 @@ async def test_r17_r21_an_account_on_another_card_needs_a_reason_which_is_in_the
 
 @pytest.mark.parametrize("named", ["id", "handle"])
 async def test_r17_an_account_on_the_guests_card_needs_no_reason_and_keeps_none(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, ways: Ways, way: str, named: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, ways: Ways, way: str, named: str
 ) -> None:
     choice = by_id("acc-jan") if named == "id" else by_handle(await handle_of(clerk))
     linked = await ways.send(way, choice | {"reason": REASON})
@@ -123,7 +123,7 @@ async def test_r17_an_account_on_the_guests_card_needs_no_reason_and_keeps_none(
 
 
 async def test_r10_a_replaced_card_is_the_same_persons(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     """The account is on the number in the home library's reply; the scanned one is an alias."""
     registration_app.home.answers(HOME, "0990139362", await registration_app.home.ask(HOME, CARD))
@@ -132,7 +132,7 @@ async def test_r10_a_replaced_card_is_the_same_persons(
 
 
 async def test_r17_a_handle_that_is_late_forged_or_anothers_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, ways: Ways, way: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, ways: Ways, way: str
 ) -> None:
     handle = await handle_of(clerk)
     async with registration_app.client(sub="j.smit") as colleague:
@@ -151,7 +151,7 @@ async def test_r17_a_handle_that_is_late_forged_or_anothers_is_refused(
 
 
 async def test_r20_a_handle_of_another_organisation_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     """Also for the same person with a token of another organisation."""
     async with registration_app.client(organisation="2002") as elsewhere:
@@ -162,7 +162,7 @@ async def test_r20_a_handle_of_another_organisation_is_refused(
 
 
 async def test_r17_a_handle_works_until_it_expires(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     handle = await handle_of(clerk)
     registration_app.clock.moment += timedelta(minutes=14, seconds=59)
@@ -171,7 +171,7 @@ async def test_r17_a_handle_works_until_it_expires(
 
 
 async def test_while_identity_is_down_a_handle_is_enough_and_an_id_has_to_wait(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     handle = await handle_of(clerk)
     registration_app.accounts.down = True
@@ -183,7 +183,7 @@ async def test_while_identity_is_down_a_handle_is_enough_and_an_id_has_to_wait(
     assert answer.status_code == 201, answer.text
 
 
-async def test_i2_an_id_that_identity_does_not_know_is_left_to_identity(clerk: httpx.AsyncClient) -> None:
+async def test_i2_an_id_that_identity_does_not_know_is_left_to_identity(clerk: httpx2.AsyncClient) -> None:
     answer = await clerk.post("/v1/guests", json=registering(login_account=by_id("acc-nobody")))
     assert answer.json()["login_link"]["state"] == "pending"
 
@@ -199,7 +199,7 @@ async def test_i2_an_id_that_identity_does_not_know_is_left_to_identity(clerk: h
     ids=range(4),
 )
 async def test_an_account_is_named_exactly_once(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, choice: dict[str, Any]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, choice: dict[str, Any]
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", json=registering(login_account=choice))

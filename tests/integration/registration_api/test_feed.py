@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from shared.kernel.library_card import person_ref
@@ -14,14 +14,14 @@ EXISTING = {"choice": "existing", "account_id": "acc-jan"}
 NEW = {"choice": "new", "username": "jan.nieuw", "email": "jan@example.org"}
 
 
-async def register(clerk: httpx.AsyncClient, choice: dict[str, str], **more: Any) -> dict[str, Any]:
+async def register(clerk: httpx2.AsyncClient, choice: dict[str, str], **more: Any) -> dict[str, Any]:
     answer = await clerk.post("/v1/guests", json=registering(login_account=choice, **more))
     assert answer.status_code == 201
     return dict(answer.json())
 
 
 async def test_the_feed_serves_what_was_committed_in_order_and_nothing_personal(
-    clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, identity: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk, NEW)
     page = await identity.get("/v1/feed")
@@ -37,7 +37,7 @@ async def test_the_feed_serves_what_was_committed_in_order_and_nothing_personal(
 
 
 async def test_registrations_are_found_by_account_and_by_person_at_once(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, identity: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk, EXISTING)
     person = person_ref(registration_app.service.deps.person_ref_key, HOME, CARD)
@@ -61,14 +61,14 @@ async def test_registrations_are_found_by_account_and_by_person_at_once(
 
 @pytest.mark.parametrize("query", [{}, {"organisation": "1001"}, {"account_id": "acc-jan"}])
 async def test_a_question_about_nobody_is_malformed(
-    identity: httpx.AsyncClient, query: dict[str, str]
+    identity: httpx2.AsyncClient, query: dict[str, str]
 ) -> None:
     answer = await identity.get("/v1/feed/registrations", params=query)
     assert (answer.status_code, answer.json()["code"]) == (422, "malformed-request")
 
 
 async def test_i2_the_data_of_a_requested_account(
-    clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, identity: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk, NEW)
     account_id = guest["login_link"]["account_id"]
@@ -92,7 +92,7 @@ async def test_i2_the_data_of_a_requested_account(
 
 
 async def test_without_a_requested_account_there_is_no_data(
-    clerk: httpx.AsyncClient, identity: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, identity: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk, {"choice": "none"})
     answer = await identity.get(f"/v1/feed/guests/{guest['guest_id']}/new-account")

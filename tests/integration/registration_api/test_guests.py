@@ -2,14 +2,14 @@
 
 from datetime import date, timedelta
 
-import httpx
+import httpx2
 
 from registration.domain.verdict import Reason, Refused, Valid
 from tests.support.registration import on_day
 from tests.support.registration_service import CARD, HOME, JAN, TODAY, RegistrationApp, registering
 
 
-async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: httpx.AsyncClient) -> None:
+async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: httpx2.AsyncClient) -> None:
     answer = await clerk.post("/v1/guests", json=registering())
 
     assert answer.status_code == 201
@@ -66,7 +66,7 @@ REGISTERED: dict[str, object] = {
 
 
 async def test_r27_preferences_are_asked_changed_withdrawn_and_in_the_history_with_who(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     wanted = {"language": "en", "newsletter": True, "lending_history": True}
     guest = (await clerk.post("/v1/guests", json=registering(preferences=wanted))).json()
@@ -89,7 +89,7 @@ async def test_r27_preferences_are_asked_changed_withdrawn_and_in_the_history_wi
 
 
 async def test_every_write_answers_the_position_of_its_last_event(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     answer = await clerk.post("/v1/guests", json=registering())
     assert int(answer.headers["Event-Position"]) == await registration_app.service.log.position() > 0
@@ -100,14 +100,16 @@ async def test_every_write_answers_the_position_of_its_last_event(
     assert int(linked.headers["Event-Position"]) > int(answer.headers["Event-Position"])
 
 
-async def test_an_acknowledged_guest_is_read_at_once_and_as_it_was_answered(clerk: httpx.AsyncClient) -> None:
+async def test_an_acknowledged_guest_is_read_at_once_and_as_it_was_answered(
+    clerk: httpx2.AsyncClient,
+) -> None:
     registered = await clerk.post("/v1/guests", json=registering())
     read = await clerk.get(f"/v1/guests/{registered.json()['guest_id']}")
     assert (read.status_code, read.json()) == (200, registered.json())
 
 
 async def test_r20_events_name_the_clerk_and_the_request(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     correlation = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
     answer = await clerk.post("/v1/guests", json=registering(), headers={"X-Correlation-ID": correlation})
@@ -118,7 +120,7 @@ async def test_r20_events_name_the_clerk_and_the_request(
 
 
 async def test_r2_the_home_library_is_found_from_the_card(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     card = "1844700015"
     registration_app.member(card, "NL-083424")
@@ -132,7 +134,7 @@ async def test_r2_the_home_library_is_found_from_the_card(
     assert (guest.status_code, guest.json()["home_isil"]) == (201, "NL-083424")
 
 
-async def test_r2_an_ambiguous_card_and_an_unknown_one(clerk: httpx.AsyncClient) -> None:
+async def test_r2_an_ambiguous_card_and_an_unknown_one(clerk: httpx2.AsyncClient) -> None:
     ambiguous = (await clerk.get("/v1/home-libraries", params={"card_number": "6450800012"})).json()
     assert ambiguous["match"] == "ambiguous"
     assert [each["isil"] for each in ambiguous["candidates"]] == ["NL-070297", "NL-083390"]
@@ -143,7 +145,7 @@ async def test_r2_an_ambiguous_card_and_an_unknown_one(clerk: httpx.AsyncClient)
 
 
 async def test_r4_the_verdict_of_the_home_library(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     valid = await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")
     assert (valid.status_code, valid.json()) == (
@@ -166,7 +168,7 @@ async def test_r4_the_verdict_of_the_home_library(
     assert (refused["verdict"], refused["reasons"], refused["details"]) == ("refused", ["fines"], None)
 
 
-async def test_r7_the_one_subscription_on_offer(clerk: httpx.AsyncClient) -> None:
+async def test_r7_the_one_subscription_on_offer(clerk: httpx2.AsyncClient) -> None:
     assert (await clerk.get("/v1/subscriptions")).json() == {
         "subscriptions": [
             {
@@ -182,7 +184,7 @@ async def test_r7_the_one_subscription_on_offer(clerk: httpx.AsyncClient) -> Non
 
 
 async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
     registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
@@ -209,7 +211,7 @@ async def test_r12_r13_r14_expired_at_home_asked_again_and_registered_again(
 
 
 async def test_r12_a_silent_home_library_leaves_the_term_as_it_is_and_stale(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
     registration_app.home.goes_down(HOME)
@@ -220,7 +222,7 @@ async def test_r12_a_silent_home_library_leaves_the_term_as_it_is_and_stale(
 
 
 async def test_r10_a_replaced_number_becomes_an_alias(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     registration_app.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), CARD))
     guest = (await clerk.post("/v1/guests", json=registering("0990139362"))).json()
@@ -230,7 +232,7 @@ async def test_r10_a_replaced_number_becomes_an_alias(
     assert (other.json()["code"], other.json()["guest_id"]) == ("already-registered", guest["guest_id"])
 
 
-async def test_r21_deregistered_and_registered_afresh_as_the_same_guest(clerk: httpx.AsyncClient) -> None:
+async def test_r21_deregistered_and_registered_afresh_as_the_same_guest(clerk: httpx2.AsyncClient) -> None:
     first = (await clerk.post("/v1/guests", json=registering())).json()
     path = f"/v1/guests/{first['guest_id']}/deregistration"
     gone = await clerk.post(path, json={"reason": "verkeerde pas"})
@@ -242,7 +244,7 @@ async def test_r21_deregistered_and_registered_afresh_as_the_same_guest(clerk: h
 
 
 async def test_r9_r21_a_corrected_chip_is_shown_with_its_moment_and_the_same_again_is_no_event(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await clerk.post('/v1/guests', json=registering())).json()['guest_id']}"
     registration_app.clock.moment += timedelta(hours=1)
@@ -259,7 +261,7 @@ async def test_r9_r21_a_corrected_chip_is_shown_with_its_moment_and_the_same_aga
 
 
 async def test_r26_the_account_of_a_guest_is_asked_of_identity_and_unavailable_without_it(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     account = {"choice": "existing", "account_id": "acc-jan"}
     guest = (await clerk.post("/v1/guests", json=registering(login_account=account))).json()

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from registration.domain.verdict import Reason, Refused, Verdict
@@ -15,12 +15,12 @@ from tests.support.servers import execute_as_owner
 KEY = {"Idempotency-Key": "visit-1"}
 
 
-async def register(clerk: httpx.AsyncClient, body: dict[str, Any] | None = None) -> httpx.Response:
+async def register(clerk: httpx2.AsyncClient, body: dict[str, Any] | None = None) -> httpx2.Response:
     return await clerk.post("/v1/guests", json=body or registering(), headers=KEY)
 
 
 async def test_r10_a_retried_registration_gets_the_same_answer(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     first = await register(clerk)
     async with registration_app.nothing_written():
@@ -29,7 +29,7 @@ async def test_r10_a_retried_registration_gets_the_same_answer(
     assert again.headers["Event-Position"] == first.headers["Event-Position"]
 
 
-async def test_the_answer_is_rendered_again_with_the_position_of_that_time(clerk: httpx.AsyncClient) -> None:
+async def test_the_answer_is_rendered_again_with_the_position_of_that_time(clerk: httpx2.AsyncClient) -> None:
     first = await register(clerk)
     guest_id = first.json()["guest_id"]
     await clerk.post(f"/v1/guests/{guest_id}/deregistration", json={"reason": "vergissing"})
@@ -41,7 +41,7 @@ async def test_the_answer_is_rendered_again_with_the_position_of_that_time(clerk
 
 
 async def test_r10_the_same_key_with_another_body_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await register(clerk)
     registration_app.member("0990139313")
@@ -50,7 +50,7 @@ async def test_r10_the_same_key_with_another_body_is_refused(
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 
 
-async def test_the_same_json_in_another_layout_is_the_same_body(clerk: httpx.AsyncClient) -> None:
+async def test_the_same_json_in_another_layout_is_the_same_body(clerk: httpx2.AsyncClient) -> None:
     first = await register(clerk)
     backwards = json.dumps(dict(reversed(registering().items())), indent=3)
     again = await clerk.post(
@@ -60,7 +60,7 @@ async def test_the_same_json_in_another_layout_is_the_same_body(clerk: httpx.Asy
 
 
 async def test_a_key_belongs_to_its_subject(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient
 ) -> None:
     first = await register(clerk)
     second = await register(other_clerk)
@@ -72,7 +72,7 @@ async def test_a_key_belongs_to_its_subject(
 
 
 async def test_a_key_belongs_to_the_organisation_that_its_subject_works_for(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     here = await register(clerk)
     async with registration_app.client(organisation="2002") as elsewhere:
@@ -83,7 +83,7 @@ async def test_a_key_belongs_to_the_organisation_that_its_subject_works_for(
     assert (await register(clerk)).json() == here.json()
 
 
-async def test_a_key_belongs_to_its_route(clerk: httpx.AsyncClient) -> None:
+async def test_a_key_belongs_to_its_route(clerk: httpx2.AsyncClient) -> None:
     guest = (await register(clerk)).json()
     path = f"/v1/guests/{guest['guest_id']}/login-account"
     linked = await clerk.post(path, json={"choice": "existing", "account_id": "acc-jan"}, headers=KEY)
@@ -100,7 +100,7 @@ async def test_a_key_belongs_to_its_route(clerk: httpx.AsyncClient) -> None:
 )
 async def test_every_post_on_a_guest_is_done_once_per_key(
     registration_app: RegistrationApp,
-    clerk: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
     call: str,
     body: dict[str, str] | None,
     status: int,
@@ -116,7 +116,7 @@ async def test_every_post_on_a_guest_is_done_once_per_key(
 
 
 async def test_r14_a_retried_reregistration_is_done_once(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     path = f"/v1/guests/{(await register(clerk)).json()['guest_id']}"
     registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
@@ -130,7 +130,7 @@ async def test_r14_a_retried_reregistration_is_done_once(
 
 
 async def test_r10_twins_at_the_same_moment_get_one_answer_and_one_event(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     twins = await asyncio.gather(*(register(clerk) for _ in range(8)))
 
@@ -142,7 +142,7 @@ async def test_r10_twins_at_the_same_moment_get_one_answer_and_one_event(
 
 
 async def test_r10_twins_that_differ_leave_one_guest_and_one_refusal(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     registration_app.member("0990139313")
     bodies = (registering(), registering("0990139313"))
@@ -152,7 +152,7 @@ async def test_r10_twins_that_differ_leave_one_guest_and_one_refusal(
 
 
 async def test_r10_a_twin_that_is_already_registered_gets_the_winners_answer(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     """The first is acknowledged while its twin still asks home; the twin finds the guest, not the key."""
     asked, answered = asyncio.Event(), asyncio.Event()
@@ -190,7 +190,7 @@ def ends_after_the_commit(
 
 
 async def test_a_retry_after_a_crash_finds_what_was_committed(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_after_the_commit(registration_app, monkeypatch, Killed())
     with pytest.raises(Killed):
@@ -202,14 +202,14 @@ async def test_a_retry_after_a_crash_finds_what_was_committed(
 
 
 async def test_an_answer_of_the_log_that_got_lost_is_found_at_once(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends_after_the_commit(registration_app, monkeypatch, LogUnavailable())
     assert (await register(clerk)).status_code == 201
 
 
 async def test_a_crash_before_the_commit_leaves_the_key_free(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def overloaded(*_: Any) -> int:
         monkeypatch.undo()
@@ -224,7 +224,7 @@ async def test_a_crash_before_the_commit_leaves_the_key_free(
 
 
 async def test_keys_are_kept_for_24_hours_and_bodies_only_as_a_keyed_hash(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await register(clerk)
     row = await registration_app.service.pool.fetchrow("SELECT * FROM idempotency_keys")
@@ -252,7 +252,7 @@ async def age(registration_app: RegistrationApp, by: str) -> None:
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there"])
 async def test_a_key_that_is_none_is_malformed(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, key: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, key: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", json=registering(), headers={"Idempotency-Key": key})

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from shared.messaging.envelope import Message
@@ -14,7 +14,7 @@ JAN = {"choice": "existing", "account_id": "acc-jan"}
 
 
 @pytest.fixture
-async def path(clerk: httpx.AsyncClient) -> str:
+async def path(clerk: httpx2.AsyncClient) -> str:
     """A guest who asked for Jan's account."""
     guest = await clerk.post("/v1/guests", json=registering(login_account=JAN))
     assert guest.json()["login_link"] == {"state": "pending", "account_id": "acc-jan", "reason": None}
@@ -38,11 +38,13 @@ async def answers(registration_app: RegistrationApp, path: str, version: int, ki
     await registration_app.service.inbox.receive(message)
 
 
-async def link(clerk: httpx.AsyncClient, path: str) -> dict[str, Any]:
+async def link(clerk: httpx2.AsyncClient, path: str) -> dict[str, Any]:
     return dict((await clerk.get(path)).json()["login_link"])
 
 
-async def test_r17_an_account_is_found_by_its_username_at_that_library_only(clerk: httpx.AsyncClient) -> None:
+async def test_r17_an_account_is_found_by_its_username_at_that_library_only(
+    clerk: httpx2.AsyncClient,
+) -> None:
     query = {"username": "jan.jansen", "home_isil": HOME}
     found = await clerk.get("/v1/login-accounts", params=query)
     account = found.json()["account"]
@@ -56,7 +58,7 @@ async def test_r17_an_account_is_found_by_its_username_at_that_library_only(cler
 
 
 async def test_identitys_yes_shows_at_the_counter(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     await answers(
         registration_app, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1"
@@ -69,7 +71,7 @@ async def test_identitys_yes_shows_at_the_counter(
 
 
 async def test_identitys_no_shows_with_its_reason_and_another_choice_is_possible(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     await answers(
         registration_app,
@@ -91,7 +93,7 @@ async def test_identitys_no_shows_with_its_reason_and_another_choice_is_possible
 
 
 async def test_i6_too_late_shows_as_such(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     await answers(
         registration_app,
@@ -105,7 +107,7 @@ async def test_i6_too_late_shows_as_such(
 
 
 async def test_i8_an_answer_that_arrives_twice_has_one_effect(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     sent = {"account_id": "acc-jan", "actor_id": "actor-1"}
     await answers(registration_app, path, 1, "login-account-linked.v1", **sent)
@@ -116,7 +118,7 @@ async def test_i8_an_answer_that_arrives_twice_has_one_effect(
 
 
 async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     await answers(
         registration_app, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1"
@@ -134,7 +136,7 @@ async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
     "body", [{}, {"reason": ""}, {"reason": "   "}, {"reason": 7}, {"reason": "x" * 201}, {"reason": "a\nb"}]
 )
 async def test_r21_no_reason_no_change(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str, body: dict[str, Any]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str, body: dict[str, Any]
 ) -> None:
     async with registration_app.nothing_written():
         off = await clerk.request("DELETE", f"{path}/login-account", json=body)
@@ -143,7 +145,7 @@ async def test_r21_no_reason_no_change(
 
 
 async def test_choosing_nobody_is_no_link(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/login-account", json={"choice": "none"})

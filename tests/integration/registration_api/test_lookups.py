@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from registration.adapters.lookups import Limits, LookupFilter, PostgresLookups
@@ -41,7 +41,7 @@ async def recorded(app: RegistrationApp) -> list[dict[str, Any]]:
     return [{name: getattr(lookup, name) for name in lookup.__slots__} for lookup in lookups]
 
 
-async def registered(app: RegistrationApp, clerk: httpx.AsyncClient) -> UUID:
+async def registered(app: RegistrationApp, clerk: httpx2.AsyncClient) -> UUID:
     guest = await clerk.post("/v1/guests", json=registering())
     await follow_all(app.service, [DIRECTORY], view_source(app.service.settings))
     return UUID(guest.json()["guest_id"])
@@ -60,7 +60,7 @@ async def registered(app: RegistrationApp, clerk: httpx.AsyncClient) -> UUID:
     ],
 )
 async def test_r22_who_looked_up_what_is_recorded_and_what_was_typed_is_not_readable(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str, expected: dict[str, Any]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str, expected: dict[str, Any]
 ) -> None:
     guest_id = await registered(registration_app, clerk)
     await clerk.get(path)
@@ -175,7 +175,7 @@ async def test_r22_a_clock_that_was_ahead_keeps_no_clerk_out(limited_app: Regist
 
 
 async def test_r22_what_cannot_be_recorded_is_not_answered(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await registered(registration_app, clerk)
     await execute_as_owner(
@@ -200,7 +200,7 @@ async def test_r22_a_refused_registration_is_recorded_but_not_limited(limited_ap
 
 
 async def test_r22_a_person_is_found_by_what_was_typed_in_whatever_case(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await clerk.get(SEARCH.replace("jansen", "Jansen  jan"))
     await clerk.get(PATRON)
@@ -212,7 +212,7 @@ async def test_r22_a_person_is_found_by_what_was_typed_in_whatever_case(
 
 
 async def test_r22_an_account_is_found_by_its_id_too(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await clerk.get(ACCOUNT)
     lookups = registration_app.service.lookups
@@ -232,7 +232,7 @@ async def test_r22_reading_is_recorded_too(registration_app: RegistrationApp) ->
 
 
 async def test_r19_r22_an_erased_guest_is_named_no_more(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     guest_id = await registered(registration_app, clerk)
     await clerk.get(SEARCH)
@@ -244,7 +244,7 @@ async def test_r19_r22_an_erased_guest_is_named_no_more(
 
 
 async def test_r22_old_look_ups_are_deleted(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await registered(registration_app, clerk)
     await clerk.get(SEARCH)

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from registration.bootstrap import view_source
@@ -21,33 +21,33 @@ BORN = date(1980, 2, 3)
 JANSE = PatronDetails("Jansen-Smit, J.", BORN, "Brink 1, Groningen", None)
 
 
-async def registered(clerk: httpx.AsyncClient, card: str = CARD, **more: Any) -> str:
+async def registered(clerk: httpx2.AsyncClient, card: str = CARD, **more: Any) -> str:
     answer = await clerk.post("/v1/guests", json=registering(card, **more))
     assert answer.status_code == 201, answer.text
     return str(answer.json()["guest_id"])
 
 
 @pytest.fixture
-async def two_guests(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> tuple[str, str]:
+async def two_guests(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> tuple[str, str]:
     """The guest that is to stay, and the other record of the same person."""
     registration_app.member(SECOND_CARD)
     return await registered(clerk), await registered(clerk, SECOND_CARD)
 
 
 async def merge(
-    clerk: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
     guest_id: str,
     into: str,
     *,
     confirm: bool = True,
     headers: dict[str, str] | None = None,
-) -> httpx.Response:
+) -> httpx2.Response:
     body = {"into": into, "confirm": confirm}
     return await clerk.post(f"/v1/guests/{guest_id}/merge", json=body, headers=headers)
 
 
 async def test_r18_first_shown_then_done(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
     first, second = two_guests
     async with registration_app.nothing_written():
@@ -77,7 +77,7 @@ async def test_r18_first_shown_then_done(
 
 
 async def test_r18_a_retried_merge_gets_the_same_answer(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
     first, second = two_guests
     done = await merge(clerk, second, first, headers={"Idempotency-Key": "once"})
@@ -89,7 +89,7 @@ async def test_r18_a_retried_merge_gets_the_same_answer(
 
 
 async def test_r18_what_blocks_it_is_shown_in_either_language(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     first = await registered(clerk)
     other = PatronDetails("J. Jansen", date(2005, 1, 1), "Brink 1, Groningen", None)
@@ -115,7 +115,10 @@ async def test_r18_what_blocks_it_is_shown_in_either_language(
 
 @pytest.mark.parametrize("confirm", [True, False])
 async def test_r18_r20_what_does_not_exist_here_is_not_found(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, confirm: bool
+    registration_app: RegistrationApp,
+    clerk: httpx2.AsyncClient,
+    other_clerk: httpx2.AsyncClient,
+    confirm: bool,
 ) -> None:
     own, others = await registered(clerk), await registered(other_clerk)
     async with registration_app.nothing_written():
@@ -127,7 +130,7 @@ async def test_r18_r20_what_does_not_exist_here_is_not_found(
 
 
 async def test_r18_other_commands_on_a_merged_record_name_the_survivor(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
     first, second = two_guests
     await merge(clerk, second, first)
@@ -147,7 +150,7 @@ async def test_r18_other_commands_on_a_merged_record_name_the_survivor(
 
 
 async def test_r18_of_merges_at_once_in_a_circle_none_is_lost_and_one_guest_is_left(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, two_guests: tuple[str, str]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, two_guests: tuple[str, str]
 ) -> None:
     registration_app.member(THIRD_CARD)
     guests = [*two_guests, await registered(clerk, THIRD_CARD)]
@@ -163,7 +166,7 @@ async def test_r18_of_merges_at_once_in_a_circle_none_is_lost_and_one_guest_is_l
 
 
 async def test_r18_a_search_for_the_merged_card_or_name_leads_to_the_survivor(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     registration_app.home.answers(HOME, SECOND_CARD, Valid(JANSE, None, SECOND_CARD))
     first, second = await registered(clerk), await registered(clerk, SECOND_CARD)
@@ -201,7 +204,7 @@ async def test_r18_a_search_for_the_merged_card_or_name_leads_to_the_survivor(
 
 
 async def test_r18_pages_with_merged_records_follow_each_other_to_the_end(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     cards = [f"09901400{number:02}" for number in range(6)]
     for card in cards:

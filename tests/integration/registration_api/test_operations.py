@@ -2,7 +2,7 @@
 
 import asyncio
 
-import httpx
+import httpx2
 import pytest
 
 from shared.event_log import LogUnavailable
@@ -12,7 +12,7 @@ from tests.support.registration_service import RegistrationApp, registering
 from tests.support.servers import execute_as_owner
 
 
-async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
+async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> None:
     assert (await clerk.get("/health/live")).json() == {"status": "live"}
     ready = await clerk.get("/health/ready")
     assert (ready.status_code, ready.json()) == (
@@ -31,7 +31,7 @@ async def test_live_and_ready(registration_app: RegistrationApp, clerk: httpx.As
     assert (not_ready.status_code, not_ready.json()["checks"]["database"]) == (503, "RuntimeError")
 
 
-async def test_every_answer_carries_security_headers_and_its_id(clerk: httpx.AsyncClient) -> None:
+async def test_every_answer_carries_security_headers_and_its_id(clerk: httpx2.AsyncClient) -> None:
     for path in ("/v1/subscriptions", "/nowhere", "/v1/guests/x", "/health/live"):
         headers = (await clerk.get(path)).headers
         assert headers["Cache-Control"] == "no-store"
@@ -43,12 +43,12 @@ async def test_every_answer_carries_security_headers_and_its_id(clerk: httpx.Asy
         assert "server" not in headers
 
 
-async def test_a_correlation_id_that_is_no_uuid_is_replaced(clerk: httpx.AsyncClient) -> None:
+async def test_a_correlation_id_that_is_no_uuid_is_replaced(clerk: httpx2.AsyncClient) -> None:
     answer = await clerk.get("/health/live", headers={"X-Correlation-ID": "x\tinjected"})
     assert "injected" not in answer.headers["X-Correlation-ID"]
 
 
-async def test_unknown_pages_and_methods_are_problems(clerk: httpx.AsyncClient) -> None:
+async def test_unknown_pages_and_methods_are_problems(clerk: httpx2.AsyncClient) -> None:
     nowhere = await clerk.get("/v1/nowhere")
     wrong = await clerk.put("/v1/guests", json=registering())
     assert (nowhere.status_code, nowhere.json()["code"]) == (404, "not-found")
@@ -58,7 +58,7 @@ async def test_unknown_pages_and_methods_are_problems(clerk: httpx.AsyncClient) 
 
 async def test_an_unexpected_error_shows_nothing_and_is_logged_without_its_words(
     registration_app: RegistrationApp,
-    clerk: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -82,7 +82,7 @@ async def test_an_unexpected_error_shows_nothing_and_is_logged_without_its_words
 
 
 async def test_the_log_has_no_card_number_query_or_body(
-    clerk: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+    clerk: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging("registration")
     await clerk.post("/v1/guests", json=registering())
@@ -105,8 +105,8 @@ async def test_health_is_for_everybody_and_says_nothing_but_states(registration_
         verifier=registration_app.app.state.token_verifier,
         operations=Operations({"sound": lambda: asyncio.sleep(0), "broken": broken}),
     )
-    transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service") as visitor:
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://service") as visitor:
         assert (await visitor.get("/health/live")).json() == {"status": "live"}
         ready = await visitor.get("/health/ready")
     checks = {"sound": "ok", "broken": "LookupError"}
@@ -124,7 +124,7 @@ async def metrics_of(registration_app: RegistrationApp) -> str:
 
 
 async def test_metrics_count_requests_by_route_and_never_by_path(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     await clerk.get("/v1/home-patrons/NL-070288/0990139305")
     metrics = await metrics_of(registration_app)
@@ -133,7 +133,7 @@ async def test_metrics_count_requests_by_route_and_never_by_path(
 
 
 async def test_metrics_show_parked_guests_and_views_that_make_no_progress(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     """The worker parks guests and follows views; it serves no HTTP."""
     await clerk.post("/v1/guests", json=registering())
@@ -149,7 +149,7 @@ async def test_metrics_show_parked_guests_and_views_that_make_no_progress(
 
 
 async def test_a_log_that_cannot_be_reached_is_503_and_not_an_error(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(*_: object) -> int:
         raise LogUnavailable
@@ -160,7 +160,7 @@ async def test_a_log_that_cannot_be_reached_is_503_and_not_an_error(
     assert "Retry-After" in answer.headers
 
 
-async def test_the_documentation_is_there(clerk: httpx.AsyncClient) -> None:
+async def test_the_documentation_is_there(clerk: httpx2.AsyncClient) -> None:
     assert "swagger" in (await clerk.get("/docs")).text
     paths = (await clerk.get("/openapi.json")).json()["paths"]
     register = paths["/v1/guests"]["post"]

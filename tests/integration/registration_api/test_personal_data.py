@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.registration_service import RegistrationApp, registering
@@ -16,20 +16,20 @@ EXISTING = {"choice": "existing", "account_id": "acc-jan"}
 
 
 @pytest.fixture
-async def operator(registration_app: RegistrationApp) -> AsyncIterator[httpx.AsyncClient]:
+async def operator(registration_app: RegistrationApp) -> AsyncIterator[httpx2.AsyncClient]:
     """An operator of organisation 1001."""
     async with registration_app.client(scope="operator", sub="beheer") as client:
         yield client
 
 
-async def register(clerk: httpx.AsyncClient, **headers: str) -> dict[str, Any]:
+async def register(clerk: httpx2.AsyncClient, **headers: str) -> dict[str, Any]:
     answer = await clerk.post("/v1/guests", json=registering(login_account=EXISTING), headers=headers)
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
 async def test_r19_an_operator_erases_and_the_clerk_sees_nobody(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk)
     path = f"/v1/guests/{guest['guest_id']}"
@@ -46,7 +46,7 @@ async def test_r19_an_operator_erases_and_the_clerk_sees_nobody(
 
 
 async def test_r19_a_second_erasure_is_answered_the_same_and_is_no_event(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk)
     path = f"/v1/guests/{guest['guest_id']}/personal-data"
@@ -57,7 +57,7 @@ async def test_r19_a_second_erasure_is_answered_the_same_and_is_no_event(
 
 
 async def test_r19_who_got_no_answer_asks_again(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient, tmp_path: Path
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient, tmp_path: Path
 ) -> None:
     """The ledger could not be written: the person is gone, and the operator knows that not all is done."""
     guest = await register(clerk)
@@ -72,7 +72,7 @@ async def test_r19_who_got_no_answer_asks_again(
 
 
 async def test_r19_nobody_else_may_and_nobody_unknown_is_erased(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk)
     async with registration_app.nothing_written():
@@ -95,8 +95,8 @@ async def test_r19_nobody_else_may_and_nobody_unknown_is_erased(
 async def test_r19_every_command_on_an_erased_guest_is_refused(
     *,
     registration_app: RegistrationApp,
-    clerk: httpx.AsyncClient,
-    operator: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
+    operator: httpx2.AsyncClient,
     method: str,
     what: str,
     body: dict[str, str],
@@ -110,7 +110,7 @@ async def test_r19_every_command_on_an_erased_guest_is_refused(
 
 
 async def test_r19_the_card_is_registered_afresh_as_another_guest_also_under_the_same_key(
-    clerk: httpx.AsyncClient, operator: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient
 ) -> None:
     first = await register(clerk, **{"Idempotency-Key": "once"})
     await operator.delete(f"/v1/guests/{first['guest_id']}/personal-data")
@@ -120,7 +120,7 @@ async def test_r19_the_card_is_registered_afresh_as_another_guest_also_under_the
 
 
 async def test_r19_the_feed_has_the_erasure_and_nothing_finds_the_person(
-    clerk: httpx.AsyncClient, operator: httpx.AsyncClient, identity: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, operator: httpx2.AsyncClient, identity: httpx2.AsyncClient
 ) -> None:
     guest = await register(clerk)
     await operator.delete(f"/v1/guests/{guest['guest_id']}/personal-data")

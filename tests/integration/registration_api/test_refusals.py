@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from registration.domain.verdict import Reason, Refused, Valid
@@ -71,7 +71,7 @@ REGISTRATIONS: list[tuple[int, str, dict[str, Any], Prepare]] = [
 @pytest.mark.parametrize("case", REGISTRATIONS, ids=lambda case: case[1])
 async def test_a_refused_registration_writes_nothing(
     registration_app: RegistrationApp,
-    clerk: httpx.AsyncClient,
+    clerk: httpx2.AsyncClient,
     case: tuple[int, str, dict[str, Any], Prepare],
 ) -> None:
     status, code, body, prepare = case
@@ -85,7 +85,7 @@ async def test_a_refused_registration_writes_nothing(
 
 
 async def test_r4_the_refusal_is_to_the_letter_and_carries_the_reasons(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     refusing(Reason.FINES)(registration_app)
     problem = (await clerk.post("/v1/guests", json=registering())).json()
@@ -93,13 +93,13 @@ async def test_r4_the_refusal_is_to_the_letter_and_carries_the_reasons(
     assert problem["reasons"] == ["fines"]
 
 
-async def test_r2_the_clerk_gets_the_candidates_to_choose_from(clerk: httpx.AsyncClient) -> None:
+async def test_r2_the_clerk_gets_the_candidates_to_choose_from(clerk: httpx2.AsyncClient) -> None:
     problem = (await clerk.post("/v1/guests", json=registering("6450800012", home_isil=None))).json()
     assert [each["isil"] for each in problem["candidates"]] == ["NL-070297", "NL-083390"]
 
 
 async def test_r10_already_registered_names_the_guest(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     guest = (await clerk.post("/v1/guests", json=registering())).json()
     async with registration_app.nothing_written():
@@ -109,14 +109,14 @@ async def test_r10_already_registered_names_the_guest(
 
 
 @pytest.fixture
-async def path(clerk: httpx.AsyncClient) -> str:
+async def path(clerk: httpx2.AsyncClient) -> str:
     """The path of a registered guest without a login account."""
     guest = await clerk.post("/v1/guests", json=registering())
     return f"/v1/guests/{guest.json()['guest_id']}"
 
 
 async def test_r14_another_patron_type_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/reregistration", json={"patron_type": "05"})
@@ -125,7 +125,7 @@ async def test_r14_another_patron_type_is_refused(
 
 
 async def test_r14_only_an_expired_guest_is_registered_again(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post(f"{path}/reregistration", json={"patron_type": "04"})
@@ -141,7 +141,7 @@ REREGISTRATIONS: list[tuple[int, str, Prepare]] = [
 
 @pytest.mark.parametrize("case", REREGISTRATIONS, ids=lambda case: case[1])
 async def test_r14_without_a_fresh_yes_from_home_the_guest_stays_expired(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str, case: tuple[int, str, Prepare]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str, case: tuple[int, str, Prepare]
 ) -> None:
     status, code, prepare = case
     registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
@@ -153,7 +153,7 @@ async def test_r14_without_a_fresh_yes_from_home_the_guest_stays_expired(
 
 
 async def test_r21_what_is_no_longer_registered_is_not_changed(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     await clerk.post(f"{path}/deregistration", json={"reason": "vergissing"})
     choice = {"choice": "existing", "account_id": "acc-jan"}
@@ -165,7 +165,7 @@ async def test_r21_what_is_no_longer_registered_is_not_changed(
 
 
 async def test_r21_nothing_to_unlink(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.request("DELETE", f"{path}/login-account", json={"reason": "ouder"})
@@ -185,7 +185,7 @@ GUEST_CALLS: list[tuple[str, str, dict[str, Any] | None]] = [
 @pytest.mark.parametrize("call", GUEST_CALLS, ids=lambda call: "".join(call[:2]))
 async def test_r20_another_organisations_guest_does_not_exist(
     registration_app: RegistrationApp,
-    other_clerk: httpx.AsyncClient,
+    other_clerk: httpx2.AsyncClient,
     path: str,
     call: tuple[str, str, dict[str, Any] | None],
 ) -> None:
@@ -221,7 +221,7 @@ HOME_QUESTIONS = [
 
 @pytest.mark.parametrize(("status", "code", "question"), HOME_QUESTIONS)
 async def test_questions_are_refused_by_name(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, status: int, code: str, question: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, status: int, code: str, question: str
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.get(question)
@@ -229,7 +229,7 @@ async def test_questions_are_refused_by_name(
 
 
 async def test_r4_a_silent_library_is_unavailable_and_never_a_block(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     registration_app.home.goes_down(HOME)
     answer = await clerk.get(f"/v1/home-patrons/{HOME}/{CARD}")
@@ -238,7 +238,7 @@ async def test_r4_a_silent_library_is_unavailable_and_never_a_block(
 
 
 async def test_r17_accounts_that_cannot_be_looked_up_now(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     registration_app.accounts.down = True
     answer = await clerk.get("/v1/login-accounts", params={"username": "jan.jansen", "home_isil": HOME})
@@ -246,7 +246,7 @@ async def test_r17_accounts_that_cannot_be_looked_up_now(
     assert "Retry-After" in answer.headers
 
 
-async def test_a_malformed_request_names_the_field_and_never_repeats_it(clerk: httpx.AsyncClient) -> None:
+async def test_a_malformed_request_names_the_field_and_never_repeats_it(clerk: httpx2.AsyncClient) -> None:
     body = registering(card_has_chip="0990139305-secret", nickname="Jantje")
     problem = (await clerk.post("/v1/guests", json=body)).json()
     assert {each["field"] for each in problem["errors"]} == {"body.card_has_chip", "body.nickname"}
@@ -258,7 +258,7 @@ async def test_a_malformed_request_names_the_field_and_never_repeats_it(clerk: h
     "body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b'{"card_number": "\\ud800"}']
 )
 async def test_a_body_that_is_no_object_is_malformed(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, body: bytes
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, body: bytes
 ) -> None:
     async with registration_app.nothing_written():
         answer = await clerk.post("/v1/guests", content=body, headers={"Content-Type": "application/json"})
@@ -271,7 +271,7 @@ async def test_a_clerk_whose_organisation_is_not_in_the_settings(registration_ap
     assert (answer.status_code, answer.json()["code"]) == (403, "unknown-organisation")
 
 
-async def test_problems_are_dutch_and_in_english_on_request(clerk: httpx.AsyncClient) -> None:
+async def test_problems_are_dutch_and_in_english_on_request(clerk: httpx2.AsyncClient) -> None:
     path = f"/v1/guests/{uuid4()}"
     dutch = await clerk.get(path)
     english = await clerk.get(path, headers={"Accept-Language": "en-GB,en;q=0.9,nl;q=0.4"})
@@ -286,7 +286,7 @@ async def test_problems_are_dutch_and_in_english_on_request(clerk: httpx.AsyncCl
 
 
 async def test_a_day_later_nothing_of_a_refusal_is_left(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     """A refusal is not permanent: the same request, with the same key, is decided again."""
     refusing(Reason.FINES)(registration_app)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from registration.bootstrap import worker_tasks
@@ -37,7 +37,7 @@ async def live_views(registration_app: RegistrationApp) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def position(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> str:
+async def position(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> str:
     """The log's position when all of them are registered."""
     for card, (name, born) in PEOPLE.items():
         registration_app.home.answers(
@@ -48,7 +48,7 @@ async def position(registration_app: RegistrationApp, clerk: httpx.AsyncClient) 
     return registered.headers["Event-Position"]
 
 
-async def found(clerk: httpx.AsyncClient, **query: Any) -> list[str]:
+async def found(clerk: httpx2.AsyncClient, **query: Any) -> list[str]:
     answer = await clerk.get("/v1/guests", params=query)
     assert answer.status_code == 200, answer.text
     return [guest["name"] for guest in answer.json()["guests"]]
@@ -77,13 +77,13 @@ BY_BEGINNINGS: dict[str, set[str]] = {
 }
 
 
-async def test_guests_are_found_by_beginnings_of_words(clerk: httpx.AsyncClient, position: str) -> None:
+async def test_guests_are_found_by_beginnings_of_words(clerk: httpx2.AsyncClient, position: str) -> None:
     listed = {query: await found(clerk, query=query, after_position=position) for query in BY_BEGINNINGS}
     assert {query: set(names) for query, names in listed.items()} == BY_BEGINNINGS
     assert [query for query, names in listed.items() if len(names) != len(set(names))] == []
 
 
-async def test_pages_follow_each_other_by_name_both_ways(clerk: httpx.AsyncClient, position: str) -> None:
+async def test_pages_follow_each_other_by_name_both_ways(clerk: httpx2.AsyncClient, position: str) -> None:
     for query in ("", "jan", "0990"):
         whole = await found(clerk, query=query, after_position=position)
         assert whole == sorted(whole, key=lambda name: list(reversed(words_of(name))))
@@ -99,7 +99,7 @@ async def test_pages_follow_each_other_by_name_both_ways(clerk: httpx.AsyncClien
         assert last["previous_cursor"] is None
 
 
-async def paged(clerk: httpx.AsyncClient, query: str, total: int) -> tuple[list[list[str]], dict[str, Any]]:
+async def paged(clerk: httpx2.AsyncClient, query: str, total: int) -> tuple[list[list[str]], dict[str, Any]]:
     """The names on each page of two, and the last page."""
     pages: list[list[str]] = []
     parameters: dict[str, str | int] = {"query": query, "limit": 2}
@@ -113,7 +113,7 @@ async def paged(clerk: httpx.AsyncClient, query: str, total: int) -> tuple[list[
 
 
 async def test_a_username_finds_the_guest_whose_account_was_opened_here_while_it_is_theirs(
-    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+    clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient
 ) -> None:
     account = {"choice": "new", "username": "De.Lezer_68", "email": "lezer@example.org"}
     guest = await clerk.post("/v1/guests", json=registering(login_account=account))
@@ -130,7 +130,7 @@ async def test_a_username_finds_the_guest_whose_account_was_opened_here_while_it
 
 
 async def test_r18_a_merged_record_leads_to_its_guest_once(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     ids: list[str] = []
     for card in ("0990000011", "0990000012", "0990000013"):
@@ -149,7 +149,7 @@ async def test_r18_a_merged_record_leads_to_its_guest_once(
 
 
 async def test_r28_a_likely_duplicate_is_told_with_the_ways_to_go_on(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient
 ) -> None:
     guest = await clerk.post("/v1/guests", json=registering())
     await found(clerk, after_position=guest.headers["Event-Position"])
@@ -173,7 +173,7 @@ async def test_r28_a_likely_duplicate_is_told_with_the_ways_to_go_on(
 
 
 async def test_by_status_and_as_the_guest_itself_shows(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, position: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, position: str
 ) -> None:
     (guest,) = (await clerk.get("/v1/guests", params={"query": "bram", "after_position": position})).json()[
         "guests"
@@ -199,7 +199,7 @@ async def test_by_status_and_as_the_guest_itself_shows(
         assert shown[name] == guest[name]
 
 
-async def test_an_alias_finds_the_guest(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> None:
+async def test_an_alias_finds_the_guest(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> None:
     registration_app.home.answers(HOME, "0990139362", Valid(JAN, date(2026, 12, 31), "0990139305"))
     registered = await clerk.post("/v1/guests", json=registering("0990139362"))
     position = registered.headers["Event-Position"]
@@ -212,7 +212,7 @@ async def test_an_alias_finds_the_guest(registration_app: RegistrationApp, clerk
 
 @pytest.mark.parametrize("query", ["", "jan"])
 async def test_r20_a_cursor_of_another_organisation_shows_nothing(
-    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, position: str, query: str
+    clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient, position: str, query: str
 ) -> None:
     """Else a page behind it would show where that guest's name stands among the own ones."""
     query_of_one = {"query": "0990000002", "after_position": position}
@@ -230,7 +230,7 @@ async def test_r20_a_cursor_of_another_organisation_shows_nothing(
 
 
 async def test_r20_guests_of_another_organisation_are_not_found(
-    clerk: httpx.AsyncClient, other_clerk: httpx.AsyncClient, position: str
+    clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient, position: str
 ) -> None:
     (guest, *_) = (await clerk.get("/v1/guests", params={"after_position": position})).json()["guests"]
     for query in ("", "jansen", "0990000001"):
@@ -240,7 +240,7 @@ async def test_r20_guests_of_another_organisation_are_not_found(
 
 
 async def test_a_search_for_what_is_not_there_yet_says_when_to_come_back(
-    clerk: httpx.AsyncClient, position: str, monkeypatch: pytest.MonkeyPatch
+    clerk: httpx2.AsyncClient, position: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.projections.live.MOST_SECONDS", 0.1)
     guest = await eventually(lambda: some_guest(clerk))
@@ -250,12 +250,12 @@ async def test_a_search_for_what_is_not_there_yet_says_when_to_come_back(
         assert answer.headers["Retry-After"] == "1"
 
 
-async def some_guest(clerk: httpx.AsyncClient) -> str:
+async def some_guest(clerk: httpx2.AsyncClient) -> str:
     guests = (await clerk.get("/v1/guests")).json()["guests"]
     return str(guests[0]["guest_id"]) if guests else ""
 
 
-async def test_a_malformed_search_is_refused(clerk: httpx.AsyncClient) -> None:
+async def test_a_malformed_search_is_refused(clerk: httpx2.AsyncClient) -> None:
     malformed: list[dict[str, Any]] = [
         *({"limit": 0}, {"limit": 201}, {"cursor": "x"}),
         *({"status": "dead"}, {"after_position": -1}, {"query": "a\rb"}),
@@ -266,7 +266,7 @@ async def test_a_malformed_search_is_refused(clerk: httpx.AsyncClient) -> None:
 
 
 async def test_r20_r21_the_history_says_who_did_what_when(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     guest = (await clerk.post("/v1/guests", json=registering())).json()
     async with registration_app.client(sub="j.smit") as colleague:

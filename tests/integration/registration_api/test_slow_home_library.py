@@ -5,7 +5,7 @@ from dataclasses import replace
 from time import monotonic
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import pytest
 
 from registration.adapters.home_library.client import home_libraries
@@ -46,7 +46,7 @@ async def over_sip2(registration_app: RegistrationApp, host: Sip2Host) -> AsyncI
 
 
 @pytest.fixture
-async def expired(registration_app: RegistrationApp, clerk: httpx.AsyncClient) -> str:
+async def expired(registration_app: RegistrationApp, clerk: httpx2.AsyncClient) -> str:
     guest_id: str = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
     registration_app.home.answers(HOME, CARD, Refused((Reason.EXPIRED,), because_ended=True))
     await clerk.post(f"/v1/guests/{guest_id}/home-check")
@@ -91,7 +91,7 @@ async def test_r13_opening_an_expired_guest_shows_whether_it_could_be_registered
 
 
 async def test_r13_a_guest_that_is_not_expired_is_opened_without_asking_home(
-    over_sip2: RegistrationApp, host: Sip2Host, clerk: httpx.AsyncClient
+    over_sip2: RegistrationApp, host: Sip2Host, clerk: httpx2.AsyncClient
 ) -> None:
     guest_id = (await clerk.post("/v1/guests", json=registering())).json()["guest_id"]
     assert (await _opened(guest_id, over_sip2.service.deps)).status == "valid"

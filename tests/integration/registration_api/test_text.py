@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from registration.bootstrap import view_source
@@ -15,7 +15,7 @@ from tests.support.registration_service import RegistrationApp, registering
 NEW = {"choice": "new", "username": "jan", "email": "jan@example.org"}
 
 
-async def registered(clerk: httpx.AsyncClient, **choice: Any) -> str:
+async def registered(clerk: httpx2.AsyncClient, **choice: Any) -> str:
     """Register a guest; the path of it."""
     answer = await clerk.post("/v1/guests", json=registering(login_account=choice or {"choice": "none"}))
     assert answer.status_code == 201, answer.text
@@ -33,7 +33,7 @@ async def registered(clerk: httpx.AsyncClient, **choice: Any) -> str:
     ],
 )
 async def test_r21_a_reason_is_kept_as_it_looks(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, typed: str, kept: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, typed: str, kept: str
 ) -> None:
     guest = await registered(clerk)
     assert (await clerk.post(f"{guest}/deregistration", json={"reason": typed})).status_code == 200
@@ -46,7 +46,7 @@ async def test_r21_a_reason_is_kept_as_it_looks(
     "typed", ["", "  ", "\u200b", "\u202e\u202c", "\ufeff\u00ad", "a\nb", "a\0", "a\x9b1m"]
 )
 async def test_r21_a_reason_that_cannot_be_seen_or_has_lines_is_none(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, typed: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, typed: str
 ) -> None:
     guest = await registered(clerk)
     async with registration_app.nothing_written():
@@ -66,7 +66,7 @@ async def test_r21_a_reason_that_cannot_be_seen_or_has_lines_is_none(
     ids=ascii,
 )
 async def test_r17_an_id_or_address_that_cannot_be_seen_is_refused(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient, choice: dict[str, str]
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, choice: dict[str, str]
 ) -> None:
     async with registration_app.nothing_written():
         refused = await clerk.post("/v1/guests", json=registering(login_account=choice))
@@ -74,7 +74,7 @@ async def test_r17_an_id_or_address_that_cannot_be_seen_is_refused(
 
 
 async def test_r17_a_new_username_is_sent_as_it_looks(
-    registration_app: RegistrationApp, clerk: httpx.AsyncClient
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient
 ) -> None:
     guest = await registered(clerk, **NEW | {"username": "j\u202ean\u200b"})
     async with registration_app.client(scope="feed", organisation=None, sub="identity") as identity:

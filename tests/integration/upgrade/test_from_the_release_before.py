@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.eventually import eventually
@@ -60,7 +60,7 @@ def unlike(asked: str, before: Any, now: Any) -> list[str]:
 def answers_that_differ(served: Upgraded, recorded: Sequence[Mapping[str, Any]]) -> list[str]:
     """Ask everything again."""
     found = []
-    clients: dict[tuple[str, str, str | None], httpx.Client] = {}
+    clients: dict[tuple[str, str, str | None], httpx2.Client] = {}
     for each in recorded:
         who = (each["service"], each["scope"], each["organisation"])
         if who not in clients:
@@ -211,7 +211,7 @@ def test_life_goes_on(served: Upgraded) -> None:
             assert checked["differences"] == []
 
 
-def _register(clerk: httpx.Client, card: str) -> dict[str, Any]:
+def _register(clerk: httpx2.Client, card: str) -> dict[str, Any]:
     body = {
         "card_number": card,
         "home_isil": HOME,
@@ -226,7 +226,7 @@ def _register(clerk: httpx.Client, card: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def _until_linked(served: Upgraded, clerk: httpx.Client, guest_id: str) -> dict[str, Any]:
+def _until_linked(served: Upgraded, clerk: httpx2.Client, guest_id: str) -> dict[str, Any]:
     def linked() -> dict[str, Any]:
         shown = clerk.get(f"/v1/guests/{guest_id}").json()
         assert shown["login_link"]["state"] == "linked", f"{shown['login_link']}\n{served.last_words()}"
@@ -235,7 +235,7 @@ def _until_linked(served: Upgraded, clerk: httpx.Client, guest_id: str) -> dict[
     return asyncio.run(eventually(linked, within=TRAVEL_SECONDS))
 
 
-def _until_valid(wisecat: httpx.Client, account: str) -> None:
+def _until_valid(wisecat: httpx2.Client, account: str) -> None:
     """The re-registration reaches identity a moment later: until then a login still reports the expiry."""
 
     def valid() -> bool:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 
@@ -43,7 +43,7 @@ async def test_i11_the_example_logs_a_patron_in_and_out(
     async with open_catalogue(databases, tmp_path, example) as catalogue:
         guest = await catalogue.both_services.registers(existing(JAN))
         await catalogue.both_services.registers({"choice": "none"}, OTHER_CARD)
-        async with httpx.AsyncClient(base_url=catalogue.address, follow_redirects=True) as patron:
+        async with httpx2.AsyncClient(base_url=catalogue.address, follow_redirects=True) as patron:
             welcome = await _logs_in(patron, "acc-jan")
             account = (await catalogue.both_services.logs_in()).json()
             assert (welcome.text, account["guest"]["guest_id"]) == (
@@ -55,6 +55,6 @@ async def test_i11_the_example_logs_a_patron_in_and_out(
             assert "Go to the counter first: https://balie.example/doorverwezen?handle=" in sent_on.text
 
 
-async def _logs_in(patron: httpx.AsyncClient, account_id: str) -> httpx.Response:
+async def _logs_in(patron: httpx2.AsyncClient, account_id: str) -> httpx2.Response:
     asked = await patron.get("/login")
     return await patron.post(asked.url, data={**asked.url.params, "person": "", "typed": account_id})

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
@@ -153,7 +153,7 @@ async def test_only_the_account_provider_ends_a_session_from_behind(
 ) -> None:
     page = await phone(browser)
     await logs_in(page, catalogue.address, "jan.jansen", "Thuisbibliotheek")
-    async with httpx.AsyncClient(base_url=catalogue.address) as stranger:
+    async with httpx2.AsyncClient(base_url=catalogue.address) as stranger:
         for token in ("", "a.b.c", id_token(catalogue.both_services.identity.signer), "a" * 20_000):
             answer = await stranger.post("/einde", data={"logout_token": token})
             assert answer.status_code == 400
@@ -164,7 +164,7 @@ async def test_only_the_account_provider_ends_a_session_from_behind(
 async def test_no_other_page_logs_a_visitor_in_or_out(catalogue: Catalogue) -> None:
     form = {"library": "1001", "taal": "nl"}
     async with (
-        httpx.AsyncClient(base_url=catalogue.address) as visitor,
+        httpx2.AsyncClient(base_url=catalogue.address) as visitor,
         catalogue.both_services.identity.nothing_written(),
     ):
         start = await visitor.get("/", headers={"Accept-Language": "en-GB"})
@@ -187,28 +187,28 @@ async def test_no_other_page_logs_a_visitor_in_or_out(catalogue: Catalogue) -> N
 
 
 JANS = SignedIn("a.b.c", "n-1", "acc-jan", "jan.jansen", None)
-Responds = Callable[[httpx.Request], httpx.Response]
+Responds = Callable[[httpx2.Request], httpx2.Response]
 
 
-def down(_request: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("nobody there")
+def down(_request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError("nobody there")
 
 
 @pytest.mark.parametrize(
     "responds",
     [
         down,
-        lambda _: httpx.Response(500, text="oops"),
-        lambda _: httpx.Response(200, json={}),
-        lambda _: httpx.Response(200, json=[]),
-        lambda _: httpx.Response(401, json={"code": "unauthenticated", "instance": "urn:uuid:1"}),
-        lambda _: httpx.Response(409, json={"code": "something-new", "instance": "urn:uuid:1"}),
-        lambda _: httpx.Response(503, json={"code": "registration-unavailable", "instance": "urn:uuid:1"}),
+        lambda _: httpx2.Response(500, text="oops"),
+        lambda _: httpx2.Response(200, json={}),
+        lambda _: httpx2.Response(200, json=[]),
+        lambda _: httpx2.Response(401, json={"code": "unauthenticated", "instance": "urn:uuid:1"}),
+        lambda _: httpx2.Response(409, json={"code": "something-new", "instance": "urn:uuid:1"}),
+        lambda _: httpx2.Response(503, json={"code": "registration-unavailable", "instance": "urn:uuid:1"}),
     ],
     ids=["down", "no-json", "empty", "list", "token", "unknown", "unavailable"],
 )
 async def test_i4_whatever_is_no_clear_answer_means_try_again(responds: Responds) -> None:
-    async with httpx.AsyncClient(transport=httpx.MockTransport(responds)) as http:
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(responds)) as http:
         answer = await IdentityLogins("http://identity", http, lambda: "token").log_in(JANS, "1001")
     assert (answer.outcome, answer.actor_id) == (Outcome.TRY_AGAIN, None)
 

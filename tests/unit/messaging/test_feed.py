@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
+import httpx2
 import orjson
 import pytest
 
@@ -54,7 +54,7 @@ async def test_r19_the_feed_asks_once_for_a_page() -> None:
 
 async def page_of(body: bytes, after: int = 3) -> FeedPage:
     """What the client makes of this response."""
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=body))
     async with HttpClient(transport=transport) as http:
         return await HttpFeed("http://other", http, lambda: "token").after(after, limit=10, wait=0)
 

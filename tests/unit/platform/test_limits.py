@@ -21,7 +21,7 @@ def test_every_limit_is_in_the_table_with_its_value(name: str) -> None:
 
 def test_no_limit_of_another_side_is_anywhere_else() -> None:
     """`doctor` asks each side on its own; an operator waits for it."""
-    written = re.compile(r"timeout=\d|httpx\.Timeout\(|create_pool\(")
+    written = re.compile(r"timeout=\d|httpx2\.Timeout\(|create_pool\(")
     found = [
         str(file.relative_to(ROOT))
         for folder in ("services", "shared")
