@@ -73,7 +73,7 @@ class SideRow:
 class CommandResult:
     """What a command changed: the stream of the resource, and the position of the log after the append.
 
-    `saved`: the aggregate as it was saved, if it is the resource and nothing else changed it.
+    `saved`: the resource as it was saved, by a command that made it and did nothing else.
     """
 
     resource_id: UUID

@@ -169,7 +169,7 @@ class IdempotencyKeys:
         return CommandResult(row["resource_id"], row["position"])
 
     async def _rows(self, wanted: Sequence[IdempotentRequest]) -> Sequence[asyncpg.Record]:
-        parts = [(each.subject, each.organisation, each.route, each.key) for each in wanted]
+        parts = [(asked.subject, asked.organisation, asked.route, asked.key) for asked in wanted]
         return await self._pool.fetch(FIND, *map(list, zip(*parts, strict=True)))
 
     def _row(self, idempotent: IdempotentRequest, resource_id: UUID) -> SideRow:

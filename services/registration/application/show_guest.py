@@ -101,19 +101,19 @@ class GuestView:
 
 async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
     """Return one guest of this organisation. Raises GuestNotFound (R20)."""
-    return await _shown(await load_guest(guest_id, organisation, deps), deps)
+    guest = await load_guest(guest_id, organisation, deps)
+    return await _shown(guest, await deps.term_checks.last(guest_id), deps)
 
 
 async def show_result(result: CommandResult, organisation: str, deps: Dependencies) -> GuestView:
     """Return the guest that a command changed, as it was saved. Raises GuestNotFound (R20)."""
-    if isinstance(result.saved, Guest):
-        return await _shown(result.saved, deps)
+    if isinstance(result.saved, Guest):  # registered now: the last reply of the home library was to that
+        return await _shown(result.saved, None, deps)
     return await show_guest(result.resource_id, organisation, deps)
 
 
-async def _shown(guest: Guest, deps: Dependencies) -> GuestView:
+async def _shown(guest: Guest, check: TermCheck | None, deps: Dependencies) -> GuestView:
     person = decrypt_personal_data(guest)
-    check = await deps.term_checks.last(guest.id)
     merged = await _merged_records(guest, deps)
     return _view(guest, person, _current(check, guest), merged, day_of(deps.clock.now()))
 
