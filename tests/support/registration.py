@@ -24,6 +24,7 @@ from registration.application.dependencies import (
     Context,
     Dependencies,
     FoundAccount,
+    GuestAccount,
     ListedLibrary,
     Organisation,
     Registrations,
@@ -113,6 +114,18 @@ class ListedAccounts:
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         return next((found for found in self.by_name.values() if found.account_id == account_id), None)
+
+    async def names(self, account_ids: Sequence[str]) -> Sequence[GuestAccount]:
+        found = [await self.by_id(account_id) for account_id in account_ids]
+        return [
+            GuestAccount(account.account_id, "found", account.username, account.email)
+            for account in found
+            if account
+        ]
+
+    async def with_username(self, username: str, home_isils: Sequence[str]) -> Sequence[str]:
+        found = [await self.find(username, isil) for isil in home_isils]
+        return [account.account_id for account in found if account]
 
     async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
         return self.merges.get(guest_id)

@@ -20,6 +20,7 @@ from registration.domain.guest import Guest as Aggregate
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
 from registration.read_models import VIEWS
 from shared.event_log import Metadata
+from shared.platform import limits
 from tests.support.counter_pages import (
     CounterSite,
     fields_of,
@@ -69,7 +70,9 @@ class Guest:
     async def links(self, clerk: httpx2.AsyncClient, name: str = "jan") -> httpx2.Response:
         """Search the account, see whose it is, and press Koppelen."""
         link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
-        found = await clerk.post(link, data=fields | {"username": f" {USERNAMES[name]}", "step": "zoek"})
+        found = await clerk.post(
+            link, data=fields | {"username": f" {USERNAMES.get(name, name)}", "step": "zoek"}
+        )
         assert f"{name}@example.org" in found.text
         return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
 
@@ -257,6 +260,52 @@ async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_p
     assert "nu niet op te vragen" in page
     assert "Ontkoppelen" in page
     assert "jan.jansen" not in page
+
+
+async def test_r26_the_history_names_each_account_with_one_question_and_waits_for_nobody(
+    clerk: httpx2.AsyncClient, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = guest.counter_site.app.accounts
+    await guest.links(clerk)
+    await _identity_links(guest)
+    assert (await guest.does(clerk, "ontkoppelen", reason="van een ander")).status_code == 303
+    accounts.questions.clear()
+    page = await _history(clerk, guest)
+    assert page.count("<bdi>jan.jansen</bdi>") == 3, "asked for, linked and unlinked"
+    assert "acc-jan" not in page
+    assert accounts.questions == [["acc-jan"]]
+    monkeypatch.setattr(limits, "BESIDE_A_PAGE", 0.05)
+    for silence in ("down", "silent"):
+        monkeypatch.setattr(accounts, silence, True)
+        page = await _history(clerk, guest)
+        assert page.count("<bdi>acc-jan (gebruikersnaam nu niet op te vragen)</bdi>") == 3
+        assert "jan.jansen" not in page
+
+
+async def test_i3_a_search_by_username_finds_the_linked_guest_or_says_that_it_could_not_look(
+    clerk: httpx2.AsyncClient, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = guest.counter_site.app.accounts
+    linked = accounts.opens("lezer.hier", guest.card)
+    await guest.links(clerk, "lezer.hier")
+    await guest.counter_site.app.links(UUID(guest.path.rpartition("/")[2]), linked)
+    service = guest.counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
+    merging = f"{guest.path}/ontdubbelen/zoeken"
+
+    async def searched(path: str = "/zoeken", query: str = "lezer.hier") -> str:
+        token = {"csrf_token": session_in(clerk)["csrf"]}
+        return (await clerk.post(path, data=token | {"query": query})).text
+
+    page = await searched()
+    assert "1 gastlener gevonden" in page
+    assert f'href="{guest.path}"' in page
+    assert "niet doorzocht" not in page + await searched(merging)
+    monkeypatch.setattr(accounts, "down", True)
+    for page in (await searched(), await searched(merging)):
+        assert "Gekoppelde inlogaccounts zijn nu niet doorzocht" in page
+        assert f'href="{guest.path}" class="card"' not in page
+    assert "niet doorzocht" not in await searched(query="van den berg")
 
 
 async def test_i3_a_refused_account_names_the_guest_who_has_it_and_another_can_be_chosen(
