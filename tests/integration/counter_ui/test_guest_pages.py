@@ -70,9 +70,8 @@ class Guest:
     async def links(self, clerk: httpx2.AsyncClient, name: str = "jan") -> httpx2.Response:
         """Search the account, see whose it is, and press Koppelen."""
         link, fields = f"{self.path}/koppelen", fields_of(await self.shown(clerk, "inlogaccount"), "link")
-        found = await clerk.post(
-            link, data=fields | {"username": f" {USERNAMES.get(name, name)}", "step": "zoek"}
-        )
+        username = USERNAMES.get(name, name)
+        found = await clerk.post(link, data=fields | {"username": f" {username}", "step": "zoek"})
         assert f"{name}@example.org" in found.text
         return await clerk.post(link, data=fields_of(found.text, "link") | {"step": "koppel"})
 
