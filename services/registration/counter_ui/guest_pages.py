@@ -17,7 +17,7 @@ from registration.application.check_term import open_guest
 from registration.application.dependencies import Dependencies, GuestAccount
 from registration.application.find_login_account import AccountHolder, other_holder, show_accounts
 from registration.application.repository import load_guest
-from registration.application.show_guest import GuestView, show_guest
+from registration.application.show_guest import GuestView, card_numbers_since, show_guest
 from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep, names_of
 from registration.counter_ui.drafts import kept_form, kept_of
@@ -64,9 +64,12 @@ async def show(
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
-    rows = await _history_rows(request, guest, lines, deps)
-    return_to = _return_address(referral, clerk, deps) if referral else None
-    return await guest_page(request, guest, deps, tab=tab, lines=rows, return_to=return_to, **linking)
+    tab_only: dict[str, Any] = {
+        "lines": await _history_rows(request, guest, lines, deps),
+        "since": await card_numbers_since(guest_id, clerk.organisation, deps) if tab == "passen" else {},
+        "return_to": _return_address(referral, clerk, deps) if referral else None,
+    }
+    return await guest_page(request, guest, deps, tab=tab, **tab_only, **linking)
 
 
 def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
@@ -149,6 +152,7 @@ async def guest_page(
         "holder": holder,
         "messages": messages_of(guest, holder, translator(request)),
         "lines": [],
+        "since": {},
         "account": AccountForm(),
         "found": None,
         "errors": {},

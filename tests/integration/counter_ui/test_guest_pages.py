@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -153,6 +153,21 @@ async def test_r10_the_other_guest_who_has_the_new_number_is_one_click_away(
     page = await guest.shown(clerk)
     assert "de pas heeft een nieuw nummer, en dat is hier van een andere gastlener." in page
     assert f'href="{other_path}"><bdi>Naar die gastlener' in page
+
+
+async def test_r24_each_card_number_has_the_moment_of_the_event_that_brought_it(
+    clerk: httpx2.AsyncClient, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deps, clock, new_card = guest.counter_site.app.service.deps, guest.counter_site.app.clock, "0662000001"
+    guest.home_says(Valid(JAN, None, new_card))
+    with monkeypatch.context() as later:
+        later.setattr(clock, "moment", clock.moment + timedelta(days=3))
+        guest_id = UUID(guest.path.rpartition("/")[2])
+        await check_term(guest_id, Context("1001", Metadata("nightly", uuid4())), deps)
+    page = await guest.shown(clerk, "passen")
+    rows = re.findall(r'<tr><td>(?:<bdi>)?(\w+).*?class="moment">(.*?)</td>', page)
+    days = {number: re.sub("<[^>]+>", "", since)[:10] for number, since in rows}
+    assert days == {new_card: "14-09-2025", guest.card: "11-09-2025"}
 
 
 async def test_r12_a_suspended_guest_reads_geblokkeerd_why_and_what_to_do(
