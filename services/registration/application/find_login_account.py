@@ -136,7 +136,7 @@ async def other_holder(
 
 
 async def _holders(account_id: str, organisation: str, deps: Dependencies) -> AsyncIterator[Guest]:
-    """Yield the guests of this organisation to whom the account is tied: one, if all is well (I3)."""
+    """Yield the guests of this organisation that have the account: one, if all is well (I3)."""
     for asking_id in await deps.registrations.guests_asking_for(organisation, account_id):
         guest = await find_person(asking_id, deps)
         if guest is None or guest.state.organisation != organisation:
