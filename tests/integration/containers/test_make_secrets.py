@@ -35,10 +35,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_command_creates_all_says_what_is_left_and_changes_nothing_afterwards(folder: Path) -> None:
     def runs() -> list[str]:
-        imported = "import infra.docker.secrets as it; it.main()"
-        imported = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {imported}"
-            f"import sys; sys.path.insert(0, {str(ROOT)!r}); import infra.docker.secrets as it; it.main()"
-        )
+        program = "import infra.docker.secrets as it; it.main()"
+        imported = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {program}"
         command = [sys.executable, "-I", "-S", "-c", imported, "--root", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, umask=0o077)
         return done.stdout.splitlines()
