@@ -130,7 +130,7 @@ async def other_holder(
     """Return the other guest of this organisation that has the account, or None (I3)."""
     async for other in _holders(account_id, organisation, deps):
         if other.id != guest_id:
-            person = await decrypt_personal_data(other, deps)
+            person = decrypt_personal_data(other)
             return AccountHolder(other.id, person.details.name if person else "")
     return None
 
