@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
@@ -47,6 +49,7 @@ from shared.event_log import (
     Metadata,
     make_mapper,
 )
+from shared.kernel.errors import RuleBroken
 from shared.messaging.feed import LogFeed
 
 CARD = "0990139305"
@@ -253,3 +256,26 @@ def registration_over(
     )
     made.says(member())
     return made
+
+
+async def refusal(
+    in_memory_registration: RegistrationUseCases, command: RegisterGuest, organisation: str = "1001"
+) -> RuleBroken:
+    """The rule that was broken, having checked that nothing was written."""
+    position = await in_memory_registration.log.position()
+    rows = _rows(in_memory_registration)
+    with pytest.raises(RuleBroken) as caught:
+        await register_guest(
+            command, in_memory_registration.context(organisation), in_memory_registration.deps
+        )
+    assert await in_memory_registration.log.position() == position
+    assert _rows(in_memory_registration) == rows
+    return caught.value
+
+
+def _rows(in_memory_registration: RegistrationUseCases) -> list[int]:
+    assert isinstance(in_memory_registration.log, InMemoryEventLog)
+    return [
+        len(in_memory_registration.log.rows(table))
+        for table in ("registrations", "registration_accounts", "data_keys")
+    ]
