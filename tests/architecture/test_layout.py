@@ -163,7 +163,7 @@ def test_every_call_over_http_is_bounded() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"])
 def test_a_lock_names_no_address_and_pins_every_package_with_hashes(name: str) -> None:
     lock = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in lock
