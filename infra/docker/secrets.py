@@ -149,6 +149,8 @@ def create(root: Path, *, may_give_away: bool, owner: int) -> Iterator[str]:
         if file.to_do and not files[file.name].strip():
             to_do.append(f"to do: {path.relative_to(root)}: {file.to_do}")
     (root / "config").mkdir(mode=0o755, exist_ok=True)
+    if may_give_away:
+        os.chown(root / "config", owner, -1)
     open_to_all = {f"config/{name}": content for name, content in CONFIG_FILES.items()}
     for name, content in (open_to_all | {".env": ENVIRONMENT}).items():
         if not (root / name).exists():
@@ -194,6 +196,8 @@ def main() -> None:
     try:
         for line in create(root, may_give_away=is_root, owner=owner):
             sys.stdout.write(line + "\n")
+    except PermissionError as error:
+        sys.exit(f"error: {error.strerror}: {error.filename}: run this with sudo, as the first time")
     except OSError as error:
         sys.exit(f"error: {error.strerror}: {error.filename}")
 

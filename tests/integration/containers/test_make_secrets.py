@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.docker.secrets import SERVER_USER, SERVICE_USER, create, secret_files
+from infra.docker.secrets import SERVER_USER, SERVICE_USER, create, main, secret_files
 
 ROOT = Path(__file__).parents[3]
 STRANGER = 23456
@@ -104,3 +104,24 @@ def test_containers_read_what_they_need_and_local_users_read_nothing(
         assert reads(STRANGER, mounted) == (not may_give_away and file.reader is not None)
     assert reads(SERVICE_USER, folder / "config" / "organisations.toml") or os.geteuid() != 0
     assert stat.S_IMODE((folder / ".env").stat().st_mode) == 0o600
+
+
+def test_without_sudo_after_sudo_the_command_says_what_to_do(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where this runs as root: for a moment this process is a stranger."""
+    for _ in create(folder, may_give_away=False, owner=os.getuid()):
+        pass
+    key = folder / "secrets" / "master_key"
+    key.chmod(0)
+    monkeypatch.setattr(sys, "argv", ["secrets", "--root", str(folder)])
+    me, mask = os.geteuid(), os.umask(0o077)
+    if me == 0:
+        os.seteuid(STRANGER)
+    try:
+        with pytest.raises(SystemExit, match="run this with sudo, as the first time"):
+            main()
+    finally:
+        os.seteuid(me)
+        os.umask(mask)
+    assert key.stat().st_size > 0
