@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check hooks bench screenshots lock clean
+.PHONY: run test test-fast silent check hooks bench screenshots secrets image-steps lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -37,6 +37,15 @@ bench: .venv/.ready
 screenshots: .venv/.ready
 	@$(BIN)/python -m tests.screenshots
 
+# What compose needs and the repository must not hold; nothing that exists is changed. `sudo make secrets` gives each
+# file to the user of the container that reads it.
+secrets:
+	@$(or $(PYTHON),python3) -m infra.docker.secrets
+
+# The steps of the Dockerfile, as far as they go without Docker: about a minute, and the locked packages.
+image-steps: .venv/.ready
+	@$(BIN)/python -m pytest -m image tests/integration/containers $(ARGS)
+
 # Made again when the locked requirements, pyproject.toml or the script change.
 .venv/.ready: requirements-dev.txt pyproject.toml infra/environment.sh
 	@PYTHON="$(PYTHON)" sh infra/environment.sh .venv
@@ -46,7 +55,8 @@ screenshots: .venv/.ready
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
-	$(LOCK) --extra build -c requirements-dev.txt pyproject.toml -o requirements.txt
+	$(LOCK) -c requirements-dev.txt pyproject.toml -o requirements.txt
+	$(LOCK) -c requirements-dev.txt infra/docker/build-tools.in -o requirements-build.txt
 
 clean:
 	rm -rf .venv .run .bench .artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

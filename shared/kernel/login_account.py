@@ -18,6 +18,11 @@ _PATTERN = r"^\.*[!$&'()*+,\-0-9:;=@A-Z_a-z|~][!$&'()*+,\-.0-9:;=@A-Z_a-z|~]*$"
 AccountId = Annotated[str, Field(min_length=1, max_length=200, pattern=_PATTERN)]
 """1 to 200 letters, digits and `! $ & ' ( ) * + , - . : ; = @ _ | ~`; not only dots."""
 
+MOST_NAMED = 100
+"""So many accounts are named in one question to identity."""
+MOST_LIBRARIES = 2000
+"""A username is looked for at so many home libraries in one question to identity."""
+
 _READER: TypeAdapter[str] = TypeAdapter(AccountId)
 
 

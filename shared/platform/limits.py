@@ -41,6 +41,10 @@ LOGIN = 2.0
 DIRECTORY = 2.0
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
+BESIDE_A_PAGE = 1.0
+"""What a page says of login accounts beside its own data: it is shown without them rather than late."""
+DIRECTORY_BESIDE_A_PAGE = 0.6
+"""What identity asks its directory for such a page: less, so that its own accounts are there in time."""
 OPERATIONS = 4.0
 """What the operators' page asks of the other service."""
 HOME_PROBE = 8.0

@@ -65,6 +65,7 @@ CHANGES: dict[str, list[str]] = {
         '$.paths["/v1/guests"].get.parameters: there were 5',
         '$.components.schemas.FoundGuestsJson.properties["total"] is new',
         '$.components.schemas.FoundGuestsJson.properties["previous_cursor"] is new',
+        '$.components.schemas.FoundGuestsJson.properties["login_accounts"] is new',
         "$.components.schemas.FoundGuestsJson.required: there were 2",
         # What a clerk must know of a guest.
         *(

@@ -7,9 +7,10 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from html import unescape
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -21,12 +22,16 @@ from playwright.async_api import expect
 from infra.local.issuer import PEOPLE, Client, Issuer
 from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.story_steps import dutch_date, header_of, last_of_the_month
+from registration.bootstrap import view_source
 from registration.domain.guest import Guest
+from registration.domain.verdict import Valid
+from registration.read_models import VIEWS
 from shared.event_log import Metadata
 from shared.web.server import serve
 from tests.support.browser import Keyboard, assert_accessible, screenshot
 from tests.support.eventually import eventually
-from tests.support.registration_service import RegistrationApp, open_registration_app
+from tests.support.projections import follow_all
+from tests.support.registration_service import JAN, RegistrationApp, open_registration_app
 
 CLIENT_ID = "counter"
 WITHOUT_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing to load: all is on loopback
@@ -306,3 +311,31 @@ def as_shown(rows: list[tuple[str, str, str]]) -> list[list[str]]:
         ["1001 / 9453", dutch_date(begin), dutch_date(end), "346-gastleen abonnement", status, "0,00", "BIEB"]
         for begin, end, status in rows
     ]
+
+
+cards = count(1)
+
+
+def member(counter_site: CounterSite) -> str:
+    """A card that no other test uses, of a member at home with Jan's account; its prefix is in no table."""
+    card = f"0770{next(cards):06d}"
+    is_person(counter_site, card, card)
+    counter_site.app.accounts.opens("jan", card)
+    return card
+
+
+def is_person(counter_site: CounterSite, card: str, who: str, isil: str = HOME) -> None:
+    """The card is that of a person who lives at an address of their own, so nobody looks like them (R28)."""
+    details = replace(JAN, address=f"Brink {who}, Groningen")
+    counter_site.app.home.answers(isil, card, Valid(details, date(2026, 12, 31), card))
+
+
+async def followed(counter_site: CounterSite) -> None:
+    """The views have caught up."""
+    service = counter_site.app.service
+    await follow_all(service, VIEWS, view_source(service.settings))
+
+
+async def scanned(client: httpx2.AsyncClient, card: str) -> httpx2.Response:
+    fields = fields_of((await client.get("/")).text, "scan")
+    return await client.post("/scan", data=fields | {"card_number": card})

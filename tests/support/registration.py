@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.in_memory import (
     SUBJECT_COLUMNS,
@@ -24,6 +26,7 @@ from registration.application.dependencies import (
     Context,
     Dependencies,
     FoundAccount,
+    GuestAccount,
     ListedLibrary,
     Organisation,
     Registrations,
@@ -46,6 +49,7 @@ from shared.event_log import (
     Metadata,
     make_mapper,
 )
+from shared.kernel.errors import RuleBroken
 from shared.messaging.feed import LogFeed
 
 CARD = "0990139305"
@@ -113,6 +117,18 @@ class ListedAccounts:
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         return next((found for found in self.by_name.values() if found.account_id == account_id), None)
+
+    async def names(self, account_ids: Sequence[str]) -> Sequence[GuestAccount]:
+        found = [await self.by_id(account_id) for account_id in account_ids]
+        return [
+            GuestAccount(account.account_id, "found", account.username, account.email)
+            for account in found
+            if account
+        ]
+
+    async def with_username(self, username: str, home_isils: Sequence[str]) -> Sequence[str]:
+        found = [await self.find(username, isil) for isil in home_isils]
+        return [account.account_id for account in found if account]
 
     async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
         return self.merges.get(guest_id)
@@ -240,3 +256,26 @@ def registration_over(
     )
     made.says(member())
     return made
+
+
+async def refusal(
+    in_memory_registration: RegistrationUseCases, command: RegisterGuest, organisation: str = "1001"
+) -> RuleBroken:
+    """The rule that was broken, having checked that nothing was written."""
+    position = await in_memory_registration.log.position()
+    rows = _rows(in_memory_registration)
+    with pytest.raises(RuleBroken) as caught:
+        await register_guest(
+            command, in_memory_registration.context(organisation), in_memory_registration.deps
+        )
+    assert await in_memory_registration.log.position() == position
+    assert _rows(in_memory_registration) == rows
+    return caught.value
+
+
+def _rows(in_memory_registration: RegistrationUseCases) -> list[int]:
+    assert isinstance(in_memory_registration.log, InMemoryEventLog)
+    return [
+        len(in_memory_registration.log.rows(table))
+        for table in ("registrations", "registration_accounts", "data_keys")
+    ]

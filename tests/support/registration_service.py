@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,9 +17,10 @@ import httpx2
 from fastapi import FastAPI
 
 from registration.adapters.in_memory import InMemoryHomeLibraries, SetClock
-from registration.application.dependencies import ActorMerge, FoundAccount, LoginActor
+from registration.application.dependencies import ActorMerge, FoundAccount, GuestAccount, LoginActor
 from registration.application.nightly_check import run_nightly_check
 from registration.application.nightly_report import NightlyReport
+from registration.application.repository import load_guest
 from registration.application.show_guest import GuestView, show_guest
 from registration.bootstrap import Replacements, Service, http_app, open_service, view_source
 from registration.domain.errors import LoginAccountsUnavailable
@@ -26,6 +28,7 @@ from registration.domain.term_check import NightlyCheck
 from registration.domain.verdict import PatronDetails, Valid, Verdict
 from registration.read_models.terms_due import VIEW as TERMS_DUE
 from registration.settings import Settings
+from shared.event_log import Metadata
 from shared.kernel.library_card import isil_base, person_ref
 from shared.platform.leases import Leases
 from tests.support.projections import follow_all
@@ -65,11 +68,14 @@ TOMORROW = TODAY + timedelta(days=1)
 class FakeLoginAccounts:
     """Login accounts of identity; `down`: identity cannot be reached. Jan's is on the seed's card.
 
+    `silent`: it never says what accounts are called. `questions`: which accounts were named in one question.
     `person_ref_key`: the one of the service, once it is open.
     """
 
     def __init__(self) -> None:
         self.down = False
+        self.silent = False
+        self.questions: list[list[str]] = []
         self.person_ref_key = b""
         self.asked: list[str] = []
         self.merges: dict[UUID, ActorMerge] = {}
@@ -92,6 +98,22 @@ class FakeLoginAccounts:
     async def by_id(self, account_id: str) -> FoundAccount | None:
         self._ask(account_id)
         return self._found(account_id) if account_id in self._known else None
+
+    async def names(self, account_ids: Sequence[str]) -> Sequence[GuestAccount]:
+        self.questions.append(list(account_ids))
+        if self.silent:
+            await asyncio.Event().wait()
+        found = [await self.by_id(account_id) for account_id in account_ids]
+        return [
+            GuestAccount(account_id, "found", account.username, account.email)
+            if account
+            else GuestAccount(account_id, "unknown")
+            for account_id, account in zip(account_ids, found, strict=True)
+        ]
+
+    async def with_username(self, username: str, home_isils: Sequence[str]) -> Sequence[str]:
+        found = [await self.find(username, isil) for isil in home_isils]
+        return [account.account_id for account in found if account]
 
     def has_two_actors(self, guest_id: UUID, *, blocked: str | None = None) -> None:
         """From now on the login of this guest has an actor of its own, since before the guest was linked."""
@@ -151,6 +173,13 @@ class RegistrationApp:
         before = await self.written()
         yield
         assert await self.written() == before
+
+    async def links(self, guest_id: UUID, account_id: str) -> int:
+        """Identity links this account to the guest of Drenthe; the position of that event."""
+        deps = self.service.deps
+        guest = await load_guest(guest_id, "1001", deps)
+        guest.confirm_link(account_id, too_late=False, now=deps.clock.now())
+        return await deps.store.save(guest, metadata=Metadata("identity", uuid4()))
 
     def member(self, card: str = CARD, isil: str = HOME, ends_on: date | None = date(2026, 12, 31)) -> None:
         """From now on this card is a member's."""

@@ -1,17 +1,27 @@
-"""Routes of login accounts: find by username (I1), show, open."""
+"""Routes of login accounts: find by username (I1), name, show, open."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
 from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentWriteDep, MetadataDep
 from identity.api.problems import PROBLEM_TYPES
-from identity.api.schemas import AccountJson, NewLoginAccount, account_json
+from identity.api.schemas import (
+    AccountIds,
+    AccountJson,
+    NewLoginAccount,
+    UsernameAtLibraries,
+    account_json,
+)
 from identity.application.dependencies import Context, DirectoryUnavailable
-from identity.application.find_login_account import find_login_account
+from identity.application.find_login_account import accounts_with_username, find_login_account
 from identity.application.open_login_account import open_login_account
-from identity.application.show_login_account import show_login_account, show_opened_account
+from identity.application.show_login_account import (
+    name_accounts,
+    show_login_account,
+    show_opened_account,
+)
 from identity.domain import errors
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
 from shared.kernel.login_account import AccountId
@@ -56,6 +66,52 @@ async def find(
     # I1
     found = await find_login_account(username, home_isil, deps)
     return FoundJson.model_validate({"account": found}, from_attributes=True)
+
+
+class NamedAccountJson(BaseModel):
+    """What an account is called. Username and e-mail are empty unless it was found, and after their erasure.
+
+    `unavailable`: only the account directory may know it, and did not reply in time.
+    """
+
+    account_id: str
+    state: Literal["found", "unknown", "unavailable"]
+    username: str
+    email: str
+
+
+class NamedAccountsJson(BaseModel):
+    """The accounts in the order in which they were asked for."""
+
+    accounts: list[NamedAccountJson]
+
+
+@router.post("/names", summary="What several login accounts are called")
+async def names(body: AccountIds, deps: DependenciesDep) -> NamedAccountsJson:
+    """Return username and e-mail of each account. A directory that is slow is not waited for."""
+    found = await name_accounts(body.account_ids, deps)
+    return NamedAccountsJson.model_validate({"accounts": found}, from_attributes=True)
+
+
+class AccountIdsJson(BaseModel):
+    """Ids of accounts."""
+
+    account_ids: list[str]
+
+
+@router.post(
+    "/with-username",
+    summary="Which accounts have a username at one of several home libraries",
+    responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.MalformedUsername),
+)
+async def with_username(body: UsernameAtLibraries, deps: DependenciesDep) -> AccountIdsJson:
+    """Return the ids of the accounts that identity has itself: each that was ever linked is one of them.
+
+    The account directory is not asked.
+    """
+    # I1
+    found = await accounts_with_username(body.username, body.home_isils, deps)
+    return AccountIdsJson(account_ids=list(found))
 
 
 @router.get(

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from identity.application.open_login_account import OpenLoginAccount
 from identity.application.show_login_account import ShownAccount, ShownActor
 from identity.domain.login_account import FirstLogin, GuestOfAccount
-from shared.kernel.login_account import AccountId, Email
+from shared.kernel.login_account import MOST_LIBRARIES, MOST_NAMED, AccountId, Email
 from shared.kernel.text import require_identifier
 from shared.web.security import LONGEST_TOKEN
 
@@ -92,6 +92,25 @@ class NewLoginAccount(Body):
         return OpenLoginAccount(
             self.account_id, self.username, self.email, self.home_isil, self.home_card_number
         )
+
+
+class AccountIds(Body):
+    """The accounts whose names are asked for, each once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"account_ids": ["acc-jan", "acc-piet"]}]})
+
+    account_ids: Annotated[list[AccountId], Field(min_length=1, max_length=MOST_NAMED)]
+
+
+class UsernameAtLibraries(Body):
+    """A username, and the home libraries at which it is looked for."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"username": "jan.jansen", "home_isils": ["NL-070288"]}]}
+    )
+
+    username: Typed
+    home_isils: Annotated[list[Typed], Field(max_length=MOST_LIBRARIES)]
 
 
 class LinkJson(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from identity.application.dependencies import Dependencies
@@ -11,6 +12,7 @@ from identity.application.repository import (
     find_account,
     person_of,
     plain_username,
+    username_keys,
 )
 
 
@@ -42,3 +44,16 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     if found is None:
         return None
     return FoundAccount(found.account_id, found.username, found.email, found.home_isil, person)
+
+
+async def accounts_with_username(
+    username: str, home_isils: Collection[str], deps: Dependencies
+) -> Sequence[str]:
+    """Return the ids of the accounts here that have this username at one of these home libraries (I1).
+
+    Identity's own accounts only: each account that was ever linked or logged in is one. The directory is not
+    asked. Raises MalformedIsil, MalformedUsername.
+    """
+    keys = [key for isil in home_isils for key in username_keys(username, isil, deps)]
+    found = await deps.usernames.holders(keys, ())
+    return sorted(set(found.values()))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
-from identity.application.dependencies import AccountDetails, Dependencies
+from identity.application.dependencies import AccountDetails, Dependencies, DirectoryUnavailable
 from identity.application.repository import (
     account_of,
     accounts_of,
@@ -17,6 +20,7 @@ from identity.application.repository import (
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound, ActorNotFound
 from identity.domain.login_account import FirstLogin, GuestOfAccount, LoginAccount
+from shared.platform import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +104,49 @@ async def _shown(account: LoginAccount, deps: Dependencies) -> ShownAccount:
         guests=tuple(account.guests.values()),
         logins=tuple(account.first_logins.values()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAccount:
+    """What an account is called. `state` "unavailable": only the directory may know it, and did not reply.
+
+    Username and e-mail are empty unless it was found, and after their erasure.
+    """
+
+    account_id: str
+    state: Literal["found", "unknown", "unavailable"]
+    username: str = ""
+    email: str = ""
+
+
+async def name_accounts(account_ids: Sequence[str], deps: Dependencies) -> Sequence[NamedAccount]:
+    """Return what these accounts are called, in the same order.
+
+    The directory is asked for those that identity does not have, for all at once and for a short time.
+    """
+    own = [await find_account(account_id, deps) for account_id in account_ids]
+    return await asyncio.gather(
+        *(
+            _named_here(loaded.account, deps) if loaded else _named_by_directory(account_id, deps)
+            for account_id, loaded in zip(account_ids, own, strict=True)
+        )
+    )
+
+
+async def _named_here(account: LoginAccount, deps: Dependencies) -> NamedAccount:
+    return _named(account.account_id, await details_of(account, deps))
+
+
+async def _named_by_directory(account_id: str, deps: Dependencies) -> NamedAccount:
+    try:
+        async with asyncio.timeout(limits.DIRECTORY_BESIDE_A_PAGE):
+            listed = await deps.directory.by_id(account_id)
+    except (DirectoryUnavailable, TimeoutError):
+        return NamedAccount(account_id, "unavailable")
+    return NamedAccount(account_id, "unknown") if listed is None else _named(account_id, listed)
+
+
+def _named(account_id: str, details: AccountDetails | None) -> NamedAccount:
+    if details is None:
+        return NamedAccount(account_id, "found")
+    return NamedAccount(account_id, "found", details.username, details.email)

@@ -1,17 +1,17 @@
 """The clients of identity's API: login accounts (R17), merges of actors (I6), and what operators see."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx2
 import orjson
-from pydantic import AwareDatetime, BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from registration.application.dependencies import ActorMerge, FoundAccount, LoginActor
+from registration.application.dependencies import ActorMerge, FoundAccount, GuestAccount, LoginActor
 from registration.domain.errors import ActorMergeBlocked, LoginAccountsUnavailable
-from shared.kernel.login_account import AccountId
+from shared.kernel.login_account import MOST_LIBRARIES, MOST_NAMED, AccountId
 from shared.kernel.text import tidy
 from shared.messaging.envelope import Identifier
 from shared.messaging.errors import NotParked, OnlyWaiting
@@ -86,6 +86,25 @@ class _FoundJson(BaseModel):
     account: _AccountJson | None
 
 
+class _NamedJson(BaseModel):
+    account_id: AccountId
+    state: Literal["found", "unknown", "unavailable"]
+    username: str
+    email: str
+
+    def named(self) -> GuestAccount:
+        """Return what the account is called."""
+        return GuestAccount(self.account_id, self.state, tidy(self.username), tidy(self.email))
+
+
+class _NamesJson(BaseModel):
+    accounts: list[_NamedJson] = Field(max_length=MOST_NAMED)
+
+
+class _AccountIdsJson(BaseModel):
+    account_ids: list[AccountId] = Field(max_length=MOST_LIBRARIES)
+
+
 class _ProblemJson(BaseModel):
     code: str
 
@@ -110,6 +129,19 @@ class IdentityApi:
         if response.status_code == 404 and _read(_ProblemJson, response, 404).code == "account-not-found":
             return None
         return _read(_AccountJson, response).found()
+
+    async def names(self, account_ids: Sequence[str]) -> Sequence[GuestAccount]:
+        """See `LoginAccounts.names`."""
+        response = await self._send("POST", "/login-accounts/names", json={"account_ids": list(account_ids)})
+        return [account.named() for account in _read(_NamesJson, response).accounts]
+
+    async def with_username(self, username: str, home_isils: Sequence[str]) -> Sequence[str]:
+        """See `LoginAccounts.with_username`."""
+        body = {"username": username, "home_isils": list(home_isils)}
+        response = await self._send("POST", "/login-accounts/with-username", json=body)
+        if response.status_code == 422 and _read(_ProblemJson, response, 422).code == "malformed-username":
+            return []
+        return _read(_AccountIdsJson, response).account_ids
 
     async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
         """See `LoginAccounts.actor_merge`."""

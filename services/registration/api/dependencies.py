@@ -1,7 +1,7 @@
 """FastAPI dependencies of the routes: collaborators, the caller, idempotent writes."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from registration.application.dependencies import (
     SideRows,
     no_side_rows,
 )
+from registration.application.find_login_account import guests_with_username
 from registration.application.looking_up import looking_up
 from registration.application.show_guest import show_result
 from registration.domain.errors import GuestNotFound
@@ -25,6 +26,7 @@ from registration.read_models.guest_directory import (
     GuestPage,
     Search,
     asked_for,
+    username_in,
 )
 from registration.read_models.history import GuestHistory
 from shared.event_log import CommandResult, Metadata
@@ -116,14 +118,24 @@ class RecordedDirectory:
         self._clerk = clerk
         self._deps = deps
 
-    async def page(self, search: Search, after_position: int = 0) -> GuestPage:
-        """Return a page of guests. Raises TooManyLookups, ViewBehind."""
+    async def page(self, search: Search, after_position: int = 0, *, query: str = "") -> GuestPage:
+        """Return a page of guests. Raises TooManyLookups, ViewBehind.
+
+        `query`: what was typed; if it may be a username, identity is asked whose account has it.
+        """
         what = " ".join(search.words or ())
         async with looking_up(LookupKind.GUESTS, what, self._clerk.context(), self._deps) as lookup:
-            page = await self._directory.page(search, after_position)
+            page = await self._page(search, after_position, username_in(query))
             lookup.guest_ids = [guest.guest_id for guest in page.guests]
             lookup.outcome = "found" if page.guests else "none"
         return page
+
+    async def _page(self, search: Search, after_position: int, username: str | None) -> GuestPage:
+        if username is None:
+            return await self._directory.page(search, after_position)
+        found = await guests_with_username(username, search.organisation, self._deps)
+        page = await self._directory.page(replace(search, also=found.guest_ids), after_position)
+        return replace(page, login_accounts=found.state)
 
     async def with_card(self, card_number: str) -> Sequence[FoundGuest]:
         """Return guests with this card number. The caller records the look-up."""

@@ -48,12 +48,18 @@ class FoundGuestJson(BaseModel):  # R18
 
 
 class FoundGuestsJson(BaseModel):
-    """One page of guests. `total`: on all pages. A cursor is null where there is no other page."""
+    """One page of guests. `total`: on all pages. A cursor is null where there is no other page.
+
+    `login_accounts`: `searched`, the guests whose linked account has this username are among them;
+    `unavailable`, identity could not be asked in time, so they may be missing; `not-searched`, the query is
+    no username.
+    """
 
     guests: list[FoundGuestJson]
     total: int
     previous_cursor: UUID | None
     next_cursor: UUID | None
+    login_accounts: Literal["searched", "unavailable", "not-searched"]
 
 
 class HistoryLineJson(BaseModel):
@@ -83,7 +89,7 @@ async def search(
         Query(
             max_length=200,
             pattern=ONE_LINE,
-            description="beginnings of words, a card, a birth date, the username of an account opened here",
+            description="beginnings of words, a card, a birth date, or the username of the login account",
         ),
     ] = "",
     status: Status | None = None,
@@ -96,7 +102,8 @@ async def search(
 ) -> FoundGuestsJson:  # R20
     """Return guests of the clerk's own organisation, by name. All words must match."""
     wanted = Search(clerk.organisation, asked_for(query), status, cursor, limit, backwards)
-    return FoundGuestsJson.model_validate(await directory.page(wanted, after_position), from_attributes=True)
+    found = await directory.page(wanted, after_position, query=query)
+    return FoundGuestsJson.model_validate(found, from_attributes=True)
 
 
 @router.get(

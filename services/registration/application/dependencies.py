@@ -69,6 +69,21 @@ class FoundAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestAccount:
+    """A login account that was ever asked for a guest. Username and e-mail are identity's (R26), never kept.
+
+    `state`: "found"; "unknown", identity has no such account; "unavailable", identity did not reply in time.
+    A new account that identity has not opened is "found" with what the clerk asked for. After an erasure
+    username and e-mail are empty.
+    """
+
+    account_id: str
+    state: Literal["found", "unknown", "unavailable"]
+    username: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoginActor:
     """One of the two actors behind a login that was linked too late (I6).
 
@@ -193,6 +208,15 @@ class LoginAccounts(Protocol):
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         """Find an account by its id. Raises LoginAccountsUnavailable."""
+
+    async def names(self, account_ids: Sequence[str]) -> Sequence[GuestAccount]:
+        """Return what these accounts are called, at most `MOST_NAMED`. Raises LoginAccountsUnavailable."""
+
+    async def with_username(self, username: str, home_isils: Sequence[str]) -> Sequence[str]:
+        """Return ids of accounts that were linked or logged in, with this username at one of the libraries.
+
+        There are at most `MOST_LIBRARIES` libraries. Raises LoginAccountsUnavailable.
+        """
 
     async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
         """Show the merge of the guest's actor into the account's own; None if they are one.

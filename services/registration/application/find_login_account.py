@@ -1,21 +1,28 @@
-"""Find a login account by its username at the home library, and show those of a guest (R17)."""
+"""Find login accounts by their username, show those of a guest, and find whose they are (R17, I3)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from registration.application.dependencies import Context, Dependencies, FoundAccount, LookupKind
+from registration.application.dependencies import (
+    Context,
+    Dependencies,
+    FoundAccount,
+    GuestAccount,
+    LookupKind,
+)
 from registration.application.looking_up import looking_up
 from registration.application.membership import current_isil, merged_into
 from registration.application.repository import decrypt_personal_data, find_person, load_guest
 from registration.domain.errors import LoginAccountsUnavailable
 from registration.domain.guest import Guest
 from shared.kernel.library_card import Isil
-from shared.kernel.login_account import Referral
+from shared.kernel.login_account import MOST_LIBRARIES, MOST_NAMED, Referral
+from shared.platform import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +73,19 @@ async def account_named(username: str, home: Isil, deps: Dependencies) -> FoundA
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class GuestAccount:
-    """A login account that was ever asked for a guest. Username and e-mail are identity's (R26), never kept.
-
-    `state`: "found"; "unknown", identity has no such account; "unavailable", identity did not reply in time.
-    A new account that identity has not opened is "found" with what the clerk asked for. After an erasure
-    username and e-mail are empty.
-    """
-
-    account_id: str
-    state: Literal["found", "unknown", "unavailable"]
-    username: str = ""
-    email: str = ""
-
-
-WHILE_A_CLERK_WAITS = 1.0
-"""Seconds for identity's reply. A page is shown without the account rather than late."""
-
-
 async def show_accounts(
     guest_id: UUID, account_ids: Iterable[str | None], organisation: str, deps: Dependencies
 ) -> Mapping[str, GuestAccount]:
-    """Return the accounts with these ids, each by its id; identity is asked for all at once.
+    """Return the accounts with these ids, each by its id; identity gets one question, and little time (R26).
 
-    The caller names ids of this guest's own events only. Raises GuestNotFound (R20).
+    The caller names ids of this guest's own events only. Identity is asked for the first `MOST_NAMED`.
+    Raises GuestNotFound (R20).
     """
     guest = await load_guest(guest_id, organisation, deps)
     wanted = list(dict.fromkeys(account_id for account_id in account_ids if account_id))
-    shown = await asyncio.gather(*(_show(account_id, deps) for account_id in wanted))
+    named = {account.account_id: account for account in await _names(wanted[:MOST_NAMED], deps)}
     asked_for = await _new_accounts(guest, deps)
+    shown = [named.get(account_id, GuestAccount(account_id, "unavailable")) for account_id in wanted]
     return {
         account.account_id: asked_for.get(account.account_id, account)
         if account.state == "unknown"
@@ -104,15 +94,15 @@ async def show_accounts(
     }
 
 
-async def _show(account_id: str, deps: Dependencies) -> GuestAccount:
+async def _names(account_ids: Sequence[str], deps: Dependencies) -> Sequence[GuestAccount]:
+    """Return what identity says in time, which may be nothing."""
+    if not account_ids:
+        return []
     try:
-        async with asyncio.timeout(WHILE_A_CLERK_WAITS):
-            found = await deps.login_accounts.by_id(account_id)
+        async with asyncio.timeout(limits.BESIDE_A_PAGE):
+            return await deps.login_accounts.names(account_ids)
     except (LoginAccountsUnavailable, TimeoutError):
-        return GuestAccount(account_id, "unavailable")
-    if found is None:
-        return GuestAccount(account_id, "unknown")
-    return GuestAccount(account_id, "found", found.username, found.email)
+        return []
 
 
 async def _new_accounts(guest: Guest, deps: Dependencies) -> Mapping[str, GuestAccount]:
@@ -138,11 +128,57 @@ async def other_holder(
     guest_id: UUID, account_id: str, organisation: str, deps: Dependencies
 ) -> AccountHolder | None:
     """Return the other guest of this organisation that has the account, or None (I3)."""
-    for asking_id in await deps.registrations.guests_asking_for(organisation, account_id):
-        other = await find_person(asking_id, deps)
-        if other is None or other.id == guest_id or other.state.organisation != organisation:
-            continue
-        if other.state.link.is_tied and other.state.link.account_id == account_id:
+    async for other in _holders(account_id, organisation, deps):
+        if other.id != guest_id:
             person = decrypt_personal_data(other)
             return AccountHolder(other.id, person.details.name if person else "")
     return None
+
+
+async def _holders(account_id: str, organisation: str, deps: Dependencies) -> AsyncIterator[Guest]:
+    """Yield the guests of this organisation that have the account: one, if all is well (I3)."""
+    for asking_id in await deps.registrations.guests_asking_for(organisation, account_id):
+        guest = await find_person(asking_id, deps)
+        if guest is None or guest.state.organisation != organisation:
+            continue
+        if guest.state.link.is_tied and guest.state.link.account_id == account_id:
+            yield guest
+
+
+@dataclass(frozen=True, slots=True)
+class GuestsOfUsername:
+    """The guests of an organisation whose login account has a username.
+
+    `state` "unavailable": identity did not reply in time, or it is not known yet at which libraries to look
+    (I10).
+    """
+
+    state: Literal["searched", "unavailable"]
+    guest_ids: Sequence[UUID] = ()
+
+
+async def guests_with_username(username: str, organisation: str, deps: Dependencies) -> GuestsOfUsername:
+    """Find the guests whose account was linked, by its exact username at any home library of a guest.
+
+    The caller records the look-up.
+    """
+    try:
+        account_ids = await _accounts_with_username(username, deps)
+    except (LoginAccountsUnavailable, TimeoutError):
+        return GuestsOfUsername("unavailable")
+    guests = [
+        guest.id for account_id in account_ids async for guest in _holders(account_id, organisation, deps)
+    ]
+    return GuestsOfUsername("searched", list(dict.fromkeys(guests)))
+
+
+async def _accounts_with_username(username: str, deps: Dependencies) -> Sequence[str]:
+    """Ask identity, at all home libraries that a guest is known at. Raises LoginAccountsUnavailable."""
+    known_as = (await deps.registrations.state()).known_as
+    libraries = sorted({base for bases in known_as for base in bases.split()})
+    if not all(known_as) or len(libraries) > MOST_LIBRARIES:
+        raise LoginAccountsUnavailable
+    if not libraries:
+        return []
+    async with asyncio.timeout(limits.BESIDE_A_PAGE):
+        return await deps.login_accounts.with_username(username, libraries)

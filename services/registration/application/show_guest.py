@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
 from registration.application.dependencies import Dependencies, TermCheck
-from registration.application.repository import PersonalData, decrypt_personal_data, load_guest
+from registration.application.repository import (
+    PersonalData,
+    decrypt_card,
+    decrypt_personal_data,
+    load_guest,
+)
 from registration.domain.contributions import Row
 from registration.domain.guest import Guest
 from registration.domain.guest_state import GuestState, Preferences, display, ended_on
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
-from shared.event_log import CommandResult
+from shared.event_log import CommandResult, data_key_of
 from shared.kernel.amsterdam import day_of
 
 
@@ -116,6 +121,22 @@ async def _shown(guest: Guest, check: TermCheck | None, deps: Dependencies) -> G
     person = decrypt_personal_data(guest)
     merged = await _merged_records(guest, deps)
     return _view(guest, person, _current(check, guest), merged, day_of(deps.clock.now()))
+
+
+async def card_numbers_since(guest_id: UUID, organisation: str, deps: Dependencies) -> Mapping[str, datetime]:
+    """Return each number that the guest ever had, with the moment of the event that brought it (R10, R24).
+
+    That is any event with a card, such as a registration or news from home. Empty after an erasure. Raises
+    GuestNotFound.
+    """
+    key = data_key_of(await load_guest(guest_id, organisation, deps))
+    since: dict[str, datetime] = {}
+    for recorded in await deps.store.log.stream(guest_id) if key else ():
+        event = deps.store.event(recorded)
+        sealed = vars(event).get("sealed_card")
+        for number in decrypt_card(sealed, key).numbers if key and sealed else ():
+            since.setdefault(number, vars(event)["timestamp"])
+    return since
 
 
 async def _merged_records(guest: Guest, deps: Dependencies) -> list[MergedRecord]:

@@ -84,7 +84,7 @@ async def search(
     wanted = Search(
         clerk.organisation, words, cursor=voor or na, backwards=voor is not None, limit=GUESTS_A_PAGE
     )
-    found = await directory.page(wanted)
+    found = await directory.page(wanted, query=query)
     return page(request, "search.html", query=query, guests=found.guests, found=found)
 
 

@@ -14,15 +14,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
 from registration.api.schemas import LONGEST_HANDLE
 from registration.application.check_term import open_guest
-from registration.application.dependencies import Dependencies
-from registration.application.find_login_account import (
-    AccountHolder,
-    GuestAccount,
-    other_holder,
-    show_accounts,
-)
+from registration.application.dependencies import Dependencies, GuestAccount
+from registration.application.find_login_account import AccountHolder, other_holder, show_accounts
 from registration.application.repository import load_guest
-from registration.application.show_guest import GuestView, show_guest
+from registration.application.show_guest import GuestView, card_numbers_since, show_guest
 from registration.counter_ui.account_search import patron_of, shown_account
 from registration.counter_ui.auth import CounterClerkDep, names_of
 from registration.counter_ui.drafts import kept_form, kept_of
@@ -30,6 +25,7 @@ from registration.counter_ui.forms import AccountForm
 from registration.counter_ui.i18n import (
     CHANGES,
     Texts,
+    account_words,
     because,
     caused_by,
     happened,
@@ -68,9 +64,12 @@ async def show(
     guest = await open_guest(guest_id, clerk.context(), deps)
     lines = await history.of(guest_id, 0) if tab == "historie" else []
     linking = await _linking(request, guest, clerk, deps) if tab == "inlogaccount" else {}
-    rows = await _history_rows(request, lines)
-    return_to = _return_address(referral, clerk, deps) if referral else None
-    return await guest_page(request, guest, deps, tab=tab, lines=rows, return_to=return_to, **linking)
+    tab_only: dict[str, Any] = {
+        "lines": await _history_rows(request, guest, lines, deps),
+        "since": await card_numbers_since(guest_id, clerk.organisation, deps) if tab == "passen" else {},
+        "return_to": _return_address(referral, clerk, deps) if referral else None,
+    }
+    return await guest_page(request, guest, deps, tab=tab, **tab_only, **linking)
 
 
 def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | None:
@@ -113,13 +112,15 @@ async def note(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, 
 
 
 async def _history_rows(
-    request: Request, lines: Sequence[HistoryLine]
-) -> list[tuple[datetime, str, str, str, str]]:
-    """Return when, what, who and why of each line, and what was preferred, the newest first.
+    request: Request, guest: GuestView, lines: Sequence[HistoryLine], deps: Dependencies
+) -> list[tuple[datetime, str, str, str, str, str]]:
+    """Return when, what, who and why of each line, what was preferred, and the account, the newest first.
 
-    All in the session's language.
+    All in the session's language. Identity gets one question about all accounts (R26).
     """
     translate, names = translator(request), await names_of(request, {line.by for line in lines})
+    asked = [_account_of(line) for line in reversed(lines)]
+    accounts = await show_accounts(guest.guest_id, asked, guest.organisation, deps) if any(asked) else {}
     return [
         (
             line.at,
@@ -127,9 +128,16 @@ async def _history_rows(
             caused_by(line, names, translate),
             because(line, translate),
             preferred(line.details, translate),
+            account_words(accounts.get(_account_of(line) or ""), translate),
         )
         for line in reversed(lines)
     ]
+
+
+def _account_of(line: HistoryLine) -> str | None:
+    """Return the id of the login account that an event names."""
+    account_id: str | None = line.details.get("login_account_id") or line.details.get("account_id")
+    return account_id
 
 
 async def guest_page(
@@ -144,6 +152,7 @@ async def guest_page(
         "holder": holder,
         "messages": messages_of(guest, holder, translator(request)),
         "lines": [],
+        "since": {},
         "account": AccountForm(),
         "found": None,
         "errors": {},

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from registration.application.dependencies import GuestAccount
 from registration.domain.login_link import LinkState, LoginLink
 from registration.domain.term_check import REASON_OF_EXPIRY
 from registration.domain.verdict import Mismatch
@@ -183,6 +184,18 @@ def preferred(details: Mapping[str, Any], translate: Translate) -> str:
         ("leenhistorie", "lending history"): YES if details.get("lending_history") else NO,
     }
     return ", ".join(f"{translate(*what)}: {translate(*value)}" for what, value in said.items())
+
+
+def account_words(account: GuestAccount | None, translate: Translate) -> str:
+    """Return what a login account is called; its id where identity does not say. Empty without an account."""
+    if account is None:
+        return ""
+    if account.state == "unavailable":
+        said = translate("gebruikersnaam nu niet op te vragen", "username not available now")
+        return f"{account.account_id} ({said})"
+    if account.state == "unknown":
+        return f"{account.account_id} ({translate('onbekend account', 'unknown account')})"
+    return account.username or translate("gewist", "erased")
 
 
 def link_words(link: LoginLink, translate: Translate) -> tuple[str, str]:

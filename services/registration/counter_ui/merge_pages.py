@@ -9,7 +9,8 @@ from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
 from registration.api.problems import MERGE_OBSTACLES
-from registration.application.find_login_account import GuestAccount, show_accounts
+from registration.application.dependencies import GuestAccount
+from registration.application.find_login_account import show_accounts
 from registration.application.merge_guests import Merge, MergeGuests, merge_guests, show_merge
 from registration.application.show_guest import show_guest
 from registration.counter_ui.auth import CounterClerkDep, CounterDirectoryDep
@@ -42,10 +43,17 @@ async def search(
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
     if words is None:
-        return page(request, "merge_search.html", guest=guest, query=query, found=None)
-    found = (await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND))).guests
-    others = [other for other in found if other.guest_id != guest_id]
-    return page(request, "merge_search.html", guest=guest, query=query, found=others)
+        return page(request, "merge_search.html", guest=guest, query=query, found=None, login_accounts="")
+    found = await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND), query=query)
+    others = [other for other in found.guests if other.guest_id != guest_id]
+    return page(
+        request,
+        "merge_search.html",
+        guest=guest,
+        query=query,
+        found=others,
+        login_accounts=found.login_accounts,
+    )
 
 
 @router.get("/{into}")

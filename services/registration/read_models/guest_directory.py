@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
+from typing import Literal
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +19,7 @@ from registration.domain.text_matching import joined_words_of, what_shows_a_pers
 from registration.domain.verdict import PatronDetails
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
+from shared.kernel.login_account import LONGEST_USERNAME
 from shared.platform.asked_together import AskedTogether
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
@@ -65,6 +67,15 @@ def asked_for(query: str) -> list[str] | None:
     for part in query.split():
         words += [part] if _ISO_DAY.fullmatch(part) else words_of(part)
     return list(dict.fromkeys(words))[:MOST_WORDS]
+
+
+def username_in(query: str) -> str | None:
+    """Return the query if it may be a username: one word that is no day."""
+    typed = query.strip()
+    words = asked_for(typed) or []
+    if not words or len(typed) > LONGEST_USERNAME or typed.split() != [typed]:
+        return None
+    return None if any(_ISO_DAY.fullmatch(word) for word in words) else typed
 
 
 def _as_iso(found: re.Match[str]) -> str:
@@ -178,6 +189,7 @@ class Search:
     """A search. `words`: from `asked_for`. `link_pending`, `registered_on`: ignored when there are words.
 
     `cursor`: the id of the last guest on the page before; with `backwards` the first one on the page behind.
+    `also`: guests who match without the words, because of their login account.
     """
 
     organisation: str
@@ -188,16 +200,22 @@ class Search:
     backwards: bool = False
     link_pending: bool = False
     registered_on: date | None = None
+    also: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GuestPage:
-    """One page of guests, by name. `total`: on all pages. The cursors are None where there is no page."""
+    """One page of guests, by name. `total`: on all pages. The cursors are None where there is no page.
+
+    `login_accounts`: whether identity was asked for accounts with this username; "not-searched": the query is
+    no username.
+    """
 
     guests: Sequence[FoundGuest]
     total: int
     previous_cursor: UUID | None
     next_cursor: UUID | None
+    login_accounts: Literal["searched", "unavailable", "not-searched"] = "not-searched"
 
 
 SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest.aliases, guest.name,
@@ -244,6 +262,8 @@ WITH matched AS MATERIALIZED (
         SELECT FROM unnest({two}::text[]) AS other (word) WHERE NOT EXISTS (
             SELECT FROM guest_words AS has WHERE has.stream_id = found.stream_id
             AND has.word BETWEEN other.word AND other.word || chr(1114111)))
+    UNION SELECT stream_id, sorted_by, merged_into FROM guest_directory
+    WHERE organisation = $1 AND stream_id = ANY ({three}::uuid[])
 ), guests AS (
     SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as FROM matched WHERE merged_into IS NULL
     UNION ALL (
@@ -332,10 +352,10 @@ class GuestDirectory:
 
 def _found(search: Search, first_parameter: int) -> tuple[str, Sequence[object]]:
     """Return the query for all guests of a search, and its own parameters, numbered from the first one on."""
-    numbers = {"one": f"${first_parameter}", "two": f"${first_parameter + 1}"}
+    numbers = {name: f"${first_parameter + place}" for place, name in enumerate(("one", "two", "three"))}
     if search.words:
         longest, *others = sorted(search.words, key=len, reverse=True)
-        return BY_WORDS.format(**numbers), (longest, others)
+        return BY_WORDS.format(**numbers), (longest, others, list(search.also))
     if search.registered_on is not None:
         return REGISTERED_ON.format(**numbers), (search.registered_on,)
     return (LINK_PENDING if search.link_pending else ALL), ()

@@ -108,6 +108,8 @@ IDENTITY = OPERATIONS | {
     "GET /v1/login-accounts": rule(ANY, "accounts"),
     "POST /v1/login-accounts": rule(ANY, "accounts"),
     "GET /v1/login-accounts/{account_id}": rule(ANY, "accounts"),
+    "POST /v1/login-accounts/names": rule(ANY, "accounts"),
+    "POST /v1/login-accounts/with-username": rule(ANY, "accounts"),
     "GET /v1/actors/{actor_id}": rule(ANY, "accounts"),
     "POST /v1/actors/{actor_id}/merge": rule(ANY, "accounts"),
 }

@@ -78,6 +78,14 @@ CALLS: dict[str, tuple[Call, type[Exception]]] = {
         lambda url, http: IdentityApi(url, http, token).find("jan", "NL-070288"),
         LoginAccountsUnavailable,
     ),
+    "names of accounts": (
+        lambda url, http: IdentityApi(url, http, token).names(["acc-jan"]),
+        LoginAccountsUnavailable,
+    ),
+    "accounts with a username": (
+        lambda url, http: IdentityApi(url, http, token).with_username("jan", ["NL-070288"]),
+        LoginAccountsUnavailable,
+    ),
     "account": (lambda url, http: HttpAccountDirectory(url, http).by_id("acc-jan"), DirectoryUnavailable),
     "account by name": (
         lambda url, http: HttpAccountDirectory(url, http).by_username("jan", "NL-070288"),

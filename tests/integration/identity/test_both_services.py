@@ -158,3 +158,25 @@ async def test_r21_a_deregistered_card_registered_afresh_is_linked_again(both_se
     assert afresh["guest_id"] == guest["guest_id"]
     assert (await both_services.link_of(guest))["state"] == "linked"
     assert (await both_services.logs_in()).json()["actor_id"] == actor
+
+
+async def test_i3_r26_a_linked_account_is_named_and_finds_its_guest_by_its_username(
+    both_services: BothServices,
+) -> None:
+    """The account was never opened by registration: its username is only identity's."""
+    guest = await both_services.registers(existing(JAN))
+    assert (await both_services.link_of(guest))["state"] == "linked"
+    await both_services.catch_up_views()
+    query = {"query": JAN.username.upper()}
+    page = (await both_services.clerk.get("/v1/guests", params=query)).json()
+    assert [found["guest_id"] for found in page["guests"]] == [guest["guest_id"]]
+    assert page["login_accounts"] == "searched"
+    accounts = both_services.registration.service.deps.login_accounts
+    jan, nobody = await accounts.names([JAN.account_id, "acc-nobody"])
+    assert (jan.state, jan.username, jan.email) == ("found", JAN.username, JAN.email)
+    assert nobody.state == "unknown"
+    await both_services.erases(guest)
+    await both_services.deliver_all()
+    await both_services.catch_up_views()
+    page = (await both_services.clerk.get("/v1/guests", params=query)).json()
+    assert (page["guests"], page["login_accounts"]) == ([], "searched"), "R19"

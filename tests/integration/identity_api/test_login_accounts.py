@@ -10,7 +10,9 @@ import httpx2
 import pytest
 
 from shared.kernel.library_card import person_ref
+from shared.kernel.login_account import MOST_LIBRARIES, MOST_NAMED
 from shared.kernel.text import without_unseen
+from shared.platform import limits
 from tests.support.identity import HOME_ISIL, PERSON_REF_KEY, card_of
 from tests.support.identity_service import IdentityApp, login
 from tests.support.servers import execute_as_owner
@@ -22,6 +24,9 @@ ACCOUNT = {
     "home_isil": HOME_ISIL,
     "home_card_number": "0990139305",
 }
+
+
+FRYSLAN = "NL-083424"
 
 
 def without(name: str) -> dict[str, Any]:
@@ -62,7 +67,7 @@ async def test_without_an_id_one_is_created(operator: httpx2.AsyncClient) -> Non
         ("JAN ", f"{HOME_ISIL}0001", "acc-jan"),
         ("ja", HOME_ISIL, None),
         ("j%", HOME_ISIL, None),
-        ("jan", "NL-083424", None),
+        ("jan", FRYSLAN, None),
         ("jan@example.org", HOME_ISIL, None),
     ],
 )
@@ -246,3 +251,56 @@ async def test_an_id_holds_nothing_that_cannot_be_seen(
     async with identity_app.nothing_written():
         refused = await operator.post("/v1/login-accounts", json=ACCOUNT | {"account_id": account_id})
     assert (refused.status_code, refused.json()["code"]) == (422, "malformed-request")
+
+
+async def test_r26_several_accounts_are_named_in_one_question_also_while_the_directory_is_silent(
+    identity_app: IdentityApp, operator: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has been opened here is known; of the others the directory says it, if it replies in time."""
+    await operator.post("/v1/login-accounts", json=ACCOUNT)
+    asked = {"account_ids": ["acc-jan", "acc-els", "acc-nobody"]}
+
+    async def states() -> list[tuple[str, str, str]]:
+        answer = await operator.post("/v1/login-accounts/names", json=asked)
+        assert answer.status_code == 200, answer.text
+        named = answer.json()["accounts"]
+        assert [account["account_id"] for account in named] == asked["account_ids"]
+        return [(account["state"], account["username"], account["email"]) for account in named]
+
+    els = ("found", "Els.Bakker", "els@example.org")
+    async with identity_app.nothing_written():
+        listed, *others = await states()
+        assert listed[:2] == ("found", "jan")
+        assert others == [els, ("unknown", "", "")]
+
+        async def silence(account_id: str) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(limits, "DIRECTORY_BESIDE_A_PAGE", 0.01)
+        monkeypatch.setattr(identity_app.directory, "by_id", silence)
+        unavailable = ("unavailable", "", "")
+        assert await states() == [unavailable, els, unavailable]
+    for wrong in ([], ["x" * 201], [f"acc-{number}" for number in range(MOST_NAMED + 1)]):
+        answer = await operator.post("/v1/login-accounts/names", json={"account_ids": wrong})
+        assert answer.status_code == 422
+
+
+async def test_i1_a_username_is_looked_for_at_several_libraries_among_the_accounts_that_are_here(
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
+) -> None:
+    await operator.post("/v1/login-accounts", json=ACCOUNT)
+    await operator.post("/v1/login-accounts", json=ACCOUNT | {"account_id": "acc-2", "home_isil": FRYSLAN})
+
+    async def found(username: str, *home_isils: str) -> Any:
+        body = {"username": username, "home_isils": home_isils}
+        answer = await operator.post("/v1/login-accounts/with-username", json=body)
+        return answer.json().get("account_ids", answer.json().get("code"))
+
+    assert await found("ELS.bakker", HOME_ISIL, FRYSLAN, "NL-070111") == ["acc-2", "acc-els"]
+    assert await found("els.bakker", FRYSLAN) == ["acc-2"]
+    assert await found("els", HOME_ISIL) == []
+    assert await found("jan", HOME_ISIL) == [], "the directory knows him, and no guest has his account"
+    assert await found("els.bakker") == []
+    assert await found(" ", HOME_ISIL) == "malformed-username"
+    assert await found("els.bakker", "070288") == "malformed-isil"
+    assert await found("els.bakker", *[HOME_ISIL] * (MOST_LIBRARIES + 1)) == "malformed-request"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import date
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
@@ -127,6 +128,60 @@ async def test_a_username_finds_the_guest_whose_account_was_opened_here_while_it
         "DELETE", f"/v1/guests/{guest_id}/login-account", json={"reason": "van een ander"}
     )
     assert await found(clerk, query="lezer", after_position=unlinked.headers["Event-Position"]) == []
+
+
+async def test_a_username_finds_the_guest_whose_account_was_linked_while_it_is_theirs(
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, other_clerk: httpx2.AsyncClient
+) -> None:
+    account = registration_app.accounts.opens("lezer.hier")
+    choice = {"choice": "existing", "account_id": account}
+    guest_id = (await clerk.post("/v1/guests", json=registering(login_account=choice))).json()["guest_id"]
+    assert await found(clerk, query="lezer.hier") == [], "asked for, not linked"
+    after = await registration_app.links(UUID(guest_id), account)
+
+    async def page(client: httpx2.AsyncClient, query: str) -> tuple[list[str], int, str]:
+        answer = await client.get("/v1/guests", params={"query": query, "after_position": after})
+        body = answer.json()
+        names = [guest["name"] for guest in body["guests"]]
+        return names, body["total"], body["login_accounts"]
+
+    assert await page(clerk, " lezer.hier ") == (["J. Jansen"], 1, "searched")
+    assert await page(clerk, "lezer") == ([], 0, "searched"), "the whole username"
+    assert await page(other_clerk, "lezer.hier") == ([], 0, "searched"), "R20"
+    asked = len(registration_app.accounts.asked)
+    for query in ("jansen jan", "03-02-1980", "3 feb 1980", "★", ""):
+        assert (await page(clerk, query))[2] == "not-searched"
+    assert len(registration_app.accounts.asked) == asked
+    recorded = await registration_app.service.pool.fetch(
+        "SELECT guest_id FROM lookup_guests JOIN lookups ON id = lookup_id WHERE what IS NOT NULL ORDER BY at"
+    )
+    assert str(recorded[0]["guest_id"]) == guest_id, "R22"
+    registration_app.accounts.down = True
+    assert await page(clerk, "lezer.hier") == ([], 0, "unavailable")
+    assert await page(clerk, "jansen") == (["J. Jansen"], 1, "unavailable")
+    registration_app.accounts.down = False
+    unlinked = await clerk.request(
+        "DELETE", f"/v1/guests/{guest_id}/login-account", json={"reason": "van een ander"}
+    )
+    after = int(unlinked.headers["Event-Position"])
+    assert await page(clerk, "lezer.hier") == ([], 0, "searched")
+
+
+async def test_guests_found_by_name_and_by_username_are_on_the_same_pages(
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, position: str
+) -> None:
+    """Bram's account is called as the Jansens are."""
+    account = registration_app.accounts.opens("jansen", "0990000004")
+    query = {"query": "bram", "after_position": position}
+    [bram] = (await clerk.get("/v1/guests", params=query)).json()["guests"]
+    await clerk.post(
+        f"/v1/guests/{bram['guest_id']}/login-account", json={"choice": "existing", "account_id": account}
+    )
+    after = await registration_app.links(UUID(bram["guest_id"]), account)
+    whole = await found(clerk, query="jansen", after_position=after)
+    assert set(whole) == BY_BEGINNINGS["jansen"] | {"Bram de Vries"}
+    pages, _ = await paged(clerk, "jansen", 4)
+    assert [name for names in pages for name in names] == whole
 
 
 async def test_r18_a_merged_record_leads_to_its_guest_once(
