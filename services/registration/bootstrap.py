@@ -108,6 +108,7 @@ class Service:
 
     settings: Settings
     pool: asyncpg.Pool
+    leases: Leases
     log: EventLog
     to_message: ToMessage
     deps: Dependencies
@@ -141,10 +142,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         )
         to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
-        rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
             settings=settings,
             pool=pool,
+            leases=await opened.enter_async_context(Leases(pool)),
             log=log,
             to_message=to_message,
             deps=deps,
@@ -157,7 +158,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
-            rebuilds=rebuilds,
+            rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
             identity_operations=IdentityOperations(settings.identity_url, http, token),
         )
 
@@ -339,7 +340,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, partial(service.staff_sessions.forget_old, days))
     forget_lookups = partial(service.lookups.forget_old, days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
-    follower = AliasFollower(service.deps, Leases(service.pool))
+    follower = AliasFollower(service.deps, service.leases)
     return {
         **_transport(service),
         **_views(service),
@@ -359,8 +360,8 @@ async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAg
 
 
 def _nightly_check(service: Service) -> Task:
-    starts_at, leases = service.settings.nightly_at, Leases(service.pool)
-    look = partial(run_when_due, starts_at, service.nightly_checks, leases, service.deps)
+    starts_at = service.settings.nightly_at
+    look = partial(run_when_due, starts_at, service.nightly_checks, service.leases, service.deps)
     return partial(every, CHECK_CLOCK_EVERY_SECONDS, look)
 
 
@@ -385,17 +386,17 @@ def view_source(settings: Settings) -> Source:
 
 
 def _views(service: Service) -> Mapping[str, Task]:
-    source, leases = view_source(service.settings), Leases(service.pool)
-    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
+    source = view_source(service.settings)
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, service.leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
-        return over_feed(service.pool, service.identity_feed, service.inbox)
+        return over_feed(service.leases, service.identity_feed, service.inbox)
     return over_rabbitmq(
         amqp_url.get_secret_value(),
-        service.pool,
+        service.leases,
         service.identity_feed,
         service.inbox,
         log=service.log,

@@ -93,16 +93,17 @@ class Relay:
         unconfirmed = Unconfirmed()
         try:
             await _until_one_fails(
-                self._send(publisher, sent, unconfirmed),
+                self._send(lease, publisher, sent, unconfirmed),
                 self._confirm(lease, sent),
                 self._watch(lease, publisher),
             )
         finally:
             await unconfirmed.end()
 
-    async def _send(self, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
+    async def _send(self, lease: Lease, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
         async for events in self._log.tail(self._confirmed):
             messages = await to_messages(events, self._to_message, self._log)
+            self._leases.require(lease)  # a process that was stopped meanwhile publishes nothing more
             for event, message in zip(events, messages, strict=True):
                 confirmed = None if message is None else unconfirmed.start(publisher.publish(message))
                 await sent.put((event.position, confirmed))

@@ -185,6 +185,21 @@ async def connect(url: str, settings: Mapping[str, str] = MappingProxyType({})) 
     return connection
 
 
+async def connect_apart(pool: asyncpg.Pool, settings: Mapping[str, str]) -> asyncpg.Connection:
+    """Open a connection beside those of a pool, set up as they are, with these settings as well.
+
+    The caller closes it.
+    """
+    connection: asyncpg.Connection
+    connection = await pool._get_new_connection()  # type: ignore[attr-defined] # not in the stubs
+    try:
+        await connection.execute(_setting(settings), timeout=limits.CONNECT)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
 def _setting(settings: Mapping[str, str]) -> str:
     values = [f"set_config('{name}', '{value}', false)" for name, value in settings.items()]
     return f"SELECT {', '.join(values)}"
