@@ -88,7 +88,6 @@ CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for i
 FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
-FOLLOW_ALIASES_EVERY_SECONDS = 2.0
 CHECK_CLOCK_EVERY_SECONDS = 5.0  # an operator who asks for a check waits for its beginning
 
 
@@ -344,7 +343,7 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     return {
         **_transport(service),
         **_views(service),
-        "aliases": partial(every, FOLLOW_ALIASES_EVERY_SECONDS, follower.run),
+        "aliases": follower.keep_following,
         "nightly check": _nightly_check(service),
         "idempotency keys": forget,
         "staff sessions": sessions,
