@@ -120,7 +120,8 @@ TRANSIENT = (
     asyncpg.InternalClientError,  # the server closed the connection between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
+    asyncpg.InsufficientResourcesError,  # a full disk is one of them
+    asyncpg.PostgresSystemError,  # an error of reading or writing a file
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
 )
@@ -132,6 +133,29 @@ def is_transient(error: BaseException) -> bool:
         # Wrong arguments of ours are a ValueError as well; the others mean that the connection is closed.
         return not isinstance(error, ValueError)
     return isinstance(error, (*TRANSIENT, OSError))  # looking up the server's name may fail, too
+
+
+_OF_THE_DATABASE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+def is_caused_by_outage(error: BaseException) -> bool:
+    """Return whether an error, one of its group, or one that it came of is a transient one of the database.
+
+    A driver whose connection ends in the middle of its work may fail with any error of its own.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, _OF_THE_DATABASE) and is_transient(found):
+            return True
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+    return False
 
 
 class _Connection(asyncpg.Connection):
