@@ -64,7 +64,7 @@ from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
-from shared.platform.postgres import open_pool, require_schema
+from shared.platform.postgres import Readiness, open_pool
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveViews
 from shared.projections.background_rebuild import BackgroundRebuilds
@@ -278,7 +278,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
     from shared.web.app import Operations  # noqa: PLC0415
 
     return Operations(
-        checks={"database": partial(require_schema, service.pool, SCHEMA, "registration"), **checks},
+        checks={"database": Readiness(service.pool, SCHEMA, "registration").require, **checks},
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         updates=(
             service.inbox.parked.update_metrics,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -110,6 +111,37 @@ async def require_schema(pool: asyncpg.Pool, scripts: Sequence[Script], service:
         raise RuntimeError(f"The schema is not up to date: run `{service} migrate`")
 
 
+WRITTEN_SECONDS = 3.0
+"""A proof that the database can write counts for so long: those who ask often cost little."""
+# A file of its own is written to (half a megabyte, which is more than the memory that it may use), and a line
+# of the log of the server is on its disk at the end. No table is changed.
+WRITE = """
+SELECT set_config('work_mem', '64kB', true);
+SELECT count(*) FROM generate_series(1, 20000);
+SELECT pg_logical_emit_message(true, 'ready', '');
+"""
+
+
+class Readiness:
+    """Whether a service can use its database: the schema is up to date, and it can write."""
+
+    def __init__(self, pool: asyncpg.Pool, scripts: Sequence[Script], service: str) -> None:
+        self._pool = pool
+        self._scripts = scripts
+        self._service = service
+        self._written_at = -WRITTEN_SECONDS
+        self._writing = asyncio.Lock()
+
+    async def require(self) -> None:
+        """Raise RuntimeError without the schema, and what the database says when it cannot write."""
+        await require_schema(self._pool, self._scripts, self._service)
+        async with self._writing:
+            began = time.monotonic()
+            if began - self._written_at >= WRITTEN_SECONDS:
+                await self._pool.execute(WRITE, timeout=limits.CHECK / 2)
+                self._written_at = began
+
+
 Connection = asyncpg.pool.PoolConnectionProxy
 
 # The one list of transient errors: the server is down, full, restarting or switching over, or it ended our
@@ -125,6 +157,10 @@ TRANSIENT = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+
+
+NO_SPACE = (asyncpg.DiskFullError, asyncpg.PostgresSystemError, asyncpg.ConfigurationLimitExceededError)
+"""The server goes on and cannot write: its disk is full or fails. To try again a moment later is in vain."""
 
 
 def is_transient(error: BaseException) -> bool:

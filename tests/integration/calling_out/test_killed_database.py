@@ -29,6 +29,9 @@ from tests.support.servers import Databases
 from tests.support.silence import is_bearable
 
 KILLS = 4
+FOR_CLERKS = (("/v1/operations", "/health/ready"), ("/v1/guests?name=ja", "/v1/feed?after=0"))
+FOR_OPERATORS = (("/v1/operations", "/health/ready"), ("/v1/login-accounts/acc-jan",))
+PAGES = (("/", "/beheer"), ("/gasten?naam=ja",))
 WRITERS = 8
 
 
@@ -78,17 +81,14 @@ async def test_a_killed_postmaster_costs_no_answer_that_a_caller_cannot_use(
         wisecat = await opened.enter_async_context(identity.client())
         operator = await opened.enter_async_context(identity.client(scope="operator"))
         browser = await opened.enter_async_context(site.signed_in())
-        tasks = [asyncio.create_task(_registers(site.app, clerk, number, seen)) for number in range(WRITERS)]
-        tasks += [asyncio.create_task(_logs_in(identity, wisecat, seen)) for _ in range(3)]
-        tasks += [
-            asyncio.create_task(_asks(client, paths, seen))
-            for client, paths in (
-                (clerk, ("/v1/operations", "/v1/guests?name=ja", "/v1/feed?after=0", "/health/ready")),
-                (operator, ("/v1/operations", "/v1/login-accounts/acc-jan", "/health/ready")),
-                (browser, ("/", "/gasten?naam=ja", "/beheer")),
-            )
-            for _ in range(2)
+        asking = [
+            *(_registers(site.app, clerk, number, seen) for number in range(WRITERS)),
+            *(_logs_in(identity, wisecat, seen) for _ in range(3)),
+            *(_asks(clerk, paths, seen) for paths in FOR_CLERKS),
+            *(_asks(operator, paths, seen) for paths in FOR_OPERATORS),
+            *(_asks(browser, paths, seen) for paths in PAGES),
         ]
+        tasks = [asyncio.create_task(one) for one in asking]
         for _ in range(KILLS):
             before = seen.statuses[201]
             await eventually(lambda: seen.statuses[201] > before + 10, within=30)  # noqa: B023

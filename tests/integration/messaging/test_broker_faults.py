@@ -257,6 +257,32 @@ async def test_a_broker_that_takes_nothing_is_reported_with_since_when_and_how_f
         assert healthy["messages"][1].endswith("the relay is 0 events behind")
 
 
+@contextmanager
+def disk_alarm(rabbitmq: RabbitMQ) -> Iterator[None]:
+    """The node's alarm, as its monitor sets it when less is free on the disk than it should be."""
+    rabbitmq.evaluate("rabbit_alarm:set_alarm({{resource_limit, disk, node()}, []})")
+    try:
+        yield
+    finally:
+        rabbitmq.evaluate("rabbit_alarm:clear_alarm({resource_limit, disk, node()})")
+
+
+async def test_messages_go_on_within_five_seconds_of_the_end_of_the_disk_alarm(
+    sender: Sender, receiver: Receiver, amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    """However long it lasted: several connections had no answer meanwhile."""
+    guests = [uuid4() for _ in range(5)]
+    async with at_work(receiver, amqp_url):
+        await eventually(partial(all_are_consumed, amqp_url))
+        with disk_alarm(rabbitmq):
+            for guest in guests:
+                await sender.happens(guest, "registered")
+            await eventually(partial(found_by, receiver, BLOCKED))
+            await eventually(partial(found_by, receiver, PUBLISHING), within=15)
+            assert not await receiver.all_processed(guests, 1)
+        await eventually(lambda: receiver.all_processed(guests, 1), within=5)
+
+
 async def doctors_words(database: str, amqp_url: str) -> dict[str, tuple[bool, str]]:
     """What the steps of `doctor` about the broker find."""
     settings = ServiceSettings.model_construct(database_url=SecretStr(database), amqp_url=SecretStr(amqp_url))

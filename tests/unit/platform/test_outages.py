@@ -20,7 +20,7 @@ STATES_OF_AN_OUTAGE = (
 
 def of_state(state: str) -> Exception:
     """The driver's error for what the server says."""
-    error: Exception = asyncpg.PostgresError.new({"C": state, "M": "text"})  # type: ignore[attr-defined]
+    error: Exception = asyncpg.PostgresError.new({"C": state, "M": "text"})
     return error
 
 
