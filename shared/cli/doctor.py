@@ -127,13 +127,6 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
         async with _connection(settings) as connection:
             return f"PostgreSQL {await connection.fetchval('SHOW server_version')}"
 
-    async def can_write() -> str:
-        from shared.platform.postgres import WRITE  # noqa: PLC0415
-
-        async with _connection(settings) as connection:
-            await connection.execute(WRITE)
-        return "a temporary file and its log can be written"
-
     async def is_up_to_date() -> str:
         async with _connection(settings) as connection:
             known = {row["name"] for row in await connection.fetch("SELECT name FROM schema_migrations")}
@@ -150,7 +143,7 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
 
     return [
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
-        Step("database disk", can_write, "make room on the disk of PostgreSQL"),
+        _database_disk(settings),
         _database_sessions(settings),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
         Step(
@@ -160,6 +153,17 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
             vital=False,
         ),
     ]
+
+
+def _database_disk(settings: ServiceSettings) -> Step:
+    async def can_be_written() -> str:
+        from shared.platform.postgres import WRITE  # noqa: PLC0415
+
+        async with _connection(settings) as connection:
+            await connection.execute(WRITE)
+        return "temporary files and the write-ahead log can be written"
+
+    return Step("database disk", can_be_written, "make room on the disk of PostgreSQL")
 
 
 def _database_sessions(settings: ServiceSettings) -> Step:

@@ -98,12 +98,16 @@ async def test_a_killed_postmaster_costs_no_answer_that_a_caller_cannot_use(
         await eventually(lambda: seen.statuses[201] > before + 10, within=30)
         seen.asking = False
         await asyncio.gather(*tasks)
-        for guest, card in seen.guests.items():
-            shown = await clerk.get(f"/v1/guests/{guest}")
-            assert (shown.status_code, shown.json()["card_number"]) == (200, card)
-        assert await site.app.service.pool.fetchval("SELECT count(*) FROM registrations") == len(seen.guests)
+        await _all_are_there(site.app, clerk, seen.guests)
     assert seen.wrong == []
     assert seen.statuses[503] > KILLS, "the kills were noticed"
+
+
+async def _all_are_there(app: RegistrationApp, clerk: httpx2.AsyncClient, guests: dict[str, str]) -> None:
+    for guest, card in guests.items():
+        shown = await clerk.get(f"/v1/guests/{guest}")
+        assert (shown.status_code, shown.json()["card_number"]) == (200, card)
+    assert await app.service.pool.fetchval("SELECT count(*) FROM registrations") == len(guests)
 
 
 def _kill(server: Postgres) -> None:
