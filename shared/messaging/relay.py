@@ -102,7 +102,7 @@ class Relay:
 
     async def _send(self, lease: Lease, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
         async for events in self._log.tail(self._confirmed):
-            messages = await to_messages(events, self._to_message, self._log)
+            messages = to_messages(events, self._to_message)
             self._read = events[-1].position
             self._leases.require(lease)  # a process that was stopped meanwhile publishes nothing more
             for event, message in zip(events, messages, strict=True):
