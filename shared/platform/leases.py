@@ -224,7 +224,8 @@ class Leases:
         try:
             return await claim.answer
         except asyncio.CancelledError:
-            if claim.answer.done() and not claim.answer.cancelled() and (lease := claim.answer.result()):
+            given = claim.answer.done() and not claim.answer.cancelled() and claim.answer.exception() is None
+            if given and (lease := claim.answer.result()):
                 await self.release(lease)  # it came at the same moment
             raise
         finally:
