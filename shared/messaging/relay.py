@@ -133,7 +133,7 @@ class Relay:
         began_at = self._confirmed
         while True:
             # No question to the database: this process hears of new events, or finds that it does not hear.
-            has_more = self._read > self._written or await self._log.wait_beyond(self._written, timeout=0)
+            has_more = self._read > self._written or await self._log.wait_beyond(self._written, 0)
             blocked = not await publisher.takes_messages()
             if blocked:
                 self._faults.note(BLOCKED, LOW_ON_RESOURCES)
