@@ -28,7 +28,7 @@ from tests.support.registration_service import RegistrationApp, registering
 from tests.support.servers import Databases
 from tests.support.silence import is_bearable
 
-KILLS = 4
+KILLS = 3
 FOR_CLERKS = (("/v1/operations", "/health/ready"), ("/v1/guests?name=ja", "/v1/feed?after=0"))
 FOR_OPERATORS = (("/v1/operations", "/health/ready"), ("/v1/login-accounts/acc-jan",))
 PAGES = (("/", "/beheer"), ("/gasten?naam=ja",))
