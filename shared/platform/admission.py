@@ -13,6 +13,8 @@ from shared.platform import limits
 
 MOST_AT_WORK = 32
 """The most requests at work in a process. More of them share one processor, so each only takes longer."""
+MOST_INSIDE = 64
+"""The same with those that wait for another side: a slow side must not gather what comes back later."""
 MOST_WAITING = 16
 
 
@@ -35,8 +37,14 @@ _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 class Door:
     """The places of a process. The clients take turns, so one that floods waits behind itself."""
 
-    def __init__(self, most_at_work: int = MOST_AT_WORK, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self,
+        most_at_work: int = MOST_AT_WORK,
+        most_waiting: int = MOST_WAITING,
+        most_inside: int = MOST_INSIDE,
+    ) -> None:
         self._free = most_at_work
+        self._room = most_inside
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -55,8 +63,9 @@ class Door:
 
     async def enter(self, client: str) -> Place:
         """Return a place, after a short wait perhaps. Raises TooBusy."""
-        if self._free > 0 and not self._waiting:
+        if self._free > 0 and self._room > 0 and not self._waiting:
             self._free -= 1
+            self._room -= 1
         else:
             await self._wait(client)
         place = Place(self)
@@ -75,6 +84,7 @@ class Door:
                     raise TooBusy from None
             except asyncio.CancelledError:
                 if _has_come(turn):
+                    self._room += 1
                     self._leave()
                 raise
 
@@ -88,19 +98,21 @@ class Door:
 
     def leave(self, place: Place) -> None:
         """Take a place back, unless that was done before."""
-        if place.held and not place.outside:
-            self._leave()
-        place.held = False
+        if place.held:
+            place.held = False
+            self._room += 1
+            self._leave(not place.outside)
 
-    def _leave(self) -> None:
-        self._free += 1
-        while self._free > 0 and self._waiting:
+    def _leave(self, places: int = 1) -> None:
+        self._free += places
+        while self._free > 0 and self._room > 0 and self._waiting:
             client, turns = self._waiting.popitem(last=False)
             turn = turns.popleft()
             if turns:
                 self._waiting[client] = turns  # behind all others
             if not turn.done():
                 self._free -= 1
+                self._room -= 1
                 turn.set_result(None)
 
 

@@ -1,8 +1,10 @@
 """Authentication by bearer tokens (JWT, RFC 7519) that the issuer signed, and the scopes of routes (R20)."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -179,6 +181,19 @@ class InvalidToken(Exception):
     """The bearer token is malformed, expired, or not signed by the issuer. The text is for operators."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """The caller of a token that was verified with this key, and counts `until` then (seconds)."""
+
+    principal: Principal
+    kid: str | None
+    key: Key
+    until: int
+
+
+MOST_REMEMBERED = 1_000
+
+
 class TokenVerifier:
     """Checks that a bearer token is an access token of the issuer for this service, and still valid.
 
@@ -201,6 +216,7 @@ class TokenVerifier:
         self._clock = clock
         self._issuer = issuer
         self._names = names
+        self._verified: dict[bytes, _Verified] = {}
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock()),
             leeway=LEEWAY_SECONDS,
@@ -209,20 +225,44 @@ class TokenVerifier:
         )
 
     async def verify(self, token: str) -> Principal:
-        """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key."""
+        """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key.
+
+        A token that was verified is remembered until it ends, or the keys are read again.
+        """
+        name = hashlib.sha256(token.encode(errors="replace")).digest()
+        if (principal := await self._remembered(name)) is not None:
+            return principal
+        verified = await self._verify(token)
+        if len(self._verified) >= MOST_REMEMBERED:
+            self._verified.pop(next(iter(self._verified)), None)
+        self._verified[name] = verified
+        return verified.principal
+
+    async def _remembered(self, name: bytes) -> Principal | None:
+        known = self._verified.get(name)
+        if known is None or self._clock() >= known.until:
+            return None
+        with suppress(LookupError, KeysUnavailable):
+            if await self._keys.find(known.kid) is known.key:
+                return known.principal
+        return None
+
+    async def _verify(self, token: str) -> _Verified:
         try:
-            key = await self._keys.find(self._key_id(token))
+            kid = self._key_id(token)
+            key = await self._keys.find(kid)
             claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
             if claims.get("iss") != self._issuer:
                 require_issuer(claims.get("iss"), self._issuer)
             self._claims.validate(claims)
             if _is_id_token(claims):
                 raise InvalidToken("it is an ID token, not an access token")
-            return Principal(
+            principal = Principal(
                 subject_of(claims, self._names),
                 scopes_of(claims, self._names),
                 organisations_of(claims, self._names),
             )
+            return _Verified(principal, kid, key, int(claims["exp"]))
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise InvalidToken(refusal_of(error)) from error
 

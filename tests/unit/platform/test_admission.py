@@ -114,6 +114,26 @@ async def test_a_place_is_free_while_its_request_waits_for_another_side() -> Non
     door.leave(await waiting)
 
 
+async def test_those_who_wait_for_another_side_are_not_without_number() -> None:
+    door, back = Door(most_at_work=1, most_inside=2), asyncio.Event()
+
+    async def asks_home(client: str) -> Place:
+        place = await door.enter(client)
+        with waiting_outside():
+            await back.wait()
+        return place
+
+    asking = [asyncio.create_task(asks_home(client)) for client in ("anna", "bert")]
+    await settled()
+    third = asyncio.create_task(door.enter("carla"))
+    await settled()
+    assert not third.done()
+    back.set()
+    for each in asking:
+        door.leave(await each)
+    door.leave(await third)
+
+
 async def test_outside_of_a_request_nothing_is_held() -> None:
     with waiting_outside():
         pass
