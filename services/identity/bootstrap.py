@@ -53,7 +53,7 @@ from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
-from shared.platform.postgres import open_pool, require_schema
+from shared.platform.postgres import Readiness, open_pool
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveViews
 from shared.projections.background_rebuild import BackgroundRebuilds
@@ -89,6 +89,7 @@ class Service:
 
     settings: Settings
     pool: asyncpg.Pool
+    leases: Leases
     log: EventLog
     to_message: ToMessage
     deps: Dependencies
@@ -126,11 +127,11 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
-        rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
             settings=settings,
             pool=pool,
+            leases=await opened.enter_async_context(Leases(pool)),
             log=log,
             to_message=to_message,
             deps=deps,
@@ -141,7 +142,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             catalogues=Catalogues(settings.catalogues, http, deps.clock),
-            rebuilds=rebuilds,
+            rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
         )
 
 
@@ -200,7 +201,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
     from shared.web.app import Operations  # noqa: PLC0415
 
     return Operations(
-        checks={"database": partial(require_schema, service.pool, SCHEMA, "identity"), **checks},
+        checks={"database": Readiness(service.pool, SCHEMA, "identity").require, **checks},
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         updates=(
             service.inbox.parked.update_metrics,
@@ -250,17 +251,17 @@ def view_source(settings: Settings) -> Source:
 
 
 def _views(service: Service) -> Mapping[str, Task]:
-    source, leases = view_source(service.settings), Leases(service.pool)
-    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
+    source = view_source(service.settings)
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, service.leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
-        return over_feed(service.pool, service.registration_feed, service.inbox)
+        return over_feed(service.leases, service.registration_feed, service.inbox)
     return over_rabbitmq(
         amqp_url.get_secret_value(),
-        service.pool,
+        service.leases,
         service.registration_feed,
         service.inbox,
         log=service.log,

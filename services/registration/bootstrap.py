@@ -64,7 +64,7 @@ from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
-from shared.platform.postgres import open_pool, require_schema
+from shared.platform.postgres import Readiness, open_pool
 from shared.platform.secrets import ServiceToken, read_key_file
 from shared.projections import LiveViews
 from shared.projections.background_rebuild import BackgroundRebuilds
@@ -88,7 +88,6 @@ CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for i
 FORGET_KEYS_EVERY_SECONDS = FORGET_SESSIONS_EVERY_SECONDS = 600.0
 APPLY_ERASURES_EVERY_SECONDS = APPLY_RETENTION_EVERY_SECONDS = 3600.0
 FORGET_LOOKUPS_EVERY_SECONDS = 3600.0
-FOLLOW_ALIASES_EVERY_SECONDS = 2.0
 CHECK_CLOCK_EVERY_SECONDS = 5.0  # an operator who asks for a check waits for its beginning
 
 
@@ -108,6 +107,7 @@ class Service:
 
     settings: Settings
     pool: asyncpg.Pool
+    leases: Leases
     log: EventLog
     to_message: ToMessage
     deps: Dependencies
@@ -141,10 +141,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         )
         to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
-        rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
             settings=settings,
             pool=pool,
+            leases=await opened.enter_async_context(Leases(pool)),
             log=log,
             to_message=to_message,
             deps=deps,
@@ -157,7 +157,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
-            rebuilds=rebuilds,
+            rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
             identity_operations=IdentityOperations(settings.identity_url, http, token),
         )
 
@@ -278,7 +278,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
     from shared.web.app import Operations  # noqa: PLC0415
 
     return Operations(
-        checks={"database": partial(require_schema, service.pool, SCHEMA, "registration"), **checks},
+        checks={"database": Readiness(service.pool, SCHEMA, "registration").require, **checks},
         warnings={"views": partial(require_live, service.pool, VIEWS)},
         updates=(
             service.inbox.parked.update_metrics,
@@ -339,11 +339,11 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
     sessions = partial(every, FORGET_SESSIONS_EVERY_SECONDS, partial(service.staff_sessions.forget_old, days))
     forget_lookups = partial(service.lookups.forget_old, days)
     erase = partial(every, APPLY_ERASURES_EVERY_SECONDS, partial(apply_ledger, service))
-    follower = AliasFollower(service.deps, Leases(service.pool))
+    follower = AliasFollower(service.deps, service.leases)
     return {
         **_transport(service),
         **_views(service),
-        "aliases": partial(every, FOLLOW_ALIASES_EVERY_SECONDS, follower.run),
+        "aliases": follower.keep_following,
         "nightly check": _nightly_check(service),
         "idempotency keys": forget,
         "staff sessions": sessions,
@@ -359,8 +359,8 @@ async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAg
 
 
 def _nightly_check(service: Service) -> Task:
-    starts_at, leases = service.settings.nightly_at, Leases(service.pool)
-    look = partial(run_when_due, starts_at, service.nightly_checks, leases, service.deps)
+    starts_at = service.settings.nightly_at
+    look = partial(run_when_due, starts_at, service.nightly_checks, service.leases, service.deps)
     return partial(every, CHECK_CLOCK_EVERY_SECONDS, look)
 
 
@@ -385,17 +385,17 @@ def view_source(settings: Settings) -> Source:
 
 
 def _views(service: Service) -> Mapping[str, Task]:
-    source, leases = view_source(service.settings), Leases(service.pool)
-    return {"views": LiveViews(service.pool, service.log, source, VIEWS, leases).run}
+    source = view_source(service.settings)
+    return {"views": LiveViews(service.pool, service.log, source, VIEWS, service.leases).run}
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
-        return over_feed(service.pool, service.identity_feed, service.inbox)
+        return over_feed(service.leases, service.identity_feed, service.inbox)
     return over_rabbitmq(
         amqp_url.get_secret_value(),
-        service.pool,
+        service.leases,
         service.identity_feed,
         service.inbox,
         log=service.log,

@@ -143,6 +143,7 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
 
     return [
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
+        _database_disk(settings),
         _database_sessions(settings),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
         Step(
@@ -152,6 +153,17 @@ def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str
             vital=False,
         ),
     ]
+
+
+def _database_disk(settings: ServiceSettings) -> Step:
+    async def can_be_written() -> str:
+        from shared.platform.postgres import WRITE  # noqa: PLC0415
+
+        async with _connection(settings) as connection:
+            await connection.execute(WRITE)
+        return "temporary files and the write-ahead log can be written"
+
+    return Step("database disk", can_be_written, "make room on the disk of PostgreSQL")
 
 
 def _database_sessions(settings: ServiceSettings) -> Step:

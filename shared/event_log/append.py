@@ -17,7 +17,7 @@ import structlog
 from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConflict, VersionConflict
 from shared.event_log.types import NewEvent, SideRow
 from shared.platform import limits
-from shared.platform.postgres import HeldConnection, is_transient
+from shared.platform.postgres import NO_SPACE, HeldConnection, is_transient
 
 Group = tuple[str, tuple[str, ...], bool]
 """What the rows of one INSERT have in common: table, columns, or_ignore."""
@@ -342,6 +342,8 @@ class Appender:
                         if not is_transient(error):
                             raise
                         reason = type(error).__name__
+                        if isinstance(error, NO_SPACE):  # it says so at once, and nothing was written
+                            raise LogUnavailable(reason) from error
                         await self._connection.drop(error)
                         log.warning("event_log.append_retried", reason=reason)
                     await asyncio.sleep(pause)

@@ -210,6 +210,8 @@ def _is_inbox_conflict(error: Exception) -> bool:
 
 
 RETRY_INTERVAL_SECONDS = 1.0
+LOOK_ANYWAY_SECONDS = 5.0
+"""Between two looks whether a subject waits: another process may have parked it and died."""
 MOST_ATTEMPTS = 5
 """Attempts at a message that fails although nothing is unavailable. Then its subject is parked."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
@@ -344,13 +346,17 @@ class Inbox:
     async def keep_retrying(self) -> None:
         """Retry waiting subjects until cancelled."""
         while True:
+            pause = RETRY_INTERVAL_SECONDS
             try:
-                await self.retry_waiting()
+                if await self.parked.has_any():
+                    await self.retry_waiting()
+                else:
+                    pause = LOOK_ANYWAY_SECONDS
             except Exception as error:
                 if not _is_transient(error):
                     raise
                 log.warning("waiting.not_retried", reason=_reason(error))
-            await asyncio.sleep(RETRY_INTERVAL_SECONDS)
+            await self.parked.wait(pause)
 
     async def retry_parked(self, subject: UUID) -> bool:
         """Retry at an operator's request; return whether the subject was unparked. Raises NotParked."""

@@ -3,6 +3,8 @@
 The tables are called `held_guests` and `held_messages`; see the glossary.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +19,8 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import NotParked
 
 LONGEST_BACK_OFF_SECONDS = 60.0
+MOST_OFTEN_SECONDS = 1.0
+"""Between two looks at the table, however often this process parks."""
 TRYING_SECONDS = 30.0
 """While one process tries a subject, the others leave it alone for this long."""
 
@@ -52,6 +56,19 @@ class ParkedSubjects:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._one_more = asyncio.Event()
+
+    async def has_any(self) -> bool:
+        """Return whether a subject is parked, here or in another process."""
+        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM held_guests)"))
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long; less when this process parks a subject meanwhile and did not do so just before."""
+        self._one_more.clear()
+        await asyncio.sleep(min(seconds, MOST_OFTEN_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds - MOST_OFTEN_SECONDS):
+                await self._one_more.wait()
 
     async def park(
         self,
@@ -80,6 +97,7 @@ class ParkedSubjects:
                 failed_event_id,
             )
             await connection.executemany(_QUEUE, [_row(message) for message in messages])
+        self._one_more.set()
 
     async def queue_behind(self, message: Message) -> bool:
         """Add a message to those of its parked subject; return False if the subject is no longer parked."""

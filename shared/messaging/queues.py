@@ -8,17 +8,16 @@ from shared.messaging import metrics
 from shared.messaging.broker_faults import update_fault_metrics
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed
+from shared.platform.leases import HELD_BY
 
 OUT, IN = "relay", "sweep"
 MOST_COUNTED = 500
 
-STATUS = """
-SELECT task.name, coalesce(checkpoints.position, 0) AS position,
-       CASE WHEN lease.expires_at > clock_timestamp() THEN lease.holder END AS led_by,
+STATUS = f"""
+SELECT task.name, coalesce(checkpoints.position, 0) AS position, {HELD_BY.format("task.name")} AS led_by,
        (SELECT coalesce(max(notification_id), 0) FROM stored_events) AS head
-FROM unnest($1::text[]) AS task (name)
-LEFT JOIN checkpoints USING (name) LEFT JOIN leases AS lease USING (name)
-"""
+FROM unnest($1::text[]) AS task (name) LEFT JOIN checkpoints USING (name)
+"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -207,6 +208,7 @@ class RabbitPublisher:
         self._service = service
         self._exchange = exchange
         self._keys = keys
+        self._declared_at = time.monotonic()
 
     async def publish(self, message: Message) -> None:
         """Publish; return when a queue has it on disk. Raises Unroutable, BrokerUnavailable."""
@@ -228,7 +230,7 @@ class RabbitPublisher:
             raise BrokerUnavailable("the connection ended") from None
 
     async def takes_messages(self) -> bool:
-        """Return whether the broker takes messages; declare the exchange again, in case it was deleted.
+        """Return whether the broker takes messages; declare the exchange again at times: it may be deleted.
 
         It does not after `connection.blocked`, until `connection.unblocked`. Raises BrokerUnavailable.
         """
@@ -239,9 +241,12 @@ class RabbitPublisher:
                 await transport.connection.ready()
         except TimeoutError:
             return False
+        if time.monotonic() - self._declared_at < DECLARE_EVERY_SECONDS:
+            return True
         try:
             async with asyncio.timeout(limits.BROKER_ANSWER), self._connection.channel() as channel:
                 await declare_events(channel, self._service)
+            self._declared_at = time.monotonic()
         except CONNECTION_EXCEPTIONS as error:
             raise BrokerUnavailable(_text(error)) from error
         return True
@@ -260,6 +265,8 @@ def _to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
     )
 
 
+DECLARE_EVERY_SECONDS = 3.0
+"""Between two declarations of the exchange on which a service publishes."""
 PREFETCH = 200
 """The most unacknowledged messages of one queue; its subjects are processed in parallel."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0

@@ -59,7 +59,7 @@ class Relay:
         self._connect = connect
         self._leases = leases
         self._faults = faults
-        self._confirmed = self._written = 0
+        self._read = self._confirmed = self._written = 0
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -78,7 +78,7 @@ class Relay:
             self._faults.forget(PUBLISHING, BLOCKED)  # the next leader finds its own
 
     async def _publish_from_checkpoint(self, lease: Lease) -> None:
-        self._confirmed = self._written = await self._leases.checkpoint(TASK)
+        self._read = self._confirmed = self._written = await self._leases.checkpoint(TASK)
         try:
             async with self._connect() as publisher:
                 await self._publish_on(lease, publisher)
@@ -93,16 +93,18 @@ class Relay:
         unconfirmed = Unconfirmed()
         try:
             await _until_one_fails(
-                self._send(publisher, sent, unconfirmed),
+                self._send(lease, publisher, sent, unconfirmed),
                 self._confirm(lease, sent),
                 self._watch(lease, publisher),
             )
         finally:
             await unconfirmed.end()
 
-    async def _send(self, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
+    async def _send(self, lease: Lease, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
         async for events in self._log.tail(self._confirmed):
             messages = to_messages(events, self._to_message)
+            self._read = events[-1].position
+            self._leases.require(lease)  # a process that was stopped meanwhile publishes nothing more
             for event, message in zip(events, messages, strict=True):
                 confirmed = None if message is None else unconfirmed.start(publisher.publish(message))
                 await sent.put((event.position, confirmed))
@@ -130,13 +132,14 @@ class Relay:
         """
         began_at = self._confirmed
         while True:
-            head = await self._log.position()
+            # No question to the database: this process hears of new events, or finds that it does not hear.
+            has_more = self._read > self._written or await self._log.wait_beyond(self._written, 0)
             blocked = not await publisher.takes_messages()
             if blocked:
                 self._faults.note(BLOCKED, LOW_ON_RESOURCES)
-            elif self._confirmed > began_at or head == self._confirmed:
+            elif self._confirmed > began_at or not has_more:
                 self._faults.clear(BLOCKED, PUBLISHING)
-            if blocked or head == self._written:
+            if blocked or not has_more:
                 await self._leases.keep(lease)
             await asyncio.sleep(limits.RENEW)
 

@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
 
-import asyncpg
-
 from shared.event_log import EventLog
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, ToMessage
@@ -24,15 +22,15 @@ LONG_POLL_SECONDS = 4.0
 """Shorter than a lease (`limits.LEASE`): each page, also an empty one, keeps it."""
 
 
-def over_feed(pool: asyncpg.Pool, feed: Feed, inbox: Inbox) -> Tasks:
+def over_feed(leases: Leases, feed: Feed, inbox: Inbox) -> Tasks:
     """Return the tasks of the feed transport: long-poll the other service's feed; nothing is sent."""
-    poller = FeedPoller(feed, inbox, Leases(pool), interval=0, wait=LONG_POLL_SECONDS)
+    poller = FeedPoller(feed, inbox, leases, interval=0, wait=LONG_POLL_SECONDS)
     return {"feed poller": poller.run, "retry": inbox.keep_retrying}
 
 
 def over_rabbitmq(
     url: str,
-    pool: asyncpg.Pool,
+    leases: Leases,
     feed: Feed,
     inbox: Inbox,
     *,
@@ -45,7 +43,6 @@ def over_rabbitmq(
     unsigned_until: datetime | None,
 ) -> Tasks:
     """Return the tasks of the RabbitMQ transport, with the feed poller behind it. All of these must run."""
-    leases = Leases(pool)
     relay = Relay(log, to_message, partial(publishing, url, service, keys.own), leases, faults)
     consumer = Consumer(
         url,

@@ -61,7 +61,15 @@ AT_THE_DOOR = 0.25
 LEASE = 8.0
 """How long a task may stand still before its lease ends."""
 RENEW = 1.0
-"""Between two extensions of a lease whose task goes on."""
+"""A task that has nothing to do says so this often; and its pause before it begins again."""
+LEASE_SESSION = 6.0
+"""PostgreSQL ends the connection that holds a process's leases after so long without a statement on it."""
+LEASE_PROVEN = 5.0
+"""Without an answer on it for so long the process takes its leases for lost: sooner than they are."""
+LEASE_PROOF = 2.0
+"""Between two statements on it; and one of them."""
+LEASE_TRY = 1.0
+"""The same while the process waits for a lease that another one holds."""
 NIGHTLY_LEASE = 60.0
 """The same for the nightly check, whose progress is a reply of a library: that may take its time."""
 CHECK = 2.0

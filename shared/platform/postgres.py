@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -110,6 +111,37 @@ async def require_schema(pool: asyncpg.Pool, scripts: Sequence[Script], service:
         raise RuntimeError(f"The schema is not up to date: run `{service} migrate`")
 
 
+WRITTEN_SECONDS = 3.0
+"""A proof that the database can write counts for so long: those who ask often cost little."""
+# A file of its own is written to (half a megabyte, which is more than the memory that it may use), and a line
+# of the log of the server is on its disk at the end. No table is changed.
+WRITE = """
+SELECT set_config('work_mem', '64kB', true);
+SELECT count(*) FROM generate_series(1, 20000);
+SELECT pg_logical_emit_message(true, 'ready', '');
+"""
+
+
+class Readiness:
+    """Whether a service can use its database: the schema is up to date, and it can write."""
+
+    def __init__(self, pool: asyncpg.Pool, scripts: Sequence[Script], service: str) -> None:
+        self._pool = pool
+        self._scripts = scripts
+        self._service = service
+        self._written_at = -WRITTEN_SECONDS
+        self._writing = asyncio.Lock()
+
+    async def require(self) -> None:
+        """Raise RuntimeError without the schema, and what the database says when it cannot write."""
+        await require_schema(self._pool, self._scripts, self._service)
+        async with self._writing:
+            began = time.monotonic()
+            if began - self._written_at >= WRITTEN_SECONDS:
+                await self._pool.execute(WRITE, timeout=limits.CHECK / 2)
+                self._written_at = began
+
+
 Connection = asyncpg.pool.PoolConnectionProxy
 
 # The one list of transient errors: the server is down, full, restarting or switching over, or it ended our
@@ -120,10 +152,15 @@ TRANSIENT = (
     asyncpg.InternalClientError,  # the server closed the connection between two statements
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
+    asyncpg.InsufficientResourcesError,  # a full disk is one of them
+    asyncpg.PostgresSystemError,  # an error of reading or writing a file
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
 )
+
+
+NO_SPACE = (asyncpg.DiskFullError, asyncpg.PostgresSystemError, asyncpg.ConfigurationLimitExceededError)
+"""The server goes on and cannot write: its disk is full or fails. To try again a moment later is in vain."""
 
 
 def is_transient(error: BaseException) -> bool:
@@ -132,6 +169,29 @@ def is_transient(error: BaseException) -> bool:
         # Wrong arguments of ours are a ValueError as well; the others mean that the connection is closed.
         return not isinstance(error, ValueError)
     return isinstance(error, (*TRANSIENT, OSError))  # looking up the server's name may fail, too
+
+
+_OF_THE_DATABASE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+def is_caused_by_outage(error: BaseException) -> bool:
+    """Return whether an error, one of its group, or one that it came of is a transient one of the database.
+
+    A driver whose connection ends in the middle of its work may fail with any error of its own.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        found = waiting.pop()
+        if found is None or id(found) in seen:
+            continue
+        seen.add(id(found))
+        if isinstance(found, _OF_THE_DATABASE) and is_transient(found):
+            return True
+        waiting += [found.__cause__, found.__context__]
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+    return False
 
 
 class _Connection(asyncpg.Connection):
@@ -182,6 +242,21 @@ async def connect(url: str, settings: Mapping[str, str] = MappingProxyType({})) 
         except BaseException:
             connection.terminate()
             raise
+    return connection
+
+
+async def connect_apart(pool: asyncpg.Pool, settings: Mapping[str, str]) -> asyncpg.Connection:
+    """Open a connection beside those of a pool, set up as they are, with these settings as well.
+
+    The caller closes it.
+    """
+    connection: asyncpg.Connection
+    connection = await pool._get_new_connection()  # type: ignore[attr-defined] # not in the stubs
+    try:
+        await connection.execute(_setting(settings), timeout=limits.CONNECT)
+    except BaseException:
+        connection.terminate()
+        raise
     return connection
 
 

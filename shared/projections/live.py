@@ -14,7 +14,7 @@ from prometheus_client import Gauge
 
 from shared.event_log import EventLog, LogUnavailable, make_mapper
 from shared.platform import limits
-from shared.platform.leases import Lease, Leases, lead
+from shared.platform.leases import HELD_BY, Lease, Leases, lead
 from shared.platform.lifecycle import end
 from shared.platform.postgres import is_transient
 from shared.platform.retry import keep_trying, raise_if_cancelled
@@ -30,17 +30,16 @@ LOOK_EVERY = 0.02  # seconds
 
 VIEW_POSITION = "SELECT position FROM projections WHERE name = $1"
 
-STATUS = """
+STATUS = f"""
 SELECT projections.name, position, head - position AS lag, moved_at, rebuilt_at, failure,
-       CASE WHEN lease.expires_at > clock_timestamp() THEN lease.holder END AS followed_by,
+       {HELD_BY.format("'views'")} AS followed_by,
        EXISTS (
            SELECT FROM pg_stat_activity WHERE datname = current_database()
            AND application_name = 'building ' || projections.name
        ) AS being_built
-FROM projections LEFT JOIN leases AS lease ON lease.name = 'views',
-     (SELECT coalesce(max(notification_id), 0) AS head FROM stored_events) AS log
+FROM projections, (SELECT coalesce(max(notification_id), 0) AS head FROM stored_events) AS log
 WHERE projections.name = ANY ($1) ORDER BY projections.name
-"""
+"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True)

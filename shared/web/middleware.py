@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.platform.admission import Door, TooBusy
+from shared.web.problem_handlers import problem_of_unexpected
 from shared.web.problems import Problem, response, wants_english
 
 log = structlog.get_logger(__name__)
@@ -174,19 +175,9 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
         if status:
             raise  # a part is sent already: a broken connection shows the client that the rest is missing
         request = Request(scope)
-        await response(internal_error(), request)(scope, receive, sending)
+        await response(problem_of_unexpected(error), request)(scope, receive, sending)
     finally:
         _record(scope, status, time.perf_counter() - began)
-
-
-def internal_error() -> Problem:
-    """Return the problem of an unexpected error. Only the log holds the cause."""
-    return Problem(
-        500,
-        "internal-error",
-        "Er ging iets mis. Dit is vastgelegd. Noem het kenmerk als u het meldt.",
-        "Something went wrong and was logged. Mention the reference (instance) when you report it.",
-    )
 
 
 def _correlation_id(scope: Scope) -> UUID:

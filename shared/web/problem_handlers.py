@@ -1,6 +1,6 @@
 """Turns exceptions into problems: those of the service, of the event log and of the framework (ADR 0017).
 
-For all other exceptions `RequestContext` (middleware.py) responds with 500 `internal-error`.
+`RequestContext` (middleware.py) responds to all other exceptions, as `problem_of_unexpected` says.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, RecordUnreadable, VersionConflict
 from shared.messaging.errors import NotParked, OnlyWaiting
-from shared.platform.postgres import TRANSIENT, is_transient
+from shared.platform.postgres import TRANSIENT, is_caused_by_outage, is_transient
 from shared.projections import NoSuchView, RebuildRunning, ViewBehind
-from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, response
+from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, internal_error, response
 from shared.web.security import KeysUnavailable
 
 _NO_DATABASE = ProblemType(
@@ -74,6 +74,11 @@ def known_problem(error: Exception, problem_types: ProblemTypes) -> Problem | No
     known = {**SHARED_PROBLEM_TYPES, **OPERATORS_PROBLEM_TYPES, **_OF_ONE_RECORD, **problem_types}
     problem_type = next((known[exception] for exception in type(error).__mro__ if exception in known), None)
     return problem_type.of(error) if problem_type else None
+
+
+def problem_of_unexpected(error: Exception) -> Problem:
+    """Return the problem of an error without a class here: 503 when it came of an outage of the database."""
+    return _NO_DATABASE.of(LogUnavailable()) if is_caused_by_outage(error) else internal_error()
 
 
 def install(app: FastAPI, problem_types: ProblemTypes) -> None:

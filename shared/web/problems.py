@@ -109,3 +109,13 @@ def _quality(parameter: str) -> float:
         return float(value)
     except ValueError:
         return 0.0
+
+
+def internal_error() -> Problem:
+    """Return the problem of an unexpected error. Only the log holds the cause."""
+    return Problem(
+        500,
+        "internal-error",
+        "Er ging iets mis. Dit is vastgelegd. Noem het kenmerk als u het meldt.",
+        "Something went wrong and was logged. Mention the reference (instance) when you report it.",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -18,6 +19,10 @@ from shared.kernel.library_card import Isil, person_ref
 from shared.platform.leases import Leases, run_once
 
 TASK = "aliases"
+NEW_TABLE_SECONDS = 2.0
+"""Between two looks at the table of this process, which cost nothing."""
+LOOK_ANYWAY_SECONDS = 10.0
+"""Between two looks at what is stored: another process may have added guests by another table."""
 AT_ONCE = 50
 """Guests that are handled at the same time."""
 
@@ -56,6 +61,16 @@ class AliasFollower:
     deps: Dependencies
     leases: Leases
     _read: Mapping[str, str] | None = field(default=None, init=False)
+
+    async def keep_following(self) -> None:
+        """Follow until cancelled: at once when this process has a new table, and now and then anyway."""
+        while True:
+            await self.run()
+            looked_at = time.monotonic()
+            while self._read == dict(self.deps.isil_aliases):
+                await asyncio.sleep(NEW_TABLE_SECONDS)
+                if time.monotonic() - looked_at >= LOOK_ANYWAY_SECONDS:
+                    break
 
     async def run(self) -> None:
         """Follow the table if it is new to this process, and complete the references of guests."""

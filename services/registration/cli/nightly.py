@@ -16,7 +16,6 @@ from registration.settings import Settings
 from shared.cli.console import progress_bar, show_json
 from shared.cli.running import Failed
 from shared.kernel.amsterdam import day_of
-from shared.platform.leases import Leases
 
 COLOURS = {
     "unchanged": "dim",
@@ -43,7 +42,7 @@ async def run_now(settings: Settings, by: str) -> NightlyReport:
                 nightly,
                 by,
                 service.nightly_checks,
-                Leases(service.pool),
+                service.leases,
                 service.deps,
                 on_progress=on_progress,
             )

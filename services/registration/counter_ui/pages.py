@@ -48,8 +48,8 @@ from registration.counter_ui.drafts import (
 from registration.counter_ui.i18n import Texts, next_step, reason_of
 from shared.kernel.amsterdam import AMSTERDAM, day_of
 from shared.kernel.library_card import MalformedIsil, isil_base
-from shared.web.middleware import internal_error, log_unexpected
-from shared.web.problem_handlers import http_exception, known_problem
+from shared.web.middleware import log_unexpected
+from shared.web.problem_handlers import http_exception, known_problem, problem_of_unexpected
 from shared.web.problems import Problem, correlation_id, wants_english
 
 FOLDER = Path(__file__).parent
@@ -365,7 +365,7 @@ def _problem(error: Exception) -> Problem:
             "This page or form is not valid. Nothing was saved.",
         )
     log_unexpected(error)
-    return internal_error()
+    return problem_of_unexpected(error)
 
 
 def _sign_in_first(request: Request) -> Response:

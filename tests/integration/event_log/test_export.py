@@ -197,6 +197,7 @@ async def test_checkpoints_go_along_but_not_a_leaders_epoch_nor_that_of_a_view(
         lease = await leases.take("relay")
         assert lease is not None
         assert await leases.move_checkpoint(lease, 8)
+        await leases.release(lease)
 
 
 async def test_a_log_that_is_not_empty_takes_nothing(here: Connection, there: Connection) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from aio_pika.abc import AbstractChannel
@@ -255,6 +255,36 @@ async def test_a_broker_that_takes_nothing_is_reported_with_since_when_and_how_f
         healthy = await doctors_words(database, amqp_url)
         assert [ok for ok, _ in healthy.values()] == [True, True, True], healthy
         assert healthy["messages"][1].endswith("the relay is 0 events behind")
+
+
+@contextmanager
+def disk_alarm(rabbitmq: RabbitMQ) -> Iterator[None]:
+    """The node's alarm, as its monitor sets it when less is free on the disk than it should be."""
+    rabbitmq.evaluate("rabbit_alarm:set_alarm({{resource_limit, disk, node()}, []})")
+    try:
+        yield
+    finally:
+        rabbitmq.evaluate("rabbit_alarm:clear_alarm({resource_limit, disk, node()})")
+
+
+async def test_messages_go_on_within_five_seconds_of_the_end_of_the_disk_alarm(
+    sender: Sender, receiver: Receiver, amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    """However long it lasted: several connections had no answer meanwhile."""
+    guests: list[UUID] = []
+
+    async def one_more_is_blocked() -> object:
+        guests.append(uuid4())  # those of before the alarm reached the connection were taken
+        await sender.happens(guests[-1], "registered")
+        return await found_by(receiver, BLOCKED)
+
+    async with at_work(receiver, amqp_url):
+        await eventually(partial(all_are_consumed, amqp_url))
+        with disk_alarm(rabbitmq):
+            await eventually(one_more_is_blocked, within=15, every=0.2)
+            await eventually(partial(found_by, receiver, PUBLISHING), within=15)
+            assert not await receiver.all_processed(guests, 1)
+        await eventually(lambda: receiver.all_processed(guests, 1), within=5)
 
 
 async def doctors_words(database: str, amqp_url: str) -> dict[str, tuple[bool, str]]:

@@ -70,7 +70,7 @@ class Faults:
 async def test_a_relay_that_hangs_anywhere_goes_on_with_every_message(pool: asyncpg.Pool, seed: int) -> None:
     log, leases, faults, published = InMemoryEventLog(), Leases(pool), Faults(seed), list[int]()
     faults.around(log, "read", "position")
-    faults.around(leases, "checkpoint", "move_checkpoint", "renew")
+    faults.around(leases, "checkpoint", "move_checkpoint")
     guest = uuid4()
 
     class Publisher:

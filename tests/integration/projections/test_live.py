@@ -40,7 +40,7 @@ async def test_stopped_anywhere_it_goes_on_from_there(views: Views, monkeypatch:
     while not await is_at_the_end(views, DIRECTORY):
         following = asyncio.create_task(views.live(DIRECTORY).run())
         before = await views.position(DIRECTORY)
-        await asyncio.wait([following], timeout=0.01 + 0.002 * (turns % 7))
+        await asyncio.wait([following], timeout=0.03 + 0.005 * (turns % 7))
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         assert await views.position(DIRECTORY) >= before

@@ -234,7 +234,8 @@ async def test_r19_who_was_erased_is_not_asked_about(nightly_app: NightlyApp) ->
 async def test_r12_two_runs_never_go_on_at_once(nightly_app: NightlyApp) -> None:
     await nightly_app.register("1")
     others = Leases(nightly_app.service.pool)
-    assert await others.take(TASK) is not None
+    lease = await others.take(TASK)
+    assert lease is not None
     await nightly_app.at(on_day(TOMORROW))
     arguments = (
         nightly_app.service.nightly_checks,
@@ -242,6 +243,7 @@ async def test_r12_two_runs_never_go_on_at_once(nightly_app: NightlyApp) -> None
         nightly_app.service.deps,
     )
     assert await run_nightly_check(NightlyCheck(TOMORROW), "operator", *arguments) is None
+    await others.release(lease)
     assert nightly_app.home.asked == []
 
 

@@ -32,6 +32,9 @@ class OneLeader(Leases):
     async def checkpoint(self, name: str) -> int:
         return 0
 
+    def require(self, lease: Lease) -> None:
+        pass
+
     async def move_checkpoint(self, lease: Lease, position: int) -> bool:
         return True
 

@@ -35,6 +35,8 @@ def test_together_they_keep_the_promises() -> None:
     """Ten seconds for an answer and for the end of a process, fifteen for a worker to go on."""
     assert max(limits.STATEMENT + limits.CONNECT, limits.DATABASE, limits.ACQUIRE + limits.STATEMENT) < 10
     assert limits.LEASE + limits.RENEW + limits.CONNECT < 15
+    assert limits.LEASE_SESSION + limits.LEASE_TRY + limits.CONNECT < 15
+    assert 2 * limits.LEASE_PROOF < limits.LEASE_PROVEN < limits.LEASE_SESSION
     assert 4 * limits.HEARTBEAT < 15
     assert limits.LAST_REQUESTS + limits.LAST_WRITES + 2 * limits.CLOSE < limits.STOP < 10
     assert limits.LAST_WORK + limits.LAST_WRITES + 2 * limits.CLOSE < limits.STOP
