@@ -40,6 +40,7 @@ from tests.support.hostile_http import (
     nested,
 )
 from tests.support.silence import shorten
+from tests.support.tokens import held_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,8 +49,7 @@ BUFFERED = 32 * 1024 * 1024
 """What the limits of a client and the buffers of the network let pass before it hangs up."""
 
 
-def token() -> str:
-    return "token"
+token = held_token("token")
 
 
 def sign_in(url: str) -> SignIn:
