@@ -39,6 +39,8 @@ from shared.web.security import (
     INSTALLATION,
     LEEWAY_SECONDS,
     UNREADABLE,
+    InvalidToken,
+    KeysUnavailable,
     claim_of,
     organisations_of,
     scopes_of,
@@ -325,6 +327,7 @@ CounterDirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 _LONGEST_NAME = 200
+_PAGE_SCOPES = frozenset({"counter", "operator", "accounts", INSTALLATION})
 CALLBACK, SIGNED_OUT = "/aanmelden/terug", "/afmelden"
 
 
@@ -367,15 +370,14 @@ class SignIn:
         """
         await self._metadata()
         try:
-            if not (await self._client.fetch_jwk_set(force=True))["keys"]:
-                raise SignInFailed(MISMATCH, "the sign-in service has no key for signatures")
+            await self._client.keys.ready()
             await self._client.check_beginning(self._callback)
             await self._client.fetch_access_token(self._callback, code="none", code_verifier="-" * 43)
         except OAuthError as error:
             # A code that was never given is refused; only then is it certain that the client was not.
             if error.error in UNKNOWN_CLIENT:
                 raise failure_of(error, self._secret) from error
-        except (httpx2.HTTPError, JoseError, *UNREADABLE) as error:
+        except (httpx2.HTTPError, JoseError, KeysUnavailable, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
     async def begin(self, request: Request) -> Response:
@@ -389,7 +391,11 @@ class SignIn:
             return RedirectResponse(f"{self._address}/aanmelden", 303)
         await self._metadata()
         asked = {"prompt": "login"} if request.session.get("ask_who") else {}
-        response: Response = await self._client.authorize_redirect(request, self._callback, **asked)
+        try:
+            response: Response = await self._client.authorize_redirect(request, self._callback, **asked)
+        except (httpx2.HTTPError, OAuthError, SignInFailed, *UNREADABLE) as error:
+            self._client.server_metadata.clear()
+            raise failure_of(error, self._secret) from error
         return response
 
     async def finish(self, request: Request) -> dict[str, str]:
@@ -414,19 +420,23 @@ class SignIn:
             if more.get("sub") != claims["sub"]:
                 raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
             return self._staff(more | claims)
-        except (httpx2.HTTPError, OAuthError, JoseError, SignInFailed, *UNREADABLE) as error:
-            # Perhaps it is the keys that cannot be read: the next sign-in reads them again.
-            self._client.server_metadata.pop("jwks", None)
+        except KeysUnavailable as error:
+            self._client.new_keys()  # the next sign-in reads them again
+            raise failure_of(error, self._secret) from error
+        except (httpx2.HTTPError, OAuthError, JoseError, InvalidToken, SignInFailed, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
     def _staff(self, claims: Mapping[str, Any]) -> dict[str, str]:
         """Return who it is, for the session. Raises WrongClaim."""
         names = self._names
-        organisations, scopes = organisations_of(claims, names), scopes_of(claims, names)
+        organisations, given = organisations_of(claims, names), scopes_of(claims, names)
         if not organisations:
             raise names.missing(names.organisation)
-        if not scopes:
+        if not given:
             raise names.missing(names.scope)
+        # Only what the pages know: a cookie holds them.
+        if not (scopes := given & _PAGE_SCOPES):
+            raise WrongClaim(f"the claim {names.scope} gives none of {', '.join(sorted(_PAGE_SCOPES))}")
         if len(organisations) > 1:
             raise WrongClaim(f"{len(organisations)} organisations: staff of the counter work for exactly one")
         return {

@@ -212,7 +212,9 @@ def issuer_that(floods_at: str, answer: Answer) -> Callable[[HostilePeer], Answe
     return made
 
 
-TOKEN = {"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": "e30.e30.e30"}
+ID_TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.e30"
+"""With a header that counts, so that the key for it is asked for."""
+TOKEN = {"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": ID_TOKEN}
 
 
 def discovery(url: str) -> dict[str, object]:

@@ -171,7 +171,9 @@ async def test_a_provider_that_takes_the_secret_in_the_form_only_gets_it_there(s
 
 
 async def forget_discovery(site: CounterSite) -> None:
-    site.app.app.state.sign_in._client.server_metadata.clear()
+    client = site.app.app.state.sign_in._client
+    client.server_metadata.clear()
+    client.new_keys()
 
 
 async def test_a_key_that_cannot_be_read_spoils_no_sign_in(site: CounterSite) -> None:
