@@ -31,6 +31,7 @@ from registration.counter_ui.sign_in_client import (
 from shared.event_log import Metadata
 from shared.kernel.text import tidy
 from shared.platform.settings import require_tls
+from shared.web.id_tokens import LoggedOut, Provider, logout_token
 from shared.web.issuer import ClaimNames, WrongClaim, WrongIssuer, require_issuer, why_unreadable, wrong_type
 from shared.web.oauth_client import ClientProof
 from shared.web.problems import Problem, correlation_id
@@ -90,7 +91,9 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     else:
         await sign_out(request)
     session.pop("ask_who", None)
-    session["id"] = await _sessions_of(request).begin(claims["sub"], claims["name"], claims["organisation"])
+    session["id"] = await _sessions_of(request).begin(
+        claims["sub"], claims["name"], claims["organisation"], claims["elsewhere"]
+    )
     if is_same:
         await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
@@ -328,7 +331,7 @@ OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 _LONGEST_NAME = 200
 _PAGE_SCOPES = frozenset({"counter", "operator", "accounts", INSTALLATION})
-CALLBACK, SIGNED_OUT = "/aanmelden/terug", "/afmelden"
+CALLBACK, SIGNED_OUT, ENDED_ELSEWHERE = "/aanmelden/terug", "/afmelden", "/aanmelden/einde"
 
 
 class InsecureAddress(ValueError):
@@ -398,7 +401,7 @@ class SignIn:
             raise failure_of(error, self._secret) from error
         return response
 
-    async def finish(self, request: Request) -> dict[str, str]:
+    async def finish(self, request: Request) -> dict[str, Any]:
         """Return the claims of the staff member who signed in. Raises SignInFailed."""
         metadata = await self._metadata()
         try:
@@ -411,22 +414,38 @@ class SignIn:
                 raise SignInFailed(MISMATCH, "the reply holds no id_token: may the client ask for openid?")
             claims = dict(token["userinfo"])
             require_issuer(claims.get("iss"), self._issuer)
-            try:
-                return self._staff(claims)
-            except WrongClaim:
-                if not metadata.get("userinfo_endpoint"):
-                    raise
-            more = dict(await self._client.userinfo(token=token))
-            if more.get("sub") != claims["sub"]:
-                raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
-            return self._staff(more | claims)
+            # What the service calls the person and its session: it may end them (`logged_out`).
+            session_id = claims.get("sid")
+            elsewhere = (str(claims["sub"]), session_id if isinstance(session_id, str) else None)
+            return {**await self._staff_of(claims, token, metadata), "elsewhere": elsewhere}
         except KeysUnavailable as error:
             self._client.new_keys()  # the next sign-in reads them again
             raise failure_of(error, self._secret) from error
         except (httpx2.HTTPError, OAuthError, JoseError, InvalidToken, SignInFailed, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
-    def _staff(self, claims: Mapping[str, Any]) -> dict[str, str]:
+    async def _staff_of(
+        self, claims: Mapping[str, Any], token: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return who it is by the ID token, or by more that the userinfo endpoint says."""
+        try:
+            return self._staff(claims)
+        except WrongClaim:
+            if not metadata.get("userinfo_endpoint"):
+                raise
+        more = dict(await self._client.userinfo(token=token))
+        if more.get("sub") != claims["sub"]:
+            raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
+        return self._staff({**more, **claims})
+
+    async def logged_out(self, token: str) -> LoggedOut:
+        """Return who logged out at the sign-in service, by its logout token.
+
+        OpenID Connect Back-Channel Logout 1.0, section 2.6. Raises InvalidToken or KeysUnavailable.
+        """
+        return await logout_token(token, Provider(self._issuer, self._client.keys), self._client_id)
+
+    def _staff(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Return who it is, for the session. Raises WrongClaim."""
         names = self._names
         organisations, given = organisations_of(claims, names), scopes_of(claims, names)

@@ -167,9 +167,7 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
             method = client.token_endpoint_auth_method
             if method in {POST, PUBLIC}:
                 asked = {name: value for name, value in asked.items() if name != "client_id"}
-            answer = await client.post(
-                endpoint, data=asked, auth=client.client_auth(method), withhold_token=True
-            )
+            answer = await client.request("POST", endpoint, data=asked, auth=client.client_auth(method))
         if answer.status_code not in {HTTPStatus.OK, HTTPStatus.CREATED}:
             _raise_refusal(answer, self.client_secret)
         return PushedJson.model_validate(answer.json()).request_uri
