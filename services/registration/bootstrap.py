@@ -305,6 +305,7 @@ def sign_in_of(settings: Settings) -> "SignIn":
         address=settings.counter_url,
         names=claim_names(settings),
         name_claim=settings.oidc_name_claim,
+        scope=settings.oidc_request_scope,
     )
 
 

@@ -44,6 +44,7 @@ class Settings(ServiceSettings):
     worker_port: int = 8011
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone
+    oidc_request_scope: str = "openid profile"  # what a sign-in asks for, with spaces
     oidc_name_claim: ClaimName = "name"  # of staff, for the counter's pages
     session_key_file: Annotated[Path | None, Field(validate_default=True)] = (
         None  # signs the sessions' cookies

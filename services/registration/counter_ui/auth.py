@@ -341,7 +341,8 @@ class InsecureAddress(ValueError):
 class SignIn:
     """The client of the sign-in service. `address`: the URL at which browsers reach the counter.
 
-    `names`: where in a token is what; `name_claim`: where the name of a person is. Raises InsecureAddress.
+    `names`: where in a token is what; `name_claim`: where the name of a person is; `scope`: what a sign-in
+    asks for. Raises InsecureAddress.
     """
 
     def __init__(
@@ -353,6 +354,7 @@ class SignIn:
         address: str,
         names: ClaimNames = ClaimNames(),  # noqa: B008 - it is frozen
         name_claim: str = "name",
+        scope: str = "openid profile",
     ) -> None:
         for url in (issuer, address):
             try:
@@ -364,7 +366,7 @@ class SignIn:
         self._address = address.rstrip("/")
         self._callback = self._address + CALLBACK
         self.is_secure = urlsplit(address).scheme == "https"
-        self._client = client_of(issuer, client_id, client_secret)
+        self._client = client_of(issuer, client_id, client_secret, scope)
 
     async def ready(self) -> None:
         """Do all of a sign-in that needs no person: discovery, keys, its beginning, the client's secret.

@@ -281,7 +281,7 @@ class PushedJson(BaseModel):
     request_uri: Annotated[str, AfterValidator(require_identifier)]
 
 
-def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
+def client_of(issuer: str, client_id: str, client_secret: str | None, scope: str) -> App:
     """Return the client of this sign-in service. It asks for nothing before the first sign-in."""
     client: App = OAuth().register(
         "staff",
@@ -291,7 +291,7 @@ def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
         client_auth_methods=[(BASIC, basic)],
         server_metadata_url=issuer.rstrip("/") + "/.well-known/openid-configuration",
         client_kwargs={
-            "scope": "openid profile",
+            "scope": scope,
             "code_challenge_method": "S256",
             "timeout": limits.ISSUER,
             "verify": trusted_authorities(),
