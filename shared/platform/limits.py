@@ -53,6 +53,10 @@ TOKEN = 3.0
 TOKEN_PAUSE, LONGEST_TOKEN_PAUSE = 0.5, 8.0
 """After a token that could not be fetched: the first pause and the longest one."""
 
+# Requests of others
+AT_THE_DOOR = 0.25
+"""For a place at work, when all are taken. Then the request is refused: better now than late."""
+
 # Tasks and processes
 LEASE = 8.0
 """How long a task may stand still before its lease ends."""

@@ -1,11 +1,13 @@
 """Authentication by bearer tokens (JWT, RFC 7519) that the issuer signed, and the scopes of routes (R20)."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import httpx2
 import structlog
@@ -66,7 +68,7 @@ class JwksKeys:
     """Keys of one JSON Web Key Set (RFC 7517). Reads them again for an unknown key id and after `max_age`.
 
     Some sign-in services put a new key under an old id: a signature that does not fit has the set read again,
-    too. All of these together cause at most one read per `min_interval`: tokens that somebody invented must
+    too. All of these together cause at most one read per `min_interval`: invented tokens must
     not become a load on the sign-in service. While the set cannot be read, or holds no key, the known keys
     are used for `grace` longer. Times are in seconds.
     """
@@ -153,7 +155,16 @@ def _is_same(one: Key, other: Key) -> bool:
     return one is other or one.as_dict(private=False) == other.as_dict(private=False)
 
 
-async def signed_content(token: str, keys: KeySource, registry: JWSRegistry | None = None) -> jwt.Token:
+class Signed(NamedTuple):
+    """What a token says whose signature fits this key."""
+
+    header: Mapping[str, Any]
+    claims: dict[str, Any]
+    key_id: str | None
+    key: Key
+
+
+async def signed_content(token: str, keys: KeySource, registry: JWSRegistry | None = None) -> Signed:
     """Return what a token says whose signature fits a key. `registry`: other rules than ours for its header.
 
     Raises JoseError or ValueError, LookupError for an unknown key, KeysUnavailable without any key.
@@ -161,13 +172,15 @@ async def signed_content(token: str, keys: KeySource, registry: JWSRegistry | No
     key_id = jws.extract_compact(token.encode()).headers().get("kid")
     key = await keys.find(key_id)
     try:
-        return jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
+        content = jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
     except (JoseError, ValueError, TypeError):
         # A key of another kind under this id fails in other ways than a signature that does not fit.
         other = await keys.renewed(key_id, key)
         if other is None:
             raise
-    return jwt.decode(token, other, algorithms=ALGORITHMS, registry=registry)
+        key = other
+        content = jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
+    return Signed(content.header, content.claims, key_id, key)
 
 
 def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
@@ -217,6 +230,19 @@ class InvalidToken(Exception):
     """The bearer token is malformed, expired, or not signed by the issuer. The text is for operators."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """The caller of a token that was verified with this key, and counts `until` then (seconds)."""
+
+    principal: Principal
+    kid: str | None
+    key: Key
+    until: int
+
+
+MOST_REMEMBERED = 1_000
+
+
 class TokenVerifier:
     """Checks that a bearer token is an access token of the issuer for this service, and still valid.
 
@@ -239,6 +265,7 @@ class TokenVerifier:
         self._clock = clock
         self._issuer = issuer
         self._names = names
+        self._verified: dict[bytes, _Verified] = {}
         self._claims = jwt.JWTClaimsRegistry(
             now=lambda: int(self._clock()),
             leeway=LEEWAY_SECONDS,
@@ -247,20 +274,44 @@ class TokenVerifier:
         )
 
     async def verify(self, token: str) -> Principal:
-        """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key."""
+        """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key.
+
+        A token that was verified is remembered until it ends, or the keys are read again.
+        """
+        name = hashlib.sha256(token.encode(errors="replace")).digest()
+        if (principal := await self._remembered(name)) is not None:
+            return principal
+        verified = await self._verify(token)
+        if len(self._verified) >= MOST_REMEMBERED:
+            self._verified.pop(next(iter(self._verified)), None)
+        self._verified[name] = verified
+        return verified.principal
+
+    async def _remembered(self, name: bytes) -> Principal | None:
+        known = self._verified.get(name)
+        if known is None or self._clock() >= known.until:
+            return None
+        with suppress(LookupError, KeysUnavailable):
+            if await self._keys.find(known.kid) is known.key:
+                return known.principal
+        return None
+
+    async def _verify(self, token: str) -> _Verified:
         try:
             self._require_type(token)
-            claims = (await signed_content(token, self._keys)).claims
+            signed = await signed_content(token, self._keys)
+            claims = signed.claims
             if claims.get("iss") != self._issuer:
                 require_issuer(claims.get("iss"), self._issuer)
             self._claims.validate(claims)
             if _is_id_token(claims):
                 raise InvalidToken("it is an ID token, not an access token")
-            return Principal(
+            principal = Principal(
                 subject_of(claims, self._names),
                 scopes_of(claims, self._names),
                 organisations_of(claims, self._names),
             )
+            return _Verified(principal, signed.key_id, signed.key, int(claims["exp"]))
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise InvalidToken(refusal_of(error)) from error
 

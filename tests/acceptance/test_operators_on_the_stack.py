@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -275,3 +277,28 @@ class DatabasesOf:
 
     def close(self) -> None:
         self._server.stop()
+
+
+def load_of(stack: RunningStack, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """What the command prints that registers guests at a steady rate."""
+    token = tmp_path / "token"
+    token.write_text(stack.description["tokens"]["counter"], "utf-8")
+    asked = ("--rate=20", "--seconds=2", "--first-card=0991007001", f"--token-file={token}", "--json")
+    where = ("--home-isil=NL-070288", "--branch=9453", "--subscription=346", "--accounts=acc-")
+    command = [str(Path(sys.executable).with_name("registration")), "load", *asked, *where, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_load_registers_at_its_rate_and_says_how_long_the_answers_took(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    done = load_of(stack, tmp_path, f"--url={stack.description['registration_url']}")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["registered"], told["answers 201"], told["not sent"]) == (0, 40, 40, 0)
+    assert 0 < told["p50"] <= told["p95"] <= told["p99"]
+
+
+def test_a_load_goes_to_this_machine_only_unless_told_otherwise(stack: RunningStack, tmp_path: Path) -> None:
+    done = load_of(stack, tmp_path, "--url=http://192.0.2.1:8001")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--yes-i-own-this" in done.stderr

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli.load import load
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
@@ -51,6 +52,10 @@ erasures = typer.Typer(
     no_args_is_help=True, help="The ledger of all erasures.\n\nExample: registration erasures apply"
 )
 app.add_typer(erasures, name="erasures")
+app.command(
+    epilog="Example: registration load --rate 20 --seconds 60 --first-card 0991000001 --token-file token"
+    " --home-isil NL-070288 --branch 9453"
+)(load)
 
 
 GuestId = Annotated[UUID, typer.Argument(metavar="GUEST_ID", help="The guest's id.")]

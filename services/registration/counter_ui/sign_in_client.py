@@ -12,15 +12,14 @@ from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
 from authlib.oidc.core import CodeIDToken, UserInfo
 from fastapi import Request
-from joserfc import jwt
 from joserfc.errors import ClaimError, ExpiredTokenError
 from joserfc.jws import JWSRegistry
 from pydantic import AfterValidator, BaseModel
 
 from shared.kernel.text import require_identifier, summary
 from shared.platform import limits
-from shared.platform.http_client import BoundedReplies, HttpClient, trusted_authorities
-from shared.web.issuer import WrongClaim, fetched, require_issuer, why_unreadable
+from shared.platform.http_client import BoundedReplies, trusted_authorities
+from shared.web.issuer import WrongClaim, require_issuer, why_unreadable
 from shared.web.oauth_client import BASIC, POST, PUBLIC, BoundedClient, Endpoint, TokenMetadata, basic
 from shared.web.problems import Problem
 from shared.web.security import (
@@ -29,6 +28,7 @@ from shared.web.security import (
     InvalidToken,
     JwksKeys,
     KeysUnavailable,
+    Signed,
     header_of,
     refusal_of,
     signed_content,
@@ -143,8 +143,10 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
 
     async def _read_keys(self) -> dict[str, Any]:
         metadata = await self.load_server_metadata()
-        async with HttpClient() as http:
-            return await fetched(metadata["jwks_uri"], http)
+        async with self._get_session() as client:
+            answer = await client.request("GET", metadata["jwks_uri"], withhold_token=True)
+        answer.raise_for_status()
+        return dict(answer.json())
 
     async def create_authorization_url(self, redirect_uri: str | None = None, **more: Any) -> dict[str, Any]:
         """Return the address for the browser, with state, nonce and verifier.
@@ -236,7 +238,7 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
             raise InvalidToken("the signed answer of the userinfo endpoint is for another client")
         return UserInfo(claims)
 
-    async def _signed(self, token: object, offered: Sequence[str]) -> jwt.Token:
+    async def _signed(self, token: object, offered: Sequence[str]) -> Signed:
         if not isinstance(token, str):
             raise InvalidToken("it is no text")
         if header_of(token, LONGEST_ID_TOKEN)["alg"] not in offered:

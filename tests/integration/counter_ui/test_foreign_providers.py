@@ -280,10 +280,7 @@ async def test_an_issuer_with_a_stray_slash_is_told_to_clerk_log_and_doctor(site
     for named in (f"OIDC_ISSUER is {stray},", f"calls itself {site.issuer.url}:"):
         assert named in str(raised.value)
     state = site.app.app.state
-    before, state.sign_in = (
-        state.sign_in,
-        service,
-    )  # monkeypatch would not put it back: a state has no __dict__
+    before, state.sign_in = state.sign_in, service  # monkeypatch would not put it back
     try:
         with capture_logs() as lines:
             async with site.visitor() as client:

@@ -81,18 +81,6 @@ def oidc_provider(
     Raises PeerMissing when it cannot be installed or does not start.
     """
     port, secret, service_secret = free_port(), secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    node = shutil.which("node")
-    folder = _installed()
-    if node is None:
-        raise PeerMissing("oidc-provider needs Node.js: install nodejs and npm")
-    process = subprocess.Popen(
-        [node, "server.js", str(port)],
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
     described = {
         "keys": [new_key("key-1")],
         "algorithm": "ES256",
@@ -102,6 +90,7 @@ def oidc_provider(
         "scopes": "feed accounts installation",
         "clients": [_counter(counter, secret), _service(service_secret)],
     }
+    process = _started(port)
     provider = OidcProvider(f"http://{LOOPBACK}:{port}", secret, service_secret, described, process)
     try:
         provider.describe()
@@ -110,6 +99,19 @@ def oidc_provider(
     finally:
         process.kill()
         process.communicate()
+
+
+def _started(port: int) -> subprocess.Popen[str]:
+    if (node := shutil.which("node")) is None:
+        raise PeerMissing("oidc-provider needs Node.js: install nodejs and npm")
+    return subprocess.Popen(
+        [node, "server.js", str(port)],
+        cwd=_installed(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def _counter(address: str, secret: str) -> dict[str, Any]:
