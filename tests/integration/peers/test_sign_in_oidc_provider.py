@@ -1,5 +1,6 @@
 """The counter's sign-in and the services' tokens at npm's oidc-provider: everything as a browser does it."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -9,13 +10,19 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urljoin, urlsplit
 
 import pytest
 import pytest_asyncio
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from structlog.testing import capture_logs
 
+from infra.local.ports import LOOPBACK, answers, free_port
 from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
-from registration.bootstrap import sign_in_of
+from registration.bootstrap import open_service, sign_in_of
 from shared.platform.http_client import HttpClient
 from shared.web.security import TokenVerifier, keys_of
+from shared.web.server import serve
 from shared.web.service_token import ClientToken, TokenClient
 from tests.support.counter_pages import CounterSite, Visitor, form_of, open_counter_site
 from tests.support.eventually import eventually
@@ -283,3 +290,40 @@ async def test_a_service_renews_its_token_there(provider: OidcProvider, tmp_path
 
             await eventually(is_another)
             assert time.monotonic() - began < 5
+
+
+async def test_a_whole_service_calls_the_other_one_with_such_a_token(
+    provider: OidcProvider, site: CounterSite, tmp_path: Path
+) -> None:
+    """Registration as its settings describe it, without a token file; the other side only looks at the token."""
+    (tmp_path / "secret").write_text(provider.service_secret)
+    port, stopping, given = free_port(), asyncio.Event(), []
+
+    async def feed(request: Request) -> Response:
+        given.append(request.headers["authorization"].removeprefix("Bearer "))
+        return JSONResponse({"items": [], "position": 0})
+
+    app = Starlette(routes=[Route("/v1/feed", feed)])
+    serving = asyncio.create_task(serve(app, LOOPBACK, port, stopping))
+    await eventually(lambda: answers(port))
+    client = {
+        "service_token_file": None,
+        "service_client_id": SERVICE,
+        "service_client_secret_file": tmp_path / "secret",
+        "service_token_scope": "feed",
+        "service_token_resource": RESOURCE,
+        "identity_url": f"http://{LOOPBACK}:{port}",
+    }
+    try:
+        async with open_service(site.app.service.settings.model_copy(update=client)) as service:
+            await service.identity_feed.after(0, limit=1, wait=0)
+            await service.identity_feed.after(0, limit=1, wait=0)
+    finally:
+        stopping.set()
+        await serving
+    assert len(set(given)) == 1
+    async with HttpClient() as http:
+        verifier = TokenVerifier(
+            provider.url, keys_of(provider.url, None, http), audience="identity", typed=True
+        )
+        assert (await verifier.verify(given[0])).scopes == frozenset({"feed"})
