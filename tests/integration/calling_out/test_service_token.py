@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 import pytest
+import pytest_asyncio
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from starlette.applications import Starlette
@@ -28,6 +29,7 @@ from tests.support.eventually import eventually
 
 CLIENT_ID, SECRET = "registration service", "a+b/c=d%25:é &~*-s3cret"
 Answer = Callable[[Request], Response]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass
@@ -95,8 +97,8 @@ class TokenServer:
         return (unquote_plus(name), unquote_plus(secret)) == (CLIENT_ID, self.secret)
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[TokenServer]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncIterator[TokenServer]:
     port, stopping = free_port(), asyncio.Event()
     opened = TokenServer(f"http://{LOOPBACK}:{port}")
     serving = asyncio.create_task(serve(opened.app(), LOOPBACK, port, stopping))
@@ -104,6 +106,13 @@ async def server() -> AsyncIterator[TokenServer]:
     yield opened
     stopping.set()
     await serving
+
+
+@pytest.fixture
+def server(running: TokenServer) -> TokenServer:
+    """The server, which was asked for nothing yet."""
+    vars(running).update(vars(TokenServer(running.url)))
+    return running
 
 
 @pytest.fixture
@@ -239,9 +248,11 @@ async def test_it_is_renewed_by_itself_before_its_end(server: TokenServer, clien
             assert await token() == "token-1"
             await eventually(lambda: server.given == 2)
             server.lives = 600
-            assert await token() in {"token-1", "token-2"}
-            await eventually(lambda: server.given == 3)
-            assert await token() == "token-3"
+
+            async def is_the_third() -> bool:
+                return await token() == "token-3"
+
+            await eventually(is_the_third)
     assert server.pages == 1
 
 

@@ -295,7 +295,7 @@ async def test_a_service_renews_its_token_there(provider: OidcProvider, tmp_path
 async def test_a_whole_service_calls_the_other_one_with_such_a_token(
     provider: OidcProvider, site: CounterSite, tmp_path: Path
 ) -> None:
-    """Registration as its settings describe it, without a token file; the other side only looks at the token."""
+    """Registration as its settings describe it, without a token file; the other side looks at the token."""
     (tmp_path / "secret").write_text(provider.service_secret)
     port, stopping, given = free_port(), asyncio.Event(), []
 
