@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check hooks bench screenshots secrets image-steps lock clean
+.PHONY: run test test-fast silent check hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -57,6 +57,10 @@ lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
 	$(LOCK) -c requirements-dev.txt pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements-dev.txt infra/docker/build-tools.in -o requirements-build.txt
+
+# The same for the environments of foreign peers that tests meet (tests/support/peers).
+lock-peers:
+	for peer in tests/support/peers/*.in; do $(LOCK) $$peer -o $${peer%.in}.txt; done
 
 clean:
 	rm -rf .venv .run .bench .artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

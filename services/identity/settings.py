@@ -20,7 +20,6 @@ class Settings(ServiceSettings):
     referral_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15  # from link-required to the counter (I12)
     counter_url: str | None = None  # the counter's pages, for the links of referrals; None: no links
     organisations: Path  # TOML file of the guest libraries and their own ISILs
-    service_token_file: Path
     oidc_audience: str = "identity"
     port: int = 8002
     worker_port: int = 8012

@@ -30,7 +30,6 @@ class Settings(ServiceSettings):
     identity_url: str
     home_libraries: Path  # TOML: how each home library is reached
     organisations: Path  # TOML: the guest libraries
-    service_token_file: Path
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
     nightly_not_found_percent: Annotated[int, Field(ge=1, le=100)] = 5  # more stop a library's check (R12)
     account_handle_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = (
@@ -45,6 +44,7 @@ class Settings(ServiceSettings):
     worker_port: int = 8011
     oidc_client_id: str | None = None  # of the counter's pages at the issuer; none: no pages
     oidc_client_secret_file: Path | None = None  # none: a public client, with PKCE alone
+    oidc_request_scope: str = "openid profile"  # what a sign-in asks for, with spaces
     oidc_name_claim: ClaimName = "name"  # of staff, for the counter's pages
     session_key_file: Annotated[Path | None, Field(validate_default=True)] = (
         None  # signs the sessions' cookies

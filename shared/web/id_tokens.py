@@ -15,13 +15,13 @@ from joserfc.errors import JoseError
 
 from shared.web.issuer import WrongClaim, require_issuer, wrong_type
 from shared.web.security import (
-    ALGORITHMS,
     LEEWAY_SECONDS,
     UNREADABLE,
     InvalidToken,
     KeySource,
     header_of,
     refusal_of,
+    signed_content,
 )
 
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
@@ -42,10 +42,14 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut:
-    """Who logged out: all sessions of `subject`, or only the session `session_id` of the sign-in service."""
+    """Who logged out: all sessions of `subject`, or only the session `session_id` of the sign-in service.
+
+    `token_id`: of the token that says it, to recognise a repeated one.
+    """
 
     subject: str | None
     session_id: str | None
+    token_id: str
 
 
 def issuer_named_in(token: str) -> str:
@@ -88,7 +92,7 @@ async def id_token_claims(
 async def logout_token(token: str, provider: Provider, client: str) -> LoggedOut:
     """Return who logged out at the sign-in service. Raises InvalidToken, or KeysUnavailable without any key.
 
-    `jti` is not kept: a session that is over can be ended again.
+    Whether it is a repeated one, whose `jti` was seen before, is for the caller to know.
     """
     claims = await _verified(
         token, provider, (client,), _LOGOUT_TOKEN_TYPES, LOGOUT_TOKEN_SECONDS, essential=("jti",)
@@ -98,10 +102,16 @@ async def logout_token(token: str, provider: Provider, client: str) -> LoggedOut
         raise InvalidToken("the claim events does not say that it is a logout token")
     if "nonce" in claims:
         raise InvalidToken("a logout token must have no nonce")
-    subject, session_id = claims.get("sub"), claims.get("sid")
-    if not (isinstance(subject, str) or isinstance(session_id, str)):
+    if claims.get("sub") is None and claims.get("sid") is None:
         raise InvalidToken("it has neither sub nor sid")
-    return LoggedOut(subject, session_id)
+    return LoggedOut(_text(claims, "sub"), _text(claims, "sid"), str(claims["jti"]))
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidToken(str(wrong_type(name, "a text", value)))
+    return value
 
 
 async def _verified(
@@ -118,8 +128,7 @@ async def _verified(
     if str(header.get("typ", "")).lower().removeprefix("application/") not in types:
         raise InvalidToken("its header says that it is a token of another type")
     try:
-        key = await provider.keys.find(header.get("kid"))
-        claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
+        claims = (await signed_content(token, provider.keys)).claims
         require_issuer(claims.get("iss"), provider.issuer)
         now = int(provider.clock())
         for name in ("aud", "iat", *essential):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import httpx2
 import structlog
@@ -16,6 +16,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from joserfc import jws, jwt
 from joserfc.errors import ClaimError, ExpiredTokenError, JoseError, MissingClaimError
 from joserfc.jwk import Key
+from joserfc.jws import JWSRegistry
 
 from shared.kernel.text import is_identifier
 from shared.platform.http_client import HttpClient
@@ -58,13 +59,18 @@ class KeySource(Protocol):
         """Return the key. Raises LookupError for an unknown id, KeysUnavailable when no key was ever read."""
         ...
 
+    async def renewed(self, key_id: str | None, known: Key) -> Key | None:
+        """Return another key that has this id now, or None: a signature did not fit the `known` one."""
+        ...
+
 
 class JwksKeys:
     """Keys of one JSON Web Key Set (RFC 7517). Reads them again for an unknown key id and after `max_age`.
 
-    Unknown ids cause at most one read per `min_interval`: tokens with invented ids must not become a load
-    on the sign-in service. While the set cannot be read, or holds no key, the known keys are used for
-    `grace` longer. Times are in seconds.
+    Some sign-in services put a new key under an old id: a signature that does not fit has the set read again,
+    too. All of these together cause at most one read per `min_interval`: invented tokens must
+    not become a load on the sign-in service. While the set cannot be read, or holds no key, the known keys
+    are used for `grace` longer. Times are in seconds.
     """
 
     def __init__(
@@ -91,6 +97,12 @@ class JwksKeys:
             raise KeysUnavailable(f"the keys of the sign-in service cannot be read: {self._failure}")
         raise LookupError("unknown key id")
 
+    async def renewed(self, key_id: str | None, known: Key) -> Key | None:
+        """See KeySource."""
+        await self._read_again(key_id, known)
+        key = self._known(key_id)
+        return None if key is None or _is_same(key, known) else key
+
     async def ready(self) -> str | None:
         """Read the keys unless some are known. Raises KeysUnavailable when none can be read.
 
@@ -115,10 +127,13 @@ class JwksKeys:
     def _age(self) -> float:
         return time.monotonic() - self._tried_at
 
-    async def _read_again(self, key_id: str | None) -> None:
+    async def _read_again(self, key_id: str | None, unfit: Key | None = None) -> None:
+        """Read the set if it is old, or if no key but the `unfit` one has this id."""
         async with self._lock:
             stale = self._age() > self._max_age
-            if not stale and (self._known(key_id) is not None or self._age() < self._min_interval):
+            key = self._known(key_id)
+            fits = key is not None and (unfit is None or not _is_same(key, unfit))
+            if not stale and (fits or self._age() < self._min_interval):
                 return
             self._tried_at = time.monotonic()
             try:
@@ -134,6 +149,38 @@ class JwksKeys:
             if ignored != self._ignored:
                 self._ignored = ignored
                 log.warning("token_keys.ignored", keys=sorted(ignored))
+
+
+def _is_same(one: Key, other: Key) -> bool:
+    return one is other or one.as_dict(private=False) == other.as_dict(private=False)
+
+
+class Signed(NamedTuple):
+    """What a token says whose signature fits this key."""
+
+    header: Mapping[str, Any]
+    claims: dict[str, Any]
+    key_id: str | None
+    key: Key
+
+
+async def signed_content(token: str, keys: KeySource, registry: JWSRegistry | None = None) -> Signed:
+    """Return what a token says whose signature fits a key. `registry`: other rules than ours for its header.
+
+    Raises JoseError or ValueError, LookupError for an unknown key, KeysUnavailable without any key.
+    """
+    key_id = jws.extract_compact(token.encode()).headers().get("kid")
+    key = await keys.find(key_id)
+    try:
+        content = jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
+    except (JoseError, ValueError, TypeError):
+        # A key of another kind under this id fails in other ways than a signature that does not fit.
+        other = await keys.renewed(key_id, key)
+        if other is None:
+            raise
+        key = other
+        content = jwt.decode(token, key, algorithms=ALGORITHMS, registry=registry)
+    return Signed(content.header, content.claims, key_id, key)
 
 
 def keys_of(issuer: str, location: str | None, http: HttpClient) -> JwksKeys:
@@ -161,6 +208,8 @@ ALGORITHMS = (
     "EdDSA",
 )
 LONGEST_TOKEN = 8192
+MOST_GROUPS = 10_000
+"""Of one person. Some directories have thousands; a group that is not in the map gives nothing."""
 INSTALLATION = "installation"
 """The scope of an operator of the whole installation, who may act for every organisation (R20)."""
 ACCESS_TOKEN = "at+jwt"  # noqa: S105 (a media type)
@@ -249,9 +298,9 @@ class TokenVerifier:
 
     async def _verify(self, token: str) -> _Verified:
         try:
-            kid = self._key_id(token)
-            key = await self._keys.find(kid)
-            claims = jwt.decode(token, key, algorithms=ALGORITHMS).claims
+            self._require_type(token)
+            signed = await signed_content(token, self._keys)
+            claims = signed.claims
             if claims.get("iss") != self._issuer:
                 require_issuer(claims.get("iss"), self._issuer)
             self._claims.validate(claims)
@@ -262,22 +311,21 @@ class TokenVerifier:
                 scopes_of(claims, self._names),
                 organisations_of(claims, self._names),
             )
-            return _Verified(principal, kid, key, int(claims["exp"]))
+            return _Verified(principal, signed.key_id, signed.key, int(claims["exp"]))
         except (JoseError, ValueError, TypeError, LookupError) as error:
             raise InvalidToken(refusal_of(error)) from error
 
-    def _key_id(self, token: str) -> str | None:
+    def _require_type(self, token: str) -> None:
         header = header_of(token)
         # RFC 7515 section 4.1.9: a media type in any case, of which `application/` may be left out.
         if self._typed and str(header.get("typ")).lower().removeprefix("application/") != ACCESS_TOKEN:
             raise InvalidToken(f"its header does not say typ {ACCESS_TOKEN} (OIDC_TYPED_TOKENS)")
-        return header.get("kid")
 
 
-def header_of(token: str) -> Mapping[str, Any]:
+def header_of(token: str, longest: int = LONGEST_TOKEN) -> Mapping[str, Any]:
     """Return the header of a token, of which nothing is verified. Raises InvalidToken."""
-    if len(token) > LONGEST_TOKEN:
-        raise InvalidToken(f"it has more than {LONGEST_TOKEN} characters")
+    if len(token) > longest:
+        raise InvalidToken(f"it has more than {longest} characters")
     try:
         header: Mapping[str, Any] = jws.extract_compact(token.encode()).headers()
     except (JoseError, *UNREADABLE) as error:
@@ -350,6 +398,8 @@ def _groups_of(claims: Mapping[str, Any], names: ClaimNames) -> Iterable[Group]:
     if not names.meaning:
         return []
     found = _texts(claims, names.groups)
+    if len(found) > MOST_GROUPS:
+        raise WrongClaim(f"the claim {names.groups} has more than {MOST_GROUPS} groups")
     return [names.meaning[name] for name in found if name in names.meaning]
 
 

@@ -38,6 +38,7 @@ BACKGROUND = {
     "shared/platform/secrets.py",
     "shared/web/feed_api.py",
     "shared/web/server.py",
+    "shared/web/service_token.py",
 }
 """Called in loops or by views, so the recorded moment may have them or not."""
 

@@ -26,6 +26,8 @@ from shared.platform.roles import Rights
 from shared.platform.secrets import derived_key
 
 WORKING_DAY = timedelta(hours=10)
+KEEP_LOGOUT_TOKENS = timedelta(minutes=10)
+"""Longer than one counts (`id_tokens.LOGOUT_TOKEN_SECONDS`)."""
 DRAFT_LIFETIME = timedelta(hours=2)
 """Longer than the pause after which a session is over: its form is still there after a new sign-in."""
 MOST_DRAFTS = 50
@@ -70,6 +72,12 @@ CREATE TABLE staff_names (
     signed_in_at timestamptz NOT NULL
 );
 """
+# What the sign-in service calls the person and its own session, to end ours when it ends that one; and which
+# of its messages about that were taken. Only hashes: nothing else has to know them.
+ELSEWHERE = """
+ALTER TABLE staff_sessions ADD COLUMN provider_subject bytea, ADD COLUMN provider_session bytea;
+CREATE TABLE logout_tokens (id_hash bytea PRIMARY KEY, ends_at timestamptz NOT NULL);
+"""
 SCHEMA: Sequence[Script] = (
     Script(
         "registration_0006_staff_sessions",
@@ -96,6 +104,11 @@ SCHEMA: Sequence[Script] = (
         """,
         {"staff_hints": Rights("SELECT, INSERT, DELETE", reader=False)},
     ),
+    Script(
+        "registration_0013_logout_elsewhere",
+        ELSEWHERE,
+        {"logout_tokens": Rights("SELECT, INSERT, DELETE", reader=False)},
+    ),
 )
 KEEP = """
 WITH kept AS (
@@ -114,7 +127,24 @@ WITH named AS (
     INSERT INTO staff_names (subject, name, signed_in_at) VALUES ($2, $3, $6)
     ON CONFLICT (subject) DO UPDATE SET name = excluded.name, signed_in_at = excluded.signed_in_at
 )
-INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at) VALUES ($1, $2, $4, $5)
+INSERT INTO staff_sessions (id_hash, subject, organisation, ends_at, provider_subject, provider_session)
+VALUES ($1, $2, $4, $5, $7, $8)
+"""
+# A message that was taken before ends nothing: the row's unique key claims it. A session whose sign-in named
+# no session of the service ends with the person.
+END_ELSEWHERE = """
+WITH claimed AS (
+    INSERT INTO logout_tokens (id_hash, ends_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1
+), ended AS (
+    DELETE FROM staff_sessions
+    WHERE EXISTS (SELECT FROM claimed)
+      AND ($3::bytea IS NULL OR provider_subject = $3)
+      AND ($4::bytea IS NULL OR provider_session = $4 OR (provider_session IS NULL AND provider_subject = $3))
+    RETURNING id_hash
+), forgotten AS (
+    DELETE FROM form_drafts WHERE session_hash IN (SELECT id_hash FROM ended)
+)
+SELECT (SELECT count(*) FROM ended) AS ended, EXISTS (SELECT FROM claimed) AS is_new
 """
 Notice = tuple[str, str]
 """One line in Dutch and in English."""
@@ -127,11 +157,23 @@ class StaffSessions:
         self._pool = pool
         self._clock = clock
 
-    async def begin(self, subject: str, name: str, organisation: str) -> str:
-        """Begin a session of WORKING_DAY and return its id, a random secret. The name is kept."""
+    async def begin(
+        self, subject: str, name: str, organisation: str, elsewhere: tuple[str, str | None] | None = None
+    ) -> str:
+        """Begin a session of WORKING_DAY and return its id, a random secret. The name is kept.
+
+        `elsewhere`: what the sign-in service calls this person, and its own session if it names it.
+        """
         session_id, now = secrets.token_urlsafe(32), self._clock.now()
         await self._pool.execute(
-            BEGIN, _hash(session_id), subject, name, organisation, now + WORKING_DAY, now
+            BEGIN,
+            _hash(session_id),
+            subject,
+            name,
+            organisation,
+            now + WORKING_DAY,
+            now,
+            *map(_hash_of, elsewhere or (None, None)),
         )
         return session_id
 
@@ -179,6 +221,21 @@ class StaffSessions:
         now = self._clock.now()
         return sum(row["ends_at"] > now for row in ended)
 
+    async def end_elsewhere(self, subject: str | None, session_id: str | None, token_id: str) -> int | None:
+        """End the sessions that the sign-in service ended, with their drafts; return how many.
+
+        `subject` and `session_id`: its names for the person and for its session, one of them at least.
+        `token_id`: of its message; None is returned for one that was taken before.
+        """
+        [row] = await self._pool.fetch(
+            END_ELSEWHERE,
+            _hash(token_id),
+            self._clock.now() + KEEP_LOGOUT_TOKENS,
+            _hash_of(subject),
+            _hash_of(session_id),
+        )
+        return int(row["ended"]) if row["is_new"] else None
+
     async def all_open(self) -> Sequence[asyncpg.Record]:
         """Return subject, organisation and end (`ends_at`) of all open sessions."""
         rows: Sequence[asyncpg.Record] = await self._pool.fetch(
@@ -209,6 +266,7 @@ class StaffSessions:
         for statement, before in (
             ("DELETE FROM form_drafts WHERE ends_at <= $1", now),
             ("DELETE FROM staff_sessions WHERE ends_at <= $1", now),
+            ("DELETE FROM logout_tokens WHERE ends_at <= $1", now),
             ("DELETE FROM staff_names WHERE signed_in_at < $1", now - timedelta(days=days)),
         ):
             await self._pool.execute(statement, before, timeout=limits.BATCH)
@@ -283,6 +341,10 @@ class FormDrafts:
 
 def _bound_to(owner: tuple[str, str], draft_id: UUID) -> bytes:
     return orjson.dumps([*owner, str(draft_id)])
+
+
+def _hash_of(text: str | None) -> bytes | None:
+    return None if text is None else _hash(text)
 
 
 def _hash(session_id: str) -> bytes:

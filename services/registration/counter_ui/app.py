@@ -30,6 +30,7 @@ from registration.read_models.guest_directory import DeskOverviews
 
 ROUTERS: tuple[APIRouter, ...] = (
     sign_in_pages.router,
+    sign_in_pages.elsewhere,
     desk.router,
     merge_pages.router,
     operator_pages.router,

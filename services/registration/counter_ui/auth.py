@@ -31,13 +31,17 @@ from registration.counter_ui.sign_in_client import (
 from shared.event_log import Metadata
 from shared.kernel.text import tidy
 from shared.platform.settings import require_tls
+from shared.web.id_tokens import LoggedOut, Provider, logout_token
 from shared.web.issuer import ClaimNames, WrongClaim, WrongIssuer, require_issuer, why_unreadable, wrong_type
+from shared.web.oauth_client import ClientProof
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import (
     ALGORITHMS,
     INSTALLATION,
     LEEWAY_SECONDS,
     UNREADABLE,
+    InvalidToken,
+    KeysUnavailable,
     claim_of,
     organisations_of,
     scopes_of,
@@ -87,7 +91,9 @@ async def sign_in(request: Request, claims: Mapping[str, Any]) -> None:
     else:
         await sign_out(request)
     session.pop("ask_who", None)
-    session["id"] = await _sessions_of(request).begin(claims["sub"], claims["name"], claims["organisation"])
+    session["id"] = await _sessions_of(request).begin(
+        claims["sub"], claims["name"], claims["organisation"], claims["elsewhere"]
+    )
     if is_same:
         await drafts_of(request).move(former, session["id"])
     session["staff"] = {name: claims[name] for name in ("sub", "name", "organisation", "scope")}
@@ -324,7 +330,8 @@ CounterDirectoryDep = Annotated[RecordedDirectory, Depends(_directory)]
 OperatorStaffDep = Annotated[Staff, Depends(operator_staff)]
 
 _LONGEST_NAME = 200
-CALLBACK, SIGNED_OUT = "/aanmelden/terug", "/afmelden"
+_PAGE_SCOPES = frozenset({"counter", "operator", "accounts", INSTALLATION})
+CALLBACK, SIGNED_OUT, ENDED_ELSEWHERE = "/aanmelden/terug", "/afmelden", "/aanmelden/einde"
 
 
 class InsecureAddress(ValueError):
@@ -334,7 +341,8 @@ class InsecureAddress(ValueError):
 class SignIn:
     """The client of the sign-in service. `address`: the URL at which browsers reach the counter.
 
-    `names`: where in a token is what; `name_claim`: where the name of a person is. Raises InsecureAddress.
+    `names`: where in a token is what; `name_claim`: where the name of a person is; `scope`: what a sign-in
+    asks for. Raises InsecureAddress.
     """
 
     def __init__(
@@ -346,6 +354,7 @@ class SignIn:
         address: str,
         names: ClaimNames = ClaimNames(),  # noqa: B008 - it is frozen
         name_claim: str = "name",
+        scope: str = "openid profile",
     ) -> None:
         for url in (issuer, address):
             try:
@@ -357,7 +366,7 @@ class SignIn:
         self._address = address.rstrip("/")
         self._callback = self._address + CALLBACK
         self.is_secure = urlsplit(address).scheme == "https"
-        self._client = client_of(issuer, client_id, client_secret)
+        self._client = client_of(issuer, client_id, client_secret, scope)
 
     async def ready(self) -> None:
         """Do all of a sign-in that needs no person: discovery, keys, its beginning, the client's secret.
@@ -366,15 +375,14 @@ class SignIn:
         """
         await self._metadata()
         try:
-            if not (await self._client.fetch_jwk_set(force=True))["keys"]:
-                raise SignInFailed(MISMATCH, "the sign-in service has no key for signatures")
+            await self._client.keys.ready()
             await self._client.check_beginning(self._callback)
             await self._client.fetch_access_token(self._callback, code="none", code_verifier="-" * 43)
         except OAuthError as error:
             # A code that was never given is refused; only then is it certain that the client was not.
             if error.error in UNKNOWN_CLIENT:
                 raise failure_of(error, self._secret) from error
-        except (httpx2.HTTPError, JoseError, *UNREADABLE) as error:
+        except (httpx2.HTTPError, JoseError, KeysUnavailable, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
     async def begin(self, request: Request) -> Response:
@@ -388,10 +396,14 @@ class SignIn:
             return RedirectResponse(f"{self._address}/aanmelden", 303)
         await self._metadata()
         asked = {"prompt": "login"} if request.session.get("ask_who") else {}
-        response: Response = await self._client.authorize_redirect(request, self._callback, **asked)
+        try:
+            response: Response = await self._client.authorize_redirect(request, self._callback, **asked)
+        except (httpx2.HTTPError, OAuthError, SignInFailed, *UNREADABLE) as error:
+            self._client.server_metadata.clear()
+            raise failure_of(error, self._secret) from error
         return response
 
-    async def finish(self, request: Request) -> dict[str, str]:
+    async def finish(self, request: Request) -> dict[str, Any]:
         """Return the claims of the staff member who signed in. Raises SignInFailed."""
         metadata = await self._metadata()
         try:
@@ -404,28 +416,48 @@ class SignIn:
                 raise SignInFailed(MISMATCH, "the reply holds no id_token: may the client ask for openid?")
             claims = dict(token["userinfo"])
             require_issuer(claims.get("iss"), self._issuer)
-            try:
-                return self._staff(claims)
-            except WrongClaim:
-                if not metadata.get("userinfo_endpoint"):
-                    raise
-            more = dict(await self._client.userinfo(token=token))
-            if more.get("sub") != claims["sub"]:
-                raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
-            return self._staff(more | claims)
-        except (httpx2.HTTPError, OAuthError, JoseError, SignInFailed, *UNREADABLE) as error:
-            # Perhaps it is the keys that cannot be read: the next sign-in reads them again.
-            self._client.server_metadata.pop("jwks", None)
+            # What the service calls the person and its session: it may end them (`logged_out`).
+            session_id = claims.get("sid")
+            elsewhere = (str(claims["sub"]), session_id if isinstance(session_id, str) else None)
+            return {**await self._staff_of(claims, token, metadata), "elsewhere": elsewhere}
+        except KeysUnavailable as error:
+            self._client.new_keys()  # the next sign-in reads them again
+            raise failure_of(error, self._secret) from error
+        except (httpx2.HTTPError, OAuthError, JoseError, InvalidToken, SignInFailed, *UNREADABLE) as error:
             raise failure_of(error, self._secret) from error
 
-    def _staff(self, claims: Mapping[str, Any]) -> dict[str, str]:
+    async def _staff_of(
+        self, claims: Mapping[str, Any], token: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return who it is by the ID token, or by more that the userinfo endpoint says."""
+        try:
+            return self._staff(claims)
+        except WrongClaim:
+            if not metadata.get("userinfo_endpoint"):
+                raise
+        more = dict(await self._client.userinfo(token=token))
+        if more.get("sub") != claims["sub"]:
+            raise SignInFailed(MISMATCH, "the userinfo endpoint answered about another sub")
+        return self._staff({**more, **claims})
+
+    async def logged_out(self, token: str) -> LoggedOut:
+        """Return who logged out at the sign-in service, by its logout token.
+
+        OpenID Connect Back-Channel Logout 1.0, section 2.6. Raises InvalidToken or KeysUnavailable.
+        """
+        return await logout_token(token, Provider(self._issuer, self._client.keys), self._client_id)
+
+    def _staff(self, claims: Mapping[str, Any]) -> dict[str, Any]:
         """Return who it is, for the session. Raises WrongClaim."""
         names = self._names
-        organisations, scopes = organisations_of(claims, names), scopes_of(claims, names)
+        organisations, given = organisations_of(claims, names), scopes_of(claims, names)
         if not organisations:
             raise names.missing(names.organisation)
-        if not scopes:
+        if not given:
             raise names.missing(names.scope)
+        # Only what the pages know: a cookie holds them.
+        if not (scopes := given & _PAGE_SCOPES):
+            raise WrongClaim(f"the claim {names.scope} gives none of {', '.join(sorted(_PAGE_SCOPES))}")
         if len(organisations) > 1:
             raise WrongClaim(f"{len(organisations)} organisations: staff of the counter work for exactly one")
         return {
@@ -464,7 +496,9 @@ class SignIn:
         except (httpx2.HTTPError, *UNREADABLE) as error:
             self._client.server_metadata.clear()
             raise SignInFailed(UNAVAILABLE, why_unreadable(error)) from error
-        self._client.client_kwargs["token_endpoint_auth_method"] = read.authentication(self._secret)
+        self._client.client_kwargs["token_endpoint_auth_method"] = ClientProof(
+            self._client_id, self._secret
+        ).method(read)
         offered = read.id_token_signing_alg_values_supported
         metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata

@@ -378,6 +378,10 @@ NEXT_STEPS: Mapping[str, Texts] = {
         "Opnieuw proberen helpt niet. Geef het kenmerk hieronder aan een beheerder.",
         "Trying again does not help. Give the reference below to an administrator.",
     ),
+    "sign-in-mixed-up": (
+        "Begin opnieuw op deze pagina. Blijft het misgaan, geef het kenmerk hieronder dan aan een beheerder.",
+        "Begin again on this page. If it fails again, give the reference below to an administrator.",
+    ),
     "sign-in-unavailable": (
         "Wacht even en probeer het opnieuw. Blijft het zo, geef het kenmerk hieronder dan aan een beheerder.",
         "Wait a moment and try again. If it stays so, give the reference below to an administrator.",

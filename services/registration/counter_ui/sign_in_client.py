@@ -1,25 +1,38 @@
 """Authlib's client of a sign-in service, within our limits; and what goes wrong there, in our words."""
 
 import re
-from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote_plus, urlsplit
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, NoReturn
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
+from authlib.common.urls import add_params_to_uri
 from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
-from authlib.oauth2.auth import ClientAuth, encode_client_secret_basic
+from authlib.oidc.core import CodeIDToken, UserInfo
 from fastapi import Request
 from joserfc.errors import ClaimError, ExpiredTokenError
+from joserfc.jws import JWSRegistry
 from pydantic import AfterValidator, BaseModel
 
-from shared.kernel.text import summary
+from shared.kernel.text import require_identifier, summary
 from shared.platform import limits
 from shared.platform.http_client import BoundedReplies, trusted_authorities
-from shared.platform.settings import require_tls
-from shared.web.issuer import WrongClaim, public_keys, why_unreadable
+from shared.web.issuer import WrongClaim, require_issuer, why_unreadable
+from shared.web.oauth_client import BASIC, POST, PUBLIC, BoundedClient, Endpoint, TokenMetadata, basic
 from shared.web.problems import Problem
-from shared.web.security import refusal_of
+from shared.web.security import (
+    ALGORITHMS,
+    LEEWAY_SECONDS,
+    InvalidToken,
+    JwksKeys,
+    KeysUnavailable,
+    Signed,
+    header_of,
+    refusal_of,
+    signed_content,
+)
 
 Kind = tuple[int, str, str, str]
 LOST: Kind = (
@@ -46,6 +59,12 @@ MISMATCH: Kind = (
     "Aanmelden lukt niet: de instellingen van de balie en van de aanmelddienst passen niet bij elkaar.",
     "Sign-in does not work: the settings of the counter and of the sign-in service do not match.",
 )
+MIXED_UP: Kind = (
+    400,
+    "sign-in-mixed-up",
+    "Aanmelden is gestopt: het antwoord kwam van een andere aanmelddienst dan die van de balie.",
+    "Sign-in was stopped: the reply came from another sign-in service than that of the counter.",
+)
 UNAVAILABLE: Kind = (
     503,
     "sign-in-unavailable",
@@ -67,6 +86,8 @@ class SignInFailed(Problem):
         return self.reason
 
 
+LONGEST_ID_TOKEN = 128_000
+"""Characters. It comes from the service itself, and may hold thousands of groups."""
 ASKS_A_PERSON = frozenset({"login_required", "interaction_required", "consent_required"})
 UNKNOWN_CLIENT = frozenset({"invalid_client", "unauthorized_client", "unsupported_grant_type"})
 """Errors of the token endpoint that concern the client itself, not the code."""
@@ -91,46 +112,140 @@ def answered(error: object, description: object, secret: str | None = None) -> S
 
 def failure_of(error: Exception, secret: str | None) -> SignInFailed:
     """Return the failure for any error of a sign-in."""
+    kind, reason = MISMATCH, f"the ID token or a reply does not count: {refusal_of(error)}"
     match error:
         case SignInFailed():
             return error
-        case httpx2.HTTPError():
-            return SignInFailed(UNAVAILABLE, why_unreadable(error))
         case OAuthError():
             return answered(error.error, error.description, secret)
+        case httpx2.HTTPError():
+            kind, reason = UNAVAILABLE, why_unreadable(error)
+        case KeysUnavailable():
+            kind, reason = UNAVAILABLE, str(error)
         case WrongClaim():
-            return SignInFailed(INCOMPLETE, str(error))
+            kind, reason = INCOMPLETE, str(error)
+        case InvalidToken():
+            reason = f"a token of the sign-in service does not count: {error}"
         case ExpiredTokenError() | ClaimError(claim="nonce"):
-            return SignInFailed(LOST, f"the ID token does not count: {refusal_of(error)}")
-    return SignInFailed(MISMATCH, f"the ID token or a reply does not count: {refusal_of(error)}")
-
-
-class BoundedClient(BoundedReplies, AsyncOAuth2Client):  # type: ignore[misc] # Authlib has no types
-    """Authlib's client, with limits on what it reads."""
+            kind, reason = LOST, f"the ID token does not count: {refusal_of(error)}"
+    return SignInFailed(kind, reason)
 
 
 class App(StarletteOAuth2App):  # type: ignore[misc]
-    """Authlib's sign-in over this client. A key that cannot be read spoils no other (RFC 7517, section 5)."""
+    """Authlib's sign-in over this client: with our keys, pushed requests and a check of who answers."""
 
     client_cls = BoundedClient
+    keys: JwksKeys
 
-    async def fetch_jwk_set(self, force: bool = False) -> dict[str, Any]:
-        """Return the keys for signatures that can be read. Raises what reading a set raises."""
-        keys, _ignored = public_keys(await super().fetch_jwk_set(force=force))
-        return {"keys": [key.as_dict(private=False) for key in keys.values()]}
+    def new_keys(self) -> None:
+        """Begin with no keys: the next sign-in reads them."""
+        self.keys = JwksKeys(self._read_keys)
+
+    async def _read_keys(self) -> dict[str, Any]:
+        metadata = await self.load_server_metadata()
+        async with self._get_session() as client:
+            answer = await client.request("GET", metadata["jwks_uri"], withhold_token=True)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    async def create_authorization_url(self, redirect_uri: str | None = None, **more: Any) -> dict[str, Any]:
+        """Return the address for the browser, with state, nonce and verifier.
+
+        What is asked goes to a sign-in service that takes it directly; the address holds no more than a
+        reference to it then (RFC 9126). Raises SignInFailed, and what asking raises.
+        """
+        begun: dict[str, Any] = await super().create_authorization_url(redirect_uri, **more)
+        metadata = await self.load_server_metadata()
+        if endpoint := metadata.get("pushed_authorization_request_endpoint"):
+            asked = dict(parse_qsl(urlsplit(begun["url"]).query))
+            reference = [("client_id", self.client_id), ("request_uri", await self._push(endpoint, asked))]
+            begun["url"] = add_params_to_uri(metadata["authorization_endpoint"], reference)
+        elif metadata.get("require_pushed_authorization_requests"):
+            raise SignInFailed(MISMATCH, "the sign-in service wants pushed requests, but names no address")
+        return begun
+
+    async def _push(self, endpoint: str, asked: dict[str, str]) -> str:
+        async with self._get_oauth_client(**await self.load_server_metadata()) as client:
+            method = client.token_endpoint_auth_method
+            if method in {POST, PUBLIC}:
+                asked = {name: value for name, value in asked.items() if name != "client_id"}
+            answer = await client.request("POST", endpoint, data=asked, auth=client.client_auth(method))
+        if answer.status_code not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+            _raise_refusal(answer, self.client_secret)
+        return PushedJson.model_validate(answer.json()).request_uri
 
     async def authorize_access_token(self, request: Request, **more: Any) -> Any:
         """Return the tokens. Raises SignInFailed for an error that the service sent back, in its words.
 
-        RFC 6749 section 4.1.2.1: it repeats the state. Without it, anybody may have written the address.
+        RFC 6749 section 4.1.2.1: it repeats the state. Without it, anybody may have written the address. RFC
+        9207: it says who it is, so that an answer of another service is not taken for one of this.
         """
         error, state = (request.query_params.get(name) for name in ("error", "state"))
+        if await self.framework.get_state_data(request.session, state):
+            if wrong := await self._wrong_issuer(request.query_params.getlist("iss")):
+                await self.framework.clear_state_data(request.session, state)
+                raise SignInFailed(MIXED_UP, wrong)
+        elif error is not None:
+            raise SignInFailed(LOST, "an error came back to a browser that had begun no sign-in")
         if error is not None:
-            if not await self.framework.get_state_data(request.session, state):
-                raise SignInFailed(LOST, "an error came back to a browser that had begun no sign-in")
             await self.framework.clear_state_data(request.session, state)
             raise answered(error, request.query_params.get("error_description"), self.client_secret)
         return await super().authorize_access_token(request, **more)
+
+    async def _wrong_issuer(self, named: Sequence[str]) -> str | None:
+        """Return what is wrong with who an answer says it comes from; None if nothing is (RFC 9207)."""
+        metadata = await self.load_server_metadata()
+        if not named and metadata.get("authorization_response_iss_parameter_supported") is True:
+            return "the answer does not say which sign-in service it is of (iss), which this one always says"
+        if named and list(named) != [metadata["issuer"]]:
+            return f"the answer says that it is of {summary(' and '.join(named))[:200]}"
+        return None
+
+    async def parse_id_token(
+        self,
+        token: Mapping[str, Any],
+        nonce: str,
+        claims_options: dict[str, Any] | None = None,
+        claims_cls: type[CodeIDToken] | None = None,
+        leeway: int = LEEWAY_SECONDS,
+    ) -> UserInfo:
+        """Return the claims of the ID token. Raises InvalidToken, JoseError, KeysUnavailable."""
+        metadata = await self.load_server_metadata()
+        signed = await self._signed(token["id_token"], metadata["id_token_signing_alg_values_supported"])
+        expected = {"nonce": nonce, "client_id": self.client_id, "access_token": token["access_token"]}
+        claims = (claims_cls or CodeIDToken)(signed.claims, signed.header, claims_options, expected)
+        claims.validate(leeway=leeway)
+        return UserInfo(claims)
+
+    async def userinfo(self, **more: Any) -> UserInfo:
+        """Return what the service says of a person at its userinfo endpoint; a signed answer is verified.
+
+        OpenID Connect Core 1.0, section 5.3. Raises as `parse_id_token`, and what asking raises.
+        """
+        metadata = await self.load_server_metadata()
+        answer = await self.get(metadata["userinfo_endpoint"], **more)
+        answer.raise_for_status()
+        if _media_type(answer) != "application/jwt":
+            return UserInfo(**answer.json())
+        text = answer.content.decode("ascii").strip()
+        if text.count(".") != 2:
+            raise SignInFailed(MISMATCH, "the userinfo endpoint answers encrypted: only signed is understood")
+        offered = metadata.get("userinfo_signing_alg_values_supported") or ALGORITHMS
+        claims = (await self._signed(text, offered)).claims
+        require_issuer(claims.get("iss", metadata["issuer"]), metadata["issuer"])
+        audience = claims.get("aud", self.client_id)
+        if self.client_id not in (audience if isinstance(audience, list) else [audience]):
+            raise InvalidToken("the signed answer of the userinfo endpoint is for another client")
+        return UserInfo(claims)
+
+    async def _signed(self, token: object, offered: Sequence[str]) -> Signed:
+        if not isinstance(token, str):
+            raise InvalidToken("it is no text")
+        if header_of(token, LONGEST_ID_TOKEN)["alg"] not in offered:
+            raise InvalidToken("its algorithm is none of those that the sign-in service offers")
+        # Sign-in services put fields of their own into the header.
+        registry = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
+        return await signed_content(token, self.keys, registry)
 
     async def check_beginning(self, callback: str) -> None:
         """Ask as a browser that begins a sign-in. Raises SignInFailed if the service refuses the client."""
@@ -148,50 +263,53 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
             raise answered(back["error"], back.get("error_description"), self.client_secret)
 
 
-BASIC, POST = "client_secret_basic", "client_secret_post"
+def _media_type(answer: httpx2.Response) -> str:
+    return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def _basic(client: ClientAuth, *request: Any) -> Any:
-    """Authenticate with both in form-encoding, as RFC 6749 section 2.3.1 says: Authlib leaves that out."""
-    encoded = ClientAuth(quote_plus(client.client_id), quote_plus(client.client_secret))
-    return encode_client_secret_basic(encoded, *request)
+def _raise_refusal(answer: httpx2.Response, secret: str | None) -> NoReturn:
+    """Raise why a pushed request was refused (RFC 9126, section 2.3)."""
+    if answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR and _media_type(answer) == "application/json":
+        said = answer.json()
+        if isinstance(said, dict) and "error" in said:
+            raise answered(said["error"], said.get("error_description"), secret)
+    answer.raise_for_status()
+    raise SignInFailed(MISMATCH, f"the sign-in service answered {answer.status_code} to a pushed request")
 
 
-def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
+class PushedJson(BaseModel):
+    """The answer to a pushed request (RFC 9126, section 2.2)."""
+
+    request_uri: Annotated[str, AfterValidator(require_identifier)]
+
+
+def client_of(issuer: str, client_id: str, client_secret: str | None, scope: str) -> App:
     """Return the client of this sign-in service. It asks for nothing before the first sign-in."""
     client: App = OAuth().register(
         "staff",
         client_cls=App,
         client_id=client_id,
         client_secret=client_secret,
-        client_auth_methods=[(BASIC, _basic)],
+        client_auth_methods=[(BASIC, basic)],
         server_metadata_url=issuer.rstrip("/") + "/.well-known/openid-configuration",
         client_kwargs={
-            "scope": "openid profile",
+            "scope": scope,
             "code_challenge_method": "S256",
             "timeout": limits.ISSUER,
             "verify": trusted_authorities(),
         },
     )
+    client.new_keys()
     return client
 
 
-Endpoint = Annotated[str, AfterValidator(require_tls)]
-
-
-class MetadataJson(BaseModel):
+class MetadataJson(TokenMetadata):
     """What is needed of the metadata of a sign-in service (OpenID Connect Discovery 1.0, section 3)."""
 
-    issuer: str
     authorization_endpoint: Endpoint
-    token_endpoint: Endpoint
     jwks_uri: Endpoint
     userinfo_endpoint: Endpoint | None = None
     end_session_endpoint: Endpoint | None = None
-    id_token_signing_alg_values_supported: list[str] = ["RS256"]
-    token_endpoint_auth_methods_supported: list[str] = [BASIC]
-
-    def authentication(self, secret: str | None) -> str:
-        """Return how the client authenticates: by Basic, unless only a form field is offered."""
-        offered = self.token_endpoint_auth_methods_supported
-        return "none" if not secret else POST if POST in offered and BASIC not in offered else BASIC
+    pushed_authorization_request_endpoint: Endpoint | None = None
+    id_token_signing_alg_values_supported: Sequence[str] = ("RS256",)
+    userinfo_signing_alg_values_supported: Sequence[str] = ()

@@ -3,10 +3,13 @@
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import Form, Query, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi.responses import JSONResponse
 
+from registration.adapters.staff_sessions import StaffSessions
 from registration.counter_ui.auth import (
     CALLBACK,
+    ENDED_ELSEWHERE,
     SignIn,
     StaffDep,
     hide_hint,
@@ -18,9 +21,13 @@ from registration.counter_ui.auth import (
 from registration.counter_ui.drafts import keep_form, page_of_form
 from registration.counter_ui.pages import last_problem, notify, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in_client import SignInFailed
+from shared.web.security import InvalidToken, KeysUnavailable
 
 log = structlog.get_logger(__name__)
 router = pages()
+elsewhere = APIRouter(include_in_schema=False)
+"""What no browser calls: without a session and without the token of a form."""
+_NOT_STORED = {"Cache-Control": "no-store"}
 
 
 @router.get("/aanmelden")
@@ -87,6 +94,28 @@ async def lost(
     """
     kept = own_path(next_path) if next_path else None
     return page(request, "signed_out.html", status_code=401, lost=True, ending=None, kept=kept)
+
+
+@elsewhere.post(ENDED_ELSEWHERE)
+async def ended_elsewhere(request: Request) -> Response:
+    """End the sessions that ended at the sign-in service, which calls this (Back-Channel Logout 1.0).
+
+    A token proves that it is the service. A repeated one changes nothing, and is no mistake: an answer may be
+    lost on the way.
+    """
+    form = await request.form(max_files=0, max_fields=4)
+    sessions: StaffSessions = request.app.state.staff_sessions
+    try:
+        who = await _service(request).logged_out(str(form.get("logout_token", "")))
+    except InvalidToken as error:
+        log.warning("sign_in.logout_token_refused", reason=str(error))
+        return JSONResponse({"error": "invalid_request"}, 400, _NOT_STORED)
+    except KeysUnavailable as error:
+        log.warning("sign_in.logout_token_not_checked", reason=str(error))
+        return JSONResponse({"error": "temporarily_unavailable"}, 503, _NOT_STORED)
+    ended = await sessions.end_elsewhere(who.subject, who.session_id, who.token_id)
+    log.info("sign_in.ended_elsewhere", sessions=ended or 0, is_repeated=ended is None)
+    return Response(headers=_NOT_STORED)
 
 
 @router.get("/melding")

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joserfc import jws, jwt
+from joserfc.jwk import RSAKey
 
 from registration.adapters.tables import SCHEMA
-from shared.web.security import JwksKeys
+from shared.web.security import InvalidToken, JwksKeys, TokenVerifier
 from tests.support.registration_service import RegistrationApp, open_registration_app
 from tests.support.servers import Databases
 from tests.support.tokens import ISSUER, Signer
@@ -87,6 +89,40 @@ async def test_unknown_keys_cause_one_read_in_ten_seconds(
             with pytest.raises(LookupError):
                 await keys.find(key_id)
         assert (now, reads) == (now, expected)
+
+
+async def test_a_new_key_under_an_old_id_is_read_at_most_once_in_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signature that does not fit may be of a new key; a forged one must not become a load."""
+    signer, forger, reads, now = Signer(tmp_path / "one"), Signer(tmp_path / "other"), 0, 1000.0
+
+    async def read() -> dict[str, Any]:
+        nonlocal reads
+        reads += 1
+        return {"keys": [signer.key.as_dict(private=False)]}
+
+    monkeypatch.setattr("shared.web.security.time.monotonic", lambda: now)
+    verifier = TokenVerifier(ISSUER, JwksKeys(read), audience="registration", typed=True)
+    old = signer.token()
+    await verifier.verify(old)
+    for now, expected in ((1001.0, 1), (1010.0, 2), (1019.9, 2), (1020.0, 3)):
+        for _ in range(3):
+            with pytest.raises(InvalidToken):
+                await verifier.verify(forger.token())
+        await verifier.verify(old)
+        assert (now, reads) == (now, expected)
+    signer.key = RSAKey.generate_key(2048, {"kid": "key-1"})  # type: ignore[assignment]
+    now = 1030.0
+    renewed = jwt.encode({"alg": "RS256", "kid": "key-1", "typ": "at+jwt"}, claims_of(old), signer.key)
+    await verifier.verify(renewed)
+    assert reads == 4
+    with pytest.raises(InvalidToken):
+        await verifier.verify(old)
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    return dict(json.loads(jws.extract_compact(token.encode()).payload))
 
 
 async def test_readiness_reads_keys_only_when_they_are_old(

@@ -13,6 +13,8 @@ from uuid import uuid4
 import httpx2
 import pytest
 import pytest_asyncio
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from starlette.requests import Request
 
 from identity.adapters.account_directory import HttpAccountDirectory
@@ -20,10 +22,12 @@ from identity.adapters.registration_client import RegistrationApi
 from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
 from registration.adapters.identity_client import IdentityApi
 from registration.counter_ui.auth import SignIn
+from registration.counter_ui.i18n import NEXT_STEPS
 from registration.counter_ui.sign_in_client import SignInFailed
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 from shared.messaging.feed import HttpFeed
+from shared.platform import limits
 from shared.platform.http_client import LARGEST_REPLY, HttpClient, ReplyRefused, up_to
 from shared.web.problems import Problem
 from shared.web.security import KeysUnavailable, keys_of
@@ -40,6 +44,7 @@ from tests.support.hostile_http import (
     nested,
 )
 from tests.support.silence import shorten
+from tests.support.tokens import held_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,8 +53,7 @@ BUFFERED = 32 * 1024 * 1024
 """What the limits of a client and the buffers of the network let pass before it hangs up."""
 
 
-def token() -> str:
-    return "token"
+token = held_token("token")
 
 
 def sign_in(url: str) -> SignIn:
@@ -203,24 +207,45 @@ def browser(query: str, session: dict[str, Any]) -> Request:
 
 
 def issuer_that(floods_at: str, answer: Answer) -> Callable[[HostilePeer], Answer]:
-    """An issuer whose discovery is right, and whose path `floods_at` is hostile."""
+    """An issuer whose discovery is right, and whose path `floods_at` is hostile.
+
+    It pushes requests, or has a userinfo endpoint, if that is hostile.
+    """
 
     def made(peer: HostilePeer) -> Answer:
         def served(path: str) -> Iterator[bytes]:
             if path == floods_at:
                 return answer(path)
             if path == "/token":
-                return json_answer(json.dumps(TOKEN).encode())
+                said = TOKEN if floods_at != "/userinfo" else TOKEN | {"id_token": id_token(peer.url)}
+                return json_answer(json.dumps(said).encode())
             if path == "/jwks":
-                return json_answer(b'{"keys": []}')
-            return json_answer(json.dumps(discovery(peer.url)).encode())
+                keys = [KEY.as_dict(private=False)] if floods_at == "/userinfo" else []
+                return json_answer(json.dumps({"keys": keys}).encode())
+            more = {MORE[floods_at]: peer.url + floods_at} if floods_at in MORE else {}
+            return json_answer(json.dumps(discovery(peer.url) | more).encode())
 
         return served
 
     return made
 
 
-TOKEN = {"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": "e30.e30.e30"}
+KEY = ECKey.generate_key("P-256", {"kid": "k"})
+MORE = {"/par": "pushed_authorization_request_endpoint", "/userinfo": "userinfo_endpoint"}
+ENDPOINTS = ["/token", "/jwks", "/par", "/userinfo"]
+_asked: dict[str, str] = {}
+
+
+def id_token(issuer: str) -> str:
+    """A right ID token for the last sign-in, which says nothing of what the person may do."""
+    now = int(time.time())
+    claims = {"iss": issuer, "aud": "counter", "sub": "m.visser", "iat": now, "exp": now + 60, **_asked}
+    return jwt.encode({"alg": "ES256", "kid": "k"}, claims, KEY)
+
+
+ID_TOKEN = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.e30"
+"""With a header that counts, so that the key for it is asked for."""
+TOKEN = {"access_token": "a", "token_type": "Bearer", "expires_in": 60, "id_token": ID_TOKEN}
 
 
 def discovery(url: str) -> dict[str, object]:
@@ -234,7 +259,7 @@ def discovery(url: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("answer", [*FLOODS, bomb, nested])
-@pytest.mark.parametrize("path", ["/token", "/jwks"])
+@pytest.mark.parametrize("path", ENDPOINTS)
 async def test_a_hostile_sign_in_service_signs_nobody_in(path: str, answer: Answer) -> None:
     async with hostile_peer(answer) as peer:
         peer.answer = issuer_that(path, answer)(peer)
@@ -245,7 +270,7 @@ async def test_a_hostile_sign_in_service_signs_nobody_in(path: str, answer: Answ
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("path", ["/token", "/jwks"])
+@pytest.mark.parametrize("path", ENDPOINTS)
 async def test_a_sign_in_service_that_replies_in_another_shape_signs_nobody_in(
     path: str, shape: bytes
 ) -> None:
@@ -255,10 +280,56 @@ async def test_a_sign_in_service_that_replies_in_another_shape_signs_nobody_in(
             await come_back(sign_in(peer.url))
 
 
+def silent(_path: str) -> Iterator[bytes]:
+    yield from ()
+
+
+def another_type(_path: str) -> Iterator[bytes]:
+    page = b"<html><form action='/login'></form></html>"
+    yield b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page) + page
+
+
+def another_charset(path: str) -> Iterator[bytes]:
+    yield from json_answer(json.dumps({"issuer": path, "request_uri": "é"}).encode("utf-16"))
+
+
+def redirect_elsewhere(_path: str) -> Iterator[bytes]:
+    yield b"HTTP/1.1 307 Moved\r\nLocation: http://127.0.0.1:1/elsewhere\r\nContent-Length: 0\r\n\r\n"
+
+
+def signed_by_nobody(_path: str) -> Iterator[bytes]:
+    stranger = ECKey.generate_key("P-256", {"kid": "k"})
+    claims = {"sub": "m.visser", "scope": "counter"}
+    said = jwt.encode({"alg": "ES256", "kid": "k"}, claims, stranger).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/jwt\r\nContent-Length: %d\r\n\r\n" % len(said)
+    yield head + said
+
+
+@pytest.mark.parametrize(
+    "answer", [silent, another_type, another_charset, redirect_elsewhere, signed_by_nobody]
+)
+@pytest.mark.parametrize("path", [*ENDPOINTS, "/.well-known/openid-configuration"])
+async def test_a_sign_in_that_a_hostile_service_breaks_off_tells_the_clerk_what_to_do(
+    path: str, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorten(monkeypatch)
+    async with hostile_peer(answer) as peer:
+        peer.answer = issuer_that(path, answer)(peer)
+        began = time.monotonic()
+        with pytest.raises(SignInFailed) as failed:
+            await come_back(sign_in(peer.url))
+        assert time.monotonic() - began < 10 * limits.ISSUER
+        assert failed.value.code in NEXT_STEPS
+        assert failed.value.reason
+        assert "elsewhere" not in b"".join(peer.requests).decode()
+
+
 async def come_back(service: SignIn) -> None:
     session: dict[str, Any] = {}
     leaving = await service.begin(browser("", session))
-    state = parse_qs(urlsplit(leaving.headers["location"]).query)["state"][0]
+    asked = parse_qs(urlsplit(leaving.headers["location"]).query)
+    state = asked["state"][0]
+    _asked["nonce"] = asked["nonce"][0]
     await service.finish(browser(f"code=c&state={state}", session))
 
 

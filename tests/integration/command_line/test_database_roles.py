@@ -43,6 +43,7 @@ HISTORY = {
 """What happened, and what makes it true: a row is added, or not even that, and never changed."""
 PERSONAL = {
     *("data_keys", "idempotency_keys", "staff_sessions", "form_drafts", "staff_names", "staff_hints"),
+    "logout_tokens",
     *("lookups", "lookup_guests"),
     *("guest_directory", "guest_words", "accounts", "links", "logins"),
 }

@@ -27,6 +27,7 @@ STAYS_AT: dict[str, dict[str, str]] = {
         "staff_sessions": "are of the people who are signed in here",
         "form_drafts": "are of the people who are signed in here",
         "staff_names": "are of the people who sign in here, from their last sign-in",
+        "logout_tokens": "are messages of the sign-in service to this installation",
         "staff_hints": "are of the people who sign in here",
         "followed_aliases": "say which file of this installation the registration index follows",
     },

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
+from uuid import uuid4
 
 import httpx2
 import pytest
 import pytest_asyncio
+from joserfc import jwt
+from joserfc.jwk import ECKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,9 +22,12 @@ from structlog.testing import capture_logs
 
 from infra.local.issuer import Issuer, Person
 from infra.local.postgres import Postgres
+from registration.adapters.staff_sessions import KEEP_LOGOUT_TOKENS
 from registration.adapters.tables import SCHEMA
 from registration.bootstrap import sign_in_of
 from registration.counter_ui.sign_in_client import SignInFailed
+from shared.web.id_tokens import LOGOUT_EVENT
+from shared.web.security import JwksKeys
 from tests.support.counter_pages import CLIENT_ID, CounterSite, open_counter_site
 from tests.support.servers import Databases
 
@@ -171,7 +178,9 @@ async def test_a_provider_that_takes_the_secret_in_the_form_only_gets_it_there(s
 
 
 async def forget_discovery(site: CounterSite) -> None:
-    site.app.app.state.sign_in._client.server_metadata.clear()
+    client = site.app.app.state.sign_in._client
+    client.server_metadata.clear()
+    client.new_keys()
 
 
 async def test_a_key_that_cannot_be_read_spoils_no_sign_in(site: CounterSite) -> None:
@@ -262,9 +271,7 @@ async def test_what_the_token_endpoint_refuses_is_in_the_log(site: CounterSite) 
         assert (await failed(site))[1] == "sign-in-misconfigured"
 
 
-async def test_an_issuer_with_a_stray_slash_is_told_to_clerk_log_and_doctor(
-    site: CounterSite, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_issuer_with_a_stray_slash_is_told_to_clerk_log_and_doctor(site: CounterSite) -> None:
     stray = site.issuer.url + "/"
     settings = site.app.service.settings.model_copy(update={"oidc_issuer": stray})
     service = sign_in_of(settings)
@@ -272,10 +279,14 @@ async def test_an_issuer_with_a_stray_slash_is_told_to_clerk_log_and_doctor(
         await service.ready()
     for named in (f"OIDC_ISSUER is {stray},", f"calls itself {site.issuer.url}:"):
         assert named in str(raised.value)
-    monkeypatch.setattr(site.app.app.state, "sign_in", service)
-    with capture_logs() as lines:
-        async with site.visitor() as client:
-            answer = await client.get("/aanmelden")
+    state = site.app.app.state
+    before, state.sign_in = state.sign_in, service  # monkeypatch would not put it back
+    try:
+        with capture_logs() as lines:
+            async with site.visitor() as client:
+                answer = await client.get("/aanmelden")
+    finally:
+        state.sign_in = before
     assert (answer.status_code, "Geef het kenmerk hieronder aan een beheerder" in answer.text) == (503, True)
     assert [line["reason"] for line in lines if line["event"] == "sign_in.failed"] == [str(raised.value)]
 
@@ -318,3 +329,95 @@ async def test_a_token_that_does_not_count_is_explained_in_the_log(site: Counter
     assert f"OIDC_ISSUER is {site.issuer.url}, but" in reasons[0]
     assert f"calls itself {site.issuer.url}/" in reasons[0]
     assert reasons[1] == "the claim aud is wrong"
+
+
+def logout_token(site: CounterSite, key: Any = None, **changed: Any) -> str:
+    """What the provider sends when a person signed out there; `changed` overrides claims."""
+    now, key = int(time.time()), key or site.app.signer.key
+    claims = {"iss": site.issuer.url, "aud": CLIENT_ID, "sub": "m.visser", "iat": now, "exp": now + 120}
+    claims |= {"jti": str(uuid4()), "events": {LOGOUT_EVENT: {}}} | changed
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode({"alg": "ES256", "kid": site.app.signer.key.kid, "typ": "logout+jwt"}, claims, key)
+
+
+async def told(site: CounterSite, token: str) -> httpx2.Response:
+    async with site.visitor() as provider_itself:
+        answer = await provider_itself.sends("/aanmelden/einde", data={"logout_token": token})
+    assert answer.headers["cache-control"] == "no-store"
+    return answer
+
+
+async def is_signed_in(client: httpx2.AsyncClient) -> bool:
+    return (await client.get("/")).status_code == 200
+
+
+async def test_a_sign_out_at_the_provider_ends_the_session_and_a_repeated_message_ends_no_later_one(
+    site: CounterSite,
+) -> None:
+    token = logout_token(site)
+    with provider(says=roles("Balie Drenthe")):
+        async with site.visitor() as client:
+            await signs_in(site, client)
+            assert await is_signed_in(client)
+            assert (await told(site, logout_token(site, sub="another"))).status_code == 200
+            assert await is_signed_in(client)
+            assert (await told(site, token)).status_code == 200
+            assert not await is_signed_in(client)
+            await signs_in(site, client)
+            assert (await told(site, token)).status_code == 200
+            assert await is_signed_in(client)
+
+
+async def test_a_session_of_the_provider_ends_alone(site: CounterSite) -> None:
+    async with site.visitor() as one, site.visitor() as other:
+        for client, session in ((one, "s-1"), (other, "s-2")):
+            with provider(says=roles("Balie Drenthe") | {"sid": session}):
+                await signs_in(site, client)
+        await told(site, logout_token(site, sid="s-1"))
+        assert (await is_signed_in(one), await is_signed_in(other)) == (False, True)
+        await told(site, logout_token(site, sid="s-2", sub=None))
+        assert not await is_signed_in(other)
+
+
+async def test_a_message_that_does_not_count_ends_nothing(
+    site: CounterSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = [
+        "",
+        "no token",
+        "x" * 10_000,
+        logout_token(site, ECKey.generate_key("P-256")),
+        logout_token(site, iss="https://another.example"),
+        logout_token(site, aud="another"),
+        logout_token(site, events={}),
+        logout_token(site, jti=None),
+        logout_token(site, nonce="n"),
+        logout_token(site, sub=7),
+        logout_token(site, sub=None),
+        logout_token(site, iat=int(time.time()) - 1000),
+    ]
+    with provider(says=roles("Balie Drenthe")):
+        async with site.visitor() as client:
+            await signs_in(site, client)
+            with capture_logs() as lines:
+                for token in wrong:
+                    answer = await told(site, token)
+                    assert (answer.status_code, answer.json()) == (400, {"error": "invalid_request"})
+                monkeypatch.setattr(site.app.app.state.sign_in._client, "keys", JwksKeys(nothing))
+                assert (await told(site, logout_token(site))).status_code == 503
+            assert await is_signed_in(client)
+    assert "m.visser" not in str(lines)
+
+
+async def nothing() -> dict[str, Any]:
+    raise ValueError("it says nothing")
+
+
+async def test_old_messages_are_forgotten(site: CounterSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    await told(site, logout_token(site))
+    service, count = site.app.service, "SELECT count(*) FROM logout_tokens"
+    assert await service.pool.fetchval(count) > 0
+    later = site.app.clock.moment + KEEP_LOGOUT_TOKENS
+    monkeypatch.setattr(site.app.clock, "moment", later)
+    await service.staff_sessions.forget_old(365)
+    assert await service.pool.fetchval(count) == 0

@@ -34,6 +34,7 @@ TYPED = {
 }
 FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
 ANSWERED_OTHERWISE = {
+    "/aanmelden/einde": "the sign-in service calls it, no browser",
     "/gasten/nieuw/gebruikersnaam": "a script asks it",
     "/beheer/opzoekingen/uitvoer/{form}": "is a file",
 }

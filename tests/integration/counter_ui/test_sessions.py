@@ -29,7 +29,15 @@ from tests.support.servers import execute_as_owner
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NAME = "Marijke Visser"
-WITHOUT_SESSION = {"/aanmelden", "/aanmelden/terug", "/aanmelden/verlopen", "/afmelden", "/melding", "/taal"}
+WITHOUT_SESSION = {
+    "/aanmelden",
+    "/aanmelden/einde",
+    "/aanmelden/terug",
+    "/aanmelden/verlopen",
+    "/afmelden",
+    "/melding",
+    "/taal",
+}
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)

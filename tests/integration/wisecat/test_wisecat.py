@@ -5,20 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import httpx2
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize, expect
 
+from infra.local.configuration import CALLBACK
+from infra.local.credentials import CATALOGUE_ID
 from infra.local.wisecat import IdentityLogins, Outcome
 from infra.local.wisecat_sign_in import SignedIn
 from registration.domain.verdict import Reason, Refused, Valid
 from tests.integration.wisecat.conftest import Catalogue
 from tests.support.both_services import JAN, OTHER_CARD, existing
-from tests.support.browser import assert_accessible, open_browser, screenshot, watch
+from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, watch
 from tests.support.identity_service import id_token
 from tests.support.registration_service import CARD, HOME
 from tests.support.registration_service import JAN as HOLDER
+from tests.support.tokens import held_token
 
 PHONE = ViewportSize(width=390, height=844)
 
@@ -209,7 +213,7 @@ def down(_request: httpx2.Request) -> httpx2.Response:
 )
 async def test_i4_whatever_is_no_clear_answer_means_try_again(responds: Responds) -> None:
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(responds)) as http:
-        answer = await IdentityLogins("http://identity", http, lambda: "token").log_in(JANS, "1001")
+        answer = await IdentityLogins("http://identity", http, held_token("token")).log_in(JANS, "1001")
     assert (answer.outcome, answer.actor_id) == (Outcome.TRY_AGAIN, None)
 
 
@@ -222,3 +226,21 @@ async def test_an_open_ended_subscription_is_shown_as_such(catalogue: Catalogue,
     await both_services.deliver_all()
     await logs_in(page, catalogue.address, "jan.jansen", "Biblionet Drenthe")
     await sees(page, "U bent herkend", "zonder einddatum")
+
+
+async def test_the_sign_in_page_of_the_account_provider_is_accessible(
+    browser: Browser, catalogue: Catalogue
+) -> None:
+    for language in ("nl-NL", "en-GB"):
+        page = await new_page(browser, language=language)
+        asked = {
+            "client_id": CATALOGUE_ID,
+            "redirect_uri": f"{catalogue.address}{CALLBACK}",
+            "response_type": "code",
+            "code_challenge": "c",
+            "code_challenge_method": "S256",
+            "state": "s",
+        }
+        await page.goto(f"{catalogue.accounts.url}/authorize?{urlencode(asked)}")
+        await expect(page.get_by_label("account")).to_be_visible()
+        await assert_accessible(page)

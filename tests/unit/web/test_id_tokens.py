@@ -36,6 +36,9 @@ class OneKey:
             raise LookupError("unknown key id")
         return KEY
 
+    async def renewed(self, key_id: str | None, known: Key) -> None:
+        """There is no other."""
+
 
 PROVIDER = Provider(ISSUER, OneKey())
 
@@ -148,9 +151,9 @@ async def test_a_refusal_names_the_claim_and_no_value() -> None:
 
 async def test_a_logout_token_says_whose_session_is_over() -> None:
     for token, who in (
-        (end_of_session(), LoggedOut("acc-jan", "s-1")),
-        (end_of_session(typ="JWT", sub=None), LoggedOut(None, "s-1")),
-        (end_of_session(sid=None, exp=None), LoggedOut("acc-jan", None)),
+        (end_of_session(), LoggedOut("acc-jan", "s-1", "j-1")),
+        (end_of_session(typ="JWT", sub=None), LoggedOut(None, "s-1", "j-1")),
+        (end_of_session(sid=None, exp=None), LoggedOut("acc-jan", None, "j-1")),
     ):
         assert await logout_token(token, PROVIDER, "wisecat") == who
 
