@@ -6,7 +6,7 @@ import argparse
 import secrets
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -32,7 +32,8 @@ from infra.local.credentials import CATALOGUE_ID, NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
 from infra.local.wisecat_sign_in import FAILURES, PatronSignIn, Sessions, SignedIn
 from shared.platform.http_client import HttpClient
-from shared.platform.secrets import ServiceToken, keep_files_private
+from shared.platform.secrets import keep_files_private
+from shared.web.service_token import TokenFile
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.
 TIMEOUT = httpx2.Timeout(8.0, connect=2.0)
@@ -79,7 +80,7 @@ REFUSALS = {"link-required": Outcome.LINK_REQUIRED, "account-not-found": Outcome
 class IdentityLogins:
     """A client of identity's logins. It calls `token` for every request, since the token may be renewed."""
 
-    def __init__(self, base_url: str, http: httpx2.AsyncClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: httpx2.AsyncClient, token: Callable[[], Awaitable[str]]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -90,7 +91,7 @@ class IdentityLogins:
             response = await self._http.post(
                 f"{self._base_url}/v1/logins",
                 json={"id_token": who.id_token, "nonce": who.nonce, "organisation": organisation},
-                headers={"Authorization": f"Bearer {self._token()}"},
+                headers={"Authorization": f"Bearer {await self._token()}"},
                 timeout=TIMEOUT,
             )
             body = response.json()
@@ -309,7 +310,7 @@ def main() -> int:
     # The services check this file. Reading it without checks halves the time of this start.
     libraries = tomllib.loads((run_dir / "organisations.toml").read_text("utf-8"))["organisations"]
     names = {code: library["name"] for code, library in libraries.items()}
-    token = ServiceToken(run_dir / "keys" / "wisecat.token")
+    token = TokenFile(run_dir / "keys" / "wisecat.token")
     http = HttpClient()
     logins = IdentityLogins(arguments.identity, http, token)
     address = f"http://{LOOPBACK}:{arguments.port}"

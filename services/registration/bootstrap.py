@@ -65,7 +65,7 @@ from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
 from shared.platform.postgres import open_pool, require_schema
-from shared.platform.secrets import ServiceToken, read_key_file
+from shared.platform.secrets import read_key_file
 from shared.projections import LiveViews
 from shared.projections.background_rebuild import BackgroundRebuilds
 from shared.projections.live import require_live, update_view_metrics
@@ -73,6 +73,7 @@ from shared.projections.rebuild import Source
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.issuer import claim_names
 from shared.web.security import JwksKeys, keys_of, token_verifier
+from shared.web.service_token import service_token
 
 if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from fastapi import FastAPI
@@ -128,8 +129,8 @@ class Service:
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
     """Build all collaborators, and close them in the opposite order at the end."""
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
-    token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
+        token = await opened.enter_async_context(service_token(settings))
         http = await opened.enter_async_context(HttpClient())
         pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
         await opened.enter_async_context(pool)

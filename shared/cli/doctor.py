@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
 from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_file
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 if TYPE_CHECKING:
@@ -201,9 +200,7 @@ def files(settings: ServiceSettings) -> list[Step]:
         return _keys(settings.person_ref_key_file)
 
     async def service_token() -> str:
-        if settings.service_token_file is None:
-            raise LookupError("not set")
-        return f"{len(read_file(settings.service_token_file, 'ascii').strip())} characters"
+        return await _service_token(settings)
 
     async def secret_files() -> str:
         return _private(settings)
@@ -225,11 +222,31 @@ def files(settings: ServiceSettings) -> list[Step]:
         Step(
             "service token",
             service_token,
-            f"put a token for the other service into {prefix}SERVICE_TOKEN_FILE",
+            _token_advice(settings),
         ),
         Step("secret files", secret_files, "run `chmod 600` on these files", vital=False),
         Step("erasure ledger", erasure_ledger, f"make the folder of {prefix}ERASURE_LEDGER writable"),
     ]
+
+
+async def _service_token(settings: ServiceSettings) -> str:
+    from shared.web.service_token import ClientToken, service_token, token_client  # noqa: PLC0415
+
+    if (client := token_client(settings)) is not None:
+        fetched = await ClientToken(client).fetch()
+        return f"fetched as {client.client_id}, it lives {fetched.life:.0f} seconds"
+    async with service_token(settings) as token:
+        return f"{len(await token())} characters"
+
+
+def _token_advice(settings: ServiceSettings) -> str:
+    prefix = type(settings).prefix()
+    if settings.service_client_id is None:
+        return f"put a token for the other service into {prefix}SERVICE_TOKEN_FILE"
+    return (
+        f"correct {prefix}SERVICE_CLIENT_… and {prefix}SERVICE_TOKEN_…, and what the sign-in service says of"
+        f" the client {settings.service_client_id}: see docs/connect-a-sign-in-service.md"
+    )
 
 
 def _ledger(path: Path | None) -> str:
@@ -294,7 +311,7 @@ def sign_in(settings: ServiceSettings) -> list[Step]:
         Step(
             "tokens",
             own_token,
-            f"correct {prefix}OIDC_ISSUER, or put a new token into {prefix}SERVICE_TOKEN_FILE",
+            f"correct {prefix}OIDC_ISSUER; or {_token_advice(settings)}",
             vital=False,
         ),
         Step("groups", groups, f"correct the file {prefix}OIDC_GROUPS"),
@@ -305,13 +322,11 @@ async def _own_token(settings: ServiceSettings) -> str:
     """Check our own token as the other service does, which has the same issuer, but for its audience."""
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
     from shared.web.security import keys_of, token_verifier  # noqa: PLC0415
+    from shared.web.service_token import service_token  # noqa: PLC0415
 
-    if settings.service_token_file is None:
-        return "none to check"
-    token = read_file(settings.service_token_file, "ascii").strip()
-    async with HttpClient() as http:
+    async with HttpClient() as http, service_token(settings) as token:
         keys = keys_of(settings.oidc_issuer, settings.oidc_jwks, http)
-        caller = await token_verifier(settings, keys, any_audience=True).verify(token)
+        caller = await token_verifier(settings, keys, any_audience=True).verify(await token())
     return f"the token of {caller.subject} counts"
 
 

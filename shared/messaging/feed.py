@@ -1,7 +1,7 @@
 """The feed: the second way to a service's messages, in order, from committed events (ADR 0003)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -121,7 +121,7 @@ class LogFeed:
 class HttpFeed:
     """The other service's feed over HTTP. `token` returns the bearer token; it is called for each request."""
 
-    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], Awaitable[str]]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -148,7 +148,7 @@ class HttpFeed:
             response = await self._http.get(
                 self._base_url + path,
                 params=query,
-                headers={"Authorization": f"Bearer {self._token()}"},
+                headers={"Authorization": f"Bearer {await self._token()}"},
                 timeout=wait + limits.FEED,
                 extensions=up_to(LARGEST_REPLY),
             )

@@ -39,6 +39,9 @@ BROKER_CLOSE = 2.0
 LOGIN = 2.0
 """What a login asks of the other service."""
 DIRECTORY = 2.0
+"""One question to the account directory as a whole, with all that belongs to it: token, TLS, pages."""
+DIRECTORY_BATCH = 8.0
+"""Several accounts, for a worker."""
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
 OPERATIONS = 4.0
@@ -48,6 +51,10 @@ HOME_PROBE = 8.0
 FEED = 5.0
 """Beyond the time that the feed itself may wait for something new."""
 ISSUER = 4.0
+TOKEN = 3.0
+"""To fetch a token for calls to the other service: discovery and the token endpoint together."""
+TOKEN_PAUSE, LONGEST_TOKEN_PAUSE = 0.5, 8.0
+"""After a token that could not be fetched: the first pause and the longest one."""
 
 # Requests of others
 AT_THE_DOOR = 0.25

@@ -1,4 +1,4 @@
-"""Secrets in files: key files, keys and handles made from them, the token for the other service, modes."""
+"""Secrets in files: key files, keys and handles made from them, modes."""
 
 from __future__ import annotations
 
@@ -106,21 +106,3 @@ class Handles:
             except (InvalidTag, ValueError):
                 continue
         raise HandleInvalid
-
-
-class ServiceToken:
-    """The token in a file. A changed file is read again, so the token can be renewed without a restart."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read_at: tuple[int, int] | None = None
-        self._token = ""
-
-    def __call__(self) -> str:
-        """Return the current token. Raises OSError when there is no file."""
-        status = self._path.stat()
-        version = (status.st_mtime_ns, status.st_ino)
-        if version != self._read_at:
-            self._token = read_file(self._path, "ascii").strip()
-            self._read_at = version
-        return self._token

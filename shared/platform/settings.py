@@ -48,6 +48,10 @@ def require_tls(address: str) -> str:
     return address
 
 
+def _hosts(named: str) -> frozenset[str]:
+    return frozenset(host.strip() for host in named.split(",")) - {""}
+
+
 def _has_encoded_password(address: SecretStr) -> SecretStr:
     """Return an address. Raises ValueError where a password was written into it as it is (RFC 3986)."""
     head, _, rest = address.get_secret_value().partition("://")[2].partition("/")
@@ -97,7 +101,15 @@ class ServiceSettings(BaseSettings):
     oidc_scope_claim: ClaimName = "scope"
     oidc_groups_claim: ClaimName = "groups"
     oidc_groups: Path | None = None  # TOML: scopes and organisations of groups; None: groups mean nothing
-    service_token_file: Path | None = None  # bearer token for calling the other service
+    service_token_file: Path | None = None  # bearer token for calling the other service; or fetched by:
+    # A client with client credentials; it needs a secret, or a private key (PEM or JSON Web Key).
+    service_client_id: Annotated[str | None, Field(validate_default=True)] = None
+    service_client_secret_file: Path | None = None
+    service_client_key_file: Annotated[Path | None, Field(validate_default=True)] = None
+    service_token_issuer: str | None = None  # where that client is known; None: OIDC_ISSUER
+    service_token_scope: str | None = None  # with spaces; what the client asks for
+    service_token_audience: str | None = None  # the service the token is for, if the issuer wants it so
+    service_token_resource: str | None = None  # the same by RFC 8707
     master_key_file: Path
     person_ref_key_file: Path
     erasure_ledger: Path | None = None  # file, outside the backups (R19); None: no ledger
@@ -115,6 +127,28 @@ class ServiceSettings(BaseSettings):
     log_level: str = "INFO"
     telemetry: bool = False  # OpenTelemetry spans and metrics of requests, by their routes
 
+    @field_validator("service_token_issuer")
+    @classmethod
+    def _has_tls_or_is_here(cls, value: str | None) -> str | None:
+        return require_tls(value) if value else value
+
+    @field_validator("service_client_id")
+    @classmethod
+    def _is_the_only_token(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if (info.data.get("service_token_file") is None) == (value is None):
+            raise ValueError("set one of SERVICE_TOKEN_FILE and SERVICE_CLIENT_ID")
+        return value
+
+    @field_validator("service_client_key_file")
+    @classmethod
+    def _is_the_only_proof(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        is_needed = info.data.get("service_client_id") is not None
+        if is_needed and (info.data.get("service_client_secret_file") is None) == (value is None):
+            raise ValueError(
+                "with SERVICE_CLIENT_ID set one of SERVICE_CLIENT_SECRET_FILE and SERVICE_CLIENT_KEY_FILE"
+            )
+        return value
+
     @field_validator("oidc_issuer", "oidc_jwks")
     @classmethod
     def _is_protected(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -124,10 +158,9 @@ class ServiceSettings(BaseSettings):
     @field_validator(*ADDRESSES, check_fields=False)
     @classmethod
     def _has_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and urlsplit(value).scheme == "http":
-            private = {host.strip() for host in info.data.get("plain_http_hosts", "").split(",")} - {""}
-            if urlsplit(value).hostname not in LOOPBACK | private:
-                raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
+        private = LOOPBACK | _hosts(info.data.get("plain_http_hosts", ""))
+        if value and urlsplit(value).scheme == "http" and urlsplit(value).hostname not in private:
+            raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
         return value
 
     @classmethod
@@ -146,6 +179,11 @@ class ServiceSettings(BaseSettings):
     def http_limits(self) -> HttpLimits:
         """What the HTTP service takes from other sides."""
         return HttpLimits(**{field.name: getattr(self, f"http_{field.name}") for field in fields(HttpLimits)})
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """The hosts of a private network, which may be asked without TLS."""
+        return _hosts(self.plain_http_hosts)
 
     @property
     def owner_url(self) -> str:

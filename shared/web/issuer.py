@@ -157,14 +157,23 @@ def public_keys(key_set: dict[str, Any]) -> tuple[dict[str, Key], frozenset[str]
 
 async def discovered(issuer: str, http: HttpClient) -> dict[str, Any]:
     """Return the key set to which discovery leads. Raises WrongIssuer, and what reading raises."""
-    page = await fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http)
-    require_issuer(page.get("issuer"), issuer)
+    page = await discovery_page(issuer, http, limits.ISSUER)
     return await fetched(require_tls(page["jwks_uri"]), http)
 
 
-async def fetched(url: str, http: HttpClient) -> dict[str, Any]:
-    """Return the JSON object at this address. Raises httpx2.HTTPError, ValueError or TypeError."""
-    response = await http.get(url, timeout=limits.ISSUER)
+async def discovery_page(issuer: str, http: HttpClient, seconds: float) -> dict[str, Any]:
+    """Return the metadata of an issuer. Raises WrongIssuer, and what reading raises."""
+    page = await fetched(issuer.rstrip("/") + "/.well-known/openid-configuration", http, seconds)
+    require_issuer(page.get("issuer"), issuer)
+    return page
+
+
+async def fetched(url: str, http: HttpClient, seconds: float | None = None) -> dict[str, Any]:
+    """Return the JSON object at this address. Raises httpx2.HTTPError, ValueError or TypeError.
+
+    `seconds`: the time limit, limits.ISSUER without it.
+    """
+    response = await http.get(url, timeout=seconds or limits.ISSUER)
     response.raise_for_status()
     return _mapping(response.json())
 

@@ -31,6 +31,7 @@ from tests.support.identity_service import IdentityApp, login, open_identity_app
 from tests.support.projections import Running, follow_all, rebuild_all
 from tests.support.registration_service import CARD, HOME, RegistrationApp, open_registration_app, registering
 from tests.support.servers import Databases
+from tests.support.tokens import held_token
 
 JAN = AccountDetails("acc-jan", "jan.jansen", "jan@example.org", HOME, CARD)
 OTHER_CARD = "0990139313"
@@ -128,8 +129,8 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
             open_identity_app(
                 databases(scripts=IDENTITY),
                 tmp_path / "identity",
-                registration=RegistrationApi("http://registration", http, lambda: token),
-                feed=HttpFeed("http://registration", http, lambda: token),
+                registration=RegistrationApi("http://registration", http, held_token(token)),
+                feed=HttpFeed("http://registration", http, held_token(token)),
                 signer=registration_app.signer,
                 person_ref_key=registration_app.service.deps.person_ref_key,
             ) as identity_app,
@@ -139,7 +140,7 @@ async def open_both_services(databases: Databases, tmp_path: Path) -> AsyncItera
         ):
             registration_app.member(OTHER_CARD)
             identity_app.directory.accounts[:] = [JAN, PIET]
-            identity_api = IdentityApi("http://identity", asking, lambda: accounts_token)
+            identity_api = IdentityApi("http://identity", asking, held_token(accounts_token))
             object.__setattr__(registration_app.service.deps, "login_accounts", identity_api)
             yield BothServices(
                 registration_app, identity_app, clerk, wisecat, network, {"identity": 0, "registration": 0}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,15 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 ISSUER = "https://sign-in.example"
+
+
+def held_token(token: str) -> Callable[[], Awaitable[str]]:
+    """A service token that is always this one."""
+
+    async def held() -> str:
+        return token
+
+    return held
 
 
 class Signer:

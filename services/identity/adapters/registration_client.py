@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -54,7 +54,7 @@ class _BirthDatesJson(BaseModel):
 class RegistrationApi:
     """A client of registration. `token` returns the bearer token; it is called for each request."""
 
-    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], Awaitable[str]]) -> None:
         self._base_url = base_url.rstrip("/")
         self._http = http
         self._token = token
@@ -128,7 +128,7 @@ class RegistrationApi:
             return await self._http.get(
                 self._base_url + path,
                 params={name: value for name, value in query.items() if value is not None},
-                headers={"Authorization": f"Bearer {self._token()}"},
+                headers={"Authorization": f"Bearer {await self._token()}"},
                 timeout=limits.LOGIN,
                 extensions=up_to(LARGEST_REPLY),
             )

@@ -1,6 +1,6 @@
 """The clients of identity's API: login accounts (R17), merges of actors (I6), and what operators see."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 from uuid import UUID
@@ -93,7 +93,7 @@ class _ProblemJson(BaseModel):
 class IdentityApi:
     """See `dependencies.LoginAccounts`. `token` returns the bearer token and is called for every request."""
 
-    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], Awaitable[str]]) -> None:
         self._url = base_url.rstrip("/") + "/v1"
         self._http = http
         self._token = token
@@ -148,7 +148,7 @@ class IdentityApi:
             return await self._http.request(
                 method,
                 self._url + path,
-                headers={"Authorization": f"Bearer {self._token()}"} | dict(headers or {}),
+                headers={"Authorization": f"Bearer {await self._token()}"} | dict(headers or {}),
                 timeout=limits.ACCOUNTS,
                 **more,
             )
@@ -189,7 +189,7 @@ class IdentityOperations:
     its service token has `installation` at identity, and identity stores both names.
     """
 
-    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, http: HttpClient, token: Callable[[], Awaitable[str]]) -> None:
         self._url = base_url.rstrip("/") + PATH
         self._http = http
         self._token = token
@@ -231,7 +231,7 @@ class IdentityOperations:
                 method,
                 self._url + path,
                 json=body,
-                headers={"Authorization": f"Bearer {self._token()}"},
+                headers={"Authorization": f"Bearer {await self._token()}"},
                 timeout=limits.OPERATIONS,
             )
             if response.is_success:

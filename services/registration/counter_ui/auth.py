@@ -32,6 +32,7 @@ from shared.event_log import Metadata
 from shared.kernel.text import tidy
 from shared.platform.settings import require_tls
 from shared.web.issuer import ClaimNames, WrongClaim, WrongIssuer, require_issuer, why_unreadable, wrong_type
+from shared.web.oauth_client import ClientProof
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import (
     ALGORITHMS,
@@ -464,7 +465,9 @@ class SignIn:
         except (httpx2.HTTPError, *UNREADABLE) as error:
             self._client.server_metadata.clear()
             raise SignInFailed(UNAVAILABLE, why_unreadable(error)) from error
-        self._client.client_kwargs["token_endpoint_auth_method"] = read.authentication(self._secret)
+        self._client.client_kwargs["token_endpoint_auth_method"] = ClientProof(
+            self._client_id, self._secret
+        ).method(read)
         offered = read.id_token_signing_alg_values_supported
         metadata["id_token_signing_alg_values_supported"] = [name for name in offered if name in ALGORITHMS]
         return metadata

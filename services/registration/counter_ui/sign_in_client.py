@@ -1,23 +1,21 @@
 """Authlib's client of a sign-in service, within our limits; and what goes wrong there, in our words."""
 
 import re
-from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote_plus, urlsplit
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 from authlib.integrations.base_client.errors import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.integrations.starlette_client import OAuth, StarletteOAuth2App
-from authlib.oauth2.auth import ClientAuth, encode_client_secret_basic
 from fastapi import Request
 from joserfc.errors import ClaimError, ExpiredTokenError
-from pydantic import AfterValidator, BaseModel
 
 from shared.kernel.text import summary
 from shared.platform import limits
 from shared.platform.http_client import BoundedReplies, trusted_authorities
-from shared.platform.settings import require_tls
 from shared.web.issuer import WrongClaim, public_keys, why_unreadable
+from shared.web.oauth_client import BASIC, BoundedClient, Endpoint, TokenMetadata, basic
 from shared.web.problems import Problem
 from shared.web.security import refusal_of
 
@@ -105,10 +103,6 @@ def failure_of(error: Exception, secret: str | None) -> SignInFailed:
     return SignInFailed(MISMATCH, f"the ID token or a reply does not count: {refusal_of(error)}")
 
 
-class BoundedClient(BoundedReplies, AsyncOAuth2Client):  # type: ignore[misc] # Authlib has no types
-    """Authlib's client, with limits on what it reads."""
-
-
 class App(StarletteOAuth2App):  # type: ignore[misc]
     """Authlib's sign-in over this client. A key that cannot be read spoils no other (RFC 7517, section 5)."""
 
@@ -148,15 +142,6 @@ class App(StarletteOAuth2App):  # type: ignore[misc]
             raise answered(back["error"], back.get("error_description"), self.client_secret)
 
 
-BASIC, POST = "client_secret_basic", "client_secret_post"
-
-
-def _basic(client: ClientAuth, *request: Any) -> Any:
-    """Authenticate with both in form-encoding, as RFC 6749 section 2.3.1 says: Authlib leaves that out."""
-    encoded = ClientAuth(quote_plus(client.client_id), quote_plus(client.client_secret))
-    return encode_client_secret_basic(encoded, *request)
-
-
 def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
     """Return the client of this sign-in service. It asks for nothing before the first sign-in."""
     client: App = OAuth().register(
@@ -164,7 +149,7 @@ def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
         client_cls=App,
         client_id=client_id,
         client_secret=client_secret,
-        client_auth_methods=[(BASIC, _basic)],
+        client_auth_methods=[(BASIC, basic)],
         server_metadata_url=issuer.rstrip("/") + "/.well-known/openid-configuration",
         client_kwargs={
             "scope": "openid profile",
@@ -176,22 +161,11 @@ def client_of(issuer: str, client_id: str, client_secret: str | None) -> App:
     return client
 
 
-Endpoint = Annotated[str, AfterValidator(require_tls)]
-
-
-class MetadataJson(BaseModel):
+class MetadataJson(TokenMetadata):
     """What is needed of the metadata of a sign-in service (OpenID Connect Discovery 1.0, section 3)."""
 
-    issuer: str
     authorization_endpoint: Endpoint
-    token_endpoint: Endpoint
     jwks_uri: Endpoint
     userinfo_endpoint: Endpoint | None = None
     end_session_endpoint: Endpoint | None = None
-    id_token_signing_alg_values_supported: list[str] = ["RS256"]
-    token_endpoint_auth_methods_supported: list[str] = [BASIC]
-
-    def authentication(self, secret: str | None) -> str:
-        """Return how the client authenticates: by Basic, unless only a form field is offered."""
-        offered = self.token_endpoint_auth_methods_supported
-        return "none" if not secret else POST if POST in offered and BASIC not in offered else BASIC
+    id_token_signing_alg_values_supported: Sequence[str] = ("RS256",)

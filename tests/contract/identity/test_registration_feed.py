@@ -17,10 +17,12 @@ from identity.application.dependencies import RegistrationFeed, RegistrationUnav
 from registration.adapters.tables import SCHEMA
 from shared.kernel.library_card import person_ref
 from shared.platform.http_client import HttpClient
-from shared.platform.secrets import ServiceToken, read_key_file
+from shared.platform.secrets import read_key_file
+from shared.web.service_token import TokenFile
 from tests.support.identity import SimulatedCounter, existing, new, person
 from tests.support.registration_service import CARD, HOME, open_registration_app, registering
 from tests.support.servers import Databases
+from tests.support.tokens import held_token
 
 Registers = Callable[[dict[str, Any]], Awaitable[tuple[UUID, str]]]
 
@@ -69,7 +71,7 @@ async def over_http(database: str, folder: Path) -> AsyncIterator[Asked]:
             return UUID(guest["guest_id"]), str(guest["login_link"]["account_id"])
 
         token = registration_app.signer.token("feed", None, "identity")
-        feed = RegistrationApi("http://registration", http, lambda: token)
+        feed = RegistrationApi("http://registration", http, held_token(token))
         key = read_key_file(registration_app.service.settings.person_ref_key_file)[0]
         yield Asked(feed, registers, person_ref(key, HOME, CARD))
 
@@ -138,7 +140,7 @@ def breaks(_request: httpx2.Request) -> httpx2.Response:
 )
 async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: Any) -> None:
     async with HttpClient(transport=httpx2.MockTransport(answer)) as http:
-        feed = RegistrationApi("http://registration", http, lambda: "token")
+        feed = RegistrationApi("http://registration", http, held_token("token"))
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")
         with pytest.raises(RegistrationUnavailable):
@@ -149,7 +151,7 @@ async def test_i4_whatever_is_no_answer_is_unavailable_and_never_nobody(answer: 
 
 async def test_without_a_token_registration_cannot_be_asked(tmp_path: Path) -> None:
     async with HttpClient(transport=httpx2.MockTransport(breaks)) as http:
-        feed = RegistrationApi("http://registration", http, ServiceToken(tmp_path / "none"))
+        feed = RegistrationApi("http://registration", http, TokenFile(tmp_path / "none"))
         with pytest.raises(RegistrationUnavailable):
             await feed.registrations("1001", account_id="acc-jan")
 

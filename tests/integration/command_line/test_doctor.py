@@ -64,6 +64,24 @@ def test_it_looks_at_every_setting_that_names_a_secret(
     assert [file.name for file in files if str(file) not in found] == []
 
 
+def test_it_says_why_no_token_can_be_fetched(
+    installed: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(installed.variable("service_token_file"), "")
+    monkeypatch.setenv(installed.variable("service_client_id"), "a client")
+    secret = installed.settings.master_key_file
+    monkeypatch.setenv(installed.variable("service_client_secret_file"), str(secret))
+    monkeypatch.setenv(installed.variable("service_token_issuer"), "http://127.0.0.1:1")
+    capsys.readouterr()
+    assert installed.run("doctor", "--json") == 1
+    out = capsys.readouterr().out
+    [found] = [check for check in json.loads(out)["checks"] if check["step"] == "service token"]
+    assert found["found"].startswith("TokenUnavailable: 127.0.0.1 does not answer")
+    assert "SERVICE_CLIENT_…" in found["advice"]
+    assert "the client a client: see docs/connect-a-sign-in-service.md" in found["advice"]
+    assert secret.read_text().strip() not in out
+
+
 KNOWN_TO_POOLERS = {"user", "database", "client_encoding", "application_name", "datestyle", "timezone"}
 TLS_REQUEST = b"\x04\xd2\x16\x2f"
 

@@ -1,5 +1,6 @@
 """A file that is far too large, or never ends, is refused: a wrong path must not fill the memory."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from shared.kernel.errors import ConfigurationError
 from shared.kernel.files import LARGEST_FILE, read_file
 from shared.kernel.organisations import read_organisations
 from shared.platform.http_client import HttpClient
-from shared.platform.secrets import ServiceToken, read_key_file
+from shared.platform.secrets import read_key_file
+from shared.web.oauth_client import read_private_key
 from shared.web.security import KeysUnavailable, keys_of
+from shared.web.service_token import TokenFile
 
 ENDLESS = Path("/dev/zero")
 READERS: tuple[Callable[[Path], object], ...] = (
@@ -22,7 +25,8 @@ READERS: tuple[Callable[[Path], object], ...] = (
     read_prefix_file,
     read_organisations,
     read_key_file,
-    lambda path: ServiceToken(path)(),
+    lambda path: asyncio.run(TokenFile(path)()),
+    read_private_key,
 )
 
 

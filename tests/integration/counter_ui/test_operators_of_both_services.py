@@ -39,6 +39,7 @@ from tests.support.messaging import HARMLESS, REASON, park_guest
 from tests.support.projections import follow_all
 from tests.support.registration_service import HOME, JAN, registering
 from tests.support.servers import Databases
+from tests.support.tokens import held_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 COLUMNS = "organisation_code,organisation,isil,updated_on,card_prefixes\n"
@@ -56,7 +57,7 @@ class Beside:
     def may(self, scopes: str) -> None:
         """From now on registration's service token has these scopes."""
         token = self.site.app.signer.token(scopes, None, "registration", exp=4_000_000_000)
-        client = IdentityOperations("http://identity", self._http, lambda: token)
+        client = IdentityOperations("http://identity", self._http, held_token(token))
         object.__setattr__(self.operations, "identity", client)
 
 

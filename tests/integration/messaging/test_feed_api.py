@@ -17,6 +17,7 @@ from shared.platform.http_client import HttpClient
 from shared.web.feed_api import feed_router
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
+from tests.support.tokens import held_token
 
 TOKEN = "a-token-of-the-feed-scope"
 
@@ -60,7 +61,7 @@ async def address(sender: Sender, stopping: asyncio.Event) -> AsyncIterator[str]
 async def feed(address: str) -> AsyncIterator[HttpFeed]:
     """The client of that feed."""
     async with HttpClient() as http:
-        yield HttpFeed(address + "/", http, lambda: TOKEN)
+        yield HttpFeed(address + "/", http, held_token(TOKEN))
 
 
 async def test_pages_come_in_order_and_end_where_the_log_ends(sender: Sender, feed: HttpFeed) -> None:
@@ -146,12 +147,12 @@ async def test_without_the_scope_nothing_is_shown(address: str) -> None:
         for path in ("/v1/feed", f"/v1/feed/guests/{uuid4()}"):
             assert (await http.get(address + path)).status_code == 401
         with pytest.raises(FeedUnavailable):
-            await HttpFeed(address, http, lambda: "wrong").after(0, limit=1, wait=0)
+            await HttpFeed(address, http, held_token("wrong")).after(0, limit=1, wait=0)
 
 
 async def test_a_feed_that_is_away_is_unavailable() -> None:
     async with HttpClient() as http:
-        feed = HttpFeed("http://127.0.0.1:1", http, lambda: TOKEN)
+        feed = HttpFeed("http://127.0.0.1:1", http, held_token(TOKEN))
         with pytest.raises(FeedUnavailable):
             await feed.after(0, limit=1, wait=0)
         with pytest.raises(FeedUnavailable):
@@ -179,13 +180,13 @@ def _answering(body: object, status: int = 200) -> HttpClient:
 async def test_what_is_no_feed_page_is_unavailable(body: object) -> None:
     async with _answering(body) as http:
         with pytest.raises(FeedUnavailable):
-            await HttpFeed("http://feed", http, lambda: TOKEN).after(5, limit=1, wait=0)
+            await HttpFeed("http://feed", http, held_token(TOKEN)).after(5, limit=1, wait=0)
 
 
 async def test_an_unreadable_item_is_reported_and_stops_no_other(sender: Sender) -> None:
     (message,) = await sender.happens(uuid4(), "registered")
     async with _answering({"items": [{"specversion": "9"}, message.to_cloudevent()], "position": 2}) as http:
-        feed = HttpFeed("http://feed", http, lambda: TOKEN)
+        feed = HttpFeed("http://feed", http, held_token(TOKEN))
         page = await feed.after(0, limit=5, wait=0)
         assert (page.messages, page.position, page.unreadable[0].body) == (
             [message],

@@ -17,6 +17,7 @@ from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Receiver, Sender, running
+from tests.support.tokens import held_token
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ async def test_items_that_are_nested_without_end_stop_no_other(sender: Sender, r
         return httpx2.Response(200, content=page if request.url.params["after"] == "0" else last)
 
     async with HttpClient(transport=httpx2.MockTransport(served)) as http:
-        feed = HttpFeed("http://feed", http, lambda: "token")
+        feed = HttpFeed("http://feed", http, held_token("token"))
         poller = FeedPoller(feed, receiver.inbox, Leases(receiver.pool), interval=0.1, wait=0)
         async with running(poller.run()):
             await eventually(lambda: receiver.all_processed([guest], 1))

@@ -24,6 +24,7 @@ from tests.support.both_services import BothServices, open_both_services
 from tests.support.eventually import eventually
 from tests.support.identity_service import IdentityApp
 from tests.support.servers import Databases
+from tests.support.tokens import held_token
 
 DELFT = "2602"
 LIBRARIES = {"1001": "Biblionet Drenthe", DELFT: "DOK Delft", "2002": "Thuisbibliotheek"}
@@ -69,7 +70,7 @@ async def open_catalogue(databases: Databases, folder: Path, make_app: MakeApp) 
 
 def demo(catalogue: Catalogue, http: HttpClient) -> Starlette:
     """The demo of Wisecat+."""
-    logins = IdentityLogins(catalogue.identity_url, http, lambda: catalogue.token)
+    logins = IdentityLogins(catalogue.identity_url, http, held_token(catalogue.token))
     sign_in = PatronSignIn(catalogue.accounts.url, CATALOGUE_ID, catalogue.address, http)
     return Wisecat(logins, LIBRARIES, sign_in).app()
 

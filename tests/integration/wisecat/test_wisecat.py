@@ -19,6 +19,7 @@ from tests.support.browser import assert_accessible, open_browser, screenshot, w
 from tests.support.identity_service import id_token
 from tests.support.registration_service import CARD, HOME
 from tests.support.registration_service import JAN as HOLDER
+from tests.support.tokens import held_token
 
 PHONE = ViewportSize(width=390, height=844)
 
@@ -209,7 +210,7 @@ def down(_request: httpx2.Request) -> httpx2.Response:
 )
 async def test_i4_whatever_is_no_clear_answer_means_try_again(responds: Responds) -> None:
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(responds)) as http:
-        answer = await IdentityLogins("http://identity", http, lambda: "token").log_in(JANS, "1001")
+        answer = await IdentityLogins("http://identity", http, held_token("token")).log_in(JANS, "1001")
     assert (answer.outcome, answer.actor_id) == (Outcome.TRY_AGAIN, None)
 
 

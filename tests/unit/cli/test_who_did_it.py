@@ -23,8 +23,9 @@ STORES_WHO = {
     "identity": {"accounts import", "retention", "erasures apply", "parked discard"},
 }
 STORES_NOBODY = re.compile(
-    r"serve|work|migrate|doctor|status|load|parked (list|show|retry)|(projections|events|keys|reports|sessions) .*"
-    r"|isil imports|home-library (list|probe)|guests show"
+    r"serve|work|migrate|doctor|status|load|parked (list|show|retry)"
+    r"|(projections|events|keys|reports|sessions) .*"
+    r"|isil imports|home-library (list|probe)|guests show|accounts check-directory"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 

@@ -14,6 +14,7 @@ from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, HttpFeed, LogFeed
 from shared.platform.http_client import HttpClient
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
+from tests.support.tokens import held_token
 
 
 async def test_r19_the_feed_marks_what_is_about_an_erased_guest() -> None:
@@ -38,7 +39,7 @@ async def page_of(body: bytes, after: int = 3) -> FeedPage:
     """What the client makes of this response."""
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, content=body))
     async with HttpClient(transport=transport) as http:
-        return await HttpFeed("http://other", http, lambda: "token").after(after, limit=10, wait=0)
+        return await HttpFeed("http://other", http, held_token("token")).after(after, limit=10, wait=0)
 
 
 @pytest.mark.parametrize("position", [None, True, "7", 2, -1, 2**63, 7.0])

@@ -10,6 +10,7 @@ from shared.kernel.errors import ConfigurationError
 from shared.platform.settings import HttpLimits, shown
 from shared.web.issuer import ClaimNames, claim_names
 from shared.web.security import organisations_of, scopes_of
+from shared.web.service_token import ClientToken, TokenClient, TokenFile, service_token, token_client
 
 REQUIRED = {
     "DATABASE_URL": "postgresql://localhost/identity",
@@ -20,7 +21,7 @@ REQUIRED = {
     "MASTER_KEY_FILE": "master.key",
     "PERSON_REF_KEY_FILE": "person_ref.key",
 }
-ADDRESSES = ["OIDC_ISSUER", "OIDC_JWKS", "REGISTRATION_URL", "ACCOUNT_DIRECTORY_URL"]
+ADDRESSES = ["OIDC_ISSUER", "OIDC_JWKS", "REGISTRATION_URL", "ACCOUNT_DIRECTORY_URL", "SERVICE_TOKEN_ISSUER"]
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, **more: str) -> Settings:
@@ -48,7 +49,7 @@ def test_an_address_without_tls_is_refused(name: str, address: str, monkeypatch:
         settings(monkeypatch, **{name: address})
 
 
-@pytest.mark.parametrize("name", ["OIDC_ISSUER", "OIDC_JWKS"])
+@pytest.mark.parametrize("name", ["OIDC_ISSUER", "OIDC_JWKS", "SERVICE_TOKEN_ISSUER"])
 def test_the_issuer_is_asked_over_tls_in_a_private_network_too(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,3 +177,32 @@ def test_a_name_with_dots_is_that_of_a_claim_before_it_is_a_way() -> None:
     assert scopes_of(claims, names) == {"counter", "operator"}
     assert scopes_of({"realm_access.roles": "counter"}, names) == {"counter"}
     assert scopes_of({"realm_access": 7}, names) == frozenset()
+
+
+CLIENT = {"SERVICE_TOKEN_FILE": "", "SERVICE_CLIENT_ID": "identity", "SERVICE_CLIENT_SECRET_FILE": "secret"}
+
+
+def test_a_service_has_a_token_or_a_client_that_fetches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(service_token(settings(monkeypatch)), TokenFile)
+    more = {"SERVICE_TOKEN_SCOPE": "feed", "SERVICE_TOKEN_ISSUER": "https://tokens.example"}
+    known = settings(monkeypatch, **CLIENT, **more)
+    assert isinstance(service_token(known), ClientToken)
+    assert token_client(known) == TokenClient(
+        "https://tokens.example", "identity", secret_file=Path("secret"), scope="feed"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"SERVICE_TOKEN_FILE": ""}, "SERVICE_CLIENT_ID is wrong: .*one of SERVICE_TOKEN_FILE and"),
+        ({**CLIENT, "SERVICE_TOKEN_FILE": "file"}, "SERVICE_CLIENT_ID is wrong: .*one of SERVICE_TOKEN_FILE"),
+        ({**CLIENT, "SERVICE_CLIENT_SECRET_FILE": ""}, "SERVICE_CLIENT_KEY_FILE is wrong: .*set one of"),
+        ({**CLIENT, "SERVICE_CLIENT_KEY_FILE": "key"}, "SERVICE_CLIENT_KEY_FILE is wrong: .*set one of"),
+    ],
+)
+def test_both_or_none_is_refused(
+    changed: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{named}"):
+        settings(monkeypatch, **changed)
