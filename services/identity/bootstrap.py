@@ -11,8 +11,13 @@ from uuid import uuid4
 
 import asyncpg
 
-from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
+from identity.adapters.account_directory import (
+    GuardedDirectory,
+    HttpAccountDirectory,
+    NoAccountDirectory,
+)
 from identity.adapters.catalogues import Catalogues, SealedReferrals
+from identity.adapters.directory_settings import LdapDirectory, ScimDirectory, read_directory
 from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
 from identity.adapters.tables import SCHEMA, PostgresUsernames
@@ -42,6 +47,7 @@ from shared.event_log import (
     make_mapper,
 )
 from shared.event_log.retention import BY_ITSELF, Retention
+from shared.kernel.errors import ConfigurationError
 from shared.kernel.organisations import read_organisations
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
@@ -121,7 +127,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             store=store,
             data_keys=data_keys,
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
-            directory=replaced.directory or _directory(settings, http),
+            directory=await opened.enter_async_context(open_directory(settings, http, replaced.directory)),
             usernames=PostgresUsernames(pool),
             organisations=_organisations(settings),
             person_ref_key=person_ref_key,
@@ -275,10 +281,36 @@ def _transport(service: Service) -> Mapping[str, Task]:
     )
 
 
-def _directory(settings: Settings, http: HttpClient) -> AccountDirectory:
-    if settings.account_directory_url is None:
-        return NoAccountDirectory()
-    return HttpAccountDirectory(settings.account_directory_url, http)
+@asynccontextmanager
+async def open_directory(
+    settings: Settings, http: HttpClient, instead: AccountDirectory | None = None
+) -> AsyncIterator[AccountDirectory]:
+    """Open the account directory of the settings, or take one `instead`.
+
+    Raises ConfigurationError or OSError.
+    """
+    if instead is not None:
+        yield instead
+        return
+    if settings.account_directory is None:
+        url = settings.account_directory_url
+        yield NoAccountDirectory() if url is None else GuardedDirectory(HttpAccountDirectory(url, http))
+        return
+    if settings.account_directory_url is not None:
+        raise ConfigurationError("set IDENTITY_ACCOUNT_DIRECTORY or IDENTITY_ACCOUNT_DIRECTORY_URL, not both")
+    match read_directory(settings.account_directory, settings.private_hosts):
+        case ScimDirectory() as scim:
+            # Half a second, which only those wait for who have it.
+            from identity.adapters.scim_directory import ScimAccountDirectory, scim_token  # noqa: PLC0415
+
+            async with scim_token(scim) as token, HttpClient(base_url=scim.url) as of_directory:
+                yield GuardedDirectory(ScimAccountDirectory(of_directory, token, scim.attributes))
+        case LdapDirectory() as ldap:
+            from identity.adapters.ldap_directory import LdapAccountDirectory  # noqa: PLC0415
+
+            yield GuardedDirectory(LdapAccountDirectory(ldap))
+        case described:
+            yield GuardedDirectory(HttpAccountDirectory(described.url, http))
 
 
 def _organisations(settings: Settings) -> Organisations:

@@ -27,10 +27,13 @@ def read_file(path: Path, encoding: str = "utf-8", *, largest: int = LARGEST_FIL
     return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_table(path: Path, table: str, reader: TypeAdapter[T]) -> T:
-    """Return one table of a TOML file; empty if it is not there. Raises ConfigurationError or OSError."""
+def read_table(path: Path, table: str, reader: TypeAdapter[T], context: object = None) -> T:
+    """Return one table of a TOML file; empty if it is not there. Raises ConfigurationError or OSError.
+
+    `context`: what its validators need to know.
+    """
     try:
-        return reader.validate_python(tomllib.loads(read_file(path)).get(table, {}))
+        return reader.validate_python(tomllib.loads(read_file(path)).get(table, {}), context=context)
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not written in UTF-8") from error
     except tomllib.TOMLDecodeError as error:

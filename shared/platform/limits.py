@@ -39,6 +39,9 @@ BROKER_CLOSE = 2.0
 LOGIN = 2.0
 """What a login asks of the other service."""
 DIRECTORY = 2.0
+"""One question to the account directory as a whole, with all that belongs to it: token, TLS, pages."""
+DIRECTORY_BATCH = 8.0
+"""Several accounts, for a worker."""
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
 BESIDE_A_PAGE = 1.0

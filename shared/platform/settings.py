@@ -48,6 +48,10 @@ def require_tls(address: str) -> str:
     return address
 
 
+def _hosts(named: str) -> frozenset[str]:
+    return frozenset(host.strip() for host in named.split(",")) - {""}
+
+
 def _has_encoded_password(address: SecretStr) -> SecretStr:
     """Return an address. Raises ValueError where a password was written into it as it is (RFC 3986)."""
     head, _, rest = address.get_secret_value().partition("://")[2].partition("/")
@@ -154,10 +158,9 @@ class ServiceSettings(BaseSettings):
     @field_validator(*ADDRESSES, check_fields=False)
     @classmethod
     def _has_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and urlsplit(value).scheme == "http":
-            private = {host.strip() for host in info.data.get("plain_http_hosts", "").split(",")} - {""}
-            if urlsplit(value).hostname not in LOOPBACK | private:
-                raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
+        private = LOOPBACK | _hosts(info.data.get("plain_http_hosts", ""))
+        if value and urlsplit(value).scheme == "http" and urlsplit(value).hostname not in private:
+            raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
         return value
 
     @classmethod
@@ -176,6 +179,11 @@ class ServiceSettings(BaseSettings):
     def http_limits(self) -> HttpLimits:
         """What the HTTP service takes from other sides."""
         return HttpLimits(**{field.name: getattr(self, f"http_{field.name}") for field in fields(HttpLimits)})
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """The hosts of a private network, which may be asked without TLS."""
+        return _hosts(self.plain_http_hosts)
 
     @property
     def owner_url(self) -> str:

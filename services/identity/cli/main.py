@@ -107,6 +107,20 @@ def import_file(
     service_handle.require_no_failures(done.failed, "identity")
 
 
+@accounts.command("check-directory", epilog="Example: identity accounts check-directory jan.jansen NL-070288")
+def check_directory(
+    username: Annotated[str, typer.Argument(help="The username of an account that exists.")],
+    home_isil: Annotated[str, typer.Argument(help="The ISIL of its home library.")],
+    as_json: Json = False,
+) -> None:
+    """Ask the account directory about an account in every way that identity does, and show each step.
+
+    The output has the account's id. It never has the username, the e-mail address or the card number.
+    """
+    if not in_loop(_check_directory(settings_of_command(), username, home_isil, as_json=as_json)):
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: identity retention --dry-run")
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
@@ -182,7 +196,7 @@ def _steps(settings: Settings) -> list[Step]:
         Step(
             "account directory",
             lambda: _directory_answers(settings),
-            "correct IDENTITY_ACCOUNT_DIRECTORY_URL, or start the directory",
+            "see `identity accounts check-directory USERNAME HOME_ISIL`",
             vital=False,
         ),
         Step(
@@ -207,12 +221,24 @@ async def _catalogues(settings: Settings) -> str:
     return f"{len(keys)} account providers, whose keys can be read" if keys else "none: account ids only"
 
 
-async def _directory_answers(settings: Settings) -> str:
-    from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+async def _check_directory(settings: Settings, username: str, home_isil: str, *, as_json: bool) -> bool:
+    from identity.bootstrap import open_directory  # noqa: PLC0415
+    from identity.cli.check_directory import check_directory, wanted_account  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
-    if settings.account_directory_url is None:
-        return "none: only accounts that were imported or opened here"
-    async with HttpClient() as http:
-        await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
-    return settings.account_directory_url
+    wanted = wanted_account(username, home_isil)
+    if settings.account_directory is None and settings.account_directory_url is None:
+        raise Failed("There is no account directory: set IDENTITY_ACCOUNT_DIRECTORY.")
+    async with HttpClient() as http, open_directory(settings, http) as directory:
+        return await check_directory(directory, wanted, as_json=as_json)
+
+
+async def _directory_answers(settings: Settings) -> str:
+    from identity.bootstrap import open_directory  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
+
+    async with HttpClient() as http, open_directory(settings, http) as directory:
+        await directory.by_id("doctor")
+    if settings.account_directory is not None:
+        return f"as {settings.account_directory} says"
+    return settings.account_directory_url or "none: only accounts that were imported or opened here"

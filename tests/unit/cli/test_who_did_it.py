@@ -24,7 +24,8 @@ STORES_WHO = {
 }
 STORES_NOBODY = re.compile(
     r"serve|work|migrate|doctor|status|load|parked (list|show|retry)"
-    r"|(projections|events|keys|reports|sessions) .*|isil imports|home-library (list|probe)|guests show"
+    r"|(projections|events|keys|reports|sessions) .*"
+    r"|isil imports|home-library (list|probe)|guests show|accounts check-directory"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 

@@ -1,9 +1,10 @@
 """A library that keeps failing is left alone, and tried again."""
 
-from registration.adapters.home_library.client import CircuitBreaker, DirectoryHomeLibraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries
 from registration.adapters.home_library.errors import TimedOut
 from registration.application.dependencies import LibraryState
 from registration.domain.verdict import NotFound
+from shared.platform.circuit_breaker import CircuitBreaker
 
 
 class Clock:
