@@ -8,7 +8,7 @@ are logged.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, TypeVar
 from urllib.parse import quote
@@ -22,6 +22,7 @@ from identity.application.dependencies import (
     AccountDetails,
     AccountDirectory,
     AccountReference,
+    ById,
     ByUsername,
     DirectoryUnavailable,
 )
@@ -38,6 +39,7 @@ from shared.kernel.login_account import AccountId
 from shared.kernel.text import comparable, tidy
 from shared.platform import limits
 from shared.platform.admission import waiting_outside
+from shared.platform.asked_together import AskedTogether
 from shared.platform.circuit_breaker import CircuitBreaker
 from shared.platform.http_client import HttpClient
 
@@ -45,6 +47,7 @@ Json = TypeVar("Json", bound=BaseModel)
 Found = TypeVar("Found")
 log = structlog.get_logger(__name__)
 
+MOST_TOGETHER = 25
 LONGEST_EMAIL = 320
 """Characters: the longest local part, @, and the longest domain (RFC 3696, erratum 1690)."""
 
@@ -128,16 +131,44 @@ def _is_at(account: ListedAccount, home_isil: str) -> bool:
 class GuardedDirectory(AccountDirectory):
     """Asks a directory within its time limit, and leaves one that keeps failing alone for a while.
 
-    A reply about an account that cannot be used is no failure: the directory did reply.
+    A reply about an account that cannot be used is no failure: the directory did reply. Accounts that are
+    asked for at the same time are one question, where the directory can be asked so.
     """
 
     def __init__(self, directory: AccountDirectory, breaker: CircuitBreaker | None = None) -> None:
         self._directory = directory
         self._breaker = breaker or CircuitBreaker()
+        self._together = AskedTogether(self._by_ids, most=MOST_TOGETHER)
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
         """See `AccountDirectory.by_id`."""
+        if not self._directory.lists_many:
+            return await self._by_id(account_id)
+        with waiting_outside():
+            found = await self._together.ask(account_id)
+        if isinstance(found, DirectoryUnavailable):
+            raise found
+        return found
+
+    async def _by_id(self, account_id: str) -> AccountDetails | None:
         return await self._guarded(partial(self._directory.by_id, account_id), limits.DIRECTORY)
+
+    async def _by_ids(
+        self, account_ids: Sequence[str]
+    ) -> Sequence[AccountDetails | DirectoryUnavailable | None]:
+        """Find the accounts by one question. Where one cannot be used, each is asked for by itself."""
+        references = [ById(account_id) for account_id in account_ids]
+        if len(references) > 1:
+            try:
+                ask = partial(self._directory.find_many, references)
+                found = await self._guarded(ask, limits.DIRECTORY)
+                return [found[reference] for reference in references]
+            except UnusableAccount:
+                log.info("account_directory.asked_one_by_one", accounts=len(references))
+            except DirectoryUnavailable as failure:
+                return [failure] * len(references)
+        asked = await asyncio.gather(*map(self._by_id, account_ids), return_exceptions=True)
+        return [_known(answer) for answer in asked]
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
         """See `AccountDirectory.by_username`."""
@@ -171,6 +202,14 @@ class GuardedDirectory(AccountDirectory):
             failure = DirectoryUnavailable("no reply within the time limit")
         log.warning("account_directory.unavailable", reason=str(failure))
         return failure
+
+
+def _known(
+    answer: AccountDetails | BaseException | None,
+) -> AccountDetails | DirectoryUnavailable | None:
+    if isinstance(answer, BaseException) and not isinstance(answer, DirectoryUnavailable):
+        raise answer
+    return answer
 
 
 class NoAccountDirectory(AccountDirectory):

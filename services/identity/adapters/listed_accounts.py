@@ -131,6 +131,8 @@ class ListingDirectory(AccountDirectory):
     It may list more than was asked, or everybody: what it lists is compared here.
     """
 
+    lists_many = True
+
     def __init__(self, attributes: AttributeMap) -> None:
         self._attributes = attributes
 

@@ -185,8 +185,11 @@ class AccountDirectory(Protocol):
     """The identity provider's own list of accounts. All methods raise DirectoryUnavailable.
 
     None means: the directory was asked, and it has no such account, or one that is not active. A directory
-    inherits `find_many` from this class, unless it has a way to find several accounts by one question.
+    inherits `find_many` from this class, unless it has a way to find several accounts by one question; then
+    it sets `lists_many`.
     """
+
+    lists_many: bool = False
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
         """Find the account with this id (I1)."""

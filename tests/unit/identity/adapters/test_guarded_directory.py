@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import pytest
 
@@ -113,6 +113,56 @@ async def test_many_are_asked_a_few_at_a_time_and_each_once() -> None:
     assert found == dict.fromkeys(wanted) | {ById("acc-jan"): JAN}
     assert len(scripted.asked) == 51
     assert scripted.most_at_once == MOST_QUESTIONS_AT_ONCE
+
+
+class Listing(Scripted):
+    """It finds several accounts by one question; one that cannot be used spoils the list."""
+
+    lists_many = True
+
+    def __init__(self, answer: Callable[[str], Awaitable[AccountDetails | None]]) -> None:
+        super().__init__(answer)
+        self.lists: list[int] = []
+
+    async def find_many(
+        self, references: Collection[AccountReference]
+    ) -> Mapping[AccountReference, AccountDetails | None]:
+        self.lists.append(len(references))
+        await asyncio.sleep(0)
+        return {each: await self.answer(each.account_id) for each in references if isinstance(each, ById)}
+
+
+async def test_accounts_that_are_asked_for_at_the_same_time_are_one_question() -> None:
+    listing = Listing(knows_jan)
+    directory = GuardedDirectory(listing)
+    found = await asyncio.gather(*(directory.by_id(name) for name in ("acc-jan", "acc-piet", "acc-mien")))
+    assert found == [JAN, None, None]
+    assert (listing.lists, listing.asked) == ([3], [])
+    assert await directory.by_id("acc-jan") == JAN
+    assert (listing.lists, listing.asked) == ([3], ["acc-jan"])
+
+
+async def test_of_several_the_one_that_cannot_be_used_spoils_no_other() -> None:
+    async def unusable(account_id: str) -> AccountDetails | None:
+        if account_id == "acc-broken":
+            raise UnusableAccount("the account is malformed: MalformedIsil")
+        return JAN
+
+    directory = GuardedDirectory(Listing(unusable))
+    found = await asyncio.gather(
+        *(directory.by_id(name) for name in ("acc-jan", "acc-broken")), return_exceptions=True
+    )
+    assert found[0] == JAN
+    assert isinstance(found[1], DirectoryUnavailable)
+
+
+async def test_one_that_lists_nobody_now_makes_all_of_them_unavailable() -> None:
+    listing = Listing(fails)
+    directory = GuardedDirectory(listing)
+    asked = (directory.by_id(name) for name in ("acc-jan", "acc-piet"))
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in found] == [DirectoryUnavailable] * 2
+    assert (listing.lists, listing.asked) == ([2], [])
 
 
 async def test_when_one_of_many_is_not_answered_nothing_is_known() -> None:
