@@ -15,8 +15,9 @@ import httpx2
 from joserfc.jwk import JWKRegistry, Key, OctKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from shared.kernel.files import read_file, read_table
+from shared.kernel.files import read_file
 from shared.kernel.text import require_identifier, summary
+from shared.kernel.toml_file import read_table
 from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls

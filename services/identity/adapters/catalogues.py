@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 from identity.application.dependencies import Clock
 from identity.domain.errors import IdTokenInvalid, IdTokenRequired
 from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_table
+from shared.kernel.toml_file import read_table
 from shared.kernel.login_account import REFERRALS, Referral, is_account_id
 from shared.kernel.text import require_identifier
 from shared.platform.http_client import HttpClient
