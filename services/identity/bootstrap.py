@@ -13,6 +13,7 @@ import asyncpg
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.catalogues import Catalogues, SealedReferrals
+from identity.adapters.configuration import Configuration, live_configuration, settings_files
 from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
 from identity.adapters.tables import SCHEMA, PostgresUsernames
@@ -30,6 +31,7 @@ from identity.application.receive_message import receive_message
 from identity.read_models import VIEWS
 from identity.read_models.unused_accounts import UnusedAccounts
 from identity.settings import Settings
+from shared.configuration import ConfigurationRecord, Follower, Live
 from shared.event_log import (
     AggregateStore,
     ErasedAgain,
@@ -42,7 +44,6 @@ from shared.event_log import (
     make_mapper,
 )
 from shared.event_log.retention import BY_ITSELF, Retention
-from shared.kernel.organisations import read_organisations
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -100,6 +101,7 @@ class Service:
     token_keys: JwksKeys
     catalogues: Catalogues
     rebuilds: BackgroundRebuilds
+    live: Live[Configuration]
 
 
 @asynccontextmanager
@@ -115,13 +117,14 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         store = AggregateStore(log, make_mapper(), data_keys.unwrap)
         to_message = published_messages(store)
+        live = live_configuration(settings)
         deps = Dependencies(
             store=store,
             data_keys=data_keys,
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
             directory=replaced.directory or _directory(settings, http),
             usernames=PostgresUsernames(pool),
-            organisations=_organisations(settings),
+            organisations=Organisations(live.mapping(lambda now: now.isils)),
             person_ref_key=person_ref_key,
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
@@ -142,6 +145,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             catalogues=Catalogues(settings.catalogues, http, deps.clock),
             rebuilds=rebuilds,
+            live=live,
         )
 
 
@@ -168,6 +172,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
+    from shared.configuration.operating import FilesInUse  # noqa: PLC0415
     from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
@@ -177,6 +182,7 @@ def operations_of(service: Service) -> "LocalOperations":
         with_broker=service.settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
+        files=FilesInUse(service.pool, partial(settings_files, service.settings)),
     )
 
 
@@ -221,7 +227,13 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "idempotency keys": forget,
         "erasures": erase,
         **_retention(service),
+        **follower_tasks(service, "worker"),
     }
+
+
+def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:
+    """Return the task of each process that takes changed files of settings; `kind`: `api` or `worker`."""
+    return {"configuration": Follower(service.live, ConfigurationRecord(service.pool), kind).run}
 
 
 async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
@@ -277,8 +289,3 @@ def _directory(settings: Settings, http: HttpClient) -> AccountDirectory:
     if settings.account_directory_url is None:
         return NoAccountDirectory()
     return HttpAccountDirectory(settings.account_directory_url, http)
-
-
-def _organisations(settings: Settings) -> Organisations:
-    found = read_organisations(settings.organisations)
-    return Organisations({code: organisation.isils for code, organisation in found.items()})

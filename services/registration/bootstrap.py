@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ import asyncpg
 
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.adapters.home_library.client import LiveAliases, home_libraries
+from registration.adapters.configuration import Configuration, live_configuration, settings_files
+from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
@@ -28,7 +29,6 @@ from registration.application.dependencies import (
     Dependencies,
     HomeLibraries,
     LoginAccounts,
-    Organisation,
     SystemClock,
 )
 from registration.application.erase_guest import apply_erasures
@@ -40,6 +40,7 @@ from registration.read_models.ended_guests import EndedGuests
 from registration.read_models.guest_directory import DeskOverviews, GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.settings import Settings, environment
+from shared.configuration import ConfigurationRecord, Follower, Live
 from shared.event_log import (
     AggregateStore,
     ErasedAgain,
@@ -53,7 +54,6 @@ from shared.event_log import (
 )
 from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.files import read_file
-from shared.kernel.organisations import read_organisations
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -122,6 +122,7 @@ class Service:
     token_keys: JwksKeys
     rebuilds: BackgroundRebuilds
     identity_operations: IdentityOperations
+    live: Live[Configuration]
 
 
 @asynccontextmanager
@@ -136,8 +137,9 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         log = await opened.enter_async_context(PostgresEventLog(pool))
         identity = IdentityApi(settings.identity_url, http, token)
         lookups = lookups_of(settings, pool)
+        live = live_configuration(settings)
         deps = _dependencies(
-            settings, replaced, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
+            settings, replaced, live, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
         )
         to_message = published_messages(deps.store)
         identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
@@ -159,12 +161,14 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=rebuilds,
             identity_operations=IdentityOperations(settings.identity_url, http, token),
+            live=live,
         )
 
 
 def _dependencies(
     settings: Settings,
     replaced: Replacements,
+    live: Live[Configuration],
     *,
     pool: asyncpg.Pool,
     log: EventLog,
@@ -172,9 +176,8 @@ def _dependencies(
     lookups: PostgresLookups,
     opened: AsyncExitStack,
 ) -> Dependencies:
-    directory = load_directory(settings.home_libraries, environment())
-    aliases = LiveAliases(settings.home_libraries)
-    libraries = home_libraries(replace(directory, aliases=aliases))
+    libraries = home_libraries(live.now.value.directory)
+    live.tell(lambda now: libraries.replace(now.directory))
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
@@ -192,9 +195,9 @@ def _dependencies(
         guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
-        organisations=_organisations(settings),
-        isil_aliases=aliases,
-        home_library_names={isil: library.name for isil, library in directory.libraries.items()},
+        organisations=live.mapping(lambda now: now.organisations),
+        isil_aliases=live.mapping(lambda now: now.directory.aliases),
+        home_library_names=live.mapping(lambda now: now.home_library_names),
         person_ref_key=person_ref_key,
         clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
@@ -233,6 +236,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
+    from shared.configuration.operating import FilesInUse  # noqa: PLC0415
     from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
@@ -242,6 +246,7 @@ def operations_of(service: Service) -> "LocalOperations":
         with_broker=service.settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
+        files=FilesInUse(service.pool, partial(settings_files, service.settings)),
     )
 
 
@@ -350,7 +355,13 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "erasures": erase,
         "lookups": partial(every, FORGET_LOOKUPS_EVERY_SECONDS, forget_lookups),
         **_retention(service),
+        **follower_tasks(service, "worker"),
     }
+
+
+def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:
+    """Return the task of each process that takes changed files of settings; `kind`: `api` or `worker`."""
+    return {"configuration": Follower(service.live, ConfigurationRecord(service.pool), kind).run}
 
 
 async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
@@ -406,10 +417,3 @@ def _transport(service: Service) -> Mapping[str, Task]:
         faults=service.broker_faults,
         unsigned_until=service.settings.unsigned_until,
     )
-
-
-def _organisations(settings: Settings) -> Mapping[str, Organisation]:
-    return {
-        code: Organisation(code, found.name, found.isils, found.branches, found.strips)
-        for code, found in read_organisations(settings.organisations).items()
-    }

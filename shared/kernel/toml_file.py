@@ -114,11 +114,6 @@ class TomlFile:
         return next((line for line in known if line is not None), None)
 
 
-def read_table(path: Path, table: str, reader: TypeAdapter[T]) -> T:
-    """Return one table of a TOML file; empty if it is not there. Raises Mistakes, OSError."""
-    return TomlFile.read(path).table(table, reader)
-
-
 def _sentence_of(kind: str, message: str) -> str:
     if kind == "missing":
         return "is not set: add this key"
@@ -207,4 +202,3 @@ def _text_of(value: object) -> str:
         case list():
             return ", ".join(_text_of(item) for item in value)
     return str(value)
-

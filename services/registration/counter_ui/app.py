@@ -21,6 +21,7 @@ from registration.counter_ui import (
     operator_actions,
     operator_pages,
     reregistration_pages,
+    settings_pages,
     sign_in_pages,
 )
 from registration.counter_ui.auth import SignIn
@@ -34,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     merge_pages.router,
     operator_pages.router,
     operator_actions.router,
+    settings_pages.router,
     new_guest.router,
     guest_pages.router,
     guest_actions.router,

@@ -67,6 +67,8 @@ OPERATIONS = {
     "POST /v1/operations/parked/{guest_id}/retry": rule(ANY, "installation"),
     "POST /v1/operations/parked/{guest_id}/discard": rule(ANY, "installation"),
     "GET /v1/operations/guests/{guest_id}/events": rule(ANY, "installation"),
+    "GET /v1/operations/configuration": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/configuration/reload": rule(ANY, "installation"),
 }
 REGISTRATION = OPERATIONS | {
     "GET /v1/feed/registrations": rule(ANY, "feed"),

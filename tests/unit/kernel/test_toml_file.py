@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from shared.kernel.organisations import read_organisations
-from shared.kernel.toml_file import LONGEST_STATEMENT, Mistakes, TomlFile, readable, read_table
+from shared.kernel.toml_file import LONGEST_STATEMENT, Mistakes, TomlFile, readable
 
 FILE = '''# a comment
 [organisations.1001]
@@ -52,7 +51,7 @@ def test_what_is_not_toml_is_named_with_its_line(tmp_path: Path) -> None:
     for text, line in (("a = 1\nb = = 2\n", 2), ("a = 1\n\nb = [1,\n", 3), ("[" * 5000 + "\n", 1)):
         path.write_text(text)
         with pytest.raises(Mistakes) as refused:
-            read_table(path, "a", TypeAdapter(dict))
+            TomlFile.read(path)
         [mistake] = refused.value.found
         assert mistake.line == line, text[:20]
     path.write_text("a = " + "[" * 5000 + "]" * 5000 + "\n")

@@ -12,7 +12,6 @@ from registration.application.dependencies import LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound
 
-
 LIBRARY = '[libraries.NL-070288]\nhost = "127.0.0.1"\nport = 1\n'
 
 
@@ -143,8 +142,8 @@ async def test_only_a_library_whose_settings_changed_is_connected_to_anew() -> N
         made.append((isil, Watched()))
         return made[-1][1]
 
-    def environment(text: str, password: str = "a") -> Directory:
-        return directory(text, U="u", P=password)
+    def environment(text: str, secret: str = "a") -> Directory:
+        return directory(text, U="u", P=secret)
 
     with_login = LIBRARY + 'username_env = "U"\npassword_env = "P"\n'
     other = '[libraries.NL-070297]\nhost = "127.0.0.1"\nport = 2\n'
