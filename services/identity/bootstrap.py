@@ -107,17 +107,15 @@ class Service:
 @asynccontextmanager
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
     """Build all collaborators, and close them in the opposite order at the end."""
-    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     token = ServiceToken(settings.service_token_file)
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(HttpClient())
-        pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
-        await opened.enter_async_context(pool)
+        url = settings.database_url.get_secret_value()
+        pool = await opened.enter_async_context(await open_pool(url, **CONNECTIONS))
         log = await opened.enter_async_context(PostgresEventLog(pool))
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         store = AggregateStore(log, make_mapper(), data_keys.unwrap)
-        to_message = published_messages(store)
-        live = live_configuration(settings)
+        to_message, live = published_messages(store), live_configuration(settings)
         deps = Dependencies(
             store=store,
             data_keys=data_keys,
@@ -125,12 +123,12 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             directory=replaced.directory or _directory(settings, http),
             usernames=PostgresUsernames(pool),
             organisations=Organisations(live.mapping(lambda now: now.isils)),
-            person_ref_key=person_ref_key,
+            person_ref_key=read_key_file(settings.person_ref_key_file)[0],
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
-        registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
+        feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
             settings=settings,
             pool=pool,
@@ -138,10 +136,10 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             to_message=to_message,
             deps=deps,
             own_feed=LogFeed(log, to_message),
-            registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps), other="registration"),
+            registration_feed=feed,
+            inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="registration"),
             broker_faults=BrokerFaults(pool),
-            idempotency_keys=IdempotencyKeys(pool, person_ref_key),
+            idempotency_keys=IdempotencyKeys(pool, deps.person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             catalogues=Catalogues(settings.catalogues, http, deps.clock),
             rebuilds=rebuilds,

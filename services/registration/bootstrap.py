@@ -136,13 +136,13 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         identity = IdentityApi(settings.identity_url, http, token)
-        lookups = lookups_of(settings, pool)
-        live = live_configuration(settings)
+        lookups, live = lookups_of(settings, pool), live_configuration(settings)
+        libraries = _home_libraries(replaced, live, opened)
         deps = _dependencies(
-            settings, replaced, live, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
+            settings, replaced, live, libraries, identity, lookups=lookups, log=log, pool=pool
         )
         to_message = published_messages(deps.store)
-        identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
+        feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         rebuilds = await opened.enter_async_context(BackgroundRebuilds(view_source(settings)))
         yield Service(
             settings=settings,
@@ -154,8 +154,8 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             staff_sessions=StaffSessions(pool, deps.clock),
             lookups=lookups,
             own_feed=LogFeed(log, to_message),
-            identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
+            identity_feed=feed,
+            inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="identity"),
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
@@ -169,16 +169,13 @@ def _dependencies(
     settings: Settings,
     replaced: Replacements,
     live: Live[Configuration],
-    *,
-    pool: asyncpg.Pool,
-    log: EventLog,
+    libraries: HomeLibraries,
     identity: LoginAccounts,
+    *,
     lookups: PostgresLookups,
-    opened: AsyncExitStack,
+    log: EventLog,
+    pool: asyncpg.Pool,
 ) -> Dependencies:
-    libraries = home_libraries(live.now.value.directory)
-    live.tell(lambda now: libraries.replace(now.directory))
-    opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
@@ -186,7 +183,7 @@ def _dependencies(
     return Dependencies(
         store=AggregateStore(log, make_mapper(), data_keys.unwrap),
         data_keys=data_keys,
-        home_libraries=replaced.home_libraries or libraries,
+        home_libraries=libraries,
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
@@ -203,6 +200,18 @@ def _dependencies(
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
         nightly_not_found_percent=settings.nightly_not_found_percent,
     )
+
+
+def _home_libraries(
+    replaced: Replacements, live: Live[Configuration], opened: AsyncExitStack
+) -> HomeLibraries:
+    """Return the home libraries, which follow the settings in use."""
+    if replaced.home_libraries is not None:
+        return replaced.home_libraries
+    libraries = home_libraries(live.now.value.directory)
+    live.tell(lambda now: libraries.replace(now.directory))
+    opened.push_async_callback(libraries.close)
+    return libraries
 
 
 def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:

@@ -21,7 +21,7 @@ SCHEMA: Sequence[Script] = (
     Script(
         "configuration_0001",
         """
-        -- Somebody asked all processes to read their files again. `digest`: of the files where it was asked.
+        -- An operator asked all processes to read their files again. `digest`: of the files at that machine.
         CREATE TABLE configuration_reloads (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -147,8 +147,8 @@ class ConfigurationRecord:
                 return None
             found = [] if last is None else differences(orjson.loads(last["settings"]), settings)
             content = orjson.dumps({name: dict(values) for name, values in settings.items()}).decode()
-            told = orjson.dumps([asdict(difference) for difference in found]).decode()
-            await connection.execute(_RECORD, by, reason, process, digest, content, told)
+            changed = orjson.dumps([asdict(difference) for difference in found]).decode()
+            await connection.execute(_RECORD, by, reason, process, digest, content, changed)
         log.info("configuration.changed", by=by, digest=digest, differences=len(found))
         return found
 
@@ -173,8 +173,8 @@ class ConfigurationRecord:
 
 
 def _change(row: asyncpg.Record) -> Change:
-    taken_at, taken_by, reason, process, digest, told = row
-    found = [Difference(**difference) for difference in orjson.loads(told)]
+    taken_at, taken_by, reason, process, digest, changed = row
+    found = [Difference(**difference) for difference in orjson.loads(changed)]
     return Change(taken_at, taken_by, reason, process, digest, found)
 
 

@@ -71,7 +71,7 @@ class TomlFile:
 
     @property
     def digest(self) -> str:
-        """What tells this content from another one: 64 hexadecimal digits."""
+        """The same for the same content only: 64 hexadecimal digits."""
         return hashlib.sha256(self._text.encode()).hexdigest()
 
     def mistake(self, where: Where, text: str) -> Mistake:

@@ -119,8 +119,8 @@ class ParkedJson(BaseModel):
 class OverviewJson(BaseModel):
     """The state of one service. `parked`: the longest parked first, at most 200 of `parked_total`.
 
-    `unreadable`: messages that came in and are not messages of ours. `settings_refused`: processes that did not
-    take their files of settings.
+    `unreadable`: messages that came in and are not messages of ours. `settings_refused`: processes that did
+    not take their files of settings.
     """
 
     views: list[ViewJson]
@@ -441,6 +441,11 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     async def events(guest_id: UUID) -> EventsJson:
         return await operations.events(guest_id)
 
+    _add_configuration(router, operations)
+    return router
+
+
+def _add_configuration(router: APIRouter, operations: ServiceOperations) -> None:
     @router.get("/configuration", dependencies=[ReaderDep], responses=_problems())
     async def configuration() -> ConfigurationJson:
         return await operations.configuration()
@@ -448,8 +453,6 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     @router.post("/configuration/reload", responses=_problems())
     async def reload(caller: ActorDep, wanted: Reload) -> ReloadedJson:
         return await operations.reload(wanted.reason, wanted.name(caller))
-
-    return router
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:

@@ -40,6 +40,7 @@ async def configuration(request: Request, operations: OperationsDep, service: Se
         "configuration.html",
         status_code=422 if errors else 200,
         service=service,
+        other="registration" if service == "identity" else "identity",
         found=found,
         errors=errors,
         problem=sentence_of(request, problem) if problem else "",
@@ -80,6 +81,6 @@ def _say(request: Request, done: ReloadedJson) -> None:
     else:
         notify(
             request,
-            f"{taken} van {len(done.outcomes)} processen gebruiken de bestanden. De tabel zegt wat er mis is.",
-            f"{taken} of {len(done.outcomes)} processes use the files. The table says what is wrong.",
+            f"{taken} van {len(done.outcomes)} processen gebruiken de bestanden. Zie de tabel.",
+            f"{taken} of {len(done.outcomes)} processes use the files. See the table.",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from identity import bootstrap as identity
-from registration import bootstrap as registration
+from identity.adapters import configuration as identity
+from registration.adapters import configuration as registration
 from shared.configuration import ConfigurationRecord, Follower, Live
+from shared.configuration.files import SettingsFile
 from shared.configuration.operating import FilesInUse, NotInUse
 from shared.configuration.record import Taken
 from shared.kernel.toml_file import Mistakes
@@ -30,7 +31,10 @@ READERS: dict[str, Callable[[Any], Live[Any]]] = {
     "registration": registration.live_configuration,
     "identity": identity.live_configuration,
 }
-FILES = {"registration": registration.settings_files, "identity": identity.settings_files}
+FILES: dict[str, Callable[[Any], Mapping[str, SettingsFile]]] = {
+    "registration": registration.settings_files,
+    "identity": identity.settings_files,
+}
 
 
 def organisations(installed: Installation, text: str) -> Path:

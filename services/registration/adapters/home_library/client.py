@@ -183,8 +183,8 @@ class DirectoryHomeLibraries:
     def replace(self, directory: Directory) -> None:
         """Use another directory from now on. Questions that are under way end with the old settings.
 
-        A library whose settings are the same keeps its connections, its breaker and its rate limit. All
-        others are connected to anew.
+        A library whose settings are the same keeps its connections, its breaker and its rate limit. For all
+        others new connections are opened.
         """
         before = self._guarded
         guarded = {}

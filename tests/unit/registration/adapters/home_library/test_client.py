@@ -135,15 +135,15 @@ class Watched:
         self.closed += 1
 
 
-async def test_only_a_library_whose_settings_changed_is_connected_to_anew() -> None:
+async def test_only_a_library_whose_settings_changed_gets_new_connections() -> None:
     made: list[tuple[str, Watched]] = []
 
     def connect(isil: str, found: Directory) -> Watched:
         made.append((isil, Watched()))
         return made[-1][1]
 
-    def environment(text: str, secret: str = "a") -> Directory:
-        return directory(text, U="u", P=secret)
+    def environment(text: str, letter: str = "a") -> Directory:
+        return directory(text, U="u", P=letter)
 
     with_login = LIBRARY + 'username_env = "U"\npassword_env = "P"\n'
     other = '[libraries.NL-070297]\nhost = "127.0.0.1"\nport = 2\n'
