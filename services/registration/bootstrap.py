@@ -18,7 +18,7 @@ from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
-from registration.adapters.messages import published_messages
+from registration.adapters.messages import GuestOrganisations, published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.staff_sessions import FormDrafts, StaffSessions
@@ -61,6 +61,9 @@ from shared.messaging.metrics import registries
 from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
 from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
+from shared.messaging.webhook_receivers import Receiver
+from shared.messaging.webhook_state import WebhookState
+from shared.messaging.webhooks import WebhookDelivery, Webhooks
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
@@ -299,6 +302,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
             partial(update_queue_metrics, service.pool),
             partial(update_view_metrics, service.pool, VIEWS),
             partial(update_nightly_metrics, service.nightly_checks),
+            WebhookState(service.pool).update_metrics,
         ),
         registries=registries(worker=worker, broker=service.settings.amqp_url is not None),
     )
@@ -365,7 +369,26 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "lookups": partial(every, FORGET_LOOKUPS_EVERY_SECONDS, forget_lookups),
         **_retention(service),
         **follower_tasks(service, "worker"),
+        "webhooks": webhooks_of(service).run,
     }
+
+
+def webhooks_of(service: Service) -> Webhooks:
+    """Return the deliveries to the receivers of webhooks that the settings in use name."""
+    state, leases = WebhookState(service.pool), Leases(service.pool)
+    organisations = GuestOrganisations(service.pool, service.to_message)
+
+    def delivery_to(receiver: Receiver) -> WebhookDelivery:
+        return WebhookDelivery(
+            receiver,
+            log=service.log,
+            to_message=service.to_message,
+            organisations_of=organisations,
+            state=state,
+            leases=leases,
+        )
+
+    return Webhooks(lambda: service.live.now.value.receivers, delivery_to)
 
 
 def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:

@@ -8,6 +8,7 @@ from registration.adapters import card_prefixes, lookups, nightly_checks, staff_
 from registration.read_models import VIEWS
 from shared import configuration, event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.messaging import webhook_state
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 from shared.projections.view import vacuumed_views
@@ -138,6 +139,7 @@ SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
     *configuration.SCHEMA,
+    *webhook_state.SCHEMA,
     *idempotency.SCHEMA,
     *OWN_SCHEMA,
     *card_prefixes.SCHEMA,
@@ -157,6 +159,7 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     DATA_KEYS,
     *messaging.TRANSFERRED_TABLES,
     *configuration.TRANSFERRED_TABLES,
+    *webhook_state.TRANSFERRED_TABLES,
     *idempotency.TRANSFERRED_TABLES,
     *OWN_TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,
