@@ -265,12 +265,14 @@ def operations_of(service: Service) -> "LocalOperations":
 def registration_operations_of(service: Service) -> "RegistrationOperations":
     """Return what operators see and do of registration beyond what both services have."""
     from registration.api.operations import RegistrationOperations  # noqa: PLC0415
+    from shared.web.webhooks_api import WebhookOperations  # noqa: PLC0415
 
     return RegistrationOperations(
         own=operations_of(service),
         nightly_checks=service.nightly_checks,
         card_prefixes=PostgresCardPrefixes(service.pool),
         lookups=service.lookups,
+        webhooks=WebhookOperations(WebhookState(service.pool)),
         directory=lambda: load_directory(service.settings.home_libraries, environment()),
     )
 

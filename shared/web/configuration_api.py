@@ -93,7 +93,15 @@ class ReloadedJson(BaseModel):
     outcomes: list[OutcomeJson]
 
 
-Reason = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(require_text)]
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold the character U+0000")
+    return text
+
+
+Reason = Annotated[
+    str, Field(min_length=1, max_length=200), AfterValidator(_storable), AfterValidator(require_text)
+]
 """Why; it is stored."""
 
 

@@ -10,6 +10,7 @@ import typer
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
+from registration.cli.webhooks import webhooks
 from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
@@ -42,6 +43,7 @@ app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")
 app.add_typer(sessions, name="sessions")
 app.add_typer(lookups, name="lookups")
+app.add_typer(webhooks, name="webhooks")
 home_library = typer.Typer(
     no_args_is_help=True,
     help="Check the connection to a home library."

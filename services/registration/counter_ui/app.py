@@ -23,6 +23,7 @@ from registration.counter_ui import (
     reregistration_pages,
     settings_pages,
     sign_in_pages,
+    webhook_pages,
 )
 from registration.counter_ui.auth import SignIn
 from registration.counter_ui.operator_pages import Operations
@@ -36,6 +37,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     operator_pages.router,
     operator_actions.router,
     settings_pages.router,
+    webhook_pages.router,
     new_guest.router,
     guest_pages.router,
     guest_actions.router,

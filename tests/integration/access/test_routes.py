@@ -104,6 +104,11 @@ REGISTRATION = OPERATIONS | {
     "POST /v1/operations/card-prefixes/check": rule(ANY, "installation"),
     "PUT /v1/operations/card-prefixes": rule(ANY, "installation"),
     "GET /v1/operations/card-prefixes/imports": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks/{name}": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/resume": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/retry": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/skip": rule(ANY, "installation"),
 }
 IDENTITY = OPERATIONS | {
     "POST /v1/logins": rule(OWN, "login"),

@@ -1,4 +1,4 @@
-"""Registration with receivers of webhooks: the one of docs/webhooks.md as a process, and ones that misbehave."""
+"""Registration with receivers of webhooks: the one of docs/webhooks.md as a process, and hostile ones."""
 
 from __future__ import annotations
 

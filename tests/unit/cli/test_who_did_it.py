@@ -19,12 +19,13 @@ STORES_WHO = {
     "registration": {
         *("nightly", "retention", "erasures apply", "guests check", "guests erase"),
         *("parked discard", "lookups list", "lookups export", "isil import", "config reload"),
+        *("webhooks retry", "webhooks skip", "webhooks resume"),
     },
     "identity": {"accounts import", "retention", "erasures apply", "parked discard", "config reload"},
 }
 STORES_NOBODY = re.compile(
     r"serve|work|migrate|doctor|status|parked (list|show|retry)|(projections|events|keys|reports|sessions) .*"
-    r"|isil imports|config (check|status|changes)|home-library (list|probe)|guests show"
+    r"|isil imports|config (check|status|changes)|webhooks (list|show)|home-library (list|probe)|guests show"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 
