@@ -113,16 +113,16 @@ def _waiting(found: Sequence[WaitingSubject]) -> list[WaitingJson]:
     return [
         WaitingJson.model_validate(
             {
-                "guest_id": each.subject,
-                "version": each.version,
-                "state": each.state,
-                "reason": each.reason,
-                "since": each.since,
-                "attempts": each.attempts,
-                "next_try": each.next_try,
+                "guest_id": waiting.subject,
+                "version": waiting.version,
+                "state": waiting.state,
+                "reason": waiting.reason,
+                "since": waiting.since,
+                "attempts": waiting.attempts,
+                "next_try": waiting.next_try,
             }
         )
-        for each in found
+        for waiting in found
     ]
 
 

@@ -63,6 +63,7 @@ async def test_routes(hooked: Hooked, waiting: UUID) -> None:
         skipped = await operator.post(f"{of_guest}/skip", json={"reason": "proefgast", "by": "femke"})
         assert skipped.json() == {"version": 1}
         row = await hooked.app.service.pool.fetchrow("SELECT reason, skipped_by FROM webhook_skips")
+        assert row is not None
         assert tuple(row) == ("proefgast", "femke via beheer")
         assert (await operator.post(f"{path}/one/resume")).status_code == 204
         nobody = await operator.post(f"{path}/one/guests/{uuid4()}/retry")
