@@ -144,16 +144,23 @@ class Follower(Generic[T]):
         try:
             loaded = await asyncio.to_thread(self._live.read)
         except (ConfigurationError, OSError, ValueError) as error:
-            self._failure = str(error)[:LONGEST_FAILURE]
-            REFUSED.set(1)
-            log.error("configuration.refused", reason=self._failure, by=by, used=self._live.now.digest)
+            self._refuse(error, by)
             return
         # Recorded first: no setting counts that nobody can find in the record.
         await self._recorded(loaded, by, reason)
-        self._live.take(loaded)
+        try:
+            self._live.take(loaded)
+        except (OSError, ValueError) as error:  # a file beside them was lost since they were read
+            self._refuse(error, by)
+            return
         self._failure = None
         REFUSED.set(0)
         log.info("configuration.taken", digest=loaded.digest, by=by)
+
+    def _refuse(self, error: Exception, by: str) -> None:
+        self._failure = str(error)[:LONGEST_FAILURE]
+        REFUSED.set(1)
+        log.error("configuration.refused", reason=self._failure, by=by, used=self._live.now.digest)
 
     async def _recorded(self, loaded: Loaded[T], by: str, reason: str) -> None:
         await self._record.record(loaded.settings, loaded.digest, by=by, reason=reason, process=self.process)

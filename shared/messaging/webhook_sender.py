@@ -26,8 +26,8 @@ from shared.platform.http_client import HttpClient, trusted_authorities, up_to
 LARGEST_ANSWER = 64 * 1024
 """In bytes. Only the status counts; what else a receiver sends is read and thrown away."""
 GONE = 410
-TRY_LATER = frozenset({408, 425, 429})
-"""Statuses that say nothing about the message, although they are 4xx."""
+NOT_THE_MESSAGE = frozenset({401, 403, 404, 405, 408, 425, 429})
+"""Statuses that say nothing about the message, although they are 4xx: a wrong address or secret, too much."""
 AT_ONCE = 8
 """Connections to one receiver."""
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -186,8 +186,8 @@ def _failure(answer: httpx2.Response) -> Failure | None:
     if status == GONE:
         return Failure("it answered 410: it wants no messages any more", refused=True, gone=True)
     if 300 <= status < 400:
-        return Failure(f"it answered {status}: redirects are not followed", refused=True)
-    refused = 400 <= status < 500 and status not in TRY_LATER
+        return Failure(f"it answered {status}: redirects are not followed")
+    refused = 400 <= status < 500 and status not in NOT_THE_MESSAGE
     return Failure(f"it answered {status}", refused=refused, retry_after=_retry_after(answer))
 
 

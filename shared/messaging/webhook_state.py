@@ -198,9 +198,9 @@ class WebhookState:
         """Return subjects whose next attempt is due."""
         return [WaitingSubject(*row) for row in await self._pool.fetch(_DUE, name, limit)]
 
-    async def unanswered(self, name: str) -> int:
-        """Return how many subjects failed since the receiver last took anything, not by a refusal."""
-        return int(await self._pool.fetchval(_UNANSWERED, name))
+    async def failing(self, name: str) -> int:
+        """Return how many waiting subjects failed since the receiver last took anything."""
+        return int(await self._pool.fetchval(_FAILING, name))
 
     async def receivers(self) -> list[ReceiverState]:
         """Return all receivers that ever began, by name."""
@@ -287,9 +287,9 @@ _DUE = f"""
 SELECT {_COLUMNS} FROM webhook_parked
  WHERE receiver = $1 AND state = 'waiting' AND next_try <= clock_timestamp() ORDER BY next_try LIMIT $2
 """  # noqa: S608 - constants only
-_UNANSWERED = """
+_FAILING = """
 SELECT count(*) FROM webhook_parked JOIN webhook_receivers ON name = receiver
- WHERE receiver = $1 AND state = 'waiting' AND NOT refused
+ WHERE receiver = $1 AND state = 'waiting'
    AND since > coalesce(delivered_at, '-infinity'::timestamptz)
 """
 _RECEIVERS = """

@@ -28,8 +28,10 @@ from shared.platform.lifecycle import end
 
 BATCH = 100
 """Events after which the checkpoint moves."""
-MOST_UNANSWERED = 5
-"""So many subjects may fail without an answer. After that the receiver counts as down, and the log waits."""
+MOST_FAILING = 5
+"""So many subjects may fail with no success since. Then the receiver counts as down, and the log waits."""
+PROBE_SECONDS = 15.0
+"""Between two new messages to a receiver that counts as down: it may only mind those that wait."""
 RETRIES_IN_TURN = 4
 """Due attempts between two batches: old messages do not hold up the new ones for long."""
 REST_SECONDS = 1.0
@@ -67,7 +69,8 @@ class WebhookDelivery:
         self._position = 0
         self._taken: set[int] = set()
         """Positions after the checkpoint that the receiver has taken already."""
-        self._unanswered = 0
+        self._failing = 0
+        self._probe_at = 0.0
 
     async def run(self) -> None:
         """Deliver whenever this process leads, until cancelled."""
@@ -106,8 +109,9 @@ class WebhookDelivery:
         """Try what is due again, and then send what is new; when there is nothing, wait a little."""
         for found in await self._state.due(self._name, RETRIES_IN_TURN):
             await self._try_again(found, sender, lease)
-        self._unanswered = await self._state.unanswered(self._name)
-        if self._unanswered >= MOST_UNANSWERED:
+        self._failing = await self._state.failing(self._name)
+        if self._failing >= MOST_FAILING:
+            await self._probe(sender, lease)
             await self._leases.rest(lease, REST_SECONDS)
             return
         events = await self._log.read(self._position, BATCH)
@@ -115,6 +119,25 @@ class WebhookDelivery:
             await self._log.wait_beyond(self._position, REST_SECONDS)
         elif await self._send_all(await self._wanted(events), sender, lease):
             await self._move(lease, events[-1].position)
+
+    async def _probe(self, sender: WebhookSender, lease: Lease) -> None:
+        """Send one new message now and then. If it is taken, the receiver is not down."""
+        now = asyncio.get_running_loop().time()
+        if now < self._probe_at:
+            return
+        self._probe_at = now + PROBE_SECONDS
+        events = await self._log.read(self._position, BATCH)
+        messages = await self._new(await self._wanted(events))
+        if messages and await self._send(messages[0], sender, lease) is None:
+            self._taken.add(messages[0].position)
+        elif events and not messages:  # all of these are kept back already
+            await self._move(lease, events[-1].position)
+
+    async def _new(self, messages: Sequence[Message]) -> list[Message]:
+        """Return those that were not taken yet, of subjects that are not kept back."""
+        new = [message for message in messages if message.position not in self._taken]
+        kept_back = await self._state.kept_back(self._name, {message.subject for message in new})
+        return [message for message in new if message.subject not in kept_back]
 
     async def _wanted(self, events: Sequence[RecordedEvent]) -> list[Message]:
         """Return the messages of these events that the receiver gets."""
@@ -134,23 +157,21 @@ class WebhookDelivery:
 
         Messages of a subject that failed are kept back with all that follow; they are in the log.
         """
-        new = [message for message in messages if message.position not in self._taken]
-        kept_back = await self._state.kept_back(self._name, {message.subject for message in new})
-        by_subject = groupby(sorted(new, key=attrgetter("subject", "position")), attrgetter("subject"))
-        waiting = [list(of_one) for subject, of_one in by_subject if subject not in kept_back]
+        new = sorted(await self._new(messages), key=attrgetter("subject", "position"))
+        waiting = [list(of_one) for _, of_one in groupby(new, attrgetter("subject"))]
         waiting.sort(key=lambda of_one: of_one[0].position)
         queue = iter(waiting)
 
         async def work() -> None:
             for of_one in queue:
                 await self._send_in_order(of_one, sender, lease)
-                if self._unanswered >= MOST_UNANSWERED:
+                if self._failing >= MOST_FAILING:
                     return
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(AT_ONCE, len(waiting))):
                 workers.create_task(work())
-        return next(queue, None) is None and self._unanswered < MOST_UNANSWERED
+        return next(queue, None) is None and self._failing < MOST_FAILING
 
     async def _send_in_order(self, messages: Sequence[Message], sender: WebhookSender, lease: Lease) -> None:
         for message in messages:
@@ -158,10 +179,10 @@ class WebhookDelivery:
             if failure is not None:
                 where = (message.subject, message.stream_version, message.position)
                 await self._state.park(self._name, where, failure)
-                self._unanswered += not failure.refused
+                self._failing += 1
                 return
             self._taken.add(message.position)
-            self._unanswered = 0
+            self._failing = 0
 
     async def _send(self, message: Message, sender: WebhookSender, lease: Lease) -> Failure | None:
         """Send one message. Raises ReceiverGone, LeaseLost."""

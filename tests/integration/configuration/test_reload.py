@@ -85,33 +85,40 @@ async def test_every_running_process_takes_the_files_and_the_record_says_who_cha
         )
         done = json.loads(capsys.readouterr().out)
         assert done["complete"]
+        assert done["reload"]["digest"] == api.now.digest
         assert {outcome["process"] for outcome in done["outcomes"]} == {first.process, second.process}
         assert {outcome["state"] for outcome in done["outcomes"]} == {"taken"}
         assert known(api) == known(worker) == {"1001", "2002"}
         assert worker.now is not kept
         assert known_in(kept) == {"1001"}, "who still holds the old settings ends with them"
 
-        assert await command(installed, "changes", "--json") == 0
-        change, begin = json.loads(capsys.readouterr().out)
-        assert (change["taken_by"], change["reason"]) == ("femke", "Delft doet mee")
-        assert change["digest"] == done["reload"]["digest"] == api.now.digest
-        assert begin["differences"] == []
-        assert change["differences"] == [
-            {
-                "kind": "changed",
-                "where": "organisations.1001.name",
-                "before": "Drenthe",
-                "after": "Biblionet Drenthe",
-            },
-            {"kind": "added", "where": "organisations.2002", "before": None, "after": None},
-        ]
-        assert await command(installed, "changes") == 0
-        assert "changed organisations.1001.name: Drenthe → Biblionet Drenthe" in capsys.readouterr().out
+        await the_record_says_so(installed, capsys, api.now.digest)
         assert await command(installed, "status") == 0
         assert first.process in capsys.readouterr().out
         assert await command(installed, "reload", "--reason", "once more") == 0
         assert len(await changes_of(installed)) == 2, "the same files are no change"
     assert await processes_of(installed) == [], "a process that ends says so"
+
+
+async def the_record_says_so(
+    installed: Installation, capsys: pytest.CaptureFixture[str], digest: str
+) -> None:
+    assert await command(installed, "changes", "--json") == 0
+    change, begin = json.loads(capsys.readouterr().out)
+    assert (change["taken_by"], change["reason"]) == ("femke", "Delft doet mee")
+    assert change["digest"] == digest
+    assert begin["differences"] == []
+    assert change["differences"] == [
+        {
+            "kind": "changed",
+            "where": "organisations.1001.name",
+            "before": "Drenthe",
+            "after": "Biblionet Drenthe",
+        },
+        {"kind": "added", "where": "organisations.2002", "before": None, "after": None},
+    ]
+    assert await command(installed, "changes") == 0
+    assert "changed organisations.1001.name: Drenthe → Biblionet Drenthe" in capsys.readouterr().out
 
 
 def known_in(loaded: Any) -> set[str]:

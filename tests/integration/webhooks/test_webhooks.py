@@ -163,7 +163,7 @@ async def test_a_message_that_fails_is_parked_with_the_later_ones_of_its_guest_a
         await hooked.changes(lucky[0], "en")
         await hooked.changes(unlucky, "nl")
         await eventually(lambda: {subject_of(got) for got in receiver.got} >= {str(guest) for guest in lucky})
-        await eventually(lambda: lag_of(hooked))
+        await eventually(lambda: lag_of_none(hooked))
         ids = [got.headers["webhook-id"] for got in receiver.got if subject_of(got) == str(unlucky)]
         assert len(set(ids)) == 1, "no later message overtakes the one that fails"
 
@@ -197,7 +197,7 @@ async def parked_of(hooked: Hooked) -> WaitingSubject | None:
     return next((waiting for waiting in found if waiting.state == "parked"), None)
 
 
-async def lag_of(hooked: Hooked) -> bool:
+async def lag_of_none(hooked: Hooked) -> bool:
     return (await hooked.one()).lag == 0
 
 
@@ -389,13 +389,44 @@ async def test_a_receiver_that_is_down_parks_nobody(hooked: Hooked) -> None:
         await eventually(lambda: many_attempts(hooked))
         state = await hooked.one()
         assert state.parked == 0
-        assert state.waiting <= webhooks.MOST_UNANSWERED + webhook_sender.AT_ONCE
+        assert state.waiting <= webhooks.MOST_FAILING + webhook_sender.AT_ONCE
         assert state.lag
 
 
 async def many_attempts(hooked: Hooked) -> bool:
     found = await hooked.state.waiting("one", 100)
     return any(waiting.attempts > 3 for waiting in found)
+
+
+async def test_many_messages_that_fail_do_not_make_a_receiver_that_works_count_as_down(
+    hooked: Hooked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "PROBE_SECONDS", 0.1)
+    unlucky = [str(await hooked.registers()) for _ in range(webhooks.MOST_FAILING + 3)]
+
+    def reply(got: Got) -> bytes:
+        return answered(500) if subject_of(got) in unlucky else OK
+
+    async with scripted(reply) as receiver, hooked.delivering():
+        hooked.at(receiver.port, 'start = "beginning"\npark_after_minutes = 0')
+        await eventually(lambda: failing(hooked))
+        lucky = {str(await hooked.registers()) for _ in range(3)}
+        await eventually(lambda: {subject_of(got) for got in receiver.got} >= lucky)
+        await eventually(lambda: all_parked(hooked, len(unlucky)))
+        await eventually(lambda: lag_of_none(hooked))
+
+
+async def all_parked(hooked: Hooked, number: int) -> bool:
+    return (await hooked.one()).parked == number
+
+
+async def test_a_wrong_address_or_secret_parks_nobody(hooked: Hooked) -> None:
+    async with scripted(lambda _: answered(401)) as receiver, hooked.delivering():
+        hooked.at(receiver.port, 'start = "beginning"\npark_after_minutes = 0')
+        for _ in range(webhooks.MOST_FAILING * 2):
+            await hooked.registers()
+        await eventually(lambda: many_attempts(hooked))
+        assert (await hooked.one()).parked == 0
 
 
 async def test_an_erased_guest_is_erased_in_messages_that_wait_too(hooked: Hooked) -> None:
