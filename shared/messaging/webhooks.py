@@ -144,7 +144,7 @@ class WebhookDelivery:
         setting = self._receiver.setting
         messages = [
             message
-            for message in await to_messages(events, self._to_message, self._log)
+            for message in to_messages(events, self._to_message)
             if message is not None and (not setting.types or message.type in setting.types)
         ]
         if not setting.organisations:
