@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter
 
 from shared.kernel.files import read_file
 from shared.kernel.text import require_identifier
@@ -55,6 +55,13 @@ def _url(text: str) -> str:
     return text
 
 
+def _network(text: object) -> Network:
+    try:
+        return ipaddress.ip_network(str(text))
+    except ValueError:
+        raise ValueError("must be a network, such as 10.20.0.0/16 or fd00::/16") from None
+
+
 class ReceiverSetting(BaseModel):
     """One receiver. `plain_http`: an http:// address is meant. `start`: what a new receiver gets first.
 
@@ -67,7 +74,7 @@ class ReceiverSetting(BaseModel):
     secret_file: Path
     types: frozenset[Identifier] = frozenset()
     organisations: frozenset[Identifier] = frozenset()
-    allowed_networks: tuple[Network, ...] = ()
+    allowed_networks: tuple[Annotated[Network, PlainValidator(_network)], ...] = ()
     plain_http: bool = False
     start: Literal["now", "beginning"] = "now"
     park_after_minutes: Annotated[int, Field(ge=0, le=60 * 24 * 30)] = 60

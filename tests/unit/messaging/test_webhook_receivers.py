@@ -46,7 +46,7 @@ def test_a_receiver_is_read_and_its_secrets_are_in_no_text(secret: Path) -> None
         ("url", '"https://a.example:99999/"', "must have a port"),
         ("url", '"https:///x"', "must be an https:// address"),
         ("types", '["nothing.v1"]', "no such message: nothing.v1; there are guest-registered.v1"),
-        ("allowed_networks", '["10.0.0.1/8"]', "host bits set"),
+        ("allowed_networks", '["10.0.0.1/8"]', "must be a network"),
         ("start", '"yesterday"', "now"),
         ("more", "1", "no such key"),
     ],
