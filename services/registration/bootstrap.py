@@ -304,7 +304,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
             partial(update_queue_metrics, service.pool),
             partial(update_view_metrics, service.pool, VIEWS),
             partial(update_nightly_metrics, service.nightly_checks),
-            WebhookState(service.pool).update_metrics,
+            partial(WebhookState(service.pool).update_metrics, lambda: service.live.now.value.receivers),
         ),
         registries=registries(worker=worker, broker=service.settings.amqp_url is not None),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -233,9 +233,13 @@ class WebhookState:
         log.info("webhook.skipped", receiver=name, subject=str(subject), version=version, by=by)
         return int(version)
 
-    async def update_metrics(self) -> None:
-        """Set the gauges to the present numbers."""
-        for found in await self.receivers():
+    async def update_metrics(self, names: Callable[[], Container[str]]) -> None:
+        """Set the gauges to the present numbers, of the receivers that the settings name."""
+        known = names()
+        states = [state for state in await self.receivers() if state.name in known]
+        for gauge in (metrics.webhook_waiting, metrics.webhook_lag, metrics.webhook_stopped):
+            gauge.clear()
+        for found in states:
             metrics.webhook_waiting.labels(found.name, "waiting").set(found.waiting)
             metrics.webhook_waiting.labels(found.name, "parked").set(found.parked)
             metrics.webhook_lag.labels(found.name).set(found.lag or 0)

@@ -21,7 +21,12 @@ from shared.messaging.envelope import Message
 from shared.messaging.feed import ToMessage, to_messages
 from shared.messaging.webhook_receivers import Receiver
 from shared.messaging.webhook_sender import AT_ONCE, Failure, WebhookSender
-from shared.messaging.webhook_state import TASK_PREFIX, WaitingSubject, WebhookState
+from shared.messaging.webhook_state import (
+    LONGEST_RETRY_AFTER_SECONDS,
+    TASK_PREFIX,
+    WaitingSubject,
+    WebhookState,
+)
 from shared.platform import limits
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
 from shared.platform.lifecycle import end
@@ -70,7 +75,7 @@ class WebhookDelivery:
         self._taken: set[int] = set()
         """Positions after the checkpoint that the receiver has taken already."""
         self._failing = 0
-        self._probe_at = 0.0
+        self._probe_at = self._quiet_until = 0.0
 
     async def run(self) -> None:
         """Deliver whenever this process leads, until cancelled."""
@@ -107,6 +112,9 @@ class WebhookDelivery:
 
     async def _step(self, sender: WebhookSender, lease: Lease) -> None:
         """Try what is due again, and then send what is new; when there is nothing, wait a little."""
+        if self._is_to_be_quiet():
+            await self._leases.rest(lease, REST_SECONDS)
+            return
         for found in await self._state.due(self._name, RETRIES_IN_TURN):
             await self._try_again(found, sender, lease)
         self._failing = await self._state.failing(self._name)
@@ -165,7 +173,7 @@ class WebhookDelivery:
         async def work() -> None:
             for of_one in queue:
                 await self._send_in_order(of_one, sender, lease)
-                if self._failing >= MOST_FAILING:
+                if self._failing >= MOST_FAILING or self._is_to_be_quiet():
                     return
 
         async with asyncio.TaskGroup() as workers:
@@ -191,12 +199,19 @@ class WebhookDelivery:
         if failure is None:
             await self._state.delivered(self._name, 1)
             return None
+        if failure.retry_after is not None and not failure.refused:  # it is about all messages
+            pause = min(failure.retry_after, LONGEST_RETRY_AFTER_SECONDS)
+            self._quiet_until = asyncio.get_running_loop().time() + pause
         await self._state.failed(self._name, failure)
         if failure.gone:
             raise ReceiverGone(failure.reason)
         reason = {"receiver": self._name, "position": message.position, "reason": failure.reason}
         log.warning("webhook.not_taken", **reason)
         return failure
+
+    def _is_to_be_quiet(self) -> bool:
+        """Return whether the receiver asked for a pause (`Retry-After`) that is not over."""
+        return asyncio.get_running_loop().time() < self._quiet_until
 
     async def _try_again(self, found: WaitingSubject, sender: WebhookSender, lease: Lease) -> None:
         """Send the messages of a waiting subject in order, up to the checkpoint, until one fails again."""

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from shared.messaging import webhook_sender, webhooks
+from shared.messaging import metrics, webhook_sender, webhooks
 from shared.messaging.envelope import Message
 from shared.messaging.errors import NotParked
 from shared.messaging.webhook_sender import Failure, WebhookSender
@@ -443,3 +443,39 @@ async def test_an_erased_guest_is_erased_in_messages_that_wait_too(hooked: Hooke
         await eventually(lambda: at_the_end(hooked, "one"))
         last = [json.loads(got.body) for got in receiver.got[-2:]]
         assert all(event["erased"] for event in last)
+
+
+async def test_a_receiver_that_asks_for_a_pause_gets_it_for_all_messages(hooked: Hooked) -> None:
+    for _ in range(20):
+        await hooked.registers()
+    busy = True
+    async with scripted(lambda _: answered(429, "Retry-After: 3600") if busy else OK) as receiver:
+        async with hooked.delivering():
+            hooked.at(receiver.port, 'start = "beginning"')
+            await eventually(lambda: failing(hooked))
+            await eventually(lambda: has_waiting(hooked))
+            asked = len(receiver.got)
+            assert asked <= webhook_sender.AT_ONCE
+        # After a new beginning of the process the log goes on; those that wait, when their time has come.
+        busy = False
+        async with hooked.delivering():
+            await eventually(lambda: lag_of_none(hooked))
+        found = await hooked.state.waiting("one", 100)
+        assert len(found) == asked
+        assert all(waiting.next_try > datetime.now(UTC) + timedelta(minutes=50) for waiting in found)
+
+
+async def has_waiting(hooked: Hooked) -> bool:
+    return (await hooked.one()).waiting > 0
+
+
+async def test_figures_are_of_the_receivers_that_the_file_names(hooked: Hooked) -> None:
+    def lags() -> dict[str, float]:
+        [family] = metrics.webhook_lag.collect()
+        return {sample.labels["receiver"]: sample.value for sample in family.samples}
+
+    await hooked.state.is_stopped("one")
+    await hooked.state.update_metrics(lambda: {"one"})
+    assert lags() == {"one": 0}
+    await hooked.state.update_metrics(set)
+    assert lags() == {}
