@@ -17,6 +17,7 @@ from identity.adapters.account_directory import (
     NoAccountDirectory,
 )
 from identity.adapters.catalogues import Catalogues, SealedReferrals
+from identity.adapters.configuration import Configuration, live_configuration, settings_files
 from identity.adapters.directory_settings import LdapDirectory, ScimDirectory, read_directory
 from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
@@ -35,6 +36,7 @@ from identity.application.receive_message import receive_message
 from identity.read_models import VIEWS
 from identity.read_models.unused_accounts import UnusedAccounts
 from identity.settings import Settings
+from shared.configuration import ConfigurationRecord, Follower, Live
 from shared.event_log import (
     AggregateStore,
     ErasedAgain,
@@ -48,7 +50,6 @@ from shared.event_log import (
 )
 from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.errors import ConfigurationError
-from shared.kernel.organisations import read_organisations
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -108,33 +109,33 @@ class Service:
     token_keys: JwksKeys
     catalogues: Catalogues
     rebuilds: BackgroundRebuilds
+    live: Live[Configuration]
 
 
 @asynccontextmanager
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
     """Build all collaborators, and close them in the opposite order at the end."""
-    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     async with AsyncExitStack() as opened:
         token = await opened.enter_async_context(service_token(settings))
         http = await opened.enter_async_context(HttpClient())
-        pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
-        await opened.enter_async_context(pool)
+        url = settings.database_url.get_secret_value()
+        pool = await opened.enter_async_context(await open_pool(url, **CONNECTIONS))
         log = await opened.enter_async_context(PostgresEventLog(pool))
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         store = AggregateStore(log, make_mapper(), data_keys.unwrap)
-        to_message = published_messages(store)
+        to_message, live = published_messages(store), live_configuration(settings)
         deps = Dependencies(
             store=store,
             data_keys=data_keys,
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
             directory=await opened.enter_async_context(open_directory(settings, http, replaced.directory)),
             usernames=PostgresUsernames(pool),
-            organisations=_organisations(settings),
-            person_ref_key=person_ref_key,
+            organisations=Organisations(live.mapping(lambda now: now.isils)),
+            person_ref_key=read_key_file(settings.person_ref_key_file)[0],
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
-        registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
+        feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
             settings=settings,
             pool=pool,
@@ -143,13 +144,14 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             to_message=to_message,
             deps=deps,
             own_feed=LogFeed(log, to_message),
-            registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps), other="registration"),
+            registration_feed=feed,
+            inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="registration"),
             broker_faults=BrokerFaults(pool),
-            idempotency_keys=IdempotencyKeys(pool, person_ref_key),
+            idempotency_keys=IdempotencyKeys(pool, deps.person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             catalogues=Catalogues(settings.catalogues, http, deps.clock),
             rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
+            live=live,
         )
 
 
@@ -176,6 +178,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
+    from shared.configuration.operating import FilesInUse  # noqa: PLC0415
     from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
@@ -185,6 +188,7 @@ def operations_of(service: Service) -> "LocalOperations":
         with_broker=service.settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
+        files=FilesInUse(service.pool, partial(settings_files, service.settings)),
     )
 
 
@@ -229,7 +233,13 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "idempotency keys": forget,
         "erasures": erase,
         **_retention(service),
+        **follower_tasks(service, "worker"),
     }
+
+
+def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:
+    """Return the task of each process that takes changed files of settings; `kind`: `api` or `worker`."""
+    return {"configuration": Follower(service.live, ConfigurationRecord(service.pool), kind).run}
 
 
 async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
@@ -311,8 +321,3 @@ async def open_directory(
             yield GuardedDirectory(LdapAccountDirectory(ldap))
         case described:
             yield GuardedDirectory(HttpAccountDirectory(described.url, http))
-
-
-def _organisations(settings: Settings) -> Organisations:
-    found = read_organisations(settings.organisations)
-    return Organisations({code: organisation.isils for code, organisation in found.items()})

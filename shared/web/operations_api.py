@@ -18,10 +18,11 @@ from eventsourcing.utils import resolve_topic
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.configuration.operating import FilesInUse
 from shared.event_log.readable import ENCRYPTED, readable_event
 from shared.event_log.reading import Reader
 from shared.event_log.types import RecordedEvent
-from shared.kernel.text import require_identifier, require_text
+from shared.kernel.text import require_identifier
 from shared.messaging.broker_faults import faults_of
 from shared.messaging.envelope import TYPE_PREFIX
 from shared.messaging.errors import NotParked, OnlyWaiting
@@ -32,6 +33,15 @@ from shared.messaging.queues import queues_of
 from shared.projections import NoSuchView, RebuildRunning, View
 from shared.projections.background_rebuild import BackgroundRebuild, BackgroundRebuilds
 from shared.projections.live import ViewStatus, status_of
+from shared.web.configuration_api import (
+    ConfigurationJson,
+    ProcessJson,
+    Reason,
+    ReloadedJson,
+    configuration_json,
+    process_json,
+    reloaded_json,
+)
 from shared.web.problem_handlers import OPERATORS_PROBLEM_TYPES, problem_responses
 from shared.web.security import INSTALLATION, Principal, requires
 
@@ -109,7 +119,8 @@ class ParkedJson(BaseModel):
 class OverviewJson(BaseModel):
     """The state of one service. `parked`: the longest parked first, at most 200 of `parked_total`.
 
-    `unreadable`: messages that came in and are not messages of ours.
+    `unreadable`: messages that came in and are not messages of ours. `settings_refused`: processes that did
+    not take their files of settings.
     """
 
     views: list[ViewJson]
@@ -118,6 +129,7 @@ class OverviewJson(BaseModel):
     parked: list[ParkedJson]
     parked_total: int
     unreadable: int
+    settings_refused: list[ProcessJson] = []
 
 
 class WaitingMessageJson(BaseModel):
@@ -185,6 +197,12 @@ class ServiceOperations(Protocol):
     async def events(self, subject: UUID) -> EventsJson:
         """Return the events of one subject's stream; none if there is no such stream."""
 
+    async def configuration(self) -> ConfigurationJson:
+        """Return the files of settings, who uses what, and who changed what."""
+
+    async def reload(self, reason: str, by: str) -> ReloadedJson:
+        """Make all running processes of the service take their files of settings."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalOperations:
@@ -196,6 +214,7 @@ class LocalOperations:
     with_broker: bool
     all_views: Sequence[View]
     rebuilds: BackgroundRebuilds
+    files: FilesInUse
 
     async def overview(self) -> OverviewJson:
         """See ServiceOperations."""
@@ -221,6 +240,7 @@ class LocalOperations:
             parked=[_parked(subject) for subject in await parked.overview(MOST_PARKED)],
             parked_total=sum((await parked.counts()).values()),
             unreadable=await count_unreadable(self.pool),
+            settings_refused=[process_json(process) for process in await self.files.refusing()],
         )
 
     async def backlog(self, subject: UUID) -> BacklogJson:
@@ -278,6 +298,14 @@ class LocalOperations:
         """See ServiceOperations."""
         found = await Reader(self.pool).stream(subject)
         return EventsJson(events=[_event(event) for event in found[-MOST_EVENTS:]])
+
+    async def configuration(self) -> ConfigurationJson:
+        """See ServiceOperations."""
+        return await configuration_json(self.files)
+
+    async def reload(self, reason: str, by: str) -> ReloadedJson:
+        """See ServiceOperations."""
+        return await reloaded_json(self.files, by, reason)
 
     def _known(self, name: str) -> View:
         for view in self.all_views:
@@ -365,7 +393,13 @@ class Acting(BaseModel):
 class Skip(Acting):
     """Why a message is skipped; the reason is stored."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(require_text)]
+    reason: Reason
+
+
+class Reload(Acting):
+    """Why the files of settings are read again; the reason is stored."""
+
+    reason: Reason
 
 
 READS = requires("operator", INSTALLATION)
@@ -407,7 +441,18 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     async def events(guest_id: UUID) -> EventsJson:
         return await operations.events(guest_id)
 
+    _add_configuration(router, operations)
     return router
+
+
+def _add_configuration(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get("/configuration", dependencies=[ReaderDep], responses=_problems())
+    async def configuration() -> ConfigurationJson:
+        return await operations.configuration()
+
+    @router.post("/configuration/reload", responses=_problems())
+    async def reload(caller: ActorDep, wanted: Reload) -> ReloadedJson:
+        return await operations.reload(wanted.reason, wanted.name(caller))
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:

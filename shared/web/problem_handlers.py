@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, RecordUnreadable, VersionConflict
 from shared.messaging.errors import NotParked, OnlyWaiting
+from shared.messaging.webhook_state import NoSuchReceiver
 from shared.platform.postgres import TRANSIENT, is_caused_by_outage, is_transient
 from shared.projections import NoSuchView, RebuildRunning, ViewBehind
 from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, internal_error, response
@@ -46,6 +47,7 @@ OPERATORS_PROBLEM_TYPES: ProblemTypes = {
         "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
     ),
     NoSuchView: ProblemType(404, "no-such-view", "Deze weergave bestaat niet."),
+    NoSuchReceiver: ProblemType(404, "no-such-receiver", "Er is geen ontvanger van webhooks met deze naam."),
     RebuildRunning: ProblemType(
         409,
         "rebuild-running",

@@ -32,6 +32,11 @@ BACKGROUND = {
     "shared/messaging/broker_faults.py",
     "shared/messaging/feed_poller.py",
     "shared/messaging/parked.py",
+    "services/registration/adapters/configuration.py",
+    "services/identity/adapters/configuration.py",
+    "shared/configuration/follower.py",  # the settings in use, too
+    "shared/configuration/record.py",
+    "shared/messaging/webhooks.py",
     "shared/platform/leases.py",
     "shared/platform/lifecycle.py",
     "shared/platform/retry.py",

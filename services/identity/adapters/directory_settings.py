@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from identity.adapters.listed_accounts import AttributeMap
-from shared.kernel.files import read_table
+from shared.kernel.toml_file import TomlFile
 from shared.platform.settings import LOOPBACK
 
 _FROZEN = ConfigDict(extra="forbid", frozen=True)
@@ -143,5 +143,6 @@ _READER: TypeAdapter[AnyDirectory] = TypeAdapter(Annotated[AnyDirectory, Field(d
 
 
 def read_directory(path: Path, private_hosts: frozenset[str]) -> AnyDirectory:
-    """Read the table `directory` of the file. Raises ConfigurationError, which says where, or OSError."""
-    return read_table(path, "directory", _READER, Context(private_hosts=private_hosts, folder=path.parent))
+    """Read the table `directory` of the file. Raises Mistakes, which says where, or OSError."""
+    context = Context(private_hosts=private_hosts, folder=path.parent)
+    return TomlFile.read(path).table("directory", _READER, context)

@@ -1,5 +1,6 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -11,6 +12,7 @@ from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
+from shared.cli.config import config_commands
 from shared.cli.console import echo, show_json
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
@@ -50,6 +52,7 @@ app.add_typer(events_commands(SERVICE), name="events")
 app.add_typer(parked_commands(SERVICE), name="parked")
 app.add_typer(keys_commands(SERVICE), name="keys")
 app.add_typer(projection_commands(SERVICE), name="projections")
+app.add_typer(config_commands(SERVICE), name="config")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
@@ -152,14 +155,16 @@ def apply(by: By = None, as_json: Json = False) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from identity.bootstrap import http_app, open_service  # noqa: PLC0415
-    from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
+    from identity.bootstrap import follower_tasks, http_app, open_service  # noqa: PLC0415
+    from shared.platform.lifecycle import Supervisor, stop_signals, until_stopped  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
 
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
-            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            following = Supervisor(follower_tasks(service, "api")).run(stopping)
+            server = serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            await until_stopped(stopping, following, server)
 
 
 async def _import(settings: Settings, file: Path, by: str) -> "Imported":
@@ -182,6 +187,7 @@ async def _import(settings: Settings, file: Path, by: str) -> "Imported":
 
 
 def _steps(settings: Settings) -> list[Step]:
+    from identity.adapters.configuration import settings_files  # noqa: PLC0415
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
     from identity.read_models import VIEWS  # noqa: PLC0415
 
@@ -189,7 +195,7 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.database(settings, SCHEMA, "identity"),
         checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
-        checks.organisations(settings.organisations, Settings.prefix()),
+        *checks.configuration(settings, partial(settings_files, settings)),
         *checks.sign_in(settings),
         *checks.broker(settings, "identity"),
         checks.message_keys(settings),

@@ -6,17 +6,23 @@ data is empty. A published message type never changes: other data needs a new ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from typing import Any
+from uuid import UUID
+
+import asyncpg
 
 from registration.domain import events
 from registration.domain.guest import Guest
 from shared.event_log import AggregateStore, RecordedEvent
+from shared.event_log.reading import first_events
 from shared.messaging.envelope import Message
 from shared.messaging.feed import ToMessage, message_of
 
 Data = dict[str, Any]
+MOST_KNOWN = 50_000
+"""Guests whose organisation a process remembers."""
 
 
 def published_messages(store: AggregateStore) -> ToMessage:
@@ -97,6 +103,27 @@ def _merged(event: events.GuestsMerged) -> Data:
 
 def _provisional(begin: date, end: date) -> Data:
     return {"begin": begin.isoformat(), "end": end.isoformat(), "provisional": True}
+
+
+class GuestOrganisations:
+    """The organisation of each guest, from the guest's first event: it never changes."""
+
+    def __init__(self, pool: asyncpg.Pool, to_message: ToMessage) -> None:
+        self._pool = pool
+        self._to_message = to_message
+        self._known: dict[UUID, str] = {}
+
+    async def __call__(self, guests: Collection[UUID]) -> Mapping[UUID, str]:
+        """Return guest -> organisation."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        if new := set(guests) - self._known.keys():
+            for event in await first_events(self._pool, new):
+                message = self._to_message(event)
+                organisation = message and message.data.get("organisation")
+                if organisation:
+                    self._known[event.stream_id] = organisation
+        return self._known
 
 
 SHARED_DATA: dict[str, Callable[[Any], Data]] = {

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from registration.adapters import card_prefixes, lookups, nightly_checks, staff_sessions
 from registration.read_models import VIEWS
-from shared import event_log, messaging, projections
+from shared import configuration, event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.messaging import webhook_state
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 from shared.projections.view import vacuumed_views
@@ -137,6 +138,8 @@ OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
+    *configuration.SCHEMA,
+    *webhook_state.SCHEMA,
     *idempotency.SCHEMA,
     *OWN_SCHEMA,
     *card_prefixes.SCHEMA,
@@ -155,6 +158,8 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,
     *messaging.TRANSFERRED_TABLES,
+    *configuration.TRANSFERRED_TABLES,
+    *webhook_state.TRANSFERRED_TABLES,
     *idempotency.TRANSFERRED_TABLES,
     *OWN_TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,

@@ -18,6 +18,7 @@ from shared.web.idempotency import IdempotencyKeys
 from shared.web.operations_api import operations_router
 from shared.web.problem_handlers import problem_responses
 from shared.web.security import TokenVerifier
+from shared.web.webhooks_api import webhooks_router
 
 DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opnieuw inschrijven."
 
@@ -59,5 +60,6 @@ def registration_app(
         app.include_router(resource.router)
     app.include_router(guests.operator_router)
     app.include_router(operations_router(registration_operations.own))
+    app.include_router(webhooks_router(registration_operations.webhooks))
     app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app

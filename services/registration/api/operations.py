@@ -36,6 +36,7 @@ from shared.web.operations_api import ACTS, ActorDep, ReaderDep, ServiceOperatio
 from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType, correlation_id
 from shared.web.security import Principal, requires
+from shared.web.webhooks_api import WebhookOperations
 
 router = APIRouter(prefix="/v1/operations", tags=["operations"])
 
@@ -200,6 +201,7 @@ class RegistrationOperations:
     nightly_checks: NightlyChecks
     card_prefixes: PostgresCardPrefixes
     lookups: PostgresLookups
+    webhooks: WebhookOperations
     directory: Callable[[], Directory]
 
     async def nights(self, limit: int) -> NightsJson:

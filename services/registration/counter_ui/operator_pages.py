@@ -154,7 +154,7 @@ ServiceDep = Annotated[ServiceName, Depends(_service)]
 """Which service a page is about: the parameter `dienst`; without it registration."""
 
 router = pages("/beheer", Depends(operator_staff))
-PARTS = ("parked", "views", "messages", "night", "libraries", "prefixes")
+PARTS = ("settings", "parked", "views", "messages", "night", "libraries", "prefixes")
 """The parts of the page: each is sent again when it has changed."""
 
 

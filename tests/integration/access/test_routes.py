@@ -67,6 +67,8 @@ OPERATIONS = {
     "POST /v1/operations/parked/{guest_id}/retry": rule(ANY, "installation"),
     "POST /v1/operations/parked/{guest_id}/discard": rule(ANY, "installation"),
     "GET /v1/operations/guests/{guest_id}/events": rule(ANY, "installation"),
+    "GET /v1/operations/configuration": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/configuration/reload": rule(ANY, "installation"),
 }
 REGISTRATION = OPERATIONS | {
     "GET /v1/feed/registrations": rule(ANY, "feed"),
@@ -102,6 +104,11 @@ REGISTRATION = OPERATIONS | {
     "POST /v1/operations/card-prefixes/check": rule(ANY, "installation"),
     "PUT /v1/operations/card-prefixes": rule(ANY, "installation"),
     "GET /v1/operations/card-prefixes/imports": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks/{name}": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/resume": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/retry": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/skip": rule(ANY, "installation"),
 }
 IDENTITY = OPERATIONS | {
     "POST /v1/logins": rule(OWN, "login"),

@@ -1,10 +1,9 @@
 """All home libraries of the settings, each with its own circuit breaker (R4)."""
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
 from time import perf_counter
 from typing import Protocol
 
@@ -12,13 +11,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
-from registration.adapters.home_library.settings import Directory, Library, read_aliases, tls_context
+from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
-from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, canonical_card_number
 from shared.platform.admission import waiting_outside
 from shared.platform.circuit_breaker import CircuitBreaker
@@ -72,13 +70,28 @@ class _Guarded:
     isil: str
     library: HomeLibrary
     metrics: LibraryMetrics
+    made_of: object
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     last: LastReply | None = None
+    _under_way: int = 0
+    _retired: bool = False
+
+    def retire(self) -> None:
+        """Close the library's connections, once no question is under way."""
+        self._retired = True
+        if not self._under_way:
+            self.library.close()
 
     async def ask(self, card_number: str) -> Verdict:
         if not self.breaker.lets_through():
             return LEFT_ALONE
-        verdict = await self._ask(card_number)
+        self._under_way += 1
+        try:
+            verdict = await self._ask(card_number)
+        finally:
+            self._under_way -= 1
+            if self._retired:
+                self.retire()
         reason = verdict.reason if isinstance(verdict, Unavailable) else ""
         self.last = LastReply(datetime.now(UTC), _NAMES[type(verdict)], reason)
         return verdict
@@ -110,14 +123,33 @@ class _Guarded:
 class DirectoryHomeLibraries:
     """Asks the library of an ISIL, over its own connections and through its own circuit breaker (ADR 0016).
 
-    `libraries`: by ISIL base. `aliases`: base of a merged library -> that of the surviving one (R3).
+    `connect` makes the client of a library.
     """
 
-    def __init__(self, libraries: Mapping[str, HomeLibrary], aliases: Mapping[str, str]) -> None:
-        self._guarded = {
-            isil: _Guarded(isil, library, LibraryMetrics(isil)) for isil, library in libraries.items()
-        }
-        self._aliases = aliases
+    def __init__(self, directory: Directory, connect: "Connect") -> None:
+        self._connect = connect
+        self._guarded: Mapping[str, _Guarded] = {}
+        self._aliases: Mapping[str, str] = {}
+        self.replace(directory)
+
+    def replace(self, directory: Directory) -> None:
+        """Use another directory from now on. Questions that are under way end with the old settings.
+
+        A library whose settings are the same keeps its connections, its breaker and its rate limit. For all
+        others new connections are opened.
+        """
+        before = self._guarded
+        guarded = {}
+        for isil in directory.libraries:
+            made_of, known = _connected_by(isil, directory), before.get(isil)
+            if known is None or known.made_of != made_of:
+                client = self._connect(isil, directory)
+                known = _Guarded(isil, client, LibraryMetrics(isil), made_of)
+            guarded[isil] = known
+        self._guarded, self._aliases = guarded, directory.aliases
+        for isil, old in before.items():
+            if guarded.get(isil) is not old:
+                old.retire()
 
     async def ask(self, isil: str, card_number: str) -> Verdict:
         """Ask about a card (R4). Raises UnknownHomeLibrary, MalformedIsil, MalformedCardNumber (R1, R3)."""
@@ -152,51 +184,29 @@ class DirectoryHomeLibraries:
             guarded.library.close()
 
 
-class LiveAliases(Mapping[str, str]):
-    """The alias table of a file as it is now: base of a merged library -> that of the surviving one (R3).
-
-    The file is read again after it was changed. A file that is not valid changes nothing: it is reported.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: object = None
-        self._fault = ""
-        self._aliases: Mapping[str, str] = {}
-
-    def __getitem__(self, base: str) -> str:
-        return self._now()[base]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now())
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-    def _now(self) -> Mapping[str, str]:
-        try:
-            file = self._path.stat()
-            seen = (file.st_ino, file.st_size, file.st_mtime_ns)
-            if seen != self._seen:
-                self._seen = seen
-                self._aliases, self._fault = read_aliases(self._path), ""
-        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
-            if (fault := str(error)) != self._fault:
-                self._fault = fault
-                log.warning("home_libraries.not_read", reason=fault)
-        return self._aliases
+Connect = Callable[[str, Directory], HomeLibrary]
+"""Makes the client of one library of a directory; it connects when it is asked first."""
 
 
 def home_libraries(
     directory: Directory, today: Callable[[], date] = amsterdam.today
 ) -> DirectoryHomeLibraries:
     """Return the home libraries of a directory. A library is connected to when it is asked first."""
-    libraries = {
-        isil: Sip2Library(library, directory.credentials.get(isil), _context(library), today)
-        for isil, library in directory.libraries.items()
-    }
-    return DirectoryHomeLibraries(libraries, directory.aliases)
+
+    def connect(isil: str, found: Directory) -> HomeLibrary:
+        library = found.libraries[isil]
+        return Sip2Library(library, found.credentials.get(isil), _context(library), today)
+
+    return DirectoryHomeLibraries(directory, connect)
 
 
 def _context(library: Library) -> ssl.SSLContext | None:
     return tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+
+
+def _connected_by(isil: str, directory: Directory) -> tuple[Library, Credentials | None, bytes]:
+    """Return all that decides how a library is asked: what else is in its table changes no connection."""
+    library = directory.libraries[isil]
+    authority = b"" if library.tls_ca_file is None else library.tls_ca_file.read_bytes()
+    settings = library.model_copy(update={"name": "", "aliases": frozenset()})
+    return settings, directory.credentials.get(isil), authority

@@ -3,13 +3,12 @@
 import codecs
 import ipaddress
 import ssl
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -33,10 +32,9 @@ from registration.adapters.home_library.sip2.messages import (
     plain_words,
     positions,
 )
-from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_file
 from shared.kernel.library_card import Isil, MalformedIsil
 from shared.kernel.text import tidy
+from shared.kernel.toml_file import Mistake, Mistakes, TomlFile
 
 
 def is_loopback(host: str) -> bool:
@@ -294,94 +292,99 @@ class Directory:
 
 
 def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
-    """Read the file, and the credentials from `environment`. Raises ConfigurationError."""
+    """Read the file, and the credentials from `environment`. Raises Mistakes."""
     try:
-        return read_directory(read_file(path), environment)
+        return directory_of(TomlFile.read(path), environment)
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (ConfigurationError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise Mistakes([Mistake("", f"{error.strerror}", path)]) from None
 
 
 def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
-    """Read the text of such a file. Raises ConfigurationError."""
-    libraries = _read_libraries(text)
+    """Read the text of such a file. Raises Mistakes."""
+    return directory_of(TomlFile(text), environment)
+
+
+def directory_of(file: TomlFile, environment: Mapping[str, str]) -> Directory:
+    """Return what a file holds. Raises Mistakes with all that is wrong in it."""
+    libraries = _read_libraries(file)
+    mistakes: list[Mistake] = []
     credentials = {}
     for isil, library in libraries.items():
-        _check_authority(isil, library)
+        for key, text in _wrong_outside(library, environment):
+            mistakes.append(file.mistake(("libraries", _key_of(file, isil), key), text))
         if library.username_env is not None and library.password_env is not None:
             credentials[isil] = Credentials(
-                _secret(isil, library.encoding, "username_env", library.username_env, environment),
-                _secret(isil, library.encoding, "password_env", library.password_env, environment),
+                environment.get(library.username_env, ""), environment.get(library.password_env, "")
             )
-    return Directory(libraries, credentials, _aliases(libraries))
+    aliases, wrong_aliases = _aliases(libraries)
+    for isil, text in wrong_aliases:
+        mistakes.append(file.mistake(("libraries", _key_of(file, isil), "aliases"), text))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return Directory(libraries, credentials, aliases)
 
 
-def read_aliases(path: Path) -> Mapping[str, str]:
-    """Read only the alias table of a file. Raises ConfigurationError, OSError, UnicodeDecodeError."""
-    return _aliases(_read_libraries(read_file(path)))
+def _key_of(file: TomlFile, isil: str) -> str:
+    """Return how the file writes the ISIL of a table."""
+    return next((key for key in file.tables["libraries"] if _known_isil(key) == isil), isil)
 
 
-def _read_libraries(text: str) -> Mapping[str, Library]:
+def _read_libraries(file: TomlFile) -> Mapping[str, Library]:
     try:
-        tables = tomllib.loads(text)
-        libraries = _File.model_validate(tables).libraries
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"not valid TOML: {error}") from None
+        libraries = _File.model_validate(file.tables).libraries
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_texts_of(error))) from None
-    if len(libraries) < len(tables["libraries"]):
-        raise ConfigurationError(
-            "libraries: two tables are about one library: only the first six digits of an ISIL count"
-        )
+        raise Mistakes(file.mistakes_of(error, {1: _File, 3: Library})) from None
+    if len(libraries) < len(file.tables["libraries"]):
+        raise Mistakes([file.mistake(*wrong) for wrong in _twice(file.tables["libraries"])])
     return libraries
 
 
-def _check_authority(isil: str, library: Library) -> None:
-    """Check the file of the authority now, not at the first question. Raises ConfigurationError."""
-    if library.tls_ca_file is None:
-        return
-    try:
-        tls_context(library.tls_ca_file, verify=True)
-    except OSError as error:
-        cause = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
-        raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {cause}") from None
+def _twice(keys: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    seen: set[str] = set()
+    for key in keys:
+        if (isil := _known_isil(key)) in seen:
+            text = "two tables are about one library: only the first six digits of an ISIL count"
+            yield ("libraries", key), text
+        seen.add(isil)
 
 
-def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
+def _wrong_outside(library: Library, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with what a library needs beside the file: key, and what to do.
+
+    It is checked now, not at the first question.
+    """
+    if library.tls_ca_file is not None:
+        try:
+            tls_context(library.tls_ca_file, verify=True)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            cause = error.strerror if missing else "no certificate in PEM form"
+            yield "tls_ca_file", f"{library.tls_ca_file}: {cause}"
+    for key in ("username_env", "password_env"):
+        variable = getattr(library, key)
+        if variable is not None and (wrong := _wrong_secret(variable, library.encoding, environment)):
+            yield key, wrong
+
+
+def _wrong_secret(variable: str, encoding: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
-        raise ConfigurationError(f"libraries.{isil}.{key}: the environment variable {variable} is not set")
+        return f"the environment variable {variable} is not set"
     if not is_safe(value):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
+        return f"{variable} must not hold | or control characters"
     if not is_writable(value, encoding):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
-    return value
+        return f"{variable} must be text that {encoding} can write"
+    return ""
 
 
-def _aliases(libraries: Mapping[str, Library]) -> dict[str, str]:
+def _aliases(libraries: Mapping[str, Library]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Return the alias table, and what is wrong with it: the ISIL of the library, and why."""
     aliases: dict[str, str] = {}
+    wrong = []
     for isil, library in libraries.items():
-        for alias in library.aliases:
+        for alias in sorted(library.aliases):
             if alias in libraries:
-                raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} is itself a library in this file"
-                )
-            if aliases.setdefault(alias, isil) != isil:
-                raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} is already an alias of {aliases[alias]}"
-                )
-    return aliases
-
-
-def _texts_of(error: ValidationError) -> list[str]:
-    return [_text_of(fault["loc"], fault) for fault in error.errors(include_url=False, include_input=False)]
-
-
-def _text_of(location: tuple[int | str, ...], fault: Any) -> str:
-    key = ".".join(str(part) for part in location if part != "[key]") or "the file"
-    if fault["type"] == "extra_forbidden":
-        allowed = Library.model_fields if len(location) > 1 else _File.model_fields
-        return f"{key}: no such key; allowed are {', '.join(sorted(allowed))}"
-    message: str = fault["msg"]
-    return f"{key}: {message.removeprefix('Value error, ')}"
+                wrong.append((isil, f"{alias} is itself a library in this file"))
+            elif aliases.setdefault(alias, isil) != isil:
+                wrong.append((isil, f"{alias} is already an alias of {aliases[alias]}"))
+    return aliases, wrong

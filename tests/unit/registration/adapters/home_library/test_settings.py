@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
-from registration.adapters.home_library.client import LiveAliases
 from registration.adapters.home_library.settings import load_directory, read_directory
 from shared.kernel.errors import ConfigurationError
 
@@ -135,10 +134,10 @@ def test_a_mistake_names_the_key_and_what_is_allowed(line: str, message: str) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "libraries: Field required"),
+        ("", "libraries: is not set: add this key"),
         ("[libraries\n", "at line 1"),
         ("[libraries.L-070288]\nhost='a'\nport=1", "libraries.L-070288: must be an ISIL"),
-        ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: Field required"),
+        ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: is not set: add this key"),
         (
             "[libraries.NL-070288]\nhost='a'\nport=1\nusername_env='A'",
             "set both username_env and password_env",
@@ -171,25 +170,3 @@ def test_a_credential_that_the_encoding_cannot_write_is_refused() -> None:
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"libraries\.toml: No such file"):
         load_directory(tmp_path / "libraries.toml", {})
-
-
-def test_i10_aliases_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
-    path = tmp_path / "home_libraries.toml"
-    table = '[libraries.NL-000002]\nhost = "127.0.0.1"\nport = 1\n'
-
-    def written(text: str) -> None:
-        fresh = tmp_path / "fresh"
-        fresh.write_text(text)
-        fresh.replace(path)
-
-    written(table)
-    aliases = LiveAliases(path)
-    assert dict(aliases) == {}
-    written(table + 'aliases = ["NL-000001"]\n')
-    assert dict(aliases) == {"NL-000001": "NL-000002"}
-    written(table + "aliases = [")
-    assert aliases["NL-000001"] == "NL-000002"  # a file that is not valid changes nothing
-    path.unlink()
-    assert len(aliases) == 1
-    written(table)
-    assert "NL-000001" not in aliases
