@@ -10,7 +10,8 @@ import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Directory
-from registration.adapters.home_library.sip2.framing import LONGEST_REPLY, Wire
+from registration.adapters.home_library.sip2.framing import LONGEST_REPLY
+from registration.adapters.home_library.wire import Wire
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import CREDENTIALS, ISIL
 from tests.integration.home_library.test_replies import text_of
