@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
+import httpx2
 
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.home_library.client import LiveAliases, home_libraries
-from registration.adapters.home_library.settings import load_directory
+from registration.adapters.home_library.settings import Library, load_directory, tls_context
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import published_messages
@@ -174,7 +175,7 @@ def _dependencies(
 ) -> Dependencies:
     directory = load_directory(settings.home_libraries, environment())
     aliases = LiveAliases(settings.home_libraries)
-    libraries = home_libraries(replace(directory, aliases=aliases))
+    libraries = home_libraries(replace(directory, aliases=aliases), home_library_http)
     opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
@@ -200,6 +201,14 @@ def _dependencies(
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
         nightly_not_found_percent=settings.nightly_not_found_percent,
     )
+
+
+def home_library_http(library: Library) -> HttpClient:
+    """Return the HTTP client of one home library. Nothing of it is shared with another library."""
+    limits = httpx2.Limits(max_connections=library.connections, keepalive_expiry=library.idle_seconds)
+    seconds = httpx2.Timeout(library.answer_seconds, connect=library.connect_seconds)
+    context = tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+    return HttpClient(verify=context, limits=limits, timeout=seconds)
 
 
 def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:
@@ -255,6 +264,7 @@ def registration_operations_of(service: Service) -> "RegistrationOperations":
         card_prefixes=PostgresCardPrefixes(service.pool),
         lookups=service.lookups,
         directory=lambda: load_directory(service.settings.home_libraries, environment()),
+        http_client_of=home_library_http,
     )
 
 

@@ -17,6 +17,7 @@ from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import read_directory
 from registration.adapters.in_memory import InMemoryHomeLibraries
 from registration.application.dependencies import HomeLibraries
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
 
@@ -85,7 +86,7 @@ class OverTcp:
         self._port = free_port()
         self._server = AsyncExitStack()
         directory = read_directory(home_libraries_toml(self._port), HOME_LIBRARY_ENVIRONMENT)
-        self.libraries = home_libraries(replace(directory, aliases=ALIASES))
+        self.libraries = home_libraries(replace(directory, aliases=ALIASES), home_library_http)
 
     async def comes_back(self) -> None:
         await self._server.enter_async_context(home_library(self._folder, self._port))

@@ -76,7 +76,7 @@ def test_the_local_stack_has_a_directory() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are aliases, answer_seconds"),
+        ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are active_statuses, aliases"),
         ("port = 0", "libraries.NL-070288.port: Input should be greater than or equal to 1"),
         ('port = "x"', "libraries.NL-070288.port: Input should be a valid integer"),
         (
@@ -87,7 +87,7 @@ def test_the_local_stack_has_a_directory() -> None:
         ('encoding = "latijn"', "libraries.NL-070288.encoding: must be one of cp850"),
         ('no_end = ["-"]', "libraries.NL-070288.no_end: each text must hold a letter or a digit"),
         ('expiry_field = "pa"', "libraries.NL-070288.expiry_field: String should match pattern"),
-        ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2'"),
+        ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2', 'ncip' or 'koha'"),
         ('host = "sip..example"', "libraries.NL-070288.host: must be a host name or an address"),
         ('location = "€"', "libraries.NL-070288: location and institution must be text that cp850 can write"),
         ("answer_seconds = 0", "libraries.NL-070288.answer_seconds: Input should be greater than 0"),
