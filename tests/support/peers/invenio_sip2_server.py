@@ -76,21 +76,20 @@ def system_status(login, **more):
 
 
 def account(patron_id, **more):
-    patron = SETTINGS["patrons"].get(patron_id)
-    if patron is None:
-        return SelfcheckPatronInformation(patron_id, "NL-070288", valid_patron="N")
+    patron = SETTINGS["patrons"].get(patron_id, {})
     status = PatronStatus()
-    for name in patron["flags"]:
+    for name in patron.get("flags", []):
         status.add_patron_status_type(FLAGS[name])
-    return SelfcheckPatronInformation(
+    found = SelfcheckPatronInformation(
         patron_id,
         "NL-070288",
-        patron["name"],
+        patron.get("name", ""),
         status,
-        valid_patron="Y" if patron["valid"] else "N",
-        home_address=patron["address"],
-        email=patron["email"],
+        home_address=patron.get("address"),
+        email=patron.get("email"),
     )
+    found["valid_patron"] = bool(patron.get("valid"))  # as an argument False would be left out
+    return found
 
 
 def application():

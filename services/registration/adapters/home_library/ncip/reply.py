@@ -222,7 +222,8 @@ def _name(optional: Element | None) -> str:
     person = found.one("PersonalNameInformation") if found else None
     if found is None or person is None:
         return found.text("OrganizationNameInformation", "OrganizationName") if found else ""
-    if (parts := person.one("StructuredPersonalUserName")) is None:
+    parts = person.one("StructuredPersonalUserName")
+    if parts is None or not parts.text("Surname"):  # a given name alone names nobody
         return person.text("UnstructuredPersonalUserName")
     given = parts.text("GivenName") or parts.text("Initials")
     return _joined(" ", (parts.text("Prefix"), given, parts.text("Surname"), parts.text("Suffix")))
