@@ -4,7 +4,7 @@ import codecs
 import ipaddress
 import ssl
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from registration.adapters.home_library.sip2.framing import is_safe, is_writable, known_codes
 from registration.adapters.home_library.sip2.messages import (
@@ -244,10 +245,15 @@ class Library(BaseModel):
         """In which encoding XML is read, whatever it says itself; None: as it says."""
         return self.encoding if "encoding" in self.model_fields_set else None
 
-    @property
-    def credentials_encoding(self) -> str:
-        """In which encoding username and password are sent."""
-        return self.encoding if self.protocol == "sip2" else "utf-8"
+    def wrong_secret(self, variable: str, value: str) -> str:
+        """Return why a message of the protocol cannot hold this username or password, or an empty text."""
+        if self.protocol != "sip2":
+            return "" if value.isprintable() else f"{variable} must not hold control characters"
+        if not is_safe(value):
+            return f"{variable} must not hold | or control characters"
+        if not is_writable(value, self.encoding):
+            return f"{variable} must be text that {self.encoding} can write"
+        return ""
 
     @property
     def described(self) -> str:
@@ -295,24 +301,37 @@ class Library(BaseModel):
 
     @model_validator(mode="after")
     def _suits_its_protocol(self) -> Self:
+        for key, text in self._wrong_for_its_protocol():
+            raise _mistake_at(key, text)
+        return self
+
+    def _wrong_for_its_protocol(self) -> Iterator[tuple[str, str]]:
+        """Yield keys and what is wrong with them. What belongs to the whole table is at `protocol`."""
         for key in sorted(self.model_fields_set):
             if self.protocol not in _FOR.get(key, (self.protocol,)):
                 known = " and ".join(_FOR[key])
-                raise ValueError(f"{key}: has no effect with protocol {self.protocol}; it is for {known}")
+                yield key, f"has no effect with protocol {self.protocol}; it is for {known}"
         if self.protocol == "ncip" and not (self.from_agency and self.to_agency):
-            raise ValueError("protocol ncip needs from_agency and to_agency: who asks, and who is asked")
+            yield "protocol", "ncip needs from_agency and to_agency: who asks, and who is asked"
         if self.protocol == "koha" and self.username_env is None:
-            raise ValueError("protocol koha needs username_env and password_env: client id and secret")
+            yield "protocol", "koha needs username_env and password_env: client id and secret"
         unknown = self.harmless_blocks - KOHA_BLOCKS.keys()
         if self.protocol == "koha" and unknown and "harmless_blocks" in self.model_fields_set:
             allowed = ", ".join(KOHA_BLOCKS.values())
-            raise ValueError(f"harmless_blocks: {min(unknown)} is no block of Koha; allowed are {allowed}")
+            yield "harmless_blocks", f"{min(unknown)} is no block of Koha; allowed are {allowed}"
         over_tcp = {"path"} if self.transport == "tcp" else {"questions_per_connection"}
         if self.protocol == "ncip" and (wrong := over_tcp & self.model_fields_set):
-            raise ValueError(f"{min(wrong)}: has no effect with transport {self.transport}")
+            yield min(wrong), f"has no effect with transport {self.transport}"
         if self.transport == "tcp" and self.credentials_in == "http":
-            raise ValueError("credentials_in: there is no HTTP with transport tcp")
-        return self
+            yield "credentials_in", "there is no HTTP with transport tcp"
+
+
+def _mistake_at(key: str, text: str) -> ValidationError:
+    """Return a mistake that names a key of the table, so that its line is found."""
+    fault = PydanticCustomError("value_error", "{text}", {"text": text})
+    return ValidationError.from_exception_data(
+        "Library", [InitErrorDetails(type=fault, loc=(key,), input=None)]
+    )
 
 
 class _File(BaseModel):
@@ -359,12 +378,8 @@ def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
         _check_authority(isil, library)
         if library.username_env is not None and library.password_env is not None:
             credentials[isil] = Credentials(
-                _secret(
-                    isil, library.credentials_encoding, "username_env", library.username_env, environment
-                ),
-                _secret(
-                    isil, library.credentials_encoding, "password_env", library.password_env, environment
-                ),
+                _secret(isil, library, "username_env", library.username_env, environment),
+                _secret(isil, library, "password_env", library.password_env, environment),
             )
     return Directory(libraries, credentials, _aliases(libraries))
 
@@ -400,14 +415,12 @@ def _check_authority(isil: str, library: Library) -> None:
         raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {cause}") from None
 
 
-def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
+def _secret(isil: str, library: Library, key: str, variable: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
         raise ConfigurationError(f"libraries.{isil}.{key}: the environment variable {variable} is not set")
-    if not is_safe(value):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
-    if not is_writable(value, encoding):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
+    if wrong := library.wrong_secret(variable, value):
+        raise ConfigurationError(f"libraries.{isil}.{key}: {wrong}")
     return value
 
 

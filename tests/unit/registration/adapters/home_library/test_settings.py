@@ -166,36 +166,72 @@ def test_a_library_over_http_has_an_address(text: str, url: str) -> None:
 
 
 def test_credentials_of_other_protocols_are_not_bound_by_an_encoding_of_sip2() -> None:
-    directory = read_directory(KOHA, ENVIRONMENT | {"HOME_PASSWORD": "€"})
-    assert directory.credentials["NL-070288"].password == "€"
+    directory = read_directory(KOHA, ENVIRONMENT | {"HOME_PASSWORD": "€|"})
+    assert directory.credentials["NL-070288"].password == "€|"
 
 
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        (LIBRARY, 'path = "/x"', "path: has no effect with protocol sip2; it is for koha and ncip"),
-        (LIBRARY, 'ask_by = "barcode"', "ask_by: has no effect with protocol sip2; it is for ncip"),
-        (NCIP, "checksums = true", "checksums: has no effect with protocol ncip; it is for sip2"),
-        (NCIP, 'query_in = "url"', "query_in: has no effect with protocol ncip; it is for koha"),
-        (NCIP, 'ask_by = "name"', "libraries.NL-070288.ask_by: Input should be 'user-id' or 'barcode'"),
-        (NCIP, 'transport = "udp"', "libraries.NL-070288.transport: Input should be 'http' or 'tcp'"),
+        (
+            LIBRARY,
+            'path = "/x"',
+            "path: has no effect with protocol sip2; it is for koha and ncip",
+        ),
+        (
+            LIBRARY,
+            'ask_by = "barcode"',
+            "ask_by: has no effect with protocol sip2; it is for ncip",
+        ),
+        (
+            NCIP,
+            "checksums = true",
+            "checksums: has no effect with protocol ncip; it is for sip2",
+        ),
+        (
+            NCIP,
+            'query_in = "url"',
+            "query_in: has no effect with protocol ncip; it is for koha",
+        ),
+        (NCIP, 'ask_by = "name"', "ask_by: Input should be 'user-id' or 'barcode'"),
+        (NCIP, 'transport = "udp"', "transport: Input should be 'http' or 'tcp'"),
         (NCIP, 'transport = "tcp"', "path: has no effect with transport tcp"),
         (NCIP, "questions_per_connection = 1", "questions_per_connection: has no effect with transport http"),
-        (NCIP.replace('path = "/ncip"', 'transport = "tcp"'), 'credentials_in = "http"', "there is no HTTP"),
-        (NCIP, 'from_agency = "a b"', "libraries.NL-070288.from_agency: String should match pattern"),
-        (NCIP.replace('to_agency = "NL-070288"', ""), "", "protocol ncip needs from_agency and to_agency"),
-        (NCIP, 'path = "ncip"', "libraries.NL-070288.path: String should match pattern"),
-        (NCIP, 'path = "/a?b"', "libraries.NL-070288.path: String should match pattern"),
-        (NCIP, 'membership_privileges = ["-"]', "each text must hold a letter or a digit"),
-        (NCIP, 'own_ids = "yes"', "libraries.NL-070288.own_ids: Input should be a valid boolean"),
-        (KOHA, 'transport = "tcp"', "transport: has no effect with protocol koha; it is for ncip"),
-        (KOHA, 'encoding = "utf-8"', "encoding: has no effect with protocol koha; it is for ncip and sip2"),
+        (
+            NCIP.replace('path = "/ncip"', 'transport = "tcp"'),
+            'credentials_in = "http"',
+            "credentials_in: there is no HTTP",
+        ),
+        (NCIP, 'from_agency = "a b"', "from_agency: String should match pattern"),
+        (
+            NCIP.replace('to_agency = "NL-070288"', ""),
+            "",
+            "protocol: ncip needs from_agency and to_agency",
+        ),
+        (NCIP, 'path = "ncip"', "path: String should match pattern"),
+        (NCIP, 'path = "/a?b"', "path: String should match pattern"),
+        (
+            NCIP,
+            'membership_privileges = ["-"]',
+            "membership_privileges: each text must hold a letter or a digit",
+        ),
+        (NCIP, 'own_ids = "yes"', "own_ids: Input should be a valid boolean"),
+        (
+            KOHA,
+            'transport = "tcp"',
+            "transport: has no effect with protocol koha; it is for ncip",
+        ),
+        (
+            KOHA,
+            'encoding = "utf-8"',
+            "encoding: has no effect with protocol koha; it is for ncip and sip2",
+        ),
         (
             KOHA,
             'harmless_blocks = ["fines"]',
             "harmless_blocks: fines is no block of Koha; allowed",
         ),
-        (KOHA, 'query_in = "body"', "libraries.NL-070288.query_in: Input should be 'header' or 'url'"),
+        (KOHA, 'query_in = "body"', "query_in: Input should be 'header' or 'url'"),
         (
             KOHA.replace('username_env = "HOME_USER"\npassword_env = "HOME_PASSWORD"', ""),
             "",
@@ -208,7 +244,7 @@ def test_a_mistake_in_another_protocol_names_the_key(text: str, line: str, messa
     kept = "\n".join(known for known in text.splitlines() if not line or not known.startswith(f"{key} ="))
     with pytest.raises(ConfigurationError) as mistake:
         read_directory(f"{kept}\n{line}\n", ENVIRONMENT)
-    assert message in str(mistake.value)
+    assert f"libraries.NL-070288.{message}" in str(mistake.value)
 
 
 def test_the_examples_of_the_guide_are_valid() -> None:
