@@ -38,7 +38,10 @@ MOST_SENT = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Person:
-    """A patron of a home library. `earlier`: the number of a card that this one replaced."""
+    """A patron of a home library. `earlier`: the number of a card that this one replaced.
+
+    `today`: on which day the library replies.
+    """
 
     number: str = "0990139305"
     name: str = "Zoë Brouwér"
@@ -49,6 +52,7 @@ class Person:
     blocks: tuple[Reason, ...] = ()
     is_guest: bool = False
     earlier: str | None = None
+    today: date = date(2025, 9, 11)
 
 
 class LibraryHost:
@@ -215,7 +219,7 @@ class Sip2(Kind):
             "PB": f"{person.birth_date:%Y%m%d}" if person.birth_date else "",
             "PC": "GAST" if person.is_guest else "LID",
         }
-        if person.ends_on and person.ends_on < date(2025, 9, 11):
+        if person.ends_on and person.ends_on < person.today:
             fields["BL"] = "N"
         text = "".join(f"{code}{value}|" for code, value in fields.items())
         return f"64{flags}00520250911    101530{'0000' * 6}{text}".encode("cp850")

@@ -58,17 +58,8 @@ def person(
     """The library knows the person of a card. `address`: its lines."""
     named = f"<PersonalNameInformation>{_name(name)}</PersonalNameInformation>"
     fields = [f"<NameInformation>{named}</NameInformation>"]
-    if address:
-        lines = escape("\n".join(address))
-        kind = "<UnstructuredAddressType>Newline-Delimited Text</UnstructuredAddressType>"
-        data = f"{kind}<UnstructuredAddressData>{lines}</UnstructuredAddressData>"
-        kind = "<PhysicalAddressType>Postal Address</PhysicalAddressType>"
-        whole = f"<UnstructuredAddress>{data}</UnstructuredAddress>{kind}"
-        fields.append(_at_home(f"<PhysicalAddress>{whole}</PhysicalAddress>"))
-    if email:
-        kind = "<ElectronicAddressType>mailto</ElectronicAddressType>"
-        data = f"{kind}<ElectronicAddressData>{escape(email)}</ElectronicAddressData>"
-        fields.append(_at_home(f"<ElectronicAddress>{data}</ElectronicAddress>"))
+    fields += [_at_home(_postal(address))] if address else []
+    fields += [_at_home(_mail(email))] if email else []
     if birth_date:
         fields.append(f"<DateOfBirth>{birth_date}T00:00:00</DateOfBirth>")
     agency = "<AgencyId>NL-070288</AgencyId>"
@@ -93,6 +84,20 @@ def _name(name: str) -> str:
         return f"<UnstructuredPersonalUserName>{escape(name)}</UnstructuredPersonalUserName>"
     parts = f"<GivenName>{escape(given)}</GivenName><Surname>{escape(surname)}</Surname>"
     return f"<StructuredPersonalUserName>{parts}</StructuredPersonalUserName>"
+
+
+def _postal(lines: Sequence[str]) -> str:
+    kind = "<UnstructuredAddressType>Newline-Delimited Text</UnstructuredAddressType>"
+    text = escape("\n".join(lines))
+    data = f"{kind}<UnstructuredAddressData>{text}</UnstructuredAddressData>"
+    role = "<PhysicalAddressType>Postal Address</PhysicalAddressType>"
+    return f"<PhysicalAddress><UnstructuredAddress>{data}</UnstructuredAddress>{role}</PhysicalAddress>"
+
+
+def _mail(email: str) -> str:
+    kind = "<ElectronicAddressType>mailto</ElectronicAddressType>"
+    data = f"<ElectronicAddressData>{escape(email)}</ElectronicAddressData>"
+    return f"<ElectronicAddress>{kind}{data}</ElectronicAddress>"
 
 
 def _at_home(address: str) -> str:

@@ -123,6 +123,7 @@ def person_of(patrons: Patrons, asked: str) -> Person | Status | None:
         blocks.get(patron.status, ()),
         patron.status is Status.GUEST,
         None if number == asked else asked,
+        TODAY,
     )
 
 

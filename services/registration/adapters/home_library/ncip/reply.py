@@ -122,7 +122,7 @@ def _verdict(
         raise NoMembership
     ends_on = _last_day(running or privileges)
     if not blocks and (running or not privileges):
-        guest = bool(running) and all(each.kind in library.guest_patron_types for each in running)
+        guest = bool(running) and all(found.kind in library.guest_patron_types for found in running)
         return Valid(details, ends_on, card_number, guest)
     reasons = list(dict.fromkeys(blocks))
     has_ended = bool(privileges) and all(privilege.has_ended(asked.today) for privilege in privileges)
