@@ -177,6 +177,10 @@ class Kind:
         """What is said about a card that nobody has."""
         raise NotImplementedError
 
+    def late(self, person: Person) -> Answer:
+        """The reply to an earlier question, about this person."""
+        return self.knows(person)
+
     def unreadable(self, person: Person) -> bytes:
         """What ends as it should and cannot be understood."""
         raise NotImplementedError
@@ -226,6 +230,9 @@ class Sip2(Kind):
 
     def nobody(self) -> bytes:
         return f"64{'':14}00520250911    101530{'0000' * 6}AO{ISIL}|AA|AE|BLN|".encode()
+
+    def late(self, person: Person) -> Answer:
+        return lambda _question: [with_checksum(self.person(person), b"AY9")]
 
     def unreadable(self, person: Person) -> bytes:
         return self.person(person).replace(b"BLY", b"BLQ")

@@ -314,7 +314,22 @@ async def test_r10_a_reply_about_another_card(host: LibraryHost, libraries: Dire
                 "reply has persons with other cards than the one that was asked about"
             )
         case _:
-            assert verdict == Unavailable("reply belongs to another question")
+            assert verdict == Unavailable("reply is about another card than the one that was asked about")
+            assert len(host.questions) == 1
+
+
+async def test_r10_a_late_reply_over_a_kept_connection_is_not_the_next_one(
+    host: LibraryHost, libraries: DirectoryHomeLibraries
+) -> None:
+    """It is asked again on a new connection, unless each reply belongs to its request."""
+    assert await libraries.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
+    host.says(host.kind.late(replace(ZOE, number=OTHER)))
+    verdict = await libraries.ask(ISIL, CARD)
+    if isinstance(host.kind, OVER_HTTP):
+        assert isinstance(verdict, Unavailable)
+    else:
+        assert verdict == Valid(DETAILS, END, CARD)
+        assert host.connections == 2
 
 
 KNOWN = PersonalData(Card(CARD), DETAILS)

@@ -111,6 +111,10 @@ class NamesSeveral(GarbledReply):
     """reply cannot be understood: it names more than one person"""
 
 
+class AnotherCard(GarbledReply):
+    """reply is about another card than the one that was asked about"""
+
+
 class IgnoresTheCard(GarbledReply):
     """reply has persons with other cards than the one that was asked about"""
 

@@ -194,7 +194,7 @@ _ABOUT_QUESTIONS: dict[type[errors.NoAnswer], str] = {
     errors.NamesNobody: "the reply has no name: ask the library to send it",
     errors.SaysTwoThings: "the reply says one thing twice, with two values: report it to the library",
     errors.FailedInside: "the reply reports a problem (ProblemType): report it to the library",
-    errors.OutOfStep: (
+    errors.AnotherCard: (
         "the reply does not name the card that was asked about: if the library has numbers of its own, set "
         "own_ids = true; else report it to the library"
     ),

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Literal
 from xml.sax.saxutils import escape
 
-from registration.adapters.home_library.errors import GarbledReply, NoAnswer, OutOfStep
+from registration.adapters.home_library.errors import GarbledReply, NoAnswer
 from registration.adapters.home_library.hints import Seen, advice_about_question, odd_text
 from registration.adapters.home_library.http import HttpLine
 from registration.adapters.home_library.koha.client import KohaLibrary
@@ -173,8 +173,6 @@ class QuestionProbe:
         reply = self._reply or self._last_reply()
         seen = Seen((), (reply,) if reply else (), connection.has_half_a_reply, self._questions)
         advice = advice_about_question(failure, step, self.library, seen)
-        if isinstance(failure, OutOfStep) and step == "again":
-            advice = f"set questions_per_connection = {self._questions}"
         return ProbeStep(step, False, seconds, cause(failure), frames, advice)
 
     def _last_reply(self) -> bytes:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from registration.adapters.home_library.errors import (
+    AnotherCard,
     FailedInside,
     GarbledReply,
     LoginRefused,
@@ -77,8 +78,8 @@ class _Privilege(NamedTuple):
 def read_reply(data: bytes, library: Library, asked: Asked) -> Valid | Refused | NotFound:
     """Return what a reply says. Every other outcome is *unavailable*, with a reason.
 
-    Raises OutOfStep when the reply is about another card, LoginRefused and NotServed when we are not let in,
-    and GarbledReply when it does not say what R23 asks for.
+    Raises OutOfStep when the reply may answer an earlier question, LoginRefused and NotServed when we are not
+    let in, and GarbledReply when it does not say what R23 asks for.
     """
     message = parse(data, library.xml_encoding)
     reply = message.one("LookupUserResponse")
@@ -150,7 +151,7 @@ def _card_number(reply: Element, optional: Element | None, library: Library, ask
     if asked.card_number in {user.text("UserIdentifierValue") for user in earlier}:
         return _canonical(next(iter(cards), numbers[0][1]))
     if not (library.own_ids and asked.alone):
-        raise OutOfStep
+        raise AnotherCard if asked.alone else OutOfStep
     return _canonical(next(iter(cards))) if cards else asked.card_number
 
 
