@@ -154,7 +154,7 @@ class Kind:
 
     def library(self, port: int, **more: object) -> Library:
         """The settings with which the product asks it."""
-        known = {"host": HOST, "port": port, "connect_seconds": 2.0, "answer_seconds": 0.5}
+        known = {"host": HOST, "port": port, "connect_seconds": 5.0, "answer_seconds": 10.0}
         return Library.model_validate({**known, **self.settings, **more})
 
     async def question(self, reader: asyncio.StreamReader) -> bytes:

@@ -149,21 +149,19 @@ async def test_r1_the_card_is_asked_about_as_it_is(
     assert [host.kind.asked_card(question) for question in host.questions] == [CARD]
 
 
-async def test_r4_a_silent_library_is_given_up_and_the_next_question_goes_well(
-    host: LibraryHost, libraries: DirectoryHomeLibraries
-) -> None:
+async def test_r4_a_silent_library_is_given_up_and_the_next_question_goes_well(host: LibraryHost) -> None:
     host.says(silence)
-    assert await libraries.ask(ISIL, CARD) == Unavailable("timed out")
-    assert await libraries.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
+    async with asked(host, answer_seconds=0.6) as libraries:
+        assert await libraries.ask(ISIL, CARD) == Unavailable("timed out")
+        assert await libraries.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
     assert len(host.questions) == 2
 
 
-async def test_r4_half_a_reply_never_answers_the_next_question(
-    host: LibraryHost, libraries: DirectoryHomeLibraries
-) -> None:
+async def test_r4_half_a_reply_never_answers_the_next_question(host: LibraryHost) -> None:
     host.says(half(host.kind.knows(ZOE)))
-    assert await libraries.ask(ISIL, CARD) == Unavailable("timed out")
-    assert await libraries.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
+    async with asked(host, answer_seconds=0.6) as libraries:
+        assert await libraries.ask(ISIL, CARD) == Unavailable("timed out")
+        assert await libraries.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
 
 
 @pytest.mark.parametrize("how", [lambda _whole: hang_up, half_and_hang_up], ids=["at once", "halfway"])
@@ -179,7 +177,7 @@ async def test_r4_a_close_is_asked_once_more_and_then_unavailable(
 
 
 async def test_r4_a_slow_reply_in_time_counts_and_one_too_late_does_not(host: LibraryHost) -> None:
-    async with asked(host, answer_seconds=3.0) as patient:
+    async with asked(host) as patient:
         host.says(slowly(host.kind.knows(ZOE), 0.2))
         assert await patient.ask(ISIL, CARD) == Valid(DETAILS, END, CARD)
     async with asked(host, answer_seconds=0.3) as hasty:
@@ -206,7 +204,7 @@ async def test_a_connection_is_kept_and_its_loss_is_not_noticed(
 
 
 async def test_no_more_connections_than_agreed(host: LibraryHost) -> None:
-    async with asked(host, connections=2, answer_seconds=10.0) as libraries:
+    async with asked(host, connections=2) as libraries:
         host.usually = slowly(host.kind.knows(ZOE), 0.02)
         found = await asyncio.gather(*(libraries.ask(ISIL, CARD) for _ in range(12)))
     assert found == [Valid(DETAILS, END, CARD)] * 12
@@ -252,7 +250,7 @@ WRONG = {
 async def test_r23_another_type_of_reply_is_unreadable(host: LibraryHost, wrong: str) -> None:
     """Over TCP a message that has no end cannot be told from one that is late."""
     host.usually = host.kind.whole(WRONG[wrong])
-    async with asked(host, answer_seconds=2.0 if isinstance(host.kind, OVER_HTTP) else 0.2) as libraries:
+    async with asked(host, answer_seconds=0.2 if isinstance(host.kind, NcipOverTcp) else 10.0) as libraries:
         verdict = await libraries.ask(ISIL, CARD)
     match host.kind:
         case Sip2():  # what has several lines is also more than was asked for
@@ -279,7 +277,7 @@ FLOODS = {
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_r4_an_endless_reply_is_cut_off(host: LibraryHost, flood: str) -> None:
     host.usually = endless(*FLOODS[flood])
-    async with asked(host, answer_seconds=5.0) as libraries:
+    async with asked(host) as libraries:
         verdict = await libraries.ask(ISIL, CARD)
     assert isinstance(verdict, Unavailable)
     assert host.sent < MOST_SENT
@@ -393,7 +391,7 @@ async def test_a_certificate_is_checked_before_anything_is_said(
     authority = make_authority(tmp_path)
     async with library_host(kind, tls=authority.server("home.example")) as host:
         host.usually = kind.knows(ZOE)
-        tls = {"tls": True, "tls_ca_file": authority.file, "tls_server_name": name, "answer_seconds": 5.0}
+        tls = {"tls": True, "tls_ca_file": authority.file, "tls_server_name": name}
         async with asked(host, **tls) as libraries:
             verdict = await libraries.ask(ISIL, CARD)
     if name == "home.example":

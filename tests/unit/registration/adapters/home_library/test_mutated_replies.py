@@ -74,11 +74,15 @@ def says_ncip(data: bytes) -> tuple[bool, bool, bool]:
     texts = {(_local(node), (node.text or "").strip()) for node in root.iter()}
     names = {name for name, _ in texts}
     if "Problem" in names:
-        return False, False, any(text.casefold() == "unknown user" for _, text in texts)
+        return False, False, any(_words(text) == ["unknown", "user"] for _, text in texts)
     ours = any(name == "UserIdentifierValue" and text == CARD for name, text in texts)
     named = any(name.endswith(("Surname", "UserName")) and text for name, text in texts)
     valid = ours and named and "UserPrivilege" in names
     return valid, ours and named and bool(names & {"BlockOrTrap", "ValidToDate", "ValidFromDate"}), False
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
 
 
 def _local(node: ET.Element) -> str:
