@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
+import httpx2
 
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.card_prefixes import PostgresCardPrefixes
 from registration.adapters.configuration import Configuration, live_configuration, settings_files
 from registration.adapters.home_library.client import home_libraries
-from registration.adapters.home_library.settings import load_directory
+from registration.adapters.home_library.settings import Library, load_directory, tls_context
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import GuestOrganisations, published_messages
@@ -212,10 +213,18 @@ def _home_libraries(
     """Return the home libraries, which follow the settings in use."""
     if replaced.home_libraries is not None:
         return replaced.home_libraries
-    libraries = home_libraries(live.now.value.directory)
+    libraries = home_libraries(live.now.value.directory, home_library_http)
     live.tell(lambda now: libraries.replace(now.directory))
     opened.push_async_callback(libraries.close)
     return libraries
+
+
+def home_library_http(library: Library) -> HttpClient:
+    """Return the HTTP client of one home library. Nothing of it is shared with another library."""
+    limits = httpx2.Limits(max_connections=library.connections, keepalive_expiry=library.idle_seconds)
+    seconds = httpx2.Timeout(library.answer_seconds, connect=library.connect_seconds)
+    context = tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+    return HttpClient(verify=context, limits=limits, timeout=seconds)
 
 
 def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:
@@ -275,6 +284,7 @@ def registration_operations_of(service: Service) -> "RegistrationOperations":
         lookups=service.lookups,
         webhooks=WebhookOperations(WebhookState(service.pool)),
         directory=lambda: load_directory(service.settings.home_libraries, environment()),
+        http_client_of=home_library_http,
     )
 
 

@@ -16,6 +16,7 @@ from registration.adapters.card_prefixes import (
     PrefixImport,
     read_prefixes,
 )
+from registration.adapters.home_library.client import HttpClientOf, probe_of
 from registration.adapters.home_library.probe import Probe
 from registration.adapters.home_library.settings import Directory
 from registration.adapters.lookups import LookupFilter, PostgresLookups, as_record
@@ -195,7 +196,10 @@ class ImportsJson(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RegistrationOperations:
-    """What operators see and do of registration. `directory` reads the file of home libraries."""
+    """What operators see and do of registration. `directory` reads the file of home libraries.
+
+    `http_client_of` makes the HTTP client of a library for a probe.
+    """
 
     own: ServiceOperations
     nightly_checks: NightlyChecks
@@ -203,6 +207,7 @@ class RegistrationOperations:
     lookups: PostgresLookups
     webhooks: WebhookOperations
     directory: Callable[[], Directory]
+    http_client_of: HttpClientOf
 
     async def nights(self, limit: int) -> NightsJson:
         """Return the last nights."""
@@ -244,7 +249,8 @@ class RegistrationOperations:
         library = directory.libraries.get(isil)
         if library is None:
             raise errors.UnknownHomeLibrary
-        asked = Probe(library, directory.credentials.get(isil), card, day_of(deps.clock.now()))
+        today = day_of(deps.clock.now())
+        asked = probe_of(library, directory.credentials.get(isil), card, today, self.http_client_of)
         async with looking_up(LookupKind.HOME_PATRON, card, by, deps, home_isil=isil) as lookup:
             steps = await _steps_in_time(asked)
             verdict = "unavailable" if asked.verdict is None else _VERDICTS[type(asked.verdict)]

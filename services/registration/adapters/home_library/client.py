@@ -11,8 +11,14 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
+from registration.adapters.home_library.http import HttpLine, all_closed
+from registration.adapters.home_library.koha.client import KohaLibrary
+from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp
+from registration.adapters.home_library.probe import Probe
+from registration.adapters.home_library.question_probe import QuestionProbe
 from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
+from registration.adapters.home_library.sip2.probe import Sip2Probe
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
@@ -20,6 +26,7 @@ from shared.kernel import amsterdam
 from shared.kernel.library_card import Isil, canonical_card_number
 from shared.platform.admission import waiting_outside
 from shared.platform.circuit_breaker import CircuitBreaker
+from shared.platform.http_client import HttpClient
 
 _SECONDS = Histogram(
     "registration_home_library_seconds",
@@ -182,22 +189,57 @@ class DirectoryHomeLibraries:
         """Close all connections."""
         for guarded in self._guarded.values():
             guarded.library.close()
+        await all_closed()
 
 
 Connect = Callable[[str, Directory], HomeLibrary]
 """Makes the client of one library of a directory; it connects when it is asked first."""
 
 
+HttpClientOf = Callable[[Library], HttpClient]
+"""Makes the HTTP client of one library: with its authority, its time-outs and its number of connections."""
+
+
 def home_libraries(
-    directory: Directory, today: Callable[[], date] = amsterdam.today
+    directory: Directory, http_client_of: HttpClientOf, today: Callable[[], date] = amsterdam.today
 ) -> DirectoryHomeLibraries:
     """Return the home libraries of a directory. A library is connected to when it is asked first."""
 
     def connect(isil: str, found: Directory) -> HomeLibrary:
-        library = found.libraries[isil]
-        return Sip2Library(library, found.credentials.get(isil), _context(library), today)
+        return library_client(found.libraries[isil], found.credentials.get(isil), http_client_of, today)
 
     return DirectoryHomeLibraries(directory, connect)
+
+
+def library_client(
+    library: Library,
+    credentials: Credentials | None,
+    http_client_of: HttpClientOf,
+    today: Callable[[], date],
+) -> HomeLibrary:
+    """Return the client of one library, in its protocol."""
+    if library.protocol == "sip2":
+        return Sip2Library(library, credentials, _context(library), today)
+    if library.protocol == "ncip" and library.transport == "tcp":
+        return NcipOverTcp(library, credentials, _context(library), today)
+    line = HttpLine(library, http_client_of(library))
+    if library.protocol == "ncip":
+        return NcipOverHttp(library, credentials, line, today)
+    assert credentials is not None  # noqa: S101 - the settings of Koha need them
+    return KohaLibrary(library, credentials, line, today)
+
+
+def probe_of(
+    library: Library,
+    credentials: Credentials | None,
+    card_number: str,
+    today: date,
+    http_client_of: HttpClientOf,
+) -> Probe:
+    """Return a probe of one library with one card, in its protocol."""
+    if library.protocol == "sip2":
+        return Sip2Probe(library, credentials, card_number, today)
+    return QuestionProbe(library, credentials, card_number, today, http_client_of)
 
 
 def _context(library: Library) -> ssl.SSLContext | None:
