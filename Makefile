@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check hooks bench screenshots lock clean
+.PHONY: run test test-fast silent check check-apis hooks bench screenshots lock clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -26,6 +26,20 @@ check: .venv/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy services shared infra tests
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory check-apis
+
+# The descriptions of the APIs (redocly) and of the messages (the parser of AsyncAPI).
+APIS := .artefacts/apis
+API_TOOLS := .artefacts/api-tools
+check-apis: .venv/.ready $(API_TOOLS)/.ready
+	@$(BIN)/python -m infra.api_tools $(APIS)
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node $(API_TOOLS)/node_modules/@redocly/cli/bin/cli.js lint \
+	  --config $(API_TOOLS)/redocly.yaml --format github-actions $(APIS)/*.json
+	@node $(API_TOOLS)/asyncapi.mjs shared/messaging/asyncapi.yaml
+
+$(API_TOOLS)/.ready: infra/api_tools/package-lock.json infra/api_tools/asyncapi.mjs infra/api_tools/redocly.yaml infra/api_tools/install.sh
+	@sh infra/api_tools/install.sh $(API_TOOLS)
+	@touch $@
 
 hooks: .venv/.ready
 	@$(BIN)/pre-commit install

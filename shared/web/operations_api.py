@@ -32,6 +32,7 @@ from shared.messaging.queues import queues_of
 from shared.projections import NoSuchView, RebuildRunning, View
 from shared.projections.background_rebuild import BackgroundRebuild, BackgroundRebuilds
 from shared.projections.live import ViewStatus, status_of
+from shared.web.openapi import Fields
 from shared.web.problem_handlers import OPERATORS_PROBLEM_TYPES, problem_responses
 from shared.web.security import INSTALLATION, Principal, requires
 
@@ -152,7 +153,7 @@ class EventJson(BaseModel):
     recorded_at: datetime
     caused_by: str
     correlation: UUID
-    fields: dict[str, Any]
+    fields: Fields
 
 
 class EventsJson(BaseModel):
@@ -379,31 +380,58 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     """Return the routes of operators: reading needs `operator` or `installation`, all else `installation`."""
     router = APIRouter(prefix=PATH, tags=["operations"])
 
-    @router.get("", summary="State of views and messages", dependencies=[ReaderDep], responses=_problems())
+    @router.get(
+        "",
+        operation_id="showOverview",
+        summary="State of views and messages",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
     async def overview() -> OverviewJson:
         return await operations.overview()
 
-    @router.get("/views/{name}", dependencies=[ReaderDep], responses=_problems(NoSuchView))
+    @router.get(
+        "/views/{name}", operation_id="showView", dependencies=[ReaderDep], responses=_problems(NoSuchView)
+    )
     async def view(name: str) -> ViewJson:
         return await operations.view(name)
 
-    @router.post("/views/{name}/rebuild", responses=_problems(NoSuchView, RebuildRunning), status_code=202)
+    @router.post(
+        "/views/{name}/rebuild",
+        operation_id="rebuildView",
+        responses=_problems(NoSuchView, RebuildRunning),
+        status_code=202,
+    )
     async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
         return await operations.rebuild(name, acting.name(caller))
 
-    @router.get("/parked/{guest_id}", dependencies=[Depends(ACTS)], responses=_problems(NotParked))
+    @router.get(
+        "/parked/{guest_id}",
+        operation_id="showParkedGuest",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(NotParked),
+    )
     async def backlog(guest_id: UUID) -> BacklogJson:
         return await operations.backlog(guest_id)
 
-    @router.post("/parked/{guest_id}/retry", responses=_problems(NotParked))
+    @router.post("/parked/{guest_id}/retry", operation_id="retryParkedGuest", responses=_problems(NotParked))
     async def retry(guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> TriedJson:
         return await operations.retry(guest_id, acting.name(caller))
 
-    @router.post("/parked/{guest_id}/discard", responses=_problems(NotParked, OnlyWaiting))
+    @router.post(
+        "/parked/{guest_id}/discard",
+        operation_id="discardParkedMessage",
+        responses=_problems(NotParked, OnlyWaiting),
+    )
     async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
         return await operations.skip(guest_id, skip.reason, skip.name(caller))
 
-    @router.get("/guests/{guest_id}/events", dependencies=[Depends(ACTS)], responses=_problems())
+    @router.get(
+        "/guests/{guest_id}/events",
+        operation_id="showGuestEvents",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(),
+    )
     async def events(guest_id: UUID) -> EventsJson:
         return await operations.events(guest_id)
 

@@ -1,4 +1,9 @@
-// Starts Swagger UI with the OpenAPI document of this service.
+// Starts Swagger UI with the OpenAPI document that the page is about.
 "use strict";
 
-SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true });
+const operators = window.location.pathname.endsWith("/operations");
+SwaggerUIBundle({
+  url: operators ? "/openapi.operations.json" : "/openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+});
