@@ -18,6 +18,10 @@ from shared.web.problem_handlers import problem_responses
 LONGEST_WAIT = 30  # seconds
 LARGEST_PAGE = 1000  # events
 LARGEST_POSITION = 2**63 - 1  # the largest bigint of PostgreSQL
+After = Annotated[
+    int, Query(ge=0, le=LARGEST_POSITION, description="the last position that the caller has read")
+]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first message")]
 
 
 Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
@@ -93,13 +97,9 @@ def feed_router(
     )
     async def after(
         request: Request,
-        after: Annotated[
-            int, Query(ge=0, le=LARGEST_POSITION, description="the last position that the caller has read")
-        ] = 0,
+        after: After = 0,
         limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 500,
-        wait: Annotated[
-            float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first message")
-        ] = 0,
+        wait: Wait = 0,
     ) -> Response:
         if wait == 0:
             return _page_response(await feed.after(after, limit=limit, wait=0))

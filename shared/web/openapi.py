@@ -123,7 +123,7 @@ def _headers_of(status: str, answer: JsonSchema) -> Iterator[str]:
 
 def _security(dependants: Sequence[Dependant]) -> list[dict[str, list[str]]]:
     """Return what a token needs, as alternatives: one scope of each dependency that asks for some."""
-    required = dict.fromkeys(each.call for each in dependants if isinstance(each.call, RequiredScope))
+    required = dict.fromkeys(needs.call for needs in dependants if isinstance(needs.call, RequiredScope))
     needed = dict.fromkeys(frozenset(scopes) for scopes in product(*(asked.scopes for asked in required)))
     return [{scheme: sorted(scopes)} for scopes in needed for scheme in (OPEN_ID_CONNECT, BEARER)]
 

@@ -379,7 +379,22 @@ NOBODY_ELSE = Acting()
 def operations_router(operations: ServiceOperations) -> APIRouter:
     """Return the routes of operators: reading needs `operator` or `installation`, all else `installation`."""
     router = APIRouter(prefix=PATH, tags=["operations"])
+    _add_views(router, operations)
+    _add_parked(router, operations)
 
+    @router.get(
+        "/guests/{guest_id}/events",
+        operation_id="showGuestEvents",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(),
+    )
+    async def events(guest_id: UUID) -> EventsJson:
+        return await operations.events(guest_id)
+
+    return router
+
+
+def _add_views(router: APIRouter, operations: ServiceOperations) -> None:
     @router.get(
         "",
         operation_id="showOverview",
@@ -405,6 +420,8 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
         return await operations.rebuild(name, acting.name(caller))
 
+
+def _add_parked(router: APIRouter, operations: ServiceOperations) -> None:
     @router.get(
         "/parked/{guest_id}",
         operation_id="showParkedGuest",
@@ -425,17 +442,6 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
     )
     async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
         return await operations.skip(guest_id, skip.reason, skip.name(caller))
-
-    @router.get(
-        "/guests/{guest_id}/events",
-        operation_id="showGuestEvents",
-        dependencies=[Depends(ACTS)],
-        responses=_problems(),
-    )
-    async def events(guest_id: UUID) -> EventsJson:
-        return await operations.events(guest_id)
-
-    return router
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:

@@ -168,7 +168,7 @@ PROBLEM_SCHEMAS: Mapping[str, dict[str, Any]] = {
             "code": _TEXT,
             "detail": _TEXT | {"description": "A sentence in Dutch, or in English by `Accept-Language`."},
             "instance": _TEXT | {"format": "uri", "description": "The id of this request in the log."},
-            "guest_id": _UUID | {"description": "The guest that stands in the way."},
+            "guest_id": _UUID | {"description": "The guest that has this card or account already."},
             "merged_into": _UUID | {"description": "The guest with which this record was merged."},
             "reason": _TEXT | {"description": "Why exactly, for programs."},
             "reasons": {

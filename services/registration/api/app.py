@@ -56,9 +56,9 @@ def registration_app(
     app.state.directory = directory
     app.state.history = history
     app.state.registration_operations = registration_operations
-    for resource in (lookups, guests, merges, search, login_accounts, operations, feed):
-        app.include_router(resource.router)
-    app.include_router(guests.operator_router)
-    app.include_router(operations_router(registration_operations.own))
+    resources = (lookups, guests, merges, search, login_accounts, operations, feed)
+    own = operations_router(registration_operations.own)
+    for router in (*(resource.router for resource in resources), guests.operator_router, own):
+        app.include_router(router)
     app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app
