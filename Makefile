@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check check-apis hooks bench screenshots lock clean
+.PHONY: run test test-fast silent check check-apis hooks bench screenshots lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -61,6 +61,10 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
 	$(LOCK) --extra build -c requirements-dev.txt pyproject.toml -o requirements.txt
+
+# The same for the environments of foreign peers that tests meet (tests/support/peers).
+lock-peers:
+	for peer in tests/support/peers/*.in; do $(LOCK) $$peer -o $${peer%.in}.txt; done
 
 clean:
 	rm -rf .venv .run .bench .artefacts .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

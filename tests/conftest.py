@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import pytest
 import structlog
@@ -12,10 +13,31 @@ from infra.local.rabbitmq import RabbitMQ
 
 pytest.register_assert_rewrite("tests.support")  # so that its assertions show values; before it is imported
 
+from tests.support import peers  # noqa: E402
 from tests.support.memory import servers_folder  # noqa: E402
 from tests.support.servers import Databases, install_rabbitmq  # noqa: E402
 
 _vhosts = count(1)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that prints which foreign peers this worker met."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["peers"] = peers.all_met()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object | None) -> None:
+    for peer in getattr(node, "workeroutput", {}).get("peers", []):
+        peers.met(peer)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name each foreign implementation that tests met, with its version."""
+    if found := peers.all_met():
+        terminalreporter.section("foreign peers")
+        for peer in found:
+            terminalreporter.line(peer)
 
 
 @pytest.fixture(autouse=True)
