@@ -66,9 +66,12 @@ class FeedPageJson(BaseModel):
     position: int
 
 
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": FeedPageJson, "description": "A page of messages"},
-    **problem_responses({}),
+_PAGES: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"model": FeedPageJson, "description": "A page of messages"},
+        **problem_responses({}),
+    },
 }
 
 
@@ -88,13 +91,7 @@ def feed_router(
     router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(requires_feed_scope)])
     stop = stopping or asyncio.Event()
 
-    @router.get(
-        "",
-        operation_id="readFeed",
-        summary="Messages in order, after a position",
-        response_class=Response,
-        responses=_ANSWERS,
-    )
+    @router.get("", operation_id="readFeed", summary="Messages in order, after a position", **_PAGES)
     async def after(
         request: Request,
         after: After = 0,
@@ -110,8 +107,7 @@ def feed_router(
         "/guests/{guest_id}",
         operation_id="readGuestMessages",
         summary="One guest's messages, in order",
-        response_class=Response,
-        responses=_ANSWERS,
+        **_PAGES,
     )
     async def of_guest(
         guest_id: UUID, after_version: Annotated[int, Query(ge=0, le=LARGEST_POSITION)] = 0

@@ -40,8 +40,7 @@ CHANGES: dict[str, list[str]] = {
         '$["GET /v1/feed/registrations"].parameters["query account_id"].anyOf[0].pattern',
         '$["GET /v1/feed/guests/{guest_id}/new-account"].parameters["query account_id"].anyOf[0].pattern',
         # A message is described: it was any object.
-        f'$["GET /v1/feed/registrations"].answers["200"]{_JSON}.properties.registrations.items.properties.messages'
-        ".items.additionalProperties",
+        f'$["GET /v1/feed/registrations"].answers["200"]{_JSON}.properties.registrations.items.properties.mes',
     ],
     "identity": [
         # A login may be proven by an ID token instead.
@@ -51,8 +50,11 @@ CHANGES: dict[str, list[str]] = {
         f'$["POST /v1/login-accounts"].body{_JSON}.properties.email.pattern',
         # Null after an erasure.
         f'$["GET /v1/actors/{{actor_id}}"].answers["200"]{_JSON}.properties.account_id.type',
-        f'$["POST /v1/actors/{{actor_id}}/merge"].answers["200"]{_JSON}.properties.actor.properties.account_id.type',
-        f'$["POST /v1/actors/{{actor_id}}/merge"].answers["200"]{_JSON}.properties.into.properties.account_id.type',
+        *(
+            f'$["POST /v1/actors/{{actor_id}}/merge"].answers["200"]{_JSON}'
+            f".properties.{name}.properties.account_id.type"
+            for name in ("actor", "into")
+        ),
         # What was described here was the framework's own error, which was never sent.
         f'$["GET /v1/feed"].answers["422"]{_JSON}',
         f'$["GET /v1/feed/guests/{{guest_id}}"].answers["422"]{_JSON}',
@@ -98,8 +100,8 @@ def _contents(node: dict[str, Any], document: dict[str, Any], *, sent: bool) -> 
 def schema_of(schema: Any, document: dict[str, Any], *, sent: bool) -> Any:
     """The schema, with its references resolved.
 
-    Of what is sent it holds which members may be left out, of what is returned which are always there: neither
-    may become less.
+    Of what is sent it holds which members may be left out, of what is returned which are always there:
+    neither may become less.
     """
     if isinstance(schema, list):
         return [schema_of(each, document, sent=sent) for each in schema]

@@ -36,10 +36,7 @@ def registration_app(
     contact: str | None = None,
     stopping: asyncio.Event | None = None,
 ) -> DescribedApp:
-    """Return the app. `identity_subject` is the subject of identity's tokens; `process`: health and metrics.
-
-    Set `stopping` when the server receives a stop signal: long polls then end at once.
-    """
+    """Return the app. `process`: health and metrics. `stopping`, when it is set, ends long polls at once."""
     app = make_app(
         title="Landelijk Lenen: registration",
         description=DESCRIPTION,
@@ -56,9 +53,9 @@ def registration_app(
     app.state.directory = directory
     app.state.history = history
     app.state.registration_operations = registration_operations
-    resources = (lookups, guests, merges, search, login_accounts, operations, feed)
-    own = operations_router(registration_operations.own)
-    for router in (*(resource.router for resource in resources), guests.operator_router, own):
-        app.include_router(router)
+    for resource in (lookups, guests, merges, search, login_accounts, operations, feed):
+        app.include_router(resource.router)
+    app.include_router(guests.operator_router)
+    app.include_router(operations_router(registration_operations.own))
     app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app

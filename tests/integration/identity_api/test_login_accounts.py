@@ -33,6 +33,7 @@ async def test_an_account_is_opened_shown_and_found(
 ) -> None:
     opened = await operator.post("/v1/login-accounts", json=ACCOUNT)
     assert opened.status_code == 201
+    assert opened.headers["Location"] == "/v1/login-accounts/acc-els"
     assert int(opened.headers["Event-Position"]) == len(await identity_app.topics())
     body = opened.json()
     person = person_ref(PERSON_REF_KEY, HOME_ISIL, ACCOUNT["home_card_number"])
