@@ -40,7 +40,7 @@ CHANGES: dict[str, list[str]] = {
         '$["GET /v1/feed/registrations"].parameters["query account_id"].anyOf[0].pattern',
         '$["GET /v1/feed/guests/{guest_id}/new-account"].parameters["query account_id"].anyOf[0].pattern',
         # A message is described: it was any object.
-        f'$["GET /v1/feed/registrations"].answers["200"]{_JSON}.properties.registrations.items.properties.mes',
+        f'$["GET /v1/feed/registrations"].answers["200"]{_JSON}.properties.registrations.items.properties.m',
     ],
     "identity": [
         # A login may be proven by an ID token instead.
@@ -171,7 +171,7 @@ async def test_identitys_api_is_as_before(databases: Databases, tmp_path: Path) 
         must_be_as_recorded("identity", identity.app.openapi())
 
 
-TITLED = {"type": "object", "properties": {"title": {"type": "string"}}}
+TITLED: dict[str, Any] = {"type": "object", "properties": {"title": {"type": "string"}}}
 
 
 def api(sent: Any = TITLED, returned: Any = TITLED, status: str = "200") -> dict[str, Any]:

@@ -23,7 +23,7 @@ EXAMPLES = 12
 
 def send_anything(address: str, tokens: dict[str, str]) -> int:
     """Generated requests to every operation; how many were answered."""
-    operations = [
+    operations: list[Any] = [
         operation
         for name in ("openapi.json", "openapi.operations.json")
         for operation in schemathesis.openapi.from_dict(described(f"{address}/{name}")).get_all_operations()
