@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent check check-apis hooks bench screenshots lock lock-peers clean
+.PHONY: run test test-fast silent check check-apis audit test-versions hooks bench screenshots lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -26,7 +26,19 @@ check: .venv/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy services shared infra tests
 	@$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory check-apis
+	@$(BIN)/deptry services shared
+	@$(BIN)/deptry tests infra --ignore DEP002,DEP004
+	@$(MAKE) --no-print-directory check-apis audit
+
+# Known vulnerabilities of the locked packages: fails on a finding, says so when there is no network.
+AUDIT := .artefacts/pip-audit
+audit: .venv/.ready $(AUDIT)/.ready
+	@$(BIN)/python -m infra.audit $(AUDIT)/bin/pip-audit requirements.txt requirements-dev.txt
+
+$(AUDIT)/.ready: infra/audit/requirements.txt
+	@$(BIN)/python -m venv --without-pip $(AUDIT)
+	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 # The descriptions of the APIs (redocly) and of the messages (the parser of AsyncAPI).
 APIS := .artefacts/apis
@@ -61,6 +73,7 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
 	$(LOCK) --extra build -c requirements-dev.txt pyproject.toml -o requirements.txt
+	$(LOCK) infra/audit/requirements.in -o infra/audit/requirements.txt
 
 # The same for the environments of foreign peers that tests meet (tests/support/peers).
 lock-peers:
