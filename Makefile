@@ -17,6 +17,11 @@ test: .venv/.ready
 test-fast: .venv/.ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/architecture tests/unit tests/contract $(ARGS)
 
+# The unit and architecture tests with the oldest Python that is supported and with the image's, each in an
+# environment of its own.
+test-versions:
+	@sh infra/test_versions.sh $(ARGS)
+
 # One side after the other says nothing any more, with real processes and the real time limits: ten minutes.
 silent: .venv/.ready
 	@$(BIN)/python -m pytest -m silent --log-cli-level=INFO tests/chaos/test_silence.py $(ARGS)
@@ -37,7 +42,7 @@ audit: .venv/.ready $(AUDIT)/.ready
 
 $(AUDIT)/.ready: infra/audit/requirements.txt
 	@$(BIN)/python -m venv --without-pip $(AUDIT)
-	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # The descriptions of the APIs (redocly) and of the messages (the parser of AsyncAPI).

@@ -55,7 +55,8 @@ def verdict(requirements: str, output: str, errors: str) -> Verdict:
             )
         return Verdict(f"{requirements}: pip-audit failed\n{errors}", 1)
     found = [
-        f"{package['name']} {package['version']}: {fault['id']}, fixed in {', '.join(fault['fix_versions']) or '-'}"
+        f"{package['name']} {package['version']}: {fault['id']},"
+        f" fixed in {', '.join(fault['fix_versions']) or 'no version'}"
         for package in packages
         for fault in package.get("vulns", [])
     ]
