@@ -29,6 +29,7 @@ from shared.messaging.errors import (
 from shared.messaging.feed import Feed
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import MessageSources
+from shared.platform.asked_together import AskedTogether
 from shared.platform.postgres import is_transient
 from shared.platform.retry import keep_trying
 
@@ -40,7 +41,7 @@ class InboxCursor:
     """The state of the inbox for one message.
 
     `last_version`: the last applied version of its subject. `is_parked`: the subject's messages are parked.
-    `is_known`: this very message was applied or skipped before.
+    `is_known`: this very message, or one that says the same, was applied or skipped before.
     """
 
     last_version: int
@@ -49,45 +50,21 @@ class InboxCursor:
 
 
 class InboxCursors:
-    """Reads inbox cursors, many in one query: messages that arrive during a query wait for the next one."""
+    """Reads inbox cursors, many in one query."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._wanted: list[tuple[Message, asyncio.Future[InboxCursor]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self.of = AskedTogether(self._read, most=LARGEST_BATCH).ask
 
-    async def of(self, message: Message) -> InboxCursor:
-        """Return the cursor for a message, as committed after this call began."""
-        cursor: asyncio.Future[InboxCursor] = asyncio.get_running_loop().create_future()
-        self._wanted.append((message, cursor))
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_all())
-        return await cursor
-
-    async def _read_all(self) -> None:
-        try:
-            while self._wanted:
-                batch, self._wanted = self._wanted[:LARGEST_BATCH], self._wanted[LARGEST_BATCH:]
-                await self._read(batch)
-        finally:
-            self._reading = None
-
-    async def _read(self, batch: Sequence[tuple[Message, "asyncio.Future[InboxCursor]"]]) -> None:
-        try:
-            rows = await self._pool.fetch(
-                _READ_CURSORS,
-                [message.subject for message, _ in batch],
-                [message.stream_version for message, _ in batch],
-                [message.id for message, _ in batch],
-            )
-        except Exception as error:
-            for _, cursor in batch:
-                if not cursor.done():
-                    cursor.set_exception(error)
-            return
-        for (_, cursor), row in zip(batch, rows, strict=True):
-            if not cursor.done():  # else its caller was cancelled
-                cursor.set_result(InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]))
+    async def _read(self, messages: Sequence[Message]) -> Sequence[InboxCursor]:
+        rows = await self._pool.fetch(
+            _READ_CURSORS,
+            [message.subject for message in messages],
+            [message.stream_version for message in messages],
+            [message.id for message in messages],
+            [message.content for message in messages],
+        )
+        return [InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]) for row in rows]
 
 
 # The last version is one step back along the key, however many messages the subject has.
@@ -97,9 +74,10 @@ SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = wanted.guest_id
        EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = wanted.guest_id) AS is_parked,
        EXISTS (SELECT FROM inbox
                 WHERE inbox.guest_id = wanted.guest_id AND inbox.stream_version = wanted.stream_version
-                  AND coalesce(inbox.event_id, wanted.event_id) = wanted.event_id) AS is_known
-  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) WITH ORDINALITY
-       AS wanted (guest_id, stream_version, event_id, number)
+                  AND (coalesce(inbox.event_id, wanted.event_id) = wanted.event_id
+                       OR inbox.content = wanted.content)) AS is_known
+  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bytea[]) WITH ORDINALITY
+       AS wanted (guest_id, stream_version, event_id, content, number)
  ORDER BY number
 """
 
@@ -156,15 +134,16 @@ class InOrder:
             metrics.dropped.inc()
 
     async def _is_applied(self, message: Message) -> bool:
-        """Return whether this very message was applied or skipped."""
+        """Return whether this very message was applied or skipped, or one that says the same."""
         found = await self._pool.fetchval(
             """
             SELECT true FROM inbox
-             WHERE guest_id = $1 AND stream_version = $2 AND coalesce(event_id, $3) = $3
+             WHERE guest_id = $1 AND stream_version = $2 AND (coalesce(event_id, $3) = $3 OR content = $4)
             """,
             message.subject,
             message.stream_version,
             message.id,
+            message.content,
         )
         return found is not None
 
@@ -194,7 +173,8 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
     """Map versions to messages. The same message may come twice; two different ones raise MessageFailed."""
     by_version: dict[int, Message] = {}
     for message in messages:
-        if by_version.setdefault(message.stream_version, message).id != message.id:
+        known = by_version.setdefault(message.stream_version, message)
+        if known.id != message.id and known.content != message.content:
             raise MessageFailed(message) from Diverged()
     return by_version
 
@@ -216,7 +196,12 @@ def _follows(last: int, messages: dict[int, Message]) -> bool:
 def _inbox_row(message: Message) -> SideRow:
     return SideRow(
         "inbox",
-        {"guest_id": message.subject, "stream_version": message.stream_version, "event_id": message.id},
+        {
+            "guest_id": message.subject,
+            "stream_version": message.stream_version,
+            "event_id": message.id,
+            "content": message.content,
+        },
     )
 
 
@@ -318,16 +303,18 @@ class Inbox:
         )
 
     async def unknown(self, messages: Sequence[Message]) -> list[Message]:
-        """Return those messages that were not applied under their own event id yet."""
+        """Return those messages that were not applied yet, neither themselves nor ones that say the same."""
         rows = await self._pool.fetch(
             """
-            SELECT known.event_id FROM inbox JOIN unnest($1::uuid[], $2::bigint[], $3::uuid[])
-                AS known (guest_id, stream_version, event_id) USING (guest_id, stream_version)
+            SELECT known.event_id FROM inbox JOIN unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bytea[])
+                AS known (guest_id, stream_version, event_id, content) USING (guest_id, stream_version)
              WHERE coalesce(inbox.event_id, known.event_id) = known.event_id
+                OR inbox.content = known.content
             """,
             [message.subject for message in messages],
             [message.stream_version for message in messages],
             [message.id for message in messages],
+            [message.content for message in messages],
         )
         known = {row["event_id"] for row in rows}
         return [message for message in messages if message.id not in known]

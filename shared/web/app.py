@@ -17,7 +17,8 @@ from starlette.staticfiles import StaticFiles
 
 from shared import messaging
 from shared.platform import limits
-from shared.web.middleware import BodyLimit, RequestContext
+from shared.platform.admission import Door
+from shared.web.middleware import Admission, BodyLimit, RequestContext
 from shared.web.openapi import OPERATORS_PATH, DescribedApp
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
@@ -145,6 +146,7 @@ def _set_up(
     install(app, problem_types)
     app.include_router(_router(operations))
     app.add_middleware(BodyLimit)
+    app.add_middleware(Admission, door=Door())
     app.add_middleware(RequestContext)
 
 

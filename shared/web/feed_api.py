@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from shared.messaging.envelope import Message
 from shared.messaging.feed import FeedPage, LogFeed
+from shared.platform.admission import waiting_outside
 from shared.web.openapi import Fields
 from shared.web.problem_handlers import problem_responses
 
@@ -101,7 +102,9 @@ def feed_router(
         if wait == 0:
             return _page_response(await feed.after(after, limit=limit, wait=0))
         page = feed.after(after, limit=limit, wait=wait)
-        return _page_response(await _unless_ended(page, request, stop) or FeedPage([], after))
+        with waiting_outside():
+            found = await _unless_ended(page, request, stop)
+        return _page_response(found or FeedPage([], after))
 
     @router.get(
         "/guests/{guest_id}",

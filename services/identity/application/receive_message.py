@@ -24,6 +24,7 @@ ERASED = "personal-data-erased.v1"
 UNLINKED = "login-account-unlinked.v1"
 RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
 """The messages that release the guest's login account."""
+LINK_REQUESTED = "login-account-link-requested.v1"
 
 Changed = Sequence[LoadedAccount]
 
@@ -82,6 +83,11 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     Raises VersionConflict when another command was first: call it again. Raises TryAgain when something is
     unavailable: wait. Raises MalformedMessage for data that the message must not have.
     """
+    if message.type not in HAVE_AN_EFFECT:
+        await save(
+            deps, metadata=Metadata("identity", message.correlation_id, message.id), side_rows=[inbox_row]
+        )
+        return
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, message.subject)
     changed: Changed = []
@@ -174,3 +180,6 @@ STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
     "guest-reinstated.v1": lambda status, _: status.reinstated(),
 }
 """Message type -> the new guest status (I7). A deregistered guest may be registered again (R21)."""
+
+HAVE_AN_EFFECT = {REGISTERED, ERASED, LINK_REQUESTED, *RELEASING, *STATUS_CHANGES}
+"""All other messages only move the inbox, so nothing is read for them."""
