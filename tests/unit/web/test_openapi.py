@@ -129,6 +129,18 @@ def test_a_message_of_the_feed_is_as_described() -> None:
 SAMPLES: list[tuple[ProblemType, Exception]] = [
     (REGISTRATIONS[errors.AlreadyRegistered], errors.AlreadyRegistered(UUID(int=1))),
     (REGISTRATIONS[errors.GuestMerged], errors.GuestMerged(UUID(int=1))),
+    (REGISTRATIONS[errors.GuestRefused], errors.GuestRefused(["fines"])),
+    (REGISTRATIONS[errors.NotFoundTwice], errors.NotFoundTwice()),
+    (REGISTRATIONS[errors.ActorMergeBlocked], errors.ActorMergeBlocked("different-birth-dates")),
+    (
+        REGISTRATIONS[errors.LikelyDuplicate],
+        errors.LikelyDuplicate([errors.LikelyGuest(UUID(int=1), same_home_library=True)]),
+    ),
+    (
+        REGISTRATIONS[errors.AmbiguousHomeLibrary],
+        errors.AmbiguousHomeLibrary([errors.Candidate("NL-070288", "Groningen", "Forum")]),
+    ),
+    (IDENTITYS[identitys_errors.IdTokenInvalid], identitys_errors.IdTokenInvalid("expired")),
     (
         IDENTITYS[identitys_errors.LinkRequired],
         identitys_errors.LinkRequired({"handle": "h", "expires_at": "2025-09-11T09:30:00Z", "url": None}),
