@@ -25,13 +25,14 @@ async def _no_keys() -> dict[str, Any]:
     return {"keys": []}
 
 
-def described(make_app: Callable[..., DescribedApp]) -> DescribedApp:
+def described(make_app: Callable[..., DescribedApp], contact: str | None = None) -> DescribedApp:
     """Return an app of which only the description works: there is nothing behind its routes."""
     arguments: dict[str, Any] = {
         name: SimpleNamespace(own=None)
         for name, parameter in inspect.signature(make_app).parameters.items()
         if parameter.default is parameter.empty
     }
+    arguments["contact"] = contact
     arguments["verifier"] = TokenVerifier(ISSUER, JwksKeys(_no_keys), audience=None, typed=True)
     process = "process" if "process" in arguments else "operations"
     return make_app(**arguments | {process: Operations(checks={})})

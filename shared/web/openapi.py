@@ -47,12 +47,12 @@ class DescribedApp(FastAPI):
     def __init__(self, *, contact: str | None, **settings: Any) -> None:
         super().__init__(
             separate_input_output_schemas=False,
-            contact=_contact(contact),
             license_info={"name": "MIT", "identifier": "MIT"},
             servers=[{"url": "/", "description": "The service that this document is read from"}],
             generate_unique_id_function=lambda route: camel_case(route.name),
             **settings,
         )
+        self._contact = contact
         self._described: tuple[JsonSchema, Documents] | None = None
 
     def documents(self) -> Documents:
@@ -60,7 +60,8 @@ class DescribedApp(FastAPI):
         raw = super().openapi()
         if self._described is None or self._described[0] is not raw:
             verifier: TokenVerifier = self.state.token_verifier
-            self._described = raw, describe(raw, iter_route_contexts(self.routes), verifier.issuer)
+            routes = iter_route_contexts(self.routes)
+            self._described = raw, describe(raw, routes, verifier.issuer, self._contact)
         return self._described[1]
 
     def openapi(self) -> JsonSchema:
@@ -74,9 +75,11 @@ def camel_case(name: str) -> str:
     return first + "".join(part.capitalize() for part in others)
 
 
-def describe(raw: JsonSchema, routes: Iterator[RouteContext], issuer: str) -> Documents:
+def describe(raw: JsonSchema, routes: Iterator[RouteContext], issuer: str, contact: str | None) -> Documents:
     """Return the documents that FastAPI's own one becomes. `issuer` is who signs the tokens."""
     document = copy.deepcopy(raw)
+    # Not by FastAPI, which asks for one more package to look at an e-mail address.
+    document["info"]["contact"] = _contact(contact)
     document["externalDocs"] = {"url": "/asyncapi.yaml", "description": "The messages (AsyncAPI)"}
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(PROBLEM_SCHEMAS)

@@ -167,3 +167,21 @@ def test_an_id_is_made_of_the_name_of_a_function() -> None:
         "show",
         "ofAll",
     ]
+
+
+@pytest.mark.parametrize(
+    ("contact", "shown"),
+    [
+        (None, {}),
+        ("lenen@example.org", {"email": "lenen@example.org"}),
+        ("https://a.example/x", {"url": "https://a.example/x"}),
+    ],
+)
+def test_who_runs_the_installation_is_named(
+    contact: str | None, shown: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = described(APPS["identity"], contact=contact)
+    info = app.documents().operators["info"]
+    assert info["contact"] == {"name": "The operators of this installation"} | shown
+    assert info["license"]["identifier"] == "MIT"
+    assert caplog.messages == []
