@@ -172,6 +172,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         service_operations=operations_of(service),
         operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=settings.telemetry,
+        contact=settings.contact,
         stopping=stopping,
     )
 

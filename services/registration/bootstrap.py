@@ -249,6 +249,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         registration_operations=registration_operations_of(service),
         process=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
+        contact=service.settings.contact,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:

@@ -33,6 +33,8 @@ from shared.kernel.errors import ConfigurationError
 from shared.kernel.text import require_identifier
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+Contact = Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+@[^\s@/:]+)$")]
+"""An e-mail address, or the address of a page."""
 ADDRESSES = ("identity_url", "registration_url", "account_directory_url")
 """What these answer is believed: they need TLS, or must be on this machine or at a named private host."""
 
@@ -124,6 +126,9 @@ class ServiceSettings(BaseSettings):
     # Longer than clients keep an idle connection: if the server closed first, a new request could be lost.
     http_idle_seconds: Seconds = HttpLimits.idle_seconds
     http_send_seconds: Seconds = HttpLimits.send_seconds  # for a response to be taken
+    contact: Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+@[^\s@/:]+)$")] | None = (
+        None
+    )
     log_level: str = "INFO"
     telemetry: bool = False  # OpenTelemetry spans and metrics of requests, by their routes
 

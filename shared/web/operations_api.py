@@ -42,6 +42,7 @@ from shared.web.configuration_api import (
     process_json,
     reloaded_json,
 )
+from shared.web.openapi import Fields
 from shared.web.problem_handlers import OPERATORS_PROBLEM_TYPES, problem_responses
 from shared.web.security import INSTALLATION, Principal, requires
 
@@ -164,7 +165,7 @@ class EventJson(BaseModel):
     recorded_at: datetime
     caused_by: str
     correlation: UUID
-    fields: dict[str, Any]
+    fields: Fields
 
 
 class EventsJson(BaseModel):
@@ -412,32 +413,15 @@ NOBODY_ELSE = Acting()
 def operations_router(operations: ServiceOperations) -> APIRouter:
     """Return the routes of operators: reading needs `operator` or `installation`, all else `installation`."""
     router = APIRouter(prefix=PATH, tags=["operations"])
+    _add_views(router, operations)
+    _add_parked(router, operations)
 
-    @router.get("", summary="State of views and messages", dependencies=[ReaderDep], responses=_problems())
-    async def overview() -> OverviewJson:
-        return await operations.overview()
-
-    @router.get("/views/{name}", dependencies=[ReaderDep], responses=_problems(NoSuchView))
-    async def view(name: str) -> ViewJson:
-        return await operations.view(name)
-
-    @router.post("/views/{name}/rebuild", responses=_problems(NoSuchView, RebuildRunning), status_code=202)
-    async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
-        return await operations.rebuild(name, acting.name(caller))
-
-    @router.get("/parked/{guest_id}", dependencies=[Depends(ACTS)], responses=_problems(NotParked))
-    async def backlog(guest_id: UUID) -> BacklogJson:
-        return await operations.backlog(guest_id)
-
-    @router.post("/parked/{guest_id}/retry", responses=_problems(NotParked))
-    async def retry(guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> TriedJson:
-        return await operations.retry(guest_id, acting.name(caller))
-
-    @router.post("/parked/{guest_id}/discard", responses=_problems(NotParked, OnlyWaiting))
-    async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
-        return await operations.skip(guest_id, skip.reason, skip.name(caller))
-
-    @router.get("/guests/{guest_id}/events", dependencies=[Depends(ACTS)], responses=_problems())
+    @router.get(
+        "/guests/{guest_id}/events",
+        operation_id="showGuestEvents",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(),
+    )
     async def events(guest_id: UUID) -> EventsJson:
         return await operations.events(guest_id)
 
@@ -446,13 +430,68 @@ def operations_router(operations: ServiceOperations) -> APIRouter:
 
 
 def _add_configuration(router: APIRouter, operations: ServiceOperations) -> None:
-    @router.get("/configuration", dependencies=[ReaderDep], responses=_problems())
+    @router.get(
+        "/configuration",
+        operation_id="showConfiguration",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
     async def configuration() -> ConfigurationJson:
         return await operations.configuration()
 
-    @router.post("/configuration/reload", responses=_problems())
+    @router.post("/configuration/reload", operation_id="reloadConfiguration", responses=_problems())
     async def reload(caller: ActorDep, wanted: Reload) -> ReloadedJson:
         return await operations.reload(wanted.reason, wanted.name(caller))
+
+
+def _add_views(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get(
+        "",
+        operation_id="showOverview",
+        summary="State of views and messages",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
+    async def overview() -> OverviewJson:
+        return await operations.overview()
+
+    @router.get(
+        "/views/{name}", operation_id="showView", dependencies=[ReaderDep], responses=_problems(NoSuchView)
+    )
+    async def view(name: str) -> ViewJson:
+        return await operations.view(name)
+
+    @router.post(
+        "/views/{name}/rebuild",
+        operation_id="rebuildView",
+        responses=_problems(NoSuchView, RebuildRunning),
+        status_code=202,
+    )
+    async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
+        return await operations.rebuild(name, acting.name(caller))
+
+
+def _add_parked(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get(
+        "/parked/{guest_id}",
+        operation_id="showParkedGuest",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(NotParked),
+    )
+    async def backlog(guest_id: UUID) -> BacklogJson:
+        return await operations.backlog(guest_id)
+
+    @router.post("/parked/{guest_id}/retry", operation_id="retryParkedGuest", responses=_problems(NotParked))
+    async def retry(guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> TriedJson:
+        return await operations.retry(guest_id, acting.name(caller))
+
+    @router.post(
+        "/parked/{guest_id}/discard",
+        operation_id="discardParkedMessage",
+        responses=_problems(NotParked, OnlyWaiting),
+    )
+    async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
+        return await operations.skip(guest_id, skip.reason, skip.name(caller))
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Routes of login accounts: find by username (I1), name, show, open."""
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
 
 from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentWriteDep, MetadataDep
@@ -51,6 +52,7 @@ class FoundJson(BaseModel):
 
 @router.get(
     "",
+    operation_id="findLoginAccount",
     summary="Find a login account by its username",
     responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.MalformedUsername, DirectoryUnavailable),
 )
@@ -116,6 +118,7 @@ async def with_username(body: UsernameAtLibraries, deps: DependenciesDep) -> Acc
 
 @router.get(
     "/{account_id}",
+    operation_id="showLoginAccount",
     summary="A login account with its links and logins",
     responses=problem_responses(PROBLEM_TYPES, errors.AccountNotFound, DirectoryUnavailable),
 )
@@ -126,6 +129,7 @@ async def show(account_id: AccountId, deps: DependenciesDep) -> AccountJson:
 
 @router.post(
     "",
+    operation_id="openLoginAccount",
     status_code=201,
     summary="Open a login account",
     responses=problem_responses(
@@ -144,7 +148,10 @@ async def open_one(
     metadata: MetadataDep,
     write: IdempotentWriteDep,
     deps: DependenciesDep,
+    response: Response,
 ) -> AccountJson:
     """Open an account with its own actor. A username can be used once per home library."""
     result = await write(lambda rows: open_login_account(body.command(), Context(metadata, rows), deps))
-    return account_json(await show_opened_account(result.resource_id, deps))
+    account = account_json(await show_opened_account(result.resource_id, deps))
+    response.headers["Location"] = f"/v1/login-accounts/{quote(account.account_id, safe='')}"
+    return account

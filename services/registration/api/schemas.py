@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypeAliasType
 
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
@@ -32,6 +33,16 @@ LONGEST_HANDLE = 4000
 # Any text: R1 and R3 decide what is malformed. Only the length is limited here.
 Typed = Annotated[str, Field(max_length=200)]
 
+
+# Each set of words has one name here, so that a generated client has one class for it.
+BirthDates = TypeAliasType("BirthDates", Literal["same", "different", "unknown"])
+GuestStatus = TypeAliasType("GuestStatus", Literal["valid", "expired", "suspended", "deregistered", "erased"])
+HomeReply = TypeAliasType("HomeReply", Literal["valid", "refused", "not_found", "unavailable"])
+Language = TypeAliasType("Language", Literal["nl", "en"])
+LinkState = TypeAliasType("LinkState", Literal["none", "pending", "linked", "refused", "too_late"])
+HomeChange = TypeAliasType(
+    "HomeChange", Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]
+)
 
 # JSON has no type for ids, so these fields accept text.
 GuestId = Annotated[UUID, Field(strict=False)]
@@ -102,7 +113,7 @@ class WantedPreferences(Body):  # R27
     `newsletter`: to get the newsletter. `lending_history`: that the library keeps what was borrowed.
     """
 
-    language: Literal["nl", "en"] = "nl"
+    language: Language = "nl"
     newsletter: bool = False
     lending_history: bool = False
 
@@ -223,7 +234,7 @@ class DetailsJson(BaseModel):  # R5
 class PreferencesJson(BaseModel):  # R27
     """What the guest wants, and the consents that were given."""
 
-    language: Literal["nl", "en"]
+    language: Language
     newsletter: bool
     lending_history: bool
 
@@ -240,11 +251,11 @@ class HomeJson(BaseModel):  # R13
     `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
     """
 
-    verdict: Literal["valid", "refused", "not_found", "unavailable"]
+    verdict: HomeReply
     reasons: list[str]
     checked_at: datetime
     answered_at: datetime
-    changed: list[Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]] | None
+    changed: list[HomeChange] | None
 
 
 class TermJson(BaseModel):  # R12
@@ -287,7 +298,7 @@ class ContributionJson(BaseModel):  # R15
 class LoginLinkJson(BaseModel):
     """The state of the login link. `reason` is set when identity refused it."""
 
-    state: Literal["none", "pending", "linked", "refused", "too_late"]
+    state: LinkState
     account_id: str | None
     reason: str | None
 
@@ -311,7 +322,7 @@ class GuestJson(BaseModel):  # R18, R19
 
     guest_id: UUID
     version: int
-    status: Literal["valid", "expired", "suspended", "deregistered", "erased"]
+    status: GuestStatus
     organisation: str
     branch: str
     card_number: str | None
