@@ -20,6 +20,7 @@ from shared.messaging.envelope import Identifier, Message, data_of
 from shared.messaging.errors import MalformedMessage
 
 REGISTERED = "guest-registered.v1"
+IMPORTED = "guest-imported.v1"
 ERASED = "personal-data-erased.v1"
 UNLINKED = "login-account-unlinked.v1"
 RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
@@ -67,6 +68,12 @@ class _Registered(_WithTerm):
     login_account: _LoginAccount
 
 
+class _Imported(_Registered):
+    """A guest of before. `expired_on` None: the subscription runs."""
+
+    expired_on: date | None
+
+
 class _Merged(BaseModel):
     """The guest that the guest was merged into."""
 
@@ -91,6 +98,13 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
         registered = data_of(message, _Registered)
         link = _note_guest(message.subject, registered, now)
         changed = await link_guest(link, _requested_account(registered.login_account), deps, now)
+    elif message.type == IMPORTED and not message.erased:
+        imported = data_of(message, _Imported)
+        link = _note_guest(message.subject, imported, now)
+        if imported.expired_on is not None:
+            link.change_guest_status(link.guest_status.expired(imported.expired_on), now)
+        asked = _requested_account(imported.login_account)
+        changed = await link_guest(link, asked, deps, now, existed=True)
     rows = [row for loaded in changed for row in loaded.side_rows]
     if message.type == ERASED:
         rows.append(erasure_row(message.subject))

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli import guest_import
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
@@ -34,8 +35,9 @@ isil = typer.Typer(
 )
 guests = typer.Typer(
     no_args_is_help=True,
-    help=f"Show, check or erase one guest.\n\nExample: registration guests show {EXAMPLE_ID}",
+    help=f"Show, check or erase one guest; import guests.\n\nExample: registration guests show {EXAMPLE_ID}",
 )
+guests.command("import", epilog=guest_import.EXAMPLE)(guest_import.import_)
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")

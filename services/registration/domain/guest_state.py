@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from registration.domain.contributions import Contributions, evolve_contributions
+from registration.domain.contributions import (
+    Contributions,
+    RowStatus,
+    evolve_contributions,
+    imported_rows,
+)
 from registration.domain.events import (
     PREFERENCES,
     CardChipChanged,
@@ -18,6 +23,7 @@ from registration.domain.events import (
     Encrypted,
     GuestDeregistered,
     GuestEvent,
+    GuestImported,
     GuestPreferencesChanged,
     GuestRegistered,
     GuestReinstated,
@@ -41,7 +47,8 @@ from registration.domain.term import (
     subscription,
     valid_header,
 )
-from registration.domain.term_check import Status
+from registration.domain.term_check import REASON_OF_EXPIRY, Status
+from shared.kernel.amsterdam import moment_of
 
 NOTHING: Mapping[str, Encrypted] = MappingProxyType({})
 AT_THE_COUNTER = (
@@ -111,11 +118,13 @@ class GuestState(NamedTuple):
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
-    """Return the state after one event. Raises ValueError when the first event is no GuestRegistered."""
+    """Return the state after one event. Raises ValueError when no guest begins with the first event."""
     if isinstance(event, GuestRegistered):
         return _registered(before, event)
     if before is None:
-        msg = f"the first event of a guest must be GuestRegistered, not {type(event).__name__}"
+        if isinstance(event, GuestImported):
+            return _imported(event)
+        msg = f"a guest begins with GuestRegistered or GuestImported, not with {type(event).__name__}"
         raise ValueError(msg)
     after = _evolve_fields(before, event)
     if isinstance(event, AT_THE_COUNTER):
@@ -150,6 +159,38 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
         merged_from=before.merged_from if before else (),
         preferences=_preferred(event, Preferences()),
+    )
+
+
+def _imported(event: GuestImported) -> GuestState:
+    """Return the state of a guest as another system knew it (R29).
+
+    What is known of the guest is as old as the registration there: the import itself is no reply of the home
+    library, and nobody was at the counter.
+    """
+    since = moment_of(event.registered_on, time())
+    current = imported_rows(event)[0]
+    ended = current.status is RowStatus.INVALID
+    return GuestState(
+        organisation=event.organisation,
+        branch=event.branch,
+        home_isil=event.home_isil,
+        person_ref=event.person_ref,
+        card_has_chip=event.card_has_chip,
+        subscription_code=event.subscription_code,
+        term=Term(event.term_begin, event.term_end, provisional=False),
+        sealed_card=event.sealed_card,
+        sealed_details=event.sealed_details,
+        changed_on=current.begin,
+        home_agreed_at=since,
+        active_at=since,
+        card_since=since,
+        chip_since=since,
+        status=Status.EXPIRED if ended else Status.VALID,
+        reason=REASON_OF_EXPIRY if ended else None,
+        lending_strips=event.lending_strips,
+        contributions=evolve_contributions(Contributions(), event),
+        link=evolve_link(LoginLink(), event),
     )
 
 
