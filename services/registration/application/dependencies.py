@@ -225,7 +225,8 @@ class LookupKind(StrEnum):
     """What a clerk looked up (R22).
 
     `REGISTRATION`: a registration that was refused after the home library had replied. `READING`: an operator
-    read the recorded look-ups.
+    read the recorded look-ups. `EXPORT`: an operator exported all guests of the organisation with personal
+    data, for a reason.
     """
 
     LOGIN_ACCOUNT = "login-account"
@@ -234,11 +235,15 @@ class LookupKind(StrEnum):
     GUESTS = "guests"
     REGISTRATION = "registration"
     READING = "reading"
+    EXPORT = "export"
 
 
 @dataclass(slots=True)
 class Lookup:
-    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only."""
+    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only.
+
+    `reason`: why all guests were exported, in the operator's words.
+    """
 
     kind: LookupKind
     what: str
@@ -246,6 +251,7 @@ class Lookup:
     outcome: str = "found"
     account_id: str | None = None
     guest_ids: Sequence[UUID] = ()
+    reason: str | None = None
 
 
 class Lookups(Protocol):

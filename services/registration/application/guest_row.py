@@ -89,7 +89,9 @@ def _email(value: str) -> str:
 Day = Annotated[date, BeforeValidator(_day)]
 OptionalDay = Annotated[date | None, BeforeValidator(lambda value: None if value is None else _day(value))]
 YesOrNo = Annotated[bool, BeforeValidator(_yes_or_no)]
-Text = Annotated[str, Field(strict=True), AfterValidator(require_text)]
+Name = Annotated[str, Field(strict=True, max_length=200), AfterValidator(require_text)]
+Address = Annotated[str, Field(strict=True, max_length=500), AfterValidator(require_text)]
+Email = Annotated[str, Field(strict=True, max_length=254), AfterValidator(_email)]
 Id = Annotated[str, Field(strict=True), AfterValidator(require_identifier)]
 CardNumber = Annotated[str, Field(strict=True), AfterValidator(_card)]
 
@@ -119,10 +121,10 @@ class GuestRow(BaseModel):
     card_aliases: Annotated[
         tuple[CardNumber, ...], BeforeValidator(_words), Field(max_length=MOST_ALIASES)
     ] = ()
-    name: Annotated[Text, Field(max_length=200)]
+    name: Name
     birth_date: OptionalDay = None
-    address: Annotated[Text, Field(max_length=500)] | None = None
-    email: Annotated[Text, Field(max_length=254), AfterValidator(_email)] | None = None
+    address: Address | None = None
+    email: Email | None = None
     branch: Id
     subscription: Id
     registered_on: Day
@@ -163,7 +165,7 @@ def _told(fault: Any) -> str:
         return "it has an unknown field" if len(fault["loc"]) == 1 else f"{field}: it has an unknown field"
     if fault["type"] == "missing" or fault["input"] is None:
         return f"{field}: it is missing"
-    text = fault["msg"].removeprefix("Value error, ")
+    text = fault["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{field}: {text[:1].lower()}{text[1:]}"
 
 
