@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -20,6 +21,7 @@ UTF_8_MARK = b"\xef\xbb\xbf"
 UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = ",;\t"
 
+CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # not the tab, which may separate values
 TOO_LONG = f"the line is longer than {LONGEST_LINE} bytes"
 NOT_UTF_8 = "the line is not written in UTF-8"
 CONTROL = "the line has a control character"
@@ -74,7 +76,7 @@ def _text(number: int, line: bytes) -> str | Line:
         text = line.decode()
     except UnicodeDecodeError:
         return Line(number, mistakes=(NOT_UTF_8,))
-    if any(character < " " and character != "\t" for character in text):
+    if CONTROLS.search(text):
         return Line(number, mistakes=(CONTROL,))
     return text
 

@@ -238,9 +238,11 @@ class HomeJson(BaseModel):  # R13
 
     `answered_at`: the last moment at which the library named this person, so the moment of the details.
     `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
+    `not_asked`: the guest was imported at that moment, and the library was not asked since; `answered_at` is
+    the day of the registration in the other system then.
     """
 
-    verdict: Literal["valid", "refused", "not_found", "unavailable"]
+    verdict: Literal["valid", "refused", "not_found", "unavailable", "not_asked"]
     reasons: list[str]
     checked_at: datetime
     answered_at: datetime

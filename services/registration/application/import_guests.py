@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -133,6 +133,7 @@ async def import_guests(
     organisation = deps.organisations.get(context.organisation)
     if organisation is None:
         raise UnknownOrganisation
+    deps = replace(deps, isil_aliases=dict(deps.isil_aliases))  # the index follows a change by itself (I10)
     counts, reader = Counts(), _Reader(organisation, command.source, seen, deps)
 
     def told(each: Told) -> None:

@@ -87,6 +87,7 @@ class GuestState(NamedTuple):
     the guest at the counter. `card_since` and `chip_since`: the moments since which the present number, and
     whether the card has a chip, are known here. `new_accounts`: account id -> its encrypted details.
     `news_at`: the last moment at which news of the home library was taken over (R24).
+    `imported_from`: the system from which the guest was imported, until a registration here (R29).
     `merged_into`: the guest to which this merged record points. `merged_from`: the merged records that point
     to this guest. After an erasure no encrypted data is left, and `person_ref` finds no guest (R19).
     """
@@ -115,6 +116,7 @@ class GuestState(NamedTuple):
     merged_from: tuple[UUID, ...] = ()
     news_at: datetime | None = None
     preferences: Preferences = Preferences()
+    imported_from: str | None = None
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
@@ -191,6 +193,7 @@ def _imported(event: GuestImported) -> GuestState:
         lending_strips=event.lending_strips,
         contributions=evolve_contributions(Contributions(), event),
         link=evolve_link(LoginLink(), event),
+        imported_from=event.source,
     )
 
 
@@ -239,6 +242,7 @@ def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
         preferences=_preferred(event, before.preferences),
+        imported_from=None,
     )
 
 

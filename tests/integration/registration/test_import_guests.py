@@ -157,6 +157,7 @@ def test_r29_the_examples_of_the_docs_are_imported_and_both_say_the_same(
                 LinkState.PENDING,
             ]
             assert not any(view.term.provisional for view in views)
+            assert {view.home.verdict for view in views} == {"not_asked"}
             assert await service.pool.fetchval("SELECT count(*) FROM terms_due") == 3
             today_at_desk = "SELECT coalesce(sum(registered), 0) FROM desk_statistics"
             assert await service.pool.fetchval(today_at_desk) == 0
@@ -197,7 +198,7 @@ MISTAKES: Sequence[tuple[str, str]] = (
     (line(contributions="2022-01-01/2026-12-31 Normaal"), "a row begins before the registration"),
     (line(contributions="2023-02-01/2026-12-31 Halfgeldig"), "contributions: input should be"),
     ("only,three,cells", "it has 3 values for 16 columns"),
-    ('"not closed' + line(), "a quotation mark is not closed on the same line"),
+    ('"not closed' + line(), "a quotation mark is not closed on this line"),
     (line(card_aliases="0880000017 0_1"), "card_aliases: this is not a card number"),
 )
 
