@@ -28,6 +28,7 @@ from tests.support.counter_pages import (
     register,
     session_in,
 )
+from tests.support.imported_guests import imported
 from tests.support.projections import follow_all
 from tests.support.registration_service import HOME, JAN
 
@@ -559,3 +560,25 @@ async def _history(client: httpx2.AsyncClient, guest: Guest) -> str:
     service = guest.counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))
     return await guest.shown(client, "historie")
+
+
+async def test_r29_a_guest_of_before_says_where_it_comes_from_until_home_was_asked(
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
+) -> None:
+    """Nothing is pretended: no reply of the home library that was not given, and no registration of today."""
+    service = counter_site.app.service
+    card = f"77{next(numbers):08d}"
+    await imported(service, {"card_number": card})
+    guest_id = await service.pool.fetchval("SELECT guest_id FROM imported_guests")
+    guest = Guest(counter_site, f"/gasten/{guest_id}", card)
+    await follow_all(service, VIEWS, view_source(service.settings))
+    shown = await guest.shown(clerk)
+    assert "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd." in shown
+    assert "De thuisbibliotheek antwoordde" not in shown
+    assert "Antwoord van" not in shown
+    history = await guest.shown(clerk, "historie")
+    assert "Overgenomen uit een ander systeem" in history
+    assert "old-system, daar ingeschreven op 01-02-2023" in history
+    guest.home_says(Valid(JAN, date(2027, 1, 31), card))
+    assert (await guest.does(clerk, "thuischeck")).status_code == 303
+    assert "De thuisbibliotheek antwoordde: geldig." in await guest.shown(clerk)

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from uuid import uuid4
-
 from identity.application.dependencies import AccountDetails
-from registration.adapters.imported_guests import PostgresImportedGuests, seen_on_disk
-from registration.application.dependencies import Context
-from registration.application.import_guests import Counts, ImportGuests, Line, import_guests
-from shared.event_log import Metadata
 from shared.projections.verify import verify
 from tests.support.both_services import JAN, OTHER_CARD, PIET, BothServices
+from tests.support.imported_guests import imported
 from tests.support.registration_service import CARD, HOME
 
-ROW = {
-    "home_isil": HOME,
-    "name": "J. Jansen",
-    "branch": "9453",
-    "subscription": "346",
-    "registered_on": "2023-02-01",
-    "valid_until": "2026-12-31",
-    "card_has_chip": True,
-    "strips_granted": True,
-}
+LINKED: dict[str, object] = {"card_number": CARD, "login_account_id": JAN.account_id}
 THIRD = AccountDetails("acc-kees", "kees", "kees@example.org", HOME, "0990139321")
-
-
-async def imported(both: BothServices, *rows: dict[str, object]) -> Counts:
-    deps = replace(both.registration.service.deps, home_library_names={HOME: ""})
-    lines = [Line(number, {**ROW, **row}) for number, row in enumerate(rows, start=1)]
-    command = ImportGuests("old-system", lines, write=True)
-    context = Context("1001", Metadata("beheer", uuid4()))
-    told: list[object] = []
-    with seen_on_disk() as seen:
-        known = PostgresImportedGuests(both.registration.service.pool)
-        counts = await import_guests(command, context, known, seen, deps, tell=told.append)
-    assert told == []
-    return counts
 
 
 async def test_i4_after_an_import_each_login_is_what_the_rules_say(both_services: BothServices) -> None:
@@ -47,8 +19,8 @@ async def test_i4_after_an_import_each_login_is_what_the_rules_say(both_services
     of_kees = (await both_services.logs_in(THIRD)).json()
     assert (before["outcome"], of_kees["outcome"]) == ("new_actor", "new_actor")
     counts = await imported(
-        both_services,
-        {"card_number": CARD, "login_account_id": JAN.account_id},
+        both_services.registration.service,
+        LINKED,
         {"card_number": OTHER_CARD},
     )
     assert counts.imported == 2
@@ -74,7 +46,9 @@ async def test_i4_after_an_import_each_login_is_what_the_rules_say(both_services
 async def test_i5_a_login_before_the_message_of_the_import_is_recognised(
     both_services: BothServices,
 ) -> None:
-    await imported(both_services, {"card_number": CARD, "login_account_id": JAN.account_id})
+    await imported(
+        both_services.registration.service, {"card_number": CARD, "login_account_id": JAN.account_id}
+    )
     first = (await both_services.logs_in(JAN)).json()
     assert (first["outcome"], first["first_login"]) == ("recognised", True)
     await both_services.deliver_all()
@@ -83,7 +57,9 @@ async def test_i5_a_login_before_the_message_of_the_import_is_recognised(
 
 
 async def test_r19_the_erasure_of_an_imported_guest_reaches_identity(both_services: BothServices) -> None:
-    await imported(both_services, {"card_number": CARD, "login_account_id": JAN.account_id})
+    await imported(
+        both_services.registration.service, {"card_number": CARD, "login_account_id": JAN.account_id}
+    )
     await both_services.deliver_all()
     guest = (await both_services.logs_in(JAN)).json()["guest"]
     await both_services.erases(guest)

@@ -24,6 +24,7 @@ from registration.application.import_guests import BATCH
 from registration.application.register_guest import register_guest
 from registration.application.show_guest import show_guest
 from registration.bootstrap import Replacements, Service, open_service, view_source
+from registration.cli import guest_import
 from registration.cli.main import app
 from registration.domain.errors import AlreadyRegistered, LikelyDuplicate
 from registration.domain.login_link import LinkState
@@ -34,7 +35,9 @@ from registration.settings import Settings
 from shared.cli.running import exit_code
 from shared.event_log import Metadata
 from shared.projections.verify import verify
+from tests.integration.home_library.test_replies import text_of
 from tests.support.eventually import eventually
+from tests.support.home_libraries import Sip2Host, checked, sip2_host
 from tests.support.projections import follow_all
 from tests.support.registration import WatchedHomeLibraries, registering
 from tests.support.servers import owner_url
@@ -500,3 +503,28 @@ def test_r29_what_is_asked_for_is_checked(
     options = tuple(str(file) if option == "guests.csv" else option for option in options)
     assert imports(file, *options) in {1, 2}
     assert text in capsys.readouterr().err
+
+
+async def test_r12_home_libraries_are_asked_only_when_that_is_asked_for(
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As the nightly check does it, when its view has the imported guests."""
+    file = written(tmp_path, [line()])
+    async with sip2_host(Sip2Host()) as host:
+        host.usually[b"63"] = checked(text_of("valid_no_end_known"))
+        settings.home_libraries.write_text(
+            f'[libraries.NL-070288]\nhost = "127.0.0.1"\nport = {host.port}\nexpiry_field = "PA"\n', "utf-8"
+        )
+        monkeypatch.setattr(guest_import, "VIEW_SECONDS", 0.1)
+        assert await asyncio.to_thread(imports, file, "--ask-home") == 1
+        assert "the view terms_due does not move" in capsys.readouterr().err
+        async with open_service(settings) as service:
+            await with_views(service)
+        assert await asyncio.to_thread(imports, file) == 0
+        assert host.questions() == []
+        assert await asyncio.to_thread(imports, file, "--ask-home") == 0
+        assert "Done: 1 guests checked" in capsys.readouterr().out
+        assert len(host.questions()) == 1
