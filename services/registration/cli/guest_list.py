@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 from uuid import UUID, uuid4
@@ -16,12 +17,12 @@ import typer
 from registration.service_handle import settings_of_command
 from shared.cli.console import echo, progress_bar, show_json, show_records
 from shared.cli.running import By, Failed, in_loop, name_of
+from shared.kernel.errors import english_sentence
 from shared.kernel.text import harmless, require_text
 
 if TYPE_CHECKING:
     from registration.application.dependencies import Context, Dependencies
     from registration.bootstrap import Service
-    from registration.read_models.guest_directory import FoundGuest
     from registration.read_models.guest_list import ListedGuest
     from registration.settings import Settings
 
@@ -153,50 +154,77 @@ def find(
         typer.Argument(help="A card, a name, a birth date, or the username of an account opened here."),
     ],
     organisation: Organisation,
+    username_at: Annotated[
+        str | None,
+        typer.Option(metavar="ISIL", help="WORDS is a username of any login account of this home library."),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 20,
     by: By = None,
     as_json: Json = False,
 ) -> None:
     """Find guests of an organisation, as a clerk does. The look-up is recorded under your name."""
     who = name_of(by)
-    found = in_loop(_find(settings_of_command(), words, organisation, limit, who))
-    rows = [_found(guest) for guest in found]
+    if not words.strip():
+        raise typer.BadParameter("name a card, a name, a birth date or a username")
+    look = (
+        partial(_by_words, words, limit) if username_at is None else partial(_of_account, words, username_at)
+    )
+    rows = in_loop(_find(settings_of_command(), organisation, who, look))
     show_records(rows, as_json=as_json, empty="No guest fits.")
 
 
 async def _find(
-    settings: Settings, words: str, organisation: str, limit: int, by: str
-) -> Sequence[FoundGuest]:
-    from registration.application.dependencies import LookupKind  # noqa: PLC0415
-    from registration.application.looking_up import looking_up  # noqa: PLC0415
+    settings: Settings,
+    organisation: str,
+    by: str,
+    look: Callable[[Service, Context], Awaitable[list[dict[str, Any]]]],
+) -> list[dict[str, Any]]:
     from registration.bootstrap import open_service  # noqa: PLC0415
-    from registration.domain.errors import TooManyLookups  # noqa: PLC0415
-    from registration.read_models.guest_directory import GuestDirectory, Search, asked_for  # noqa: PLC0415
+    from registration.domain.errors import LoginAccountsUnavailable, TooManyLookups  # noqa: PLC0415
+    from shared.kernel.library_card import MalformedIsil  # noqa: PLC0415
 
-    asked = asked_for(words)
-    if asked is None:
-        raise typer.BadParameter("name a card, a name, a birth date or a username")
     async with open_service(settings) as service:
-        context = _context(service, organisation, by)
         try:
-            async with looking_up(LookupKind.GUESTS, " ".join(asked), context, service.deps) as lookup:
-                search = Search(organisation, asked, limit=limit)
-                found = await GuestDirectory(service.pool).find(search)
-                lookup.guest_ids = [guest.guest_id for guest in found]
-                lookup.outcome = "found" if found else "none"
+            return await look(service, _context(service, organisation, by))
         except TooManyLookups:
             raise Failed("These are too many look-ups. Wait a while, then try again.") from None
-    return found
+        except LoginAccountsUnavailable:
+            raise Failed("Identity, which knows the usernames, cannot be asked now. Try again.") from None
+        except MalformedIsil as malformed:
+            raise Failed(english_sentence(type(malformed))) from None
 
 
-def _found(guest: FoundGuest) -> dict[str, Any]:
-    return {
-        "guest_id": guest.guest_id,
-        "name": guest.name,
-        "birth_date": guest.birth_date,
-        "card_number": guest.card_number,
-        "home_isil": guest.home_isil,
-        "branch": guest.branch,
-        "header": guest.header,
-        "login_link": guest.login_link,
-    }
+async def _by_words(words: str, limit: int, service: Service, context: Context) -> list[dict[str, Any]]:
+    """Find guests by the beginnings of words, as clerks do."""
+    from registration.application.dependencies import LookupKind  # noqa: PLC0415
+    from registration.application.looking_up import looking_up  # noqa: PLC0415
+    from registration.read_models.guest_directory import GuestDirectory, Search, asked_for  # noqa: PLC0415
+
+    asked = asked_for(words) or ()
+    async with looking_up(LookupKind.GUESTS, " ".join(asked), context, service.deps) as lookup:
+        search = Search(context.organisation, asked, limit=limit)
+        found = await GuestDirectory(service.pool).find(search)
+        lookup.guest_ids = [guest.guest_id for guest in found]
+        lookup.outcome = "found" if found else "none"
+    return [{name: getattr(guest, name) for name in FOUND} for guest in found]
+
+
+async def _of_account(username: str, isil: str, service: Service, context: Context) -> list[dict[str, Any]]:
+    """Find guests by the username of their login account, which identity knows."""
+    from registration.application.find_login_account import find_guests_of_account  # noqa: PLC0415
+    from registration.application.show_guest import show_guest  # noqa: PLC0415
+
+    found = await find_guests_of_account(username, isil, context, service.deps)
+    views = [await show_guest(guest_id, context.organisation, service.deps) for guest_id in found]
+    return [
+        {
+            **{name: getattr(view, name, None) for name in FOUND},
+            "name": view.details.name if view.details else None,
+            "birth_date": view.details.birth_date if view.details else None,
+            "login_link": view.login_link.state.value,
+        }
+        for view in views
+    ]
+
+
+FOUND = ("guest_id", "name", "birth_date", "card_number", "home_isil", "branch", "header", "login_link")

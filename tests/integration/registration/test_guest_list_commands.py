@@ -163,6 +163,10 @@ def test_find_is_limited_and_needs_words(
     assert registration("find", " ", "--organisation", "1001") == 2
     assert registration("find", "jansen", "--organisation", "9999") == 1
     assert "There is no organisation 9999" in capsys.readouterr().err
+    assert registration("find", "jan", "--organisation", "1001", "--username-at", "070288") == 1
+    assert "This is not an ISIL code" in capsys.readouterr().err
+    assert registration("find", "jan", "--organisation", "1001", "--username-at", "NL-070288") == 1
+    assert "Identity, which knows the usernames, cannot be asked now" in capsys.readouterr().err
     monkeypatch.setenv("REGISTRATION_LOOKUPS_PER_MINUTE", "1")
     assert registration("find", "jansen", "--organisation", "1001") == 0
     assert registration("find", "bakker", "--organisation", "1001") == 1
