@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -69,11 +69,11 @@ class InMemoryEventLog:
 
     def _with_keys(self, events: Sequence[RecordedEvent]) -> list[RecordedEvent]:
         keys = {row["subject_id"]: row["wrapped"] for row in self.rows("data_keys")}
-        return [replace(event, wrapped_key=keys.get(event.stream_id)) for event in events]
-
-    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
-        """See `EventLog.erased`."""
-        return {row["subject_id"] for row in self.rows(ERASURES)}.intersection(subject_ids)
+        erased = {row["subject_id"] for row in self.rows(ERASURES)}
+        return [
+            replace(event, wrapped_key=keys.get(event.stream_id), erased=event.stream_id in erased)
+            for event in events
+        ]
 
     async def erasures(self) -> Sequence[UUID]:
         """See `EventLog.erasures`."""

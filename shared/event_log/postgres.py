@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Self
 from uuid import UUID
 
@@ -66,10 +66,6 @@ class PostgresEventLog:
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """See `EventLog.read`."""
         return await self._reader.read(after, limit)
-
-    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
-        """See `EventLog.erased`."""
-        return await self._reader.erased(subject_ids)
 
     async def erasures(self) -> Sequence[UUID]:
         """See `EventLog.erasures`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from os import urandom
@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from asyncpg.pgproto import pgproto
+from eventsourcing.domain import Aggregate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class RecordedEvent:
     """An event as read from the log.
 
     Positions are 1, 2, 3 … without gaps. `recorded_at` comes from the clock of the log. `wrapped_key`: the
-    wrapped data key of the stream's subject, if it has one and the event was read for use.
+    wrapped data key of the stream's subject, if it has one and the event was read for use. `erased`: the
+    subject's personal data was destroyed before the event was read for use (R19).
     """
 
     position: int
@@ -50,6 +52,7 @@ class RecordedEvent:
     recorded_at: datetime
     metadata: Metadata
     wrapped_key: bytes | None = field(default=None, repr=False, compare=False)
+    erased: bool = field(default=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,14 @@ class SideRow:
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command changed: the stream of the resource, and the position of the log after the append."""
+    """What a command changed: the stream of the resource, and the position of the log after the append.
+
+    `saved`: the resource as it was saved, by a command that made it and did nothing else.
+    """
 
     resource_id: UUID
     position: int
+    saved: Aggregate | None = None
 
 
 class EventLog(Protocol):
@@ -93,9 +100,6 @@ class EventLog(Protocol):
 
     async def read(self, after: int, limit: int) -> list[RecordedEvent]:
         """Return at most `limit` events after position `after`, in order and without gaps."""
-
-    async def erased(self, subject_ids: Collection[UUID]) -> Collection[UUID]:
-        """Return those of these subjects whose personal data was destroyed (R19)."""
 
     async def erasures(self) -> Sequence[UUID]:
         """Return all subjects that were ever erased, the oldest erasure first."""

@@ -50,18 +50,10 @@ def message_of(
     )
 
 
-async def to_messages(
-    recorded: Sequence[RecordedEvent], to_message: ToMessage, event_log: EventLog
-) -> list[Message | None]:
-    """Return the messages of these events; those of erased subjects are marked (R19), after one query."""
-    erased = await event_log.erased({event.stream_id for event in recorded})
-    # An erasure since these events were read must leave nothing of the person in their messages.
-    events = (replace(event, wrapped_key=None) if event.stream_id in erased else event for event in recorded)
-    made = map(to_message, events)
-    return [
-        replace(message, erased=True) if message and message.subject in erased else message
-        for message in made
-    ]
+def to_messages(recorded: Sequence[RecordedEvent], to_message: ToMessage) -> list[Message | None]:
+    """Return the messages of these events; those of erased subjects are marked (R19)."""
+    made = [(event, to_message(event)) for event in recorded]
+    return [replace(message, erased=True) if message and event.erased else message for event, message in made]
 
 
 """Time limit of a response, on top of the seconds that the feed was asked to wait."""
@@ -120,7 +112,7 @@ class LogFeed:
     async def _messages(self, recorded: list[RecordedEvent]) -> list[Message]:
         messages: list[Message] = []
         for start in range(0, len(recorded), BATCH):
-            made = await to_messages(recorded[start : start + BATCH], self._to_message, self._log)
+            made = to_messages(recorded[start : start + BATCH], self._to_message)
             messages += [message for message in made if message is not None]
             await asyncio.sleep(0)  # a whole page takes long enough to delay a login
         return messages

@@ -29,6 +29,7 @@ from shared.messaging.errors import (
 from shared.messaging.feed import Feed
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import MessageSources
+from shared.platform.asked_together import AskedTogether
 from shared.platform.postgres import is_transient
 from shared.platform.retry import keep_trying
 
@@ -49,45 +50,20 @@ class InboxCursor:
 
 
 class InboxCursors:
-    """Reads inbox cursors, many in one query: messages that arrive during a query wait for the next one."""
+    """Reads inbox cursors, many in one query."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._wanted: list[tuple[Message, asyncio.Future[InboxCursor]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self.of = AskedTogether(self._read, most=LARGEST_BATCH).ask
 
-    async def of(self, message: Message) -> InboxCursor:
-        """Return the cursor for a message, as committed after this call began."""
-        cursor: asyncio.Future[InboxCursor] = asyncio.get_running_loop().create_future()
-        self._wanted.append((message, cursor))
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._read_all())
-        return await cursor
-
-    async def _read_all(self) -> None:
-        try:
-            while self._wanted:
-                batch, self._wanted = self._wanted[:LARGEST_BATCH], self._wanted[LARGEST_BATCH:]
-                await self._read(batch)
-        finally:
-            self._reading = None
-
-    async def _read(self, batch: Sequence[tuple[Message, "asyncio.Future[InboxCursor]"]]) -> None:
-        try:
-            rows = await self._pool.fetch(
-                _READ_CURSORS,
-                [message.subject for message, _ in batch],
-                [message.stream_version for message, _ in batch],
-                [message.id for message, _ in batch],
-            )
-        except Exception as error:
-            for _, cursor in batch:
-                if not cursor.done():
-                    cursor.set_exception(error)
-            return
-        for (_, cursor), row in zip(batch, rows, strict=True):
-            if not cursor.done():  # else its caller was cancelled
-                cursor.set_result(InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]))
+    async def _read(self, messages: Sequence[Message]) -> Sequence[InboxCursor]:
+        rows = await self._pool.fetch(
+            _READ_CURSORS,
+            [message.subject for message in messages],
+            [message.stream_version for message in messages],
+            [message.id for message in messages],
+        )
+        return [InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]) for row in rows]
 
 
 # The last version is one step back along the key, however many messages the subject has.

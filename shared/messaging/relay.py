@@ -102,7 +102,7 @@ class Relay:
 
     async def _send(self, publisher: Publisher, sent: Sent, unconfirmed: "Unconfirmed") -> None:
         async for events in self._log.tail(self._confirmed):
-            messages = await to_messages(events, self._to_message, self._log)
+            messages = to_messages(events, self._to_message)
             for event, message in zip(events, messages, strict=True):
                 confirmed = None if message is None else unconfirmed.start(publisher.publish(message))
                 await sent.put((event.position, confirmed))

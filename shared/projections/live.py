@@ -103,11 +103,6 @@ MOVE = """
 UPDATE projections SET position = $2, version = least(version, $3), moved_at = clock_timestamp(),
     failure = NULL WHERE name = $1
 """
-MOVE_ALL = """
-UPDATE projections SET position = $2, version = least(projections.version, moved.version),
-    moved_at = clock_timestamp() FROM unnest($1::text[], $3::int[]) AS moved (name, version)
- WHERE projections.name = moved.name
-"""
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
 view_lag = Gauge("view_lag_events", "Events in the log after the view's position", ["view"])
@@ -190,9 +185,6 @@ class LiveViews:
                 if to_position > after:
                     views = [self._views[row["name"]] for row in together]
                     await self._together.catch_up(connection, views, after, to_position)
-                    await connection.execute(
-                        MOVE_ALL, [view.name for view in views], to_position, [view.version for view in views]
-                    )
         for row in together:
             view_lag.labels(row["name"]).set(head - to_position)
             view_failed.labels(row["name"]).set(0)

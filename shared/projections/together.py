@@ -64,9 +64,10 @@ class Together:
         for stream_id, of_stream in groupby(records, key=itemgetter(0)):
             changed.append(stream_id)
             self._fold(list(of_stream), views, after, rows)
-        if changed:
-            tables = [table for view in views for table in view.tables]
-            await connection.execute(_deletion(tables), changed)
+        tables = [table for view in views for table in view.tables]
+        names, versions = [view.name for view in views], [view.version for view in views]
+        await connection.execute(_moved(tables), changed, names, to_position, versions)
+        if rows:
             for table in tables:
                 if of_table := rows.get(table.name):
                     await connection.copy_records_to_table(
@@ -125,10 +126,21 @@ def _require_known(view: View, records: Sequence[asyncpg.Record], after: int) ->
             )
 
 
-def _deletion(tables: Sequence[ViewTable]) -> str:
-    """Return the statement that deletes the rows of streams ($1) from all these tables."""
+# Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
+MOVE = """
+UPDATE projections SET position = $3, version = least(projections.version, moved.version),
+    moved_at = clock_timestamp() FROM unnest($2::text[], $4::int[]) AS moved (name, version)
+ WHERE projections.name = moved.name
+"""
+
+
+def _moved(tables: Sequence[ViewTable]) -> str:
+    """Return the statement that moves views ($2, $4) to a position ($3).
+
+    It deletes the rows of the streams that changed ($1) from all their tables.
+    """
     deletions = (
         f"d{number} AS (DELETE FROM {table.name} WHERE stream_id = ANY ($1))"  # noqa: S608 - our own names
         for number, table in enumerate(tables)
     )
-    return f"WITH {', '.join(deletions)} SELECT"
+    return f"WITH {', '.join(deletions)} {MOVE}"

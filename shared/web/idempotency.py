@@ -16,6 +16,7 @@ from fastapi import Depends, Header, Request, Response
 from shared.event_log import CommandResult, LogUnavailable, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.platform import limits
+from shared.platform.asked_together import AskedTogether
 from shared.platform.postgres import TRANSIENT, Script, is_transient
 from shared.platform.roles import Rights
 from shared.web.problems import Problem
@@ -80,6 +81,19 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ),
 )
 
+# Many requests in one statement, with one row for each.
+FIND = """
+SELECT body_hash, resource_id, position
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+       AS wanted (subject, organisation, route, key, number)
+  LEFT JOIN LATERAL (
+      SELECT * FROM idempotency_keys AS known
+       WHERE known.subject = wanted.subject AND known.organisation IN (wanted.organisation, '')
+         AND known.route = wanted.route AND known.key = wanted.key LIMIT 1
+  ) AS found ON true
+ ORDER BY number
+"""
+
 KEPT = "24 hours"  # a PostgreSQL interval
 
 
@@ -112,6 +126,7 @@ class IdempotencyKeys:
     def __init__(self, pool: asyncpg.Pool, secret: bytes) -> None:
         self._pool = pool
         self._secret = hmac.digest(secret, b"idempotency keys", hashlib.sha256)
+        self._together = AskedTogether(self._rows)
 
     async def run_once(
         self, idempotent: IdempotentRequest | None, command: Command, *, look_first: bool = True
@@ -146,19 +161,16 @@ class IdempotencyKeys:
         return int(status.rpartition(" ")[2])
 
     async def _find(self, idempotent: IdempotentRequest) -> CommandResult | None:
-        row = await self._pool.fetchrow(
-            "SELECT body_hash, resource_id, position FROM idempotency_keys"
-            " WHERE subject = $1 AND organisation IN ($4, '') AND route = $2 AND key = $3",
-            idempotent.subject,
-            idempotent.route,
-            idempotent.key,
-            idempotent.organisation,
-        )
-        if row is None:
+        row = await self._together.ask(idempotent)
+        if row["body_hash"] is None:
             return None
         if not hmac.compare_digest(row["body_hash"], self._hash(idempotent)):
             raise key_reused()
         return CommandResult(row["resource_id"], row["position"])
+
+    async def _rows(self, wanted: Sequence[IdempotentRequest]) -> Sequence[asyncpg.Record]:
+        parts = [(asked.subject, asked.organisation, asked.route, asked.key) for asked in wanted]
+        return await self._pool.fetch(FIND, *map(list, zip(*parts, strict=True)))
 
     def _row(self, idempotent: IdempotentRequest, resource_id: UUID) -> SideRow:
         values = {

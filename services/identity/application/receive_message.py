@@ -25,6 +25,7 @@ ERASED = "personal-data-erased.v1"
 UNLINKED = "login-account-unlinked.v1"
 RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
 """The messages that release the guest's login account."""
+LINK_REQUESTED = "login-account-link-requested.v1"
 
 Changed = Sequence[LoadedAccount]
 
@@ -89,22 +90,18 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     Raises VersionConflict when another command was first: call it again. Raises TryAgain when something is
     unavailable: wait. Raises MalformedMessage for data that the message must not have.
     """
+    if message.type not in HAVE_AN_EFFECT:
+        await save(
+            deps, metadata=Metadata("identity", message.correlation_id, message.id), side_rows=[inbox_row]
+        )
+        return
     now = deps.clock.now()
     link = await deps.store.find(GuestLink, message.subject)
     changed: Changed = []
     if link is not None:
         changed = await _apply(message, link, deps, now)
-    elif message.type == REGISTERED and not message.erased:
-        registered = data_of(message, _Registered)
-        link = _note_guest(message.subject, registered, now)
-        changed = await link_guest(link, _requested_account(registered.login_account), deps, now)
-    elif message.type == IMPORTED and not message.erased:
-        imported = data_of(message, _Imported)
-        link = _note_guest(message.subject, imported, now)
-        if imported.expired_on is not None:
-            link.change_guest_status(link.guest_status.expired(imported.expired_on), now)
-        asked = _requested_account(imported.login_account)
-        changed = await link_guest(link, asked, deps, now, existed=True)
+    elif message.type in BEGINNINGS and not message.erased:
+        link, changed = await BEGINNINGS[message.type](message, deps, now)
     rows = [row for loaded in changed for row in loaded.side_rows]
     if message.type == ERASED:
         rows.append(erasure_row(message.subject))
@@ -116,6 +113,26 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
         side_rows=[inbox_row, *rows],
     )
     await deps.erasure_ledger.note(erased_by(rows))
+
+
+async def _registered(message: Message, deps: Dependencies, now: datetime) -> tuple[GuestLink, Changed]:
+    registered = data_of(message, _Registered)
+    link = _note_guest(message.subject, registered, now)
+    return link, await link_guest(link, _requested_account(registered.login_account), deps, now)
+
+
+async def _imported(message: Message, deps: Dependencies, now: datetime) -> tuple[GuestLink, Changed]:
+    """Note a guest of before. A link that it had is never too late (I13)."""
+    imported = data_of(message, _Imported)
+    link = _note_guest(message.subject, imported, now)
+    if imported.expired_on is not None:
+        link.change_guest_status(link.guest_status.expired(imported.expired_on), now)
+    asked = _requested_account(imported.login_account)
+    return link, await link_guest(link, asked, deps, now, existed=True)
+
+
+BEGINNINGS = {REGISTERED: _registered, IMPORTED: _imported}
+"""The messages with which a guest begins."""
 
 
 def _requested_account(asked: _LoginAccount | None) -> RequestedAccount | None:
@@ -188,3 +205,6 @@ STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
     "guest-reinstated.v1": lambda status, _: status.reinstated(),
 }
 """Message type -> the new guest status (I7). A deregistered guest may be registered again (R21)."""
+
+HAVE_AN_EFFECT = {*BEGINNINGS, ERASED, LINK_REQUESTED, *RELEASING, *STATUS_CHANGES}
+"""All other messages only move the inbox, so nothing is read for them."""

@@ -8,11 +8,18 @@ from uuid import UUID
 import asyncpg
 
 from registration.application.dependencies import IndexState, TermCheck
+from shared.platform.asked_together import AskedTogether
 
 GUESTS_OF = """
-SELECT guest_id FROM registrations WHERE organisation = $1 AND person_ref = $2
-UNION ALL
-SELECT guest_id FROM shared_references WHERE organisation = $1 AND person_ref = $2
+SELECT ARRAY(
+    SELECT guest_id FROM registrations
+     WHERE organisation = wanted.organisation AND person_ref = wanted.person_ref
+    UNION ALL
+    SELECT guest_id FROM shared_references
+     WHERE organisation = wanted.organisation AND person_ref = wanted.person_ref
+) AS guest_ids
+  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (organisation, person_ref, number)
+ ORDER BY number
 """
 
 # There are few libraries and many guests, so one step through the index for each value is enough.
@@ -53,11 +60,15 @@ class PostgresRegistrations:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._together = AskedTogether(self._guests_of)
 
     async def guests_of(self, organisation: str, person_ref: str) -> Sequence[UUID]:
         """See `Registrations.guests_of`."""
-        rows = await self._pool.fetch(GUESTS_OF, organisation, person_ref)
-        return [row["guest_id"] for row in rows]
+        return await self._together.ask((organisation, person_ref))
+
+    async def _guests_of(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Sequence[UUID]]:
+        rows = await self._pool.fetch(GUESTS_OF, *map(list, zip(*wanted, strict=True)))
+        return [row["guest_ids"] for row in rows]
 
     async def state(self) -> IndexState:
         """See `Registrations.state`."""
@@ -95,9 +106,9 @@ class PostgresRegistrations:
         return [row["guest_id"] for row in rows]
 
 
-LAST_CHECK = """
-SELECT verdict, checked_at, stale, reasons, other_guest, answered_at, changed
-FROM term_checks WHERE guest_id = $1
+LAST_CHECKS = """
+SELECT guest_id, verdict, checked_at, stale, reasons, other_guest, answered_at, changed
+FROM term_checks WHERE guest_id = ANY ($1)
 """
 
 # Two processes may check one guest at once. The later check stays, also if it is written first.
@@ -117,15 +128,16 @@ class PostgresTermChecks:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._together = AskedTogether(self._last)
 
     async def last(self, guest_id: UUID) -> TermCheck | None:
         """See `TermChecks.last`."""
-        row = await self._pool.fetchrow(LAST_CHECK, guest_id)
-        if row is None:
-            return None
-        verdict, checked_at, stale, reasons, other_guest, answered_at, changed = row
-        changes = None if changed is None else tuple(changed)
-        return TermCheck(verdict, checked_at, stale, tuple(reasons), other_guest, answered_at, changes)
+        return await self._together.ask(guest_id)
+
+    async def _last(self, guest_ids: Sequence[UUID]) -> Sequence[TermCheck | None]:
+        rows = await self._pool.fetch(LAST_CHECKS, guest_ids)
+        checks = {row["guest_id"]: _term_check(row) for row in rows}
+        return [checks.get(guest_id) for guest_id in guest_ids]
 
     async def record(self, guest_id: UUID, check: TermCheck) -> None:
         """See `TermChecks.record`."""
@@ -140,3 +152,9 @@ class PostgresTermChecks:
             check.answered_at,
             None if check.changed is None else list(check.changed),
         )
+
+
+def _term_check(row: asyncpg.Record) -> TermCheck:
+    _, verdict, checked_at, stale, reasons, other_guest, answered_at, changed = row
+    changes = None if changed is None else tuple(changed)
+    return TermCheck(verdict, checked_at, stale, tuple(reasons), other_guest, answered_at, changes)

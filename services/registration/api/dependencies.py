@@ -16,7 +16,7 @@ from registration.application.dependencies import (
     no_side_rows,
 )
 from registration.application.looking_up import looking_up
-from registration.application.show_guest import show_guest
+from registration.application.show_guest import show_result
 from registration.domain.errors import GuestNotFound
 from registration.domain.guest import Guest
 from registration.read_models.guest_directory import (
@@ -167,7 +167,7 @@ class GuestWrite:
     async def __call__(self, command: Command) -> GuestJson:
         """Run `command` once per Idempotency-Key; return the guest."""
         result = await self._write(lambda rows: command(self._clerk.context(rows)))
-        return guest_json(await show_guest(result.resource_id, self._clerk.organisation, self._deps))
+        return guest_json(await show_result(result, self._clerk.organisation, self._deps))
 
 
 async def _guest_write(clerk: ClerkDep, write: IdempotentWriteDep, deps: DependenciesDep) -> GuestWrite:

@@ -117,7 +117,7 @@ async def compare_birth_dates(one: Sequence[UUID], other: Sequence[UUID], deps: 
 
 async def _birth_dates(guest_ids: Sequence[UUID], deps: Dependencies) -> set[date]:
     found = [await deps.store.find(Guest, guest_id) for guest_id in guest_ids]
-    people = [await decrypt_personal_data(guest, deps) for guest in found if guest is not None]
+    people = [decrypt_personal_data(guest) for guest in found if guest is not None]
     return {person.details.birth_date for person in people if person and person.details.birth_date}
 
 

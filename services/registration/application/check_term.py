@@ -61,7 +61,7 @@ async def _ask_within(seconds: float | None, guest: Guest, deps: Dependencies) -
 
 
 async def _ask(guest: Guest, deps: Dependencies) -> Verdict:
-    person = await decrypt_personal_data(guest, deps)
+    person = decrypt_personal_data(guest)
     if person is None:
         return NotFound()
     try:

@@ -165,6 +165,6 @@ async def other_holder(
         if other is None or other.id == guest_id or other.state.organisation != organisation:
             continue
         if other.state.link.is_tied and other.state.link.account_id == account_id:
-            person = await decrypt_personal_data(other, deps)
+            person = decrypt_personal_data(other)
             return AccountHolder(other.id, person.details.name if person else "")
     return None

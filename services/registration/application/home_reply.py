@@ -87,7 +87,7 @@ async def _apply(
     guest_id: UUID, reply: HomeReply, context: Context, deps: Dependencies
 ) -> tuple[CommandResult, HomeReply]:
     guest = await load_guest(guest_id, context.organisation, deps)
-    before, person = guest.state, await decrypt_personal_data(guest, deps)
+    before, person = guest.state, decrypt_personal_data(guest)
     rows: tuple[SideRow, ...] = ()
     # After a later registration, or an end of it, the reply is about what was before.
     if (
@@ -103,7 +103,7 @@ async def _apply(
         now = deps.clock.now()
         guest.check_term(reply.verdict, today=day_of(now), now=now)
         if guest.pending_events:
-            now_known = await decrypt_personal_data(guest, deps) or person
+            now_known = decrypt_personal_data(guest) or person
             reply = replace(reply, changed=_changes(before, guest.state, person, now_known))
     return await save_guest(guest, context, deps, *rows), reply
 

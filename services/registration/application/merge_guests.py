@@ -99,7 +99,7 @@ async def _same_person(guest: Guest, into: Guest, deps: Dependencies) -> Samenes
 
 
 async def _particulars(guest: Guest, deps: Dependencies) -> Particulars:
-    person = await decrypt_personal_data(guest, deps)
+    person = decrypt_personal_data(guest)
     if person is None:
         raise MergedWithErased  # erased just now
     home = current_isil(guest.state.home_isil, deps)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from uuid import UUID
 
@@ -175,7 +176,7 @@ async def _likely_duplicates(
         guest = await find_person(guest_id, deps)
         if guest is None or guest.state.status in {Status.DEREGISTERED, Status.ERASED}:
             continue
-        person = await decrypt_personal_data(guest, deps)
+        person = decrypt_personal_data(guest)
         if person and same_name_birth_date_address(person.details, membership.details):
             same_library = current_isil(guest.state.home_isil, deps).same_library(home)
             likely[guest.id] = LikelyGuest(guest.id, same_library)
@@ -239,7 +240,7 @@ async def _require_no_other_number(
     guest = await registered_guest(context.organisation, refs_of(home, number, deps), deps)
     if guest is None:
         return
-    await _require_same_person(guest, answer.details, deps)
+    _require_same_person(guest, answer.details)
     await keep_number(guest.id, scanned, context, deps)
     raise AlreadyRegistered(guest.id, by_other_number=True)
 
@@ -259,7 +260,7 @@ async def _register(
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: the index no longer finds it (R19)
     if guest is not None:
-        await _require_same_person(guest, person.details, deps)
+        _require_same_person(guest, person.details)
     key, key_rows = await key_for(guest.id if guest else None, deps)
     admission = Admission(
         organisation=organisation.code,
@@ -281,12 +282,13 @@ async def _register(
     new_refs, bases = [ref for ref, guests in known.items() if not guests], known_as(home, deps)
     rows = [person_row(organisation.code, ref, guest.id, bases) for ref in new_refs]
     accounts = account_rows(organisation.code, admission.link_request.account_id, guest.id)
-    return await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
+    result = await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
+    return replace(result, saved=guest)
 
 
-async def _require_same_person(guest: Guest, details: PatronDetails | None, deps: Dependencies) -> None:
+def _require_same_person(guest: Guest, details: PatronDetails | None) -> None:
     """Raise OtherPerson when the guest who has or had the number was born on another day (R25)."""
-    known = await decrypt_personal_data(guest, deps)
+    known = decrypt_personal_data(guest)
     if known is not None and known.details.born_otherwise(details):
         raise OtherPerson
 
@@ -294,7 +296,8 @@ async def _require_same_person(guest: Guest, details: PatronDetails | None, deps
 async def _known(organisation: str, home: Isil, card: Card, deps: Dependencies) -> dict[str, Sequence[UUID]]:
     """Map the person's references, the canonical one first, to the guests that the index finds (R10)."""
     refs = [ref for number in (card.number, *card.aliases) for ref in refs_of(home, number, deps)]
-    return {ref: await deps.registrations.guests_of(organisation, ref) for ref in refs}
+    guests = await asyncio.gather(*(deps.registrations.guests_of(organisation, ref) for ref in refs))
+    return dict(zip(refs, guests, strict=True))
 
 
 async def _guest_among(known: Iterable[Sequence[UUID]], deps: Dependencies) -> Guest | None:

@@ -33,6 +33,7 @@ from shared.event_log import (
     SideRowConflict,
     VersionConflict,
     create_id,
+    data_key_of,
     retry_on_conflict,
 )
 
@@ -136,9 +137,9 @@ def decrypt_details(sealed_details: Encrypted, key: DataKey) -> PatronDetails:
     return PatronDetails(**key.decrypt(sealed_details))
 
 
-async def decrypt_personal_data(guest: Guest, deps: Dependencies) -> PersonalData | None:
-    """Decrypt what is known about the person; return None after its erasure."""
-    key = await deps.data_keys.get(guest.id)
+def decrypt_personal_data(guest: Guest) -> PersonalData | None:
+    """Decrypt what is known about the person, as the guest was loaded; return None after its erasure."""
+    key = data_key_of(guest)
     if key is None:
         return None
     card = decrypt_card(guest.state.sealed_card, key)
@@ -275,7 +276,7 @@ async def keep_number(guest_id: UUID, number: str, context: Context, deps: Depen
 
     async def attempt() -> None:
         guest = await load_guest(guest_id, context.organisation, deps)
-        known = await decrypt_personal_data(guest, deps)
+        known = decrypt_personal_data(guest)
         if known is None or number in known.card.numbers:
             return
         card = Card(known.card.number, (*known.card.aliases, number))

@@ -57,7 +57,7 @@ async def reregister_guest(command: ReregisterGuest, context: Context, deps: Dep
 
 
 async def _agreed_at_home(guest: Guest, deps: Dependencies) -> Valid:
-    known = await decrypt_personal_data(guest, deps)
+    known = decrypt_personal_data(guest)
     if known is None:
         raise GuestErased  # erased just now: the card is not known any more
     home = current_isil(guest.state.home_isil, deps)
@@ -75,7 +75,7 @@ async def _renew(
     deps: Dependencies,
 ) -> CommandResult:
     guest = await load_guest(command.guest_id, context.organisation, deps)
-    known = await decrypt_personal_data(guest, deps)
+    known = decrypt_personal_data(guest)
     if known is None:
         raise GuestErased
     person = known.followed_by(membership)

@@ -16,6 +16,7 @@ from registration.domain.guest_state import GuestState, Preferences, display, en
 from registration.domain.login_link import LoginLink
 from registration.domain.term_check import Status
 from registration.domain.verdict import PatronDetails
+from shared.event_log import CommandResult
 from shared.kernel.amsterdam import day_of
 
 
@@ -103,8 +104,18 @@ class GuestView:
 async def show_guest(guest_id: UUID, organisation: str, deps: Dependencies) -> GuestView:
     """Return one guest of this organisation. Raises GuestNotFound (R20)."""
     guest = await load_guest(guest_id, organisation, deps)
-    person = await decrypt_personal_data(guest, deps)
-    check = await deps.term_checks.last(guest_id)
+    return await _shown(guest, await deps.term_checks.last(guest_id), deps)
+
+
+async def show_result(result: CommandResult, organisation: str, deps: Dependencies) -> GuestView:
+    """Return the guest that a command changed, as it was saved. Raises GuestNotFound (R20)."""
+    if isinstance(result.saved, Guest):  # registered now: the last reply of the home library was to that
+        return await _shown(result.saved, None, deps)
+    return await show_guest(result.resource_id, organisation, deps)
+
+
+async def _shown(guest: Guest, check: TermCheck | None, deps: Dependencies) -> GuestView:
+    person = decrypt_personal_data(guest)
     merged = await _merged_records(guest, deps)
     return _view(guest, person, _current(check, guest), merged, day_of(deps.clock.now()))
 

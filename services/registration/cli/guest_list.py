@@ -117,7 +117,7 @@ async def _decrypted(guest_id: UUID, deps: Dependencies) -> Sequence[str]:
     from registration.application.repository import decrypt_personal_data  # noqa: PLC0415
     from registration.domain.guest import Guest  # noqa: PLC0415
 
-    person = await decrypt_personal_data(await deps.store.load(Guest, guest_id), deps)
+    person = decrypt_personal_data(await deps.store.load(Guest, guest_id))
     return [_cell(getattr(person.details, name)) if person else "" for name in DECRYPTED]
 
 

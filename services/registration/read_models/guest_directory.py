@@ -18,6 +18,7 @@ from registration.domain.text_matching import joined_words_of, what_shows_a_pers
 from registration.domain.verdict import PatronDetails
 from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
+from shared.platform.asked_together import AskedTogether
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
@@ -87,7 +88,9 @@ def fold(events: Sequence[RecordedDomainEvent], key: DataKey | None) -> Rows:
     words = {*name_words, *joined_words_of(details["name"]), *(number.lower() for number in numbers)}
     if born:
         words |= {born.isoformat(), f"{born:%d%m%Y}", f"{born:%Y%m%d}"}
-    words |= _username_words(state, key) | _likeness(PatronDetails(**details))
+    words |= _username_words(state, key)
+    if likeness := _likeness(PatronDetails(**details)):
+        words.add(likeness)
     shown = display(state, state.changed_on)
     sorted_by = " ".join(reversed(name_words))[:LONGEST_SORTED_BY]
     guest = (
@@ -109,10 +112,10 @@ def _username_words(state: GuestState, key: DataKey) -> set[str]:
     return {*words_of(username), *joined_words_of(username)}
 
 
-def _likeness(details: PatronDetails) -> set[str]:
+def _likeness(details: PatronDetails) -> str | None:
     """Return the word that guests share who look like the same person (R28). Nobody can type it."""
     compared = what_shows_a_person(details)
-    return {f"={sha256(repr(compared).encode()).hexdigest()}"} if compared else set()
+    return f"={sha256(repr(compared).encode()).hexdigest()}" if compared else None
 
 
 # COLLATE "C": all words with one beginning are then one range of the index.
@@ -256,7 +259,14 @@ SELECT * FROM guests WHERE sorted_by IS NOT NULL AND ($2::text IS NULL OR EXISTS
 
 
 # Not a search: each registration asks this.
-ALIKE = "SELECT stream_id FROM guest_words WHERE organisation = $1 AND word = ANY ($2) LIMIT $3"
+ALIKE = """
+SELECT ARRAY(
+    SELECT stream_id FROM guest_words
+     WHERE organisation = wanted.organisation AND word = wanted.word LIMIT $3
+) AS guest_ids
+  FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (organisation, word, number)
+ ORDER BY number
+"""
 NAMES = "SELECT stream_id, name FROM guest_directory WHERE organisation = $1 AND stream_id = ANY ($2)"
 
 
@@ -265,6 +275,7 @@ class GuestDirectory:
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._alike = AskedTogether(self._ask_alike)
 
     async def names(self, organisation: str, guest_ids: Collection[UUID]) -> dict[UUID, str]:
         """Return the names of those guests who are of this organisation. The caller records the look-up."""
@@ -311,8 +322,12 @@ class GuestDirectory:
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
         """See `GuestsByPerson.like`."""
-        rows = await self._pool.fetch(ALIKE, organisation, [*_likeness(details)], MOST_ALIKE)
-        return [row["stream_id"] for row in rows]
+        word = _likeness(details)
+        return [] if word is None else await self._alike.ask((organisation, word))
+
+    async def _ask_alike(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Sequence[UUID]]:
+        rows = await self._pool.fetch(ALIKE, *map(list, zip(*wanted, strict=True)), MOST_ALIKE)
+        return [row["guest_ids"] for row in rows]
 
 
 def _found(search: Search, first_parameter: int) -> tuple[str, Sequence[object]]:

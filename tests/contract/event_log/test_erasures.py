@@ -24,8 +24,8 @@ async def test_r19_rows_of_the_subject_go_with_its_event_and_others_stay(under_t
 
     assert await numbers(under_test) == {"3", "4"}
     assert position == 1
-    assert await under_test.log.erased([erased, other]) == {erased}
-    assert await under_test.log.erased([]) == set()
+    assert [event.erased for event in await under_test.log.read(0, 10)] == [True]
+    assert [event.erased for event in await under_test.log.stream(erased)] == [True]
     await under_test.log.append([], [erasure_row(other)])
     assert await under_test.log.erasures() == [erased, other]
 
@@ -38,7 +38,8 @@ async def test_r19_when_the_event_is_refused_nothing_goes(under_test: LogUnderTe
         await under_test.log.append([new_event(subject, 1)], [erasure_row(subject)])
 
     assert await numbers(under_test) == {"1"}
-    assert not await under_test.log.erased([subject])
+    assert [event.erased for event in await under_test.log.stream(subject)] == [False]
+    assert not await under_test.log.erasures()
 
 
 async def test_r19_a_row_that_comes_too_late_is_not_written(under_test: LogUnderTest) -> None:

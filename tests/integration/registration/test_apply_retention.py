@@ -160,7 +160,7 @@ async def test_r18_r19_records_that_were_merged_go_with_their_guest(
     await view_catches_up(registration_app)
     assert await forget(registration_app, DAY_AFTER + timedelta(days=KEPT + 1)) == 1
     log = registration_app.service.deps.store.log
-    assert set(await log.erased([survivor, other])) == {survivor, other}
+    assert {survivor, other} <= set(await log.erasures())
 
 
 async def test_r19_page_after_page_all_are_erased(

@@ -176,7 +176,7 @@ async def test_r19_the_worker_applies_the_ledger_at_its_start(settings: Settings
         erased = (await register_guest(registering(), CLERK, deps)).resource_id
         await deps.erasure_ledger.note([erased])
         working = asyncio.ensure_future(worker_tasks(service)["erasures"]())
-        await eventually(lambda: service.log.erased([erased]))
+        await eventually(service.log.erasures)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
         assert await deps.data_keys.get(erased) is None
