@@ -77,6 +77,8 @@ CHANGES: dict[str, list[str]] = {
             for name in ("answered_at", "changed")
         ),
         "$.components.schemas.HomeJson.required: there were 3",
+        # The home library of an imported guest was not asked yet.
+        "$.components.schemas.HomeJson.properties.verdict.enum: there were 4, there are 5",
         '$.paths["/v1/guests/{guest_id}/login-account"]["get"] is new',
         # A wrong tick is corrected.
         # A new account has an address to which mail can be sent.

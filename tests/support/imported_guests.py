@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from registration.adapters.imported_guests import PostgresImportedGuests, seen_on_disk
 from registration.application.dependencies import Context
-from registration.application.import_guests import Counts, ImportGuests, Line, Told, import_guests
+from registration.application.import_guests import Counts, Finding, ImportGuests, Line, import_guests
 from registration.bootstrap import Service
 from shared.event_log import Metadata
 from tests.support.registration_service import HOME
@@ -29,10 +29,10 @@ async def imported(service: Service, *rows: dict[str, object]) -> Counts:
     deps = replace(service.deps, home_library_names={HOME: ""})
     lines = [Line(number, {**ROW, **row}) for number, row in enumerate(rows, start=1)]
     context = Context("1001", Metadata("beheer", uuid4()))
-    told: list[Told] = []
+    findings: list[Finding] = []
     with seen_on_disk() as seen:
         known = PostgresImportedGuests(service.pool)
         command = ImportGuests("old-system", lines, write=True)
-        counts = await import_guests(command, context, known, seen, deps, tell=told.append)
-    assert told == []
+        counts = await import_guests(command, context, known, seen, deps, report=findings.append)
+    assert findings == []
     return counts

@@ -70,4 +70,4 @@ async def with_one_actor(
         return loaded
     others = [other for other in await accounts_of(actor, deps) if other.id != account.id]
     changed = await merge_into(into, actor, [account, *others], deps, now)
-    return replace(loaded, beside=tuple(each for each in changed if each is not account))
+    return replace(loaded, beside=tuple(aggregate for aggregate in changed if aggregate is not account))

@@ -17,7 +17,7 @@ from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 
 # `row_hash`: a keyed hash of the row of the file, so that the same file changes nothing and another row is
-# told. An erasure removes it. A stream of a guest with a derived id and without this row was erased.
+# reported. An erasure removes it. A stream of a guest with a derived id and without this row was erased.
 TABLE = """
 CREATE TABLE imported_guests (guest_id uuid PRIMARY KEY, row_hash bytea NOT NULL);
 SELECT rows_die_with_subject('imported_guests', 'guest_id');

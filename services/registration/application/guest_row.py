@@ -154,12 +154,12 @@ def read_row(fields: Mapping[str, Any], today: date) -> tuple[GuestRow | None, t
         row = GuestRow.model_validate(fields)
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)
-        return None, tuple(dict.fromkeys(_told(fault) for fault in wrong))
+        return None, tuple(dict.fromkeys(_text_of(fault) for fault in wrong))
     mistakes = (*_impossible_days(row, today), *_impossible_rows(row, today))
     return (None, mistakes) if mistakes else (row, ())
 
 
-def _told(fault: Any) -> str:
+def _text_of(fault: Any) -> str:
     field = str(fault["loc"][0]) if fault["loc"] else "line"
     if fault["type"] == "extra_forbidden":
         return "it has an unknown field" if len(fault["loc"]) == 1 else f"{field}: it has an unknown field"
@@ -191,7 +191,7 @@ def _impossible_rows(row: GuestRow, today: date) -> list[str]:
         mistakes.append("contributions: the rows overlap, or are not newest first")
     # A row that was closed on its first day ends the day before (R15).
     closed = rows[1:] if rows[0].status is RowStatus.INVALID else rows
-    if any(each.end is not None and each.end < each.begin - timedelta(days=1) for each in closed):
+    if any(period.end is not None and period.end < period.begin - timedelta(days=1) for period in closed):
         mistakes.append("contributions: a row ends before it begins")
     if rows[-1].begin < row.registered_on or rows[0].begin > today:
         mistakes.append("contributions: a row begins before the registration, or in the future")

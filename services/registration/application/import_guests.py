@@ -21,7 +21,14 @@ from registration.domain.errors import UnknownOrganisation, UnknownSubscription
 from registration.domain.guest import Guest, ImportedGuest
 from registration.domain.term import subscription
 from registration.domain.verdict import PatronDetails
-from shared.event_log import SideRow, SideRowConflict, VersionConflict, retry_on_conflict, set_data_key
+from shared.event_log import (
+    DataKey,
+    SideRow,
+    SideRowConflict,
+    VersionConflict,
+    retry_on_conflict,
+    set_data_key,
+)
 from shared.kernel.amsterdam import day_of
 from shared.kernel.library_card import Isil, isil_base
 from shared.platform.secrets import derived_key
@@ -44,7 +51,7 @@ class Line:
     mistakes: tuple[str, ...] = ()
 
 
-class Told(NamedTuple):
+class Finding(NamedTuple):
     """What an operator must know of a line. Only a mistake stops an import; no text holds personal data."""
 
     line: int
@@ -65,9 +72,9 @@ class Counts:
     mistakes: int = 0
     position: int = field(default=0, repr=False)
 
-    def count(self, told: Told) -> None:
-        """Count a line that is told."""
-        name = {"mistake": "mistakes", "already-here": "already_here"}.get(told.kind, told.kind)
+    def count(self, finding: Finding) -> None:
+        """Count the line of a finding."""
+        name = {"mistake": "mistakes", "already-here": "already_here"}.get(finding.kind, finding.kind)
         setattr(self, name, getattr(self, name) + 1)
 
 
@@ -121,14 +128,14 @@ async def import_guests(
     seen: SeenInFile,
     deps: Dependencies,
     *,
-    tell: Callable[[Told], None],
+    report: Callable[[Finding], None],
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Counts:
     """Import, or only check, all lines; return how many of which kind.
 
-    Lines with a mistake, and guests who are known here already, are told and left out. The guest's id follows
-    from organisation, source and key, and each batch is one transaction: after an interruption the same file
-    is imported to the same end. No home library is asked. Raises UnknownOrganisation.
+    Lines with a mistake, and guests who are known here already, are reported and left out. The guest's id
+    follows from organisation, source and key, and each batch is one transaction: after an interruption the
+    same file is imported to the same end. No home library is asked. Raises UnknownOrganisation.
     """
     organisation = deps.organisations.get(context.organisation)
     if organisation is None:
@@ -136,16 +143,16 @@ async def import_guests(
     deps = replace(deps, isil_aliases=dict(deps.isil_aliases))  # the index follows a change by itself (I10)
     counts, reader = Counts(), _Reader(organisation, command.source, seen, deps)
 
-    def told(each: Told) -> None:
-        counts.count(each)
-        tell(each)
+    def found(finding: Finding) -> None:
+        counts.count(finding)
+        report(finding)
 
     for batch in _batches(command.lines):
-        arrivals = [each for line in batch if (each := reader.read(line, told)) is not None]
+        arrivals = [arrival for line in batch if (arrival := reader.read(line, found)) is not None]
         attempt = partial(_batch, arrivals, command, context, imported, deps)
         written = await retry_on_conflict(attempt)
-        for known in written.told:
-            told(known)
+        for finding in written.findings:
+            found(finding)
         counts.lines += len(batch)
         counts.imported += written.imported
         counts.unchanged += written.unchanged
@@ -172,17 +179,17 @@ class _Reader:
         self._id_key = derived_key(deps.person_ref_key, PURPOSE_OF_IDS)
         self._row_key = derived_key(deps.person_ref_key, PURPOSE_OF_ROWS)
 
-    def read(self, line: Line, tell: Callable[[Told], None]) -> _Arrival | None:
-        """Return the row as it can be imported; None after its mistakes were told, in one text."""
+    def read(self, line: Line, report: Callable[[Finding], None]) -> _Arrival | None:
+        """Return the row as it can be imported; None after its mistakes were reported, in one text."""
         row, mistakes = None, line.mistakes
         if line.fields is not None:
             row, mistakes = read_row(line.fields, self._today)
         if row is None:
-            tell(Told(line.number, "mistake", "; ".join(mistakes)))
+            report(Finding(line.number, "mistake", "; ".join(mistakes)))
             return None
         arrival = self._arrival(line.number, row)
         if mistakes := (*self._unknown(row), *self._twice(arrival)):
-            tell(Told(line.number, "mistake", "; ".join(mistakes)))
+            report(Finding(line.number, "mistake", "; ".join(mistakes)))
             return None
         return arrival
 
@@ -227,7 +234,7 @@ class _Reader:
 
 
 class _Written(NamedTuple):
-    told: Sequence[Told]
+    findings: Sequence[Finding]
     imported: int
     unchanged: int
     position: int
@@ -241,43 +248,50 @@ async def _batch(
     deps: Dependencies,
 ) -> _Written:
     """Write the guests of a batch who are not known here. Raises VersionConflict: then decide again."""
-    known = await imported.known([each.guest_id for each in arrivals])
-    told = [reply for each in arrivals if each.guest_id in known and (reply := _known(each, known))]
-    new = [each for each in arrivals if each.guest_id not in known]
-    unchanged = len(arrivals) - len(new) - len(told)
-    here = await imported.found(context.organisation, [ref for each in new for ref in each.refs])
+    known = await imported.known([arrival.guest_id for arrival in arrivals])
+    findings = [
+        finding
+        for arrival in arrivals
+        if arrival.guest_id in known and (finding := _known(arrival, known)) is not None
+    ]
+    new = [arrival for arrival in arrivals if arrival.guest_id not in known]
+    unchanged = len(arrivals) - len(new) - len(findings)
+    here = await imported.found(context.organisation, [ref for arrival in new for ref in arrival.refs])
     accounts = await _accounts_in_use(new, context.organisation, imported, deps)
     arriving = []
-    for each in new:
-        guest_id = next((here[ref] for ref in each.refs if ref in here), None)
-        user = accounts.get(each.row.login_account_id or "")
+    for arrival in new:
+        guest_id = next((here[ref] for ref in arrival.refs if ref in here), None)
+        user = accounts.get(arrival.row.login_account_id or "")
         if guest_id is not None:
-            told.append(Told(each.line, "already-here", f"the card is that of guest {guest_id}"))
+            findings.append(Finding(arrival.line, "already-here", f"the card is that of guest {guest_id}"))
         elif user is not None:
-            told.append(Told(each.line, "mistake", f"login_account_id: guest {user} has this login account"))
+            findings.append(
+                Finding(arrival.line, "mistake", f"login_account_id: guest {user} has this login account")
+            )
         else:
-            arriving.append(each)
+            arriving.append(arrival)
     position = await _write(arriving, command.source, context, deps) if command.write and arriving else 0
-    return _Written(sorted(told), len(arriving), unchanged, position)
+    return _Written(sorted(findings), len(arriving), unchanged, position)
 
 
-def _known(arrival: _Arrival, known: Mapping[UUID, bytes | None]) -> Told | None:
-    """Return what must be told of a guest who exists; None if the same row was imported before."""
+def _known(arrival: _Arrival, known: Mapping[UUID, bytes | None]) -> Finding | None:
+    """Return what must be reported of a guest who exists; None if the same row was imported before."""
     row_hash = known[arrival.guest_id]
     if row_hash is None:
         text = f"guest {arrival.guest_id} was imported before, and erased since"
-        return Told(arrival.line, "erased", text)
+        return Finding(arrival.line, "erased", text)
     if hmac.compare_digest(row_hash, arrival.row_hash):
         return None
     text = f"guest {arrival.guest_id} was imported with other values, which stay"
-    return Told(arrival.line, "differs", text)
+    return Finding(arrival.line, "differs", text)
 
 
 async def _accounts_in_use(
     arrivals: Sequence[_Arrival], organisation: str, imported: ImportedGuests, deps: Dependencies
 ) -> Mapping[str, UUID]:
     """Return the login accounts that another guest of the organisation has, or is getting (I3)."""
-    wanted = [each.row.login_account_id for each in arrivals if each.row.login_account_id]
+    rows = [arrival.row for arrival in arrivals]
+    wanted = [row.login_account_id for row in rows if row.login_account_id]
     in_use: dict[str, UUID] = {}
     for account_id, guest_ids in (await imported.asking(organisation, wanted)).items():
         for guest_id in guest_ids:
@@ -289,40 +303,42 @@ async def _accounts_in_use(
 
 async def _write(arrivals: Sequence[_Arrival], source: str, context: Context, deps: Dependencies) -> int:
     """Write new guests in one transaction; return the position of the last event."""
-    now = deps.clock.now()
     guests, rows = [], list[SideRow]()
-    for each in arrivals:
-        key, key_row = deps.data_keys.create(each.guest_id)
-        row, card = each.row, _card(each.row)
-        details = PatronDetails(row.name, row.birth_date, row.address, row.email)
-        values = ImportedGuest(
-            organisation=context.organisation,
-            branch=row.branch,
-            home_isil=str(each.home),
-            person_ref=each.refs[0],
-            card_has_chip=row.card_has_chip,
-            subscription_code=row.subscription,
-            source=source,
-            registered_on=row.registered_on,
-            rows=row.rows,
-            strips_granted=row.strips_granted,
-            login_account_id=row.login_account_id,
-            sealed_card=encrypt_card(card, key),
-            sealed_details=encrypt_details(details, key),
-        )
-        guest = Guest.take_over(each.guest_id, values, now=now)
+    for arrival in arrivals:
+        key, key_row = deps.data_keys.create(arrival.guest_id)
+        values = _values(arrival, source, context.organisation, key)
+        guest = Guest.take_over(arrival.guest_id, values, now=deps.clock.now())
         set_data_key(guest, key)
         guests.append(guest)
-        bases = known_as(each.home, deps)
-        rows += [key_row, SideRow("imported_guests", {"guest_id": guest.id, "row_hash": each.row_hash})]
-        rows += [person_row(context.organisation, ref, guest.id, bases) for ref in each.refs]
-        rows += account_rows(context.organisation, row.login_account_id, guest.id)
+        bases, account_id = known_as(arrival.home, deps), arrival.row.login_account_id
+        rows += [key_row, SideRow("imported_guests", {"guest_id": guest.id, "row_hash": arrival.row_hash})]
+        rows += [person_row(context.organisation, ref, guest.id, bases) for ref in arrival.refs]
+        rows += account_rows(context.organisation, account_id, guest.id)
     try:
         return await deps.store.save(*guests, metadata=context.metadata, side_rows=rows)
     except SideRowConflict as conflict:
         if conflict.constraint in {REGISTRATION_TAKEN, *KEYS_OF_NEW_GUEST}:
             raise VersionConflict(conflict.constraint) from conflict
         raise
+
+
+def _values(arrival: _Arrival, source: str, organisation: str, key: DataKey) -> ImportedGuest:
+    row = arrival.row
+    return ImportedGuest(
+        organisation=organisation,
+        branch=row.branch,
+        home_isil=str(arrival.home),
+        person_ref=arrival.refs[0],
+        card_has_chip=row.card_has_chip,
+        subscription_code=row.subscription,
+        source=source,
+        registered_on=row.registered_on,
+        rows=row.rows,
+        strips_granted=row.strips_granted,
+        login_account_id=row.login_account_id,
+        sealed_card=encrypt_card(_card(row), key),
+        sealed_details=encrypt_details(PatronDetails(row.name, row.birth_date, row.address, row.email), key),
+    )
 
 
 KEYS_OF_NEW_GUEST = ("data_keys_pkey", "imported_guests_pkey")

@@ -20,7 +20,7 @@ from shared.cli.running import By, Failed, in_loop, name_of
 
 if TYPE_CHECKING:
     from registration.adapters.guest_file import Format
-    from registration.application.import_guests import Counts, Told
+    from registration.application.import_guests import Counts, Finding
     from registration.bootstrap import Service
     from registration.settings import Settings
 
@@ -35,33 +35,37 @@ EXAMPLE = (
 )
 
 
+File = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="CSV or JSON Lines: docs/import-guests.md")
+]
+Organisation = Annotated[str, typer.Option(help="The organisation whose guests these are, such as 1001.")]
+Source = Annotated[
+    str, typer.Option(help="The system that they come from, always the same: a-z, 0-9, `.`, `_`, `-`.")
+]
+Form = Annotated[str | None, typer.Option("--format", help="csv or jsonl; by the suffix when left out.")]
+Check = Annotated[bool, typer.Option("--check", help="Only show what would happen; write nothing.")]
+SkipMistakes = Annotated[
+    bool, typer.Option("--skip-mistakes", help="Import the other lines although some have mistakes.")
+]
+Report = Annotated[Path | None, typer.Option(help="Write all findings to this new CSV file.")]
+AskHome = Annotated[
+    bool, typer.Option("--ask-home", help="Then run the nightly check, which asks the home libraries.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
 def import_(
     *,
-    file: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="CSV or JSON Lines: docs/import-guests.md")
-    ],
-    organisation: Annotated[str, typer.Option(help="The organisation whose guests these are, such as 1001.")],
-    source: Annotated[
-        str,
-        typer.Option(help="The system that they come from, always the same: a-z, 0-9, `.`, `_`, `-`."),
-    ],
-    form: Annotated[
-        str | None, typer.Option("--format", help="csv or jsonl; by the suffix when left out.")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only show what would happen; write nothing.")
-    ] = False,
-    skip_mistakes: Annotated[
-        bool, typer.Option("--skip-mistakes", help="Import the other lines although some have mistakes.")
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option(help="Write all that is told of lines to this new CSV file.")
-    ] = None,
-    ask_home: Annotated[
-        bool, typer.Option("--ask-home", help="Then run the nightly check, which asks the home libraries.")
-    ] = False,
+    file: File,
+    organisation: Organisation,
+    source: Source,
+    form: Form = None,
+    check: Check = False,
+    skip_mistakes: SkipMistakes = False,
+    report: Report = None,
+    ask_home: AskHome = False,
     by: By = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Import guests of before. The file is checked first: with a mistake in it nothing is written.
 
@@ -75,9 +79,9 @@ def import_(
     asked = _Asked(file, organisation, source, form, check, skip_mistakes, who)
     settings = settings_of_command()
     with ExitStack() as opened:
-        lines = _Lines(opened.enter_context(_new(report)) if report else None)
-        counts = in_loop(_import(settings, asked, lines, ask_home=ask_home and not check))
-    _show(counts, lines, check=check, as_json=as_json)
+        findings = _Findings(opened.enter_context(_new(report)) if report else None)
+        counts = in_loop(_import(settings, asked, findings, ask_home=ask_home and not check))
+    _show(counts, findings, check=check, as_json=as_json)
     if check and counts.mistakes:
         raise typer.Exit(1)
 
@@ -96,15 +100,15 @@ class _Asked:
 
 
 @dataclass(slots=True)
-class _Lines:
-    """What is told of lines: the first ones for the terminal, all of them in the report."""
+class _Findings:
+    """The findings: the first ones for the terminal, all of them in the report."""
 
     report: TextIO | None
-    first: list[Told] = field(default_factory=list)
+    first: list[Finding] = field(default_factory=list)
     total: int = 0
 
     def begin(self) -> None:
-        """Forget what was told: the lines are read again."""
+        """Forget all: the lines are read again."""
         self.first.clear()
         self.total = 0
         if self.report is not None:
@@ -112,13 +116,13 @@ class _Lines:
             self.report.truncate()
             csv.writer(self.report).writerow(("line", "kind", "text"))
 
-    def __call__(self, told: Told) -> None:
-        """Keep one line."""
+    def __call__(self, finding: Finding) -> None:
+        """Keep one finding."""
         self.total += 1
         if len(self.first) < MOST_SHOWN:
-            self.first.append(told)
+            self.first.append(finding)
         if self.report is not None:
-            csv.writer(self.report).writerow(told)
+            csv.writer(self.report).writerow(finding)
 
 
 def _new(report: Path) -> TextIO:
@@ -128,21 +132,21 @@ def _new(report: Path) -> TextIO:
         raise Failed(f"{report} exists already: name a new file.") from None
 
 
-async def _import(settings: Settings, asked: _Asked, lines: _Lines, *, ask_home: bool) -> Counts:
+async def _import(settings: Settings, asked: _Asked, findings: _Findings, *, ask_home: bool) -> Counts:
     from registration.bootstrap import open_service  # noqa: PLC0415
 
     logging.root.setLevel(logging.WARNING)  # the counts say what was done
     async with open_service(settings) as service:
-        counts = await _read(service, asked, lines, write=False)
+        counts = await _read(service, asked, findings, write=False)
         if asked.check:
             return counts
         if counts.mistakes and not asked.skip_mistakes:
-            _show(counts, lines, check=True, as_json=False)
+            _show(counts, findings, check=True, as_json=False)
             raise Failed(
                 f"{counts.mistakes} lines have mistakes. Nothing was imported: correct them, or pass"
                 " --skip-mistakes."
             )
-        counts = await _read(service, asked, lines, write=True, total=counts.lines)
+        counts = await _read(service, asked, findings, write=True, total=counts.lines)
         if ask_home:
             await _until_due(service, counts.position)
     if ask_home:
@@ -151,7 +155,7 @@ async def _import(settings: Settings, asked: _Asked, lines: _Lines, *, ask_home:
 
 
 async def _read(
-    service: Service, asked: _Asked, lines: _Lines, *, write: bool, total: int | None = None
+    service: Service, asked: _Asked, findings: _Findings, *, write: bool, total: int | None = None
 ) -> Counts:
     """Read the whole file once. Raises Failed for a file or an organisation that cannot be used."""
     from registration.adapters.guest_file import UnreadableFile, format_of, read_guest_file  # noqa: PLC0415
@@ -163,14 +167,14 @@ async def _read(
 
     form: Format | None = "csv" if asked.form == "csv" else "jsonl" if asked.form == "jsonl" else None
     context = Context(asked.organisation, Metadata(asked.by, uuid4()))
-    lines.begin()
+    findings.begin()
     try:
         read = read_guest_file(asked.file, format_of(asked.file, form))
         command = ImportGuests(asked.source, read, write)
         with seen_on_disk() as seen, progress_bar(_doing(write), total, "guests") as on_progress:
             return await import_guests(
                 *(command, context, PostgresImportedGuests(service.pool), seen, service.deps),
-                tell=lines,
+                report=findings,
                 on_progress=on_progress,
             )
     except UnreadableFile as error:
@@ -205,17 +209,19 @@ async def _ask_home(settings: Settings, by: str) -> None:
     show_report(await run_now(settings, by), as_json=False)
 
 
-def _show(counts: Counts, lines: _Lines, *, check: bool, as_json: bool) -> None:
+def _show(counts: Counts, findings: _Findings, *, check: bool, as_json: bool) -> None:
     named = asdict(counts)
     del named["position"]
     if as_json:
-        show_json({"checked_only": check, **named, "told": [each._asdict() for each in lines.first]})
+        show_json(
+            {"checked_only": check, **named, "findings": [finding._asdict() for finding in findings.first]}
+        )
         return
-    for told in lines.first:
-        echo(f"line {told.line}: {told.kind}: {told.text}")
-    if lines.total > len(lines.first):
-        where = "in the report" if lines.report else "with --report FILE"
-        echo(f"… and {lines.total - len(lines.first)} more lines, {where}")
+    for finding in findings.first:
+        echo(f"line {finding.line}: {finding.kind}: {finding.text}")
+    if findings.total > len(findings.first):
+        where = "in the report" if findings.report else "with --report FILE"
+        echo(f"… and {findings.total - len(findings.first)} more, {where}")
     echo(
         f"{counts.lines} lines: {counts.imported} guests {'can be ' if check else ''}imported,"
         f" {counts.unchanged} imported before, {counts.differs} imported before with other values,"

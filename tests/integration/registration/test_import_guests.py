@@ -239,7 +239,7 @@ def test_r29_check_tells_every_mistake_with_its_line_and_writes_nothing(
     assert [text for number, _, text in told[1:] if expected[int(number)] not in text] == []
     shown = capsys.readouterr().out
     assert shown.count("mistake:") == 20
-    assert f"and {len(expected) - 20} more lines, in the report" in shown
+    assert f"and {len(expected) - 20} more, in the report" in shown
     assert "2 guests can be imported" in shown
     assert f"{len(expected)} with mistakes" in shown
     assert "Voorbeeld" not in shown + report.read_text("utf-8")
@@ -271,7 +271,7 @@ def test_r29_mistakes_of_json_lines(
     file = tmp_path / "guests.ndjson"
     file.write_text("\n".join(text for text, _ in JSON_MISTAKES), "utf-8")
     assert imports(file, "--check", "--json") == 1
-    told = json.loads(capsys.readouterr().out)["told"]
+    told = json.loads(capsys.readouterr().out)["findings"]
     assert [each["line"] for each in told] == list(range(1, len(JSON_MISTAKES) + 1))
     pairs = zip(told, JSON_MISTAKES, strict=True)
     assert [each for each, (_, text) in pairs if text not in each["text"]] == []
@@ -347,12 +347,12 @@ def test_r29_who_is_known_is_told_and_left_as_it_is(
     capsys.readouterr()
     assert imports(file, "--json") == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [(each["line"], each["kind"]) for each in shown["told"]] == [
+    assert [(each["line"], each["kind"]) for each in shown["findings"]] == [
         (2, "differs"),
         (3, "erased"),
         (4, "already-here"),
     ]
-    assert str(registered) in shown["told"][2]["text"]
+    assert str(registered) in shown["findings"][2]["text"]
     assert shown["imported"] == 1
     after = guests_in(database)
     assert {guest_id: after[guest_id] for guest_id in before} == before
@@ -360,7 +360,7 @@ def test_r29_who_is_known_is_told_and_left_as_it_is(
 
     taken = written(tmp_path, [line(key="5", card_number="5", login_account_id="acc-4")])
     assert imports(taken, "--check", "--json") == 1
-    assert "has this login account" in json.loads(capsys.readouterr().out)["told"][0]["text"]
+    assert "has this login account" in json.loads(capsys.readouterr().out)["findings"][0]["text"]
 
 
 def started(file: Path) -> subprocess.Popen[bytes]:
