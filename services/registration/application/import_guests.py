@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -17,9 +18,9 @@ from registration.application.dependencies import REGISTRATION_TAKEN, Context, D
 from registration.application.guest_row import COLUMNS, NEEDED_COLUMNS, GuestRow, read_row
 from registration.application.membership import current_isil, is_library_of, known_as, refs_of
 from registration.application.repository import Card, account_rows, encrypt_card, encrypt_details, person_row
-from registration.domain.errors import UnknownOrganisation, UnknownSubscription
+from registration.domain.errors import UnknownOrganisation
 from registration.domain.guest import Guest, ImportedGuest
-from registration.domain.term import subscription
+from registration.domain.term import is_on_offer
 from registration.domain.verdict import PatronDetails
 from shared.event_log import (
     DataKey,
@@ -30,7 +31,7 @@ from shared.event_log import (
     set_data_key,
 )
 from shared.kernel.amsterdam import day_of
-from shared.kernel.library_card import Isil, isil_base
+from shared.kernel.library_card import Isil, MalformedIsil, isil_base
 from shared.platform.secrets import derived_key
 
 __all__ = ["COLUMNS", "NEEDED_COLUMNS", "ImportGuests", "Line", "import_guests"]
@@ -184,11 +185,11 @@ class _Reader:
         row, mistakes = None, line.mistakes
         if line.fields is not None:
             row, mistakes = read_row(line.fields, self._today)
-        if row is None:
-            report(Finding(line.number, "mistake", "; ".join(mistakes)))
-            return None
-        arrival = self._arrival(line.number, row)
-        if mistakes := (*self._unknown(row), *self._twice(arrival)):
+            mistakes += tuple(self._unknown(line.fields))
+        arrival = None if row is None else self._arrival(line.number, row)
+        if arrival is not None:
+            mistakes += tuple(self._twice(arrival))
+        if mistakes:
             report(Finding(line.number, "mistake", "; ".join(mistakes)))
             return None
         return arrival
@@ -199,17 +200,18 @@ class _Reader:
         row_hash = hmac.digest(self._row_key, row.model_dump_json().encode(), "sha256")
         return _Arrival(line, row, self._guest_id(row), row_hash, home, tuple(dict.fromkeys(refs)))
 
-    def _unknown(self, row: GuestRow) -> Iterator[str]:
-        home = current_isil(row.home_isil, self._deps)
-        if home.base not in self._deps.home_library_names:
-            yield "home_isil: this home library is not in the settings"
-        if is_library_of(home, self._organisation, self._deps):
-            yield "home_isil: it is a library of the organisation itself"
-        if row.branch not in self._organisation.branches:
+    def _unknown(self, fields: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what the settings do not know, also of a row with other mistakes: all are reported."""
+        isil, branch, code = (fields.get(name) for name in ("home_isil", "branch", "subscription"))
+        with suppress(MalformedIsil):
+            home = current_isil(isil if isinstance(isil, str) else "", self._deps)
+            if home.base not in self._deps.home_library_names:
+                yield "home_isil: this home library is not in the settings"
+            if is_library_of(home, self._organisation, self._deps):
+                yield "home_isil: it is a library of the organisation itself"
+        if isinstance(branch, str) and branch not in self._organisation.branches:
             yield "branch: the organisation has no such branch"
-        try:
-            subscription(row.subscription)
-        except UnknownSubscription:
+        if isinstance(code, str) and not is_on_offer(code):
             yield "subscription: there is no such subscription"
 
     def _twice(self, arrival: _Arrival) -> Iterator[str]:

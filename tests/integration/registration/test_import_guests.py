@@ -200,6 +200,10 @@ MISTAKES: Sequence[tuple[str, str]] = (
     ),
     (line(contributions="2022-01-01/2026-12-31 Normaal"), "a row begins before the registration"),
     (line(contributions="2023-02-01/2026-12-31 Halfgeldig"), "contributions: input should be"),
+    (
+        line(card_has_chip="perhaps", branch="1", subscription="2"),
+        "yes or no; branch: the organisation has no",
+    ),
     ("only,three,cells", "it has 3 values for 16 columns"),
     ('"not closed' + line(), "a quotation mark is not closed on this line"),
     (line(card_aliases="0880000017 0_1"), "card_aliases: this is not a card number"),
