@@ -138,42 +138,37 @@ def test_r29_the_examples_of_the_docs_are_imported_and_both_say_the_same(
         async with open_service(installation) as service:
             await with_views(service)
             rows = await service.pool.fetch("SELECT * FROM guest_directory ORDER BY card_number")
-            assert [row["name"] for row in rows] == ["A. Voorbeeld", "Vries, P. de", "J. Bakker", "S. Smit"]
-            assert [row["header"] for row in rows] == [
-                "Normaal December 2026",
-                "Normaal Mei 2027",
-                "Ongeldig  Opgezegd, reden overig",
-                "Normaal",
-            ]
+            assert [(row["name"], row["header"]) for row in rows] == SHOWN
             views = [await show_guest(row["stream_id"], "1001", service.deps) for row in rows]
-            assert views[1].aliases == ("0880000017", "0880000025")
-            assert [(len(view.contributions), view.lending_strips) for view in views] == [
-                (1, 125),
-                (3, 125),
-                (2, 0),
-                (1, 125),
-            ]
-            assert [view.login_link.state for view in views] == [
-                LinkState.PENDING,
-                LinkState.NONE,
-                LinkState.NONE,
-                LinkState.PENDING,
-            ]
-            assert not any(view.term.provisional for view in views)
-            assert {view.home.verdict for view in views} == {"not_asked"}
-            assert await service.pool.fetchval("SELECT count(*) FROM terms_due") == 3
-            today_at_desk = "SELECT coalesce(sum(registered), 0) FROM desk_statistics"
-            assert await service.pool.fetchval(today_at_desk) == 0
-            ended = await service.pool.fetchrow("SELECT stream_id, ended_on FROM ended_guests")
-            assert ended is not None
-            assert tuple(ended) == (views[2].guest_id, date(2025, 1, 10))
-            history = await service.pool.fetchrow(
-                "SELECT what, by, details->>'source' AS source FROM guest_history LIMIT 1"
-            )
-            assert history is not None
-            assert tuple(history) == ("guest-imported", "beheer", "old-system")
+            await views_say_nothing_happened_today(service, views[2].guest_id)
+        assert views[1].aliases == ("0880000017", "0880000025")
+        strips = [(len(view.contributions), view.lending_strips) for view in views]
+        assert strips == [(1, 125), (3, 125), (2, 0), (1, 125)]
+        none, pending = LinkState.NONE, LinkState.PENDING
+        assert [view.login_link.state for view in views] == [pending, none, none, pending]
+        assert not any(view.term.provisional for view in views)
+        assert {view.home.verdict for view in views} == {"not_asked"}
 
     asyncio.run(look())
+
+
+SHOWN = [
+    ("A. Voorbeeld", "Normaal December 2026"),
+    ("Vries, P. de", "Normaal Mei 2027"),
+    ("J. Bakker", "Ongeldig  Opgezegd, reden overig"),
+    ("S. Smit", "Normaal"),
+]
+
+
+async def views_say_nothing_happened_today(service: Service, expired: UUID) -> None:
+    """Three are due at night, one ended long ago, and nobody was registered today."""
+    assert await service.pool.fetchval("SELECT count(*) FROM terms_due") == 3
+    at_the_desk = "SELECT coalesce(sum(registered), 0) FROM desk_statistics"
+    assert await service.pool.fetchval(at_the_desk) == 0
+    ended = await service.pool.fetch("SELECT stream_id, ended_on FROM ended_guests")
+    assert [tuple(row) for row in ended] == [(expired, date(2025, 1, 10))]
+    history = await service.pool.fetch("SELECT what, by, details->>'source' FROM guest_history")
+    assert {tuple(row) for row in history} == {("guest-imported", "beheer", "old-system")}
 
 
 MISTAKES: Sequence[tuple[str, str]] = (
@@ -210,10 +205,9 @@ MISTAKES: Sequence[tuple[str, str]] = (
 )
 
 
-def test_r29_check_tells_every_mistake_with_its_line_and_writes_nothing(
-    installation: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = written(tmp_path, [text for text, _ in MISTAKES])
+def with_mistakes(folder: Path) -> tuple[Path, dict[int, str]]:
+    """A file with every kind of mistake, and two guests without any; line -> what is wrong with it."""
+    file = written(folder, [text for text, _ in MISTAKES])
     with file.open("ab") as more:
         more.write(line(card_number="1", name="Zo\xeb").encode("latin-1") + b"\n")
         more.write(line(card_number="2", name="a\x00b").encode() + b"\n")
@@ -223,9 +217,9 @@ def test_r29_check_tells_every_mistake_with_its_line_and_writes_nothing(
         more.write(line(card_number="5", card_aliases="3").encode() + b"\n")
         more.write(line(card_number="6", login_account_id="acc-1").encode() + b"\n")
         more.write(line(card_number="7").encode())  # without a line end
-    expected = dict(enumerate((text for _, text in MISTAKES), start=2))
     first = len(MISTAKES) + 2
-    expected |= {
+    return file, {
+        **dict(enumerate((text for _, text in MISTAKES), start=2)),
         first: "the line is not written in UTF-8",
         first + 1: "the line has a control character",
         first + 2: f"the line is longer than {LONGEST_LINE} bytes",
@@ -233,6 +227,12 @@ def test_r29_check_tells_every_mistake_with_its_line_and_writes_nothing(
         first + 6: f"card_number: line {first + 3} has this number too",
         first + 7: f"login_account_id: line {first + 3} has it too",
     }
+
+
+def test_r29_check_tells_every_mistake_with_its_line_and_writes_nothing(
+    installation: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, expected = with_mistakes(tmp_path)
     report = tmp_path / "report.csv"
     assert imports(file, "--check", "--report", report) == 1
     told = list(csv.reader(report.read_text("utf-8").splitlines()))
@@ -320,6 +320,14 @@ def test_r29_a_file_as_a_spreadsheet_writes_it_is_read(
     assert counts_of(capsys) == {"lines": 1, "unchanged": 1}
 
 
+AFTERWARDS = (
+    line(key="1", name="Iemand anders"),
+    line(key="2", card_number="2", login_account_id="acc-2"),
+    line(key="3", card_number="3"),
+    line(key="4", card_number="4", login_account_id="acc-4"),
+)
+
+
 def test_r29_who_is_known_is_told_and_left_as_it_is(
     installation: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -339,15 +347,7 @@ def test_r29_who_is_known_is_told_and_left_as_it_is(
         return registered.resource_id
 
     registered = asyncio.run(happens_meanwhile())
-    file = written(
-        tmp_path,
-        [
-            line(key="1", name="Iemand anders"),
-            line(key="2", card_number="2", login_account_id="acc-2"),
-            line(key="3", card_number="3"),
-            line(key="4", card_number="4", login_account_id="acc-4"),
-        ],
-    )
+    file = written(tmp_path, AFTERWARDS)
     capsys.readouterr()
     assert imports(file, "--json") == 0
     shown = json.loads(capsys.readouterr().out)
