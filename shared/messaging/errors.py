@@ -33,7 +33,7 @@ class ForeignSource(NotAuthentic):
 
 
 class Diverged(Exception):
-    """This stream version is known here with another event id.
+    """This stream version is known here as another event, which says something else.
 
     I8.
     """

@@ -41,7 +41,7 @@ class InboxCursor:
     """The state of the inbox for one message.
 
     `last_version`: the last applied version of its subject. `is_parked`: the subject's messages are parked.
-    `is_known`: this very message was applied or skipped before.
+    `is_known`: this very message, or one that says the same, was applied or skipped before.
     """
 
     last_version: int
@@ -62,6 +62,7 @@ class InboxCursors:
             [message.subject for message in messages],
             [message.stream_version for message in messages],
             [message.id for message in messages],
+            [message.content for message in messages],
         )
         return [InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]) for row in rows]
 
@@ -73,9 +74,10 @@ SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = wanted.guest_id
        EXISTS (SELECT FROM held_guests WHERE held_guests.guest_id = wanted.guest_id) AS is_parked,
        EXISTS (SELECT FROM inbox
                 WHERE inbox.guest_id = wanted.guest_id AND inbox.stream_version = wanted.stream_version
-                  AND coalesce(inbox.event_id, wanted.event_id) = wanted.event_id) AS is_known
-  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[]) WITH ORDINALITY
-       AS wanted (guest_id, stream_version, event_id, number)
+                  AND (coalesce(inbox.event_id, wanted.event_id) = wanted.event_id
+                       OR inbox.content = wanted.content)) AS is_known
+  FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bytea[]) WITH ORDINALITY
+       AS wanted (guest_id, stream_version, event_id, content, number)
  ORDER BY number
 """
 
@@ -132,15 +134,16 @@ class InOrder:
             metrics.dropped.inc()
 
     async def _is_applied(self, message: Message) -> bool:
-        """Return whether this very message was applied or skipped."""
+        """Return whether this very message was applied or skipped, or one that says the same."""
         found = await self._pool.fetchval(
             """
             SELECT true FROM inbox
-             WHERE guest_id = $1 AND stream_version = $2 AND coalesce(event_id, $3) = $3
+             WHERE guest_id = $1 AND stream_version = $2 AND (coalesce(event_id, $3) = $3 OR content = $4)
             """,
             message.subject,
             message.stream_version,
             message.id,
+            message.content,
         )
         return found is not None
 
@@ -170,7 +173,8 @@ def _by_version(messages: Iterable[Message]) -> dict[int, Message]:
     """Map versions to messages. The same message may come twice; two different ones raise MessageFailed."""
     by_version: dict[int, Message] = {}
     for message in messages:
-        if by_version.setdefault(message.stream_version, message).id != message.id:
+        known = by_version.setdefault(message.stream_version, message)
+        if known.id != message.id and known.content != message.content:
             raise MessageFailed(message) from Diverged()
     return by_version
 
@@ -192,7 +196,12 @@ def _follows(last: int, messages: dict[int, Message]) -> bool:
 def _inbox_row(message: Message) -> SideRow:
     return SideRow(
         "inbox",
-        {"guest_id": message.subject, "stream_version": message.stream_version, "event_id": message.id},
+        {
+            "guest_id": message.subject,
+            "stream_version": message.stream_version,
+            "event_id": message.id,
+            "content": message.content,
+        },
     )
 
 
@@ -294,16 +303,18 @@ class Inbox:
         )
 
     async def unknown(self, messages: Sequence[Message]) -> list[Message]:
-        """Return those messages that were not applied under their own event id yet."""
+        """Return those messages that were not applied yet, neither themselves nor ones that say the same."""
         rows = await self._pool.fetch(
             """
-            SELECT known.event_id FROM inbox JOIN unnest($1::uuid[], $2::bigint[], $3::uuid[])
-                AS known (guest_id, stream_version, event_id) USING (guest_id, stream_version)
+            SELECT known.event_id FROM inbox JOIN unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bytea[])
+                AS known (guest_id, stream_version, event_id, content) USING (guest_id, stream_version)
              WHERE coalesce(inbox.event_id, known.event_id) = known.event_id
+                OR inbox.content = known.content
             """,
             [message.subject for message in messages],
             [message.stream_version for message in messages],
             [message.id for message in messages],
+            [message.content for message in messages],
         )
         known = {row["event_id"] for row in rows}
         return [message for message in messages if message.id not in known]

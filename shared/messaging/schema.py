@@ -136,6 +136,25 @@ SCHEMA: Sequence[Script] = [
         """,
         {"broker_faults": Rights("SELECT, INSERT, UPDATE, DELETE")},
     ),
+    Script(
+        "messaging-0006",
+        """
+        -- What the applied message said, as 16 bytes of a hash; null in rows of before. After a restore the
+        -- other service says the same again, in events with other ids. That is no other history.
+        ALTER TABLE inbox ADD COLUMN content bytea;
+
+        -- A hash of a known account id can be guessed, so an erasure deletes it as well (R19). The service
+        -- cannot change the inbox itself, so the function of the owner does it (ADR 0021).
+        CREATE FUNCTION forget_content() RETURNS trigger LANGUAGE plpgsql
+            SECURITY DEFINER SET search_path = public, pg_temp AS $$
+        BEGIN
+            UPDATE inbox SET content = NULL WHERE guest_id = NEW.subject_id;
+            RETURN NULL;
+        END $$;
+        REVOKE EXECUTE ON FUNCTION forget_content() FROM PUBLIC;
+        CREATE TRIGGER erase_content AFTER INSERT ON erasures FOR EACH ROW EXECUTE FUNCTION forget_content();
+        """,
+    ),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The

@@ -9,6 +9,8 @@ from typing import Any, cast
 import httpx2
 import orjson
 
+from shared.platform.admission import waiting_outside
+
 LARGEST_REPLY = 1024 * 1024
 """In bytes. Replies have some thousands; a caller that needs more asks for it with `up_to`."""
 
@@ -49,11 +51,12 @@ class BoundedReplies(httpx2.AsyncClient):
         more |= {"stream": True, "follow_redirects": False}
         try:
             async with asyncio.timeout(request.extensions["timeout"]["read"]):
-                response = await super().send(request, **more)
-                try:
-                    content = await _content_of(response)
-                finally:
-                    await response.aclose()
+                with waiting_outside():
+                    response = await super().send(request, **more)
+                    try:
+                        content = await _content_of(response)
+                    finally:
+                        await response.aclose()
         except TimeoutError:
             raise httpx2.ReadTimeout("the reply took too long", request=request) from None
         return Reply(response.status_code, headers=response.headers, content=content, request=request)

@@ -49,6 +49,10 @@ FEED = 5.0
 """Beyond the time that the feed itself may wait for something new."""
 ISSUER = 4.0
 
+# Requests of others
+AT_THE_DOOR = 0.25
+"""For a place at work, when all are taken. Then the request is refused: better now than late."""
+
 # Tasks and processes
 LEASE = 8.0
 """How long a task may stand still before its lease ends."""

@@ -16,7 +16,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from starlette.staticfiles import StaticFiles
 
 from shared.platform import limits
-from shared.web.middleware import BodyLimit, RequestContext
+from shared.platform.admission import Door
+from shared.web.middleware import Admission, BodyLimit, RequestContext
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
 from shared.web.security import STALE_KEYS, TokenVerifier, requires
@@ -141,6 +142,7 @@ def _set_up(
     install(app, problem_types)
     app.include_router(_router(operations))
     app.add_middleware(BodyLimit)
+    app.add_middleware(Admission, door=Door())
     app.add_middleware(RequestContext)
 
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from shared.messaging.envelope import Message
 from shared.messaging.feed import FeedPage, LogFeed
+from shared.platform.admission import waiting_outside
 
 LONGEST_WAIT = 30  # seconds
 LARGEST_PAGE = 1000  # events
@@ -41,7 +42,9 @@ def feed_router(
         if wait == 0:
             return _page_response(await feed.after(after, limit=limit, wait=0))
         page = feed.after(after, limit=limit, wait=wait)
-        return _page_response(await _unless_ended(page, request, stop) or FeedPage([], after))
+        with waiting_outside():
+            found = await _unless_ended(page, request, stop)
+        return _page_response(found or FeedPage([], after))
 
     @router.get("/guests/{guest_id}", summary="One guest's messages, in order", response_class=Response)
     async def of_guest(

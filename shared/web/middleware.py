@@ -10,13 +10,16 @@ from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.web.problems import Problem, response
+from shared.platform.admission import Door, TooBusy
+from shared.web.problems import Problem, response, wants_english
 
 log = structlog.get_logger(__name__)
 
 REQUESTS = Counter("http_requests_total", "HTTP requests by status", ["method", "route", "status"])
+REFUSED = Counter("http_requests_refused_busy_total", "HTTP requests refused because all places are taken")
 SECONDS = Histogram("http_request_seconds", "Seconds from request to response", ["method", "route"])
 
 LARGEST_BODY = 256 * 1024  # bytes
@@ -28,6 +31,13 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+TOO_BUSY = Problem(
+    503,
+    "overloaded",
+    "Het is nu te druk. Er is niets opgeslagen; probeer het zo opnieuw.",
+    "There is too much to do now, and nothing was begun: try again in a moment.",
+    headers={"Retry-After": "1"},
+)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOT_LOGGED = frozenset({"/health/live", "/health/ready", "/metrics"})
 
@@ -69,6 +79,62 @@ def _refused_status(headers: Headers) -> int | None:
     if length.isdecimal() and (len(length) > 9 or int(length) > LARGEST_BODY):
         return 413
     return 415 if "multipart" in kind and "charset" in kind else None
+
+
+class Admission:
+    """Lets as many requests work as the process bears (`Door`); the others get 503 before anything is begun.
+
+    A client is who has the token or the session; without one, the address that connects. Health and metrics
+    are always answered. A response that has begun needs no place any more, so a stream holds none.
+    """
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app = app
+        self._door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http" or scope["path"] in _NOT_LOGGED:
+            await self._app(scope, receive, send)
+            return
+        try:
+            place = await self._door.enter(_client_of(scope))
+        except TooBusy:
+            REFUSED.inc()
+            await _refusal(Request(scope))(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            self._door.leave(place)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            self._door.leave(place)
+
+
+def _client_of(scope: Scope) -> str:
+    headers, address = Headers(scope=scope), scope.get("client") or ("",)
+    return headers.get("authorization") or headers.get("cookie") or str(address[0])
+
+
+def _refusal(request: Request) -> Response:
+    """Return the answer of a service that is too busy: a problem, or a page for a browser."""
+    problem = TOO_BUSY
+    if "text/html" not in request.headers.get("accept", ""):
+        return response(problem, request)
+    language = "en" if wants_english(request) else "nl"
+    sentence, back = (
+        (problem.detail_en, "Go back in your browser: what you typed is still there.")
+        if language == "en"
+        else (problem.detail_nl, "Ga terug in de browser: wat u typte, staat er nog.")
+    )
+    page = (
+        f'<!DOCTYPE html><html lang="{language}"><title>Landelijk Lenen</title>'
+        f"<main><h1>{sentence}</h1><p>{back}</p></main></html>"
+    )
+    return HTMLResponse(page, problem.status, problem.headers)
 
 
 class RequestContext:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from identity.application.dependencies import ApplyNow, Context, Dependencies, RegisteredGuest
-from identity.application.repository import LoadedAccount, find_account, get_or_import, save
+from identity.application.repository import LoadedAccount, actor_id, find_account, get_or_import, save
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink
@@ -19,7 +19,7 @@ from identity.domain.login import (
     require_no_registration,
 )
 from identity.domain.login_account import GuestOfAccount, LoginAccount
-from shared.event_log import create_id, retry_on_conflict
+from shared.event_log import retry_on_conflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,8 @@ async def _new_actor(loaded: LoadedAccount, command: LogIn, context: Context, de
     """Open a new actor: this person is not registered at the organisation (I4, step 6)."""
     now = deps.clock.now()
     account_stream = loaded.account.id
-    actor = Actor.open(create_id(), account_stream=account_stream, organisation=command.organisation, now=now)
+    derived = actor_id(account_stream, command.organisation, deps)
+    actor = Actor.open(derived, account_stream=account_stream, organisation=command.organisation, now=now)
     loaded.account.record_first_login(command.organisation, actor.id, new_actor=True, now=now)
     position = await _save(loaded, [actor], context, deps)
     return LoggedIn(loaded.account.id, actor.id, True, True, None, position)

@@ -22,7 +22,6 @@ from shared.event_log import (
     SideRow,
     SideRowConflict,
     VersionConflict,
-    create_id,
     data_key_of,
     set_data_key,
 )
@@ -186,7 +185,7 @@ async def new_account(
     now = deps.clock.now()
     stream, _ = await _current_stream(login_account_stream(details.account_id), deps)
     key, key_row = deps.data_keys.create(stream)
-    actor = Actor.open(create_id(), account_stream=stream, organisation=None, now=now)
+    actor = Actor.open(actor_id(stream, None, deps), account_stream=stream, organisation=None, now=now)
     account = LoginAccount.open(
         details.account_id,
         stream=stream,
@@ -213,6 +212,19 @@ async def new_account(
         or_ignore=not username_must_be_free,
     )
     return LoadedAccount(account, actor, (key_row, username_row))
+
+
+def actor_id(account_stream: UUID, organisation: str | None, deps: Dependencies) -> UUID:
+    """Return the id of the actor that is opened for an account, or by its first login at an organisation.
+
+    It is derived, not drawn: those who logged in after the moment to which a database was restored become
+    the same actors again. Keyed, so that it says nothing of the account. A UUID of version 8 (RFC 9562).
+    """
+    named = f"actor|{account_stream}|{organisation or ''}"
+    digest = bytearray(hmac.digest(deps.person_ref_key, named.encode(), hashlib.sha256)[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(digest))
 
 
 async def details_of(account: LoginAccount, deps: Dependencies) -> AccountDetails | None:

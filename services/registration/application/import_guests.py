@@ -232,7 +232,10 @@ class _Reader:
         base = isil_base(row.home_isil)  # as in the file: no merger of libraries makes it another guest
         key = ("card", base, row.card_number) if row.key is None else ("key", row.key)
         named = orjson.dumps([self._organisation.code, self._source, *key])
-        return UUID(bytes=hmac.digest(self._id_key, named, "sha256")[:16], version=5)
+        digest = bytearray(hmac.digest(self._id_key, named, "sha256")[:16])
+        digest[6] = digest[6] & 0x0F | 0x80  # a UUID of version 8 (RFC 9562)
+        digest[8] = digest[8] & 0x3F | 0x80
+        return UUID(bytes=bytes(digest))
 
 
 class _Written(NamedTuple):

@@ -83,7 +83,7 @@ async def park_and_discard(both_services: BothServices, guest_id: UUID) -> None:
     """A message that contradicts what is known parks the guest until an operator skips it."""
     inbox = both_services.identity.service.inbox
     first, *_ = await both_services.registration.service.own_feed.of_subject(guest_id, after_version=0)
-    await inbox.receive(replace(first, id=uuid4()))
+    await inbox.receive(replace(first, id=uuid4(), data={"another": "history"}))
     assert [parked.subject for parked in await inbox.parked.overview()] == [guest_id]
     assert await inbox.discard(guest_id, reason=f"gebeld met {TYPED[1]}", by="beheer")
 

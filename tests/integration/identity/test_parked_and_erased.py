@@ -59,7 +59,7 @@ async def test_i9_two_histories_of_an_erased_guest_still_need_an_operator(identi
     identity_app.counter.wants_new_account(guest, "acc-new", "kees")
     await identity_app.deliver_all(guest)
     await identity_app.service.inbox.receive(
-        replace(identity_app.registration.messages[guest][0], id=uuid4())
+        replace(identity_app.registration.messages[guest][0], id=uuid4(), data={"another": "history"})
     )
     assert await parked_states(identity_app) == ["diverged"]
     await identity_app.service.inbox.receive(identity_app.counter.erases(guest))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.event_log import LogUnavailable
+from shared.event_log import LogUnavailable, erasure_row
 from shared.messaging.envelope import Message
 from shared.messaging.errors import CannotApply, FeedUnavailable, NotParked
 from shared.messaging.inbox import unreadable_messages
@@ -194,12 +194,14 @@ async def test_i8_an_operator_discards_and_the_inbox_moves_past(sender: Sender, 
         await receiver.inbox.discard(guest, reason="again", by="operator-anna")
 
 
-async def test_i8_a_known_version_with_another_id_is_diverged(sender: Sender, receiver: Receiver) -> None:
+async def test_i8_a_known_version_that_says_something_else_is_diverged(
+    sender: Sender, receiver: Receiver
+) -> None:
     guest = uuid4()
     messages = await sender.happens(guest, "registered", "expired")
     for message in messages:
         await receiver.inbox.receive(message)
-    await receiver.inbox.receive(replace(messages[0], id=uuid4()))
+    await receiver.inbox.receive(replace(messages[0], id=uuid4(), data={"another": "history"}))
     parked = await receiver.inbox.parked.show(guest)
     assert parked.state is State.DIVERGED
     await receiver.inbox.receive((await sender.happens(guest, "reregistered"))[0])
@@ -209,12 +211,36 @@ async def test_i8_a_known_version_with_another_id_is_diverged(sender: Sender, re
     assert await receiver.effects(guest) == [1, 2, 3]
 
 
+async def test_i8_a_service_that_was_restored_may_say_the_same_again(
+    sender: Sender, receiver: Receiver
+) -> None:
+    """It decides again what it decided before its backup ended: the same content, under other ids."""
+    guest = uuid4()
+    messages = await sender.happens(guest, "registered", "expired")
+    await receiver.inbox.receive(messages[0])
+    again = [replace(message, id=uuid4()) for message in messages]
+    assert await receiver.inbox.unknown(again) == [again[1]]
+    for message in (*again, *messages):
+        await receiver.inbox.receive(message)
+    assert await receiver.effects(guest) == [1, 2]
+    assert await receiver.inbox.parked.overview() == []
+
+
+async def test_r19_an_erasure_deletes_what_was_said(sender: Sender, receiver: Receiver) -> None:
+    erased, other = uuid4(), uuid4()
+    for guest in (erased, other):
+        await receiver.inbox.receive((await sender.happens(guest, "registered"))[0])
+    await receiver.log.append([], [erasure_row(erased)])
+    kept = await receiver.pool.fetch("SELECT guest_id FROM inbox WHERE content IS NOT NULL")
+    assert [row["guest_id"] for row in kept] == [other]
+
+
 async def test_i8_a_message_that_the_feed_has_otherwise_is_diverged(
     sender: Sender, receiver: Receiver
 ) -> None:
     guest = uuid4()
     messages = await sender.happens(guest, "registered", "expired")
-    await receiver.inbox.receive(replace(messages[1], id=uuid4()))
+    await receiver.inbox.receive(replace(messages[1], id=uuid4(), data={"another": "history"}))
     assert (await receiver.inbox.parked.show(guest)).state is State.DIVERGED
     assert await receiver.inbox.discard(guest, reason="forged", by="operator")
     for message in messages:

@@ -20,6 +20,7 @@ from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, V
 from shared.kernel import amsterdam
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, canonical_card_number
+from shared.platform.admission import waiting_outside
 
 _FAILURES_TO_OPEN = 5
 _FIRST_PAUSE = 1.0
@@ -134,7 +135,8 @@ class _Guarded:
 
     async def _ask(self, card_number: str) -> Verdict:
         try:
-            verdict = await self.library.ask(card_number)
+            with waiting_outside():
+                verdict = await self.library.ask(card_number)
         except ClosedWithoutAnswer as failure:
             # It closed the connection over this card. That costs no time, and the next card may go well.
             return self._unavailable(failure)

@@ -1,0 +1,130 @@
+"""Admission: so many requests work at a time; who comes beyond that waits shortly, or is refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from shared.platform import limits
+
+MOST_AT_WORK = 32
+"""The most requests at work in a process. More of them share one processor, so each only takes longer."""
+MOST_WAITING = 16
+
+
+class TooBusy(Exception):
+    """There is more to do now than this service bears, and nothing was begun: try again in a moment."""
+
+
+@dataclass
+class Place:
+    """The place of one request. It is free while the request waits for another side."""
+
+    door: Door
+    held: bool = True
+    outside: int = 0
+
+
+_PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
+
+
+class Door:
+    """The places of a process. The clients take turns, so one that floods waits behind itself."""
+
+    def __init__(self, most_at_work: int = MOST_AT_WORK, most_waiting: int = MOST_WAITING) -> None:
+        self._free = most_at_work
+        self._most_waiting = most_waiting
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @contextmanager
+    def _noted(self, client: str) -> Iterator[asyncio.Future[None]]:
+        """Let a client wait inside the block."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(client, deque()).append(turn)
+        try:
+            yield turn
+        finally:
+            if (turns := self._waiting.get(client)) and turn in turns:
+                turns.remove(turn)
+            if not self._waiting.get(client, True):
+                del self._waiting[client]
+
+    async def enter(self, client: str) -> Place:
+        """Return a place, after a short wait perhaps. Raises TooBusy."""
+        if self._free > 0 and not self._waiting:
+            self._free -= 1
+        else:
+            await self._wait(client)
+        place = Place(self)
+        _PLACE.set(place)
+        return place
+
+    async def _wait(self, client: str) -> None:
+        if sum(map(len, self._waiting.values())) >= self._most_waiting and not self._give_way(client):
+            raise TooBusy
+        with self._noted(client) as turn:
+            try:
+                async with asyncio.timeout(limits.AT_THE_DOOR):
+                    await turn
+            except TimeoutError:
+                if not _has_come(turn):
+                    raise TooBusy from None
+            except asyncio.CancelledError:
+                if _has_come(turn):
+                    self._leave()
+                raise
+
+    def _give_way(self, client: str) -> bool:
+        """Refuse the last one of the client that waits most often, unless it is this client."""
+        most = max(self._waiting, key=lambda name: len(self._waiting[name]))
+        if most == client or len(self._waiting[most]) <= len(self._waiting.get(client, ())) + 1:
+            return False
+        self._waiting[most].pop().set_exception(TooBusy())
+        return True
+
+    def leave(self, place: Place) -> None:
+        """Take a place back, unless that was done before."""
+        if place.held and not place.outside:
+            self._leave()
+        place.held = False
+
+    def _leave(self) -> None:
+        self._free += 1
+        while self._free > 0 and self._waiting:
+            client, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[client] = turns  # behind all others
+            if not turn.done():
+                self._free -= 1
+                turn.set_result(None)
+
+
+def _has_come(turn: asyncio.Future[None]) -> bool:
+    """Return whether it came in the very moment in which the wait ended."""
+    return turn.done() and not turn.cancelled() and turn.exception() is None
+
+
+@contextmanager
+def waiting_outside() -> Iterator[None]:
+    """Leave the place of this request to others inside the block: it waits for another side.
+
+    Afterwards it goes on at once, even if there are more at work than places then.
+    """
+    place = _PLACE.get()
+    if place is None or not place.held:
+        yield
+        return
+    place.outside += 1
+    if place.outside == 1:
+        place.door._leave()
+    try:
+        yield
+    finally:
+        place.outside -= 1
+        if place.outside == 0 and place.held:
+            place.door._free -= 1

@@ -1,0 +1,119 @@
+"""Who may work now, who waits at the door, and who is refused."""
+
+import asyncio
+
+import pytest
+
+from shared.platform import limits
+from shared.platform.admission import Door, Place, TooBusy, waiting_outside
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AT_THE_DOOR", 30.0)
+
+
+async def settled() -> None:
+    """All tasks that can go on have gone on."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_who_comes_beyond_waits_for_a_place() -> None:
+    door = Door(most_at_work=1, most_waiting=1)
+    first = await door.enter("anna")
+    second = asyncio.create_task(door.enter("bert"))
+    await settled()
+    assert not second.done()
+    door.leave(first)
+    door.leave(first)  # once more, when its answer has ended: it frees no second place
+    place = await second
+    third = asyncio.create_task(door.enter("carla"))
+    await settled()
+    assert not third.done()
+    door.leave(place)
+    door.leave(await third)
+
+
+async def test_who_waits_too_long_is_refused_and_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AT_THE_DOOR", 0.001)
+    door = Door(most_at_work=1)
+    first = await door.enter("anna")
+    with pytest.raises(TooBusy):
+        await door.enter("bert")
+    door.leave(first)
+    door.leave(await door.enter("bert"))
+
+
+async def test_when_too_many_wait_the_next_one_is_refused_at_once() -> None:
+    door = Door(most_at_work=1, most_waiting=2)
+    first = await door.enter("anna")
+    waiting = [asyncio.create_task(door.enter("anna")) for _ in range(2)]
+    await settled()
+    with pytest.raises(TooBusy):
+        await door.enter("anna")
+    for each in waiting:
+        door.leave(first)
+        first = await each
+    door.leave(first)
+
+
+async def test_a_client_that_floods_gives_way_to_others_and_they_take_turns() -> None:
+    door = Door(most_at_work=1, most_waiting=3)
+    first = await door.enter("flood")
+    order: list[str] = []
+
+    async def work(client: str) -> None:
+        place = await door.enter(client)
+        order.append(client)
+        door.leave(place)
+
+    flood = [asyncio.create_task(work("flood")) for _ in range(3)]
+    await settled()
+    other = asyncio.create_task(work("other"))
+    await settled()
+    assert [isinstance(task.exception(), TooBusy) for task in flood if task.done()] == [True]
+    door.leave(first)
+    await asyncio.gather(other, *flood, return_exceptions=True)
+    assert order == ["flood", "other", "flood"]
+
+
+async def test_whoever_gives_up_leaves_the_place_to_the_next() -> None:
+    door = Door(most_at_work=1)
+    first = await door.enter("anna")
+    second, third = (asyncio.create_task(door.enter(client)) for client in ("bert", "carla"))
+    await settled()
+    door.leave(first)  # bert's turn has come
+    second.cancel()  # and he is gone in that moment
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    door.leave(await third)
+
+
+async def test_a_place_is_free_while_its_request_waits_for_another_side() -> None:
+    door = Door(most_at_work=1)
+    back, inside = asyncio.Event(), asyncio.Event()
+
+    async def asks_home() -> Place:
+        place = await door.enter("anna")
+        with waiting_outside(), waiting_outside():  # two tasks of one request may: it is one place
+            await back.wait()
+        inside.set()
+        return place
+
+    asking = asyncio.create_task(asks_home())
+    await settled()
+    meanwhile = await door.enter("bert")
+    back.set()
+    await inside.wait()  # it goes on at once
+    door.leave(await asking)
+    waiting = asyncio.create_task(door.enter("carla"))
+    await settled()
+    assert not waiting.done(), "bert is still at work"
+    door.leave(meanwhile)
+    door.leave(await waiting)
+
+
+async def test_outside_of_a_request_nothing_is_held() -> None:
+    with waiting_outside():
+        pass
