@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from registration.domain import events
+from registration.domain.contributions import RowStatus, imported_rows
 from registration.domain.guest import Guest
 from shared.event_log import AggregateStore, RecordedEvent
 from shared.event_log.reading import first_events
@@ -51,6 +52,24 @@ def _guest_registered(event: events.GuestRegistered) -> Data:
         "term": _provisional(event.term_begin, event.term_end),
         "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
         **_preferences(event),
+    }
+
+
+def _guest_imported(event: events.GuestImported) -> Data:
+    newest = imported_rows(event)[0]
+    return {
+        "organisation": event.organisation,
+        "branch": event.branch,
+        "person_ref": event.person_ref,
+        "source": event.source,
+        "registered_on": event.registered_on.isoformat(),
+        "term": {
+            "begin": event.term_begin.isoformat(),
+            "end": event.term_end.isoformat() if event.term_end else None,
+            "provisional": False,
+        },
+        "expired_on": newest.begin.isoformat() if newest.status is RowStatus.INVALID else None,
+        "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
     }
 
 
@@ -128,6 +147,7 @@ class GuestOrganisations:
 
 SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestRegistered.TOPIC: _guest_registered,
+    events.GuestImported.TOPIC: _guest_imported,
     events.GuestReregistered.TOPIC: _guest_reregistered,
     events.GuestPreferencesChanged.TOPIC: _preferences,
     events.CardNumberChanged.TOPIC: _card_number_changed,
@@ -143,6 +163,7 @@ SHARED_DATA: dict[str, Callable[[Any], Data]] = {
 # Spelled out, although they resemble the topics: other services depend on these names.
 MESSAGE_TYPES = {
     Guest.Created.TOPIC: "guest-registered.v1",
+    Guest.Imported.TOPIC: "guest-imported.v1",
     Guest.Reregistered.TOPIC: "guest-reregistered.v1",
     Guest.SubscriptionExpired.TOPIC: "subscription-expired.v1",
     Guest.TermConfirmed.TOPIC: "term-confirmed.v1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, lookups, nightly_checks, staff_sessions
+from registration.adapters import card_prefixes, imported_guests, lookups, nightly_checks, staff_sessions
 from registration.read_models import VIEWS
 from shared import configuration, event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
@@ -146,6 +146,7 @@ SCHEMA: Sequence[Script] = (
     *nightly_checks.SCHEMA,
     *staff_sessions.SCHEMA,
     *lookups.SCHEMA,
+    *imported_guests.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
@@ -165,4 +166,5 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     *card_prefixes.TRANSFERRED_TABLES,
     *nightly_checks.TRANSFERRED_TABLES,
     *lookups.TRANSFERRED_TABLES,
+    *imported_guests.TRANSFERRED_TABLES,
 )

@@ -169,7 +169,10 @@ class LookupsWanted(BaseModel):
 
 
 class LookupJson(BaseModel):
-    """A look-up. `what`, `account`: keyed hashes of what was typed, and of the id of a found account."""
+    """A look-up. `what`, `account`: keyed hashes of what was typed, and of the id of a found account.
+
+    `reason`: why all guests were exported.
+    """
 
     at: datetime
     subject: str
@@ -180,6 +183,7 @@ class LookupJson(BaseModel):
     outcome: str
     account: str | None
     guest_ids: list[UUID]
+    reason: str | None = None
 
 
 class LookupsJson(BaseModel):

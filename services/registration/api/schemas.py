@@ -38,6 +38,9 @@ Typed = Annotated[str, Field(max_length=200)]
 BirthDates = TypeAliasType("BirthDates", Literal["same", "different", "unknown"])
 GuestStatus = TypeAliasType("GuestStatus", Literal["valid", "expired", "suspended", "deregistered", "erased"])
 HomeReply = TypeAliasType("HomeReply", Literal["valid", "refused", "not_found", "unavailable"])
+HomeVerdict = TypeAliasType(
+    "HomeVerdict", Literal["valid", "refused", "not_found", "unavailable", "not_asked"]
+)
 Language = TypeAliasType("Language", Literal["nl", "en"])
 LinkState = TypeAliasType("LinkState", Literal["none", "pending", "linked", "refused", "too_late"])
 HomeChange = TypeAliasType(
@@ -249,9 +252,11 @@ class HomeJson(BaseModel):  # R13
 
     `answered_at`: the last moment at which the library named this person, so the moment of the details.
     `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
+    `not_asked`: the guest was imported at that moment, and the library was not asked since; `answered_at` is
+    the day of the registration in the other system then.
     """
 
-    verdict: HomeReply
+    verdict: HomeVerdict
     reasons: list[str]
     checked_at: datetime
     answered_at: datetime

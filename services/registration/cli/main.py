@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli import guest_import, guest_list
 from registration.cli.load import load
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
@@ -37,8 +38,11 @@ isil = typer.Typer(
 )
 guests = typer.Typer(
     no_args_is_help=True,
-    help=f"Show, check or erase one guest.\n\nExample: registration guests show {EXAMPLE_ID}",
+    help=f"Show, check or erase one guest; import guests.\n\nExample: registration guests show {EXAMPLE_ID}",
 )
+guests.command("import", epilog=guest_import.EXAMPLE)(guest_import.import_)
+guests.command("export", epilog=guest_list.EXPORT_EXAMPLE)(guest_list.export)
+guests.command("find", epilog=guest_list.FIND_EXAMPLE)(guest_list.find)
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")

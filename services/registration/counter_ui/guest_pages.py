@@ -283,7 +283,13 @@ NOT_KNOWN: Texts = (
     "De thuisbibliotheek kent deze pas niet (meer).",
     "The home library does not know this card (any more).",
 )
+NOT_ASKED: Texts = (
+    "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd.",
+    "Taken over from another system. The home library was not asked yet.",
+)
 HOME_SAYS: Mapping[tuple[str, bool], tuple[Kind, Texts, Texts]] = {
+    ("not_asked", False): ("info", NOT_ASKED, NO_STEP),
+    ("not_asked", True): ("info", NOT_ASKED, NO_STEP),
     ("valid", False): (
         "info",
         ("De thuisbibliotheek antwoordde: geldig.", "The home library replied: valid."),
