@@ -28,7 +28,7 @@ async def _no_keys() -> dict[str, Any]:
 def described(make_app: Callable[..., DescribedApp], contact: str | None = None) -> DescribedApp:
     """Return an app of which only the description works: there is nothing behind its routes."""
     arguments: dict[str, Any] = {
-        name: SimpleNamespace(own=None)
+        name: SimpleNamespace(own=None, webhooks=None)
         for name, parameter in inspect.signature(make_app).parameters.items()
         if parameter.default is parameter.empty
     }

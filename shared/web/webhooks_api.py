@@ -133,11 +133,22 @@ def webhooks_router(operations: WebhookOperations) -> APIRouter:
     """Return the routes of operators about receivers of webhooks."""
     router = APIRouter(prefix=PATH + "/webhooks", tags=["operations"])
 
-    @router.get("", summary="Receivers of webhooks", dependencies=[ReaderDep], responses=_problems())
+    @router.get(
+        "",
+        operation_id="listWebhooks",
+        summary="Receivers of webhooks",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
     async def webhooks() -> ReceiversJson:
         return await operations.all()
 
-    @router.get("/{name}", dependencies=[Depends(ACTS)], responses=_problems(NoSuchReceiver))
+    @router.get(
+        "/{name}",
+        operation_id="showWebhook",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(NoSuchReceiver),
+    )
     async def webhook(name: Name) -> ReceiverDetailsJson:
         return await operations.show(name)
 

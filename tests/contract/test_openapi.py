@@ -39,6 +39,20 @@ CHANGES: dict[str, list[str]] = {
         # The ids of accounts have a grammar.
         '$["GET /v1/feed/registrations"].parameters["query account_id"].anyOf[0].pattern',
         '$["GET /v1/feed/guests/{guest_id}/new-account"].parameters["query account_id"].anyOf[0].pattern',
+        # The home library of an imported guest was not asked yet.
+        *(
+            f'$["{call}"].answers["{status}"]{_JSON}.properties.{part}home.properties.verdict.enum'
+            for call, status, part in (
+                ("POST /v1/guests", 201, ""),
+                ("GET /v1/guests/{guest_id}", 200, ""),
+                ("POST /v1/guests/{guest_id}/home-check", 200, ""),
+                ("POST /v1/guests/{guest_id}/reregistration", 200, ""),
+                ("POST /v1/guests/{guest_id}/deregistration", 200, ""),
+                ("POST /v1/guests/{guest_id}/merge", 200, "guest.properties."),
+                ("POST /v1/guests/{guest_id}/merge", 200, "into.properties."),
+                ("POST /v1/guests/{guest_id}/login-account", 202, ""),
+            )
+        ),
         # A message is described: it was any object.
         f'$["GET /v1/feed/registrations"].answers["200"]{_JSON}.properties.registrations.items.properties.m',
     ],

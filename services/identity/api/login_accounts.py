@@ -88,7 +88,12 @@ class NamedAccountsJson(BaseModel):
     accounts: list[NamedAccountJson]
 
 
-@router.post("/names", summary="What several login accounts are called")
+@router.post(
+    "/names",
+    operation_id="nameLoginAccounts",
+    summary="What several login accounts are called",
+    responses=problem_responses(PROBLEM_TYPES),
+)
 async def names(body: AccountIds, deps: DependenciesDep) -> NamedAccountsJson:
     """Return username and e-mail of each account. A directory that is slow is not waited for."""
     found = await name_accounts(body.account_ids, deps)
@@ -103,6 +108,7 @@ class AccountIdsJson(BaseModel):
 
 @router.post(
     "/with-username",
+    operation_id="findLoginAccountsOfUsername",
     summary="Which accounts have a username at one of several home libraries",
     responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.MalformedUsername),
 )

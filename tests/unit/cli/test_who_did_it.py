@@ -20,6 +20,7 @@ STORES_WHO = {
         *("nightly", "retention", "erasures apply", "guests check", "guests erase"),
         *("parked discard", "lookups list", "lookups export", "isil import", "config reload"),
         *("webhooks retry", "webhooks skip", "webhooks resume"),
+        *("guests import", "guests export", "guests find"),
     },
     "identity": {"accounts import", "retention", "erasures apply", "parked discard", "config reload"},
 }
