@@ -152,9 +152,11 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             nightly_checks=PostgresNightlyChecks(pool),
             staff_sessions=StaffSessions(pool, deps.clock),
             lookups=lookups,
-            own_feed=LogFeed(log, to_message),
+            own_feed=LogFeed(log, to_message, source=f"/registration/{log.log_id}"),
             identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
+            inbox=Inbox(
+                pool, identity_feed, partial(receive_message, deps=deps), other="identity", other_heals=True
+            ),
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),

@@ -59,6 +59,10 @@ applied = Counter("messages_applied", "Messages that were applied here", ["type"
 # From the database.
 parked_subjects = Gauge("messages_parked_guests", "Guests with parked or waiting messages", ["state"])
 feed_position = Gauge("feed_position", "Position in the other service's log up to which all is processed")
+other_log_behind = Gauge(
+    "other_log_behind_events",
+    "Positions of the other service's log that were seen and are there no more: its database was restored",
+)
 relay_lag = Gauge("relay_lag_events", "Events in the log after the last confirmed one", registry=WITH_BROKER)
 broker_faults = Gauge(
     "broker_fault_since_timestamp_seconds",

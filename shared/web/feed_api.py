@@ -81,7 +81,12 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
 
 
 def _page_response(page: FeedPage) -> Response:
-    body = {"items": items(page.messages), "position": page.position}
+    ends = {"source": page.source, "head": page.head}
+    body = {
+        "items": items(page.messages),
+        "position": page.position,
+        **{name: value for name, value in ends.items() if value is not None},
+    }
     return Response(orjson.dumps(body), media_type="application/json")
 
 

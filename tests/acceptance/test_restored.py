@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -138,3 +142,102 @@ async def _parked(operator: httpx2.AsyncClient) -> str | None:
     states = [line for line in metrics.splitlines() if line.startswith("messages_parked_guests{")]
     assert not any('state="diverged"' in line and not line.endswith(" 0.0") for line in states), states
     return "none" if states and all(line.endswith(" 0.0") for line in states) else None
+
+
+async def test_i5_registration_restored_to_before_identity_is_told_and_its_orphans_are_let_go(
+    stack: RunningStack,
+) -> None:
+    database = Database(stack, "registration")
+    async with (
+        stack.client("registration", "counter") as counter,
+        stack.client("identity", "wisecat") as wisecat,
+    ):
+        kept = {number: await registers(counter, number) for number in BEFORE}
+        for guest_id in kept.values():
+            await eventually(partial(is_linked, counter, guest_id), within=60)
+        database.back_up()
+        lost = {number: await registers(counter, number) for number in AFTER}
+        for guest_id in lost.values():
+            await eventually(partial(is_linked, counter, guest_id), within=60)
+        persons = {number: await guest_of(wisecat, number) for number in kept | lost}
+        assert {number: guest for number, (_, guest) in persons.items()} == kept | lost
+
+        database.restore()
+        stack.kill("identity_worker")  # a new one asks for the feed at once, else within 30 seconds
+
+        new = {number: await registers(counter, number) for number in UNSEEN}
+        for guest_id in new.values():
+            await eventually(partial(is_linked, counter, guest_id), within=90)
+        for guest_id in lost.values():
+            assert (await counter.get(f"/v1/guests/{guest_id}")).status_code == 404
+        behind = await eventually(partial(_behind, stack), within=60)
+        assert behind is not None
+        assert behind > 0
+        assert "identity orphans list" in _doctor(stack, "identity")["advice"]
+        shown = await _operations(stack)
+        assert shown["other_log"]["seen"] > shown["other_log"]["head"]
+
+        again = {number: await registers(counter, number) for number in AFTER}
+        assert {number: (await guest_of(wisecat, number))[1] for number in AFTER} == lost
+        listed = _command(stack, "identity", "orphans", "list", "--json")["orphans"]
+        assert {orphan["guest_id"] for orphan in listed} == set(lost.values())
+        released = _command(
+            stack, "identity", *("orphans", "release", "--all", "--reason", "lost", "--by", "op", "--json")
+        )
+        assert set(released["released"]) == set(lost.values())
+
+        for guest_id in again.values():
+            await eventually(partial(is_linked, counter, guest_id), within=60)
+        after = {number: await guest_of(wisecat, number) for number in kept | again}
+        assert {number: guest for number, (_, guest) in after.items()} == kept | again
+        assert {number: actor for number, (actor, _) in after.items()} == {
+            number: actor for number, (actor, _) in persons.items()
+        }
+    assert _command(stack, "identity", "orphans", "list", "--json") == {"orphans": []}
+    assert await eventually(partial(_behind, stack, 0), within=60) == 0
+    assert _doctor(stack, "identity")["ok"]
+
+
+async def guest_of(wisecat: httpx2.AsyncClient, number: int) -> tuple[str, str | None]:
+    """The actor and the guest that a login is recognised as."""
+    answer = await wisecat.post(
+        "/v1/logins", json={"account_id": f"acc-{load_card(number)}", "organisation": "1001"}
+    )
+    assert answer.status_code == 200, answer.text
+    guest = answer.json()["guest"]
+    return answer.json()["actor_id"], guest and guest["guest_id"]
+
+
+async def _behind(stack: RunningStack, wanted: int | None = None) -> float | None:
+    """The metric of identity, once the feed was read again; None before, or if it is not as wanted."""
+    async with stack.client("identity", "operator") as operator:
+        metrics = (await operator.get("/metrics")).text
+    [line] = [line for line in metrics.splitlines() if line.startswith("other_log_behind_events ")]
+    value = float(line.split()[1])
+    if wanted is not None:
+        return value if value == wanted else None
+    return value or None
+
+
+async def _operations(stack: RunningStack) -> dict[str, Any]:
+    async with stack.client("identity", "operator") as operator:
+        return dict((await operator.get("/v1/operations")).json())
+
+
+def _command(stack: RunningStack, service: str, *arguments: str) -> dict[str, Any]:
+    """What a command of the service prints as JSON."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name(service), *arguments],
+        env={**os.environ, "RUN_DIR": str(stack.run_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def _doctor(stack: RunningStack, service: str) -> dict[str, Any]:
+    """What doctor finds of the other log."""
+    checks = _command(stack, service, "doctor", "--json")["checks"]
+    return dict(next(check for check in checks if check["step"].startswith("log of ")))
