@@ -44,7 +44,7 @@ OWN_SCHEMA: Sequence[Script] = (
     Script(
         "identity_0004_orphans",
         """
-        -- Guests that registration lost in a restore and that an operator let go, with name and reason.
+        -- Guests that registration lost in a restore and that an operator released, with name and reason.
         CREATE TABLE released_orphans (
             guest_id uuid NOT NULL,
             reason text NOT NULL,

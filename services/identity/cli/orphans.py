@@ -48,7 +48,7 @@ def release(
     guest_id: Annotated[UUID | None, typer.Argument(metavar="GUEST_ID", help="The guest's id.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="All orphans; this also ends the warning.")] = False,
-    reason: Annotated[str, typer.Option(help="Why they are let go; the reason is stored.")],
+    reason: Annotated[str, typer.Option(help="Why they are released; the reason is stored.")],
     by: By = None,
     as_json: Json = False,
 ) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from registration.api.dependencies import FEED, DependenciesDep, identity_only
 from registration.api.problems import PROBLEM_TYPES
@@ -45,6 +45,8 @@ MOST_ASKED_GUESTS = 500
 
 class GuestsJson(BaseModel):
     """Guests that are asked about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     guest_ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_ASKED_GUESTS)]
 
