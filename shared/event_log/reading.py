@@ -108,6 +108,16 @@ def recorded_event(row: asyncpg.Record) -> RecordedEvent:
     )
 
 
+FIRST = f"""
+SELECT {COLUMNS} FROM stored_events WHERE originator_id = ANY ($1) AND originator_version = 1
+"""  # noqa: S608 - constants only
+
+
+async def first_events(pool: asyncpg.Pool, stream_ids: Collection[UUID]) -> list[RecordedEvent]:
+    """Return the first event of each of these streams, without keys."""
+    return [recorded_event(row) for row in await pool.fetch(FIRST, list(stream_ids))]
+
+
 FITTING = """
 ($2::text IS NULL OR $2 IN (topic, split_part(topic, '.', 2))) AND ($3::uuid IS NULL OR originator_id = $3)
 """
