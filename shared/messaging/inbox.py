@@ -300,9 +300,7 @@ class Inbox:
                 metrics.dropped.inc()
             else:
                 if message.position <= cursor.read_up_to:  # a position is given once, unless the end was lost
-                    await self.other_log.note(
-                        message.source, seen=cursor.read_up_to, head=message.position - 1
-                    )
+                    await self.other_log.note_passed(message.source, message.position)
                 await self._catch_up_or_park(message.subject, [message], cursor.last_version)
                 self.other_log.received(message.position)
 

@@ -87,9 +87,16 @@ class OtherLog:
 
     async def note(self, source: str, *, seen: int, head: int) -> None:
         """Note that the log ends at `head` or before, although `seen` was processed. Again is no change."""
-        noted = await self._pool.fetchval(_NOTE, source, seen, head)
-        if noted is not None:
+        if await self._pool.fetchval(_NOTE, source, seen, head) is not None:
             log.error("other_log.behind", source=source, seen=seen, head=head)
+
+    async def note_passed(self, source: str, position: int) -> None:
+        """Note that an unknown message has a position that the feed poller has passed.
+
+        Not if the feed poller went back meanwhile: it will read the message.
+        """
+        if await self._pool.fetchval(_NOTE_PASSED, source, position) is not None:
+            log.error("other_log.behind", source=source, head=position - 1)
 
     async def lost_end(self) -> LostEnd | None:
         """Return the open one."""
@@ -136,14 +143,20 @@ _OPEN = """
 SELECT source, seen, head, noticed_at, went_back_at, read_again_at FROM other_log_losses
  WHERE settled_at IS NULL
 """
-_NOTE = """
-INSERT INTO other_log_losses AS known (source, seen, head) VALUES ($1, $2, $3)
+_NEW = """
 ON CONFLICT ((settled_at IS NULL)) WHERE settled_at IS NULL DO UPDATE
    SET head = least(known.head, excluded.head), seen = greatest(known.seen, excluded.seen),
        went_back_at = NULL, read_again_at = NULL
  WHERE known.went_back_at IS NOT NULL OR known.head > excluded.head
 RETURNING id
 """
+_NOTE = f"""
+INSERT INTO other_log_losses AS known (source, seen, head) VALUES ($1, $2, $3) {_NEW}
+"""  # noqa: S608 - constants only
+_NOTE_PASSED = f"""
+INSERT INTO other_log_losses AS known (source, seen, head)
+SELECT $1, position, $2::bigint - 1 FROM checkpoints WHERE name = 'sweep' AND position >= $2 {_NEW}
+"""  # noqa: S608 - constants only
 _WENT_BACK = "UPDATE other_log_losses SET went_back_at = clock_timestamp() WHERE settled_at IS NULL"
 _READ_AGAIN = """
 UPDATE other_log_losses SET read_again_at = clock_timestamp()

@@ -66,14 +66,23 @@ def release(
         for released in done.released:
             echo(str(released))
     require_no_failures(done.failed, "identity")
+    if done.still_told:
+        raise Failed(
+            "The orphans are released, but the worker has not read registration's feed again yet."
+            " Start it, and run this again in a minute to end the warning."
+        )
 
 
 @dataclass(slots=True)
 class Released:
-    """The guests that were released, and those that could not be: id -> kind of error."""
+    """The guests that were released, and those that could not be: id -> kind of error.
+
+    `still_told`: the warning could not be ended yet.
+    """
 
     released: list[UUID] = field(default_factory=list)
     failed: dict[UUID, str] = field(default_factory=dict)
+    still_told: bool = False
 
 
 @asynccontextmanager
@@ -135,18 +144,13 @@ async def _release(guest_id: UUID | None, reason: str, by: str) -> Released:
                 done.failed[one] = type(error).__name__
         await service.inbox.parked.make_due()  # who registered again may wait for the account
         if guest_id is None and not done.failed:
-            await _settle(service, by, reason)
+            done.still_told = not await _settle(service, by, reason)
     return done
 
 
-async def _settle(service: "Service", by: str, reason: str) -> None:
-    if await service.inbox.other_log.settle(by, reason):
-        return
-    if await service.inbox.other_log.lost_end() is not None:
-        raise Failed(
-            "The orphans are released, but the worker has not read registration's feed again yet."
-            " Start it, and run this again to end the warning."
-        )
+async def _settle(service: "Service", by: str, reason: str) -> bool:
+    other_log = service.inbox.other_log
+    return await other_log.settle(by, reason) or await other_log.lost_end() is None
 
 
 def _shown(link: "GuestLink") -> dict[str, Any]:

@@ -196,3 +196,16 @@ async def test_a_feed_of_before_says_nothing_and_nothing_happens(sender: Sender,
         await eventually(lambda: sender.asked > asked + 2)
     assert await lost_end(receiver.pool) is None
     assert await checkpoint(receiver) == 4
+
+
+async def test_a_message_that_the_feed_poller_will_read_says_nothing(
+    sender: Sender, receiver: Receiver
+) -> None:
+    """The feed poller went back after the inbox was asked about the message, and before it is noted."""
+    await seen(sender, receiver, 4)
+    await receiver.inbox.other_log.note_passed(SOURCE, 5)
+    assert await lost_end(receiver.pool) is None
+    await receiver.inbox.other_log.note_passed(SOURCE, 4)
+    lost = await lost_end(receiver.pool)
+    assert lost is not None
+    assert (lost.seen, lost.head) == (4, 3)
