@@ -53,7 +53,7 @@ class FeedPoller:
                 await self._inbox.other_log.note(page.source or "", seen=seen, head=page.head)
             lost = await self._inbox.other_log.lost_end()
             if lost is not None and lost.went_back_at is None:
-                position = await self._go_back(lost, lease)
+                position = await self._go_back(position, lost, lease)
                 continue
             await self._process(page, lease)
             await self._leases.keep(lease)
@@ -66,20 +66,20 @@ class FeedPoller:
                 raise LeaseLost
             position = page.position
 
-    async def _go_back(self, lost: LostEnd, lease: Lease) -> int:
-        """Move the checkpoint back before the lost end, and return it.
+    async def _go_back(self, position: int, lost: LostEnd, lease: Lease) -> int:
+        """Move the checkpoint back before the lost end, unless it is there, and return it.
 
         What the other service wrote since has positions that were read already. Where these begin is not
         known: up to a page of messages that are all known, at steps that double.
         """
-        start, step = lost.head, PAGE
+        start, step = min(position, lost.head), PAGE
         while start > 0:
             start, step = max(0, start - step), 2 * step
             messages = (await self._page(start)).messages
             await self._leases.keep(lease)
             if messages and not await self._inbox.unknown(messages):
                 break
-        if not await self._leases.move_checkpoint_back(lease, start):
+        if start < position and not await self._leases.move_checkpoint_back(lease, start):
             raise LeaseLost
         await self._inbox.other_log.went_back(start)
         log.warning("feed.goes_back", seen=lost.seen, to=start)

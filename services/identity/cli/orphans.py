@@ -66,7 +66,7 @@ def release(
         for released in done.released:
             echo(str(released))
     require_no_failures(done.failed, "identity")
-    if done.still_told:
+    if done.is_open:
         raise Failed(
             "The orphans are released, but the worker has not read registration's feed again yet."
             " Start it, and run this again in a minute to end the warning."
@@ -77,12 +77,12 @@ def release(
 class Released:
     """The guests that were released, and those that could not be: id -> kind of error.
 
-    `still_told`: the warning could not be ended yet.
+    `is_open`: the warning could not be ended yet.
     """
 
     released: list[UUID] = field(default_factory=list)
     failed: dict[UUID, str] = field(default_factory=dict)
-    still_told: bool = False
+    is_open: bool = False
 
 
 @asynccontextmanager
@@ -144,7 +144,7 @@ async def _release(guest_id: UUID | None, reason: str, by: str) -> Released:
                 done.failed[one] = type(error).__name__
         await service.inbox.parked.make_due()  # who registered again may wait for the account
         if guest_id is None and not done.failed:
-            done.still_told = not await _settle(service, by, reason)
+            done.is_open = not await _settle(service, by, reason)
     return done
 
 

@@ -138,6 +138,18 @@ async def test_what_only_the_broker_brought_counts_as_seen(sender: Sender, recei
     assert await lost_end(receiver.pool) is None
 
 
+async def test_the_feed_poller_that_read_nothing_yet_has_nowhere_to_go_back_to(
+    sender: Sender, receiver: Receiver
+) -> None:
+    for message in await sender.happens(uuid4(), "registered", "expired"):
+        await receiver.inbox.receive(message)
+    await restore(sender, 1)
+    async with running(poller_of(sender, receiver).run()):
+        lost = await eventually(lambda: _read_again(receiver))
+    assert lost is not None
+    assert (lost.seen, lost.head, await checkpoint(receiver)) == (2, 1, 1)
+
+
 async def test_nothing_is_lost_when_messages_come_twice_late_or_are_parked(
     sender: Sender, receiver: Receiver
 ) -> None:
