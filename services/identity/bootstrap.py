@@ -143,7 +143,7 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             log=log,
             to_message=to_message,
             deps=deps,
-            own_feed=LogFeed(log, to_message),
+            own_feed=LogFeed(log, to_message, source=f"/identity/{log.log_id}"),
             registration_feed=feed,
             inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="registration"),
             broker_faults=BrokerFaults(pool),

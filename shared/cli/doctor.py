@@ -428,6 +428,21 @@ def message_keys(settings: ServiceSettings) -> Step:
     return Step("message keys", reads, advice)
 
 
+def other_log(settings: ServiceSettings, other: str, advice: str) -> Step:
+    """Return the step that looks whether the other service's log ends before what was seen of it."""
+
+    async def has_all() -> str:
+        from shared.messaging.other_log import OtherLogBehind, lost_end  # noqa: PLC0415
+
+        async with _connection(settings) as connection:
+            found = await lost_end(connection)
+        if found is not None:
+            raise OtherLogBehind(found.text)
+        return "it has all that was seen of it"
+
+    return Step(f"log of {other}", has_all, advice, vital=False)
+
+
 def other_service(name: str, url: str) -> Step:
     """Return the step that asks whether the other service is live. It is not vital."""
 

@@ -90,7 +90,7 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Skip the failed message permanently, and process the backlog behind it."""
-    why, who = _reason(reason), name_of(by)
+    why, who = reason_of(reason), name_of(by)
     before, after = in_loop(_discarded(context.obj, subject, why, who))
     if as_json:
         show_json({"guest_id": subject, "discarded": before, "through": after is None, "held": after})
@@ -99,7 +99,8 @@ def discard(
     echo(_processed(subject) if after is None else _still_parked(context.obj, after))
 
 
-def _reason(text: str) -> str:
+def reason_of(text: str) -> str:
+    """Return the reason that an operator gave. Raises BadParameter without one."""
     try:
         return require_text(text)
     except ValueError:

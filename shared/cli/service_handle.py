@@ -77,6 +77,11 @@ def show_status(service: ServiceHandle, *, as_json: bool) -> None:
         rows = [[_cell(row[column]) for column in columns] for row in state[title]]
         if rows:
             show_table(columns, rows, f"\n{title.replace('_', ' ')}")
+    if lost := state["other_log"]:
+        ends = (
+            f"the log of the other service ended at {lost['head']}, up to {lost['seen']} had been processed"
+        )
+        echo(f"\nSince {lost['noticed_at']}: {ends}. `{service.name} doctor` says what to do.")
     echo(f"\n{state['parked_total']} parked guests, {state['unreadable']} unreadable messages.")
 
 

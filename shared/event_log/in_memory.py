@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -78,6 +78,10 @@ class InMemoryEventLog:
     async def erasures(self) -> Sequence[UUID]:
         """See `EventLog.erasures`."""
         return [row["subject_id"] for row in self.rows(ERASURES)]
+
+    async def existing(self, stream_ids: Collection[UUID]) -> set[UUID]:
+        """See `EventLog.existing`."""
+        return self._streams.keys() & set(stream_ids)
 
     async def position(self) -> int:
         """See `EventLog.position`."""

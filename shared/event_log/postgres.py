@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Self
 from uuid import UUID
 
@@ -70,6 +70,10 @@ class PostgresEventLog:
     async def erasures(self) -> Sequence[UUID]:
         """See `EventLog.erasures`."""
         return await self._reader.erasures()
+
+    async def existing(self, stream_ids: Collection[UUID]) -> set[UUID]:
+        """See `EventLog.existing`."""
+        return await self._reader.existing(stream_ids)
 
     async def position(self) -> int:
         """See `EventLog.position`."""

@@ -40,6 +40,10 @@ BEYOND = f"""
 SELECT {FOR_USE} FROM stored_events WHERE notification_id > $1 ORDER BY notification_id LIMIT $2
 """  # noqa: S608 - constants only
 ERASURES = "SELECT subject_id FROM erasures ORDER BY erased_at, subject_id"
+EXISTING = """
+SELECT wanted.id FROM unnest($1::uuid[]) AS wanted (id)
+ WHERE EXISTS (SELECT FROM stored_events WHERE originator_id = wanted.id)
+"""
 LOG_ID = "SELECT log_id FROM event_log_identity"
 MOST_STREAMS = 64
 
@@ -73,6 +77,10 @@ class Reader:
     async def erasures(self) -> Sequence[UUID]:
         """See `EventLog.erasures`."""
         return [row["subject_id"] for row in await self._rows(ERASURES)]
+
+    async def existing(self, stream_ids: Collection[UUID]) -> set[UUID]:
+        """See `EventLog.existing`."""
+        return {row["id"] for row in await self._rows(EXISTING, list(stream_ids))}
 
     async def position(self) -> int:
         """See `EventLog.position`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from os import urandom
@@ -103,6 +103,10 @@ class EventLog(Protocol):
 
     async def erasures(self) -> Sequence[UUID]:
         """Return all subjects that were ever erased, the oldest erasure first."""
+
+    async def existing(self, stream_ids: Collection[UUID]) -> set[UUID]:
+        """Return those of the ids that are the id of a stream in this log."""
+        ...
 
     async def position(self) -> int:
         """Return the position of the last event; 0 when there is none."""

@@ -60,6 +60,7 @@ def to_messages(recorded: Sequence[RecordedEvent], to_message: ToMessage) -> lis
 LARGEST_REPLY = 16 * 1024 * 1024
 """In bytes. A message has some thousands at most, and a page 1,000 messages."""
 BATCH = 100
+LONGEST_SOURCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,17 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
-    """Messages in the order of the log. `position` is the last one read; the next page begins after it."""
+    """Messages in the order of the log. `position` is the last one read; the next page begins after it.
+
+    `source` names the log, and `head` is the position of its last event: less than the `position` that was
+    asked after, if the log lost its end (ADR 0034). None: the page does not say, as those of before.
+    """
 
     messages: list[Message]
     position: int
     unreadable: tuple[Unreadable, ...] = ()
+    source: str | None = None
+    head: int | None = None
 
 
 class Feed(Protocol):
@@ -92,18 +99,22 @@ class Feed(Protocol):
 
 
 class LogFeed:
-    """The feed of a service's own log, which its HTTP API serves."""
+    """The feed of a service's own log, which its HTTP API serves. `source` names the log in messages."""
 
-    def __init__(self, log: EventLog, to_message: ToMessage) -> None:
+    def __init__(self, log: EventLog, to_message: ToMessage, *, source: str | None = None) -> None:
         self._log = log
         self._to_message = to_message
+        self._source = source
 
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
         """See Feed. An empty page with a higher position means: there are events, but none is published."""
         recorded = await self._log.read(position, limit)
         if not recorded and wait > 0 and await self._log.wait_beyond(position, wait):
             recorded = await self._log.read(position, limit)
-        return FeedPage(await self._messages(recorded), recorded[-1].position if recorded else position)
+        head = recorded[-1].position if 0 < len(recorded) < limit else await self._log.position()
+        messages = await self._messages(recorded)
+        last = recorded[-1].position if recorded else position
+        return FeedPage(messages, last, source=self._source, head=head)
 
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed. In both services a subject's id is the id of its stream."""
@@ -136,7 +147,9 @@ class HttpFeed:
                 messages.append(Message.from_cloudevent(item))
             except MalformedMessage as error:
                 unreadable.append(Unreadable(_as_body(item), str(error)))
-        return FeedPage(messages, _position_after(position, answer), tuple(unreadable))
+        return FeedPage(
+            messages, _position_after(position, answer), tuple(unreadable), _source(answer), _head(answer)
+        )
 
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         """See Feed."""
@@ -169,6 +182,21 @@ def _position_after(position: int, answer: dict[str, Any]) -> int:
     found = answer.get("position")
     if isinstance(found, bool) or not isinstance(found, int) or not position <= found <= LARGEST_NUMBER:
         raise FeedUnavailable("the page has no position to go on from")
+    return found
+
+
+def _source(answer: dict[str, Any]) -> str | None:
+    found = answer.get("source")
+    return found if isinstance(found, str) and len(found) <= LONGEST_SOURCE and "\0" not in found else None
+
+
+def _head(answer: dict[str, Any]) -> int | None:
+    """Return where the log ends; None if the page does not say. Raises FeedUnavailable for nonsense."""
+    found = answer.get("head")
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int) or not 0 <= found <= LARGEST_NUMBER:
+        raise FeedUnavailable("the page says that the log ends where no log can end")
     return found
 
 

@@ -14,6 +14,7 @@ from shared.messaging.envelope import Message
 from shared.messaging.errors import FeedUnavailable, ForeignSource
 from shared.messaging.feed import Feed, FeedPage
 from shared.messaging.inbox import Inbox
+from shared.messaging.other_log import LostEnd
 from shared.platform.leases import Lease, LeaseLost, Leases, lead
 from shared.platform.retry import keep_trying
 
@@ -46,15 +47,43 @@ class FeedPoller:
     async def _poll(self, lease: Lease) -> None:
         position = await self._leases.checkpoint(TASK)
         while True:
+            seen = max(position, await self._inbox.other_log.highest())  # before the page says where it ends
             page = await self._page(position)
+            if page.head is not None and page.head < seen:
+                await self._inbox.other_log.note(page.source or "", seen=seen, head=page.head)
+            lost = await self._inbox.other_log.lost_end()
+            if lost is not None and lost.went_back_at is None:
+                position = await self._go_back(position, lost, lease)
+                continue
             await self._process(page, lease)
             await self._leases.keep(lease)
             if page.position == position:
+                if lost is not None and lost.read_again_at is None:
+                    await self._inbox.other_log.read_again()
                 await self._leases.rest(lease, self._interval)
                 continue
             if not await self._leases.move_checkpoint(lease, page.position):
                 raise LeaseLost
             position = page.position
+
+    async def _go_back(self, position: int, lost: LostEnd, lease: Lease) -> int:
+        """Move the checkpoint back before the lost end, unless it is there, and return it.
+
+        What the other service wrote since has positions that were read already. Where these begin is not
+        known: up to a page of messages that are all known, at steps that double.
+        """
+        start, step = min(position, lost.head), PAGE
+        while start > 0:
+            start, step = max(0, start - step), 2 * step
+            messages = (await self._page(start)).messages
+            await self._leases.keep(lease)
+            if messages and not await self._inbox.unknown(messages):
+                break
+        if start < position and not await self._leases.move_checkpoint_back(lease, start):
+            raise LeaseLost
+        await self._inbox.other_log.went_back(start)
+        log.warning("feed.goes_back", seen=lost.seen, to=start)
+        return start
 
     async def _page(self, position: int) -> FeedPage:
         return await keep_trying(

@@ -27,6 +27,7 @@ from shared.messaging.errors import (
     TryAgain,
 )
 from shared.messaging.feed import Feed
+from shared.messaging.other_log import OtherLog
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.signing import MessageSources
 from shared.platform.asked_together import AskedTogether
@@ -41,12 +42,14 @@ class InboxCursor:
     """The state of the inbox for one message.
 
     `last_version`: the last applied version of its subject. `is_parked`: the subject's messages are parked.
-    `is_known`: this very message, or one that says the same, was applied or skipped before.
+    `is_known`: this very message, or one that says the same, was applied or skipped before. `read_up_to`: the
+    feed was processed up to this position of the other log.
     """
 
     last_version: int
     is_parked: bool
     is_known: bool
+    read_up_to: int
 
 
 class InboxCursors:
@@ -64,7 +67,10 @@ class InboxCursors:
             [message.id for message in messages],
             [message.content for message in messages],
         )
-        return [InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"]) for row in rows]
+        return [
+            InboxCursor(row["last_version"] or 0, row["is_parked"], row["is_known"], row["read_up_to"] or 0)
+            for row in rows
+        ]
 
 
 # The last version is one step back along the key, however many messages the subject has.
@@ -75,7 +81,8 @@ SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = wanted.guest_id
        EXISTS (SELECT FROM inbox
                 WHERE inbox.guest_id = wanted.guest_id AND inbox.stream_version = wanted.stream_version
                   AND (coalesce(inbox.event_id, wanted.event_id) = wanted.event_id
-                       OR inbox.content = wanted.content)) AS is_known
+                       OR inbox.content = wanted.content)) AS is_known,
+       (SELECT position FROM checkpoints WHERE name = 'sweep') AS read_up_to
   FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bytea[]) WITH ORDINALITY
        AS wanted (guest_id, stream_version, event_id, content, number)
  ORDER BY number
@@ -220,15 +227,21 @@ log = structlog.get_logger(__name__)
 
 
 class Inbox:
-    """Applies the other service's messages to this one. Any number may work at once, in any process."""
+    """Applies the other service's messages to this one. Any number may work at once, in any process.
 
-    def __init__(self, pool: asyncpg.Pool, feed: Feed, handle: Handler, *, other: str) -> None:
+    `other_heals`: what the other service loses in a restore, it makes again from this service's messages.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, feed: Feed, handle: Handler, *, other: str, other_heals: bool = False
+    ) -> None:
         self._pool = pool
         self._sources = MessageSources(pool, other)
         self._cursors = InboxCursors(pool)
         self._in_order = InOrder(pool, feed, handle)
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self.parked = ParkedSubjects(pool)
+        self.other_log = OtherLog(pool, heals=other_heals)
 
     async def receive_or_park(self, message: Message) -> None:
         """Receive a message until its outcome is durable: the same for every transport.
@@ -286,7 +299,10 @@ class Inbox:
             if cursor.is_known:
                 metrics.dropped.inc()
             else:
+                if message.position <= cursor.read_up_to:  # a position is given once, unless the end was lost
+                    await self.other_log.note_passed(message.source, message.position)
                 await self._catch_up_or_park(message.subject, [message], cursor.last_version)
+                self.other_log.received(message.position)
 
     async def receive_unreadable(self, body: bytes, reason: str) -> None:
         """Store a body that is not a message of ours, for an operator; it belongs to no subject.
@@ -303,6 +319,10 @@ class Inbox:
             first=FIRST_PAUSE_SECONDS,
             longest=LONGEST_PAUSE_SECONDS,
         )
+
+    async def followed(self) -> str | None:
+        """Return the name of the other service's log; None before its first message."""
+        return await self._sources.followed()
 
     async def unknown(self, messages: Sequence[Message]) -> list[Message]:
         """Return those messages that were not applied yet, neither themselves nor ones that say the same."""

@@ -71,6 +71,10 @@ webhook_waiting = Gauge(
 webhook_lag = Gauge("webhook_lag_events", "Events that a receiver of webhooks has still to get", ["receiver"])
 webhook_stopped = Gauge("webhook_stopped", "1 while a receiver that said 410 gets nothing", ["receiver"])
 feed_position = Gauge("feed_position", "Position in the other service's log up to which all is processed")
+other_log_behind = Gauge(
+    "other_log_behind_events",
+    "Positions of the other service's log that were seen and are there no more: its database was restored",
+)
 relay_lag = Gauge("relay_lag_events", "Events in the log after the last confirmed one", registry=WITH_BROKER)
 broker_faults = Gauge(
     "broker_fault_since_timestamp_seconds",

@@ -107,6 +107,12 @@ class ParkedSubjects:
             return False
         return True
 
+    async def make_due(self) -> None:
+        """Let the waiting subjects be tried as soon as a worker looks: what they wait for may be there."""
+        await self._pool.execute(
+            "UPDATE held_guests SET next_try = clock_timestamp() WHERE state = 'waiting'"
+        )
+
     async def messages(self, subject: UUID) -> list[Message]:
         """Return the subject's parked messages in order; an empty list when it is not parked."""
         rows = await self._pool.fetch(

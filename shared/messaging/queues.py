@@ -8,6 +8,7 @@ from shared.messaging import metrics
 from shared.messaging.broker_faults import update_fault_metrics
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import Feed
+from shared.messaging.other_log import update_other_log_metrics
 from shared.platform.leases import HELD_BY
 
 OUT, IN = "relay", "sweep"
@@ -62,6 +63,7 @@ async def update_queue_metrics(pool: asyncpg.Pool) -> None:
     metrics.relay_lag.set(out["head"] - out["position"])
     metrics.feed_position.set(into["position"])
     await update_fault_metrics(pool)
+    await update_other_log_metrics(pool)
 
 
 async def _incoming_lag(other: Feed, position: int) -> int | None:

@@ -155,6 +155,28 @@ SCHEMA: Sequence[Script] = [
         CREATE TRIGGER erase_content AFTER INSERT ON erasures FOR EACH ROW EXECUTE FUNCTION forget_content();
         """,
     ),
+    Script(
+        "messaging-0007",
+        """
+        -- Times that the other service's log ended before what was seen of it: its database was restored to
+        -- an older moment. One is open at most; it is settled by an operator, or when it has healed.
+        CREATE TABLE other_log_losses (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            source text NOT NULL,
+            seen bigint NOT NULL,
+            head bigint NOT NULL,
+            noticed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            went_back_at timestamptz,
+            read_again_at timestamptz,
+            settled_at timestamptz,
+            settled_by text,
+            reason text
+        );
+        CREATE UNIQUE INDEX other_log_losses_one_is_open_idx ON other_log_losses ((settled_at IS NULL))
+            WHERE settled_at IS NULL;
+        """,
+        {"other_log_losses": Rights("SELECT, INSERT, UPDATE")},
+    ),
 ]
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The

@@ -94,11 +94,16 @@ class MessageSources:
             raise ForeignSource(f"it is from {message.source[:100]!r}, not from {self._other}")
         # Asked again for another log, because an operator may have accepted it meanwhile.
         await self._pool.execute(_FOLLOW_THE_FIRST, self._other, message.source)
-        self._followed = await self._pool.fetchval(_FOLLOWED, self._other)
+        self._followed = await self.followed()
         if message.source != self._followed:
             raise ForeignSource(
                 f"it is from {message.source[:100]!r}, this service follows {self._followed!r}"
             )
+
+    async def followed(self) -> str | None:
+        """Return the log that this service follows; None before the first authentic message."""
+        found: str | None = await self._pool.fetchval(_FOLLOWED, self._other)
+        return found
 
 
 _FOLLOW_THE_FIRST = """

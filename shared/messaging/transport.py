@@ -25,7 +25,11 @@ LONG_POLL_SECONDS = 4.0
 def over_feed(leases: Leases, feed: Feed, inbox: Inbox) -> Tasks:
     """Return the tasks of the feed transport: long-poll the other service's feed; nothing is sent."""
     poller = FeedPoller(feed, inbox, leases, interval=0, wait=LONG_POLL_SECONDS)
-    return {"feed poller": poller.run, "retry": inbox.keep_retrying}
+    return {
+        "feed poller": poller.run,
+        "retry": inbox.keep_retrying,
+        "positions": inbox.other_log.keep_storing,
+    }
 
 
 def over_rabbitmq(
@@ -60,6 +64,7 @@ def over_rabbitmq(
         "broker faults": faults.keep_storing,
         "feed poller": poller.run,
         "retry": inbox.keep_retrying,
+        "positions": inbox.other_log.keep_storing,
     }
 
 

@@ -217,6 +217,24 @@ class Leases:
         )
         return moved is not None
 
+    async def move_checkpoint_back(self, lease: Lease, position: int) -> bool:
+        """Move the checkpoint of the lease's task down to a position; return False when another leads now.
+
+        For a log that was restored: its positions after this one are other events than those that were read.
+        """
+        moved = await self._pool.fetchval(
+            """
+            UPDATE checkpoints SET position = least(position, $3), epoch = $2
+             WHERE name = $1 AND epoch <= $2
+               AND EXISTS (SELECT FROM leases WHERE name = $1 AND epoch = $2)
+            RETURNING true
+            """,
+            lease.name,
+            lease.epoch,
+            position,
+        )
+        return moved is not None
+
     def _left(self, lease: Lease) -> float:
         """Return for how many seconds the lease is still ours, if nothing happens meanwhile."""
         if lease.lost.is_set():

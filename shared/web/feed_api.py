@@ -61,10 +61,16 @@ class MessageJson(BaseModel):
 
 
 class FeedPageJson(BaseModel):
-    """Messages in order. `position`: for `after` of the next request; also with no messages it may grow."""
+    """Messages in order. `position`: for `after` of the next request; also with no messages it may grow.
+
+    `source` names the log, as in the messages, and `head` is the position of its last event: lower than one
+    that was read before, if the log was restored to an older moment.
+    """
 
     items: list[MessageJson]
     position: int
+    source: str | None = None
+    head: int | None = None
 
 
 _PAGES: dict[str, Any] = {
@@ -147,5 +153,10 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
 
 def _page_response(page: FeedPage) -> Response:
     # Not by way of FeedPageJson: a page has up to a thousand messages, which need no second check.
-    body = {"items": [message.to_cloudevent() for message in page.messages], "position": page.position}
+    ends = {"source": page.source, "head": page.head}
+    body = {
+        "items": [message.to_cloudevent() for message in page.messages],
+        "position": page.position,
+        **{name: value for name, value in ends.items() if value is not None},
+    }
     return Response(orjson.dumps(body), media_type="application/json")

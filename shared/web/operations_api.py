@@ -103,6 +103,15 @@ class FaultJson(BaseModel):
     since: datetime
 
 
+class LostEndJson(BaseModel):
+    """The other service's log ended at `head`, although `seen` had been processed: it was restored."""
+
+    source: str
+    seen: int
+    head: int
+    noticed_at: datetime
+
+
 class ParkedJson(BaseModel):
     """A guest with a message that could not be applied. `messages` counts its backlog."""
 
@@ -121,7 +130,7 @@ class OverviewJson(BaseModel):
     """The state of one service. `parked`: the longest parked first, at most 200 of `parked_total`.
 
     `unreadable`: messages that came in and are not messages of ours. `settings_refused`: processes that did
-    not take their files of settings.
+    not take their files of settings. `other_log`: what the other service's log lost; null: nothing.
     """
 
     views: list[ViewJson]
@@ -131,6 +140,7 @@ class OverviewJson(BaseModel):
     parked_total: int
     unreadable: int
     settings_refused: list[ProcessJson] = []
+    other_log: LostEndJson | None = None
 
 
 class WaitingMessageJson(BaseModel):
@@ -232,6 +242,7 @@ class LocalOperations:
         """Return what needs only the database."""
         parked = self.inbox.parked
         faults = await faults_of(self.pool) if self.with_broker else []
+        lost = await self.inbox.other_log.lost_end()
         return OverviewJson(
             views=[self._view(status) for status in await status_of(self.pool, self.all_views)],
             queues=[],
@@ -242,6 +253,9 @@ class LocalOperations:
             parked_total=sum((await parked.counts()).values()),
             unreadable=await count_unreadable(self.pool),
             settings_refused=[process_json(process) for process in await self.files.refusing()],
+            other_log=None
+            if lost is None
+            else LostEndJson(source=lost.source, seen=lost.seen, head=lost.head, noticed_at=lost.noticed_at),
         )
 
     async def backlog(self, subject: UUID) -> BacklogJson:

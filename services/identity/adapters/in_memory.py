@@ -12,6 +12,7 @@ from identity.application.dependencies import (
     AccountDirectory,
     BirthDates,
     DirectoryUnavailable,
+    KnownGuests,
     NewAccount,
     RegisteredGuest,
     RegistrationUnavailable,
@@ -24,7 +25,7 @@ from shared.messaging.envelope import Message
 UNIQUE_KEYS: UniqueKeys = {"usernames_pkey": ("usernames", ("username_key",))}
 """The unique keys of the schema, for `InMemoryEventLog(UNIQUE_KEYS, SUBJECT_COLUMNS)`."""
 
-SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id"}
+SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id", "released_orphans": "guest_id"}
 """The tables whose rows an erasure deletes, with the column of the subject (R19, I9)."""
 
 
@@ -32,8 +33,8 @@ SUBJECT_COLUMNS: SubjectColumns = {"usernames": "subject_id"}
 class InMemoryRegistration:
     """The committed state of registration. `unplugged`: it cannot be asked. `asked` counts the questions.
 
-    `index_is_behind`: it does not know all references of people yet (I10). `own_libraries`: organisation ->
-    the ISIL bases of its libraries.
+    `source`: the name of its log. `index_is_behind`: it does not know all references of people yet (I10).
+    `own_libraries`: organisation -> the ISIL bases of its libraries.
     """
 
     messages: dict[UUID, list[Message]] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class InMemoryRegistration:
     home_libraries: dict[UUID, str] = field(default_factory=dict)
     birth_dates: dict[UUID, date] = field(default_factory=dict)
     own_libraries: dict[str, Collection[str]] = field(default_factory=dict)
+    source: str = "/registration/tests"
     index_is_behind: bool = False
     unplugged: bool = False
     asked: int = 0
@@ -79,6 +81,11 @@ class InMemoryRegistration:
         """See `RegistrationFeed.is_own_library`."""
         self._ask(of_libraries=True)
         return isil_base(isil) in self.own_libraries.get(organisation, ())
+
+    async def known_guests(self, guest_ids: Sequence[UUID]) -> KnownGuests:
+        """See `RegistrationFeed.known_guests`."""
+        self._ask()
+        return KnownGuests(self.source, frozenset(guest_ids) & self.messages.keys())
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""

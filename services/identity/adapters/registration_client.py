@@ -10,7 +10,13 @@ import httpx2
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from identity.application.dependencies import BirthDates, NewAccount, RegisteredGuest, RegistrationUnavailable
+from identity.application.dependencies import (
+    BirthDates,
+    KnownGuests,
+    NewAccount,
+    RegisteredGuest,
+    RegistrationUnavailable,
+)
 from shared.kernel.text import tidy
 from shared.messaging.envelope import Message
 from shared.messaging.errors import MalformedMessage
@@ -45,6 +51,11 @@ class _HomeLibraryJson(BaseModel):
 
 class _OwnLibraryJson(BaseModel):
     is_own_library: bool
+
+
+class _KnownGuestsJson(BaseModel):
+    source: str
+    guest_ids: list[UUID]
 
 
 class _BirthDatesJson(BaseModel):
@@ -113,6 +124,17 @@ class RegistrationApi:
         except (ValidationError, orjson.JSONDecodeError) as error:
             raise RegistrationUnavailable("the reply cannot be read") from error
 
+    async def known_guests(self, guest_ids: Sequence[UUID]) -> KnownGuests:
+        """See `RegistrationFeed.known_guests`."""
+        body = {"guest_ids": [str(guest_id) for guest_id in guest_ids]}
+        response = await self._send("POST", "/v1/feed/known-guests", json=body)
+        try:
+            _expect(response, 200)
+            found = _KnownGuestsJson.model_validate(orjson.loads(response.content))
+        except (ValidationError, orjson.JSONDecodeError) as error:
+            raise RegistrationUnavailable("the reply cannot be read") from error
+        return KnownGuests(found.source, frozenset(found.guest_ids))
+
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """See `RegistrationFeed.compare_birth_dates`."""
         query = {"one": [str(guest_id) for guest_id in one], "other": [str(guest_id) for guest_id in other]}
@@ -124,10 +146,15 @@ class RegistrationApi:
             raise RegistrationUnavailable("the reply cannot be read") from error
 
     async def _get(self, path: str, query: Mapping[str, str | list[str] | None]) -> httpx2.Response:
+        given = {name: value for name, value in query.items() if value is not None}
+        return await self._send("GET", path, params=given)
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx2.Response:
         try:
-            return await self._http.get(
+            return await self._http.request(
+                method,
                 self._base_url + path,
-                params={name: value for name, value in query.items() if value is not None},
+                **more,
                 headers={"Authorization": f"Bearer {await self._token()}"},
                 timeout=limits.LOGIN,
                 extensions=up_to(LARGEST_REPLY),

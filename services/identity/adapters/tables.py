@@ -41,10 +41,26 @@ OWN_SCHEMA: Sequence[Script] = (
         """,
     ),
     Script("identity_0003_vacuum", event_log.vacuum_soon("usernames")),
+    Script(
+        "identity_0004_orphans",
+        """
+        -- Guests that registration lost in a restore and that an operator released, with name and reason.
+        CREATE TABLE released_orphans (
+            guest_id uuid NOT NULL,
+            reason text NOT NULL,
+            released_by text NOT NULL,
+            released_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (guest_id, released_at)
+        );
+        SELECT rows_die_with_subject('released_orphans', 'guest_id');
+        """,
+        {"released_orphans": Rights("SELECT, INSERT")},
+    ),
 )
 
 OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("usernames", 'username_key COLLATE "C"'),
+    TransferredTable("released_orphans", "guest_id, released_at"),
 )
 
 SCHEMA: Sequence[Script] = (

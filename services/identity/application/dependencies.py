@@ -71,6 +71,9 @@ class DirectoryUnavailable(TryAgain):
     """The account directory cannot be asked now. Nothing was saved. Try again in a moment."""
 
 
+MOST_ASKED_GUESTS = 500
+"""Guests in one question to registration."""
+
 MERGED = "guests-merged.v1"
 """The type of the message that a guest was merged into another guest (R18)."""
 
@@ -86,6 +89,14 @@ class RegisteredGuest:
     def merged(self) -> bool:
         """Whether registration merged this guest into another guest (R18)."""
         return any(message.type == MERGED for message in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGuests:
+    """Which guests registration has, and the name of the log that says so."""
+
+    source: str
+    guest_ids: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,9 @@ class RegistrationFeed(Protocol):
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         """Return whether this is the guest's home library, or one that merged into it (R3)."""
+
+    async def known_guests(self, guest_ids: Sequence[UUID]) -> KnownGuests:
+        """Return which of these guests registration has, in any state; at most MOST_ASKED_GUESTS at once."""
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         """Compare the birth dates of two lists of guests (I6)."""

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import typer
 
+from identity.cli.orphans import orphans
 from identity.cli.reports import reports
 from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
@@ -34,6 +35,7 @@ accounts = typer.Typer(
 )
 app.add_typer(accounts, name="accounts")
 app.add_typer(reports, name="reports")
+app.add_typer(orphans, name="orphans")
 erasures = typer.Typer(
     no_args_is_help=True, help="The ledger of all erasures.\n\nExample: identity erasures apply"
 )
@@ -212,6 +214,12 @@ def _steps(settings: Settings) -> list[Step]:
             vital=False,
         ),
         checks.other_service("registration", settings.registration_url),
+        checks.other_log(
+            settings,
+            "registration",
+            "`identity orphans list` shows the guests that were lost there; then see docs/runbook.md,"
+            " `The other log ends too early`",
+        ),
     ]
 
 

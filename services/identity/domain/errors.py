@@ -40,6 +40,14 @@ class OtherHomeLibrary(RuleBroken):
     """
 
 
+class NotAnOrphan(RuleBroken):
+    """This guest is not an orphan: registration has it, or identity does not count it as registered."""
+
+
+class OtherRegistrationLog(RuleBroken):
+    """The log of registration that replied is not the one that identity follows."""
+
+
 class LinkRequired(RuleBroken):
     """This person is registered here without a link to this login account. Go to the counter first.
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from registration.api.dependencies import FEED, DependenciesDep, identity_only
 from registration.api.problems import PROBLEM_TYPES
@@ -17,6 +17,7 @@ from registration.application.answer_identity import (
     compare_birth_dates,
     is_home_library,
     is_own_library,
+    known_guests,
     list_registrations,
     new_account,
 )
@@ -38,6 +39,24 @@ _NO_NEW_ACCOUNT = ProblemType(
 Account = Annotated[AccountId | None, Query()]
 
 GuestIds = Annotated[list[UUID], Query(min_length=1, max_length=50)]
+
+
+MOST_ASKED_GUESTS = 500
+
+
+class GuestsJson(BaseModel):
+    """Guests that are asked about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    guest_ids: Annotated[list[UUID], Field(min_length=1, max_length=MOST_ASKED_GUESTS)]
+
+
+class KnownGuestsJson(BaseModel):
+    """Those of the guests that are in this log. `source` names the log, as in messages."""
+
+    source: str
+    guest_ids: list[UUID]
 
 
 class BirthDatesJson(BaseModel):
@@ -124,6 +143,19 @@ async def registrations(
 def _registration(guest: RegisteredGuest) -> RegistrationJson:
     messages = [message_json(message) for message in guest.messages]
     return RegistrationJson(guest_id=guest.guest_id, messages=messages)
+
+
+@router.post(
+    "/known-guests",
+    operation_id="listKnownGuests",
+    summary="Which of these guests are in the log",
+    dependencies=_IDENTITY,
+    responses=problem_responses(PROBLEM_TYPES),
+)
+async def known(body: GuestsJson, deps: DependenciesDep) -> KnownGuestsJson:
+    """Return the guests that exist here, in any state. Those that are missing were lost in a restore."""
+    found = await known_guests(body.guest_ids, deps)
+    return KnownGuestsJson(source=f"/registration/{deps.store.log.log_id}", guest_ids=sorted(found))
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -97,6 +97,11 @@ async def is_home_library(guest_id: UUID, isil: str, deps: Dependencies) -> bool
     if guest is None:
         raise GuestNotFound
     return current_isil(isil, deps).same_library(current_isil(guest.state.home_isil, deps))
+
+
+async def known_guests(guest_ids: Collection[UUID], deps: Dependencies) -> set[UUID]:
+    """Return those guests that this log has, erased and merged ones too: not those that a restore lost."""
+    return await deps.store.log.existing(guest_ids)
 
 
 class BirthDates(StrEnum):

@@ -368,6 +368,11 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.broker(settings, "registration"),
         checks.message_keys(settings),
         checks.other_service("identity", settings.identity_url),
+        checks.other_log(
+            settings,
+            "identity",
+            "it heals by itself within minutes; else see docs/runbook.md, `The other log ends too early`",
+        ),
     ]
 
 

@@ -76,6 +76,7 @@ OPERATIONS = {
 REGISTRATION = OPERATIONS | {
     "GET /v1/feed/registrations": rule(ANY, "feed"),
     "GET /v1/feed/birth-dates": rule(IDENTITY_ONLY, "feed"),
+    "POST /v1/feed/known-guests": rule(IDENTITY_ONLY, "feed"),
     "GET /v1/feed/guests/{guest_id}/home-library": rule(IDENTITY_ONLY, "feed"),
     "GET /v1/feed/own-library": rule(IDENTITY_ONLY, "feed"),
     "GET /v1/feed/guests/{guest_id}/new-account": rule(IDENTITY_ONLY, "feed"),
@@ -295,7 +296,7 @@ async def test_r20_what_is_for_identity_is_for_no_other_reader_of_the_feed(
         if rule.organisation == IDENTITY_ONLY
         for sub in ("feed-reader", "Identity", "identity ", "registration")
     ]
-    assert len(cases) == 16
+    assert len(cases) == 20
     await must_be(called, cases, 403, {"not-identity"})
 
 

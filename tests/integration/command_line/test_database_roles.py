@@ -140,10 +140,11 @@ async def allowed(connection: asyncpg.Connection, statements: Sequence[str]) -> 
 async def test_the_service_cannot_rewrite_history(database: str) -> None:
     tables = await columns_of(database)
     assert set(tables) >= HISTORY
+    history = HISTORY | {"released_orphans"}  # identity's
     statements = [
         change.format(table, column)
         for table, column in tables.items()
-        for change in (*(CHANGED if table in HISTORY else ()), *MADE_OTHERWISE)
+        for change in (*(CHANGED if table in history else ()), *MADE_OTHERWISE)
     ]
     async with connected(database) as service:
         assert await allowed(service, [*statements, *ELSEWHERE]) == []

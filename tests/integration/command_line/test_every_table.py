@@ -20,6 +20,7 @@ STAYS = {
     "schema_migrations": "is of the database, not of the log",
     "leases": "are of the processes that run here",
     "broker_faults": "are what the workers of this installation find now",
+    "other_log_losses": "are what this installation saw of the other service's log",
     "configuration_processes": "are the processes that run here",
     "projections": "says how far the views are, which are built from the log",
 }
