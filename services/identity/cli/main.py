@@ -8,7 +8,6 @@ import typer
 
 from identity.cli.reports import reports
 from identity.service_handle import SERVICE, settings_of_command
-from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
 from shared.cli.console import echo, show_json
@@ -21,6 +20,7 @@ from shared.cli.running import By, Failed, in_loop, name_of, run
 
 if TYPE_CHECKING:
     from identity.application.import_accounts import Imported
+    from identity.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,6 +83,8 @@ def migrate(as_json: Json = False) -> None:
 @app.command(epilog="Example: identity doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Show every setting with its source, check every dependency, and show what to do."""
+    from identity.settings import Settings  # noqa: PLC0415
+
     if not diagnose(Settings, _steps, as_json=as_json):
         raise typer.Exit(1)
 
@@ -137,7 +139,7 @@ def apply(by: By = None, as_json: Json = False) -> None:
     )
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: "Settings") -> None:
     from identity.bootstrap import http_app, open_service  # noqa: PLC0415
     from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
@@ -148,7 +150,7 @@ async def _serve(settings: Settings) -> None:
             await serving(app, settings.host, settings.port, stopping, settings.http_limits)
 
 
-async def _import(settings: Settings, file: Path, by: str) -> "Imported":
+async def _import(settings: "Settings", file: Path, by: str) -> "Imported":
     from identity.adapters.account_file import read_account_file  # noqa: PLC0415
     from identity.application.dependencies import Context  # noqa: PLC0415
     from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
@@ -167,7 +169,7 @@ async def _import(settings: Settings, file: Path, by: str) -> "Imported":
             return await import_accounts(read_account_file(file), context, service.deps, progress)
 
 
-def _steps(settings: Settings) -> list[Step]:
+def _steps(settings: "Settings") -> list[Step]:
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
     from identity.read_models import VIEWS  # noqa: PLC0415
 
@@ -175,7 +177,7 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.database(settings, SCHEMA, "identity"),
         checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
-        checks.organisations(settings.organisations, Settings.prefix()),
+        checks.organisations(settings.organisations, type(settings).prefix()),
         *checks.sign_in(settings),
         *checks.broker(settings, "identity"),
         checks.message_keys(settings),
@@ -195,7 +197,7 @@ def _steps(settings: Settings) -> list[Step]:
     ]
 
 
-async def _catalogues(settings: Settings) -> str:
+async def _catalogues(settings: "Settings") -> str:
     from identity.adapters.catalogues import Catalogues  # noqa: PLC0415
     from identity.application.dependencies import SystemClock  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
@@ -207,7 +209,7 @@ async def _catalogues(settings: Settings) -> str:
     return f"{len(keys)} account providers, whose keys can be read" if keys else "none: account ids only"
 
 
-async def _directory_answers(settings: Settings) -> str:
+async def _directory_answers(settings: "Settings") -> str:
     from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
