@@ -4,7 +4,7 @@ import errno
 import getpass
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -33,8 +33,14 @@ def run(app: typer.Typer, service: str) -> NoReturn:
 
 def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
+    command = get_command(app)
+    return code_of(service, lambda: command(args=arguments, prog_name=service, standalone_mode=False))
+
+
+def code_of(service: str, work: Callable[[], object]) -> int:
+    """Do the work and return the exit code; an error is reported."""
     try:
-        code = get_command(app)(args=arguments, prog_name=service, standalone_mode=False)
+        code = work()
     except TyperException as misuse:
         if wrong := misuse.format_message().rstrip(". "):
             context = getattr(misuse, "ctx", None)
@@ -128,6 +134,15 @@ async def operator_at_work(settings: "ServiceSettings") -> str:
     return principal.subject
 
 
+ProcessNumber = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        min=1,
+        max=64,
+        help="How many processes share the address, each with its own connections to the database.",
+    ),
+]
 By = Annotated[
     str | None,
     typer.Option("--by", help="Your name, which is stored; your login name when left out."),

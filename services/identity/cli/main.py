@@ -1,5 +1,6 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -16,11 +17,12 @@ from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import By, Failed, in_loop, name_of, run
+from shared.cli.running import By, Failed, ProcessNumber, in_loop, name_of, run
 
 if TYPE_CHECKING:
     from identity.application.import_accounts import Imported
     from identity.settings import Settings
+    from shared.web.shared_address import SharedAddress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,9 +55,12 @@ app.add_typer(projection_commands(SERVICE), name="projections")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
-def serve() -> None:
+def serve(processes: ProcessNumber = 1) -> None:
     """Run the HTTP service until SIGTERM."""
-    in_loop(_serve(settings_of_command()))
+    from shared.cli.processes import serve_in  # noqa: PLC0415
+
+    settings = settings_of_command()
+    serve_in(processes, settings, partial(_serve, settings))
 
 
 @app.command(epilog="Example: identity work")
@@ -139,7 +144,7 @@ def apply(by: By = None, as_json: Json = False) -> None:
     )
 
 
-async def _serve(settings: "Settings") -> None:
+async def _serve(settings: "Settings", shared: "SharedAddress | None") -> None:
     from identity.bootstrap import http_app, open_service  # noqa: PLC0415
     from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
@@ -147,7 +152,8 @@ async def _serve(settings: "Settings") -> None:
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
-            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            address = settings.host, settings.port
+            await serving(app, *address, stopping, settings.http_limits, shared=shared)
 
 
 async def _import(settings: "Settings", file: Path, by: str) -> "Imported":

@@ -19,10 +19,11 @@ from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import By, Failed, in_loop, name_of, run
+from shared.cli.running import By, Failed, ProcessNumber, in_loop, name_of, run
 
 if TYPE_CHECKING:
     from registration.settings import Settings
+    from shared.web.shared_address import SharedAddress
 
 EXAMPLE_ID = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
 app = typer.Typer(
@@ -71,9 +72,12 @@ app.add_typer(projection_commands(SERVICE), name="projections")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
-def serve() -> None:
+def serve(processes: ProcessNumber = 1) -> None:
     """Run the HTTP service until SIGTERM."""
-    in_loop(_serve(settings_of_command()))
+    from shared.cli.processes import serve_in  # noqa: PLC0415
+
+    settings = settings_of_command()
+    serve_in(processes, settings, partial(_serve, settings))
 
 
 @app.command(epilog="Example: registration work")
@@ -346,7 +350,7 @@ def apply(by: By = None, as_json: Json = False) -> None:
     )
 
 
-async def _serve(settings: "Settings") -> None:
+async def _serve(settings: "Settings", shared: "SharedAddress | None") -> None:
     from registration.bootstrap import http_app, open_service  # noqa: PLC0415
     from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
@@ -354,7 +358,8 @@ async def _serve(settings: "Settings") -> None:
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
-            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            address = settings.host, settings.port
+            await serving(app, *address, stopping, settings.http_limits, shared=shared)
 
 
 async def _check(settings: "Settings", guest_id: UUID, by: str) -> dict[str, object]:
