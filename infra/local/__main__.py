@@ -14,7 +14,7 @@ from infra.local.postgres import PostgresError
 from infra.local.processes import StartFailed
 from infra.local.rabbitmq import RabbitMQError, TransportImpossible
 from infra.local.stack import Stack
-from shared.platform.secrets import keep_files_private
+from shared.kernel.files import keep_files_private
 
 if TYPE_CHECKING:
     from infra.local.story import StoryRun

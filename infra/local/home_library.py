@@ -16,7 +16,7 @@ from pathlib import Path
 from infra.local.account_directory import serve_accounts
 from infra.local.patrons import Patrons
 from infra.local.sip2_server import Sip2Server
-from shared.platform.secrets import keep_files_private
+from shared.kernel.files import keep_files_private
 
 HOST = "127.0.0.1"
 PATRONS_FILE = "home_library.json"

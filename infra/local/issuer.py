@@ -34,9 +34,9 @@ from starlette.routing import Route
 from infra.local.configuration import ACCOUNTS_PATH, CALLBACK, LOGGED_OUT_ELSEWHERE, SIGNED_OUT
 from infra.local.credentials import CATALOGUE_ID, CLIENT_ID, NoLocalStack, issuer_key, stack_must_run
 from infra.local.ports import LOOPBACK
+from shared.kernel.files import keep_files_private
 from shared.kernel.login_account import is_account_id
 from shared.platform.http_client import HttpClient
-from shared.platform.secrets import keep_files_private
 
 TEMPLATE = """\
 <!DOCTYPE html>

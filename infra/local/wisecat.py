@@ -31,8 +31,8 @@ from infra.local.configuration import CALLBACK, LOGGED_OUT_ELSEWHERE, SIGNED_OUT
 from infra.local.credentials import CATALOGUE_ID, NoLocalStack, stack_must_run
 from infra.local.ports import LOOPBACK
 from infra.local.wisecat_sign_in import FAILURES, PatronSignIn, Sessions, SignedIn
+from shared.kernel.files import keep_files_private
 from shared.platform.http_client import HttpClient
-from shared.platform.secrets import keep_files_private
 from shared.web.service_token import TokenFile
 
 # A patron waits for the page. Identity itself waits for registration no longer than this.

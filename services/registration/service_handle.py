@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from registration.settings import Settings
 from shared.cli.service_handle import ServiceHandle
 
 if TYPE_CHECKING:
+    from registration.settings import Settings
     from shared.configuration.files import SettingsFile
     from shared.event_log.export import TransferredTable
     from shared.projections import View
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from shared.web.operations_api import LocalOperations
 
 
-def settings_of_command() -> Settings:
+def settings_of_command() -> "Settings":
     """Read the settings from the environment and configure logging."""
+    from registration.settings import Settings  # noqa: PLC0415
     from shared.platform.logging import configure_logging  # noqa: PLC0415
 
     settings = Settings.from_environment()

@@ -8,24 +8,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
 from shared.kernel.text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task, TaskID
 
 Cell = str | Text
 """A value as it is; or our own words with a colour."""
@@ -92,7 +84,7 @@ def _cell(value: object) -> str:
 class ProgressUpdate:
     """Call it with the number of items done since the last call."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
+    def __init__(self, progress: "Progress", task: "TaskID") -> None:
         self._progress = progress
         self._task = task
 
@@ -105,35 +97,36 @@ class ProgressUpdate:
         self._progress.update(self._task, total=total)
 
 
-class RateColumn(ProgressColumn):
-    """Shows items per second."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        """Return the recent speed; at the end, the speed of the whole run."""
-        speed = task.finished_speed or task.speed
-        rate = "–" if speed is None else f"{speed:,.0f}"
-        return Text(f"{rate} {self._unit}/s", style="progress.data.speed")
-
-
 @contextmanager
 def progress_bar(what: str, total: int | None = None, unit: str = "lines") -> Iterator[ProgressUpdate]:
     """Show a progress bar on stderr if it is a terminal: items done, `unit`s per second, remaining time.
 
     Yields a function to call with the number of items done. `total` None: not known yet.
     """
+    from rich import progress as rich  # noqa: PLC0415 - slow: `--help` must not wait for it
+
+    class RateColumn(rich.ProgressColumn):
+        """Shows items per second."""
+
+        def render(self, task: "Task") -> Text:
+            """Return the recent speed; at the end, the speed of the whole run."""
+            return Text(_rate(task, unit), style="progress.data.speed")
+
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(unit),
-        TimeElapsedColumn(),
-        TextColumn("ETA", style="progress.remaining"),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        RateColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("ETA", style="progress.remaining"),
+        rich.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    with rich.Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
         yield ProgressUpdate(progress, progress.add_task(what, total=total))
+
+
+def _rate(task: "Task", unit: str) -> str:
+    speed = task.finished_speed or task.speed
+    rate = "–" if speed is None else f"{speed:,.0f}"
+    return f"{rate} {unit}/s"

@@ -1,7 +1,7 @@
 """The command `doctor`: shows all settings with their source, checks all dependencies, advises what to do."""
 
-import asyncio
-import logging
+from __future__ import annotations
+
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,16 +14,16 @@ from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
 from shared.cli.service_handle import database_of
 from shared.kernel.errors import ConfigurationError
-from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 if TYPE_CHECKING:
     import asyncpg
 
     from shared.configuration.files import SettingsFile
     from shared.platform.postgres import Script
+    from shared.platform.settings import ServiceSettings, SettingShown
     from shared.projections import View
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound="ServiceSettings")
 STEP_SECONDS = 5.0
 """Time limit of one check."""
 
@@ -65,6 +65,8 @@ def diagnose(kind: type[S], steps_for: Callable[[S], Sequence[Step]], *, as_json
 @contextmanager
 def _without_log_lines(kind: type[ServiceSettings]) -> Iterator[None]:
     """Write no log lines: the report names what failed, and standard output may be read as JSON."""
+    import logging  # noqa: PLC0415
+
     from shared.platform.logging import configure_logging  # noqa: PLC0415
 
     configure_logging(kind.prefix().rstrip("_").lower(), "CRITICAL")
@@ -81,6 +83,8 @@ async def examine(steps: Sequence[Step]) -> list[Finding]:
 
 
 async def _examined(step: Step) -> Finding:
+    import asyncio  # noqa: PLC0415
+
     try:
         async with asyncio.timeout(STEP_SECONDS):
             return Finding(step.name, ok=True, vital=step.vital, found=await step.check(), advice="")
@@ -93,6 +97,8 @@ async def _examined(step: Step) -> Finding:
 
 def report(kind: type[ServiceSettings], findings: Sequence[Finding], *, as_json: bool) -> bool:
     """Print the settings and the findings; return whether all vital steps succeeded."""
+    from shared.platform.settings import shown  # noqa: PLC0415
+
     settings = shown(kind)
     ok = all(finding.ok or not finding.vital for finding in findings)
     if as_json:
@@ -120,7 +126,7 @@ SELECT string_agg(name, ', ' ORDER BY name) FROM unnest($1::text[]) AS name
 """
 
 
-def database(settings: ServiceSettings, schema: "Sequence[Script]", service: str) -> list[Step]:
+def database(settings: ServiceSettings, schema: Sequence[Script], service: str) -> list[Step]:
     """Return the steps that connect to the database, and check its schema and the service's role."""
     prefix = type(settings).prefix()
 
@@ -178,7 +184,7 @@ def _database_sessions(settings: ServiceSettings) -> Step:
     return Step("database sessions", are_kept, advice)
 
 
-def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) -> Step:
+def views(settings: ServiceSettings, all_views: Sequence[View], service: str) -> Step:
     """Return the step that looks for a view that has stopped. It is not vital: all else goes on."""
 
     async def none_has_stopped() -> str:
@@ -193,7 +199,7 @@ def views(settings: ServiceSettings, all_views: "Sequence[View]", service: str) 
 
 
 @asynccontextmanager
-async def _connection(settings: ServiceSettings) -> AsyncIterator["asyncpg.Connection"]:
+async def _connection(settings: ServiceSettings) -> AsyncIterator[asyncpg.Connection]:
     from shared.platform.postgres import SERVER_SETTINGS, connect  # noqa: PLC0415
 
     connection = await connect(settings.database_url.get_secret_value(), SERVER_SETTINGS)
@@ -289,7 +295,7 @@ def _keys(path: Path) -> str:
     return f"{len(read_key_file(path))} key(s) in {path}"
 
 
-def configuration(settings: ServiceSettings, files: "Callable[[], Mapping[str, SettingsFile]]") -> list[Step]:
+def configuration(settings: ServiceSettings, files: Callable[[], Mapping[str, SettingsFile]]) -> list[Step]:
     """Return the steps that read the files of settings, and look if all processes use what they hold."""
     service = type(settings).prefix().rstrip("_").lower()
 

@@ -16,11 +16,11 @@ from shared.cli.console import echo, progress_bar, show_json, show_table
 from shared.cli.running import Failed, in_loop, operator_at_work
 from shared.cli.service_handle import ServiceHandle, database_of
 from shared.kernel.text import visible
-from shared.platform.settings import ServiceSettings
 
 if TYPE_CHECKING:
     from shared.event_log.export import Decrypter, Terms
     from shared.event_log.reading import Listed
+    from shared.platform.settings import ServiceSettings
 
 
 STANDARD = Path("-")
@@ -109,7 +109,7 @@ def read_log(service: ServiceHandle, path: Path) -> dict[str, Any]:
         ) from None
 
 
-async def _decrypter(settings: ServiceSettings) -> "Decrypter":
+async def _decrypter(settings: "ServiceSettings") -> "Decrypter":
     import structlog  # noqa: PLC0415
 
     from shared.event_log import MasterKeys  # noqa: PLC0415
@@ -121,7 +121,7 @@ async def _decrypter(settings: ServiceSettings) -> "Decrypter":
 
 
 async def _export(
-    settings: ServiceSettings, terms: "Terms", file: IO[bytes], decrypter: "Decrypter | None"
+    settings: "ServiceSettings", terms: "Terms", file: IO[bytes], decrypter: "Decrypter | None"
 ) -> dict[str, Any]:
     from shared.event_log.export import export_log  # noqa: PLC0415
 
@@ -130,7 +130,7 @@ async def _export(
             return asdict(await export_log(connection, terms, file.write, progress, decrypter))
 
 
-async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) -> dict[str, Any]:
+async def _import(settings: "ServiceSettings", terms: "Terms", file: IO[bytes]) -> dict[str, Any]:
     from shared.event_log.export import import_log  # noqa: PLC0415
 
     async with database_of(settings, as_owner=True) as pool, pool.acquire() as connection:
@@ -138,7 +138,7 @@ async def _import(settings: ServiceSettings, terms: "Terms", file: IO[bytes]) ->
             return asdict(await import_log(connection, terms, file, progress))
 
 
-def _terms(service: ServiceHandle, settings: ServiceSettings) -> "Terms":
+def _terms(service: ServiceHandle, settings: "ServiceSettings") -> "Terms":
     from shared.event_log.export import Terms, sealing_keys  # noqa: PLC0415
 
     return Terms(service.name, service.transferred_tables(), sealing_keys(settings.master_key_file))

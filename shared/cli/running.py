@@ -1,21 +1,22 @@
 """How every command ends: 0 done, 1 failed, 2 misuse; an error is one line on stderr that says what to do."""
 
-import asyncio
 import errno
 import getpass
 import os
 import sys
-from collections.abc import Coroutine
-from typing import Annotated, Any, NoReturn, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
 from shared.kernel.errors import ConfigurationError, english_sentence
+from shared.kernel.files import keep_files_private
 from shared.kernel.text import require_identifier, visible
-from shared.platform.secrets import keep_files_private
-from shared.platform.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from shared.platform.settings import ServiceSettings
 
 T = TypeVar("T")
 
@@ -32,8 +33,14 @@ def run(app: typer.Typer, service: str) -> NoReturn:
 
 def exit_code(app: typer.Typer, service: str, arguments: list[str]) -> int:
     """Run the command line and return its exit code."""
+    command = get_command(app)
+    return code_of(service, lambda: command(args=arguments, prog_name=service, standalone_mode=False))
+
+
+def code_of(service: str, work: Callable[[], object]) -> int:
+    """Do the work and return the exit code; an error is reported."""
     try:
-        code = get_command(app)(args=arguments, prog_name=service, standalone_mode=False)
+        code = work()
     except TyperException as misuse:
         if wrong := misuse.format_message().rstrip(". "):
             context = getattr(misuse, "ctx", None)
@@ -94,7 +101,9 @@ def _report(service: str, text: str) -> None:
 
 def in_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine on uvloop."""
-    import uvloop  # noqa: PLC0415 - `--help` must not wait for it
+    import asyncio  # noqa: PLC0415 - `--help` must not wait for them
+
+    import uvloop  # noqa: PLC0415
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
@@ -103,7 +112,7 @@ def in_loop(work: Coroutine[Any, Any, T]) -> T:
 SCOPE = "installation"
 
 
-async def operator_at_work(settings: ServiceSettings) -> str:
+async def operator_at_work(settings: "ServiceSettings") -> str:
     """Return the subject of the token in `…_TOKEN`. Raises Failed unless it has the scope `installation`."""
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
     from shared.web.security import InvalidToken, KeysUnavailable, keys_of, token_verifier  # noqa: PLC0415
@@ -125,6 +134,15 @@ async def operator_at_work(settings: ServiceSettings) -> str:
     return principal.subject
 
 
+ProcessNumber = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        min=1,
+        max=64,
+        help="How many processes share the address, each with its own connections to the database.",
+    ),
+]
 By = Annotated[
     str | None,
     typer.Option("--by", help="Your name, which is stored; your login name when left out."),

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from shared.cli.console import echo, show_json, show_table
 from shared.cli.running import Failed, in_loop
-from shared.platform.settings import ServiceSettings
 
 if TYPE_CHECKING:
     import asyncpg
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from shared.event_log.export import TransferredTable
     from shared.event_log.retention import Retention
     from shared.platform.postgres import Script
+    from shared.platform.settings import ServiceSettings
     from shared.projections import View
     from shared.projections.rebuild import Source
     from shared.web.operations_api import LocalOperations
@@ -28,7 +28,7 @@ class ServiceHandle:
     """One service, as the common commands see it. Each part is opened only by the command that needs it."""
 
     name: str
-    settings: Callable[[], ServiceSettings]
+    settings: Callable[[], "ServiceSettings"]
     transferred_tables: Callable[[], "Sequence[TransferredTable]"]
     operations: Callable[[], "AbstractAsyncContextManager[LocalOperations]"]
     views: Callable[[], "Sequence[View]"]
@@ -37,7 +37,9 @@ class ServiceHandle:
 
 
 @asynccontextmanager
-async def database_of(settings: ServiceSettings, *, as_owner: bool = False) -> AsyncIterator["asyncpg.Pool"]:
+async def database_of(
+    settings: "ServiceSettings", *, as_owner: bool = False
+) -> AsyncIterator["asyncpg.Pool"]:
     """Open the service's database for one command, for the service's role or for the owner's (ADR 0021)."""
     from shared.platform import limits  # noqa: PLC0415
     from shared.platform.postgres import open_pool  # noqa: PLC0415
@@ -47,11 +49,11 @@ async def database_of(settings: ServiceSettings, *, as_owner: bool = False) -> A
         yield pool
 
 
-K = TypeVar("K", bound=ServiceSettings)
+K = TypeVar("K", bound="ServiceSettings")
 S = TypeVar("S")
 
 
-def migrate(settings: ServiceSettings, schema: "Sequence[Script]", *, as_json: bool) -> None:
+def migrate(settings: "ServiceSettings", schema: "Sequence[Script]", *, as_json: bool) -> None:
     """Bring the schema and the rights of the database roles up to date, and print which scripts ran."""
     from shared.platform import postgres  # noqa: PLC0415
 

@@ -1,10 +1,22 @@
-"""Files that are read as a whole: settings, keys, tables. With a limit no wrong path fills the memory."""
+"""Files: who can read those that we write; and those read as a whole, such as settings, keys and tables.
+
+They have a largest size, so that no wrong path fills the memory.
+"""
 
 import errno
+import os
 from pathlib import Path
 
 LARGEST_FILE = 1024 * 1024
 """In bytes. Settings and keys have some thousands."""
+
+
+def keep_files_private() -> None:
+    """Make all files and folders of this process and its children from now on for their owner only.
+
+    Every program calls it first, so no place that writes a file has to think of its mode.
+    """
+    os.umask(0o077)
 
 
 def read_file(path: Path, encoding: str = "utf-8", *, largest: int = LARGEST_FILE) -> str:

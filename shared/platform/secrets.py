@@ -22,14 +22,6 @@ from shared.kernel.files import read_file
 KEY_BYTES = 32
 
 
-def keep_files_private() -> None:
-    """Make all files and folders of this process and its children from now on for their owner only.
-
-    Every program calls it first, so no place that writes a file has to think of its mode.
-    """
-    os.umask(0o077)
-
-
 def readable_by_others(paths: Iterable[Path]) -> list[str]:
     """Return the files that the group or others can read, with their modes. Missing files are left out."""
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in paths if path.exists()}

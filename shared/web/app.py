@@ -12,12 +12,13 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.util.types import Attributes
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry
 from starlette.staticfiles import StaticFiles
 
 from shared import messaging
 from shared.platform import limits
 from shared.platform.admission import Door
+from shared.web.figures import exposition
 from shared.web.middleware import Admission, BodyLimit, RequestContext
 from shared.web.openapi import OPERATORS_PATH, DescribedApp
 from shared.web.problem_handlers import install
@@ -33,8 +34,9 @@ class Operations:
     """What a process reports of itself at `/health/ready` and `/metrics`.
 
     A failed check makes it not ready. A failed check of `warnings` is only shown.
-    `registries` hold the figures of this process. Each request of `/metrics` first calls `updates`. They set
-    gauges from the database, because other processes change what the gauges count.
+    `registries` hold the figures of this process, or of all that share its address. Each request of
+    `/metrics` first calls `updates`. They set gauges from the database, because other processes change what
+    the gauges count.
     """
 
     checks: Mapping[str, Check]
@@ -168,8 +170,7 @@ def _router(operations: Operations) -> APIRouter:
     async def metrics() -> Response:
         # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
         await asyncio.gather(*(_state(update) for update in operations.updates))
-        text = b"".join(generate_latest(registry) for registry in operations.registries)
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return Response(exposition(operations.registries), media_type=CONTENT_TYPE_LATEST)
 
     return router
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import httptools
 import structlog
 from fastapi import Request
+from prometheus_client import Gauge
 from starlette.types import Message
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -23,6 +24,10 @@ from shared.web.problem_handlers import problem_of_status
 from shared.web.problems import Problem, correlation_id, response
 
 log = structlog.get_logger(__name__)
+
+CONNECTIONS = Gauge(
+    "http_connections", "Open connections of clients of the HTTP service", multiprocess_mode="livesum"
+)
 
 MOST_HEADERS = 100
 MOST_PIPELINED = 20
@@ -90,6 +95,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
         super().connection_made(transport)
+        CONNECTIONS.set(len(self.connections))
         excess = len(self.connections) - self._limits.max_connections
         if excess > MOST_REFUSED:
             transport.abort()
@@ -103,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._cancel_deadline()
         self._cancel_send_deadline()
         super().connection_lost(exc)
+        CONNECTIONS.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol. A head is read only up to its limit, whatever arrives with it."""

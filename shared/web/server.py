@@ -3,28 +3,26 @@
 import asyncio
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
 import structlog
 import uvicorn
-from prometheus_client import Gauge
 from starlette.types import ASGIApp
 
 from shared.platform.limits import LAST_REQUESTS
 from shared.platform.settings import HttpLimits
-from shared.web.http_protocol import MOST_REFUSED, BoundedProtocol
+from shared.web.http_protocol import CONNECTIONS, MOST_REFUSED, BoundedProtocol
+from shared.web.shared_address import Acceptor, SharedAddress
 
 log = structlog.get_logger(__name__)
 
 BACKLOG = 2048
 OTHER_FILES = 1000
 """Open files and connections of a process beside those of its clients, such as connections to libraries."""
-
-CONNECTIONS = Gauge("http_connections", "Open connections of clients of the HTTP service")
 
 
 async def serve(
@@ -33,11 +31,14 @@ async def serve(
     port: int,
     stopping: asyncio.Event,
     limits: HttpLimits = HttpLimits(),  # noqa: B008 - it is frozen
+    *,
+    shared: SharedAddress | None = None,
 ) -> None:
     """Serve until `stopping` is set; open requests then have LAST_REQUESTS seconds to end.
 
-    Raises OSError when the port is in use. Proxy headers are ignored: any client could write them. There is
-    no access log, because addresses hold card numbers; `RequestContext` logs requests by their route.
+    `shared`: the address is served by other processes as well, which listen already. Raises OSError when the
+    port is in use. Proxy headers are ignored: any client could write them. There is no access log, because
+    addresses hold card numbers; `RequestContext` logs requests by their route.
     """
     protocol = partial(BoundedProtocol, limits=_possible(limits))
     config = uvicorn.Config(
@@ -52,9 +53,9 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=LAST_REQUESTS,
     )
-    server = _Server(config)
-    CONNECTIONS.set_function(lambda: len(server.server_state.connections))
-    with _listening(host, port) as listener:
+    server = _Server(config, shared)
+    CONNECTIONS.set(0)
+    with nullcontext(shared.listener) if shared else listening(host, port) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}"
         log.info("server.listening", address=address)
         watching = asyncio.create_task(_stop(server, stopping))
@@ -81,6 +82,20 @@ def _possible(limits: HttpLimits) -> HttpLimits:
 class _Server(uvicorn.Server):
     """Leaves signals to `stop_signals`: uvicorn would raise them again at the end and kill the process."""
 
+    def __init__(self, config: uvicorn.Config, shared: SharedAddress | None) -> None:
+        super().__init__(config)
+        self._shared = shared
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn.Server. Clients of a shared address are taken in turns."""
+        await super().startup([] if self._shared else sockets)
+        if self._shared:
+            state = self.server_state
+            make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+            protocol = partial(make, config=self.config, server_state=state, app_state={})
+            acceptor = Acceptor(self._shared, lambda: len(state.connections), protocol)
+            self.servers.append(cast("asyncio.Server", acceptor))
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -92,7 +107,8 @@ async def _stop(server: uvicorn.Server, stopping: asyncio.Event) -> None:
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Listen at an address. Raises OSError when the port is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=False) as listener:
         yield listener

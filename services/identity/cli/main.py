@@ -10,7 +10,6 @@ import typer
 from identity.cli.orphans import orphans
 from identity.cli.reports import reports
 from identity.service_handle import SERVICE, settings_of_command
-from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
 from shared.cli.config import config_commands
@@ -20,10 +19,12 @@ from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import By, Failed, in_loop, name_of, run
+from shared.cli.running import By, Failed, ProcessNumber, in_loop, name_of, run
 
 if TYPE_CHECKING:
     from identity.application.import_accounts import Imported
+    from identity.settings import Settings
+    from shared.web.shared_address import SharedAddress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,9 +59,12 @@ app.add_typer(config_commands(SERVICE), name="config")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
-def serve() -> None:
+def serve(processes: ProcessNumber = 1) -> None:
     """Run the HTTP service until SIGTERM."""
-    in_loop(_serve(settings_of_command()))
+    from shared.cli.processes import serve_in  # noqa: PLC0415
+
+    settings = settings_of_command()
+    serve_in(processes, settings, partial(_serve, settings))
 
 
 @app.command(epilog="Example: identity work")
@@ -88,6 +92,8 @@ def migrate(as_json: Json = False) -> None:
 @app.command(epilog="Example: identity doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Show every setting with its source, check every dependency, and show what to do."""
+    from identity.settings import Settings  # noqa: PLC0415
+
     if not diagnose(Settings, _steps, as_json=as_json):
         raise typer.Exit(1)
 
@@ -156,7 +162,7 @@ def apply(by: By = None, as_json: Json = False) -> None:
     )
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: "Settings", shared: "SharedAddress | None") -> None:
     from identity.bootstrap import follower_tasks, http_app, open_service  # noqa: PLC0415
     from shared.platform.lifecycle import Supervisor, stop_signals, until_stopped  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
@@ -165,11 +171,12 @@ async def _serve(settings: Settings) -> None:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
             following = Supervisor(follower_tasks(service, "api")).run(stopping)
-            server = serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            address = settings.host, settings.port
+            server = serving(app, *address, stopping, settings.http_limits, shared=shared)
             await until_stopped(stopping, following, server)
 
 
-async def _import(settings: Settings, file: Path, by: str) -> "Imported":
+async def _import(settings: "Settings", file: Path, by: str) -> "Imported":
     from identity.adapters.account_file import read_account_file  # noqa: PLC0415
     from identity.application.dependencies import Context  # noqa: PLC0415
     from identity.application.import_accounts import check_accounts, import_accounts  # noqa: PLC0415
@@ -188,7 +195,7 @@ async def _import(settings: Settings, file: Path, by: str) -> "Imported":
             return await import_accounts(read_account_file(file), context, service.deps, progress)
 
 
-def _steps(settings: Settings) -> list[Step]:
+def _steps(settings: "Settings") -> list[Step]:
     from identity.adapters.configuration import settings_files  # noqa: PLC0415
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
     from identity.read_models import VIEWS  # noqa: PLC0415
@@ -223,7 +230,7 @@ def _steps(settings: Settings) -> list[Step]:
     ]
 
 
-async def _catalogues(settings: Settings) -> str:
+async def _catalogues(settings: "Settings") -> str:
     from identity.adapters.catalogues import Catalogues  # noqa: PLC0415
     from identity.application.dependencies import SystemClock  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
@@ -235,7 +242,7 @@ async def _catalogues(settings: Settings) -> str:
     return f"{len(keys)} account providers, whose keys can be read" if keys else "none: account ids only"
 
 
-async def _check_directory(settings: Settings, username: str, home_isil: str, *, as_json: bool) -> bool:
+async def _check_directory(settings: "Settings", username: str, home_isil: str, *, as_json: bool) -> bool:
     from identity.bootstrap import open_directory  # noqa: PLC0415
     from identity.cli.check_directory import check_directory, wanted_account  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
@@ -247,7 +254,7 @@ async def _check_directory(settings: Settings, username: str, home_isil: str, *,
         return await check_directory(directory, wanted, as_json=as_json)
 
 
-async def _directory_answers(settings: Settings) -> str:
+async def _directory_answers(settings: "Settings") -> str:
     from identity.bootstrap import open_directory  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
 

@@ -13,14 +13,13 @@ from itertools import count
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import typer
+import httpx2
 
-from shared.cli.console import progress_bar, show_json, show_pairs
-from shared.cli.running import Failed, in_loop
+from shared.cli.running import Failed
 
 MOST_AT_ONCE = 2_000
 """Requests on their way. When so many are not answered, those that are due are counted as not sent."""
@@ -28,11 +27,9 @@ PATIENCE = 10.0  # seconds for an answer
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where to register, as whom, and which cards."""
+class Guests:
+    """The guests to register. `accounts`: the beginning of the id of a login account, before the card."""
 
-    url: str
-    token: str
     home_isil: str
     branch: str
     subscription: str | None
@@ -58,7 +55,10 @@ class Target:
 
 @dataclass
 class Measured:
-    """Answers by status, and the seconds until each 201. `unsent`: due, while too many were on their way."""
+    """What came back: how many of each status, and the seconds until each 201.
+
+    `unsent` were due while too many were not answered.
+    """
 
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -79,44 +79,21 @@ class Measured:
         }
 
 
-def load(
-    *,
-    rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Registrations per second.")],
-    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long.")],
-    first_card: Annotated[str, typer.Option(help="The first card number; each next one is one higher.")],
-    token_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A clerk's access token.")],
-    home_isil: Annotated[str, typer.Option(help="The library of the cards.")],
-    branch: Annotated[str, typer.Option(help="The branch of the clerk.")],
-    url: Annotated[str, typer.Option(help="The registration service.")] = "http://127.0.0.1:8001",
-    subscription: Annotated[str | None, typer.Option(help="The code of the subscription.")] = None,
-    accounts: Annotated[
-        str | None, typer.Option(help="What stands before the card number in the id of its login account.")
-    ] = None,
-    own: Annotated[
-        bool, typer.Option("--yes-i-own-this", help="The address is not of this machine, and it is mine.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
-) -> None:
-    """Register guests at a steady rate, whatever the answers. They are real registrations: use a test system.
-
-    An answer that takes long holds up no other request, as at real counters.
-    """
-    if not first_card.isdecimal():
-        raise typer.BadParameter("digits only", param_hint="--first-card")
+def require_own(url: str, *, own: bool) -> None:
+    """Raise Failed unless the address is one of this machine, or its owner said so with `own`."""
     if not own and not _is_loopback(url):
         raise Failed(f"{url} is not on this machine. Add --yes-i-own-this if it is yours.")
+
+
+def client_settings(url: str, token_file: Path) -> dict[str, Any]:
+    """Return the settings of the HTTP client: where it sends to, as which clerk, how long it waits."""
     token = token_file.read_text(encoding="utf-8").strip()
-    target = Target(url.rstrip("/"), token, home_isil, branch, subscription, first_card, accounts)
-    measured = Measured()
-    with progress_bar("registering", round(rate * seconds), "guests") as progress:
-        in_loop(_register(target, rate, seconds, measured, progress))
-    shown = measured.shown(seconds)
-    if as_json:
-        show_json(shown)
-    else:
-        show_pairs(shown)
-    if not measured.statuses["201"]:
-        raise typer.Exit(1)
+    return {
+        "base_url": url.rstrip("/"),
+        "headers": {"Authorization": f"Bearer {token}"},
+        "timeout": PATIENCE,
+        "limits": httpx2.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE),
+    }
 
 
 def _is_loopback(url: str) -> bool:
@@ -128,35 +105,34 @@ def _is_loopback(url: str) -> bool:
     return False
 
 
-async def _register(
-    target: Target, rate: float, seconds: float, measured: Measured, progress: Callable[[int], None]
-) -> None:
-    import httpx2  # noqa: PLC0415 - slow
+async def register_at(
+    rate: float,
+    seconds: float,
+    bodies: Iterator[dict[str, Any]],
+    client: httpx2.AsyncClient,
+    progress: Callable[[int], None],
+) -> Measured:
+    """Send so many registrations per second, whatever the answers, and return what came back."""
+    sending, measured = set[asyncio.Task[None]](), Measured()
+    began = perf_counter()
+    for number in range(round(rate * seconds)):
+        await asyncio.sleep(max(0.0, began + number / rate - perf_counter()))
+        if len(sending) >= MOST_AT_ONCE:
+            measured.unsent += 1
+            progress(1)
+            continue
+        task = asyncio.create_task(_send(client, next(bodies), measured))
+        sending.add(task)
+        task.add_done_callback(sending.discard)
+        task.add_done_callback(lambda _: progress(1))
+    await asyncio.gather(*sending)
+    return measured
 
-    sending: set[asyncio.Task[None]] = set()
-    limits = httpx2.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE)
-    async with httpx2.AsyncClient(base_url=target.url, timeout=PATIENCE, limits=limits) as client:
-        began, bodies = perf_counter(), target.bodies()
-        for number in range(round(rate * seconds)):
-            await asyncio.sleep(max(0.0, began + number / rate - perf_counter()))
-            if len(sending) >= MOST_AT_ONCE:
-                measured.unsent += 1
-                progress(1)
-                continue
-            task = asyncio.create_task(_send(client, target.token, next(bodies), measured))
-            sending.add(task)
-            task.add_done_callback(sending.discard)
-            task.add_done_callback(lambda _: progress(1))
-        await asyncio.gather(*sending)
 
-
-async def _send(client: Any, token: str, body: dict[str, Any], measured: Measured) -> None:
-    import httpx2  # noqa: PLC0415 - slow
-
-    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": str(uuid4())}
+async def _send(client: httpx2.AsyncClient, body: dict[str, Any], measured: Measured) -> None:
     began = perf_counter()
     try:
-        answer = await client.post("/v1/guests", json=body, headers=headers)
+        answer = await client.post("/v1/guests", json=body, headers={"Idempotency-Key": str(uuid4())})
     except httpx2.TransportError as error:
         measured.statuses[type(error).__name__] += 1
         return

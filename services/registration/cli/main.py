@@ -2,29 +2,31 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID, uuid4
 
 import typer
 
 from registration.cli import guest_import, guest_list
-from registration.cli.load import load
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
 from registration.cli.webhooks import webhooks
 from registration.service_handle import SERVICE, settings_of_command
-from registration.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
 from shared.cli.config import config_commands
-from shared.cli.console import echo, show_json, show_pairs, show_table
+from shared.cli.console import echo, progress_bar, show_json, show_pairs, show_table
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
 from shared.cli.keys import keys_commands
 from shared.cli.parked import parked_commands
 from shared.cli.projections import projection_commands
-from shared.cli.running import By, Failed, in_loop, name_of, run
+from shared.cli.running import By, Failed, ProcessNumber, in_loop, name_of, run
+
+if TYPE_CHECKING:
+    from registration.settings import Settings
+    from shared.web.shared_address import SharedAddress
 
 EXAMPLE_ID = "0b7c9e5e-5f0a-4c55-9d0e-0d7d5f1f6a11"
 app = typer.Typer(
@@ -59,10 +61,6 @@ erasures = typer.Typer(
     no_args_is_help=True, help="The ledger of all erasures.\n\nExample: registration erasures apply"
 )
 app.add_typer(erasures, name="erasures")
-app.command(
-    epilog="Example: registration load --rate 20 --seconds 60 --first-card 0991000001 --token-file token"
-    " --home-isil NL-070288 --branch 9453"
-)(load)
 
 
 GuestId = Annotated[UUID, typer.Argument(metavar="GUEST_ID", help="The guest's id.")]
@@ -82,9 +80,12 @@ app.add_typer(config_commands(SERVICE), name="config")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
-def serve() -> None:
+def serve(processes: ProcessNumber = 1) -> None:
     """Run the HTTP service until SIGTERM."""
-    in_loop(_serve(settings_of_command()))
+    from shared.cli.processes import serve_in  # noqa: PLC0415
+
+    settings = settings_of_command()
+    serve_in(processes, settings, partial(_serve, settings))
 
 
 @app.command(epilog="Example: registration work")
@@ -112,6 +113,8 @@ def migrate(as_json: Json = False) -> None:
 @app.command(epilog="Example: registration doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Show every setting with its source, check every dependency, and show what to do."""
+    from registration.settings import Settings  # noqa: PLC0415
+
     if not diagnose(Settings, _steps, as_json=as_json):
         raise typer.Exit(1)
 
@@ -150,7 +153,7 @@ def import_prefixes(
             echo(f"{kind}: {', '.join(changes[kind])}")
 
 
-async def _import_prefixes(settings: Settings, file: Path, by: str | None) -> dict[str, Any]:
+async def _import_prefixes(settings: "Settings", file: Path, by: str | None) -> dict[str, Any]:
     """Return the changes; with `by` None they are only shown."""
     from dataclasses import asdict  # noqa: PLC0415
 
@@ -174,7 +177,7 @@ def imports(as_json: Json = False) -> None:
         echo("The table was not replaced yet.")
 
 
-async def _imports(settings: Settings) -> list[dict[str, Any]]:
+async def _imports(settings: "Settings") -> list[dict[str, Any]]:
     from dataclasses import asdict  # noqa: PLC0415
 
     from registration.adapters.card_prefixes import PostgresCardPrefixes  # noqa: PLC0415
@@ -227,6 +230,52 @@ def retention(
     service_handle.apply_retention(
         settings_of_command(), open_service, retention, name_of(by), dry_run=dry_run, as_json=as_json
     )
+
+
+@app.command(
+    epilog="Example: registration load --rate 20 --seconds 60 --first-card 0991000001 --token-file token"
+    " --home-isil NL-070288 --branch 9453"
+)
+def load(
+    *,
+    rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Registrations per second.")],
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long.")],
+    first_card: Annotated[str, typer.Option(help="The first card number; each next one is one higher.")],
+    token_file: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A clerk's access token.")],
+    home_isil: Annotated[str, typer.Option(help="The library of the cards.")],
+    branch: Annotated[str, typer.Option(help="The branch of the clerk.")],
+    url: Annotated[str, typer.Option(help="The registration service.")] = "http://127.0.0.1:8001",
+    subscription: Annotated[str | None, typer.Option(help="The code of the subscription.")] = None,
+    accounts: Annotated[
+        str | None, typer.Option(help="How the id of a login account begins; the card number follows.")
+    ] = None,
+    own: Annotated[
+        bool, typer.Option("--yes-i-own-this", help="The address is not of this machine, and it is mine.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Register guests at a steady rate, whatever the answers. They are real registrations: use a test system.
+
+    An answer that takes long holds up no other request, as at real counters.
+    """
+    from registration.cli.load import Guests, client_settings, register_at, require_own  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
+
+    if not first_card.isdecimal():
+        raise typer.BadParameter("digits only", param_hint="--first-card")
+    require_own(url, own=own)
+    guests = Guests(home_isil, branch, subscription, first_card, accounts)
+
+    async def registered() -> dict[str, Any]:
+        with progress_bar("registering", round(rate * seconds), "guests") as progress:
+            async with HttpClient(**client_settings(url, token_file)) as client:
+                measured = await register_at(rate, seconds, guests.bodies(), client, progress)
+        return measured.shown(seconds)
+
+    shown = in_loop(registered())
+    show_json(shown) if as_json else show_pairs(shown)
+    if not shown["registered"]:
+        raise typer.Exit(1)
 
 
 @home_library.command("probe", epilog="Example: registration home-library probe NL-070288 0990139305")
@@ -309,7 +358,7 @@ def apply(by: By = None, as_json: Json = False) -> None:
     )
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: "Settings", shared: "SharedAddress | None") -> None:
     from registration.bootstrap import follower_tasks, http_app, open_service  # noqa: PLC0415
     from shared.platform.lifecycle import Supervisor, stop_signals, until_stopped  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
@@ -318,11 +367,12 @@ async def _serve(settings: Settings) -> None:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
             following = Supervisor(follower_tasks(service, "api")).run(stopping)
-            server = serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            address = settings.host, settings.port
+            server = serving(app, *address, stopping, settings.http_limits, shared=shared)
             await until_stopped(stopping, following, server)
 
 
-async def _check(settings: Settings, guest_id: UUID, by: str) -> dict[str, object]:
+async def _check(settings: "Settings", guest_id: UUID, by: str) -> dict[str, object]:
     from registration.application.check_term import check_term  # noqa: PLC0415
     from registration.application.dependencies import Context  # noqa: PLC0415
     from registration.application.show_guest import show_guest  # noqa: PLC0415
@@ -349,7 +399,7 @@ async def _check(settings: Settings, guest_id: UUID, by: str) -> dict[str, objec
     }
 
 
-def _steps(settings: Settings) -> list[Step]:
+def _steps(settings: "Settings") -> list[Step]:
     from registration.adapters.configuration import settings_files  # noqa: PLC0415
     from registration.adapters.tables import SCHEMA  # noqa: PLC0415
     from registration.read_models import VIEWS  # noqa: PLC0415
@@ -376,7 +426,7 @@ def _steps(settings: Settings) -> list[Step]:
     ]
 
 
-async def _counter_pages(settings: Settings) -> str:
+async def _counter_pages(settings: "Settings") -> str:
     if settings.oidc_client_id is None:
         return "none: REGISTRATION_OIDC_CLIENT_ID is not set"
     from registration.bootstrap import sign_in_of  # noqa: PLC0415

@@ -12,7 +12,6 @@ from registration.service_handle import settings_of_command
 from shared.cli.console import show_records
 from shared.cli.running import in_loop
 from shared.cli.service_handle import database_of
-from shared.kernel import amsterdam
 
 reports = typer.Typer(
     no_args_is_help=True,
@@ -45,6 +44,7 @@ def _group() -> None:
 
 async def _running_on(organisation: str, on: datetime | None) -> Sequence[Any]:
     from registration.read_models.contributions import count_running_on  # noqa: PLC0415
+    from shared.kernel import amsterdam  # noqa: PLC0415
 
     async with database_of(settings_of_command()) as pool:
         return await count_running_on(pool, organisation, on.date() if on else amsterdam.today())
