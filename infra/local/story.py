@@ -260,7 +260,7 @@ class Story:
 
     async def _take_settings(self, operator: httpx2.AsyncClient) -> None:
         """Have all processes of registration take the files of settings as they are now."""
-        reason = {"reason": "two libraries merged, as the story tells"}
+        reason = {"reason": "two home libraries merged"}
         reloaded = await self._post(operator, "/v1/operations/configuration/reload", reason)
         taken = {outcome["state"] for outcome in reloaded["outcomes"]}
         if taken != {"taken"}:

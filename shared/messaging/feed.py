@@ -76,7 +76,7 @@ class FeedPage:
     """Messages in the order of the log. `position` is the last one read; the next page begins after it.
 
     `source` names the log, and `head` is the position of its last event: less than the `position` that was
-    asked after, if the log lost its end (ADR 0034). None: the page does not say, as those of before.
+    asked after, if the log lost its end (ADR 0033). None: the page does not say, as those of before.
     """
 
     messages: list[Message]

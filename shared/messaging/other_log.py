@@ -1,4 +1,4 @@
-"""Whether the other service's log ends before what was seen of it, as after a restore (ADR 0034).
+"""Whether the other service's log ends before what was seen of it, as after a restore (ADR 0033).
 
 Positions are never given twice by one log. So if the other log ends before a position that was processed, or
 a message that is not known comes with such a position, then the other database was restored to an older

@@ -1,4 +1,4 @@
-"""Orphans: guests that identity has and registration does not, since its database was restored (ADR 0034)."""
+"""Orphans: guests that identity has and registration does not, since its database was restored (ADR 0033)."""
 
 from __future__ import annotations
 

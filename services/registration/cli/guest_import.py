@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import logging
 import re
@@ -189,6 +188,8 @@ def _doing(write: bool) -> str:
 
 async def _until_due(service: Service, position: int) -> None:
     """Wait until the nightly check finds the imported guests. Raises Failed when its view does not move."""
+    import asyncio  # noqa: PLC0415
+
     last, waited = -1, 0.0
     while waited < VIEW_SECONDS:
         at = await service.pool.fetchval("SELECT position FROM projections WHERE name = 'terms_due'")

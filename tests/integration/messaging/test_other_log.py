@@ -1,4 +1,4 @@
-"""The other service's log ends before what was seen of it: its database was restored (ADR 0034)."""
+"""The other service's log ends before what was seen of it: its database was restored (ADR 0033)."""
 
 from dataclasses import replace
 from uuid import UUID, uuid4

@@ -22,12 +22,15 @@ STORES_WHO = {
         *("webhooks retry", "webhooks skip", "webhooks resume"),
         *("guests import", "guests export", "guests find"),
     },
-    "identity": {"accounts import", "retention", "erasures apply", "parked discard", "config reload"},
+    "identity": {
+        *("accounts import", "retention", "erasures apply", "parked discard", "config reload"),
+        "orphans release",
+    },
 }
 STORES_NOBODY = re.compile(
     r"serve|work|migrate|doctor|status|load|parked (list|show|retry)"
     r"|(projections|events|keys|reports|sessions) .*|isil imports|config (check|status|changes)"
-    r"|webhooks (list|show)|home-library (list|probe)|guests show|accounts check-directory"
+    r"|webhooks (list|show)|home-library (list|probe)|guests show|accounts check-directory|orphans list"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 
