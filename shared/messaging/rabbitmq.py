@@ -214,7 +214,7 @@ class RabbitPublisher:
         """Publish; return when a queue has it on disk. Raises Unroutable, BrokerUnavailable."""
         try:
             await self._exchange.publish(
-                _to_amqp(message, self._keys),
+                to_amqp(message, self._keys),
                 routing_key=TYPE_PREFIX + message.type,
                 mandatory=True,
                 timeout=limits.BROKER_ANSWER,
@@ -252,7 +252,8 @@ class RabbitPublisher:
         return True
 
 
-def _to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
+def to_amqp(message: Message, keys: SigningKeys) -> aio_pika.Message:
+    """Return a message as it is published: signed, persistent, with its subject in a header."""
     body = message.to_json()
     return aio_pika.Message(
         body,

@@ -26,6 +26,14 @@ BENCHMARKS = {
     "rebuild-views": "rebuild_views",
     "check-terms": "check_terms",
     "path": "path",
+    "relay": "relay",
+    "consume": "consume",
+    "catch-up": "catch_up",
+    "search": "search",
+    "long-log": "long_log",
+    "start": "start",
+    "memory": "memory_of_services",
+    "sustained": "sustained",
     "scan-to-guest": "scan_to_guest",
 }
 

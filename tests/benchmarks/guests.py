@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from registration.application.repository import Card, encrypt_card, encrypt_deta
 from registration.domain.guest import Admission, Guest
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import PatronDetails
-from shared.event_log import DataKey, MasterKeys, Metadata, SideRow, set_data_key
+from shared.event_log import AggregateStore, DataKey, MasterKeys, Metadata, SideRow, set_data_key
 from shared.kernel.library_card import person_ref
 
 MASTER_KEYS = MasterKeys([b"m" * 32])
@@ -48,3 +49,15 @@ def prepare(count: int, *, strips: bool) -> list[Guest]:
     """Return this number of new guests that are not saved yet."""
     keys: list[tuple[DataKey, SideRow]] = [MASTER_KEYS.create(uuid4()) for _ in range(count)]
     return [registered(key, f"0991{number:06}", strips=strips) for number, (key, _) in enumerate(keys)]
+
+
+async def save_registered(store: AggregateStore, first: int, count: int, writers: int = 64) -> None:
+    """Save so many registered guests with their data keys; their cards are numbered from `first`."""
+    numbers = iter(range(first, first + count))
+
+    async def writer() -> None:
+        for number in numbers:
+            key, row = MASTER_KEYS.create(uuid4())
+            await store.save(registered(key, f"0991{number:06}"), metadata=METADATA, side_rows=[row])
+
+    await asyncio.gather(*(writer() for _ in range(writers)))

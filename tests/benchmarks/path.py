@@ -153,45 +153,46 @@ async def _round(
 ) -> None:
     services = list(contestant.programs.values())
     servers = [psutil.Process(server.program.pid), broker]
-    async with _client(contestant) as client:
-        await _registered(client, contestant, [next(numbers)], 1)  # whoever was suspended is awake again
+    async with client_of(contestant) as client:
+        await registered(client, contestant, [next(numbers)], 1)  # whoever was suspended is awake again
         cards = [next(numbers) for _ in range(GUESTS)]
         before = _cpu(services), _cpu(servers)
-        seconds, answers_after = await _registered(client, contestant, cards, CLIENTS)
+        seconds, answers_after = await registered(client, contestant, cards, CLIENTS)
         for what, processes, cpu in zip(("services", "servers"), (services, servers), before, strict=True):
             contestant.add(f"{what} per registration", (_cpu(processes) - cpu) / GUESTS * 1000)
         contestant.add("registrations/s", GUESTS / seconds)
         _add_percentiles(contestant, "answer", answers_after)
-        _add_percentiles(contestant, "linked", (await _delays(contestant))[-GUESTS:])
-        await _each(client.log_in, cards, CLIENTS)  # the first logins
+        _add_percentiles(contestant, "linked", (await delays(contestant))[-GUESTS:])
+        await each(client.log_in, cards, CLIENTS)  # the first logins
         before_logins, began = _cpu(services), time.perf_counter()
-        await _each(client.log_in, (cards * (LOGINS // GUESTS + 1))[:LOGINS], CLIENTS)
+        await each(client.log_in, (cards * (LOGINS // GUESTS + 1))[:LOGINS], CLIENTS)
         contestant.add("logins/s", LOGINS / (time.perf_counter() - began))
         contestant.add("services per login", (_cpu(services) - before_logins) / LOGINS * 1000)
 
 
-async def _registered(
+async def registered(
     client: Client, contestant: Contestant, numbers: Sequence[int], clients: int
 ) -> tuple[float, list[float]]:
     """Register guests and wait until all are linked.
 
     Return the seconds until the last answer, and those of each answer.
     """
-    linked = len(await _delays(contestant))
+    linked = len(await delays(contestant))
     began = time.perf_counter()
-    answered = await _each(client.register, numbers, clients)
+    answered = await each(client.register, numbers, clients)
     seconds = time.perf_counter() - began
 
     async def all_linked() -> bool:
-        return len(await _delays(contestant)) >= linked + len(numbers)
+        return len(await delays(contestant)) >= linked + len(numbers)
 
     await eventually(all_linked, within=LINKED_WITHIN, every=0.2)
     return seconds, answered
 
 
-async def _each(
+async def each(
     do: Callable[[str], Coroutine[Any, Any, float]], numbers: Sequence[int], clients: int
 ) -> list[float]:
+    """Do it for all cards, with so many clients at a time. Return what each took."""
     waiting, results = iter(numbers), list[float]()
 
     async def one_after_the_other() -> None:
@@ -205,17 +206,17 @@ async def _each(
 
 
 async def _count(contestant: Contestant, statements: Callable[[], int], numbers: count[int]) -> None:
-    async with _client(contestant) as client:
+    async with client_of(contestant) as client:
         for clients, guests in ((CLIENTS, COUNTED_GUESTS), (1, COUNTED_GUESTS // 8)):
             cards = [next(numbers) for _ in range(guests)]
             before = statements()
             began = time.perf_counter()
-            await _registered(client, contestant, cards, clients)
+            await registered(client, contestant, cards, clients)
             idle = contestant.figures.get("statements/s, idle", [0.0])[0] * (time.perf_counter() - began)
             contestant.add(f"statements per registration, {clients}", (statements() - before - idle) / guests)
-        await _each(client.log_in, cards, 1)
+        await each(client.log_in, cards, 1)
         before = statements()
-        await _each(client.log_in, (cards * COUNTED_LOGINS)[:COUNTED_LOGINS], CLIENTS)
+        await each(client.log_in, (cards * COUNTED_LOGINS)[:COUNTED_LOGINS], CLIENTS)
         contestant.add("statements per login", (statements() - before) / COUNTED_LOGINS)
 
 
@@ -234,15 +235,16 @@ def _cpu(processes: Sequence[psutil.Process]) -> float:
     """Return the CPU seconds of these processes, of their children, and of those that have ended."""
     total = 0.0
     for process in processes:
-        for each in (process, *process.children(recursive=True)):
+        for one in (process, *process.children(recursive=True)):
             try:
-                total += sum(each.cpu_times()[:4])
+                total += sum(one.cpu_times()[:4])
             except psutil.NoSuchProcess:
                 continue
     return total
 
 
-async def _delays(contestant: Contestant) -> list[float]:
+async def delays(contestant: Contestant) -> list[float]:
+    """Return the seconds from registered to linked of each guest, the latest link last."""
     connection = await asyncpg.connect(contestant.database)
     try:
         return [row[0] for row in await connection.fetch(contestant.delays)]
@@ -276,9 +278,10 @@ def _logged_statements(server: Postgres) -> Iterator[Callable[[], int]]:
 
 
 @asynccontextmanager
-async def _client(contestant: Contestant) -> AsyncIterator[Client]:
+async def client_of(contestant: Contestant, connections: int = CLIENTS) -> AsyncIterator[Client]:
+    """Open kept connections to a pair of services."""
     async with httpcore2.AsyncConnectionPool(
-        max_connections=CLIENTS, max_keepalive_connections=CLIENTS
+        max_connections=connections, max_keepalive_connections=connections
     ) as pool:
         yield Client(pool, contestant)
 
@@ -288,6 +291,27 @@ async def both(
     server: Postgres, folder: Path
 ) -> AsyncIterator[tuple[Contestant, Contestant, psutil.Process]]:
     """Start the product and the plain pair; yield both, suspended, and the broker's process."""
+    programs: list[Program] = []
+    async with product(server, folder) as (stack, ours):
+        try:
+            programs += _plain_programs(server, stack, folder)
+            plain = await _plain(server, stack, programs)
+            [broker] = [
+                child
+                for child in psutil.Process().children(recursive=True)
+                if child.name().startswith("beam")
+            ]
+            for contestant in (ours, plain):
+                with contestant.running():
+                    pass
+            yield ours, plain, broker
+        finally:
+            stop_all([program for program in programs if program.running])
+
+
+@asynccontextmanager
+async def product(server: Postgres, folder: Path) -> AsyncIterator[tuple[Stack, Contestant]]:
+    """Start the product on a PostgreSQL server and its own broker."""
     environment = {
         "RUN_DIR": str(folder / "run"),
         "TRANSPORT": "amqp",
@@ -297,21 +321,10 @@ async def both(
     }
     server.sql('CREATE DATABASE "path"')
     stack = Stack(environment, lambda line: print(line, file=sys.stderr))
-    programs: list[Program] = []
     try:
         stack.start()
-        ours = _ours(stack)
-        programs += _plain_programs(server, stack, folder)
-        plain = await _plain(server, stack, programs)
-        [broker] = [
-            child for child in psutil.Process().children(recursive=True) if child.name().startswith("beam")
-        ]
-        for contestant in (ours, plain):
-            with contestant.running():
-                pass
-        yield ours, plain, broker
+        yield stack, _ours(stack)
     finally:
-        stop_all([program for program in programs if program.running])
         stack.stop()
 
 
