@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,15 +17,14 @@ import structlog
 from prometheus_client import Gauge
 
 from shared.configuration.changes import Readable
-from shared.configuration.record import ConfigurationRecord, Taken
+from shared.configuration.record import ConfigurationRecord, Reload, Taken
 from shared.kernel.errors import ConfigurationError
 from shared.platform.lifecycle import hangups
 
 T = TypeVar("T")
 V = TypeVar("V")
-LOOK_EVERY_SECONDS = 1.0
-SEEN_EVERY_SECONDS = 5.0
-"""A third of the time after which others hold a process for ended (`record.GONE_SECONDS`)."""
+LOOK_EVERY_SECONDS = 3.0
+"""A fifth of the time after which others hold a process for ended (`record.GONE_SECONDS`)."""
 LONGEST_FAILURE = 2000
 """In characters, of what is stored."""
 REFUSED = Gauge(
@@ -100,7 +98,6 @@ class Follower(Generic[T]):
         self.process = f"{kind}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._failure: str | None = None
         self._reload: int | None = None
-        self._stored_at = float("-inf")
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -125,20 +122,19 @@ class Follower(Generic[T]):
 
         When the database is silent nothing is forgotten: the next step sees to it.
         """
-        asked = await self._record.last_reload()
-        last = 0 if asked is None else asked.id
         if self._reload is None:  # what was asked for before this process began, it has read
             await self._recorded(self._live.now, "start", "a process started with other files")
-            await self._store(last)
-        elif asked is not None and last > self._reload:
+            asked = await self._store(0)
+            self._reload = 0 if asked is None else asked.id
+        asked = await self._store(self._reload)
+        if asked is not None and asked.id > self._reload:
             await self._take(asked.asked_by, asked.reason)
-            await self._store(last)
+            self._reload = asked.id
+            await self._store(self._reload)
         if hung_up:
             await self._take(f"SIGHUP to {self.process}", "SIGHUP")
             done()
-            await self._store(last)
-        elif time.monotonic() - self._stored_at >= SEEN_EVERY_SECONDS:
-            await self._store(last)
+            await self._store(self._reload)
 
     async def _take(self, by: str, reason: str) -> None:
         try:
@@ -165,9 +161,8 @@ class Follower(Generic[T]):
     async def _recorded(self, loaded: Loaded[T], by: str, reason: str) -> None:
         await self._record.record(loaded.settings, loaded.digest, by=by, reason=reason, process=self.process)
 
-    async def _store(self, reload: int) -> None:
+    async def _store(self, reload: int) -> Reload | None:
         live = self._live
-        await self._record.store(
+        return await self._record.store(
             Taken(self.process, self._kind, live.now.digest, live.loaded_at, reload, self._failure)
         )
-        self._reload, self._stored_at = reload, time.monotonic()

@@ -128,11 +128,6 @@ class ConfigurationRecord:
         log.info("configuration.reload_asked", reload=number, by=by, digest=digest)
         return Reload(number, by, reason, digest)
 
-    async def last_reload(self) -> Reload | None:
-        """Return the last request."""
-        row = await self._pool.fetchrow(_LAST_RELOAD)
-        return None if row is None else Reload(*row)
-
     async def record(
         self, settings: Readable, digest: str, *, by: str, reason: str, process: str
     ) -> Sequence[Difference] | None:
@@ -152,12 +147,13 @@ class ConfigurationRecord:
         log.info("configuration.changed", by=by, digest=digest, differences=len(found))
         return found
 
-    async def store(self, taken: Taken) -> None:
-        """Store what a process uses, and that it runs."""
-        await self._pool.execute(
+    async def store(self, taken: Taken) -> Reload | None:
+        """Store what a process uses, and that it runs. Return the last request, by the same statement."""
+        row = await self._pool.fetchrow(
             _STORE,
             *(taken.process, taken.kind, taken.digest, taken.loaded_at, taken.reload, taken.failure),
         )
+        return None if row is None else Reload(*row)
 
     async def forget(self, process: str) -> None:
         """Forget a process that ends, and those that ended without a word a day ago."""
@@ -179,7 +175,6 @@ def _change(row: asyncpg.Record) -> Change:
 
 
 _ASK = "INSERT INTO configuration_reloads (asked_by, reason, digest) VALUES ($1, $2, $3) RETURNING id"
-_LAST_RELOAD = "SELECT id, asked_by, reason, digest FROM configuration_reloads ORDER BY id DESC LIMIT 1"
 _ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('configuration changes', 0))"
 _LAST_CHANGE = "SELECT digest, settings FROM configuration_changes ORDER BY id DESC LIMIT 1"
 _RECORD = """
@@ -187,11 +182,14 @@ INSERT INTO configuration_changes (taken_by, reason, process, digest, settings, 
 VALUES ($1, $2, $3, $4, $5::jsonb, $6::jsonb)
 """
 _STORE = """
-INSERT INTO configuration_processes (process, kind, digest, loaded_at, reload, failure, seen_at)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
-ON CONFLICT (process) DO UPDATE
-   SET digest = excluded.digest, loaded_at = excluded.loaded_at, reload = excluded.reload,
-       failure = excluded.failure, seen_at = excluded.seen_at
+WITH seen AS (
+    INSERT INTO configuration_processes (process, kind, digest, loaded_at, reload, failure, seen_at)
+    VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp())
+    ON CONFLICT (process) DO UPDATE
+       SET digest = excluded.digest, loaded_at = excluded.loaded_at, reload = excluded.reload,
+           failure = excluded.failure, seen_at = excluded.seen_at
+)
+SELECT id, asked_by, reason, digest FROM configuration_reloads ORDER BY id DESC LIMIT 1
 """
 _FORGET = """
 DELETE FROM configuration_processes

@@ -187,6 +187,85 @@ def run(stack: RunningStack, service: str, *arguments: str, **settings: str) -> 
     return run_command(service, *arguments, RUN_DIR=str(stack.run_dir), **settings).code
 
 
+def load_of(stack: RunningStack, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """What the command prints that registers guests at a steady rate."""
+    token = tmp_path / "token"
+    token.write_text(stack.description["tokens"]["counter"], "utf-8")
+    asked = ("--rate=20", "--seconds=2", "--first-card=0991007001", f"--token-file={token}", "--json")
+    where = ("--home-isil=NL-070288", "--branch=9453", "--subscription=346", "--accounts=acc-")
+    command = [str(Path(sys.executable).with_name("registration")), "load", *asked, *where, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_load_registers_at_its_rate_and_says_how_long_the_answers_took(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    done = load_of(stack, tmp_path, f"--url={stack.description['registration_url']}")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["registered"], told["answers 201"], told["not sent"]) == (0, 40, 40, 0)
+    assert 0 < told["p50"] <= told["p95"] <= told["p99"]
+
+
+def test_a_load_goes_to_this_machine_only_unless_told_otherwise(stack: RunningStack, tmp_path: Path) -> None:
+    done = load_of(stack, tmp_path, "--url=http://192.0.2.1:8001")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--yes-i-own-this" in done.stderr
+
+
+async def test_changed_files_of_settings_are_taken_by_every_process_of_a_service(
+    stack: RunningStack,
+) -> None:
+    """By the command, and by SIGHUP; a bad file changes nothing, and the operators' page says where."""
+    run_dir = {"RUN_DIR": str(stack.run_dir)}
+    file = stack.run_dir / "home_libraries.toml"
+    good = file.read_text("utf-8")
+    more = '\n[libraries.NL-000042]\nname = "Nieuwe bibliotheek"\nhost = "127.0.0.1"\nport = 9\n'
+    file.write_text(good + more, "utf-8")
+    by = ("--reason", "a new library", "--by", "femke")
+    done = run_command("registration", "config", "reload", *by, "--json", **run_dir)
+    assert done.code == 0, done
+    outcomes = json.loads(done.out)["outcomes"]
+    assert sorted(outcome["kind"] for outcome in outcomes) == ["api", "worker"]
+    assert {outcome["state"] for outcome in outcomes} == {"taken"}
+    async with stack.client("registration", "operator") as operator:
+        libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
+        assert "Nieuwe bibliotheek" in {library["name"] for library in libraries}
+        change = (await operator.get("/v1/operations/configuration")).json()["changes"][0]
+        assert (change["taken_by"], change["reason"]) == ("femke", "a new library")
+        assert [found["where"] for found in change["differences"]] == ["libraries.NL-000042"]
+
+        file.write_text(good + more.replace("port = 9", "port = 0"), "utf-8")
+        line = (good + more).splitlines().index("port = 9") + 1
+        refused = run_command("registration", "config", "reload", "--reason", "x", **run_dir)
+        assert refused.code == 1
+        assert f"{file}:{line}: libraries.NL-000042.port" in refused.errors
+        os.kill(stack.pid("registration_api"), signal.SIGHUP)
+        await eventually(partial(_says_where, operator, f"{file}:{line}:"))
+        assert run_command("registration", "doctor", "--json", **run_dir).code == 1
+        answer = await operator.get("/v1/operations/home-libraries")
+        assert "Nieuwe bibliotheek" in {library["name"] for library in answer.json()["libraries"]}
+
+        file.write_text(good, "utf-8")
+        for name in ("registration_api", "registration_worker"):
+            os.kill(stack.pid(name), signal.SIGHUP)
+        await eventually(partial(_is_gone, operator))
+    other = run_command("identity", "config", "reload", "--reason", "x", "--json", **run_dir)
+    assert (other.code, len(json.loads(other.out)["outcomes"])) == (0, 2)
+
+
+async def _says_where(operator: httpx2.AsyncClient, place: str) -> bool:
+    refused = (await operator.get("/v1/operations")).json()["settings_refused"]
+    return any(place in process["failure"] for process in refused)
+
+
+async def _is_gone(operator: httpx2.AsyncClient) -> bool:
+    state = (await operator.get("/v1/operations/configuration")).json()
+    libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
+    names = {library["name"] for library in libraries}
+    in_use = {process["digest"] for process in state["processes"]}
+    return "Nieuwe bibliotheek" not in names and in_use == {state["digest"]}
+
+
 async def test_both_logs_move_to_fresh_databases_and_both_services_answer_as_before(
     stack: RunningStack, tmp_path: Path
 ) -> None:
@@ -280,82 +359,3 @@ class DatabasesOf:
 
     def close(self) -> None:
         self._server.stop()
-
-
-def load_of(stack: RunningStack, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """What the command prints that registers guests at a steady rate."""
-    token = tmp_path / "token"
-    token.write_text(stack.description["tokens"]["counter"], "utf-8")
-    asked = ("--rate=20", "--seconds=2", "--first-card=0991007001", f"--token-file={token}", "--json")
-    where = ("--home-isil=NL-070288", "--branch=9453", "--subscription=346", "--accounts=acc-")
-    command = [str(Path(sys.executable).with_name("registration")), "load", *asked, *where, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_a_load_registers_at_its_rate_and_says_how_long_the_answers_took(
-    stack: RunningStack, tmp_path: Path
-) -> None:
-    done = load_of(stack, tmp_path, f"--url={stack.description['registration_url']}")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["registered"], told["answers 201"], told["not sent"]) == (0, 40, 40, 0)
-    assert 0 < told["p50"] <= told["p95"] <= told["p99"]
-
-
-def test_a_load_goes_to_this_machine_only_unless_told_otherwise(stack: RunningStack, tmp_path: Path) -> None:
-    done = load_of(stack, tmp_path, "--url=http://192.0.2.1:8001")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "--yes-i-own-this" in done.stderr
-
-
-async def test_changed_files_of_settings_are_taken_by_every_process_of_a_service(
-    stack: RunningStack,
-) -> None:
-    """By the command, and by SIGHUP; a bad file changes nothing, and the operators' page says where."""
-    run_dir = {"RUN_DIR": str(stack.run_dir)}
-    file = stack.run_dir / "home_libraries.toml"
-    good = file.read_text("utf-8")
-    more = '\n[libraries.NL-000042]\nname = "Nieuwe bibliotheek"\nhost = "127.0.0.1"\nport = 9\n'
-    file.write_text(good + more, "utf-8")
-    by = ("--reason", "a new library", "--by", "femke")
-    done = run_command("registration", "config", "reload", *by, "--json", **run_dir)
-    assert done.code == 0, done
-    outcomes = json.loads(done.out)["outcomes"]
-    assert sorted(outcome["kind"] for outcome in outcomes) == ["api", "worker"]
-    assert {outcome["state"] for outcome in outcomes} == {"taken"}
-    async with stack.client("registration", "operator") as operator:
-        libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
-        assert "Nieuwe bibliotheek" in {library["name"] for library in libraries}
-        change = (await operator.get("/v1/operations/configuration")).json()["changes"][0]
-        assert (change["taken_by"], change["reason"]) == ("femke", "a new library")
-        assert [found["where"] for found in change["differences"]] == ["libraries.NL-000042"]
-
-        file.write_text(good + more.replace("port = 9", "port = 0"), "utf-8")
-        line = (good + more).splitlines().index("port = 9") + 1
-        refused = run_command("registration", "config", "reload", "--reason", "x", **run_dir)
-        assert refused.code == 1
-        assert f"{file}:{line}: libraries.NL-000042.port" in refused.errors
-        os.kill(stack.pid("registration_api"), signal.SIGHUP)
-        await eventually(partial(_says_where, operator, f"{file}:{line}:"))
-        assert run_command("registration", "doctor", "--json", **run_dir).code == 1
-        answer = await operator.get("/v1/operations/home-libraries")
-        assert "Nieuwe bibliotheek" in {library["name"] for library in answer.json()["libraries"]}
-
-        file.write_text(good, "utf-8")
-        for name in ("registration_api", "registration_worker"):
-            os.kill(stack.pid(name), signal.SIGHUP)
-        await eventually(partial(_is_gone, operator))
-    other = run_command("identity", "config", "reload", "--reason", "x", "--json", **run_dir)
-    assert (other.code, len(json.loads(other.out)["outcomes"])) == (0, 2)
-
-
-async def _says_where(operator: httpx2.AsyncClient, place: str) -> bool:
-    refused = (await operator.get("/v1/operations")).json()["settings_refused"]
-    return any(place in process["failure"] for process in refused)
-
-
-async def _is_gone(operator: httpx2.AsyncClient) -> bool:
-    state = (await operator.get("/v1/operations/configuration")).json()
-    libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
-    names = {library["name"] for library in libraries}
-    in_use = {process["digest"] for process in state["processes"]}
-    return "Nieuwe bibliotheek" not in names and in_use == {state["digest"]}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date
@@ -33,7 +34,7 @@ from tests.support.silence import is_bearable, shorten, silencing
 
 IN_TIME = 1.5
 """A tenth of ten seconds, and something for a busy machine."""
-ENDED = 150
+ENDED, TAKEN = 150, 20
 END_ONE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
@@ -165,7 +166,7 @@ async def test_a_connection_that_ends_costs_no_read_and_no_write(
     """The same for a read in the middle, for an append, and for what a page reads in a transaction."""
     database = databases(scripts=SCHEMA)
     async with open_registration_app(database, tmp_path) as counter, counter.client() as clerk:
-        stopping, seen = asyncio.Event(), dict[int, int]()
+        stopping, seen = asyncio.Event(), Counter[int]()
         guests: dict[str, str] = {}
 
         async def write(writer: int) -> None:
@@ -180,8 +181,9 @@ async def test_a_connection_that_ends_costs_no_read_and_no_write(
 
         writers = [asyncio.create_task(write(writer)) for writer in range(8)]
         outsider = await asyncpg.connect(database)
-        for _ in range(ENDED):
-            await outsider.fetchval(END_ONE)
+        ended = 0
+        while ended < ENDED or len(guests) <= TAKEN:  # a slow machine takes fewer of them in the same time
+            ended += bool(await outsider.fetchval(END_ONE))
             await asyncio.sleep(0.01)
         stopping.set()
         await asyncio.gather(*writers)
@@ -193,10 +195,10 @@ async def test_a_connection_that_ends_costs_no_read_and_no_write(
         assert await outsider.fetchval("SELECT count(*) FROM registrations") == len(guests)
         await outsider.close()
     assert set(seen) <= {200, 201, 503}, seen
-    assert seen[201] >= len(guests) > 20
+    assert seen[201] == len(guests) > TAKEN
 
 
-async def until_taken(clerk: httpx2.AsyncClient, card: str, seen: dict[int, int]) -> dict[str, Any]:
+async def until_taken(clerk: httpx2.AsyncClient, card: str, seen: Counter[int]) -> dict[str, Any]:
     """Register, and ask again as long as the answer is 503."""
     again = key()
     while True:
@@ -206,6 +208,5 @@ async def until_taken(clerk: httpx2.AsyncClient, card: str, seen: dict[int, int]
             return dict(answer.json())
 
 
-def count(seen: dict[int, int], answer: httpx2.Response) -> None:
-    status = known(answer)
-    seen[status] = seen.get(status, 0) + 1
+def count(seen: Counter[int], answer: httpx2.Response) -> None:
+    seen[known(answer)] += 1

@@ -156,7 +156,7 @@ async def test_a_bad_file_changes_nothing_and_says_where(
         errors = capsys.readouterr().err
         assert f"{path}:3:" in errors
         assert "Nothing was changed." in errors
-        assert await ConfigurationRecord(pool).last_reload() is None
+        assert await pool.fetchval("SELECT count(*) FROM configuration_reloads") == 0
 
         # Also when only this process has the bad file, as on another machine.
         asked = await ConfigurationRecord(pool).ask("femke", "x", "the digest of good files elsewhere")
@@ -187,6 +187,7 @@ async def test_a_process_with_another_file_and_one_that_is_silent_are_named(
     installed: Installation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.cli.config.WAIT_SECONDS", 2.0)
+    monkeypatch.setattr("shared.configuration.follower.LOOK_EVERY_SECONDS", 0.2)
     organisations(installed, BEFORE)
     async with following(installed, "api") as (live, follower), await _pool(installed) as pool:
         silent = Taken("worker-far-away", "worker", "0" * 64, live.loaded_at, 0, None)

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import date, time
 from typing import Any
@@ -381,16 +381,27 @@ async def test_r22_a_home_library_is_probed_from_the_page_without_what_it_sent(
     unknown = await post(operator, path, card_number="0990139305")
     assert unknown.status_code == 404, "it is not in the file of home libraries"
     async with sip2_host(host):
-        app.service.settings.home_libraries.write_text(
-            f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {host.port}\n', "utf-8"
-        )
-        probed = await post(operator, path, card_number="0990139305")
+        with home_library_in_the_file(beside, host.port):
+            probed = await post(operator, path, card_number="0990139305")
     assert (probed.status_code, "De thuisbibliotheek antwoordt: geldig" in probed.text) == (200, True)
     assert "Brouw" not in probed.text
-    silent = await post(operator, path, card_number="0990139305")
+    with home_library_in_the_file(beside, host.port):
+        silent = await post(operator, path, card_number="0990139305")
     assert "gaf geen bruikbaar antwoord" in silent.text
     kinds = await app.service.pool.fetch("SELECT outcome FROM lookups WHERE kind = 'home-patron' ORDER BY at")
     assert [row["outcome"] for row in kinds] == ["valid", "unavailable"]
+
+
+@contextmanager
+def home_library_in_the_file(beside: Beside, port: int) -> Iterator[None]:
+    """Meanwhile the file names this one. Then it is as before: other tests compare it with what is used."""
+    file = beside.site.app.service.settings.home_libraries
+    before = file.read_text("utf-8")
+    file.write_text(f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {port}\n', "utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(before, "utf-8")
 
 
 async def test_the_state_of_home_libraries_is_shown(beside: Beside, operator: httpx2.AsyncClient) -> None:
@@ -426,13 +437,11 @@ async def test_in_a_browser_the_page_moves_on_by_itself_and_every_page_is_readab
         await expect(page.get_by_role("button", name="Ja, vervang de tabel")).to_be_visible()
         await assert_accessible(page)
         await screenshot(page, "card-prefixes")
-        home_libraries = beside.site.app.service.settings.home_libraries
-        silent = f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {free_port()}\n'
-        home_libraries.write_text(silent, "utf-8")
         await page.goto(f"{address}/beheer/thuisbibliotheken/{HOME}")
         await page.get_by_label("Pasnummer").fill("0990139305")
-        await page.get_by_role("button", name="Vraag nu").click()
-        await expect(page.get_by_text("gaf geen bruikbaar antwoord")).to_be_visible()
+        with home_library_in_the_file(beside, free_port()):
+            await page.get_by_role("button", name="Vraag nu").click()
+            await expect(page.get_by_text("gaf geen bruikbaar antwoord")).to_be_visible()
         await assert_accessible(page)
         await screenshot(page, "probe")
 

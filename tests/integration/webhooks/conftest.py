@@ -192,8 +192,10 @@ class Hooked:
             await asyncio.gather(running, return_exceptions=True)
 
     async def one(self, name: str = "one") -> ReceiverState:
-        [found] = [state for state in await self.state.receivers() if state.name == name]
-        return found
+        """The state of a receiver. Before its delivery began there is none: `eventually` waits for it."""
+        found = [state for state in await self.state.receivers() if state.name == name]
+        assert found, f"no delivery to {name} began yet"
+        return found[0]
 
     async def log_messages(self) -> list[Any]:
         page = await self.app.service.own_feed.after(0, limit=1000, wait=0)
