@@ -31,6 +31,7 @@ BACKGROUND = {
     "services/registration/domain/text_matching.py",  # by the view of the guest directory
     "shared/messaging/broker_faults.py",
     "shared/messaging/feed_poller.py",
+    "shared/messaging/other_log.py",
     "shared/messaging/parked.py",
     "services/registration/adapters/configuration.py",
     "services/identity/adapters/configuration.py",
