@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from typing import Any, TypeVar, cast, overload
 
 T = TypeVar("T")
@@ -49,41 +50,71 @@ def until(condition: Callable[[], object], within: float, every: float = 0.02) -
         time.sleep(every)
 
 
-# Enough turns of the event loop for everything that is not paused to come to its next pause.
-TURNS = 8
-
 Work = Callable[[], Coroutine[Any, Any, None]]
+
+_piece: ContextVar[asyncio.Task[None] | None] = ContextVar("_piece", default=None)
+"""The piece of work that the present task is part of."""
 
 
 class Interleaver:
-    """Resumes one paused piece of work at a time. `choose(n)` returns a number below n."""
+    """Resumes one paused piece of work at a time: whoever uses it decides what goes on, starts or crashes."""
 
-    def __init__(self, choose: Callable[[int], int]) -> None:
-        self._choose = choose
+    def __init__(self) -> None:
         self._calm = True
-        self._paused: list[asyncio.Future[None]] = []
+        self._paused: list[tuple[asyncio.Future[None], asyncio.Task[None] | None]] = []
+        self._running: list[asyncio.Task[None]] = []
 
     async def pause(self) -> None:
         """Wait to be chosen; when nothing runs at once, there is nothing to wait for."""
         if self._calm:
             return
         here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._paused.append(here)
+        self._paused.append((here, _piece.get()))
         await here
 
-    async def run(self, work: Sequence[Work]) -> None:
-        """Start the pieces in their order, and let paused ones go on in between, until all are done."""
+    async def start(self, work: Work) -> None:
+        """Start a piece of work, and let it come to its first pause."""
         self._calm = False
-        waiting = list(work)
-        running: list[asyncio.Task[None]] = []
-        while waiting or self._paused:
-            chosen = self._choose(len(self._paused) + bool(waiting))
-            if chosen < len(self._paused):
-                self._paused.pop(chosen).set_result(None)
-            else:
-                running.append(asyncio.create_task(waiting.pop(0)()))
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
+        self._running.append(asyncio.create_task(_as_a_piece(work)))
+        await self._settle()
+
+    async def go_on(self, number: int) -> bool:
+        """Let one paused piece come to its next pause; return False when none is paused."""
+        if not self._paused:
+            return False
+        self._paused.pop(number % len(self._paused))[0].set_result(None)
+        await self._settle()
+        return True
+
+    async def crash(self, number: int) -> None:
+        """End a paused piece where it is, as a killed process does."""
+        if self._paused:
+            _, task = self._paused[number % len(self._paused)]
+            if task is not None:
+                task.cancel()
+            await self._settle()
+
+    async def be_calm(self) -> None:
+        """Let all pieces end; from now on nothing pauses."""
+        while await self.go_on(0):
+            pass
+        assert not self._running, "a piece waits for something that nobody brings"
         self._calm = True
-        for task in running:
-            await task
+
+    async def _settle(self) -> None:
+        """Run until everything is paused or done. Raises what a piece raised."""
+        ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009  (what would run next)
+        await asyncio.sleep(0)
+        while ready:
+            await asyncio.sleep(0)
+        self._paused = [paused for paused in self._paused if not paused[0].done()]
+        ended = [task for task in self._running if task.done()]
+        self._running = [task for task in self._running if not task.done()]
+        for task in ended:
+            if not task.cancelled():
+                task.result()
+
+
+async def _as_a_piece(work: Work) -> None:
+    _piece.set(asyncio.current_task())
+    await work()
