@@ -162,12 +162,12 @@ class AskingRegistration:
         home_isil: str | None = None,
     ) -> Sequence[RegisteredGuest]:
         query = RegistrationsQuery(organisation, account_id, person_ref, home_isil)
-        found = await self._asked(list_registrations(query, self.deps, self.feed))
+        found = await self._asked(list_registrations, query, self.deps, self.feed)
         return [RegisteredGuest(guest.guest_id, tuple(_sent(guest.messages))) for guest in found]
 
     async def new_account(self, guest_id: UUID, account_id: str) -> NewAccount | None:
         try:
-            found = await self._asked(answer_identity.new_account(guest_id, account_id, self.deps))
+            found = await self._asked(answer_identity.new_account, guest_id, account_id, self.deps)
         except GuestNotFound:
             return None
         if found is None:
@@ -178,21 +178,21 @@ class AskingRegistration:
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         try:
-            return bool(await self._asked(answer_identity.is_home_library(guest_id, isil, self.deps)))
+            return bool(await self._asked(answer_identity.is_home_library, guest_id, isil, self.deps))
         except GuestNotFound as error:
             raise RegistrationUnavailable("the reply has status 404") from error
 
     async def is_own_library(self, organisation: str, isil: str) -> bool:
-        return bool(await self._asked(answer_identity.is_own_library(organisation, isil, self.deps)))
+        return bool(await self._asked(answer_identity.is_own_library, organisation, isil, self.deps))
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
-        compared = await self._asked(answer_identity.compare_birth_dates(one, other, self.deps))
+        compared = await self._asked(answer_identity.compare_birth_dates, one, other, self.deps)
         return BirthDates(compared.value)
 
-    async def _asked(self, answering: Awaitable[Any]) -> Any:
+    async def _asked(self, answering: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         await self.pause()
         try:
-            answer = await answering
+            answer = await answering(*arguments)
         except ReferencesIncomplete as error:
             raise RegistrationUnavailable("the reply has status 503") from error
         await self.pause()
@@ -232,26 +232,26 @@ class AskingIdentity:
     pause: Pause
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
-        found = await self._asked(find_login_account(username, home_isil, self.deps))
+        found = await self._asked(find_login_account, username, home_isil, self.deps)
         return found and FoundAccount(
             found.account_id, found.username, found.email, found.home_isil, found.person_ref
         )
 
     async def by_id(self, account_id: str) -> FoundAccount | None:
         try:
-            account = await self._asked(show_login_account(account_id, self.deps))
+            account = await self._asked(show_login_account, account_id, self.deps)
         except AccountNotFound:
             return None
         return FoundAccount(account.account_id, "", "", account.home_isil, account.person_ref)
 
     async def actor_merge(self, account_id: str, guest_id: UUID) -> ActorMerge | None:
         try:
-            account = await self._asked(show_login_account(account_id, self.deps))
+            account = await self._asked(show_login_account, account_id, self.deps)
             actor_id = next((g.actor_id for g in account.guests if g.guest_id == guest_id), None)
             if actor_id is None or account.actor_id in {None, actor_id}:
                 return None
             command = MergeActors(actor_id, account.actor_id)
-            shown = await self._asked(show_actor_merge(command, self.deps))
+            shown = await self._asked(show_actor_merge, command, self.deps)
         except (AccountNotFound, ActorNotFound) as error:
             raise LoginAccountsUnavailable from error
         blocked = shown.blocked.reason if shown.blocked else None
@@ -261,16 +261,16 @@ class AskingIdentity:
         command = MergeActors(merge.actor.actor_id, merge.into.actor_id)
         context = IdentityContext(Metadata("registration", correlation_id))
         try:
-            await self._asked(merge_actors(command, context, self.deps))
+            await self._asked(merge_actors, command, context, self.deps)
         except ActorsDiffer as error:
             raise ActorMergeBlocked(error.reason) from error
         except ActorNotFound as error:
             raise LoginAccountsUnavailable from error
 
-    async def _asked(self, answering: Awaitable[Any]) -> Any:
+    async def _asked(self, answering: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
         await self.pause()
         try:
-            answer = await answering
+            answer = await answering(*arguments)
         except TryAgain as error:
             raise LoginAccountsUnavailable from error
         await self.pause()

@@ -57,9 +57,13 @@ _piece: ContextVar[asyncio.Task[None] | None] = ContextVar("_piece", default=Non
 
 
 class Interleaver:
-    """Resumes one paused piece of work at a time: whoever uses it decides what goes on, starts or crashes."""
+    """Resumes one paused piece of work at a time: whoever uses it decides what goes on, starts or crashes.
 
-    def __init__(self) -> None:
+    `after_each` runs after each such step: it does not pause.
+    """
+
+    def __init__(self, after_each: Callable[[], Awaitable[None]]) -> None:
+        self._after_each = after_each
         self._calm = True
         self._paused: list[tuple[asyncio.Future[None], asyncio.Task[None] | None]] = []
         self._running: list[asyncio.Task[None]] = []
@@ -113,6 +117,7 @@ class Interleaver:
         for task in ended:
             if not task.cancelled():
                 task.result()
+        await self._after_each()
 
 
 async def _as_a_piece(work: Work) -> None:

@@ -103,12 +103,12 @@ class Login:
 class OnePerson:
     """One run of both services, what was committed, and what each login was answered."""
 
-    interleaver: Interleaver = field(default_factory=Interleaver)
     guests: dict[UUID, Known] = field(default_factory=dict)
     wire: dict[str, list[tuple[bytes, Mapping[str, str]]]] = field(default_factory=dict)
     answers: list[tuple[str, LoggedIn]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.interleaver = Interleaver(self.check_each_step)
         self.both: BothInMemory = both_in_memory(self.interleaver.pause, ACCOUNTS)
         self.registration, self.identity = self.both.registration, self.both.identity
         self.context = self.registration.context(ORGANISATION)
@@ -333,8 +333,9 @@ class OnePerson:
 
     async def check_each_step(self) -> None:
         """Exactly once, in order, only what the other service wrote; and nobody was split, told or not."""
-        for name, side in self.both.sides.items():
+        for side in self.both.sides.values():
             await self._publish(side)
+        for name, side in self.both.sides.items():
             self._check_inbox(name, side)
 
     async def _publish(self, side: Side) -> None:
@@ -401,7 +402,6 @@ class OnePerson:
     async def finish(self) -> None:
         """Everything that was broken works again, and everything is delivered."""
         await self.interleaver.be_calm()
-        await self.check_each_step()
         if any(self.both.aliases.values()):
             for process in self.both.aliases:
                 await self.read_aliases(process)

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.support.one_person import FORGED, HOME, OLD, PEOPLE, OnePerson
 
@@ -49,7 +49,6 @@ class Interleavings(RuleBasedStateMachine):
         for number in choices:
             if not await self.world.interleaver.go_on(number):
                 return
-            await self.world.check_each_step()
 
     @rule(number=st.integers(0, 5))
     def crash(self, number: int) -> None:
@@ -107,10 +106,6 @@ class Interleavings(RuleBasedStateMachine):
     @rule()
     def follow_aliases(self) -> None:
         self._start("follow_aliases")
-
-    @invariant()
-    def every_step(self) -> None:
-        self._now(self.world.check_each_step())
 
     def teardown(self) -> None:
         try:
