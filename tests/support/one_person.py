@@ -165,9 +165,11 @@ class OnePerson:
                 deregister_guest(known.guest_id, "r", self.context, self.both.deps_of("counter"))
             )
 
-    async def merge_guests(self, guest: int, into: int) -> None:
-        one, other = self._guest(guest), self._guest(into)
-        if one and other:
+    async def merge_guests(self, guest: int) -> None:
+        """A guest becomes a merged record of another record of the same person."""
+        one = self._guest(guest)
+        others = [known for known in self.guests.values() if one and known.person == one.person]
+        if one and (other := next((known for known in others if known is not one), None)):
             command = MergeGuests(one.guest_id, other.guest_id)
             await self._counter(merge_guests(command, self.context, self.both.deps_of("counter")))
 
