@@ -80,9 +80,7 @@ class ParkedSubjects:
     ) -> None:
         """Park a subject with its messages, or park it again, perhaps for another reason."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                _PARK, subject, state, reason, LONGEST_BACK_OFF_SECONDS, failed_event_id
-            )
+            await connection.execute(_PARK, subject, state, reason, LONGEST_BACK_OFF_SECONDS, failed_event_id)
             await connection.executemany(_QUEUE, [_row(message) for message in messages])
         self._one_more.set()
 

@@ -1,7 +1,7 @@
 """The use cases and inboxes of both services in memory, paused wherever another process may be first.
 
-Each service has an event log, the tables of its inbox and a worker; identity's API has an inbox of its own, as
-in another process. They ask each other by the real answers, which can be lost.
+Each service has an event log, the tables of its inbox and a worker. Identity's API has an inbox of its own,
+as in another process. They ask each other by the real answers, which can be lost.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from identity.adapters.in_memory import SUBJECT_COLUMNS as IDENTITY_SUBJECTS
@@ -65,6 +65,7 @@ from tests.support.identity import InMemoryIdentity
 from tests.support.in_memory_inbox import INBOX_KEY, InMemoryInboxTables
 from tests.support.registration import PERSON_REF_KEY, RegistrationUseCases, registration_over
 
+T = TypeVar("T")
 Pause = Callable[[], Awaitable[None]]
 
 
@@ -136,7 +137,7 @@ class PausingFeed:
     async def of_subject(self, subject: UUID, *, after_version: int) -> list[Message]:
         return await self._asked(partial(self.feed.of_subject, subject, after_version=after_version))
 
-    async def _asked(self, question: Callable[[], Awaitable[Any]]) -> Any:
+    async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
         await self.pause()
         self.faults.require(self.of, FeedUnavailable)
         answer = await question()
@@ -172,9 +173,7 @@ class AskingRegistration:
             return None
         if found is None:
             return None
-        return NewAccount(
-            found.account_id, found.username, found.email, found.home_isil, found.merged_isils
-        )
+        return NewAccount(found.account_id, found.username, found.email, found.home_isil, found.merged_isils)
 
     async def is_home_library(self, guest_id: UUID, isil: str) -> bool:
         try:

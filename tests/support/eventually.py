@@ -50,6 +50,9 @@ def until(condition: Callable[[], object], within: float, every: float = 0.02) -
         time.sleep(every)
 
 
+# Enough turns of the event loop for everything that is not paused to come to its next pause.
+TURNS = 8
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 _piece: ContextVar[asyncio.Task[None] | None] = ContextVar("_piece", default=None)
@@ -107,9 +110,9 @@ class Interleaver:
 
     async def _settle(self) -> None:
         """Run until everything is paused or done. Raises what a piece raised."""
-        ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009  (what would run next)
+        ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009  (private; what would run next)
         await asyncio.sleep(0)
-        while ready:
+        while ready:  # noqa: ASYNC110  (no event says that nothing is left to run)
             await asyncio.sleep(0)
         self._paused = [paused for paused in self._paused if not paused[0].done()]
         ended = [task for task in self._running if task.done()]

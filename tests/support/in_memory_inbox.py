@@ -1,4 +1,4 @@
-"""The tables of the inbox without PostgreSQL, so that the real `Inbox` runs in memory, paused at each statement.
+"""The tables of the inbox without PostgreSQL: the real `Inbox` runs in memory, paused at each statement.
 
 It knows the inbox's own statements by their text, and no others: who changes one is told here.
 """
@@ -161,19 +161,18 @@ def _plain(sql: str) -> str:
     return " ".join(sql.split())
 
 
-_STATEMENTS: Mapping[str, Callable[..., Sequence[Any]]] = {
-    _plain(sql): statement
-    for sql, statement in {
-        inbox._READ_CURSORS: InMemoryInboxTables._cursors,
-        inbox._LAST_VERSION: InMemoryInboxTables._last_version,
-        inbox._IS_APPLIED: InMemoryInboxTables._is_applied,
-        parked._PARK: InMemoryInboxTables._park,
-        parked._QUEUE: InMemoryInboxTables._queue,
-        parked._MESSAGES: InMemoryInboxTables._messages,
-        parked._FORGET_APPLIED: InMemoryInboxTables._forget_applied,
-        parked._UNPARK: InMemoryInboxTables._unpark,
-        parked._DUE: InMemoryInboxTables._due,
-        signing._FOLLOW_THE_FIRST: InMemoryInboxTables._follow,
-        signing._FOLLOWED: InMemoryInboxTables._followed,
-    }.items()
+_BY_TEXT: Mapping[str, Callable[..., Sequence[Any]]] = {
+    inbox._READ_CURSORS: InMemoryInboxTables._cursors,
+    inbox._LAST_VERSION: InMemoryInboxTables._last_version,
+    inbox._IS_APPLIED: InMemoryInboxTables._is_applied,
+    parked._PARK: InMemoryInboxTables._park,
+    parked._QUEUE: InMemoryInboxTables._queue,
+    parked._MESSAGES: InMemoryInboxTables._messages,
+    parked._FORGET_APPLIED: InMemoryInboxTables._forget_applied,
+    parked._UNPARK: InMemoryInboxTables._unpark,
+    parked._DUE: InMemoryInboxTables._due,
+    signing._FOLLOW_THE_FIRST: InMemoryInboxTables._follow,
+    signing._FOLLOWED: InMemoryInboxTables._followed,
 }
+
+_STATEMENTS = {_plain(sql): statement for sql, statement in _BY_TEXT.items()}

@@ -1,15 +1,15 @@
 """Two people, two libraries that may merge, and one catalogue: all that can happen, and what must be true.
 
-`Happenings` has the steps and `Promises` what was committed before whom. The invariants of docs/barrier.md are the
-methods `check_…`: the first ones after each step, the others when all is delivered.
+`Known` is what registration committed of a guest. The invariants of docs/barrier.md are the methods `check_…`:
+one for each step, the other for when all is delivered.
 """
 
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -92,7 +92,11 @@ class Known:
 
 @dataclass
 class Login:
-    """A login that began. `promised`: the guests because of whom it must not make an actor, and their counts."""
+    """A login that began.
+
+    `promised`: the guests because of whom it must not make an actor, with `let_go` and `released` of then.
+    `linked_surely`: the guest whose link nothing can have refused, with `released` of then.
+    """
 
     account_id: str
     promised: Mapping[UUID, tuple[int, int]]
@@ -266,7 +270,7 @@ class OnePerson:
     # The login
 
     async def log_in(self, name: str) -> LoggedIn | None:
-        """A login at the catalogue. `new-jan`: with the last account that was opened for Jan's registration."""
+        """A login at the catalogue. `new-jan`: with the last account that was asked to be opened for Jan."""
         account_id = self._account_id(name)
         if account_id is None:
             return None
@@ -280,16 +284,20 @@ class OnePerson:
         try:
             answer = await log_in(command, context, self.identity.deps, apply_now)
         except Exception as error:
-            documented(error, LOGIN_PROBLEMS)
-            assert not isinstance(error, AccountNotFound) or name not in PEOPLE, "the account exists (I4)"
-            if isinstance(error, LinkRequired) and login.linked_surely is not None:
-                guest_id, released = login.linked_surely
-                assert self.guests[guest_id].released != released, "the account is the guest's own (I4, I5)"
+            self._check_refusal(error, login)
             return None
         if answer.new_actor:
             self._require_unpromised(login)
         self.answers.append((account_id, answer))
         return answer
+
+    def _check_refusal(self, error: Exception, login: Login) -> None:
+        documented(error, LOGIN_PROBLEMS)
+        exists = login.account_id in {account.account_id for account in ACCOUNTS}
+        assert not (exists and isinstance(error, AccountNotFound)), "the account exists (I4)"
+        if isinstance(error, LinkRequired) and login.linked_surely is not None:
+            guest_id, released = login.linked_surely
+            assert self.guests[guest_id].released != released, "the account is the guest's own (I4, I5)"
 
     def _account_id(self, name: str) -> str | None:
         if name in PEOPLE:
@@ -310,7 +318,11 @@ class OnePerson:
         return {
             known.guest_id: (known.let_go, known.released)
             for known in self.guests.values()
-            if known.live and (known.asked == account_id or (known.person, known.isil_base) in {(person, home) for home in homes})
+            if known.live
+            and (
+                known.asked == account_id
+                or (known.person, known.isil_base) in {(person, home) for home in homes}
+            )
         }
 
     def _require_unpromised(self, login: Login) -> None:
@@ -319,7 +331,8 @@ class OnePerson:
             known = self.guests[guest_id]
             by_person = known.person == person and known.let_go == let_go
             by_account = known.released == released and known.asked == login.account_id
-            assert not by_person and not by_account, "I5 is broken: a person who is registered is split"
+            assert not by_person, "I5 is broken: a person who is registered is split"
+            assert not by_account, "I5 is broken: an account that was asked for is split"
 
     def _surely_linked(self, name: str, account_id: str) -> tuple[UUID, int] | None:
         """The guest of this person who asks for this account, if nothing can have refused that."""

@@ -1,7 +1,7 @@
-"""The promise (I5) and all that it rests on, for every order in which things can happen at once: docs/barrier.md.
+"""The promise (I5) and all that it rests on, for every order in which things can happen: docs/barrier.md.
 
-The real use cases and inboxes of both services; at every read, write, statement and question the machine chooses
-who goes on, what arrives, what fails and who is killed.
+The real use cases and inboxes of both services. At every read, write, statement and question the machine
+chooses who goes on, what arrives, what fails and who is killed.
 """
 
 from __future__ import annotations

@@ -1,14 +1,13 @@
 """What the promise (I5) rests on, taken away: without any one safeguard the interleavings break something.
 
-So no safeguard is superfluous, and the machine of `test_interleavings.py` would see it fail. docs/barrier.md has
-the argument.
+So no safeguard is superfluous, and the machine of `test_interleavings.py` would see it fail. The argument is
+in docs/barrier.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +56,7 @@ def no_version_check(patch: Patch) -> None:
         for event in events:
             first = event.stream_version if event.stream_id not in last else last[event.stream_id] + 1
             last[event.stream_id] = first
-            renumbered.append(replace(event, stream_version=first))
+            renumbered.append(event._replace(stream_version=first))
         return await append(self, renumbered, side_rows)
 
     patch.setattr(InMemoryEventLog, "append", unchecked)
