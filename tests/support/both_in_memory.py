@@ -105,6 +105,11 @@ class PausingRegistrations(InMemoryRegistrations):
         super().__init__(log)
         self._pause = pause
 
+    @property
+    def follows_an_alias(self) -> bool:
+        """Whether the libraries merged as far as the index knows."""
+        return bool(self._aliases)
+
     async def guests_of(self, organisation: str, person_ref: str) -> Sequence[UUID]:
         await self._pause()
         return await super().guests_of(organisation, person_ref)
@@ -305,6 +310,7 @@ class BothInMemory:
 
     registration: RegistrationUseCases
     identity: InMemoryIdentity
+    index: PausingRegistrations
     sides: Mapping[str, Side]
     faults: Faults
     aliases: Mapping[str, dict[str, str]]
@@ -319,9 +325,8 @@ def both_in_memory(pause: Pause, accounts: Sequence[AccountDetails]) -> BothInMe
     faults = Faults()
     aliases: dict[str, dict[str, str]] = {"counter": {}, "answers": {}, "worker": {}}
     log = PausingLog({**REGISTRATION_KEYS, **INBOX_KEY}, REGISTRATION_SUBJECTS, pause)
-    registration = registration_over(
-        log, InMemoryDataKeys(log), PausingRegistrations(log, pause), InMemoryTermChecks()
-    )
+    index = PausingRegistrations(log, pause)
+    registration = registration_over(log, InMemoryDataKeys(log), index, InMemoryTermChecks())
     identity = InMemoryIdentity(*accounts, log=PausingLog(IDENTITY_KEYS, IDENTITY_SUBJECTS, pause))
     asking = AskingRegistration(
         replace(registration.deps, isil_aliases=aliases["answers"]), registration.feed, faults, pause
@@ -336,7 +341,7 @@ def both_in_memory(pause: Pause, accounts: Sequence[AccountDetails]) -> BothInMe
         registration.deps,
         login_accounts=AskingIdentity(identity.deps, faults, pause),  # type: ignore[arg-type]
     )
-    made = BothInMemory(registration, identity, {}, faults, aliases)
+    made = BothInMemory(registration, identity, index, {}, faults, aliases)
     made.sides = _sides(made, pause)
     return made
 

@@ -1,6 +1,6 @@
 """Two people, two libraries that may merge, and one catalogue: all that can happen, and what must be true.
 
-`Known` is what registration committed of a guest. The invariants of docs/barrier.md are the methods `check_…`:
+`Known` is what registration committed of a guest. Methods `check_…` are the invariants of docs/barrier.md:
 one for each step, the other for when all is delivered.
 """
 
@@ -84,7 +84,7 @@ class Known:
     erased: bool = False
     merged: bool = False
     asked: str | None = None
-    ever_asked: set[str] = field(default_factory=set)
+    ever_asked: list[str] = field(default_factory=list)
     requests: list[UUID] = field(default_factory=list)
     let_go: int = 0
     released: int = 0
@@ -306,23 +306,21 @@ class OnePerson:
             account_id
             for known in self.guests.values()
             if known.person == name.removeprefix("new-")
-            for account_id in sorted(known.ever_asked - {f"acc-{person}" for person in PEOPLE})
+            for account_id in known.ever_asked
+            if account_id not in {f"acc-{person}" for person in PEOPLE}
         ]
         return asked[-1] if asked else None
 
     def _promised(self, account_id: str) -> Mapping[UUID, tuple[int, int]]:
         """The guests of this person or for this account that were committed by now (I5)."""
         person = account_id.removeprefix("acc-")
-        merged = bool(self.both.aliases["answers"])
-        homes = {isil_base(HOME), *([isil_base(OLD)] if merged else [])}
+        merged = self.both.aliases["answers"] or self.both.index.follows_an_alias
+        homes = {isil_base(HOME), isil_base(OLD)} if merged else {isil_base(HOME)}
         return {
             known.guest_id: (known.let_go, known.released)
             for known in self.guests.values()
             if known.live
-            and (
-                known.asked == account_id
-                or (known.person, known.isil_base) in {(person, home) for home in homes}
-            )
+            and (known.asked == account_id or (known.person == person and known.isil_base in homes))
         }
 
     def _require_unpromised(self, login: Login) -> None:
@@ -390,7 +388,7 @@ class OnePerson:
         if asked is not None:
             known.released += known.asked not in {None, asked}
             known.asked = asked
-            known.ever_asked.add(asked)
+            known.ever_asked.append(asked)
             known.requests.append(message.id)
         if message.type in {"guest-deregistered.v1", "guests-merged.v1", "personal-data-erased.v1"}:
             known.live = False
