@@ -7,7 +7,7 @@ as in another process. They ask each other by the real answers, which can be los
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,6 +18,7 @@ from identity.adapters.messages import published_messages as identity_messages
 from identity.application.dependencies import (
     AccountDetails,
     BirthDates,
+    DirectoryUnavailable,
     NewAccount,
     RegisteredGuest,
     RegistrationUnavailable,
@@ -66,18 +67,8 @@ from tests.support.in_memory_inbox import INBOX_KEY, InMemoryInboxTables
 from tests.support.registration import PERSON_REF_KEY, RegistrationUseCases, registration_over
 
 T = TypeVar("T")
-Pause = Callable[[], Awaitable[None]]
-
-
-@dataclass
-class Faults:
-    """What cannot be reached now: registration, identity, the account directory."""
-
-    down: set[str] = field(default_factory=set)
-
-    def require(self, name: str, error: type[Exception]) -> None:
-        if name in self.down:
-            raise error("unplugged")
+Pause = Callable[..., Awaitable[None]]
+"""Waits to be chosen. Its argument is what may be raised instead."""
 
 
 class PausingLog(InMemoryEventLog):
@@ -132,8 +123,6 @@ class PausingFeed:
     """A service's feed as the other one reads it; it may be unreachable."""
 
     feed: LogFeed
-    of: str
-    faults: Faults
     pause: Pause
 
     async def after(self, position: int, *, limit: int, wait: float) -> FeedPage:
@@ -143,10 +132,9 @@ class PausingFeed:
         return await self._asked(partial(self.feed.of_subject, subject, after_version=after_version))
 
     async def _asked(self, question: Callable[[], Awaitable[T]]) -> T:
-        await self.pause()
-        self.faults.require(self.of, FeedUnavailable)
+        await self.pause(FeedUnavailable("no reply"))
         answer = await question()
-        await self.pause()
+        await self.pause(FeedUnavailable("the reply was lost"))
         return answer
 
 
@@ -156,7 +144,6 @@ class AskingRegistration:
 
     deps: RegistrationDependencies
     feed: LogFeed
-    faults: Faults
     pause: Pause
 
     async def registrations(
@@ -199,8 +186,7 @@ class AskingRegistration:
             answer = await answering(*arguments)
         except ReferencesIncomplete as error:
             raise RegistrationUnavailable("the reply has status 503") from error
-        await self.pause()
-        self.faults.require("registration", RegistrationUnavailable)
+        await self.pause(RegistrationUnavailable("the reply was lost"))
         return answer
 
 
@@ -213,17 +199,14 @@ class PausingDirectory:
     """The account directory, slow on the way."""
 
     directory: InMemoryAccountDirectory
-    faults: Faults
     pause: Pause
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
-        await self.pause()
-        self.directory.unplugged = "directory" in self.faults.down
+        await self.pause(DirectoryUnavailable("no reply"))
         return await self.directory.by_id(account_id)
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
-        await self.pause()
-        self.directory.unplugged = "directory" in self.faults.down
+        await self.pause(DirectoryUnavailable("no reply"))
         return await self.directory.by_username(username, home_isil)
 
 
@@ -232,7 +215,6 @@ class AskingIdentity:
     """What registration asks identity, answered by identity's own use cases; a reply may be lost."""
 
     deps: IdentityDependencies
-    faults: Faults
     pause: Pause
 
     async def find(self, username: str, home_isil: str) -> FoundAccount | None:
@@ -277,8 +259,7 @@ class AskingIdentity:
             answer = await answering(*arguments)
         except TryAgain as error:
             raise LoginAccountsUnavailable from error
-        await self.pause()
-        self.faults.require("identity", LoginAccountsUnavailable)
+        await self.pause(LoginAccountsUnavailable())
         return answer
 
 
@@ -312,7 +293,6 @@ class BothInMemory:
     identity: InMemoryIdentity
     index: PausingRegistrations
     sides: Mapping[str, Side]
-    faults: Faults
     aliases: Mapping[str, dict[str, str]]
 
     def deps_of(self, process: str) -> RegistrationDependencies:
@@ -322,26 +302,25 @@ class BothInMemory:
 
 def both_in_memory(pause: Pause, accounts: Sequence[AccountDetails]) -> BothInMemory:
     """Both services without guests; the account directory has these accounts."""
-    faults = Faults()
     aliases: dict[str, dict[str, str]] = {"counter": {}, "answers": {}, "worker": {}}
     log = PausingLog({**REGISTRATION_KEYS, **INBOX_KEY}, REGISTRATION_SUBJECTS, pause)
     index = PausingRegistrations(log, pause)
     registration = registration_over(log, InMemoryDataKeys(log), index, InMemoryTermChecks())
     identity = InMemoryIdentity(*accounts, log=PausingLog(IDENTITY_KEYS, IDENTITY_SUBJECTS, pause))
     asking = AskingRegistration(
-        replace(registration.deps, isil_aliases=aliases["answers"]), registration.feed, faults, pause
+        replace(registration.deps, isil_aliases=aliases["answers"]), registration.feed, pause
     )
     identity.deps = replace(
         identity.deps,
         registration=asking,
-        directory=PausingDirectory(identity.directory, faults, pause),
+        directory=PausingDirectory(identity.directory, pause),
         person_ref_key=PERSON_REF_KEY,
     )
     registration.deps = replace(
         registration.deps,
-        login_accounts=AskingIdentity(identity.deps, faults, pause),  # type: ignore[arg-type]
+        login_accounts=AskingIdentity(identity.deps, pause),  # type: ignore[arg-type]
     )
-    made = BothInMemory(registration, identity, index, {}, faults, aliases)
+    made = BothInMemory(registration, identity, index, {}, aliases)
     made.sides = _sides(made, pause)
     return made
 
@@ -363,7 +342,7 @@ def _sides(both: BothInMemory, pause: Pause) -> Mapping[str, Side]:
         tables = InMemoryInboxTables(own_log, pause)
         tables.sources[other] = f"/{other}/{logs[other].log_id}"
         pool: Any = tables
-        others_feed = PausingFeed(feeds[other], other, both.faults, pause)
+        others_feed = PausingFeed(feeds[other], pause)
         worker, at_login = (Inbox(pool, others_feed, handlers[name], other=other) for _ in range(2))
         keys = SigningKeys([name.encode() * 4])
         sides[name] = Side(

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 T = TypeVar("T")
 
@@ -59,6 +59,14 @@ _piece: ContextVar[asyncio.Task[None] | None] = ContextVar("_piece", default=Non
 """The piece of work that the present task is part of."""
 
 
+class _Pause(NamedTuple):
+    """Where a piece of work waits, and what may be raised there."""
+
+    here: asyncio.Future[None]
+    piece: asyncio.Task[None] | None
+    fault: Exception | None
+
+
 class Interleaver:
     """Resumes one paused piece of work at a time: whoever uses it decides what goes on, starts or crashes.
 
@@ -68,15 +76,18 @@ class Interleaver:
     def __init__(self, after_each: Callable[[], Awaitable[None]]) -> None:
         self._after_each = after_each
         self._calm = True
-        self._paused: list[tuple[asyncio.Future[None], asyncio.Task[None] | None]] = []
+        self._paused: list[_Pause] = []
         self._running: list[asyncio.Task[None]] = []
 
-    async def pause(self) -> None:
-        """Wait to be chosen; when nothing runs at once, there is nothing to wait for."""
+    async def pause(self, fault: Exception | None = None) -> None:
+        """Wait to be chosen; when nothing runs at once, there is nothing to wait for.
+
+        `fault`: what may be raised here instead.
+        """
         if self._calm:
             return
         here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._paused.append((here, _piece.get()))
+        self._paused.append(_Pause(here, _piece.get(), fault))
         await here
 
     async def start(self, work: Work) -> None:
@@ -89,16 +100,25 @@ class Interleaver:
         """Let one paused piece come to its next pause; return False when none is paused."""
         if not self._paused:
             return False
-        self._paused.pop(number % len(self._paused))[0].set_result(None)
+        self._paused.pop(number % len(self._paused)).here.set_result(None)
         await self._settle()
         return True
+
+    async def fail(self, number: int) -> None:
+        """Raise the fault of one paused piece that has one."""
+        faulty = [paused for paused in self._paused if paused.fault is not None]
+        if faulty:
+            chosen = faulty[number % len(faulty)]
+            assert chosen.fault is not None
+            chosen.here.set_exception(chosen.fault)
+            await self._settle()
 
     async def crash(self, number: int) -> None:
         """End a paused piece where it is, as a killed process does."""
         if self._paused:
-            _, task = self._paused[number % len(self._paused)]
-            if task is not None:
-                task.cancel()
+            piece = self._paused[number % len(self._paused)].piece
+            if piece is not None:
+                piece.cancel()
             await self._settle()
 
     async def be_calm(self) -> None:
@@ -114,7 +134,7 @@ class Interleaver:
         await asyncio.sleep(0)
         while ready:  # noqa: ASYNC110  (no event says that nothing is left to run)
             await asyncio.sleep(0)
-        self._paused = [paused for paused in self._paused if not paused[0].done()]
+        self._paused = [paused for paused in self._paused if not paused.here.done()]
         ended = [task for task in self._running if task.done()]
         self._running = [task for task in self._running if not task.done()]
         for task in ended:

@@ -245,15 +245,6 @@ class OnePerson:
             self.both.sides[other].keys.verify(body, headers)
             await side.worker.receive(Message.from_json(body))
 
-    async def fail(self, what: str, pauses: int) -> None:
-        """Something cannot be reached for a while."""
-        self.both.faults.down.add(what)
-        try:
-            for _ in range(pauses):
-                await self.interleaver.pause()
-        finally:
-            self.both.faults.down.discard(what)
-
     async def read_aliases(self, process: str) -> None:
         """A process of registration reads that the two libraries merged (I10)."""
         self.both.aliases[process].update(MERGER)
@@ -437,10 +428,10 @@ class OnePerson:
             else:
                 await self._check_both_say_the_same(known)
                 assert all(self._replies[request] == 1 for request in known.requests), "no reply (I2)"
-        await self._check_accounts()
-        await self._check_one_actor_each()
         for person in PEOPLE:
             await self._check_last_login(person)
+        await self._check_accounts()
+        await self._check_one_actor_each()
 
     def _check_all_was_applied(self) -> None:
         sent = Tally((service, subject) for service, subject, _ in self._event_ids)
@@ -473,6 +464,9 @@ class OnePerson:
         for row in self.identity.log.rows("usernames"):
             account = await self.identity.store.load(LoginAccount, row["subject_id"])
             assert len(account.guests) <= 1
+            own_actor = account.own_actor_at(ORGANISATION)
+            is_split = own_actor not in {None, account.actor_id}
+            assert all(guest.too_late == is_split for guest in account.guests.values()), "not told (I6)"
             for guest in account.guests.values():
                 accounts.add((account.account_id, guest.guest_id, guest.actor_id, guest.guest_status))
         assert links == accounts

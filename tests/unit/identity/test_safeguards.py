@@ -20,7 +20,7 @@ from shared.messaging.inbox import Inbox, InOrder
 from shared.messaging.signing import MessageSources, SigningKeys
 from tests.unit.identity.test_interleavings import explore
 
-EXAMPLES = 400
+EXAMPLES = 2000
 Patch = pytest.MonkeyPatch
 
 
