@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent barrier check hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -16,6 +16,11 @@ test: .venv/.ready
 # Unit, contract and architecture tests: under a minute.
 test-fast: .venv/.ready
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/architecture tests/unit tests/contract $(ARGS)
+
+# The unit and architecture tests with the oldest Python that is supported and with the image's, each in an
+# environment of its own.
+test-versions:
+	@sh infra/test_versions.sh $(ARGS)
 
 # One side after the other says nothing any more, with real processes and the real time limits: ten minutes.
 silent: .venv/.ready
@@ -30,6 +35,32 @@ check: .venv/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy services shared infra tests
 	@$(BIN)/lint-imports
+	@$(BIN)/deptry services shared
+	@$(BIN)/deptry tests infra --ignore DEP002,DEP004
+	@$(MAKE) --no-print-directory check-apis audit
+
+# Known vulnerabilities of the locked packages: fails on a finding, says so when there is no network.
+AUDIT := .artefacts/pip-audit
+audit: .venv/.ready $(AUDIT)/.ready
+	@$(BIN)/python -m infra.audit $(AUDIT)/bin/pip-audit requirements.txt requirements-dev.txt
+
+$(AUDIT)/.ready: infra/audit/requirements.txt
+	@$(BIN)/python -m venv --without-pip $(AUDIT)
+	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+# The descriptions of the APIs (redocly) and of the messages (the parser of AsyncAPI).
+APIS := .artefacts/apis
+API_TOOLS := .artefacts/api-tools
+check-apis: .venv/.ready $(API_TOOLS)/.ready
+	@$(BIN)/python -m infra.api_tools $(APIS)
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true node $(API_TOOLS)/node_modules/@redocly/cli/bin/cli.js lint \
+	  --config $(API_TOOLS)/redocly.yaml --format github-actions $(APIS)/*.json
+	@node $(API_TOOLS)/asyncapi.mjs shared/messaging/asyncapi.yaml
+
+$(API_TOOLS)/.ready: infra/api_tools/package-lock.json infra/api_tools/asyncapi.mjs infra/api_tools/redocly.yaml infra/api_tools/install.sh
+	@sh infra/api_tools/install.sh $(API_TOOLS)
+	@touch $@
 
 hooks: .venv/.ready
 	@$(BIN)/pre-commit install
@@ -61,6 +92,7 @@ lock:
 	$(LOCK) --all-extras pyproject.toml -o requirements-dev.txt
 	$(LOCK) -c requirements-dev.txt pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements-dev.txt infra/docker/build-tools.in -o requirements-build.txt
+	$(LOCK) infra/audit/requirements.in -o infra/audit/requirements.txt
 
 # The same for the environments of foreign peers that tests meet (tests/support/peers).
 lock-peers:

@@ -28,8 +28,9 @@ fi
 printf '%s\n' "creating the Python environment in $folder (once, about a minute)"
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 quietly="--quiet --quiet --disable-pip-version-check --no-input"  # show errors only: warnings about packaging do not help here
+# The lock is complete. Without --no-deps pip looks for a newer `pydantic` when a package asks for `pydantic[email]`.
 # shellcheck disable=SC2086
-"$folder/bin/python" -m pip install $quietly --require-hashes -r requirements-dev.txt
+"$folder/bin/python" -m pip install $quietly --require-hashes --no-deps -r requirements-dev.txt
 # The project itself, editable. Its dependencies are installed already, so nothing may be downloaded.
 # shellcheck disable=SC2086
 "$folder/bin/python" -m pip install $quietly --no-deps --no-index --no-build-isolation --editable .

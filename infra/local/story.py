@@ -57,6 +57,7 @@ class Story:
         async with (
             client_of(self._stack, "registration", "counter") as counter,
             client_of(self._stack, "identity", "wisecat") as login,
+            client_of(self._stack, "registration", "operator") as operator,
         ):
             card, guest = await self._at_the_counter(counter)
             account = guest["login_link"]["account_id"]
@@ -67,7 +68,7 @@ class Story:
                 await self._expiry(counter, guest["guest_id"])
             await self._reregistration(counter, guest["guest_id"])
             await self._login_afterwards(login, guest, actor)
-            await self._libraries_merge(counter, login)
+            await self._libraries_merge(counter, login, operator)
 
     async def _at_the_counter(self, counter: httpx2.AsyncClient) -> tuple[str, Answer]:
         script = self._script
@@ -227,7 +228,9 @@ class Story:
             "subscription ends on", outcome["guest"]["ends_on"], three_months_after(self._today).isoformat()
         )
 
-    async def _libraries_merge(self, counter: httpx2.AsyncClient, login: httpx2.AsyncClient) -> None:
+    async def _libraries_merge(
+        self, counter: httpx2.AsyncClient, login: httpx2.AsyncClient, operator: httpx2.AsyncClient
+    ) -> None:
         """Show a guest under the ISIL of a library that merges, with a login account under the other one."""
         script, card = self._script, another_card()
         account, username = f"acc-{card}", f"load.{card}"
@@ -236,8 +239,9 @@ class Story:
         registered = await self._register(counter, card, MERGING_ISIL)
         script.expect("the guest is registered, HTTP status", registered.status_code, 201)
         guest_id = registered.json()["guest_id"]
-        script.says("operator", f"makes {MERGING_ISIL} an alias of {HOME_ISIL}")
+        script.says("operator", f"makes {MERGING_ISIL} an alias of {HOME_ISIL}, and has the file taken")
         with libraries_merged(self._home_libraries, MERGING_ISIL, HOME_ISIL):
+            await self._take_settings(operator)
             script.says("patron", f"logs in with account {account} of {HOME_ISIL}, until it is decided")
             problem = await until(lambda: self._refused_login(login, account), "the index to follow")
             script.expect("no new actor, but", problem["code"], "link-required")
@@ -252,6 +256,15 @@ class Story:
             outcome = await self._log_in(login, account, GUEST_ORGANISATION)
             script.expect("outcome", outcome["outcome"], "recognised")
             script.expect("recognised as guest", outcome["guest"]["guest_id"], guest_id)
+        await self._take_settings(operator)
+
+    async def _take_settings(self, operator: httpx2.AsyncClient) -> None:
+        """Have all processes of registration take the files of settings as they are now."""
+        reason = {"reason": "two libraries merged, as the story tells"}
+        reloaded = await self._post(operator, "/v1/operations/configuration/reload", reason)
+        taken = {outcome["state"] for outcome in reloaded["outcomes"]}
+        if taken != {"taken"}:
+            raise RuntimeError(f"not all processes took the settings: {reloaded['outcomes']}")
 
     async def _register(self, counter: httpx2.AsyncClient, card: str, home_isil: str) -> httpx2.Response:
         return await counter.post(

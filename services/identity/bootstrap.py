@@ -11,8 +11,14 @@ from uuid import uuid4
 
 import asyncpg
 
-from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
+from identity.adapters.account_directory import (
+    GuardedDirectory,
+    HttpAccountDirectory,
+    NoAccountDirectory,
+)
 from identity.adapters.catalogues import Catalogues, SealedReferrals
+from identity.adapters.configuration import Configuration, live_configuration, settings_files
+from identity.adapters.directory_settings import LdapDirectory, ScimDirectory, read_directory
 from identity.adapters.messages import published_messages
 from identity.adapters.registration_client import RegistrationApi
 from identity.adapters.tables import SCHEMA, PostgresUsernames
@@ -30,6 +36,7 @@ from identity.application.receive_message import receive_message
 from identity.read_models import VIEWS
 from identity.read_models.unused_accounts import UnusedAccounts
 from identity.settings import Settings
+from shared.configuration import ConfigurationRecord, Follower, Live
 from shared.event_log import (
     AggregateStore,
     ErasedAgain,
@@ -42,7 +49,7 @@ from shared.event_log import (
     make_mapper,
 )
 from shared.event_log.retention import BY_ITSELF, Retention
-from shared.kernel.organisations import read_organisations
+from shared.kernel.errors import ConfigurationError
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -102,33 +109,33 @@ class Service:
     token_keys: JwksKeys
     catalogues: Catalogues
     rebuilds: BackgroundRebuilds
+    live: Live[Configuration]
 
 
 @asynccontextmanager
 async def open_service(settings: Settings, replaced: Replacements = Replacements()) -> AsyncIterator[Service]:
     """Build all collaborators, and close them in the opposite order at the end."""
-    person_ref_key = read_key_file(settings.person_ref_key_file)[0]
     async with AsyncExitStack() as opened:
         token = await opened.enter_async_context(service_token(settings))
         http = await opened.enter_async_context(HttpClient())
-        pool = await open_pool(settings.database_url.get_secret_value(), **CONNECTIONS)
-        await opened.enter_async_context(pool)
+        url = settings.database_url.get_secret_value()
+        pool = await opened.enter_async_context(await open_pool(url, **CONNECTIONS))
         log = await opened.enter_async_context(PostgresEventLog(pool))
         data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
         store = AggregateStore(log, make_mapper(), data_keys.unwrap)
-        to_message = published_messages(store)
+        to_message, live = published_messages(store), live_configuration(settings)
         deps = Dependencies(
             store=store,
             data_keys=data_keys,
             registration=replaced.registration or RegistrationApi(settings.registration_url, http, token),
-            directory=replaced.directory or _directory(settings, http),
+            directory=await opened.enter_async_context(open_directory(settings, http, replaced.directory)),
             usernames=PostgresUsernames(pool),
-            organisations=_organisations(settings),
-            person_ref_key=person_ref_key,
+            organisations=Organisations(live.mapping(lambda now: now.isils)),
+            person_ref_key=read_key_file(settings.person_ref_key_file)[0],
             clock=replaced.clock or SystemClock(),
             erasure_ledger=ErasureLedger(settings.erasure_ledger),
         )
-        registration_feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
+        feed = replaced.registration_feed or HttpFeed(settings.registration_url, http, token)
         yield Service(
             settings=settings,
             pool=pool,
@@ -137,13 +144,14 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             to_message=to_message,
             deps=deps,
             own_feed=LogFeed(log, to_message),
-            registration_feed=registration_feed,
-            inbox=Inbox(pool, registration_feed, partial(receive_message, deps=deps), other="registration"),
+            registration_feed=feed,
+            inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="registration"),
             broker_faults=BrokerFaults(pool),
-            idempotency_keys=IdempotencyKeys(pool, person_ref_key),
+            idempotency_keys=IdempotencyKeys(pool, deps.person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             catalogues=Catalogues(settings.catalogues, http, deps.clock),
             rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
+            live=live,
         )
 
 
@@ -164,12 +172,14 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         service_operations=operations_of(service),
         operations=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=settings.telemetry,
+        contact=settings.contact,
         stopping=stopping,
     )
 
 
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
+    from shared.configuration.operating import FilesInUse  # noqa: PLC0415
     from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
@@ -179,6 +189,7 @@ def operations_of(service: Service) -> "LocalOperations":
         with_broker=service.settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
+        files=FilesInUse(service.pool, partial(settings_files, service.settings)),
     )
 
 
@@ -223,7 +234,13 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "idempotency keys": forget,
         "erasures": erase,
         **_retention(service),
+        **follower_tasks(service, "worker"),
     }
+
+
+def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:
+    """Return the task of each process that takes changed files of settings; `kind`: `api` or `worker`."""
+    return {"configuration": Follower(service.live, ConfigurationRecord(service.pool), kind).run}
 
 
 async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
@@ -275,12 +292,33 @@ def _transport(service: Service) -> Mapping[str, Task]:
     )
 
 
-def _directory(settings: Settings, http: HttpClient) -> AccountDirectory:
-    if settings.account_directory_url is None:
-        return NoAccountDirectory()
-    return HttpAccountDirectory(settings.account_directory_url, http)
+@asynccontextmanager
+async def open_directory(
+    settings: Settings, http: HttpClient, instead: AccountDirectory | None = None
+) -> AsyncIterator[AccountDirectory]:
+    """Open the account directory of the settings, or take one `instead`.
 
+    Raises ConfigurationError or OSError.
+    """
+    if instead is not None:
+        yield instead
+        return
+    if settings.account_directory is None:
+        url = settings.account_directory_url
+        yield NoAccountDirectory() if url is None else GuardedDirectory(HttpAccountDirectory(url, http))
+        return
+    if settings.account_directory_url is not None:
+        raise ConfigurationError("set IDENTITY_ACCOUNT_DIRECTORY or IDENTITY_ACCOUNT_DIRECTORY_URL, not both")
+    match read_directory(settings.account_directory, settings.private_hosts):
+        case ScimDirectory() as scim:
+            # Half a second, which only those wait for who have it.
+            from identity.adapters.scim_directory import ScimAccountDirectory, scim_token  # noqa: PLC0415
 
-def _organisations(settings: Settings) -> Organisations:
-    found = read_organisations(settings.organisations)
-    return Organisations({code: organisation.isils for code, organisation in found.items()})
+            async with scim_token(scim) as token, HttpClient(base_url=scim.url) as of_directory:
+                yield GuardedDirectory(ScimAccountDirectory(of_directory, token, scim.attributes))
+        case LdapDirectory() as ldap:
+            from identity.adapters.ldap_directory import LdapAccountDirectory  # noqa: PLC0415
+
+            yield GuardedDirectory(LdapAccountDirectory(ldap))
+        case described:
+            yield GuardedDirectory(HttpAccountDirectory(described.url, http))

@@ -3,7 +3,7 @@
 Heavy modules are imported by the function that needs them, so that a command starts fast.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from identity.settings import Settings
 from shared.cli.service_handle import ServiceHandle
 
 if TYPE_CHECKING:
+    from shared.configuration.files import SettingsFile
     from shared.event_log.export import TransferredTable
     from shared.projections import View
     from shared.projections.rebuild import Source
@@ -52,6 +53,12 @@ def _view_source() -> "Source":
     return view_source(settings_of_command())
 
 
+def _files() -> "Mapping[str, SettingsFile]":
+    from identity.adapters.configuration import settings_files  # noqa: PLC0415
+
+    return settings_files(settings_of_command())
+
+
 SERVICE = ServiceHandle(
-    "identity", settings_of_command, _transferred_tables, _operations, _views, _view_source
+    "identity", settings_of_command, _transferred_tables, _operations, _views, _view_source, _files
 )

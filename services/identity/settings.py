@@ -15,7 +15,8 @@ class Settings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="IDENTITY_")
 
     registration_url: str
-    account_directory_url: str | None = None  # None: only accounts that were imported or opened here
+    account_directory_url: str | None = None  # of two HTTP requests; another kind: the file
+    account_directory: Path | None = None  # TOML: kind, address and attributes; both None: no directory
     catalogues: Path | None = None  # TOML: account providers and catalogues; None: account ids only
     referral_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 15  # from link-required to the counter (I12)
     counter_url: str | None = None  # the counter's pages, for the links of referrals; None: no links

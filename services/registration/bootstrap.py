@@ -3,21 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import asyncpg
+import httpx2
 
 from registration.adapters.account_handles import SealedAccountHandles, SealedReferrals
 from registration.adapters.card_prefixes import PostgresCardPrefixes
-from registration.adapters.home_library.client import LiveAliases, home_libraries
-from registration.adapters.home_library.settings import load_directory
+from registration.adapters.configuration import Configuration, live_configuration, settings_files
+from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.settings import Library, load_directory, tls_context
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
 from registration.adapters.lookups import Limits, PostgresLookups
-from registration.adapters.messages import published_messages
+from registration.adapters.messages import GuestOrganisations, published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
 from registration.adapters.registration_index import PostgresRegistrations, PostgresTermChecks
 from registration.adapters.staff_sessions import FormDrafts, StaffSessions
@@ -28,7 +30,6 @@ from registration.application.dependencies import (
     Dependencies,
     HomeLibraries,
     LoginAccounts,
-    Organisation,
     SystemClock,
 )
 from registration.application.erase_guest import apply_erasures
@@ -40,6 +41,7 @@ from registration.read_models.ended_guests import EndedGuests
 from registration.read_models.guest_directory import DeskOverviews, GuestDirectory
 from registration.read_models.history import GuestHistory
 from registration.settings import Settings, environment
+from shared.configuration import ConfigurationRecord, Follower, Live
 from shared.event_log import (
     AggregateStore,
     ErasedAgain,
@@ -53,7 +55,6 @@ from shared.event_log import (
 )
 from shared.event_log.retention import BY_ITSELF, Retention
 from shared.kernel.files import read_file
-from shared.kernel.organisations import read_organisations
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.feed import Feed, HttpFeed, LogFeed, ToMessage
 from shared.messaging.inbox import Inbox
@@ -61,6 +62,9 @@ from shared.messaging.metrics import registries
 from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
 from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
+from shared.messaging.webhook_receivers import Receiver
+from shared.messaging.webhook_state import WebhookState
+from shared.messaging.webhooks import WebhookDelivery, Webhooks
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
@@ -123,6 +127,7 @@ class Service:
     token_keys: JwksKeys
     rebuilds: BackgroundRebuilds
     identity_operations: IdentityOperations
+    live: Live[Configuration]
 
 
 @asynccontextmanager
@@ -136,12 +141,13 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
         await opened.enter_async_context(pool)
         log = await opened.enter_async_context(PostgresEventLog(pool))
         identity = IdentityApi(settings.identity_url, http, token)
-        lookups = lookups_of(settings, pool)
+        lookups, live = lookups_of(settings, pool), live_configuration(settings)
+        libraries = _home_libraries(replaced, live, opened)
         deps = _dependencies(
-            settings, replaced, pool=pool, log=log, identity=identity, lookups=lookups, opened=opened
+            settings, replaced, live, libraries, identity, lookups=lookups, log=log, pool=pool
         )
         to_message = published_messages(deps.store)
-        identity_feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
+        feed = replaced.identity_feed or HttpFeed(settings.identity_url, http, token)
         yield Service(
             settings=settings,
             pool=pool,
@@ -153,30 +159,28 @@ async def open_service(settings: Settings, replaced: Replacements = Replacements
             staff_sessions=StaffSessions(pool, deps.clock),
             lookups=lookups,
             own_feed=LogFeed(log, to_message),
-            identity_feed=identity_feed,
-            inbox=Inbox(pool, identity_feed, partial(receive_message, deps=deps), other="identity"),
+            identity_feed=feed,
+            inbox=Inbox(pool, feed, partial(receive_message, deps=deps), other="identity"),
             broker_faults=BrokerFaults(pool),
             idempotency_keys=IdempotencyKeys(pool, person_ref_key),
             token_keys=keys_of(settings.oidc_issuer, settings.oidc_jwks, http),
             rebuilds=await opened.enter_async_context(BackgroundRebuilds(view_source(settings))),
             identity_operations=IdentityOperations(settings.identity_url, http, token),
+            live=live,
         )
 
 
 def _dependencies(
     settings: Settings,
     replaced: Replacements,
-    *,
-    pool: asyncpg.Pool,
-    log: EventLog,
+    live: Live[Configuration],
+    libraries: HomeLibraries,
     identity: LoginAccounts,
+    *,
     lookups: PostgresLookups,
-    opened: AsyncExitStack,
+    log: EventLog,
+    pool: asyncpg.Pool,
 ) -> Dependencies:
-    directory = load_directory(settings.home_libraries, environment())
-    aliases = LiveAliases(settings.home_libraries)
-    libraries = home_libraries(replace(directory, aliases=aliases))
-    opened.push_async_callback(libraries.close)
     data_keys = PostgresDataKeys(pool, MasterKeys.from_file(settings.master_key_file))
     clock = replaced.clock or SystemClock()
     person_ref_key = read_key_file(settings.person_ref_key_file)[0]
@@ -184,7 +188,7 @@ def _dependencies(
     return Dependencies(
         store=AggregateStore(log, make_mapper(), data_keys.unwrap),
         data_keys=data_keys,
-        home_libraries=replaced.home_libraries or libraries,
+        home_libraries=libraries,
         card_prefixes=PostgresCardPrefixes(pool),
         login_accounts=replaced.login_accounts or identity,
         account_handles=SealedAccountHandles(read_key_file(settings.master_key_file), handle_lifetime, clock),
@@ -193,14 +197,34 @@ def _dependencies(
         guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
         lookups=lookups,
-        organisations=_organisations(settings),
-        isil_aliases=aliases,
-        home_library_names={isil: library.name for isil, library in directory.libraries.items()},
+        organisations=live.mapping(lambda now: now.organisations),
+        isil_aliases=live.mapping(lambda now: now.directory.aliases),
+        home_library_names=live.mapping(lambda now: now.home_library_names),
         person_ref_key=person_ref_key,
         clock=clock,
         erasure_ledger=ErasureLedger(settings.erasure_ledger),
         nightly_not_found_percent=settings.nightly_not_found_percent,
     )
+
+
+def _home_libraries(
+    replaced: Replacements, live: Live[Configuration], opened: AsyncExitStack
+) -> HomeLibraries:
+    """Return the home libraries, which follow the settings in use."""
+    if replaced.home_libraries is not None:
+        return replaced.home_libraries
+    libraries = home_libraries(live.now.value.directory, home_library_http)
+    live.tell(lambda now: libraries.replace(now.directory))
+    opened.push_async_callback(libraries.close)
+    return libraries
+
+
+def home_library_http(library: Library) -> HttpClient:
+    """Return the HTTP client of one home library. Nothing of it is shared with another library."""
+    limits = httpx2.Limits(max_connections=library.connections, keepalive_expiry=library.idle_seconds)
+    seconds = httpx2.Timeout(library.answer_seconds, connect=library.connect_seconds)
+    context = tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+    return HttpClient(verify=context, limits=limits, timeout=seconds)
 
 
 def lookups_of(settings: Settings, pool: asyncpg.Pool) -> PostgresLookups:
@@ -225,6 +249,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
         registration_operations=registration_operations_of(service),
         process=_operations(service, {"token_keys": service.token_keys.ready}, worker=False),
         telemetry=service.settings.telemetry,
+        contact=service.settings.contact,
         stopping=stopping,
     )
     if service.settings.oidc_client_id:
@@ -234,6 +259,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
+    from shared.configuration.operating import FilesInUse  # noqa: PLC0415
     from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
@@ -243,19 +269,23 @@ def operations_of(service: Service) -> "LocalOperations":
         with_broker=service.settings.amqp_url is not None,
         all_views=VIEWS,
         rebuilds=service.rebuilds,
+        files=FilesInUse(service.pool, partial(settings_files, service.settings)),
     )
 
 
 def registration_operations_of(service: Service) -> "RegistrationOperations":
     """Return what operators see and do of registration beyond what both services have."""
     from registration.api.operations import RegistrationOperations  # noqa: PLC0415
+    from shared.web.webhooks_api import WebhookOperations  # noqa: PLC0415
 
     return RegistrationOperations(
         own=operations_of(service),
         nightly_checks=service.nightly_checks,
         card_prefixes=PostgresCardPrefixes(service.pool),
         lookups=service.lookups,
+        webhooks=WebhookOperations(WebhookState(service.pool)),
         directory=lambda: load_directory(service.settings.home_libraries, environment()),
+        http_client_of=home_library_http,
     )
 
 
@@ -286,6 +316,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
             partial(update_queue_metrics, service.pool),
             partial(update_view_metrics, service.pool, VIEWS),
             partial(update_nightly_metrics, service.nightly_checks),
+            partial(WebhookState(service.pool).update_metrics, lambda: service.live.now.value.receivers),
         ),
         registries=registries(worker=worker, broker=service.settings.amqp_url is not None),
     )
@@ -352,7 +383,32 @@ def worker_tasks(service: Service) -> Mapping[str, Task]:
         "erasures": erase,
         "lookups": partial(every, FORGET_LOOKUPS_EVERY_SECONDS, forget_lookups),
         **_retention(service),
+        **follower_tasks(service, "worker"),
+        "webhooks": webhooks_of(service).run,
     }
+
+
+def webhooks_of(service: Service) -> Webhooks:
+    """Return the deliveries to the receivers of webhooks that the settings in use name."""
+    state, leases = WebhookState(service.pool), Leases(service.pool)
+    organisations = GuestOrganisations(service.pool, service.to_message)
+
+    def delivery_to(receiver: Receiver) -> WebhookDelivery:
+        return WebhookDelivery(
+            receiver,
+            log=service.log,
+            to_message=service.to_message,
+            organisations_of=organisations,
+            state=state,
+            leases=leases,
+        )
+
+    return Webhooks(lambda: service.live.now.value.receivers, delivery_to)
+
+
+def follower_tasks(service: Service, kind: str) -> Mapping[str, Task]:
+    """Return the task of each process that takes changed files of settings; `kind`: `api` or `worker`."""
+    return {"configuration": Follower(service.live, ConfigurationRecord(service.pool), kind).run}
 
 
 async def apply_ledger(service: Service, by: str = "erasure ledger") -> ErasedAgain:
@@ -408,10 +464,3 @@ def _transport(service: Service) -> Mapping[str, Task]:
         faults=service.broker_faults,
         unsigned_until=service.settings.unsigned_until,
     )
-
-
-def _organisations(settings: Settings) -> Mapping[str, Organisation]:
-    return {
-        code: Organisation(code, found.name, found.isils, found.branches, found.strips)
-        for code, found in read_organisations(settings.organisations).items()
-    }

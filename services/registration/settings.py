@@ -30,6 +30,7 @@ class Settings(ServiceSettings):
     identity_url: str
     home_libraries: Path  # TOML: how each home library is reached
     organisations: Path  # TOML: the guest libraries
+    webhooks: Path | None = None  # TOML: who gets messages over webhooks; None: nobody
     nightly_at: time = time(2, 30)  # in Europe/Amsterdam: when terms are checked at home (R12)
     nightly_not_found_percent: Annotated[int, Field(ge=1, le=100)] = 5  # more stop a library's check (R12)
     account_handle_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = (

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shared.cli.console import show_json, show_table
 from shared.cli.running import in_loop, text_of
+from shared.cli.service_handle import database_of
 from shared.kernel.errors import ConfigurationError
 from shared.platform.settings import ServiceSettings, SettingShown, shown
 
 if TYPE_CHECKING:
     import asyncpg
 
+    from shared.configuration.files import SettingsFile
     from shared.platform.postgres import Script
     from shared.projections import View
 
@@ -287,15 +289,32 @@ def _keys(path: Path) -> str:
     return f"{len(read_key_file(path))} key(s) in {path}"
 
 
-def organisations(path: Path, prefix: str) -> Step:
-    """Return the step that reads the file of organisations."""
+def configuration(settings: ServiceSettings, files: "Callable[[], Mapping[str, SettingsFile]]") -> list[Step]:
+    """Return the steps that read the files of settings, and look if all processes use what they hold."""
+    service = type(settings).prefix().rstrip("_").lower()
 
-    async def reads() -> str:
-        from shared.kernel.organisations import read_organisations  # noqa: PLC0415
+    async def are_valid() -> str:
+        from shared.configuration.files import read_together  # noqa: PLC0415
 
-        return ", ".join(read_organisations(path)) or "none"
+        found = files()
+        tables = len(read_together(found).settings)
+        return f"{tables} tables in {', '.join(str(file.path) for file in found.values())}"
 
-    return Step("organisations", reads, f"correct {prefix}ORGANISATIONS")
+    async def are_used() -> str:
+        from shared.configuration.operating import FilesInUse  # noqa: PLC0415
+
+        async with database_of(settings) as pool:
+            return await FilesInUse(pool, files).require_used()
+
+    return [
+        Step("settings files", are_valid, f"correct them: `{service} config check` shows each mistake"),
+        Step(
+            "settings in use",
+            are_used,
+            f"see `{service} config status`; `{service} config reload` makes all processes take the files",
+            vital=False,
+        ),
+    ]
 
 
 def sign_in(settings: ServiceSettings) -> list[Step]:

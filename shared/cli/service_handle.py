@@ -13,6 +13,7 @@ from shared.platform.settings import ServiceSettings
 if TYPE_CHECKING:
     import asyncpg
 
+    from shared.configuration.files import SettingsFile
     from shared.event_log import ErasedAgain
     from shared.event_log.export import TransferredTable
     from shared.event_log.retention import Retention
@@ -32,6 +33,7 @@ class ServiceHandle:
     operations: Callable[[], "AbstractAsyncContextManager[LocalOperations]"]
     views: Callable[[], "Sequence[View]"]
     view_source: Callable[[], "Source"]
+    files: Callable[[], "Mapping[str, SettingsFile]"]
 
 
 @asynccontextmanager
@@ -83,6 +85,7 @@ STATUS_TABLES = {
     "queues": ("name", "position", "lag", "live"),
     "broker_faults": ("name", "since", "reason"),
     "parked": ("guest_id", "state", "since", "attempts", "reason"),
+    "settings_refused": ("process", "digest", "failure"),
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -98,6 +98,16 @@ def recorded_event(row: asyncpg.Record) -> RecordedEvent:
     return RecordedEvent(
         position, stream_id, version, event_type, state, event_id, recorded_at, metadata, *for_use
     )
+
+
+FIRST = f"""
+SELECT {COLUMNS} FROM stored_events WHERE originator_id = ANY ($1) AND originator_version = 1
+"""  # noqa: S608 - constants only
+
+
+async def first_events(pool: asyncpg.Pool, stream_ids: Collection[UUID]) -> list[RecordedEvent]:
+    """Return the first event of each of these streams, without keys."""
+    return [recorded_event(row) for row in await pool.fetch(FIRST, list(stream_ids))]
 
 
 FITTING = """

@@ -13,10 +13,18 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
-from shared.kernel.files import read_table
+from shared.kernel.library_card import Isil, MalformedIsil
 from shared.kernel.text import tidy
+from shared.kernel.toml_file import TomlFile
 
 Name = Annotated[str, AfterValidator(tidy)]
+
+
+def _isil(text: str) -> str:
+    try:
+        return str(Isil.parse(text))
+    except MalformedIsil:
+        raise ValueError("must be an ISIL, NL- and six digits or ten") from None
 
 
 class OrganisationSetting(BaseModel):
@@ -25,7 +33,7 @@ class OrganisationSetting(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    isils: frozenset[str] = frozenset()
+    isils: frozenset[Annotated[str, AfterValidator(_isil)]] = frozenset()
     branches: Mapping[str, Name] = Field(default_factory=dict)
     strips: bool = True
 
@@ -33,6 +41,8 @@ class OrganisationSetting(BaseModel):
 _READER = TypeAdapter(dict[str, OrganisationSetting])
 
 
-def read_organisations(path: Path) -> dict[str, OrganisationSetting]:
-    """Return organisation code -> setting. Raises ConfigurationError or OSError."""
-    return read_table(path, "organisations", _READER)
+def read_organisations(file: Path | TomlFile) -> dict[str, OrganisationSetting]:
+    """Return organisation code -> setting. Raises Mistakes or OSError."""
+    content = file if isinstance(file, TomlFile) else TomlFile.read(file)
+    content.require_tables("organisations")
+    return content.table("organisations", _READER)

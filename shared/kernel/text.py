@@ -124,3 +124,8 @@ def visible(text: str) -> str:
 def summary(text: str) -> str:
     """Return text for a log, a table of operators or a terminal: one line, storable, not too long."""
     return visible(" ".join(text.split()))[:LONGEST_SUMMARY]
+
+
+def harmless(text: str) -> str:
+    """Return the text of a cell of CSV. A spreadsheet takes a text that begins like a formula for one."""
+    return f"'{text}" if text.lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

@@ -53,11 +53,23 @@ feed_found = Counter(
     "feed_found", "Messages that the feed poller found and that had not arrived otherwise", registry=IN_WORKER
 )
 
+webhook_delivered = Counter(
+    "webhook_delivered", "Messages that a receiver of webhooks took", ["receiver"], registry=IN_WORKER
+)
+webhook_failures = Counter(
+    "webhook_failures", "Messages that a receiver of webhooks did not take", ["receiver"], registry=IN_WORKER
+)
+
 # By the API, too: the login barrier applies messages there. A metric with labels shows what has moved only.
 applied = Counter("messages_applied", "Messages that were applied here", ["type"])
 
 # From the database.
 parked_subjects = Gauge("messages_parked_guests", "Guests with parked or waiting messages", ["state"])
+webhook_waiting = Gauge(
+    "webhook_waiting_guests", "Guests whose messages a receiver did not take yet", ["receiver", "state"]
+)
+webhook_lag = Gauge("webhook_lag_events", "Events that a receiver of webhooks has still to get", ["receiver"])
+webhook_stopped = Gauge("webhook_stopped", "1 while a receiver that said 410 gets nothing", ["receiver"])
 feed_position = Gauge("feed_position", "Position in the other service's log up to which all is processed")
 relay_lag = Gauge("relay_lag_events", "Events in the log after the last confirmed one", registry=WITH_BROKER)
 broker_faults = Gauge(

@@ -159,7 +159,10 @@ SCHEMA: Sequence[Script] = [
 
 # The checkpoints of relay and feed poller travel with the log, so nothing is published or read again. The
 # epoch belongs to the leases, which do not travel: a higher epoch would keep every new leader from writing.
-_CHECKPOINTS = "SELECT name, position, 0 AS epoch FROM checkpoints WHERE name IN ('relay', 'sweep')"
+_CHECKPOINTS = (
+    "SELECT name, position, 0 AS epoch FROM checkpoints"
+    " WHERE name IN ('relay', 'sweep') OR name LIKE 'webhook:%'"
+)
 
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("message_sources", 'service COLLATE "C"'),

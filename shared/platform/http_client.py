@@ -82,9 +82,12 @@ def trusted_authorities() -> ssl.SSLContext:
 
 
 class HttpClient(BoundedReplies):
-    """The client that both services use for all other sides, except for sign-in. It stores no cookies."""
+    """The client that both services use for all other sides, except for sign-in. It stores no cookies.
 
-    def __init__(self, **settings: Any) -> None:
+    `verify`: the TLS settings for a side with an authority of its own.
+    """
+
+    def __init__(self, verify: ssl.SSLContext | None = None, **settings: Any) -> None:
         # Nobody needs cookies, and a jar would keep all that another side sends.
         cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-        super().__init__(cookies=cookies, verify=trusted_authorities(), **settings)
+        super().__init__(cookies=cookies, verify=verify or trusted_authorities(), **settings)

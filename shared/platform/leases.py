@@ -187,7 +187,14 @@ class Leases:
 
     async def checkpoint(self, name: str) -> int:
         """Return the last processed position of a task; 0 at first."""
-        return await self._pool.fetchval("SELECT position FROM checkpoints WHERE name = $1", name) or 0
+        return await self.find_checkpoint(name) or 0
+
+    async def find_checkpoint(self, name: str) -> int | None:
+        """Return the last processed position of a task; None if it never began."""
+        found: int | None = await self._pool.fetchval(
+            "SELECT position FROM checkpoints WHERE name = $1", name
+        )
+        return found
 
     async def move_checkpoint(self, lease: Lease, position: int) -> bool:
         """Move the checkpoint of the lease's task up to a position; return False when another leads now.

@@ -66,6 +66,19 @@ def _end() -> None:
         os._exit(1)
 
 
+@contextmanager
+def hangups() -> Iterator[asyncio.Event]:
+    """Return an event that each SIGHUP sets; who waits for it clears it. The former handler is restored."""
+    loop, hung_up = asyncio.get_running_loop(), asyncio.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    try:
+        yield hung_up
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, before)
+
+
 class Supervisor:
     """Runs the tasks of a worker, and starts those again that fail or end."""
 

@@ -39,16 +39,23 @@ BROKER_CLOSE = 2.0
 LOGIN = 2.0
 """What a login asks of the other service."""
 DIRECTORY = 2.0
+"""One question to the account directory as a whole, with all that belongs to it: token, TLS, pages."""
+DIRECTORY_BATCH = 8.0
+"""Several accounts, for a worker."""
 ACCOUNTS = 4.0
 """What a clerk asks about login accounts."""
 BESIDE_A_PAGE = 1.0
 """What a page says of login accounts beside its own data: it is shown without them rather than late."""
 DIRECTORY_BESIDE_A_PAGE = 0.6
 """What identity asks its directory for such a page: less, so that its own accounts are there in time."""
-OPERATIONS = 4.0
+OPERATIONS = 5.0
 """What the operators' page asks of the other service."""
 HOME_PROBE = 8.0
 """The steps of a probe of a home library, over HTTP; the command waits longer."""
+RELOAD = 3.8
+"""Until all processes have taken changed files of settings, over HTTP; the command waits longer."""
+WEBHOOK = 5.0
+"""Until a receiver of webhooks has taken one message. Less than a lease."""
 FEED = 5.0
 """Beyond the time that the feed itself may wait for something new."""
 ISSUER = 4.0

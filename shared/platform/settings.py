@@ -33,6 +33,8 @@ from shared.kernel.errors import ConfigurationError
 from shared.kernel.text import require_identifier
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+Contact = Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+@[^\s@/:]+)$")]
+"""An e-mail address, or the address of a page."""
 ADDRESSES = ("identity_url", "registration_url", "account_directory_url")
 """What these answer is believed: they need TLS, or must be on this machine or at a named private host."""
 
@@ -46,6 +48,10 @@ def require_tls(address: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise ValueError("use an https:// address, or http:// on this machine")
     return address
+
+
+def _hosts(named: str) -> frozenset[str]:
+    return frozenset(host.strip() for host in named.split(",")) - {""}
 
 
 def _has_encoded_password(address: SecretStr) -> SecretStr:
@@ -120,6 +126,9 @@ class ServiceSettings(BaseSettings):
     # Longer than clients keep an idle connection: if the server closed first, a new request could be lost.
     http_idle_seconds: Seconds = HttpLimits.idle_seconds
     http_send_seconds: Seconds = HttpLimits.send_seconds  # for a response to be taken
+    contact: Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+@[^\s@/:]+)$")] | None = (
+        None
+    )
     log_level: str = "INFO"
     telemetry: bool = False  # OpenTelemetry spans and metrics of requests, by their routes
 
@@ -154,10 +163,9 @@ class ServiceSettings(BaseSettings):
     @field_validator(*ADDRESSES, check_fields=False)
     @classmethod
     def _has_tls(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value and urlsplit(value).scheme == "http":
-            private = {host.strip() for host in info.data.get("plain_http_hosts", "").split(",")} - {""}
-            if urlsplit(value).hostname not in LOOPBACK | private:
-                raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
+        private = LOOPBACK | _hosts(info.data.get("plain_http_hosts", ""))
+        if value and urlsplit(value).scheme == "http" and urlsplit(value).hostname not in private:
+            raise ValueError("use https, or name the host in PLAIN_HTTP_HOSTS if its network is private")
         return value
 
     @classmethod
@@ -176,6 +184,11 @@ class ServiceSettings(BaseSettings):
     def http_limits(self) -> HttpLimits:
         """What the HTTP service takes from other sides."""
         return HttpLimits(**{field.name: getattr(self, f"http_{field.name}") for field in fields(HttpLimits)})
+
+    @property
+    def private_hosts(self) -> frozenset[str]:
+        """The hosts of a private network, which may be asked without TLS."""
+        return _hosts(self.plain_http_hosts)
 
     @property
     def owner_url(self) -> str:

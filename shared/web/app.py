@@ -15,9 +15,11 @@ from opentelemetry.util.types import Attributes
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from starlette.staticfiles import StaticFiles
 
+from shared import messaging
 from shared.platform import limits
 from shared.platform.admission import Door
 from shared.web.middleware import Admission, BodyLimit, RequestContext
+from shared.web.openapi import OPERATORS_PATH, DescribedApp
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
 from shared.web.security import STALE_KEYS, TokenVerifier, requires
@@ -49,12 +51,14 @@ def make_app(
     verifier: TokenVerifier,
     operations: Operations,
     telemetry: bool = False,
-) -> FastAPI:
+    contact: str | None = None,
+) -> DescribedApp:
     """Return an app with problems, sign-in, health and metrics; the service adds its own routers.
 
-    `telemetry`: give OpenTelemetry the routes of requests.
+    `telemetry`: give OpenTelemetry the routes of requests. `contact`: of the operators, for callers.
     """
-    app = FastAPI(
+    app = DescribedApp(
+        contact=contact,
         title=title,
         description=description,
         version="1",
@@ -185,18 +189,35 @@ async def _state(check: Check) -> str:
     return warning if warning == STALE_KEYS else "ok"
 
 
-def _add_docs(app: FastAPI) -> None:
-    """Add `/docs`: Swagger UI from the package fastapi-offline, and our own script that starts it."""
+def _add_docs(app: DescribedApp) -> None:
+    """Add the descriptions and their pages: Swagger UI from the package fastapi-offline, and our script."""
 
     async def docs() -> HTMLResponse:
-        page = _DOCS_PAGE.format(title=app.title)
+        return page_of("")
+
+    async def operators_docs() -> HTMLResponse:
+        return page_of(", for operators")
+
+    def page_of(audience: str) -> HTMLResponse:
+        page = _DOCS_PAGE.format(title=app.title + audience)
         return HTMLResponse(page, headers={"Content-Security-Policy": _DOCS_POLICY})
 
+    async def operators_openapi() -> JSONResponse:
+        return JSONResponse(app.documents().operators)
+
+    async def asyncapi() -> Response:
+        return Response(ASYNCAPI.read_bytes(), media_type="application/yaml")
+
     app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_api_route("/docs/operations", operators_docs, include_in_schema=False)
+    app.add_api_route(OPERATORS_PATH, operators_openapi, include_in_schema=False)
+    app.add_api_route("/asyncapi.yaml", asyncapi, include_in_schema=False)
     files = StaticFiles(directory=_DOCS_FILES, packages=[("fastapi_offline", "static")])
     app.mount("/docs/files", files)
 
 
+ASYNCAPI = Path(messaging.__file__).parent / "asyncapi.yaml"
+"""The description of the messages of both services."""
 _DOCS_FILES = Path(__file__).parent / "docs_page"
 _DOCS_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -210,6 +231,9 @@ _DOCS_PAGE = """<!DOCTYPE html>
 <script src="/docs/files/start.js" defer></script>
 </head>
 <body>
+<nav><a href="/docs">API</a> · <a href="/docs/operations">API for operators</a> ·
+<a href="/openapi.json">openapi.json</a> · <a href="/openapi.operations.json">openapi.operations.json</a> ·
+<a href="/asyncapi.yaml">asyncapi.yaml</a></nav>
 <main id="swagger-ui"></main>
 </body>
 </html>

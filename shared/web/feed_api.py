@@ -2,19 +2,83 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from shared.messaging.envelope import Message
 from shared.messaging.feed import FeedPage, LogFeed
 from shared.platform.admission import waiting_outside
+from shared.web.openapi import Fields
+from shared.web.problem_handlers import problem_responses
 
 LONGEST_WAIT = 30  # seconds
 LARGEST_PAGE = 1000  # events
 LARGEST_POSITION = 2**63 - 1  # the largest bigint of PostgreSQL
+After = Annotated[
+    int, Query(ge=0, le=LARGEST_POSITION, description="the last position that the caller has read")
+]
+Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first message")]
+
+
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+LEFT_OUT = Field(default=None, json_schema_extra=_no_default)
+"""Of a member that is left out where it has no value (CloudEvents 1.0): it is never null."""
+
+
+class MessageJson(BaseModel):
+    """A message (CloudEvents 1.0, structured JSON). What `data` holds, `asyncapi.yaml` says for each `type`.
+
+    `streamversion` counts 1, 2, 3 … without gaps within a `subject`; `position` is the place in the log of
+    `source`. `erased`: the personal data of the subject was destroyed. `unreadable`: `data` is empty, because
+    the sender cannot read its own event now.
+    """
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: str
+    type: str
+    subject: Id
+    time: Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+    datacontenttype: Literal["application/json"]
+    streamversion: int
+    position: int
+    correlationid: Id
+    causationid: Id | SkipJsonSchema[None] = LEFT_OUT
+    erased: bool | SkipJsonSchema[None] = LEFT_OUT
+    unreadable: bool | SkipJsonSchema[None] = LEFT_OUT
+    data: Fields
+
+
+class FeedPageJson(BaseModel):
+    """Messages in order. `position`: for `after` of the next request; also with no messages it may grow."""
+
+    items: list[MessageJson]
+    position: int
+
+
+_PAGES: dict[str, Any] = {
+    "response_class": Response,
+    "responses": {
+        200: {"model": FeedPageJson, "description": "A page of messages"},
+        **problem_responses({}),
+    },
+}
+
+
+def message_json(message: Message) -> MessageJson:
+    """Return a message as the feed shows it; serialise it without what is not set."""
+    return MessageJson.model_validate(message.to_cloudevent())
 
 
 def feed_router(
@@ -28,16 +92,12 @@ def feed_router(
     router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(requires_feed_scope)])
     stop = stopping or asyncio.Event()
 
-    @router.get("", summary="Messages in order, after a position", response_class=Response)
+    @router.get("", operation_id="readFeed", summary="Messages in order, after a position", **_PAGES)
     async def after(
         request: Request,
-        after: Annotated[
-            int, Query(ge=0, le=LARGEST_POSITION, description="the last position that the caller has read")
-        ] = 0,
+        after: After = 0,
         limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 500,
-        wait: Annotated[
-            float, Query(ge=0, le=LONGEST_WAIT, description="seconds to wait for a first message")
-        ] = 0,
+        wait: Wait = 0,
     ) -> Response:
         if wait == 0:
             return _page_response(await feed.after(after, limit=limit, wait=0))
@@ -46,7 +106,12 @@ def feed_router(
             found = await _unless_ended(page, request, stop)
         return _page_response(found or FeedPage([], after))
 
-    @router.get("/guests/{guest_id}", summary="One guest's messages, in order", response_class=Response)
+    @router.get(
+        "/guests/{guest_id}",
+        operation_id="readGuestMessages",
+        summary="One guest's messages, in order",
+        **_PAGES,
+    )
     async def of_guest(
         guest_id: UUID, after_version: Annotated[int, Query(ge=0, le=LARGEST_POSITION)] = 0
     ) -> Response:
@@ -81,10 +146,6 @@ async def _cancel(*tasks: asyncio.Future[Any]) -> None:
 
 
 def _page_response(page: FeedPage) -> Response:
-    body = {"items": items(page.messages), "position": page.position}
+    # Not by way of FeedPageJson: a page has up to a thousand messages, which need no second check.
+    body = {"items": [message.to_cloudevent() for message in page.messages], "position": page.position}
     return Response(orjson.dumps(body), media_type="application/json")
-
-
-def items(messages: list[Message]) -> list[dict[str, Any]]:
-    """Return the messages in their JSON form, as the feed shows them."""
-    return [message.to_cloudevent() for message in messages]

@@ -15,8 +15,9 @@ import httpx2
 from joserfc.jwk import JWKRegistry, Key, OctKey
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from shared.kernel.files import read_file, read_table
+from shared.kernel.files import read_file
 from shared.kernel.text import require_identifier, summary
+from shared.kernel.toml_file import TomlFile
 from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.platform.settings import ServiceSettings, require_tls
@@ -76,8 +77,13 @@ _READER = TypeAdapter(dict[str, Group])
 
 
 def read_groups(path: Path) -> Groups:
-    """Return group -> what its members may do. Raises ConfigurationError or OSError."""
-    return read_table(path, "groups", _READER)
+    """Return group -> what its members may do. Raises Mistakes or OSError."""
+    return groups_in(TomlFile.read(path))
+
+
+def groups_in(file: TomlFile) -> Groups:
+    """Return what a file says of groups. Raises Mistakes."""
+    return file.table("groups", _READER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from eventsourcing.utils import resolve_topic
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from shared.configuration.operating import FilesInUse
 from shared.event_log.readable import ENCRYPTED, readable_event
 from shared.event_log.reading import Reader
 from shared.event_log.types import RecordedEvent
-from shared.kernel.text import require_identifier, require_text
+from shared.kernel.text import require_identifier
 from shared.messaging.broker_faults import faults_of
 from shared.messaging.envelope import TYPE_PREFIX
 from shared.messaging.errors import NotParked, OnlyWaiting
@@ -32,6 +33,16 @@ from shared.messaging.queues import queues_of
 from shared.projections import NoSuchView, RebuildRunning, View
 from shared.projections.background_rebuild import BackgroundRebuild, BackgroundRebuilds
 from shared.projections.live import ViewStatus, status_of
+from shared.web.configuration_api import (
+    ConfigurationJson,
+    ProcessJson,
+    Reason,
+    ReloadedJson,
+    configuration_json,
+    process_json,
+    reloaded_json,
+)
+from shared.web.openapi import Fields
 from shared.web.problem_handlers import OPERATORS_PROBLEM_TYPES, problem_responses
 from shared.web.security import INSTALLATION, Principal, requires
 
@@ -109,7 +120,8 @@ class ParkedJson(BaseModel):
 class OverviewJson(BaseModel):
     """The state of one service. `parked`: the longest parked first, at most 200 of `parked_total`.
 
-    `unreadable`: messages that came in and are not messages of ours.
+    `unreadable`: messages that came in and are not messages of ours. `settings_refused`: processes that did
+    not take their files of settings.
     """
 
     views: list[ViewJson]
@@ -118,6 +130,7 @@ class OverviewJson(BaseModel):
     parked: list[ParkedJson]
     parked_total: int
     unreadable: int
+    settings_refused: list[ProcessJson] = []
 
 
 class WaitingMessageJson(BaseModel):
@@ -152,7 +165,7 @@ class EventJson(BaseModel):
     recorded_at: datetime
     caused_by: str
     correlation: UUID
-    fields: dict[str, Any]
+    fields: Fields
 
 
 class EventsJson(BaseModel):
@@ -185,6 +198,12 @@ class ServiceOperations(Protocol):
     async def events(self, subject: UUID) -> EventsJson:
         """Return the events of one subject's stream; none if there is no such stream."""
 
+    async def configuration(self) -> ConfigurationJson:
+        """Return the files of settings, who uses what, and who changed what."""
+
+    async def reload(self, reason: str, by: str) -> ReloadedJson:
+        """Make all running processes of the service take their files of settings."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalOperations:
@@ -196,6 +215,7 @@ class LocalOperations:
     with_broker: bool
     all_views: Sequence[View]
     rebuilds: BackgroundRebuilds
+    files: FilesInUse
 
     async def overview(self) -> OverviewJson:
         """See ServiceOperations."""
@@ -221,6 +241,7 @@ class LocalOperations:
             parked=[_parked(subject) for subject in await parked.overview(MOST_PARKED)],
             parked_total=sum((await parked.counts()).values()),
             unreadable=await count_unreadable(self.pool),
+            settings_refused=[process_json(process) for process in await self.files.refusing()],
         )
 
     async def backlog(self, subject: UUID) -> BacklogJson:
@@ -278,6 +299,14 @@ class LocalOperations:
         """See ServiceOperations."""
         found = await Reader(self.pool).stream(subject)
         return EventsJson(events=[_event(event) for event in found[-MOST_EVENTS:]])
+
+    async def configuration(self) -> ConfigurationJson:
+        """See ServiceOperations."""
+        return await configuration_json(self.files)
+
+    async def reload(self, reason: str, by: str) -> ReloadedJson:
+        """See ServiceOperations."""
+        return await reloaded_json(self.files, by, reason)
 
     def _known(self, name: str) -> View:
         for view in self.all_views:
@@ -365,7 +394,13 @@ class Acting(BaseModel):
 class Skip(Acting):
     """Why a message is skipped; the reason is stored."""
 
-    reason: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(require_text)]
+    reason: Reason
+
+
+class Reload(Acting):
+    """Why the files of settings are read again; the reason is stored."""
+
+    reason: Reason
 
 
 READS = requires("operator", INSTALLATION)
@@ -378,36 +413,85 @@ NOBODY_ELSE = Acting()
 def operations_router(operations: ServiceOperations) -> APIRouter:
     """Return the routes of operators: reading needs `operator` or `installation`, all else `installation`."""
     router = APIRouter(prefix=PATH, tags=["operations"])
+    _add_views(router, operations)
+    _add_parked(router, operations)
 
-    @router.get("", summary="State of views and messages", dependencies=[ReaderDep], responses=_problems())
-    async def overview() -> OverviewJson:
-        return await operations.overview()
-
-    @router.get("/views/{name}", dependencies=[ReaderDep], responses=_problems(NoSuchView))
-    async def view(name: str) -> ViewJson:
-        return await operations.view(name)
-
-    @router.post("/views/{name}/rebuild", responses=_problems(NoSuchView, RebuildRunning), status_code=202)
-    async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
-        return await operations.rebuild(name, acting.name(caller))
-
-    @router.get("/parked/{guest_id}", dependencies=[Depends(ACTS)], responses=_problems(NotParked))
-    async def backlog(guest_id: UUID) -> BacklogJson:
-        return await operations.backlog(guest_id)
-
-    @router.post("/parked/{guest_id}/retry", responses=_problems(NotParked))
-    async def retry(guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> TriedJson:
-        return await operations.retry(guest_id, acting.name(caller))
-
-    @router.post("/parked/{guest_id}/discard", responses=_problems(NotParked, OnlyWaiting))
-    async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
-        return await operations.skip(guest_id, skip.reason, skip.name(caller))
-
-    @router.get("/guests/{guest_id}/events", dependencies=[Depends(ACTS)], responses=_problems())
+    @router.get(
+        "/guests/{guest_id}/events",
+        operation_id="showGuestEvents",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(),
+    )
     async def events(guest_id: UUID) -> EventsJson:
         return await operations.events(guest_id)
 
+    _add_configuration(router, operations)
     return router
+
+
+def _add_configuration(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get(
+        "/configuration",
+        operation_id="showConfiguration",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
+    async def configuration() -> ConfigurationJson:
+        return await operations.configuration()
+
+    @router.post("/configuration/reload", operation_id="reloadConfiguration", responses=_problems())
+    async def reload(caller: ActorDep, wanted: Reload) -> ReloadedJson:
+        return await operations.reload(wanted.reason, wanted.name(caller))
+
+
+def _add_views(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get(
+        "",
+        operation_id="showOverview",
+        summary="State of views and messages",
+        dependencies=[ReaderDep],
+        responses=_problems(),
+    )
+    async def overview() -> OverviewJson:
+        return await operations.overview()
+
+    @router.get(
+        "/views/{name}", operation_id="showView", dependencies=[ReaderDep], responses=_problems(NoSuchView)
+    )
+    async def view(name: str) -> ViewJson:
+        return await operations.view(name)
+
+    @router.post(
+        "/views/{name}/rebuild",
+        operation_id="rebuildView",
+        responses=_problems(NoSuchView, RebuildRunning),
+        status_code=202,
+    )
+    async def rebuild(name: str, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> ViewJson:
+        return await operations.rebuild(name, acting.name(caller))
+
+
+def _add_parked(router: APIRouter, operations: ServiceOperations) -> None:
+    @router.get(
+        "/parked/{guest_id}",
+        operation_id="showParkedGuest",
+        dependencies=[Depends(ACTS)],
+        responses=_problems(NotParked),
+    )
+    async def backlog(guest_id: UUID) -> BacklogJson:
+        return await operations.backlog(guest_id)
+
+    @router.post("/parked/{guest_id}/retry", operation_id="retryParkedGuest", responses=_problems(NotParked))
+    async def retry(guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> TriedJson:
+        return await operations.retry(guest_id, acting.name(caller))
+
+    @router.post(
+        "/parked/{guest_id}/discard",
+        operation_id="discardParkedMessage",
+        responses=_problems(NotParked, OnlyWaiting),
+    )
+    async def discard(guest_id: UUID, caller: ActorDep, skip: Skip) -> TriedJson:
+        return await operations.skip(guest_id, skip.reason, skip.name(caller))
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:

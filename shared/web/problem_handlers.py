@@ -14,7 +14,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, RecordUnreadable, VersionConflict
+from shared.kernel.library_card import ScanFault
 from shared.messaging.errors import NotParked, OnlyWaiting
+from shared.messaging.webhook_state import NoSuchReceiver
 from shared.platform.postgres import TRANSIENT, is_caused_by_outage, is_transient
 from shared.projections import NoSuchView, RebuildRunning, ViewBehind
 from shared.web.problems import MEDIA_TYPE, Problem, ProblemType, ProblemTypes, internal_error, response
@@ -46,6 +48,7 @@ OPERATORS_PROBLEM_TYPES: ProblemTypes = {
         "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
     ),
     NoSuchView: ProblemType(404, "no-such-view", "Deze weergave bestaat niet."),
+    NoSuchReceiver: ProblemType(404, "no-such-receiver", "Er is geen ontvanger van webhooks met deze naam."),
     RebuildRunning: ProblemType(
         409,
         "rebuild-running",
@@ -156,19 +159,70 @@ def problem_of_status(code: int, headers: Mapping[str, str] | None = None) -> Pr
     return Problem(status.value, status.phrase.lower().replace(" ", "-"), dutch, english, headers=headers)
 
 
-PROBLEM_SCHEMA = {
-    "type": "object",
-    "description": "A problem (RFC 9457). Some codes have more members.",
-    "required": ["type", "title", "status", "code", "detail", "instance"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+_TEXT = {"type": "string"}
+_UUID = {"type": "string", "format": "uuid"}
+PROBLEM_SCHEMAS: Mapping[str, dict[str, Any]] = {
+    "Problem": {
+        "type": "object",
+        "description": "A problem (RFC 9457). `code` says what is wrong, for programs; `detail` says it to"
+        " people. The members that are not required come with some codes; there may be others later.",
+        "required": ["type", "title", "status", "code", "detail", "instance"],
+        "properties": {
+            "type": _TEXT | {"format": "uri", "examples": ["urn:landelijk-lenen:problem:guest-refused"]},
+            "title": _TEXT | {"description": "The name of the HTTP status."},
+            "status": {"type": "integer"},
+            "code": _TEXT,
+            "detail": _TEXT | {"description": "A sentence in Dutch, or in English by `Accept-Language`."},
+            "instance": _TEXT | {"format": "uri", "description": "The id of this request in the log."},
+            "guest_id": _UUID | {"description": "The guest that has this card or account already."},
+            "merged_into": _UUID | {"description": "The guest with which this record was merged."},
+            "reason": _TEXT | {"description": "Why exactly, for programs."},
+            "reasons": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Why the home library refuses, for programs.",
+            },
+            "hint": _TEXT
+            | {
+                "examples": [fault.value for fault in ScanFault],
+                "description": "What the scanner probably did.",
+            },
+            "candidates": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemCandidate"}},
+            "referral": {"$ref": "#/components/schemas/ProblemReferral"},
+            "errors": {"type": "array", "items": {"$ref": "#/components/schemas/ProblemFault"}},
+        },
+    },
+    "ProblemCandidate": {
+        "type": "object",
+        "description": "A guest that may be the same person (`likely-duplicate`), or a library that the card"
+        " may come from (`ambiguous-home-library`).",
+        "properties": {
+            "guest_id": _UUID,
+            "same_home_library": {"type": "boolean"},
+            "isil": _TEXT,
+            "name": _TEXT,
+            "organisation": _TEXT,
+        },
+    },
+    "ProblemReferral": {
+        "type": "object",
+        "description": "With what the counter links the account first; `url` is null where it has no pages.",
+        "required": ["handle", "expires_at", "url"],
+        "properties": {
+            "handle": _TEXT,
+            "expires_at": _TEXT | {"format": "date-time"},
+            "url": {"type": ["string", "null"], "format": "uri"},
+        },
+    },
+    "ProblemFault": {
+        "type": "object",
+        "description": "A wrong part of the request, without its value.",
+        "required": ["field", "message", "kind"],
+        "properties": {"field": _TEXT, "message": _TEXT, "kind": _TEXT},
     },
 }
+"""What is in a problem. A test compares it with the members that problems of both services have."""
 _EVERYWHERE = (
     ProblemType(401, "unauthenticated", "Log eerst in."),
     ProblemType(403, "wrong-scope", "U heeft geen toegang tot deze functie."),
@@ -193,7 +247,7 @@ def answers(problem_types: Iterable[ProblemType]) -> dict[int | str, dict[str, A
     return {
         status: {
             "description": ", ".join(f"`{code}`" for code in examples),
-            "content": {MEDIA_TYPE: {"schema": PROBLEM_SCHEMA, "examples": examples}},
+            "content": {MEDIA_TYPE: {"schema": PROBLEM, "examples": examples}},
         }
         for status, examples in by_status.items()
     }

@@ -273,6 +273,11 @@ class TokenVerifier:
             exp={"essential": True},
         )
 
+    @property
+    def issuer(self) -> str:
+        """Return who signs the tokens."""
+        return self._issuer
+
     async def verify(self, token: str) -> Principal:
         """Return the caller that the token names. Raises InvalidToken, or KeysUnavailable without any key.
 

@@ -1,17 +1,20 @@
 """I5, on the whole stack by real processes: registered before the login began means recognised."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
 from infra.local.story_steps import membership_ended
+from tests.support.commands import run_command
 from tests.support.eventually import eventually
 from tests.support.stack import RunningStack, load_card, registration_of
 
@@ -198,3 +201,55 @@ def test_a_paused_process_is_not_taken_for_a_dead_one(stack: RunningStack) -> No
         pass
     os.kill(pid, signal.SIGCONT)
     assert stack.pid("identity_worker") == pid
+
+
+async def test_r29_i13_imported_guests_are_recognised_whoever_of_them_logs_in_first(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    """Half of them log in before their messages, the first of all before the import; the others after it."""
+    imported = [next(cards) for _ in range(40)]
+    async with (
+        stack.client("registration", "counter") as counter,
+        stack.client("identity", "wisecat") as wisecat,
+        stack.client("identity", "operator") as operator,
+    ):
+        early = (await log_in(wisecat, f"acc-{imported[0]}")).json()
+        assert early["outcome"] == "new_actor"
+        file = tmp_path / "guests.jsonl"
+        file.write_text("".join(json.dumps(guest_of_before(card)) + "\n" for card in imported), "utf-8")
+        command = ("guests", "import", str(file), "--organisation", ORGANISATION, "--source", stack.transport)
+        with stack.paused("identity_worker"):
+            done = run_command(
+                "registration", *command, "--by", "beheer", "--json", RUN_DIR=str(stack.run_dir)
+            )
+            assert (done.code, json.loads(done.out)["imported"]) == (0, len(imported)), done.errors
+            before = [(await log_in(wisecat, f"acc-{card}")).json() for card in imported[1:20]]
+        assert {answer["outcome"] for answer in before} == {"recognised"}
+
+        async def known_as_guest() -> bool:
+            return (await log_in(wisecat, f"acc-{imported[0]}")).json()["guest"] is not None
+
+        await eventually(known_as_guest, within=30, every=0.1)
+        for card in imported:
+            answer = (await log_in(wisecat, f"acc-{card}")).json()
+            account = await account_of(operator, f"acc-{card}")
+            assert (answer["outcome"], answer["actor_id"]) == ("recognised", account["actor_id"])
+            await eventually(partial(linked, counter, answer["guest"]["guest_id"]), within=30, every=0.1)
+            assert {login["actor_id"] for login in account["logins"]} == {account["actor_id"]}
+
+
+def guest_of_before(card: str) -> dict[str, Any]:
+    """A line of an import, with the login account that the directory has on this card."""
+    registration = registration_of(card)
+    return {
+        "card_number": card,
+        "home_isil": registration["home_isil"],
+        "name": "Gast van vroeger",
+        "branch": registration["branch"],
+        "subscription": "346",
+        "registered_on": "2023-02-01",
+        "valid_until": "2099-12-31",
+        "card_has_chip": True,
+        "strips_granted": True,
+        "login_account_id": f"acc-{card}",
+    }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -45,6 +47,7 @@ FROM_DATABASE = {
     *("term_check_left_guests", "term_check_left_libraries", "term_check_ended_timestamp_seconds"),
     "term_check_guests",
 }
+OF_EVERY_PROCESS = {"configuration_refused", "worker_task_failures"}
 ASKED_BY_THE_API = {
     *("registration_home_library_seconds", "registration_home_library_unreadable_replies"),
     "messages_applied",
@@ -57,7 +60,7 @@ ONLY_AT_A_FAILURE = {
     *("messages_publish_failures_total", "messages_rejected_total", "messages_dropped_total"),
     *("messages_waiting_total", "messages_parked_total", "messages_diverged_total"),
     *("messages_unreadable_total", "feed_found_total", "worker_task_failures_total"),
-    "task_stuck",
+    *("task_stuck", "configuration_refused"),
 }
 ONLY_AT_NIGHT = "registration_home_library_"
 
@@ -72,7 +75,7 @@ async def test_each_page_of_metrics_shows_what_its_process_counts_or_the_databas
     for service in SERVICES:
         await eventually(partial(all_have_moved, stack, service))
         of_api, _ = figures(stack, stack.description[f"{service}_url"])
-        known = FROM_DATABASE | ASKED_BY_THE_API
+        known = FROM_DATABASE | ASKED_BY_THE_API | OF_EVERY_PROCESS
         shown = {name for name in of_api if not name.startswith(OWN_FIGURES)}
         assert {name for name in shown if not name.endswith("_created")} <= known, "counted elsewhere"
         assert {"relay_lag_events", "feed_position", "view_lag_events"} <= of_api
@@ -184,6 +187,85 @@ def run(stack: RunningStack, service: str, *arguments: str, **settings: str) -> 
     return run_command(service, *arguments, RUN_DIR=str(stack.run_dir), **settings).code
 
 
+def load_of(stack: RunningStack, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """What the command prints that registers guests at a steady rate."""
+    token = tmp_path / "token"
+    token.write_text(stack.description["tokens"]["counter"], "utf-8")
+    asked = ("--rate=20", "--seconds=2", "--first-card=0991007001", f"--token-file={token}", "--json")
+    where = ("--home-isil=NL-070288", "--branch=9453", "--subscription=346", "--accounts=acc-")
+    command = [str(Path(sys.executable).with_name("registration")), "load", *asked, *where, *more]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_load_registers_at_its_rate_and_says_how_long_the_answers_took(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    done = load_of(stack, tmp_path, f"--url={stack.description['registration_url']}")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["registered"], told["answers 201"], told["not sent"]) == (0, 40, 40, 0)
+    assert 0 < told["p50"] <= told["p95"] <= told["p99"]
+
+
+def test_a_load_goes_to_this_machine_only_unless_told_otherwise(stack: RunningStack, tmp_path: Path) -> None:
+    done = load_of(stack, tmp_path, "--url=http://192.0.2.1:8001")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "--yes-i-own-this" in done.stderr
+
+
+async def test_changed_files_of_settings_are_taken_by_every_process_of_a_service(
+    stack: RunningStack,
+) -> None:
+    """By the command, and by SIGHUP; a bad file changes nothing, and the operators' page says where."""
+    run_dir = {"RUN_DIR": str(stack.run_dir)}
+    file = stack.run_dir / "home_libraries.toml"
+    good = file.read_text("utf-8")
+    more = '\n[libraries.NL-000042]\nname = "Nieuwe bibliotheek"\nhost = "127.0.0.1"\nport = 9\n'
+    file.write_text(good + more, "utf-8")
+    by = ("--reason", "a new library", "--by", "femke")
+    done = run_command("registration", "config", "reload", *by, "--json", **run_dir)
+    assert done.code == 0, done
+    outcomes = json.loads(done.out)["outcomes"]
+    assert sorted(outcome["kind"] for outcome in outcomes) == ["api", "worker"]
+    assert {outcome["state"] for outcome in outcomes} == {"taken"}
+    async with stack.client("registration", "operator") as operator:
+        libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
+        assert "Nieuwe bibliotheek" in {library["name"] for library in libraries}
+        change = (await operator.get("/v1/operations/configuration")).json()["changes"][0]
+        assert (change["taken_by"], change["reason"]) == ("femke", "a new library")
+        assert [found["where"] for found in change["differences"]] == ["libraries.NL-000042"]
+
+        file.write_text(good + more.replace("port = 9", "port = 0"), "utf-8")
+        line = (good + more).splitlines().index("port = 9") + 1
+        refused = run_command("registration", "config", "reload", "--reason", "x", **run_dir)
+        assert refused.code == 1
+        assert f"{file}:{line}: libraries.NL-000042.port" in refused.errors
+        os.kill(stack.pid("registration_api"), signal.SIGHUP)
+        await eventually(partial(_says_where, operator, f"{file}:{line}:"))
+        assert run_command("registration", "doctor", "--json", **run_dir).code == 1
+        answer = await operator.get("/v1/operations/home-libraries")
+        assert "Nieuwe bibliotheek" in {library["name"] for library in answer.json()["libraries"]}
+
+        file.write_text(good, "utf-8")
+        for name in ("registration_api", "registration_worker"):
+            os.kill(stack.pid(name), signal.SIGHUP)
+        await eventually(partial(_is_gone, operator))
+    other = run_command("identity", "config", "reload", "--reason", "x", "--json", **run_dir)
+    assert (other.code, len(json.loads(other.out)["outcomes"])) == (0, 2)
+
+
+async def _says_where(operator: httpx2.AsyncClient, place: str) -> bool:
+    refused = (await operator.get("/v1/operations")).json()["settings_refused"]
+    return any(place in process["failure"] for process in refused)
+
+
+async def _is_gone(operator: httpx2.AsyncClient) -> bool:
+    state = (await operator.get("/v1/operations/configuration")).json()
+    libraries = (await operator.get("/v1/operations/home-libraries")).json()["libraries"]
+    names = {library["name"] for library in libraries}
+    in_use = {process["digest"] for process in state["processes"]}
+    return "Nieuwe bibliotheek" not in names and in_use == {state["digest"]}
+
+
 async def test_both_logs_move_to_fresh_databases_and_both_services_answer_as_before(
     stack: RunningStack, tmp_path: Path
 ) -> None:
@@ -277,28 +359,3 @@ class DatabasesOf:
 
     def close(self) -> None:
         self._server.stop()
-
-
-def load_of(stack: RunningStack, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    """What the command prints that registers guests at a steady rate."""
-    token = tmp_path / "token"
-    token.write_text(stack.description["tokens"]["counter"], "utf-8")
-    asked = ("--rate=20", "--seconds=2", "--first-card=0991007001", f"--token-file={token}", "--json")
-    where = ("--home-isil=NL-070288", "--branch=9453", "--subscription=346", "--accounts=acc-")
-    command = [str(Path(sys.executable).with_name("registration")), "load", *asked, *where, *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-
-def test_a_load_registers_at_its_rate_and_says_how_long_the_answers_took(
-    stack: RunningStack, tmp_path: Path
-) -> None:
-    done = load_of(stack, tmp_path, f"--url={stack.description['registration_url']}")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["registered"], told["answers 201"], told["not sent"]) == (0, 40, 40, 0)
-    assert 0 < told["p50"] <= told["p95"] <= told["p99"]
-
-
-def test_a_load_goes_to_this_machine_only_unless_told_otherwise(stack: RunningStack, tmp_path: Path) -> None:
-    done = load_of(stack, tmp_path, "--url=http://192.0.2.1:8001")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "--yes-i-own-this" in done.stderr

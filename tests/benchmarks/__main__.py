@@ -23,6 +23,7 @@ Benchmark = Callable[[Postgres], Awaitable[Sequence[Result]]]
 BENCHMARKS = {
     "save-aggregates": "save_aggregates",
     "register-guests": "register_guests",
+    "import-guests": "import_guests",
     "rebuild-views": "rebuild_views",
     "check-terms": "check_terms",
     "path": "path",

@@ -29,6 +29,7 @@ from registration.adapters.tables import SCHEMA
 from registration.application.dependencies import Dependencies
 from registration.application.nightly_check import check_all_terms
 from registration.application.nightly_report import NightlyReport
+from registration.bootstrap import home_library_http
 from registration.domain.term_check import NightlyCheck
 from registration.read_models.terms_due import VIEW
 from shared.event_log import Metadata, PostgresDataKeys, PostgresEventLog
@@ -120,7 +121,7 @@ def _asked(report: NightlyReport) -> int:
 
 async def _ours(url: str, ports: Sequence[int], opened: AsyncExitStack) -> _Ours:
     directory = read_directory(directory_of(ports, [5.0] * LIBRARIES, CONNECTIONS), {})
-    libraries = home_libraries(directory)
+    libraries = home_libraries(directory, home_library_http)
     opened.push_async_callback(libraries.close)
     pool = await opened.enter_async_context(await open_pool(url, min_size=4, max_size=16))
     log = await opened.enter_async_context(PostgresEventLog(pool))

@@ -41,6 +41,7 @@ from starlette.concurrency import run_in_threadpool
 
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import load_directory
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import Valid
 from shared.event_log.aggregate_store import DateAsISO
 
@@ -233,7 +234,7 @@ async def _open_registration(app: FastAPI, settings: Settings) -> AsyncIterator[
 
 def registration_api(settings: Settings) -> FastAPI:
     """`POST /v1/guests`."""
-    homes = home_libraries(load_directory(settings.home_libraries, os.environ))
+    homes = home_libraries(load_directory(settings.home_libraries, os.environ), home_library_http)
     app = FastAPI(
         lifespan=lambda app: _open_registration(app, settings),
         dependencies=[Depends(Verifier(settings.keys))],

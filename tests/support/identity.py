@@ -98,13 +98,36 @@ class SimulatedCounter:
 
         `card_isil`: the library under which the card is known at registration.
         """
+        guest_id = self._new_guest(name, organisation, home_isil, card_isil)
+        self.registers_afresh(guest_id, choice)
+        return guest_id
+
+    def imports(
+        self, name: str, choice: dict[str, Any] | None = None, *, expired_on: date | None = None
+    ) -> UUID:
+        """A guest of before is taken over from another system."""
+        guest_id = self._new_guest(name, GUEST_ORGANISATION, HOME_ISIL, HOME_ISIL)
+        self.happens(
+            guest_id,
+            "guest-imported.v1",
+            organisation=GUEST_ORGANISATION,
+            branch="9453",
+            person_ref=self._people[guest_id],
+            source="old-system",
+            registered_on="2023-02-01",
+            term={"begin": "2025-02-01", "end": ENDS_ON.isoformat(), "provisional": False},
+            expired_on=expired_on and expired_on.isoformat(),
+            login_account=choice or {"choice": "none", "account_id": None},
+        )
+        return guest_id
+
+    def _new_guest(self, name: str, organisation: str, home_isil: str, card_isil: str) -> UUID:
         guest_id = uuid4()
         self.feed.messages[guest_id] = []
         self.feed.home_libraries[guest_id] = home_isil
         self.feed.by_person.setdefault((organisation, person(name, card_isil)), []).append(guest_id)
         self._organisations[guest_id] = organisation
         self._people[guest_id] = person(name, card_isil)
-        self.registers_afresh(guest_id, choice)
         return guest_id
 
     _organisations: dict[UUID, str] = field(default_factory=dict)

@@ -198,17 +198,22 @@ async def open_identity_app(
     signer: Signer | None = None,
     person_ref_key: bytes = PERSON_REF_KEY,
     clock: Clock | None = None,
+    account_directory: Path | None = None,
 ) -> AsyncIterator[IdentityApp]:
-    """Identity over a database that has its schema; the directory knows jan, kind and piet."""
+    """Identity over a database that has its schema; the directory knows jan, kind and piet.
+
+    `account_directory`: the file of another directory, which is asked in the place of that one.
+    """
     signer = signer or Signer(folder / "jwks.json")
     fake = InMemoryRegistration()
     directory = InMemoryAccountDirectory([account_details(name) for name in ("jan", "kind", "piet")])
     replaced = Replacements(
         registration=registration or fake,
         registration_feed=feed or FeedOfRegistration(fake),
-        directory=directory,
+        directory=None if account_directory else directory,
         clock=clock,
     )
     settings = settings_in(folder, database, signer, person_ref_key)
+    settings = settings.model_copy(update={"account_directory": account_directory})
     async with open_service(settings, replaced) as service:
         yield IdentityApp(service, http_app(service), signer, fake, SimulatedCounter(fake), directory)

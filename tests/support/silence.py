@@ -25,6 +25,7 @@ SHORT: Mapping[str, float] = {
     "BROKER_CLOSE": 0.2,
     "LOGIN": 0.2,
     "DIRECTORY": 0.2,
+    "DIRECTORY_BATCH": 0.4,
     "ACCOUNTS": 0.4,
     "FEED": 0.4,
     "ISSUER": 0.4,

@@ -12,10 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from identity.application.dependencies import Clock
 from identity.domain.errors import IdTokenInvalid, IdTokenRequired
-from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_table
 from shared.kernel.login_account import REFERRALS, Referral, is_account_id
 from shared.kernel.text import require_identifier
+from shared.kernel.toml_file import Mistakes, TomlFile
 from shared.platform.http_client import HttpClient
 from shared.platform.secrets import Handles
 from shared.platform.settings import ClaimName, require_tls
@@ -65,6 +64,18 @@ _ISSUERS: TypeAdapter[Mapping[str, Issuer]] = TypeAdapter(
 _CATALOGUES: TypeAdapter[Mapping[str, Catalogue]] = TypeAdapter(dict[Identifier, Catalogue])
 
 
+def catalogues_in(file: TomlFile) -> tuple[Mapping[str, Issuer], Mapping[str, Catalogue]]:
+    """Return the account providers and the catalogues of a file. Raises Mistakes."""
+    issuers, catalogues = file.table("issuers", _ISSUERS), file.table("catalogues", _CATALOGUES)
+    if unknown := [
+        file.mistake(("catalogues", name, "client_ids"), f"client_ids at {issuer}, which is no issuer")
+        for name, catalogue in catalogues.items()
+        for issuer in sorted(catalogue.client_ids.keys() - issuers.keys())
+    ]:
+        raise Mistakes(unknown)
+    return issuers, catalogues
+
+
 class Catalogues:
     """The catalogues, by the subject of their tokens, and the account providers, by their issuer.
 
@@ -72,14 +83,10 @@ class Catalogues:
     """
 
     def __init__(self, file: Path | None, http: HttpClient, clock: Clock) -> None:
-        """Read the file; None: it names nobody. Raises ConfigurationError or OSError."""
-        self._issuers = read_table(file, "issuers", _ISSUERS) if file else {}
-        self._catalogues = read_table(file, "catalogues", _CATALOGUES) if file else {}
+        """Read the file; None: it names nobody. Raises Mistakes or OSError."""
+        self._issuers, self._catalogues = catalogues_in(TomlFile.read(file)) if file else ({}, {})
         self._keys = {name: keys_of(name, issuer.jwks, http) for name, issuer in self._issuers.items()}
         self._clock = clock
-        named = {issuer for catalogue in self._catalogues.values() for issuer in catalogue.client_ids}
-        if unknown := named - self._issuers.keys():
-            raise ConfigurationError(f"{file}: catalogues: client_ids at {min(unknown)}, which is no issuer")
 
     @property
     def keys(self) -> Mapping[str, JwksKeys]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from identity.application.dependencies import (
     AccountDetails,
+    AccountDirectory,
     BirthDates,
     DirectoryUnavailable,
     NewAccount,
@@ -101,7 +102,7 @@ class InMemoryRegistration:
 
 
 @dataclass
-class InMemoryAccountDirectory:
+class InMemoryAccountDirectory(AccountDirectory):
     """A list of accounts. `unplugged`: it cannot be asked. `asked` counts the questions."""
 
     accounts: list[AccountDetails] = field(default_factory=list)
@@ -117,12 +118,12 @@ class InMemoryAccountDirectory:
         """See `AccountDirectory.by_username`."""
         self._ask()
         wanted = (comparable(username), isil_base(home_isil))
-        found = (
+        found = [
             account
             for account in self.accounts
             if (comparable(account.username), isil_base(account.home_isil)) == wanted
-        )
-        return next(found, None)
+        ]
+        return found[0] if len(found) == 1 else None
 
     def _ask(self) -> None:
         self.asked += 1

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import asyncpg
 
 from identity.read_models import VIEWS
-from shared import event_log, messaging, projections
+from shared import configuration, event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
@@ -50,6 +50,7 @@ OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
+    *configuration.SCHEMA,
     *idempotency.SCHEMA,
     *OWN_SCHEMA,
     *projections.SCHEMA,
@@ -62,6 +63,7 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,
     *messaging.TRANSFERRED_TABLES,
+    *configuration.TRANSFERRED_TABLES,
     *idempotency.TRANSFERRED_TABLES,
     *OWN_TRANSFERRED_TABLES,
 )

@@ -22,6 +22,7 @@ router = APIRouter(prefix="/v1/actors", tags=["actors"], dependencies=[Depends(A
 
 @router.get(
     "/{actor_id}",
+    operation_id="showActor",
     summary="An actor with its links and logins",
     responses=problem_responses(PROBLEM_TYPES, errors.ActorNotFound),
 )
@@ -52,6 +53,7 @@ class ActorMergeJson(BaseModel):
 
 @router.post(
     "/{actor_id}/merge",
+    operation_id="mergeActors",
     summary="Merge two actors of the same person, or see what that would do",
     responses=problem_responses(
         PROBLEM_TYPES, errors.ActorNotFound, errors.MergeBlocked, RegistrationUnavailable

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from fastapi import FastAPI
-
 from identity.adapters.catalogues import Catalogues, SealedReferrals
 from identity.api import actors, login_accounts, logins
 from identity.api.dependencies import FEED
@@ -13,6 +11,7 @@ from shared.messaging.feed import LogFeed
 from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
+from shared.web.openapi import DescribedApp
 from shared.web.operations_api import ServiceOperations, operations_router
 from shared.web.security import TokenVerifier
 
@@ -31,8 +30,9 @@ def identity_app(
     service_operations: ServiceOperations,
     operations: Operations,
     telemetry: bool = False,
+    contact: str | None = None,
     stopping: asyncio.Event | None = None,
-) -> FastAPI:
+) -> DescribedApp:
     """Build the app. `apply_now` is the inbox's method of that name, for the login barrier (ADR 0004).
 
     Set `stopping` when the server must stop: long polls end at once then.
@@ -44,6 +44,7 @@ def identity_app(
         verifier=verifier,
         operations=operations,
         telemetry=telemetry,
+        contact=contact,
     )
     app.state.deps = deps
     app.state.apply_now = apply_now

@@ -1,8 +1,9 @@
 """Routes of login accounts: find by username (I1), name, show, open."""
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel
 
 from identity.api.dependencies import ACCOUNTS, DependenciesDep, IdempotentWriteDep, MetadataDep
@@ -51,6 +52,7 @@ class FoundJson(BaseModel):
 
 @router.get(
     "",
+    operation_id="findLoginAccount",
     summary="Find a login account by its username",
     responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.MalformedUsername, DirectoryUnavailable),
 )
@@ -86,7 +88,12 @@ class NamedAccountsJson(BaseModel):
     accounts: list[NamedAccountJson]
 
 
-@router.post("/names", summary="What several login accounts are called")
+@router.post(
+    "/names",
+    operation_id="nameLoginAccounts",
+    summary="What several login accounts are called",
+    responses=problem_responses(PROBLEM_TYPES),
+)
 async def names(body: AccountIds, deps: DependenciesDep) -> NamedAccountsJson:
     """Return username and e-mail of each account. A directory that is slow is not waited for."""
     found = await name_accounts(body.account_ids, deps)
@@ -101,6 +108,7 @@ class AccountIdsJson(BaseModel):
 
 @router.post(
     "/with-username",
+    operation_id="findLoginAccountsOfUsername",
     summary="Which accounts have a username at one of several home libraries",
     responses=problem_responses(PROBLEM_TYPES, MalformedIsil, errors.MalformedUsername),
 )
@@ -116,6 +124,7 @@ async def with_username(body: UsernameAtLibraries, deps: DependenciesDep) -> Acc
 
 @router.get(
     "/{account_id}",
+    operation_id="showLoginAccount",
     summary="A login account with its links and logins",
     responses=problem_responses(PROBLEM_TYPES, errors.AccountNotFound, DirectoryUnavailable),
 )
@@ -126,6 +135,7 @@ async def show(account_id: AccountId, deps: DependenciesDep) -> AccountJson:
 
 @router.post(
     "",
+    operation_id="openLoginAccount",
     status_code=201,
     summary="Open a login account",
     responses=problem_responses(
@@ -144,7 +154,10 @@ async def open_one(
     metadata: MetadataDep,
     write: IdempotentWriteDep,
     deps: DependenciesDep,
+    response: Response,
 ) -> AccountJson:
     """Open an account with its own actor. A username can be used once per home library."""
     result = await write(lambda rows: open_login_account(body.command(), Context(metadata, rows), deps))
-    return account_json(await show_opened_account(result.resource_id, deps))
+    account = account_json(await show_opened_account(result.resource_id, deps))
+    response.headers["Location"] = f"/v1/login-accounts/{quote(account.account_id, safe='')}"
+    return account

@@ -62,6 +62,7 @@ class _NothingWritten(Exception):
 
 @router.post(
     "/v1/logins",
+    operation_id="logIn",
     summary="A person logs in at an organisation's catalogue",
     responses=problem_responses(
         PROBLEM_TYPES,

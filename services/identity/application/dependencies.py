@@ -6,11 +6,12 @@ command; `deps` bundles the collaborators. bootstrap.py makes them once; a test 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from identity.domain.errors import UnknownOrganisation
@@ -19,6 +20,8 @@ from shared.kernel.library_card import isil_base
 from shared.messaging.envelope import Message
 from shared.messaging.errors import TryAgain
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 SideRows = Callable[[UUID], Sequence[SideRow]]
 
 ApplyNow = Callable[[UUID, Sequence[Message]], Awaitable[None]]
@@ -157,14 +160,74 @@ class AccountDetails:
     home_card_number: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ById:
+    """The account with this id (I1)."""
+
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByUsername:
+    """The one account with this username at this home library (I1)."""
+
+    username: str
+    home_isil: str
+
+
+AccountReference = ById | ByUsername
+
+MOST_QUESTIONS_AT_ONCE = 8
+"""Of one `find_many` to a directory that takes one question at a time."""
+
+
 class AccountDirectory(Protocol):
-    """The identity provider's own list of accounts. Both methods raise DirectoryUnavailable."""
+    """The identity provider's own list of accounts. All methods raise DirectoryUnavailable.
+
+    None means: the directory was asked, and it has no such account, or one that is not active. A directory
+    inherits `find_many` from this class, unless it has a way to find several accounts by one question; then
+    it sets `lists_many`.
+    """
+
+    lists_many: bool = False
 
     async def by_id(self, account_id: str) -> AccountDetails | None:
         """Find the account with this id (I1)."""
 
     async def by_username(self, username: str, home_isil: str) -> AccountDetails | None:
         """Find the one account with this username at this home library (I1)."""
+
+    async def find_many(
+        self, references: Collection[AccountReference]
+    ) -> Mapping[AccountReference, AccountDetails | None]:
+        """Find several accounts; the result has all references.
+
+        One that cannot be used makes all of them unavailable: then ask one by one.
+        """
+
+        async def find(reference: AccountReference) -> AccountDetails | None:
+            if isinstance(reference, ById):
+                return await self.by_id(reference.account_id)
+            return await self.by_username(reference.username, reference.home_isil)
+
+        wanted = list(dict.fromkeys(references))
+        return dict(zip(wanted, await ask_all(find, wanted), strict=True))
+
+
+async def ask_all(ask: Callable[[Asked], Awaitable[Answer]], about: Iterable[Asked]) -> list[Answer]:
+    """Ask about all of them, MOST_QUESTIONS_AT_ONCE at a time. After the first failure the others end."""
+    free = asyncio.Semaphore(MOST_QUESTIONS_AT_ONCE)
+
+    async def one(asked: Asked) -> Answer:
+        async with free:
+            return await ask(asked)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(asked)) for asked in about]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class Usernames(Protocol):

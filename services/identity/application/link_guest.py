@@ -8,6 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from identity.application.dependencies import AccountDetails, BeingErased, BeingMerged, Dependencies
+from identity.application.one_actor import with_one_actor
 from identity.application.repository import (
     LoadedAccount,
     find_account,
@@ -47,9 +48,16 @@ class RequestedAccount:
 
 
 async def link_guest(
-    link: GuestLink, asked: RequestedAccount | None, deps: Dependencies, now: datetime
+    link: GuestLink,
+    asked: RequestedAccount | None,
+    deps: Dependencies,
+    now: datetime,
+    *,
+    existed: bool = False,
 ) -> Sequence[LoadedAccount]:
     """Link the guest, or refuse the link with a reason. Returns the accounts to save with the link.
+
+    `existed`: the link existed in another system before the logins here, so it is never too late (I13).
 
     Without a requested account nothing changes. Each request gets its own reply. A request for another
     account releases the present one, also when the new link is refused: only the last request counts.
@@ -62,6 +70,8 @@ async def link_guest(
     changed = [*await release_guest(link, deps, now)] if replaced else []
     try:
         loaded = await _load_requested(link, asked, deps)
+        if existed:
+            loaded = await with_one_actor(loaded, link.organisation, deps, now)
         linked = loaded.account.link(link.id, link.organisation, link.guest_status, now)
     except tuple(REASONS) as refusal:
         if isinstance(refusal, AccountInUse):

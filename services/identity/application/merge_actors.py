@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
+from eventsourcing.domain import Aggregate
+
 from identity.application.dependencies import BirthDates, Context, Dependencies
-from identity.application.repository import accounts_of, load_actor, save
+from identity.application.one_actor import merge_into
+from identity.application.repository import accounts_of, save
 from identity.application.show_login_account import ShownActor, show_actor
-from identity.domain.actor import Actor
 from identity.domain.errors import DifferentBirthDates, MergeBlocked
-from identity.domain.guest_link import GuestLink, Linked
-from identity.domain.login_account import LoginAccount
 from shared.event_log import CommandResult, retry_on_conflict
 
 
@@ -67,37 +65,14 @@ async def _merge(command: MergeActors, context: Context, deps: Dependencies) -> 
     shown = await show_actor(command.actor_id, deps)
     other = await show_actor(command.into, deps)
     actor, into, now = shown.actor, other.actor, deps.clock.now()
-    changed: list[Actor | LoginAccount | GuestLink] = []
+    changed: list[Aggregate] = []
     if actor.merged_into != into.id:
         _may_be_merged(shown, other, await _birth_dates(shown, other, deps))
         accounts = await accounts_of(actor, deps)
-        # The actors that were merged into this one point to `into` too: there are no chains (ADR 0015).
-        merged_actors = [*[await load_actor(merged_id, deps) for merged_id in actor.merged_from], actor]
-        for merged in merged_actors:
-            merged.merge_into(into.id, now)
-            into.absorb(merged.id, now)
-        for account in accounts:
-            changed += [account, *await _replace_actor(account, actor.id, into.id, deps, now)]
-        # The actor comes last: its Idempotency-Key stores the position of the last event of its stream.
-        changed += [into, *merged_actors]
+        changed += await merge_into(into, actor, accounts, deps, now)
     rows = context.side_rows(actor.id)
     position = await save(deps, *changed, metadata=context.metadata, side_rows=rows)
     return CommandResult(actor.id, position)
-
-
-async def _replace_actor(
-    account: LoginAccount, actor_id: UUID, by: UUID, deps: Dependencies, now: datetime
-) -> Sequence[GuestLink]:
-    """Replace the actor of the account, and return the links that changed with it."""
-    before = dict(account.guests)
-    account.replace_actor(actor_id, by, now)
-    links = []
-    for guest in account.guests.values():
-        if guest != before[guest.guest_id]:
-            link = await deps.store.load(GuestLink, guest.guest_id)
-            link.confirm(Linked(account.account_id, guest.actor_id, guest.too_late), now)
-            links.append(link)
-    return links
 
 
 def _may_be_merged(actor: ShownActor, into: ShownActor, born: BirthDates) -> None:

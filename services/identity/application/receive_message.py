@@ -20,6 +20,7 @@ from shared.messaging.envelope import Identifier, Message, data_of
 from shared.messaging.errors import MalformedMessage
 
 REGISTERED = "guest-registered.v1"
+IMPORTED = "guest-imported.v1"
 ERASED = "personal-data-erased.v1"
 UNLINKED = "login-account-unlinked.v1"
 RELEASING = {UNLINKED, "guest-deregistered.v1", MERGED}
@@ -68,6 +69,12 @@ class _Registered(_WithTerm):
     login_account: _LoginAccount
 
 
+class _Imported(_Registered):
+    """A guest of before. `expired_on` None: the subscription runs."""
+
+    expired_on: date | None
+
+
 class _Merged(BaseModel):
     """The guest that the guest was merged into."""
 
@@ -93,10 +100,8 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
     changed: Changed = []
     if link is not None:
         changed = await _apply(message, link, deps, now)
-    elif message.type == REGISTERED and not message.erased:
-        registered = data_of(message, _Registered)
-        link = _note_guest(message.subject, registered, now)
-        changed = await link_guest(link, _requested_account(registered.login_account), deps, now)
+    elif message.type in BEGINNINGS and not message.erased:
+        link, changed = await BEGINNINGS[message.type](message, deps, now)
     rows = [row for loaded in changed for row in loaded.side_rows]
     if message.type == ERASED:
         rows.append(erasure_row(message.subject))
@@ -108,6 +113,26 @@ async def receive_message(message: Message, inbox_row: SideRow, *, deps: Depende
         side_rows=[inbox_row, *rows],
     )
     await deps.erasure_ledger.note(erased_by(rows))
+
+
+async def _registered(message: Message, deps: Dependencies, now: datetime) -> tuple[GuestLink, Changed]:
+    registered = data_of(message, _Registered)
+    link = _note_guest(message.subject, registered, now)
+    return link, await link_guest(link, _requested_account(registered.login_account), deps, now)
+
+
+async def _imported(message: Message, deps: Dependencies, now: datetime) -> tuple[GuestLink, Changed]:
+    """Note a guest of before. A link that it had is never too late (I13)."""
+    imported = data_of(message, _Imported)
+    link = _note_guest(message.subject, imported, now)
+    if imported.expired_on is not None:
+        link.change_guest_status(link.guest_status.expired(imported.expired_on), now)
+    asked = _requested_account(imported.login_account)
+    return link, await link_guest(link, asked, deps, now, existed=True)
+
+
+BEGINNINGS = {REGISTERED: _registered, IMPORTED: _imported}
+"""The messages with which a guest begins."""
 
 
 def _requested_account(asked: _LoginAccount | None) -> RequestedAccount | None:
@@ -181,5 +206,5 @@ STATUS_CHANGES: Mapping[str, Callable[[GuestStatus, Message], GuestStatus]] = {
 }
 """Message type -> the new guest status (I7). A deregistered guest may be registered again (R21)."""
 
-HAVE_AN_EFFECT = {REGISTERED, ERASED, LINK_REQUESTED, *RELEASING, *STATUS_CHANGES}
+HAVE_AN_EFFECT = {*BEGINNINGS, ERASED, LINK_REQUESTED, *RELEASING, *STATUS_CHANGES}
 """All other messages only move the inbox, so nothing is read for them."""

@@ -122,17 +122,18 @@ class LoadedAccount:
     """An account, and what to save with it.
 
     A new account comes with its actor, its data key row and its username row. An erased one comes with its
-    erasure row.
+    erasure row. `beside`: what changed with the account.
     """
 
     account: LoginAccount
     actor: Actor | None = None
     side_rows: tuple[SideRow, ...] = ()
+    beside: tuple[Aggregate, ...] = ()
 
     @property
     def aggregates(self) -> Sequence[Aggregate]:
         """The aggregates to save together. The account is last, because `save` returns the last position."""
-        return [self.account] if self.actor is None else [self.actor, self.account]
+        return [*self.beside, *([] if self.actor is None else [self.actor]), self.account]
 
 
 async def find_account(account_id: str, deps: Dependencies) -> LoadedAccount | None:

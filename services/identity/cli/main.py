@@ -1,5 +1,6 @@
 """The command `identity`. What is heavy is imported by the command that needs it."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import uuid4
@@ -11,6 +12,7 @@ from identity.service_handle import SERVICE, settings_of_command
 from identity.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
+from shared.cli.config import config_commands
 from shared.cli.console import echo, show_json
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
@@ -50,6 +52,7 @@ app.add_typer(events_commands(SERVICE), name="events")
 app.add_typer(parked_commands(SERVICE), name="parked")
 app.add_typer(keys_commands(SERVICE), name="keys")
 app.add_typer(projection_commands(SERVICE), name="projections")
+app.add_typer(config_commands(SERVICE), name="config")
 
 
 @app.command(epilog="Example: IDENTITY_PORT=8002 identity serve")
@@ -107,6 +110,20 @@ def import_file(
     service_handle.require_no_failures(done.failed, "identity")
 
 
+@accounts.command("check-directory", epilog="Example: identity accounts check-directory jan.jansen NL-070288")
+def check_directory(
+    username: Annotated[str, typer.Argument(help="The username of an account that exists.")],
+    home_isil: Annotated[str, typer.Argument(help="The ISIL of its home library.")],
+    as_json: Json = False,
+) -> None:
+    """Ask the account directory about an account in every way that identity does, and show each step.
+
+    The output has the account's id. It never has the username, the e-mail address or the card number.
+    """
+    if not in_loop(_check_directory(settings_of_command(), username, home_isil, as_json=as_json)):
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: identity retention --dry-run")
 def retention(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be erased now.")] = False,
@@ -138,14 +155,16 @@ def apply(by: By = None, as_json: Json = False) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from identity.bootstrap import http_app, open_service  # noqa: PLC0415
-    from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
+    from identity.bootstrap import follower_tasks, http_app, open_service  # noqa: PLC0415
+    from shared.platform.lifecycle import Supervisor, stop_signals, until_stopped  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
 
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
-            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            following = Supervisor(follower_tasks(service, "api")).run(stopping)
+            server = serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            await until_stopped(stopping, following, server)
 
 
 async def _import(settings: Settings, file: Path, by: str) -> "Imported":
@@ -168,6 +187,7 @@ async def _import(settings: Settings, file: Path, by: str) -> "Imported":
 
 
 def _steps(settings: Settings) -> list[Step]:
+    from identity.adapters.configuration import settings_files  # noqa: PLC0415
     from identity.adapters.tables import SCHEMA  # noqa: PLC0415
     from identity.read_models import VIEWS  # noqa: PLC0415
 
@@ -175,14 +195,14 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.database(settings, SCHEMA, "identity"),
         checks.views(settings, VIEWS, "identity"),
         *checks.files(settings),
-        checks.organisations(settings.organisations, Settings.prefix()),
+        *checks.configuration(settings, partial(settings_files, settings)),
         *checks.sign_in(settings),
         *checks.broker(settings, "identity"),
         checks.message_keys(settings),
         Step(
             "account directory",
             lambda: _directory_answers(settings),
-            "correct IDENTITY_ACCOUNT_DIRECTORY_URL, or start the directory",
+            "see `identity accounts check-directory USERNAME HOME_ISIL`",
             vital=False,
         ),
         Step(
@@ -207,12 +227,24 @@ async def _catalogues(settings: Settings) -> str:
     return f"{len(keys)} account providers, whose keys can be read" if keys else "none: account ids only"
 
 
-async def _directory_answers(settings: Settings) -> str:
-    from identity.adapters.account_directory import HttpAccountDirectory  # noqa: PLC0415
+async def _check_directory(settings: Settings, username: str, home_isil: str, *, as_json: bool) -> bool:
+    from identity.bootstrap import open_directory  # noqa: PLC0415
+    from identity.cli.check_directory import check_directory, wanted_account  # noqa: PLC0415
     from shared.platform.http_client import HttpClient  # noqa: PLC0415
 
-    if settings.account_directory_url is None:
-        return "none: only accounts that were imported or opened here"
-    async with HttpClient() as http:
-        await HttpAccountDirectory(settings.account_directory_url, http).by_id("doctor")
-    return settings.account_directory_url
+    wanted = wanted_account(username, home_isil)
+    if settings.account_directory is None and settings.account_directory_url is None:
+        raise Failed("There is no account directory: set IDENTITY_ACCOUNT_DIRECTORY.")
+    async with HttpClient() as http, open_directory(settings, http) as directory:
+        return await check_directory(directory, wanted, as_json=as_json)
+
+
+async def _directory_answers(settings: Settings) -> str:
+    from identity.bootstrap import open_directory  # noqa: PLC0415
+    from shared.platform.http_client import HttpClient  # noqa: PLC0415
+
+    async with HttpClient() as http, open_directory(settings, http) as directory:
+        await directory.by_id("doctor")
+    if settings.account_directory is not None:
+        return f"as {settings.account_directory} says"
+    return settings.account_directory_url or "none: only accounts that were imported or opened here"

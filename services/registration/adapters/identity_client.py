@@ -18,6 +18,7 @@ from shared.messaging.errors import NotParked, OnlyWaiting
 from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.projections import NoSuchView, RebuildRunning
+from shared.web.configuration_api import ConfigurationJson, ReloadedJson
 from shared.web.operations_api import (
     PATH,
     BacklogJson,
@@ -254,6 +255,14 @@ class IdentityOperations:
     async def events(self, subject: UUID) -> EventsJson:
         """See ServiceOperations."""
         return await self._ask(EventsJson, "GET", f"/guests/{subject}/events")
+
+    async def configuration(self) -> ConfigurationJson:
+        """See ServiceOperations."""
+        return await self._ask(ConfigurationJson, "GET", "/configuration")
+
+    async def reload(self, reason: str, by: str) -> ReloadedJson:
+        """See ServiceOperations."""
+        return await self._ask(ReloadedJson, "POST", "/configuration/reload", {"reason": reason, "by": by})
 
     async def _ask(
         self, kind: type[Json], method: str, path: str, body: Mapping[str, str] | None = None

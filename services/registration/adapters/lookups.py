@@ -23,6 +23,7 @@ from registration.domain.errors import TooManyLookups
 from registration.read_models.guest_directory import asked_for
 from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
+from shared.kernel.text import harmless
 from shared.platform import limits
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
@@ -111,6 +112,7 @@ SCHEMA: Sequence[Script] = (
             "lookup_guests": Rights("SELECT, INSERT", reader=False),
         },
     ),
+    Script("registration_0014_reasons_of_exports", "ALTER TABLE lookups ADD COLUMN reason text"),
 )
 TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     TransferredTable("lookups", "at, id"),
@@ -118,9 +120,15 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 )
 
 RECORD = "SELECT record_lookup($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+# It always counts as allowed: who may run commands on the machine can read the database.
+RECORD_EXPORT = """
+INSERT INTO lookups (subject, organisation, kind, outcome, counts, reason)
+VALUES ($1, $2, $3, $4, false, $5)
+"""
 FOUND = """
 SELECT id, at, subject, organisation, kind, home_isil, what, outcome, account,
-    ARRAY(SELECT guest_id FROM lookup_guests WHERE lookup_id = lookups.id ORDER BY guest_id) AS guest_ids
+    ARRAY(SELECT guest_id FROM lookup_guests WHERE lookup_id = lookups.id ORDER BY guest_id) AS guest_ids,
+    reason
 FROM lookups
 WHERE ($1::text IS NULL OR organisation = $1) AND ($2::text IS NULL OR subject = $2)
 AND ($3::text[] IS NULL OR what = ANY ($3) OR account = ANY ($3))
@@ -164,6 +172,7 @@ class RecordedLookup:
     outcome: str
     account: str | None
     guest_ids: Sequence[UUID]
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +222,6 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 
 def _cell(value: object) -> str:
-    """Return the text of a cell. A spreadsheet takes a text that begins like a formula for one."""
     match value:
         case None:
             return ""
@@ -221,8 +229,7 @@ def _cell(value: object) -> str:
             return " ".join(value)
         case datetime():
             return value.isoformat()
-    text = str(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return harmless(str(value))
 
 
 class PostgresLookups:
@@ -245,6 +252,10 @@ class PostgresLookups:
     async def record(self, lookup: Lookup, context: Context) -> None:
         """See `Lookups.record`."""
         subject = context.metadata.caused_by
+        if lookup.kind is LookupKind.EXPORT:
+            values = (subject, context.organisation, lookup.kind.value, lookup.outcome, lookup.reason)
+            await self._pool.execute(RECORD_EXPORT, *values)
+            return
         wait = await self._pool.fetchval(
             RECORD,
             *(subject, context.organisation, lookup.kind.value, lookup.home_isil, self._hash(lookup.what)),

@@ -6,17 +6,24 @@ data is empty. A published message type never changes: other data needs a new ve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from typing import Any
+from uuid import UUID
+
+import asyncpg
 
 from registration.domain import events
+from registration.domain.contributions import RowStatus, imported_rows
 from registration.domain.guest import Guest
 from shared.event_log import AggregateStore, RecordedEvent
+from shared.event_log.reading import first_events
 from shared.messaging.envelope import Message
 from shared.messaging.feed import ToMessage, message_of
 
 Data = dict[str, Any]
+MOST_KNOWN = 50_000
+"""Guests whose organisation a process remembers."""
 
 
 def published_messages(store: AggregateStore) -> ToMessage:
@@ -45,6 +52,24 @@ def _guest_registered(event: events.GuestRegistered) -> Data:
         "term": _provisional(event.term_begin, event.term_end),
         "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
         **_preferences(event),
+    }
+
+
+def _guest_imported(event: events.GuestImported) -> Data:
+    newest = imported_rows(event)[0]
+    return {
+        "organisation": event.organisation,
+        "branch": event.branch,
+        "person_ref": event.person_ref,
+        "source": event.source,
+        "registered_on": event.registered_on.isoformat(),
+        "term": {
+            "begin": event.term_begin.isoformat(),
+            "end": event.term_end.isoformat() if event.term_end else None,
+            "provisional": False,
+        },
+        "expired_on": newest.begin.isoformat() if newest.status is RowStatus.INVALID else None,
+        "login_account": {"choice": event.login_account_choice, "account_id": event.login_account_id},
     }
 
 
@@ -99,8 +124,30 @@ def _provisional(begin: date, end: date) -> Data:
     return {"begin": begin.isoformat(), "end": end.isoformat(), "provisional": True}
 
 
+class GuestOrganisations:
+    """The organisation of each guest, from the guest's first event: it never changes."""
+
+    def __init__(self, pool: asyncpg.Pool, to_message: ToMessage) -> None:
+        self._pool = pool
+        self._to_message = to_message
+        self._known: dict[UUID, str] = {}
+
+    async def __call__(self, guests: Collection[UUID]) -> Mapping[UUID, str]:
+        """Return guest -> organisation."""
+        if len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        if new := set(guests) - self._known.keys():
+            for event in await first_events(self._pool, new):
+                message = self._to_message(event)
+                organisation = message and message.data.get("organisation")
+                if organisation:
+                    self._known[event.stream_id] = organisation
+        return self._known
+
+
 SHARED_DATA: dict[str, Callable[[Any], Data]] = {
     events.GuestRegistered.TOPIC: _guest_registered,
+    events.GuestImported.TOPIC: _guest_imported,
     events.GuestReregistered.TOPIC: _guest_reregistered,
     events.GuestPreferencesChanged.TOPIC: _preferences,
     events.CardNumberChanged.TOPIC: _card_number_changed,
@@ -116,6 +163,7 @@ SHARED_DATA: dict[str, Callable[[Any], Data]] = {
 # Spelled out, although they resemble the topics: other services depend on these names.
 MESSAGE_TYPES = {
     Guest.Created.TOPIC: "guest-registered.v1",
+    Guest.Imported.TOPIC: "guest-imported.v1",
     Guest.Reregistered.TOPIC: "guest-reregistered.v1",
     Guest.SubscriptionExpired.TOPIC: "subscription-expired.v1",
     Guest.TermConfirmed.TOPIC: "term-confirmed.v1",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from registration.adapters import card_prefixes, lookups, nightly_checks, staff_sessions
+from registration.adapters import card_prefixes, imported_guests, lookups, nightly_checks, staff_sessions
 from registration.read_models import VIEWS
-from shared import event_log, messaging, projections
+from shared import configuration, event_log, messaging, projections
 from shared.event_log.export.format import DATA_KEYS, ERASURES, TransferredTable
+from shared.messaging import webhook_state
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
 from shared.projections.view import vacuumed_views
@@ -137,12 +138,15 @@ OWN_TRANSFERRED_TABLES: Sequence[TransferredTable] = (
 SCHEMA: Sequence[Script] = (
     *event_log.SCHEMA,
     *messaging.SCHEMA,
+    *configuration.SCHEMA,
+    *webhook_state.SCHEMA,
     *idempotency.SCHEMA,
     *OWN_SCHEMA,
     *card_prefixes.SCHEMA,
     *nightly_checks.SCHEMA,
     *staff_sessions.SCHEMA,
     *lookups.SCHEMA,
+    *imported_guests.SCHEMA,
     *projections.SCHEMA,
     *(view.schema() for view in VIEWS),
     *VIEW_CHANGES,
@@ -155,9 +159,12 @@ TRANSFERRED_TABLES: Sequence[TransferredTable] = (
     ERASURES,
     DATA_KEYS,
     *messaging.TRANSFERRED_TABLES,
+    *configuration.TRANSFERRED_TABLES,
+    *webhook_state.TRANSFERRED_TABLES,
     *idempotency.TRANSFERRED_TABLES,
     *OWN_TRANSFERRED_TABLES,
     *card_prefixes.TRANSFERRED_TABLES,
     *nightly_checks.TRANSFERRED_TABLES,
     *lookups.TRANSFERRED_TABLES,
+    *imported_guests.TRANSFERRED_TABLES,
 )

@@ -2,8 +2,6 @@
 
 import asyncio
 
-from fastapi import FastAPI
-
 from registration.api import feed, guests, login_accounts, lookups, merges, operations, search
 from registration.api.dependencies import FEED
 from registration.api.operations import RegistrationOperations
@@ -15,9 +13,11 @@ from shared.messaging.feed import LogFeed
 from shared.web.app import Operations, make_app
 from shared.web.feed_api import feed_router
 from shared.web.idempotency import IdempotencyKeys
+from shared.web.openapi import DescribedApp
 from shared.web.operations_api import operations_router
 from shared.web.problem_handlers import problem_responses
 from shared.web.security import TokenVerifier
+from shared.web.webhooks_api import webhooks_router
 
 DESCRIPTION = "Gastlenen bij een andere bibliotheek: inschrijven, koppelen, opnieuw inschrijven."
 
@@ -34,12 +34,10 @@ def registration_app(
     registration_operations: RegistrationOperations,
     process: Operations,
     telemetry: bool = False,
+    contact: str | None = None,
     stopping: asyncio.Event | None = None,
-) -> FastAPI:
-    """Return the app. `identity_subject` is the subject of identity's tokens; `process`: health and metrics.
-
-    Set `stopping` when the server receives a stop signal: long polls then end at once.
-    """
+) -> DescribedApp:
+    """Return the app. `process`: health and metrics. `stopping`, when it is set, ends long polls at once."""
     app = make_app(
         title="Landelijk Lenen: registration",
         description=DESCRIPTION,
@@ -47,6 +45,7 @@ def registration_app(
         verifier=verifier,
         operations=process,
         telemetry=telemetry,
+        contact=contact,
     )
     app.state.deps = deps
     app.state.identity_subject = identity_subject
@@ -59,5 +58,6 @@ def registration_app(
         app.include_router(resource.router)
     app.include_router(guests.operator_router)
     app.include_router(operations_router(registration_operations.own))
+    app.include_router(webhooks_router(registration_operations.webhooks))
     app.include_router(feed_router(own_feed, FEED, stopping), responses=problem_responses(PROBLEM_TYPES))
     return app

@@ -1,7 +1,7 @@
 """The feed for other services: committed messages, and what identity asks at the login barrier (ADR 0004)."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from registration.api.dependencies import FEED, DependenciesDep, identity_only
 from registration.api.problems import PROBLEM_TYPES
-from registration.api.schemas import ONE_LINE
+from registration.api.schemas import ONE_LINE, BirthDates
 from registration.application.answer_identity import (
+    RegisteredGuest,
     RegistrationsQuery,
     compare_birth_dates,
     is_home_library,
@@ -23,7 +24,7 @@ from registration.domain import errors
 from shared.kernel.library_card import MalformedIsil
 from shared.kernel.login_account import AccountId
 from shared.messaging.feed import LogFeed
-from shared.web.feed_api import items
+from shared.web.feed_api import MessageJson, message_json
 from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType
 
@@ -42,7 +43,7 @@ GuestIds = Annotated[list[UUID], Query(min_length=1, max_length=50)]
 class BirthDatesJson(BaseModel):
     """The result of the comparison. `unknown`: no birth date is known for one side, or it was erased."""
 
-    birth_dates: Literal["same", "different", "unknown"]
+    birth_dates: BirthDates
 
 
 class HomeLibraryJson(BaseModel):
@@ -61,7 +62,7 @@ class RegistrationJson(BaseModel):
     """A guest with all its messages (CloudEvents), starting at version 1."""
 
     guest_id: UUID
-    messages: Sequence[dict[str, Any]]
+    messages: Sequence[MessageJson]
 
 
 class RegistrationsJson(BaseModel):
@@ -82,7 +83,9 @@ class NewAccountJson(BaseModel):
 
 @router.get(
     "/registrations",
+    operation_id="listRegistrations",
     summary="A person's or an account's registrations at an organisation",
+    response_model_exclude_unset=True,
     responses=problem_responses(PROBLEM_TYPES, errors.ReferencesIncomplete, MalformedIsil),
 )
 async def registrations(
@@ -110,13 +113,22 @@ async def registrations(
     found = await list_registrations(query, deps, feed)
     return RegistrationsJson(
         registrations=[
-            RegistrationJson(guest_id=guest.guest_id, messages=items(list(guest.messages))) for guest in found
+            RegistrationJson(
+                guest_id=guest.guest_id, messages=[message_json(message) for message in guest.messages]
+            )
+            for guest in found
         ]
     )
 
 
+def _registration(guest: RegisteredGuest) -> RegistrationJson:
+    messages = [message_json(message) for message in guest.messages]
+    return RegistrationJson(guest_id=guest.guest_id, messages=messages)
+
+
 @router.get(
     "/birth-dates",
+    operation_id="compareBirthDates",
     summary="Whether guests were born on the same day",
     dependencies=_IDENTITY,
     responses=problem_responses(PROBLEM_TYPES),
@@ -129,6 +141,7 @@ async def birth_dates(one: GuestIds, other: GuestIds, deps: DependenciesDep) -> 
 
 @router.get(
     "/guests/{guest_id}/home-library",
+    operation_id="compareHomeLibrary",
     summary="Whether a library is the guest's home library",
     dependencies=_IDENTITY,
     responses=problem_responses(
@@ -146,6 +159,7 @@ async def home_library(
 
 @router.get(
     "/own-library",
+    operation_id="compareOwnLibrary",
     summary="Whether a library belongs to an organisation",
     dependencies=_IDENTITY,
     responses=problem_responses(PROBLEM_TYPES, errors.ReferencesIncomplete, MalformedIsil),
@@ -161,7 +175,7 @@ async def own_library(
 
 @router.get(
     "/guests/{guest_id}/new-account",
-    operation_id="wishes_v1_feed_guests__guest_id__new_account_get",  # kept for generated clients
+    operation_id="showNewAccount",
     summary="The wishes for a login account that does not exist yet",
     dependencies=_IDENTITY,
     responses={

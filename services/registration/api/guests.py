@@ -26,6 +26,7 @@ from registration.application.show_guest import show_guest
 from registration.domain import errors
 from registration.domain.merge import NothingEqual
 from shared.kernel.library_card import MalformedCardNumber, MalformedIsil
+from shared.web.openapi import EVENT_POSITION
 from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
@@ -33,6 +34,7 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
 
 @router.post(
     "",
+    operation_id="registerGuest",
     status_code=201,
     summary="Register a member of another library as a guest",
     responses=problem_responses(
@@ -58,7 +60,9 @@ router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
         *CHOICE_PROBLEMS,
     ),
 )
-async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R4, R28
+async def register(
+    body: NewGuest, write: WriteDep, deps: DependenciesDep, response: Response
+) -> GuestJson:  # R4, R28
     """Ask the home library first. If it refuses or is unavailable, nothing is written.
 
     `likely-duplicate`: a registered guest has the same surname, birth date and address. Compare the
@@ -67,11 +71,16 @@ async def register(body: NewGuest, write: WriteDep, deps: DependenciesDep) -> Gu
     response is that guest, with the new number. The same person at another library: register with
     `not_same_as`, then merge the two.
     """
-    return await write(lambda context: register_guest(body.command(), context, deps))
+    guest = await write(lambda context: register_guest(body.command(), context, deps))
+    response.headers["Location"] = f"/v1/guests/{guest.guest_id}"
+    return guest
 
 
 @router.get(
-    "/{guest_id}", summary="One guest", responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound)
+    "/{guest_id}",
+    operation_id="showGuest",
+    summary="One guest",
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
 async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestJson:
     """Return the guest, read from its stream: it is found directly after its registration."""
@@ -80,6 +89,7 @@ async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestJ
 
 @router.post(
     "/{guest_id}/home-check",
+    operation_id="checkGuestAtHome",
     summary="Ask the home library again, now",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
@@ -90,6 +100,7 @@ async def check_at_home(guest_id: UUID, write: WriteDep, deps: DependenciesDep) 
 
 @router.post(
     "/{guest_id}/reregistration",
+    operation_id="reregisterGuest",
     summary="Register an expired guest again",
     responses=problem_responses(
         PROBLEM_TYPES,
@@ -121,6 +132,7 @@ async def reregister(
 
 @router.put(
     "/{guest_id}/preferences",
+    operation_id="changePreferences",
     summary="Change language and consents",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, errors.GuestMerged, errors.GuestErased),
 )
@@ -133,6 +145,7 @@ async def prefer(
 
 @router.post(
     "/{guest_id}/card-chip",
+    operation_id="correctCardChip",
     summary="Correct whether the guest's card has a chip",
     responses=problem_responses(
         PROBLEM_TYPES, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
@@ -145,6 +158,7 @@ async def correct_chip(guest_id: UUID, body: CardChip, write: WriteDep, deps: De
 
 @router.post(
     "/{guest_id}/deregistration",
+    operation_id="deregisterGuest",
     summary="Take back a registration that was a mistake",
     responses=problem_responses(
         PROBLEM_TYPES, errors.GuestNotFound, errors.NoLongerRegistered, errors.GuestMerged, errors.GuestErased
@@ -161,9 +175,11 @@ operator_router = APIRouter(prefix="/v1/guests", tags=["personal data"])
 
 @operator_router.delete(
     "/{guest_id}/personal-data",
+    operation_id="erasePersonalData",
     status_code=204,
     summary="Destroy all that is personal of a guest",
-    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
+    responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound)
+    | {204: {"description": "It is destroyed.", "headers": EVENT_POSITION}},
 )
 async def erase(guest_id: UUID, operator: OperatorDep, deps: DependenciesDep, response: Response) -> None:
     """Destroy it permanently, here and at identity. The history stays, without the person. Safe to repeat."""

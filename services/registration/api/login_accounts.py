@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, WriteDep
 from registration.api.problems import CHOICE_PROBLEMS, PROBLEM_TYPES
-from registration.api.schemas import ONE_LINE, BecauseOf, GuestJson, LinkChoice
+from registration.api.schemas import ONE_LINE, BecauseOf, BirthDates, GuestJson, LinkChoice
 from registration.application.dependencies import LoginActor
 from registration.application.find_login_account import find_login_account, other_holder, show_accounts
 from registration.application.link_login_account import (
@@ -49,6 +49,7 @@ class FoundJson(BaseModel):
 
 @router.get(
     "/v1/login-accounts",
+    operation_id="findLoginAccount",
     summary="Find a login account by its username",
     responses=problem_responses(
         PROBLEM_TYPES, MalformedIsil, errors.TooManyLookups, errors.LoginAccountsUnavailable
@@ -91,6 +92,7 @@ class GuestAccountJson(BaseModel):  # R26
 
 @router.get(
     "/v1/guests/{guest_id}/login-account",
+    operation_id="showGuestLoginAccount",
     summary="The login account of a guest",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, errors.LoginAccountsUnavailable),
 )
@@ -115,6 +117,7 @@ async def show(guest_id: UUID, clerk: ClerkDep, deps: DependenciesDep) -> GuestA
 
 @router.post(
     "/v1/guests/{guest_id}/login-account",
+    operation_id="linkLoginAccount",
     status_code=202,
     summary="Link a login account",
     responses=problem_responses(
@@ -132,14 +135,17 @@ async def link(guest_id: UUID, body: LinkChoice, write: WriteDep, deps: Dependen
     return await write(lambda context: request_account_link(guest_id, body.chosen(), context, deps))
 
 
-@router.delete(
-    "/v1/guests/{guest_id}/login-account",
+@router.post(
+    "/v1/guests/{guest_id}/login-account/removal",
+    operation_id="unlinkLoginAccount",
     status_code=202,
     summary="Take a wrong login account off",
     responses=problem_responses(
         PROBLEM_TYPES, errors.GuestNotFound, errors.NotLinked, errors.GuestMerged, errors.GuestErased
     ),
 )
+# As clients of release 0.1 call it; many libraries and proxies send no body with DELETE (RFC 9110, 9.3.5).
+@router.delete("/v1/guests/{guest_id}/login-account", status_code=202, include_in_schema=False)
 async def unlink(guest_id: UUID, body: BecauseOf, write: WriteDep, deps: DependenciesDep) -> GuestJson:  # R21
     """Unlink the account. The reason stays visible."""
     return await write(lambda context: unlink_login_account(guest_id, body.reason, context, deps))
@@ -165,7 +171,7 @@ class ActorMergeJson(BaseModel):
 
     actor: SeenActorJson
     into: SeenActorJson
-    birth_dates: Literal["same", "different", "unknown"]
+    birth_dates: BirthDates
     blocked: str | None
 
 
@@ -176,6 +182,7 @@ MERGERS = [Depends(requires("accounts"))]
 
 @router.get(
     ACTOR_MERGE,
+    operation_id="showActorMerge",
     summary="The two actors behind a login account that was linked too late",
     dependencies=MERGERS,
     responses=problem_responses(
@@ -195,6 +202,7 @@ def _seen(actor: LoginActor, organisation: str) -> SeenActorJson:
 
 @router.post(
     ACTOR_MERGE,
+    operation_id="mergeGuestActors",
     summary="Merge the two actors behind a login account that was linked too late",
     dependencies=MERGERS,
     responses=problem_responses(

@@ -56,6 +56,7 @@ class VerdictJson(BaseModel):
 
 @router.get(
     "/home-libraries",
+    operation_id="findHomeLibrary",
     tags=["home libraries"],
     summary="Which library does this card come from?",
     responses=problem_responses(PROBLEM_TYPES, MalformedCardNumber),
@@ -70,6 +71,7 @@ async def look_up(
 
 @router.get(
     "/home-patrons/{isil}/{card_number:scanned}",
+    operation_id="askHomePatron",
     tags=["home libraries"],
     summary="Ask a home library about a card",
     responses=problem_responses(
@@ -121,6 +123,7 @@ class SubscriptionsJson(BaseModel):
 
 @router.get(
     "/subscriptions",
+    operation_id="listSubscriptions",
     tags=["subscriptions"],
     summary="Subscriptions on offer",
     responses=problem_responses(PROBLEM_TYPES),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, IdempotentWriteDep
 from registration.api.problems import MERGE_OBSTACLES, PROBLEM_TYPES
@@ -19,6 +20,9 @@ from shared.web.problem_handlers import problem_responses
 from shared.web.problems import wants_english
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
+
+
+SameBy = TypeAliasType("SameBy", Literal["home-card", "surname-birth-date-address"])
 
 
 class BlockedJson(BaseModel):
@@ -38,7 +42,7 @@ class MergeJson(BaseModel):
     merged: bool
     guest: GuestJson
     into: GuestJson
-    same_by: Literal["home-card", "surname-birth-date-address"] | None
+    same_by: SameBy | None
     blocked: BlockedJson | None
     kept_account: str | None
     released_account: str | None
@@ -46,6 +50,7 @@ class MergeJson(BaseModel):
 
 @router.post(
     "/{guest_id}/merge",
+    operation_id="mergeGuests",
     summary="Merge two records of the same person, or see what that would do",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound, MergeBlocked),
 )

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
@@ -16,12 +16,13 @@ from registration.adapters.card_prefixes import (
     PrefixImport,
     read_prefixes,
 )
+from registration.adapters.home_library.client import HttpClientOf, probe_of
 from registration.adapters.home_library.probe import Probe
 from registration.adapters.home_library.settings import Directory
 from registration.adapters.lookups import LookupFilter, PostgresLookups, as_record
 from registration.api.dependencies import DependenciesDep, one_organisation
 from registration.api.problems import PROBLEM_TYPES
-from registration.api.schemas import ONE_LINE
+from registration.api.schemas import ONE_LINE, HomeReply
 from registration.application.dependencies import Context, Dependencies, LookupKind
 from registration.application.looking_up import looking_up
 from registration.application.nightly_report import LibraryReport, NightlyChecks
@@ -36,6 +37,7 @@ from shared.web.operations_api import ACTS, ActorDep, ReaderDep, ServiceOperatio
 from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType, correlation_id
 from shared.web.security import Principal, requires
+from shared.web.webhooks_api import WebhookOperations
 
 router = APIRouter(prefix="/v1/operations", tags=["operations"])
 
@@ -91,7 +93,7 @@ class LastReplyJson(BaseModel):
     """The last time the library was asked. `reason`: why it was unavailable."""
 
     at: datetime
-    verdict: Literal["valid", "refused", "not_found", "unavailable"]
+    verdict: HomeReply
     reason: str
 
 
@@ -125,7 +127,7 @@ class ProbeJson(BaseModel):
     """A probe of a home library, step by step."""
 
     isil: str
-    verdict: Literal["valid", "refused", "not_found", "unavailable"]
+    verdict: HomeReply
     steps: list[StepJson]
 
 
@@ -167,7 +169,10 @@ class LookupsWanted(BaseModel):
 
 
 class LookupJson(BaseModel):
-    """A look-up. `what`, `account`: keyed hashes of what was typed, and of the id of a found account."""
+    """A look-up. `what`, `account`: keyed hashes of what was typed, and of the id of a found account.
+
+    `reason`: why all guests were exported.
+    """
 
     at: datetime
     subject: str
@@ -178,6 +183,7 @@ class LookupJson(BaseModel):
     outcome: str
     account: str | None
     guest_ids: list[UUID]
+    reason: str | None = None
 
 
 class LookupsJson(BaseModel):
@@ -194,13 +200,18 @@ class ImportsJson(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RegistrationOperations:
-    """What operators see and do of registration. `directory` reads the file of home libraries."""
+    """What operators see and do of registration. `directory` reads the file of home libraries.
+
+    `http_client_of` makes the HTTP client of a library for a probe.
+    """
 
     own: ServiceOperations
     nightly_checks: NightlyChecks
     card_prefixes: PostgresCardPrefixes
     lookups: PostgresLookups
+    webhooks: WebhookOperations
     directory: Callable[[], Directory]
+    http_client_of: HttpClientOf
 
     async def nights(self, limit: int) -> NightsJson:
         """Return the last nights."""
@@ -242,7 +253,8 @@ class RegistrationOperations:
         library = directory.libraries.get(isil)
         if library is None:
             raise errors.UnknownHomeLibrary
-        asked = Probe(library, directory.credentials.get(isil), card, day_of(deps.clock.now()))
+        today = day_of(deps.clock.now())
+        asked = probe_of(library, directory.credentials.get(isil), card, today, self.http_client_of)
         async with looking_up(LookupKind.HOME_PATRON, card, by, deps, home_isil=isil) as lookup:
             steps = await _steps_in_time(asked)
             verdict = "unavailable" if asked.verdict is None else _VERDICTS[type(asked.verdict)]
@@ -330,19 +342,23 @@ def _problems(*kinds: type[Exception]) -> dict[int | str, dict[str, Any]]:
     return problem_responses(PROBLEM_TYPES, *kinds)
 
 
-@router.get("/nightly-checks", dependencies=[ReaderDep], responses=_problems())
+@router.get(
+    "/nightly-checks", operation_id="listNightlyChecks", dependencies=[ReaderDep], responses=_problems()
+)
 async def nights(operations: OperationsDep, limit: Annotated[int, Query(ge=1, le=366)] = 7) -> NightsJson:
     """Return the last nights, with counts for each home library."""
     return await operations.nights(limit)
 
 
-@router.post("/nightly-checks", status_code=202, responses=_problems())
+@router.post("/nightly-checks", operation_id="requestNightlyCheck", status_code=202, responses=_problems())
 async def check_now(operations: OperationsDep, caller: ActorDep) -> RequestedJson:
     """Ask for a nightly check now. It asks only about guests who have no reply of today yet."""
     return await operations.ask_for_check(caller.subject)
 
 
-@router.get("/home-libraries", dependencies=[ReaderDep], responses=_problems())
+@router.get(
+    "/home-libraries", operation_id="listHomeLibraries", dependencies=[ReaderDep], responses=_problems()
+)
 async def libraries(operations: OperationsDep, deps: DependenciesDep) -> LibrariesJson:
     """Return the state of the home libraries."""
     return await operations.libraries(deps)
@@ -350,6 +366,7 @@ async def libraries(operations: OperationsDep, deps: DependenciesDep) -> Librari
 
 @router.post(
     "/home-libraries/{isil}/probe",
+    operation_id="probeHomeLibrary",
     responses=problem_responses(
         {**PROBLEM_TYPES, ConfigurationError: _FILE_UNREADABLE},
         errors.UnknownHomeLibrary,
@@ -382,7 +399,7 @@ async def _of_one_organisation(
     return Context(one_organisation(caller), Metadata(caller.subject, correlation_id(request)))
 
 
-@router.post("/lookups", responses=_problems())
+@router.post("/lookups", operation_id="findLookups", responses=_problems())
 async def lookups(
     wanted: LookupsWanted,
     by: Annotated[Context, Depends(_of_one_organisation)],
@@ -404,19 +421,29 @@ _OF_A_TABLE = _problems() | answers(
 )
 
 
-@router.post("/card-prefixes/check", dependencies=[Depends(ACTS)], responses=_OF_A_TABLE)
+@router.post(
+    "/card-prefixes/check",
+    operation_id="checkCardPrefixes",
+    dependencies=[Depends(ACTS)],
+    responses=_OF_A_TABLE,
+)
 async def check_prefixes(operations: OperationsDep, table: TableBody) -> ChangesJson:
     """Return what an import of this table would change, and write nothing."""
     return await operations.check_prefixes(table)
 
 
-@router.put("/card-prefixes", responses=_OF_A_TABLE)
+@router.put("/card-prefixes", operation_id="importCardPrefixes", responses=_OF_A_TABLE)
 async def import_prefixes(operations: OperationsDep, caller: ActorDep, table: TableBody) -> ChangesJson:
     """Replace the card-prefix table, completely or not at all."""
     return await operations.import_prefixes(table, caller.subject)
 
 
-@router.get("/card-prefixes/imports", dependencies=[ReaderDep], responses=_problems())
+@router.get(
+    "/card-prefixes/imports",
+    operation_id="listCardPrefixImports",
+    dependencies=[ReaderDep],
+    responses=_problems(),
+)
 async def imports(operations: OperationsDep, limit: Annotated[int, Query(ge=1, le=1000)] = 20) -> ImportsJson:
     """Return who replaced the table, and the libraries for which something changed."""
     return await operations.imports(limit)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypeAliasType
 
 from registration.application.register_guest import RegisterGuest
 from registration.application.show_guest import GuestView
@@ -32,6 +33,19 @@ LONGEST_HANDLE = 4000
 # Any text: R1 and R3 decide what is malformed. Only the length is limited here.
 Typed = Annotated[str, Field(max_length=200)]
 
+
+# Each set of words has one name here, so that a generated client has one class for it.
+BirthDates = TypeAliasType("BirthDates", Literal["same", "different", "unknown"])
+GuestStatus = TypeAliasType("GuestStatus", Literal["valid", "expired", "suspended", "deregistered", "erased"])
+HomeReply = TypeAliasType("HomeReply", Literal["valid", "refused", "not_found", "unavailable"])
+HomeVerdict = TypeAliasType(
+    "HomeVerdict", Literal["valid", "refused", "not_found", "unavailable", "not_asked"]
+)
+Language = TypeAliasType("Language", Literal["nl", "en"])
+LinkState = TypeAliasType("LinkState", Literal["none", "pending", "linked", "refused", "too_late"])
+HomeChange = TypeAliasType(
+    "HomeChange", Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]
+)
 
 # JSON has no type for ids, so these fields accept text.
 GuestId = Annotated[UUID, Field(strict=False)]
@@ -102,7 +116,7 @@ class WantedPreferences(Body):  # R27
     `newsletter`: to get the newsletter. `lending_history`: that the library keeps what was borrowed.
     """
 
-    language: Literal["nl", "en"] = "nl"
+    language: Language = "nl"
     newsletter: bool = False
     lending_history: bool = False
 
@@ -223,7 +237,7 @@ class DetailsJson(BaseModel):  # R5
 class PreferencesJson(BaseModel):  # R27
     """What the guest wants, and the consents that were given."""
 
-    language: Literal["nl", "en"]
+    language: Language
     newsletter: bool
     lending_history: bool
 
@@ -238,13 +252,15 @@ class HomeJson(BaseModel):  # R13
 
     `answered_at`: the last moment at which the library named this person, so the moment of the details.
     `changed`: what the last reply changed of the guest; null for the reply with which it was registered.
+    `not_asked`: the guest was imported at that moment, and the library was not asked since; `answered_at` is
+    the day of the registration in the other system then.
     """
 
-    verdict: Literal["valid", "refused", "not_found", "unavailable"]
+    verdict: HomeVerdict
     reasons: list[str]
     checked_at: datetime
     answered_at: datetime
-    changed: list[Literal["status", "term", "name", "birth_date", "address", "email", "card_number"]] | None
+    changed: list[HomeChange] | None
 
 
 class TermJson(BaseModel):  # R12
@@ -287,7 +303,7 @@ class ContributionJson(BaseModel):  # R15
 class LoginLinkJson(BaseModel):
     """The state of the login link. `reason` is set when identity refused it."""
 
-    state: Literal["none", "pending", "linked", "refused", "too_late"]
+    state: LinkState
     account_id: str | None
     reason: str | None
 
@@ -311,7 +327,7 @@ class GuestJson(BaseModel):  # R18, R19
 
     guest_id: UUID
     version: int
-    status: Literal["valid", "expired", "suspended", "deregistered", "erased"]
+    status: GuestStatus
     organisation: str
     branch: str
     card_number: str | None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
+from typing_extensions import TypeAliasType
 
 from registration.api.dependencies import CLERK, ClerkDep, DependenciesDep, DirectoryDep, HistoryDep
 from registration.api.problems import PROBLEM_TYPES
@@ -16,12 +17,13 @@ from registration.api.schemas import ONE_LINE
 from registration.application.repository import load_guest
 from registration.domain import errors
 from registration.read_models.guest_directory import Search, asked_for
+from shared.web.openapi import Fields
 from shared.web.problem_handlers import problem_responses
 
 router = APIRouter(prefix="/v1/guests", tags=["guests"], dependencies=[CLERK])
 
 LARGEST_POSITION = 2**63 - 1  # a bigint of the database
-Status = Literal["valid", "expired", "suspended", "deregistered"]
+FoundGuestStatus = TypeAliasType("FoundGuestStatus", Literal["valid", "expired", "suspended", "deregistered"])
 AfterPosition = Annotated[
     int, Query(ge=0, le=LARGEST_POSITION, description="wait until the view has reached this `Event-Position`")
 ]
@@ -35,7 +37,7 @@ class FoundGuestJson(BaseModel):  # R18
 
     guest_id: UUID
     branch: str
-    status: Status
+    status: FoundGuestStatus
     card_number: str
     aliases: Sequence[str]
     name: str
@@ -70,16 +72,22 @@ class HistoryLineJson(BaseModel):
     at: datetime
     by: str
     what: str
-    details: dict[str, Any]
+    details: Fields
 
 
 class HistoryJson(BaseModel):
-    """All events of a guest, the oldest first."""
+    """Events of a guest, the oldest first. `next_cursor`: for the lines after these; null: there are none."""
 
     history: list[HistoryLineJson]
+    next_cursor: int | None
 
 
-@router.get("", summary="Find guests", responses=problem_responses(PROBLEM_TYPES, errors.TooManyLookups))
+@router.get(
+    "",
+    operation_id="findGuests",
+    summary="Find guests",
+    responses=problem_responses(PROBLEM_TYPES, errors.TooManyLookups),
+)
 async def search(
     *,
     clerk: ClerkDep,
@@ -92,7 +100,7 @@ async def search(
             description="beginnings of words, a card, a birth date, or the username of the login account",
         ),
     ] = "",
-    status: Status | None = None,
+    status: FoundGuestStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[
         UUID | None, Query(description="`next_cursor` or, with `backwards`, `previous_cursor` of a page")
@@ -108,17 +116,26 @@ async def search(
 
 @router.get(
     "/{guest_id}/history",
+    operation_id="showGuestHistory",
     summary="Who did what when",
     responses=problem_responses(PROBLEM_TYPES, errors.GuestNotFound),
 )
 async def history(
+    *,
     guest_id: UUID,
     clerk: ClerkDep,
     deps: DependenciesDep,
     lines: HistoryDep,
+    limit: Annotated[int | None, Query(ge=1, le=1000, description="lines on a page; left out: all")] = None,
+    cursor: Annotated[int, Query(ge=0, le=LARGEST_POSITION, description="`next_cursor` of a page")] = 0,
     after_position: AfterPosition = 0,
 ) -> HistoryJson:
-    """Return all events of one guest, without personal data."""
+    """Return the events of one guest, without personal data."""
     await load_guest(guest_id, clerk.organisation, deps)
-    found = await lines.of(guest_id, after_position)
-    return HistoryJson(history=[HistoryLineJson.model_validate(line, from_attributes=True) for line in found])
+    wanted = None if limit is None else limit + 1  # one more shows whether there is a next page
+    found = await lines.of(guest_id, after_position, after_version=cursor, limit=wanted)
+    page = found[:limit]
+    return HistoryJson(
+        history=[HistoryLineJson.model_validate(line, from_attributes=True) for line in page],
+        next_cursor=page[-1].version if len(found) > len(page) else None,
+    )

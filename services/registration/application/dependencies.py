@@ -249,7 +249,8 @@ class LookupKind(StrEnum):
     """What a clerk looked up (R22).
 
     `REGISTRATION`: a registration that was refused after the home library had replied. `READING`: an operator
-    read the recorded look-ups.
+    read the recorded look-ups. `EXPORT`: an operator exported all guests of the organisation with personal
+    data, for a reason.
     """
 
     LOGIN_ACCOUNT = "login-account"
@@ -258,11 +259,15 @@ class LookupKind(StrEnum):
     GUESTS = "guests"
     REGISTRATION = "registration"
     READING = "reading"
+    EXPORT = "export"
 
 
 @dataclass(slots=True)
 class Lookup:
-    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only."""
+    """One look-up of a person. `what`: what was typed, which is stored as a keyed hash only.
+
+    `reason`: why all guests were exported, in the operator's words.
+    """
 
     kind: LookupKind
     what: str
@@ -270,6 +275,7 @@ class Lookup:
     outcome: str = "found"
     account_id: str | None = None
     guest_ids: Sequence[UUID] = ()
+    reason: str | None = None
 
 
 class Lookups(Protocol):

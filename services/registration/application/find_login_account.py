@@ -73,6 +73,28 @@ async def account_named(username: str, home: Isil, deps: Dependencies) -> FoundA
     return None
 
 
+async def find_guests_of_account(
+    username: str, home_isil: str, context: Context, deps: Dependencies
+) -> list[UUID]:
+    """Find the guests here that have the account with this username, or are getting it.
+
+    Raises MalformedIsil, LoginAccountsUnavailable, TooManyLookups.
+    """
+    home, found = current_isil(home_isil, deps), list[UUID]()
+    async with looking_up(LookupKind.GUESTS, username, context, deps, home_isil=str(home)) as lookup:
+        if account := await account_named(username, home, deps):
+            lookup.account_id = account.account_id
+            for guest_id in await deps.registrations.guests_asking_for(
+                context.organisation, account.account_id
+            ):
+                guest = await find_person(guest_id, deps)
+                link = guest.state.link if guest else None
+                if guest and link and link.is_wanted and link.account_id == account.account_id:
+                    found.append(guest.id)
+        lookup.guest_ids, lookup.outcome = found, "found" if found else "none"
+    return found
+
+
 async def show_accounts(
     guest_id: UUID, account_ids: Iterable[str | None], organisation: str, deps: Dependencies
 ) -> Mapping[str, GuestAccount]:

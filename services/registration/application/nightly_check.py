@@ -121,6 +121,8 @@ async def check_all_terms(
     more at the end. The outcome is in the last report of `nightly_checks`.
     """
     began = deps.clock.now()
+    # One table for all of the run: libraries that merge meanwhile count from the next one on.
+    deps = replace(deps, isil_aliases=dict(deps.isil_aliases))
     run = NightlyRun(nightly, began, metadata, nightly_checks, deps, on_progress, on_reply)
     await nightly_checks.begin(nightly, began)
     due = await nightly_checks.due(nightly)
@@ -171,7 +173,7 @@ async def _ask_library(library: str, isils: Sequence[str], turns: Sequence[Turn]
     try:
         connections = run.deps.home_libraries.connections(library)
     except UnknownHomeLibrary:
-        run.problems[library] = "not in the file of home libraries"
+        _leave_out(library, run)
         return
     for turn in turns:
         for isil in isils:
@@ -210,7 +212,11 @@ async def _ask(
             if library in run.stopped:
                 return
             asked_at = run.deps.clock.now()
-            verdict = await run.deps.home_libraries.ask(library, person.card.number)
+            try:
+                verdict = await run.deps.home_libraries.ask(library, person.card.number)
+            except UnknownHomeLibrary:  # the file lost it since the check began
+                _leave_out(library, run)
+                return
             await run.on_reply()
             if isinstance(verdict, Unavailable):
                 if not verdict.asked:
@@ -224,6 +230,11 @@ async def _ask(
 
     await asyncio.gather(*(keep_asking() for _ in range(connections)))
     return replies
+
+
+def _leave_out(library: str, run: NightlyRun) -> None:
+    run.left_alone.add(library)
+    run.problems[library] = "not in the file of home libraries"
 
 
 def _count_not_found(library: str, run: NightlyRun) -> None:

@@ -29,6 +29,8 @@ from shared.kernel.amsterdam import day_of
 class HomeAnswer:
     """The home library's last reply: "valid", "refused", "not_found" or "unavailable", and when.
 
+    "not_asked": the guest was imported at that moment, and was not asked about yet (R29).
+
     `other_guest`: the guest whose card it named (R10). `answered_at`: the last moment at which the library
     named this person, so the moment of the details (R5). `changed`: what the last reply changed, names of
     `home_reply.CHANGES`; None for the reply with which the guest was registered.
@@ -153,6 +155,8 @@ async def _merged_records(guest: Guest, deps: Dependencies) -> list[MergedRecord
 def _current(check: TermCheck | None, guest: Guest) -> TermCheck:
     """Return the last reply of the home library: a registration after the last check is a reply, too."""
     agreed_at = guest.state.home_agreed_at
+    if check is None and guest.state.imported_from is not None:
+        return TermCheck("not_asked", guest.created_on)
     if check is None or check.checked_at < agreed_at:
         return TermCheck("valid", agreed_at)
     return check

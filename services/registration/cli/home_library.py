@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from typer import BadParameter
 
+from registration.adapters.home_library.client import probe_of
 from registration.adapters.home_library.probe import Probe, ProbeStep
 from registration.adapters.home_library.settings import Directory, Library, load_directory
 from registration.adapters.nightly_checks import PostgresNightlyChecks
@@ -29,6 +30,8 @@ async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_jso
 
     Raises Failed if the library is not in the file of home libraries, or if that file is wrong.
     """
+    from registration.bootstrap import home_library_http  # noqa: PLC0415 - other commands start without it
+
     isil, card = _isil(typed_isil), _card(card_number)
     directory = _directory(settings)
     home = isil.surviving(directory.aliases).base
@@ -36,7 +39,8 @@ async def probe(settings: Settings, typed_isil: str, card_number: str, *, as_jso
     if library is None:
         known = ", ".join(sorted(directory.libraries)) or "none"
         raise Failed(f"{home} is not in {settings.home_libraries}. The libraries there: {known}.")
-    asked = Probe(library, directory.credentials.get(home), card, amsterdam.today())
+    credentials = directory.credentials.get(home)
+    asked = probe_of(library, credentials, card, amsterdam.today(), home_library_http)
     console = Console(highlight=False, quiet=as_json, soft_wrap=True)
     _heading(console, isil, home, library)
     steps = []
@@ -95,7 +99,7 @@ def _heading(console: Console, typed: Isil, home: str, library: Library) -> None
     line = Text(home, style="bold")
     line.append(f"  {visible(library.name)}" if library.name else "")
     line.append(f"  ({typed.base} merged into it)" if typed.base != home else "", style="yellow")
-    line.append(f"  {library.protocol}, {library.encoding}, {'TLS' if library.uses_tls else 'no TLS'}", "dim")
+    line.append(f"  {library.described}, {'TLS' if library.uses_tls else 'no TLS'}", "dim")
     console.print(line)
 
 

@@ -7,14 +7,17 @@ from uuid import UUID, uuid4
 
 import typer
 
+from registration.cli import guest_import, guest_list
 from registration.cli.load import load
 from registration.cli.lookups import lookups
 from registration.cli.reports import reports
 from registration.cli.sessions import sessions
+from registration.cli.webhooks import webhooks
 from registration.service_handle import SERVICE, settings_of_command
 from registration.settings import Settings
 from shared.cli import doctor as checks
 from shared.cli import service_handle
+from shared.cli.config import config_commands
 from shared.cli.console import echo, show_json, show_pairs, show_table
 from shared.cli.doctor import Step, diagnose
 from shared.cli.events import events_commands
@@ -35,13 +38,17 @@ isil = typer.Typer(
 )
 guests = typer.Typer(
     no_args_is_help=True,
-    help=f"Show, check or erase one guest.\n\nExample: registration guests show {EXAMPLE_ID}",
+    help=f"Show, check or erase one guest; import guests.\n\nExample: registration guests show {EXAMPLE_ID}",
 )
+guests.command("import", epilog=guest_import.EXAMPLE)(guest_import.import_)
+guests.command("export", epilog=guest_list.EXPORT_EXAMPLE)(guest_list.export)
+guests.command("find", epilog=guest_list.FIND_EXAMPLE)(guest_list.find)
 app.add_typer(isil, name="isil")
 app.add_typer(guests, name="guests")
 app.add_typer(reports, name="reports")
 app.add_typer(sessions, name="sessions")
 app.add_typer(lookups, name="lookups")
+app.add_typer(webhooks, name="webhooks")
 home_library = typer.Typer(
     no_args_is_help=True,
     help="Check the connection to a home library."
@@ -71,6 +78,7 @@ app.add_typer(events_commands(SERVICE), name="events")
 app.add_typer(parked_commands(SERVICE), name="parked")
 app.add_typer(keys_commands(SERVICE), name="keys")
 app.add_typer(projection_commands(SERVICE), name="projections")
+app.add_typer(config_commands(SERVICE), name="config")
 
 
 @app.command(epilog="Example: REGISTRATION_PORT=8001 registration serve")
@@ -302,14 +310,16 @@ def apply(by: By = None, as_json: Json = False) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    from registration.bootstrap import http_app, open_service  # noqa: PLC0415
-    from shared.platform.lifecycle import stop_signals  # noqa: PLC0415
+    from registration.bootstrap import follower_tasks, http_app, open_service  # noqa: PLC0415
+    from shared.platform.lifecycle import Supervisor, stop_signals, until_stopped  # noqa: PLC0415
     from shared.web.server import serve as serving  # noqa: PLC0415
 
     with stop_signals() as stopping:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
-            await serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            following = Supervisor(follower_tasks(service, "api")).run(stopping)
+            server = serving(app, settings.host, settings.port, stopping, settings.http_limits)
+            await until_stopped(stopping, following, server)
 
 
 async def _check(settings: Settings, guest_id: UUID, by: str) -> dict[str, object]:
@@ -340,6 +350,7 @@ async def _check(settings: Settings, guest_id: UUID, by: str) -> dict[str, objec
 
 
 def _steps(settings: Settings) -> list[Step]:
+    from registration.adapters.configuration import settings_files  # noqa: PLC0415
     from registration.adapters.tables import SCHEMA  # noqa: PLC0415
     from registration.read_models import VIEWS  # noqa: PLC0415
 
@@ -347,8 +358,7 @@ def _steps(settings: Settings) -> list[Step]:
         *checks.database(settings, SCHEMA, "registration"),
         checks.views(settings, VIEWS, "registration"),
         *checks.files(settings),
-        checks.organisations(settings.organisations, Settings.prefix()),
-        Step("home libraries", partial(_home_libraries, settings), "correct REGISTRATION_HOME_LIBRARIES"),
+        *checks.configuration(settings, partial(settings_files, settings)),
         *checks.sign_in(settings),
         Step(
             "counter's pages",
@@ -368,11 +378,3 @@ async def _counter_pages(settings: Settings) -> str:
 
     await sign_in_of(settings).ready()
     return f"{settings.counter_url}, sign-in at {settings.oidc_issuer}"
-
-
-async def _home_libraries(settings: Settings) -> str:
-    from registration.adapters.home_library.settings import load_directory  # noqa: PLC0415
-    from registration.settings import environment  # noqa: PLC0415
-
-    directory = load_directory(settings.home_libraries, environment())
-    return f"{len(directory.libraries)} in {settings.home_libraries}"

@@ -21,7 +21,9 @@ from registration.counter_ui import (
     operator_actions,
     operator_pages,
     reregistration_pages,
+    settings_pages,
     sign_in_pages,
+    webhook_pages,
 )
 from registration.counter_ui.auth import SignIn
 from registration.counter_ui.operator_pages import Operations
@@ -35,6 +37,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     merge_pages.router,
     operator_pages.router,
     operator_actions.router,
+    settings_pages.router,
+    webhook_pages.router,
     new_guest.router,
     guest_pages.router,
     guest_actions.router,

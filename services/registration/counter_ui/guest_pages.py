@@ -1,15 +1,15 @@
 """The page of a guest (R13): its tabs, what a clerk should know, and the live state of its login link."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
-from fastapi import Query, Request, Response
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from fastapi import Depends, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from registration.api.dependencies import Clerk, DependenciesDep, HistoryDep
 from registration.api.schemas import LONGEST_HANDLE
@@ -283,7 +283,13 @@ NOT_KNOWN: Texts = (
     "De thuisbibliotheek kent deze pas niet (meer).",
     "The home library does not know this card (any more).",
 )
+NOT_ASKED: Texts = (
+    "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd.",
+    "Taken over from another system. The home library was not asked yet.",
+)
 HOME_SAYS: Mapping[tuple[str, bool], tuple[Kind, Texts, Texts]] = {
+    ("not_asked", False): ("info", NOT_ASKED, NO_STEP),
+    ("not_asked", True): ("info", NOT_ASKED, NO_STEP),
     ("valid", False): (
         "info",
         ("De thuisbibliotheek antwoordde: geldig.", "The home library replied: valid."),
@@ -347,7 +353,14 @@ LONGEST_STREAM_SECONDS = 120.0  # after that the browser connects again by itsel
 LONGEST_WAIT_SECONDS = 1.0  # so that a stop of the server is noticed in time
 
 
-@router.get("/koppeling")
+async def _own_guest(
+    clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID, response: Response
+) -> None:
+    await load_guest(guest_id, clerk.organisation, deps)
+    response.headers["Cache-Control"] = "no-store"
+
+
+@router.get("/koppeling", response_class=EventSourceResponse, dependencies=[Depends(_own_guest)])
 async def follow(
     *,
     request: Request,
@@ -355,20 +368,21 @@ async def follow(
     deps: DependenciesDep,
     operations: OperationsDep,
     guest_id: UUID,
-) -> EventSourceResponse:
+) -> AsyncIterator[ServerSentEvent]:
     """Send the state of the link and its changes as server-sent events, until it is no longer pending.
 
     The stream also ends with the session of the clerk.
     """
-    await load_guest(guest_id, clerk.organisation, deps)
     states = _states(guest_id, clerk.organisation, deps, lambda: is_going_on(request, operations))
     translate = translator(request)
-    return EventSourceResponse((_event(link, translate) async for link in states), ping=15)
+    async with aclosing(states):
+        async for link in states:
+            yield _event(link, translate)
 
 
 async def _states(
     guest_id: UUID, organisation: str, deps: Dependencies, goes_on: Callable[[], Awaitable[bool]]
-) -> AsyncIterator[LoginLink]:
+) -> AsyncGenerator[LoginLink]:
     log, before = deps.store.log, None
     until = time.monotonic() + LONGEST_STREAM_SECONDS
     while time.monotonic() < until and await goes_on():
@@ -386,4 +400,4 @@ async def _states(
 def _event(link: LoginLink, translate: Translate) -> ServerSentEvent:
     kind, text = link_words(link, translate)
     data = {"kind": kind, "text": text, "pending": link.state is LinkState.PENDING}
-    return ServerSentEvent(data=orjson.dumps(data).decode())
+    return ServerSentEvent(data=data)

@@ -1,6 +1,7 @@
 """The counter's texts for the services' codes: Dutch first, English second."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 from registration.application.dependencies import GuestAccount
@@ -88,6 +89,7 @@ LINK_STATES: Mapping[LinkState, tuple[str, Texts]] = {
 
 EVENT_TEXTS: Mapping[str, Texts] = {
     "guest-registered": ("Ingeschreven", "Registered"),
+    "guest-imported": ("Overgenomen uit een ander systeem", "Taken over from another system"),
     "lending-strips-granted": ("Leenstrips bijgeschreven", "Lending strips granted"),
     "term-confirmed": ("Looptijd van de thuisbibliotheek overgenomen", "Term taken from the home library"),
     "subscription-expired": ("Abonnement opgezegd", "Subscription expired"),
@@ -160,7 +162,15 @@ def caused_by(line: HistoryLine, names: Mapping[str, str], translate: Translate)
 
 
 def because(line: HistoryLine, translate: Translate) -> str:
-    """Return the reason of an event: texts for codes, a clerk's own words unchanged; empty without one."""
+    """Return the reason of an event: texts for codes, a clerk's own words unchanged; empty without one.
+
+    Of an imported guest: the system, and the day of the registration there (R29).
+    """
+    if line.what == "guest-imported":
+        source, day = line.details["source"], date.fromisoformat(line.details["registered_on"])
+        return translate(
+            f"{source}, daar ingeschreven op {day:%d-%m-%Y}", f"{source}, registered there on {day:%d-%m-%Y}"
+        )
     reason = line.details.get("reason") or line.details.get("login_account_reason") or ""
     codes = REASONS.get(line.what)
     if codes is None:

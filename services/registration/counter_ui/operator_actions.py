@@ -6,9 +6,8 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-import orjson
 from fastapi import Depends, File, Form, Query, Request, Response, UploadFile
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.api.dependencies import DependenciesDep
@@ -18,12 +17,12 @@ from registration.counter_ui.auth import OperatorStaffDep, installation_staff, o
 from registration.counter_ui.drafts import Kept, keep, kept_of
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.operator_pages import (
+    A_FREE_STREAM,
     Operations,
     OperationsDep,
     ServiceDep,
     ServiceName,
     by_operator,
-    require_a_free_stream,
     ticks,
 )
 from registration.counter_ui.pages import again, notify, page, pages, problem_of, see_other, sentence_of
@@ -133,19 +132,19 @@ async def show(request: Request, operations: OperationsDep, service: ServiceDep,
     return page(request, "rebuild.html", service=service, view=view, last=view.rebuild)
 
 
-@router.get("/weergaven/{name}/voortgang")
+async def _known_view(operations: OperationsDep, service: ServiceDep, name: str) -> None:
+    await operations.of(service).view(name)
+
+
+@router.get(
+    "/weergaven/{name}/voortgang",
+    response_class=EventSourceResponse,
+    dependencies=[Depends(_known_view), *A_FREE_STREAM],
+)
 async def progress(
     request: Request, operations: OperationsDep, service: ServiceDep, name: str
-) -> EventSourceResponse:
-    """Send server-sent events: `progress`, and `ended` as the last one."""
-    await operations.of(service).view(name)
-    require_a_free_stream(operations)
-    return EventSourceResponse(_progress_events(request, operations, service, name))
-
-
-async def _progress_events(
-    request: Request, operations: Operations, service: ServiceName, name: str
 ) -> AsyncIterator[ServerSentEvent]:
+    """Send server-sent events: `progress`, and `ended` as the last one."""
     async with aclosing(ticks(request, operations, PROGRESS_SECONDS)) as looks:
         async for _ in looks:
             try:
@@ -156,7 +155,7 @@ async def _progress_events(
                 return
             data = {"percentage": rebuild.percentage, "done": rebuild.done, "total": rebuild.total}
             kind = "progress" if rebuild.state == "running" else "ended"
-            yield ServerSentEvent(orjson.dumps(data).decode(), event=kind)
+            yield ServerSentEvent(data=data, event=kind)
             if kind == "ended":
                 return
 

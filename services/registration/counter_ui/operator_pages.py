@@ -9,11 +9,10 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import orjson
 from fastapi import Depends, Form, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BaseModel, ConfigDict, Field
-from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.adapters.lookups import LookupFilter, PostgresLookups, lines_of
@@ -154,7 +153,7 @@ ServiceDep = Annotated[ServiceName, Depends(_service)]
 """Which service a page is about: the parameter `dienst`; without it registration."""
 
 router = pages("/beheer", Depends(operator_staff))
-PARTS = ("parked", "views", "messages", "night", "libraries", "prefixes")
+PARTS = ("settings", "parked", "views", "messages", "night", "libraries", "prefixes")
 """The parts of the page: each is sent again when it has changed."""
 
 
@@ -168,18 +167,28 @@ async def overview(
     return page(request, "operators.html", parts_of_page=PARTS, **_shown(request, state, names))
 
 
-@router.get("/stroom")
+async def require_a_free_stream(
+    operations: OperationsDep, response: Response, _staff: OperatorStaffDep
+) -> None:
+    """Raise Problem (503) when this process has enough streams. A dependency: a stream has begun with 200."""
+    response.headers["Cache-Control"] = "no-store"  # beside FastAPI's `no-cache`: there are names in it
+    if operations.streams.open >= MOST_STREAMS:
+        raise Problem(
+            503,
+            "too-many-streams",
+            "Er staan te veel beheerpagina's open. Vernieuw de pagina om de laatste stand te zien.",
+            "Too many operators' pages are open. Refresh the page to see the latest state.",
+        )
+
+
+A_FREE_STREAM = [Depends(require_a_free_stream)]
+
+
+@router.get("/stroom", response_class=EventSourceResponse, dependencies=A_FREE_STREAM)
 async def stream(
     request: Request, staff: OperatorStaffDep, operations: OperationsDep, deps: DependenciesDep
-) -> EventSourceResponse:
-    """Send server-sent events `part`: a part of the page that has changed, as `{"id": …, "html": …}`."""
-    require_a_free_stream(operations)
-    return EventSourceResponse(_parts(request, staff, operations, deps), ping=15)
-
-
-async def _parts(
-    request: Request, staff: Staff, operations: Operations, deps: Dependencies
 ) -> AsyncIterator[ServerSentEvent]:
+    """Send server-sent events `part`: a part of the page that has changed, as `{"id": …, "html": …}`."""
     sent: dict[str, str] = {}
     by = by_operator(request, staff)
     async with aclosing(ticks(request, operations, LOOK_EVERY_SECONDS)) as looks:
@@ -195,18 +204,7 @@ async def _parts(
                 html = fragment(request, f"_operations_{name}.html", **_shown(request, state, names))
                 if sent.get(name) != html:
                     sent[name] = html
-                    yield ServerSentEvent(orjson.dumps({"id": name, "html": html}).decode(), event="part")
-
-
-def require_a_free_stream(operations: Operations) -> None:
-    """Raise Problem (503) when this process has enough streams."""
-    if operations.streams.open >= MOST_STREAMS:
-        raise Problem(
-            503,
-            "too-many-streams",
-            "Er staan te veel beheerpagina's open. Vernieuw de pagina om de laatste stand te zien.",
-            "Too many operators' pages are open. Refresh the page to see the latest state.",
-        )
+                    yield ServerSentEvent(data={"id": name, "html": html}, event="part")
 
 
 async def ticks(request: Request, operations: Operations, seconds: float) -> AsyncGenerator[None]:

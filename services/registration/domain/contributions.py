@@ -12,6 +12,7 @@ from typing import NamedTuple
 from registration.domain.events import (
     GuestDeregistered,
     GuestEvent,
+    GuestImported,
     GuestRegistered,
     GuestReregistered,
     PersonalDataErased,
@@ -53,8 +54,8 @@ class Contributions(NamedTuple):
 def evolve_contributions(before: Contributions, event: GuestEvent) -> Contributions:
     """Return the rows after one event (R15)."""
     match event:
-        case GuestRegistered():
-            return _open_row(before, _first_row(event))
+        case GuestRegistered() | GuestImported():
+            return _begun(before, event)
         case GuestReregistered() if before.current:
             row = before.current._replace(begin=event.term_begin, end=event.term_end, status=RowStatus.VALID)
             return _open_row(before, row)
@@ -66,6 +67,19 @@ def evolve_contributions(before: Contributions, event: GuestEvent) -> Contributi
             return _close_row(before, event.on)
         case _:
             return before
+
+
+def _begun(before: Contributions, event: GuestRegistered | GuestImported) -> Contributions:
+    if isinstance(event, GuestRegistered):
+        return _open_row(before, _first_row(event))
+    current, *past = imported_rows(event)
+    return Contributions(current, tuple(past))
+
+
+def imported_rows(event: GuestImported) -> list[Row]:
+    """Return the rows of an imported guest, newest first (R29)."""
+    of_guest = (event.organisation, event.branch, event.subscription_code)
+    return [Row(*of_guest, row["begin"], row["end"], RowStatus(row["status"])) for row in event.contributions]
 
 
 def _first_row(event: GuestRegistered) -> Row:

@@ -9,6 +9,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from registration.domain import events
+from registration.domain.contributions import RowStatus
 from registration.domain.errors import (
     AlreadyLinked,
     AlreadyRegistered,
@@ -66,6 +67,14 @@ class Admission(NamedTuple):
         }
 
 
+class ImportedRow(NamedTuple):
+    """A contribution row of an imported guest; both days are inclusive (R15)."""
+
+    begin: date
+    end: date | None
+    status: RowStatus
+
+
 class Renewal(NamedTuple):
     """All that a re-registration needs. `link_request`, `preferences` None: they stay as they are."""
 
@@ -87,6 +96,38 @@ class Renewal(NamedTuple):
         }
 
 
+class ImportedGuest(NamedTuple):
+    """A guest of before as another system knew it. See `events.GuestImported` for the fields."""
+
+    organisation: str
+    branch: str
+    home_isil: str
+    person_ref: str
+    card_has_chip: bool
+    subscription_code: str
+    source: str
+    registered_on: date
+    rows: tuple[ImportedRow, ...]
+    strips_granted: bool
+    login_account_id: str | None
+    sealed_card: Encrypted
+    sealed_details: Encrypted
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a GuestImported. The term is that of the newest row in which it ran."""
+        fields = self._asdict()
+        rows, strips = fields.pop("rows"), fields.pop("strips_granted")
+        running = next((row for row in self.rows if row.status is RowStatus.VALID), self.rows[-1])
+        return {
+            **fields,
+            "term_begin": running.begin,
+            "term_end": self.rows[0].end,
+            "contributions": [{**row._asdict(), "status": row.status.value} for row in rows],
+            "lending_strips": FREE_STRIPS if strips else 0,
+            "login_account_choice": "none" if self.login_account_id is None else "existing",
+        }
+
+
 def _preference_fields(preferences: Preferences | None) -> dict[str, Any]:
     return dict.fromkeys(PREFERENCES) if preferences is None else preferences.fields()
 
@@ -105,6 +146,7 @@ class Guest(Aggregate):
 
     Event = events.GuestEvent
     Created = events.GuestRegistered
+    Imported = events.GuestImported
     LendingStripsGranted = events.LendingStripsGranted
     TermConfirmed = events.TermConfirmed
     SubscriptionExpired = events.SubscriptionExpired
@@ -128,15 +170,24 @@ class Guest(Aggregate):
     @classmethod
     def register(cls, guest_id: UUID, admission: Admission, *, today: date, now: datetime) -> Guest:
         """Register a person who was never a guest here (R6, R7, R9, R17)."""
-        registered = events.GuestRegistered(
+        return cls._begin(events.GuestRegistered, guest_id, admission.fields(today), now)
+
+    @classmethod
+    def take_over(cls, guest_id: UUID, imported: ImportedGuest, *, now: datetime) -> Guest:
+        """Take over a guest of before from another system (R29)."""
+        return cls._begin(events.GuestImported, guest_id, imported.fields(), now)
+
+    @classmethod
+    def _begin(cls, kind: type[Any], guest_id: UUID, fields: dict[str, Any], now: datetime) -> Guest:
+        first = kind(
             originator_topic=events.GUEST_TOPIC,
             originator_id=guest_id,
             originator_version=cls.INITIAL_VERSION,
             timestamp=now,
-            **admission.fields(today),
+            **fields,
         )
-        guest: Guest = registered.mutate(None)
-        guest.pending_events.append(registered)
+        guest: Guest = first.mutate(None)
+        guest.pending_events.append(first)
         return guest
 
     def register_afresh(self, admission: Admission, *, today: date, now: datetime) -> None:

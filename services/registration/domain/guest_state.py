@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from registration.domain.contributions import Contributions, evolve_contributions
+from registration.domain.contributions import (
+    Contributions,
+    RowStatus,
+    evolve_contributions,
+    imported_rows,
+)
 from registration.domain.events import (
     PREFERENCES,
     CardChipChanged,
@@ -18,6 +23,7 @@ from registration.domain.events import (
     Encrypted,
     GuestDeregistered,
     GuestEvent,
+    GuestImported,
     GuestPreferencesChanged,
     GuestRegistered,
     GuestReinstated,
@@ -41,7 +47,8 @@ from registration.domain.term import (
     subscription,
     valid_header,
 )
-from registration.domain.term_check import Status
+from registration.domain.term_check import REASON_OF_EXPIRY, Status
+from shared.kernel.amsterdam import moment_of
 
 NOTHING: Mapping[str, Encrypted] = MappingProxyType({})
 AT_THE_COUNTER = (
@@ -80,6 +87,7 @@ class GuestState(NamedTuple):
     the guest at the counter. `card_since` and `chip_since`: the moments since which the present number, and
     whether the card has a chip, are known here. `new_accounts`: account id -> its encrypted details.
     `news_at`: the last moment at which news of the home library was taken over (R24).
+    `imported_from`: the system from which the guest was imported, until a registration here (R29).
     `merged_into`: the guest to which this merged record points. `merged_from`: the merged records that point
     to this guest. After an erasure no encrypted data is left, and `person_ref` finds no guest (R19).
     """
@@ -108,14 +116,17 @@ class GuestState(NamedTuple):
     merged_from: tuple[UUID, ...] = ()
     news_at: datetime | None = None
     preferences: Preferences = Preferences()
+    imported_from: str | None = None
 
 
 def evolve_guest(before: GuestState | None, event: GuestEvent) -> GuestState:
-    """Return the state after one event. Raises ValueError when the first event is no GuestRegistered."""
+    """Return the state after one event. Raises ValueError when no guest begins with the first event."""
     if isinstance(event, GuestRegistered):
         return _registered(before, event)
     if before is None:
-        msg = f"the first event of a guest must be GuestRegistered, not {type(event).__name__}"
+        if isinstance(event, GuestImported):
+            return _imported(event)
+        msg = f"a guest begins with GuestRegistered or GuestImported, not with {type(event).__name__}"
         raise ValueError(msg)
     after = _evolve_fields(before, event)
     if isinstance(event, AT_THE_COUNTER):
@@ -150,6 +161,39 @@ def _registered(before: GuestState | None, event: GuestRegistered) -> GuestState
         new_accounts=_new_accounts(before.new_accounts if before else NOTHING, event),
         merged_from=before.merged_from if before else (),
         preferences=_preferred(event, Preferences()),
+    )
+
+
+def _imported(event: GuestImported) -> GuestState:
+    """Return the state of a guest as another system knew it (R29).
+
+    What is known of the guest is as old as the registration there: the import itself is no reply of the home
+    library, and nobody was at the counter.
+    """
+    since = moment_of(event.registered_on, time())
+    current = imported_rows(event)[0]
+    ended = current.status is RowStatus.INVALID
+    return GuestState(
+        organisation=event.organisation,
+        branch=event.branch,
+        home_isil=event.home_isil,
+        person_ref=event.person_ref,
+        card_has_chip=event.card_has_chip,
+        subscription_code=event.subscription_code,
+        term=Term(event.term_begin, event.term_end, provisional=False),
+        sealed_card=event.sealed_card,
+        sealed_details=event.sealed_details,
+        changed_on=current.begin,
+        home_agreed_at=since,
+        active_at=since,
+        card_since=since,
+        chip_since=since,
+        status=Status.EXPIRED if ended else Status.VALID,
+        reason=REASON_OF_EXPIRY if ended else None,
+        lending_strips=event.lending_strips,
+        contributions=evolve_contributions(Contributions(), event),
+        link=evolve_link(LoginLink(), event),
+        imported_from=event.source,
     )
 
 
@@ -198,6 +242,7 @@ def _reregistered(before: GuestState, event: GuestReregistered) -> GuestState:
         changed_on=event.term_begin,
         home_agreed_at=event.timestamp,
         preferences=_preferred(event, before.preferences),
+        imported_from=None,
     )
 
 

@@ -10,6 +10,7 @@ from registration.domain.events import (
     Encrypted,
     GuestDeregistered,
     GuestEvent,
+    GuestImported,
     GuestRegistered,
     GuestReregistered,
     GuestsMerged,
@@ -115,11 +116,16 @@ class LoginLink(NamedTuple):
         """Whether an account is tied to the guest, in time or too late."""
         return self.state in {LinkState.LINKED, LinkState.TOO_LATE}
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether an account is tied to the guest, or will be when identity replies."""
+        return self.is_tied or self.state is LinkState.PENDING
+
 
 def evolve_link(before: LoginLink, event: GuestEvent) -> LoginLink:
     """Return the link after one event."""
     match event:
-        case GuestRegistered() | LoginAccountLinkRequested():
+        case GuestRegistered() | GuestImported() | LoginAccountLinkRequested():
             return _pending(event.login_account_id)
         case GuestReregistered() if event.login_account_id:
             return _pending(event.login_account_id)

@@ -48,6 +48,11 @@ def subscription(code: str) -> Subscription:
     raise UnknownSubscription
 
 
+def is_on_offer(code: str) -> bool:
+    """Return whether there is a subscription with this code."""
+    return any(offered.code == code for offered in ON_OFFER)
+
+
 def picked(code: str | None) -> Subscription:
     """Return the subscription that the clerk picked; the only one on offer if the clerk picked none (R7).
 

@@ -33,7 +33,7 @@ def fold(events: Sequence[RecordedDomainEvent], _key: DataKey | None) -> Rows:
     at = ("", "")
     for recorded in events:
         event = recorded.event
-        if isinstance(event, domain_events.GuestRegistered):
+        if isinstance(event, domain_events.GuestRegistered | domain_events.GuestImported):
             at = (event.organisation, event.branch)
         if counted := COUNTED.get(event.TOPIC):
             day = day_of(event.timestamp)

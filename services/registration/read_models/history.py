@@ -77,7 +77,7 @@ class HistoryLine:
 
 OF_GUEST = """
 SELECT version, position, at, by, what, details, sealed FROM guest_history
- WHERE stream_id = $1 ORDER BY version
+ WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3
 """
 
 
@@ -88,10 +88,15 @@ class GuestHistory:
         self._pool = pool
         self._data_keys = data_keys
 
-    async def of(self, guest_id: UUID, after_position: int) -> list[HistoryLine]:
-        """Return all lines, oldest first, after the view has reached a position. Raises ViewBehind."""
+    async def of(
+        self, guest_id: UUID, after_position: int, *, after_version: int = 0, limit: int | None = None
+    ) -> list[HistoryLine]:
+        """Return lines, oldest first, after the view has reached a position. Raises ViewBehind.
+
+        `after_version`: the version of the line before the first one. `limit` None: all lines.
+        """
         await wait_until_at(self._pool, VIEW, after_position)
-        rows = await self._pool.fetch(OF_GUEST, guest_id)
+        rows = await self._pool.fetch(OF_GUEST, guest_id, after_version, limit)
         key = await self._data_keys.get(guest_id)
         return [_line(dict(row), key) for row in rows]
 

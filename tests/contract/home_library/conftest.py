@@ -1,4 +1,4 @@
-"""Two kinds of home libraries that know the same patrons: in memory, and the demo library over real TCP."""
+"""Home libraries that know the same patrons: in memory, the demo library, and one for each protocol."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
@@ -11,14 +11,16 @@ import pytest
 
 from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
 from infra.local.home_library import home_library
-from infra.local.patrons import demo_patrons
+from infra.local.patrons import Patrons, Status, demo_patrons
 from infra.local.ports import free_port
 from registration.adapters.home_library.client import home_libraries
-from registration.adapters.home_library.settings import read_directory
+from registration.adapters.home_library.settings import Credentials, Directory, read_directory
 from registration.adapters.in_memory import InMemoryHomeLibraries
 from registration.application.dependencies import HomeLibraries
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
+from tests.support.library_hosts import KINDS, Kind, Koha, Person, Pieces, library_host
 
 ISIL = "NL-070288"
 MERGED = "NL-070299"
@@ -36,6 +38,8 @@ class Home(Protocol):
     async def goes_down(self) -> None: ...
 
     async def comes_back(self) -> None: ...
+
+    def expected(self, card: str) -> Verdict: ...
 
 
 def details(card: str) -> PatronDetails:
@@ -70,6 +74,9 @@ class InMemory:
             if not isinstance(verdict, NotFound):
                 self.libraries.answers(ISIL, card, verdict)
 
+    def expected(self, card: str) -> Verdict:
+        return EXPECTED[card]
+
     async def goes_down(self) -> None:
         self.libraries.goes_down(ISIL)
 
@@ -85,7 +92,10 @@ class OverTcp:
         self._port = free_port()
         self._server = AsyncExitStack()
         directory = read_directory(home_libraries_toml(self._port), HOME_LIBRARY_ENVIRONMENT)
-        self.libraries = home_libraries(replace(directory, aliases=ALIASES))
+        self.libraries = home_libraries(replace(directory, aliases=ALIASES), home_library_http)
+
+    def expected(self, card: str) -> Verdict:
+        return EXPECTED[card]
 
     async def comes_back(self) -> None:
         await self._server.enter_async_context(home_library(self._folder, self._port))
@@ -94,13 +104,80 @@ class OverTcp:
         await self._server.aclose()
 
 
-@pytest.fixture(params=["in memory", "SIP2 over TCP"])
+def person_of(patrons: Patrons, asked: str) -> Person | Status | None:
+    """The patron of a card of the demo library."""
+    found = patrons.find(ISIL, asked)
+    if found is None:
+        return None
+    number, patron = found
+    if patron.status is Status.SILENT:
+        return patron.status
+    blocks = {Status.FINES: (Reason.FINES,), Status.LOST: (Reason.CARD_LOST,)}
+    return Person(
+        number,
+        patron.name,
+        patron.birth_date,
+        tuple(patron.address.split(", ")),
+        patron.email,
+        TODAY - timedelta(days=1) if patron.status is Status.EXPIRED else patron.ends_on,
+        blocks.get(patron.status, ()),
+        patron.status is Status.GUEST,
+        None if number == asked else asked,
+        TODAY,
+    )
+
+
+class InProtocol:
+    """One library that knows the demo patrons, and another that knows nobody."""
+
+    def __init__(self, kind: Kind, folder: Path) -> None:
+        self._kind = kind
+        self._patrons = Patrons(folder / "home_library.json")
+        self._ports = {ISIL: free_port(), "NL-083424": free_port()}
+        self._servers = AsyncExitStack()
+        found = {isil: kind.library(port, answer_seconds=10.0) for isil, port in self._ports.items()}
+        credentials = dict.fromkeys(found, Credentials("gast", "geheim"))
+        self.libraries = home_libraries(
+            Directory(found, credentials if kind.library(1).username_env else {}, ALIASES), home_library_http
+        )
+
+    def expected(self, card: str) -> Verdict:
+        """Koha has no word for fines, and a number that was replaced finds nobody there."""
+        if isinstance(self._kind, Koha) and card == "0990139339":
+            return refused(card, Reason.BLOCKED)
+        if isinstance(self._kind, Koha) and card == "0990139362":
+            return NotFound()
+        return EXPECTED[card]
+
+    def _answer(self, question: bytes) -> Pieces:
+        asked = self._kind.asked_card(question)
+        found = person_of(self._patrons, asked)
+        if found is None or (isinstance(self._kind, Koha) and asked != getattr(found, "number", asked)):
+            return self._kind.whole(self._kind.nobody())(question)
+        if isinstance(found, Status):
+            return [None]
+        return self._kind.knows(found)(question)
+
+    async def comes_back(self) -> None:
+        for isil, port in self._ports.items():
+            host = await self._servers.enter_async_context(library_host(self._kind, port))
+            host.usually = self._answer if isil == ISIL else self._kind.whole(self._kind.nobody())
+
+    async def goes_down(self) -> None:
+        await self._servers.aclose()
+
+
+@pytest.fixture(
+    params=["in memory", "SIP2 of the demo", *KINDS], ids=lambda kind: getattr(kind, "name", kind)
+)
 async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Home]:
     if request.param == "in memory":
         yield InMemory()
         return
-    over_tcp = OverTcp(tmp_path)
-    await over_tcp.comes_back()
-    yield over_tcp
-    await over_tcp.libraries.close()
-    await over_tcp.goes_down()
+    made: OverTcp | InProtocol = (
+        OverTcp(tmp_path) if isinstance(request.param, str) else InProtocol(request.param, tmp_path)
+    )
+    await made.comes_back()
+    yield made
+    await made.libraries.close()
+    await made.goes_down()

@@ -1,61 +1,115 @@
-"""The account directory over HTTP and the one in memory return the same (I1)."""
+"""Every account directory returns the same, whatever it is asked over (I1)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import httpx2
 import pytest
 
 from identity.adapters.account_directory import HttpAccountDirectory, NoAccountDirectory
 from identity.adapters.in_memory import InMemoryAccountDirectory
-from identity.application.dependencies import AccountDetails, AccountDirectory, DirectoryUnavailable
+from identity.adapters.listed_accounts import AttributeMap
+from identity.adapters.scim_directory import ScimAccountDirectory
+from identity.application.dependencies import (
+    AccountDetails,
+    AccountDirectory,
+    AccountReference,
+    ById,
+    ByUsername,
+    DirectoryUnavailable,
+)
 from shared.platform.http_client import HttpClient
-
-JAN = AccountDetails("acc-jan", "jan.jansen", "jan@voorbeeld.nl", "NL-070288", "0990139305")
-ODD = AccountDetails("auth0|a:b@c", "odd", "odd@voorbeeld.nl", "NL-070288", "0990139313")
-
-
-def served(request: httpx2.Request) -> httpx2.Response:
-    """A directory that speaks the protocol."""
-    known = [
-        {
-            "account_id": each.account_id,
-            "username": each.username,
-            "email": each.email,
-            "home_isil": each.home_isil,
-            "home_card_number": each.home_card_number,
-        }
-        for each in (JAN, ODD)
-    ]
-    asked: dict[str, Any] = dict(request.url.params)
-    if asked:
-        found = [
-            each
-            for each in known
-            if each["username"] == asked["username"].lower() and each["home_isil"] == asked["home_isil"]
-        ]
-        return httpx2.Response(200, json={"account": found[0] if found else None})
-    for each in known:
-        if httpx2.URL(f"http://directory/accounts/{quote(str(each['account_id']), safe='')}") == request.url:
-            return httpx2.Response(200, json=each)
-    return httpx2.Response(404, json={})
+from tests.support.account_directories import (
+    ACTIVE,
+    CANAILLE_ATTRIBUTES,
+    ELSEWHERE,
+    HOME,
+    JAN,
+    LOCKED,
+    NAMESAKE,
+    ODD,
+    TRICKY,
+    LdapHost,
+    ScimServer,
+    SlapdWithAccounts,
+    canaille_with_accounts,
+    http_accounts,
+    scim_client,
+    scim_over,
+    scim_users,
+    token_of,
+)
+from tests.support.peers.canaille import Canaille
 
 
-@pytest.fixture(params=["http", "in memory"])
-async def directory(request: pytest.FixtureRequest) -> AsyncIterator[AccountDirectory]:
-    if request.param == "in memory":
-        yield InMemoryAccountDirectory([JAN, ODD])
-        return
-    async with HttpClient(transport=httpx2.MockTransport(served)) as http:
-        yield HttpAccountDirectory("http://directory/", http)
+class Peers:
+    """The foreign directories, each started when a test first asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.opened = ExitStack()
+        self.canaille = cache(lambda: self.opened.enter_context(canaille_with_accounts()))
+        self.slapd = cache(lambda: self.opened.enter_context(SlapdWithAccounts(folder)))
+
+
+@pytest.fixture(scope="module")
+def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
+    started = Peers(tmp_path_factory.mktemp("peers"))
+    with started.opened:
+        yield started
+
+
+async def of_canaille(server: Canaille, http: HttpClient) -> AccountDirectory:
+    bearer = await token_of(server)
+
+    async def token() -> str:
+        return bearer
+
+    return ScimAccountDirectory(http, token, AttributeMap.model_validate(CANAILLE_ATTRIBUTES))
+
+
+def of_slapd(host: LdapHost, kind: str) -> AccountDirectory:
+    if kind == "slapd, STARTTLS":
+        return host.directory()
+    return host.directory(url=f"ldaps://localhost:{host.server.tls_port}", starttls=False)
+
+
+KINDS = (
+    *("in memory", "http", "scim", "scim that ignores filters", "scim without filters"),
+    *("canaille", "slapd, STARTTLS", "slapd, ldaps"),
+)
+
+
+@pytest.fixture(params=KINDS)
+async def directory(request: pytest.FixtureRequest, peers: Peers) -> AsyncIterator[AccountDirectory]:
+    match request.param:
+        case "in memory":
+            yield InMemoryAccountDirectory(list(ACTIVE))
+        case "http":
+            async with HttpClient(transport=httpx2.MockTransport(http_accounts)) as http:
+                yield HttpAccountDirectory("http://directory/", http)
+        case "canaille":
+            server = peers.canaille()
+            async with HttpClient(base_url=server.scim_url) as http:
+                yield await of_canaille(server, http)
+        case "slapd, STARTTLS" | "slapd, ldaps" as kind:
+            yield of_slapd(peers.slapd(), kind)
+        case kind:
+            server_ = ScimServer(
+                scim_users(), filters="without" not in kind, ignores_filter="ignores" in kind
+            )
+            async with scim_client(server_) as http:
+                yield scim_over(http)
 
 
 async def test_an_account_is_known_by_its_id(directory: AccountDirectory) -> None:
     assert await directory.by_id("acc-jan") == JAN
     assert await directory.by_id("acc-nobody") is None
+    assert await directory.by_id("ACC-JAN") is None
 
 
 async def test_an_id_may_hold_what_a_path_may_hold(directory: AccountDirectory) -> None:
@@ -63,9 +117,45 @@ async def test_an_id_may_hold_what_a_path_may_hold(directory: AccountDirectory) 
 
 
 async def test_a_username_finds_one_or_none(directory: AccountDirectory) -> None:
-    assert await directory.by_username("Jan.Jansen", "NL-070288") == JAN
-    assert await directory.by_username("jan", "NL-070288") is None
-    assert await directory.by_username("jan.jansen", "NL-083424") is None
+    assert await directory.by_username("Jan.Jansen", HOME) == JAN
+    assert await directory.by_username("jan", HOME) is None
+    assert await directory.by_username("odd", ELSEWHERE) is None
+
+
+async def test_a_username_is_of_its_library(directory: AccountDirectory) -> None:
+    assert await directory.by_username("jan.jansen", ELSEWHERE) == NAMESAKE
+
+
+async def test_a_username_is_never_a_part_of_the_question(directory: AccountDirectory) -> None:
+    assert await directory.by_username(TRICKY.username, HOME) == TRICKY
+    for injected in ("*", 'x" or userName pr or userName eq "x', "x)(|(uid=*", "jan.jans*", "\\6aan.jansen"):
+        assert await directory.by_username(injected, HOME) is None
+        assert (await directory.find_many([ByUsername(injected, HOME)])) == {ByUsername(injected, HOME): None}
+
+
+async def test_a_username_that_two_accounts_have_finds_nobody(directory: AccountDirectory) -> None:
+    assert await directory.by_username("tweeling", HOME) is None
+
+
+async def test_an_account_that_is_not_active_is_nobodys(directory: AccountDirectory) -> None:
+    assert await directory.by_id(LOCKED.account_id) is None
+    assert await directory.by_username(LOCKED.username, HOME) is None
+
+
+async def test_many_are_found_at_once(directory: AccountDirectory) -> None:
+    wanted: dict[AccountReference, AccountDetails | None] = {
+        ById("acc-jan"): JAN,
+        ById(ODD.account_id): ODD,
+        ById("acc-nobody"): None,
+        ById(LOCKED.account_id): None,
+        ByUsername("JAN.JANSEN", HOME): JAN,
+        ByUsername("jan.jansen", ELSEWHERE): NAMESAKE,
+        ByUsername(TRICKY.username, HOME): TRICKY,
+        ByUsername("tweeling", HOME): None,
+        ByUsername("niemand", HOME): None,
+    }
+    assert await directory.find_many([*wanted, ById("acc-jan")]) == wanted
+    assert await directory.find_many([]) == {}
 
 
 async def test_no_directory_knows_nobody() -> None:
@@ -128,20 +218,26 @@ ENTRY = {
 }
 
 
-async def asked(**changed: str) -> AccountDetails | None:
+async def asked(name: str = "x", **changed: str) -> AccountDetails | None:
     """An account as a directory describes it."""
 
     def respond(_request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json={"account": ENTRY | changed})
 
     async with HttpClient(transport=httpx2.MockTransport(respond)) as http:
-        return await HttpAccountDirectory("http://directory/", http).by_username("x", "NL-070288")
+        return await HttpAccountDirectory("http://directory/", http).by_username(name, "NL-070288")
 
 
 async def test_what_a_directory_sends_is_kept_as_it_looks() -> None:
-    found = await asked(username=" j\u202ean\u200b ", email="j\u00adan@voorbeeld.nl\n")
+    found = await asked("jan", username=" j\u202ean\u200b ", email="j\u00adan@voorbeeld.nl\n")
     assert found is not None
     assert (found.username, found.email) == ("jan", "jan@voorbeeld.nl")
+
+
+@pytest.mark.parametrize("changed", [{"username": "y"}, {"home_isil": "NL-083424"}], ids=str)
+async def test_a_reply_about_somebody_else_is_no_answer(changed: dict[str, str]) -> None:
+    with pytest.raises(DirectoryUnavailable, match="another account"):
+        await asked(**changed)
 
 
 @pytest.mark.parametrize(

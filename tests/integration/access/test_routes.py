@@ -57,7 +57,10 @@ OPERATIONS = {
     "GET /health/ready": rule(OPEN),
     "GET /metrics": rule(ANY, "metrics"),
     "GET /docs": rule(OPEN),
+    "GET /docs/operations": rule(OPEN),
     "GET /openapi.json": rule(OPEN),
+    "GET /openapi.operations.json": rule(OPEN),
+    "GET /asyncapi.yaml": rule(OPEN),
     "GET /v1/feed": rule(ANY, "feed"),
     "GET /v1/feed/guests/{guest_id}": rule(ANY, "feed"),
     "GET /v1/operations": rule(ANY, "operator", "installation"),
@@ -67,6 +70,8 @@ OPERATIONS = {
     "POST /v1/operations/parked/{guest_id}/retry": rule(ANY, "installation"),
     "POST /v1/operations/parked/{guest_id}/discard": rule(ANY, "installation"),
     "GET /v1/operations/guests/{guest_id}/events": rule(ANY, "installation"),
+    "GET /v1/operations/configuration": rule(ANY, "operator", "installation"),
+    "POST /v1/operations/configuration/reload": rule(ANY, "installation"),
 }
 REGISTRATION = OPERATIONS | {
     "GET /v1/feed/registrations": rule(ANY, "feed"),
@@ -86,6 +91,7 @@ REGISTRATION = OPERATIONS | {
     "GET /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/merge": rule(ONE, "counter"),
     "POST /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
+    "POST /v1/guests/{guest_id}/login-account/removal": rule(ONE, "counter"),
     "DELETE /v1/guests/{guest_id}/login-account": rule(ONE, "counter"),
     "GET /v1/guests/{guest_id}/actor-merge": rule(ONE, "counter", "accounts"),
     "POST /v1/guests/{guest_id}/actor-merge": rule(ONE, "counter", "accounts"),
@@ -102,6 +108,11 @@ REGISTRATION = OPERATIONS | {
     "POST /v1/operations/card-prefixes/check": rule(ANY, "installation"),
     "PUT /v1/operations/card-prefixes": rule(ANY, "installation"),
     "GET /v1/operations/card-prefixes/imports": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks": rule(ANY, "operator", "installation"),
+    "GET /v1/operations/webhooks/{name}": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/resume": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/retry": rule(ANY, "installation"),
+    "POST /v1/operations/webhooks/{name}/guests/{guest_id}/skip": rule(ANY, "installation"),
 }
 IDENTITY = OPERATIONS | {
     "POST /v1/logins": rule(OWN, "login"),
@@ -300,6 +311,7 @@ BODIES: dict[str, Any] = {
     "preferences": {"lending_history": True},
     "merge": {"into": str(uuid4()), "confirm": True},
     "DELETE login-account": {"reason": "vergissing"},
+    "removal": {"reason": "vergissing"},
     "POST actor-merge": {"reason": "had al ingelogd"},
     "POST login-account": {"choice": "existing", "account_id": "acc-jan"},
 }

@@ -19,7 +19,11 @@ from starlette.requests import Request
 
 from identity.adapters.account_directory import HttpAccountDirectory
 from identity.adapters.registration_client import RegistrationApi
-from identity.application.dependencies import DirectoryUnavailable, RegistrationUnavailable
+from identity.application.dependencies import (
+    AccountDirectory,
+    DirectoryUnavailable,
+    RegistrationUnavailable,
+)
 from registration.adapters.identity_client import IdentityApi
 from registration.counter_ui.auth import SignIn
 from registration.counter_ui.i18n import NEXT_STEPS
@@ -31,6 +35,7 @@ from shared.platform import limits
 from shared.platform.http_client import LARGEST_REPLY, HttpClient, ReplyRefused, up_to
 from shared.web.problems import Problem
 from shared.web.security import KeysUnavailable, keys_of
+from tests.support.account_directories import scim_over
 from tests.support.eventually import eventually
 from tests.support.hostile_http import (
     FLOODS,
@@ -58,6 +63,11 @@ token = held_token("token")
 
 def sign_in(url: str) -> SignIn:
     return SignIn(issuer=url, client_id="counter", client_secret=None, address="http://127.0.0.1:1")
+
+
+async def of_scim(url: str, ask: Callable[[AccountDirectory], Awaitable[object]]) -> object:
+    async with HttpClient(base_url=url) as http:
+        return await ask(scim_over(http))
 
 
 CALLS: dict[str, tuple[Call, type[Exception]]] = {
@@ -95,12 +105,18 @@ CALLS: dict[str, tuple[Call, type[Exception]]] = {
         lambda url, http: HttpAccountDirectory(url, http).by_username("jan", "NL-070288"),
         DirectoryUnavailable,
     ),
+    "SCIM user": (
+        lambda url, _http: of_scim(url, lambda directory: directory.by_id("acc-jan")),
+        DirectoryUnavailable,
+    ),
+    "SCIM user by name": (
+        lambda url, _http: of_scim(url, lambda directory: directory.by_username("jan", "NL-070288")),
+        DirectoryUnavailable,
+    ),
     "keys": (lambda url, http: keys_of(url, f"{url}/jwks", http).ready(), KeysUnavailable),
     "discovery of keys": (lambda url, http: keys_of(url, None, http).ready(), KeysUnavailable),
     "discovery of sign-in": (lambda url, _http: sign_in(url).ready(), Problem),
 }
-NOTHING_FOUND = {"account"}
-"""Calls for which the status 404 is an answer."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

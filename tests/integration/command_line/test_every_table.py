@@ -20,6 +20,7 @@ STAYS = {
     "schema_migrations": "is of the database, not of the log",
     "leases": "are of the processes that run here",
     "broker_faults": "are what the workers of this installation find now",
+    "configuration_processes": "are the processes that run here",
     "projections": "says how far the views are, which are built from the log",
 }
 STAYS_AT: dict[str, dict[str, str]] = {

@@ -13,7 +13,9 @@ import pytest_asyncio
 
 from registration.application.check_term import check_term
 from registration.application.dependencies import Context
+from registration.bootstrap import view_source
 from registration.domain.verdict import NotFound, Reason, Refused, Unavailable, Valid, Verdict
+from registration.read_models import VIEWS
 from shared.event_log import Metadata
 from tests.support.counter_pages import (
     CounterSite,
@@ -27,6 +29,8 @@ from tests.support.guest_pages import (
     history_of,
     posts,
 )
+from tests.support.imported_guests import imported
+from tests.support.projections import follow_all
 from tests.support.registration_service import JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -396,3 +400,25 @@ async def test_r27_consent_is_asked_at_the_form_and_withdrawn_on_the_page_in_one
     await guest.expires(clerk)
     asked = fields_of((await clerk.get(f"{path}/inschrijven")).text, "reregister")
     assert (asked["preferred_language"], asked.get("lending_history")) == ("en", None)
+
+
+async def test_r29_a_guest_of_before_says_where_it_comes_from_until_home_was_asked(
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
+) -> None:
+    """Nothing is pretended: no reply of the home library that was not given, and no registration of today."""
+    service = counter_site.app.service
+    card = f"77{next(numbers):08d}"
+    await imported(service, {"card_number": card})
+    guest_id = await service.pool.fetchval("SELECT guest_id FROM imported_guests")
+    guest = Guest(counter_site, f"/gasten/{guest_id}", card)
+    await follow_all(service, VIEWS, view_source(service.settings))
+    shown = await guest.shown(clerk)
+    assert "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd." in shown
+    assert "De thuisbibliotheek antwoordde" not in shown
+    assert "Antwoord van" not in shown
+    history = await guest.shown(clerk, "historie")
+    assert "Overgenomen uit een ander systeem" in history
+    assert "old-system, daar ingeschreven op 01-02-2023" in history
+    guest.home_says(Valid(JAN, date(2027, 1, 31), card))
+    assert (await guest.does(clerk, "thuischeck")).status_code == 303
+    assert "De thuisbibliotheek antwoordde: geldig." in await guest.shown(clerk)

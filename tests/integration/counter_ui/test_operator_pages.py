@@ -1,6 +1,7 @@
 """The operators' page: parked guests (I8) and rebuilding views (ADR 0009), for callers with the scope."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -154,7 +155,7 @@ async def test_a_rebuild_shows_how_far_it_is_and_goes_on_when_the_browser_goes_a
     async with operator.stream("GET", "/beheer/weergaven/history/voortgang", timeout=20) as stream:
         lines = [line async for line in stream.aiter_lines() if line]
     assert lines[-2] == "event: ended"
-    assert '"percentage":100' in lines[-1]
+    assert json.loads(lines[-1].removeprefix("data: "))["percentage"] == 100
     assert "De weergave is herbouwd" in (await operator.get("/beheer/weergaven/history")).text
     [status] = [each for each in await _views(counter_site) if each["name"] == "history"]
     assert status["rebuilt_at"] is not None

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import date, time
 from typing import Any
@@ -26,7 +26,10 @@ from registration.counter_ui import operator_pages
 from registration.counter_ui.operator_pages import Operations
 from registration.domain.verdict import Valid
 from registration.read_models.guest_directory import VIEW as GUEST_DIRECTORY
+from shared.configuration import ConfigurationRecord, Follower
 from shared.messaging.parked import State
+from shared.messaging.webhook_sender import Failure
+from shared.messaging.webhook_state import WebhookState
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from tests.integration.home_library.test_replies import text_of
@@ -199,7 +202,7 @@ async def test_a_view_of_identity_is_rebuilt_from_the_page(
     async with operator.stream("GET", path, timeout=20) as stream:
         lines = [line async for line in stream.aiter_lines() if line.startswith(("event", "data"))]
     assert lines[-2] == "event: ended"
-    assert '"percentage":100' in lines[-1]
+    assert json.loads(lines[-1].removeprefix("data: "))["percentage"] == 100
     assert "De weergave is herbouwd" in (await operator.get(started.headers["location"])).text
 
 
@@ -378,16 +381,27 @@ async def test_r22_a_home_library_is_probed_from_the_page_without_what_it_sent(
     unknown = await post(operator, path, card_number="0990139305")
     assert unknown.status_code == 404, "it is not in the file of home libraries"
     async with sip2_host(host):
-        app.service.settings.home_libraries.write_text(
-            f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {host.port}\n', "utf-8"
-        )
-        probed = await post(operator, path, card_number="0990139305")
+        with home_library_in_the_file(beside, host.port):
+            probed = await post(operator, path, card_number="0990139305")
     assert (probed.status_code, "De thuisbibliotheek antwoordt: geldig" in probed.text) == (200, True)
     assert "Brouw" not in probed.text
-    silent = await post(operator, path, card_number="0990139305")
+    with home_library_in_the_file(beside, host.port):
+        silent = await post(operator, path, card_number="0990139305")
     assert "gaf geen bruikbaar antwoord" in silent.text
     kinds = await app.service.pool.fetch("SELECT outcome FROM lookups WHERE kind = 'home-patron' ORDER BY at")
     assert [row["outcome"] for row in kinds] == ["valid", "unavailable"]
+
+
+@contextmanager
+def home_library_in_the_file(beside: Beside, port: int) -> Iterator[None]:
+    """Meanwhile the file names this one. Then it is as before: other tests compare it with what is used."""
+    file = beside.site.app.service.settings.home_libraries
+    before = file.read_text("utf-8")
+    file.write_text(f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {port}\n', "utf-8")
+    try:
+        yield
+    finally:
+        file.write_text(before, "utf-8")
 
 
 async def test_the_state_of_home_libraries_is_shown(beside: Beside, operator: httpx2.AsyncClient) -> None:
@@ -423,12 +437,84 @@ async def test_in_a_browser_the_page_moves_on_by_itself_and_every_page_is_readab
         await expect(page.get_by_role("button", name="Ja, vervang de tabel")).to_be_visible()
         await assert_accessible(page)
         await screenshot(page, "card-prefixes")
-        home_libraries = beside.site.app.service.settings.home_libraries
-        silent = f'[libraries.{HOME}]\nname = "Thuis"\nhost = "127.0.0.1"\nport = {free_port()}\n'
-        home_libraries.write_text(silent, "utf-8")
         await page.goto(f"{address}/beheer/thuisbibliotheken/{HOME}")
         await page.get_by_label("Pasnummer").fill("0990139305")
-        await page.get_by_role("button", name="Vraag nu").click()
-        await expect(page.get_by_text("gaf geen bruikbaar antwoord")).to_be_visible()
+        with home_library_in_the_file(beside, free_port()):
+            await page.get_by_role("button", name="Vraag nu").click()
+            await expect(page.get_by_text("gaf geen bruikbaar antwoord")).to_be_visible()
         await assert_accessible(page)
         await screenshot(page, "probe")
+
+
+@pytest.mark.parametrize("service", ["registration", "identity"])
+async def test_files_of_settings_are_read_again_with_a_reason_and_mistakes_are_listed(
+    beside: Beside, operator: httpx2.AsyncClient, service: str
+) -> None:
+    running: Any = (beside.site.app if service == "registration" else beside.identity).service
+    path = "/beheer/instellingen" + ("?dienst=identity" if service == "identity" else "")
+    follower = Follower(running.live, ConfigurationRecord(running.pool), "worker")
+    await follower.step()
+    page = (await operator.get(path)).text
+    assert follower.process in page
+    assert "als de bestanden" in page
+    assert "Vul een reden in" in (await post(operator, path)).text
+    file = running.settings.organisations
+    good = file.read_text("utf-8")
+    file.write_text(good + '\n[organisations.9009]\nname = "Nieuw"\nisil = "x"\n', "utf-8")
+    line = file.read_text("utf-8").splitlines().index('isil = "x"') + 1
+    await post(operator, path, reason="Nieuw doet mee")
+    page = (await operator.get(path)).text
+    assert "De bestanden kloppen niet" in page
+    assert f"{file}:{line}</code> organisations.9009.isil" in unisolated(page)
+    file.write_text(good + '\n[organisations.9009]\nname = "Nieuw"\n', "utf-8")
+    following = asyncio.create_task(step_until(follower, running))
+    answer = await post(operator, path, reason="Nieuw doet mee")
+    await following
+    assert answer.status_code == 303
+    page = unisolated((await operator.get(path)).text)
+    assert "Alle processen gebruiken de bestanden (1)." in page
+    assert "Nieuw doet mee" in page
+    assert "<code>organisations.9009</code>" in page
+    await follower._record.forget(follower.process)
+
+
+async def step_until(follower: Follower[Any], running: Any) -> None:
+    while len(await ConfigurationRecord(running.pool).changes(10)) < 2:
+        await follower.step()
+        await asyncio.sleep(0.02)
+
+
+def unisolated(page: str) -> str:
+    """The page without the marks around what others wrote."""
+    return re.sub("[\u2066-\u2069]|</?bdi>", "", page)
+
+
+async def test_receivers_of_webhooks_are_shown_retried_skipped_and_resumed(
+    beside: Beside, operator: httpx2.AsyncClient
+) -> None:
+    assert "Er zijn nog geen ontvangers" in (await operator.get("/beheer/webhooks")).text
+    state = WebhookState(beside.site.app.service.pool)
+    guest = await registered(beside, "0990140015")
+    await state.is_stopped("catalogus")
+    await state.park("catalogus", (guest, 1, 1), Failure("it answered 422", refused=True))
+    await state.stop("catalogus", "it answered 410")
+    assert "gestopt" in (await operator.get("/beheer/webhooks")).text
+    path = "/beheer/webhooks/catalogus"
+    page = (await operator.get(path)).text
+    assert str(guest) in page
+    assert "it answered 422" in page
+    assert (await post(operator, f"{path}/opnieuw", guest_id=str(guest))).status_code == 303
+    unexplained = await post(operator, f"{path}/overslaan", guest_id=str(guest))
+    assert (unexplained.status_code, "Vul een reden in" in unexplained.text) == (422, True)
+    await post(operator, f"{path}/overslaan", guest_id=str(guest), reason="proefgast")
+    assert (await state.find("catalogus", guest)).version == 2
+    await post(operator, f"{path}/hervat")
+    assert not await state.is_stopped("catalogus")
+    assert (await operator.get("/beheer/webhooks/niemand")).status_code == 404
+    async with open_browser() as browser:
+        opened = await new_page(browser)
+        await sign_in(opened, beside.site.address, "Femke de Boer")
+        for address in ("/beheer/webhooks", path, "/beheer/instellingen", "/beheer"):
+            await opened.goto(beside.site.address + address)
+            await assert_accessible(opened)
+        await opened.context.close()

@@ -7,6 +7,7 @@ import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Credentials, Directory
+from registration.bootstrap import home_library_http
 from tests.support.home_libraries import Sip2Host, sip2_host
 from tests.unit.registration.adapters.home_library.sip2.reading import TODAY, library
 
@@ -30,7 +31,9 @@ async def open_libraries(host: Sip2Host) -> AsyncIterator[Open]:
         def open_them(encoding: str = "cp850", **changed: object) -> DirectoryHomeLibraries:
             times = {"connect_seconds": 1.0, "answer_seconds": 0.3}
             settings = library(encoding, port=host.port, institution=ISIL, **(times | changed))
-            made = home_libraries(Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), lambda: TODAY)
+            made = home_libraries(
+                Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), home_library_http, lambda: TODAY
+            )
             opened.push_async_callback(made.close)
             return made
 

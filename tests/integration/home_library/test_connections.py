@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY
 from infra.local.ports import free_port
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Directory
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import Unavailable, Valid, Verdict
 from tests.integration.home_library.conftest import ISIL, Open
 from tests.integration.home_library.test_replies import text_of
@@ -115,7 +116,9 @@ async def test_r10_with_its_sequence_number_a_replaced_card_is_believed_at_once(
 
 async def test_a_library_that_refuses_connections_is_left_alone_and_comes_back() -> None:
     port = free_port()
-    libraries = home_libraries(Directory({ISIL: library(port=port)}, {}, {}), lambda: TODAY)
+    libraries = home_libraries(
+        Directory({ISIL: library(port=port)}, {}, {}), home_library_http, lambda: TODAY
+    )
     for _ in range(5):
         assert await libraries.ask(ISIL, CARD) == Unavailable("cannot connect")
     host = Sip2Host()
@@ -201,7 +204,7 @@ async def test_no_library_slows_another(host: Sip2Host) -> None:
         directory = Directory(
             {ISIL: library(port=host.port), "NL-083424": library(port=other.port, connect_seconds=20)}, {}, {}
         )
-        libraries = home_libraries(directory, lambda: TODAY)
+        libraries = home_libraries(directory, home_library_http, lambda: TODAY)
         waiting = [asyncio.create_task(libraries.ask("NL-083424", CARD)) for _ in range(20)]
         await eventually(lambda: other.received)
         assert _card(await libraries.ask(ISIL, CARD)) == CARD

@@ -10,7 +10,9 @@ import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Directory
-from registration.adapters.home_library.sip2.framing import LONGEST_REPLY, Wire
+from registration.adapters.home_library.sip2.framing import LONGEST_REPLY, FrameReader
+from registration.adapters.home_library.wire import Wire
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import CREDENTIALS, ISIL
 from tests.integration.home_library.test_replies import text_of
@@ -81,7 +83,9 @@ async def flooding(flood: Flood, authority: Authority | None = None) -> AsyncIte
         {"tls": True, "tls_ca_file": authority.file, "tls_server_name": NAME} if authority else {}
     )
     settings = library(port=flood.port, institution=ISIL, connect_seconds=10, answer_seconds=20, **secured)
-    libraries = home_libraries(Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), lambda: TODAY)
+    libraries = home_libraries(
+        Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), home_library_http, lambda: TODAY
+    )
     async with server:
         yield libraries
         await libraries.close()
@@ -95,6 +99,7 @@ def most_kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 
     def watched(wire: Wire, data: bytes) -> None:
         receive(wire, data)
+        assert isinstance(wire._frames, FrameReader)
         kept.append(len(wire._frames._buffer))
 
     monkeypatch.setattr(Wire, "data_received", watched)

@@ -9,6 +9,7 @@ import pytest
 
 from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Directory
+from registration.bootstrap import home_library_http
 from registration.domain.verdict import Unavailable, Valid
 from tests.integration.home_library.conftest import CREDENTIALS, ISIL
 from tests.integration.home_library.test_replies import text_of
@@ -26,7 +27,9 @@ def authority(tmp_path: Path) -> Authority:
 @asynccontextmanager
 async def asked(host: Sip2Host, **tls: object) -> AsyncIterator[DirectoryHomeLibraries]:
     settings = library("cp850", port=host.port, tls=True, connect_seconds=5, **tls)
-    libraries = home_libraries(Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), lambda: TODAY)
+    libraries = home_libraries(
+        Directory({ISIL: settings}, {ISIL: CREDENTIALS}, {}), home_library_http, lambda: TODAY
+    )
     yield libraries
     await libraries.close()
 

@@ -6,6 +6,9 @@ from uuid import UUID
 import pytest
 
 from identity.domain.errors import RefusalReason
+from registration.application.follow_aliases import AliasFollower
+from shared.kernel.errors import ConfigurationError
+from shared.platform.leases import Leases
 from tests.support.both_services import JAN, OTHER_CARD, PIET, BothServices, existing
 from tests.support.registration_service import FRYSLAN, HOME, registering
 
@@ -180,3 +183,49 @@ async def test_i3_r26_a_linked_account_is_named_and_finds_its_guest_by_its_usern
     await both_services.catch_up_views()
     page = (await both_services.clerk.get("/v1/guests", params=query)).json()
     assert (page["guests"], page["login_accounts"]) == ([], "searched"), "R19"
+
+
+async def test_i10_libraries_that_merge_by_a_reload_are_followed_before_logins_go_on(
+    both_services: BothServices,
+) -> None:
+    """The login of a member of the merged library is *try again* until the index has followed (I4)."""
+    service = both_services.registration.service
+    guest = await both_services.registers(existing(JAN))
+    await both_services.deliver_all()
+    fryslan_account = replace(JAN, account_id="acc-frysk", username="frysk", home_isil=FRYSLAN)
+    both_services.identity.directory.accounts.append(fryslan_account)
+    libraries = service.settings.home_libraries
+    table = f'[libraries.{FRYSLAN}]\nhost = "127.0.0.1"\nport = 1\naliases = ["{HOME}"]\n'
+    libraries.write_text(table, "utf-8")
+    assert dict(service.deps.isil_aliases) == {}, "nothing counts before it was asked for"
+
+    service.live.take(service.live.read())
+    assert dict(service.deps.isil_aliases) == {HOME: FRYSLAN}
+    assert dict(service.deps.home_library_names) == {FRYSLAN: ""}
+    tried = await both_services.logs_in(fryslan_account)
+    assert (tried.status_code, tried.json()["code"]) == (503, "registration-unavailable")
+    await AliasFollower(service.deps, Leases(service.pool)).run()
+    answer = await both_services.logs_in(fryslan_account)
+    assert answer.json()["code"] == "link-required", "the guest is known under the new ISIL, and linked"
+    assert (await both_services.logs_in()).json()["guest"]["guest_id"] == guest["guest_id"]
+
+    libraries.write_text(table + "aliases = [", "utf-8")
+    with pytest.raises(ConfigurationError, match=f"{libraries}:"):
+        service.live.read()
+    assert dict(service.deps.isil_aliases) == {HOME: FRYSLAN}
+
+
+async def test_i4_an_own_library_counts_at_identity_once_its_file_was_reloaded(
+    both_services: BothServices,
+) -> None:
+    service = both_services.identity.service
+    frysk = replace(JAN, account_id="acc-frysk", username="frysk", home_isil=FRYSLAN)
+    assert not service.deps.organisations.is_home_of("1001", FRYSLAN)
+    text = service.settings.organisations.read_text("utf-8")
+    service.settings.organisations.write_text(
+        text.replace("isils = [", f'isils = ["{FRYSLAN}", ', 1), "utf-8"
+    )
+    service.live.take(service.live.read())
+    both_services.identity.directory.accounts.append(frysk)
+    assert service.deps.organisations.is_home_of("1001", FRYSLAN)
+    assert (await both_services.logs_in(frysk)).json()["outcome"] == "recognised"

@@ -38,6 +38,7 @@ async def test_an_account_is_opened_shown_and_found(
 ) -> None:
     opened = await operator.post("/v1/login-accounts", json=ACCOUNT)
     assert opened.status_code == 201
+    assert opened.headers["Location"] == "/v1/login-accounts/acc-els"
     assert int(opened.headers["Event-Position"]) == len(await identity_app.topics())
     body = opened.json()
     person = person_ref(PERSON_REF_KEY, HOME_ISIL, ACCOUNT["home_card_number"])
@@ -193,7 +194,17 @@ async def test_nothing_personal_is_readable_in_the_database(
         assert not [word for word in ("els.bakker", "els@example.org", "0990139305") if word in text]
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/docs", "/openapi.json"])
+OPEN = [
+    "/health/live",
+    "/health/ready",
+    "/docs",
+    "/docs/operations",
+    "/openapi.json",
+    "/openapi.operations.json",
+]
+
+
+@pytest.mark.parametrize("path", [*OPEN, "/asyncapi.yaml"])
 async def test_operators_see_how_it_is(identity_app: IdentityApp, path: str) -> None:
     async with identity_app.client(token="nonsense") as caller:
         assert (await caller.get(path)).status_code == 200

@@ -68,7 +68,7 @@ def test_doctor_says_what_to_do_until_all_is_well(capsys: pytest.CaptureFixture[
     assert {check["step"] for check in report["checks"] if not check["ok"]} == {"identity"}
     assert registration("doctor") == 0
     table = capsys.readouterr().out
-    assert "home libraries" in table
+    assert "settings files" in table
     assert "warning" in table
 
 
@@ -100,8 +100,9 @@ def test_doctor_names_the_mistake_in_the_file_of_home_libraries(
     settings.home_libraries.write_text("[libraries.NL-070288]\nhost = 'a'\nport = 0\n", "utf-8")
     assert registration("doctor", "--json") == 1
     checks = {check["step"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
-    assert "libraries.NL-070288.port" in checks["home libraries"]["found"]
-    assert checks["home libraries"]["advice"] == "correct REGISTRATION_HOME_LIBRARIES"
+    found = checks["settings files"]["found"]
+    assert f"{settings.home_libraries}:3: libraries.NL-070288.port" in found
+    assert "registration config check" in checks["settings files"]["advice"]
 
 
 @pytest.mark.usefixtures("settings")

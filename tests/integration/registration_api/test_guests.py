@@ -14,6 +14,7 @@ async def test_a_registered_guest_reads_to_the_letter_of_the_contract(clerk: htt
 
     assert answer.status_code == 201
     guest = answer.json()
+    assert answer.headers["Location"] == f"/v1/guests/{guest['guest_id']}"
     for moments in (guest["home"], guest):
         for name in [name for name in moments if name.endswith(("_at", "_since"))]:
             assert moments.pop(name).startswith("2025-09-11")

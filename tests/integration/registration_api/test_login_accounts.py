@@ -117,14 +117,15 @@ async def test_i8_an_answer_that_arrives_twice_has_one_effect(
     assert (await link(clerk, path))["state"] == "linked"
 
 
+@pytest.mark.parametrize(("method", "more"), [("POST", "/removal"), ("DELETE", "")], ids=["now", "before"])
 async def test_r21_a_wrong_account_is_taken_off_with_a_reason(
-    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str
+    registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str, method: str, more: str
 ) -> None:
     await answers(
         registration_app, path, 1, "login-account-linked.v1", account_id="acc-jan", actor_id="actor-1"
     )
     reason = {"reason": "account van een ouder"}
-    unlinked = await clerk.request("DELETE", f"{path}/login-account", json=reason)
+    unlinked = await clerk.request(method, f"{path}/login-account{more}", json=reason)
     assert (unlinked.status_code, unlinked.json()["login_link"]["state"]) == (202, "none")
     assert int(unlinked.headers["Event-Position"]) == await registration_app.service.log.position()
 
@@ -139,7 +140,7 @@ async def test_r21_no_reason_no_change(
     registration_app: RegistrationApp, clerk: httpx2.AsyncClient, path: str, body: dict[str, Any]
 ) -> None:
     async with registration_app.nothing_written():
-        off = await clerk.request("DELETE", f"{path}/login-account", json=body)
+        off = await clerk.post(f"{path}/login-account/removal", json=body)
         out = await clerk.post(f"{path}/deregistration", json=body)
     assert [each.json()["code"] for each in (off, out)] == ["malformed-request"] * 2
 

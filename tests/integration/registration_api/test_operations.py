@@ -4,6 +4,7 @@ import asyncio
 
 import httpx2
 import pytest
+import yaml
 
 from shared.event_log import LogUnavailable
 from shared.platform.logging import configure_logging
@@ -167,3 +168,9 @@ async def test_the_documentation_is_there(clerk: httpx2.AsyncClient) -> None:
     examples = register["responses"]["409"]["content"]["application/problem+json"]["examples"]
     assert examples["guest-refused"]["value"]["detail"].startswith("Gastlener kan niet worden ingeschreven")
     assert "/v1/home-patrons/{isil}/{card_number}" in paths
+    operators = (await clerk.get("/openapi.operations.json")).json()["paths"]
+    assert "/v1/operations" in operators
+    assert paths.keys().isdisjoint(operators)
+    messages = await clerk.get("/asyncapi.yaml")
+    assert messages.headers["content-type"].startswith("application/yaml")
+    assert yaml.safe_load(messages.text)["asyncapi"] == "3.1.0"

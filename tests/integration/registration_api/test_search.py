@@ -341,3 +341,21 @@ async def test_r20_r21_the_history_says_who_did_what_when(
     assert lines[2]["details"]["reason"] == "verkeerde pas"
     for personal in ("Jansen", "0990139305", "jan@example.org", "1980", "person_ref", "sealed"):
         assert personal not in answer.text
+
+
+async def test_a_history_comes_in_pages(clerk: httpx2.AsyncClient) -> None:
+    guest = (await clerk.post("/v1/guests", json=registering())).json()
+    path = f"/v1/guests/{guest['guest_id']}"
+    for chip in (False, True, False):
+        done = await clerk.post(f"{path}/card-chip", json={"card_has_chip": chip, "reason": "verkeerd"})
+    position = done.headers["Event-Position"]
+    everything = (await clerk.get(f"{path}/history", params={"after_position": position})).json()
+    assert (len(everything["history"]), everything["next_cursor"]) == (guest["version"] + 3, None)
+
+    pages: list[dict[str, Any]] = [(await clerk.get(f"{path}/history", params={"limit": 2})).json()]
+    while (cursor := pages[-1]["next_cursor"]) is not None:
+        pages.append((await clerk.get(f"{path}/history", params={"limit": 2, "cursor": cursor})).json())
+    assert [line for page in pages for line in page["history"]] == everything["history"]
+    assert {len(page["history"]) for page in pages[:-1]} == {2}
+    beyond = await clerk.get(f"{path}/history", params={"limit": 2, "cursor": 99})
+    assert beyond.json() == {"history": [], "next_cursor": None}

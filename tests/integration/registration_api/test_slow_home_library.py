@@ -13,7 +13,7 @@ from registration.adapters.home_library.settings import Directory
 from registration.application.check_term import open_guest
 from registration.application.dependencies import Context, Dependencies
 from registration.application.show_guest import GuestView
-from registration.bootstrap import http_app
+from registration.bootstrap import home_library_http, http_app
 from registration.domain.verdict import Reason, Refused
 from shared.event_log import Metadata
 from tests.integration.home_library.test_replies import text_of
@@ -37,7 +37,8 @@ async def host() -> AsyncIterator[Sip2Host]:
 async def over_sip2(registration_app: RegistrationApp, host: Sip2Host) -> AsyncIterator[RegistrationApp]:
     """The counter, with that library in the place of the one in memory; its own time-outs are long."""
     libraries = home_libraries(
-        Directory({HOME: library(port=host.port, connect_seconds=30, answer_seconds=30)}, {}, {})
+        Directory({HOME: library(port=host.port, connect_seconds=30, answer_seconds=30)}, {}, {}),
+        home_library_http,
     )
     deps = replace(registration_app.service.deps, home_libraries=libraries)
     service = replace(registration_app.service, deps=deps)

@@ -261,6 +261,7 @@ def _moment(text: str) -> datetime:
 NEW_COLUMNS: dict[str, dict[str, Any]] = {
     "card_prefixes": {"place": ""},
     "idempotency_keys": {"organisation": ""},
+    "inbox": {"content": None},
     "night_libraries": {"other_person": 0, "card_taken": 0},
     "term_checks": {"other_guest": None, "answered_at": None, "changed": None},
 }

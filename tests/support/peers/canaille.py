@@ -34,6 +34,7 @@ class CanailleUser:
     user_name: str
     emails: Sequence[str] = ()
     password: str | None = None
+    display_name: str | None = None
     given_name: str | None = None
     family_name: str = "Jansen"
     organization: str | None = None

@@ -18,13 +18,16 @@ from shared.cli.running import Failed, name_of
 STORES_WHO = {
     "registration": {
         *("nightly", "retention", "erasures apply", "guests check", "guests erase"),
-        *("parked discard", "lookups list", "lookups export", "isil import"),
+        *("parked discard", "lookups list", "lookups export", "isil import", "config reload"),
+        *("webhooks retry", "webhooks skip", "webhooks resume"),
+        *("guests import", "guests export", "guests find"),
     },
-    "identity": {"accounts import", "retention", "erasures apply", "parked discard"},
+    "identity": {"accounts import", "retention", "erasures apply", "parked discard", "config reload"},
 }
 STORES_NOBODY = re.compile(
     r"serve|work|migrate|doctor|status|load|parked (list|show|retry)"
-    r"|(projections|events|keys|reports|sessions) .*|isil imports|home-library (list|probe)|guests show"
+    r"|(projections|events|keys|reports|sessions) .*|isil imports|config (check|status|changes)"
+    r"|webhooks (list|show)|home-library (list|probe)|guests show|accounts check-directory"
 )
 """They change nothing of a person, or only what the log says already: views, what was parked, keys."""
 

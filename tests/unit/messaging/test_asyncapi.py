@@ -20,7 +20,7 @@ from tests.unit.messaging.test_envelope import MESSAGE
 
 REPOSITORY = Path(__file__).parents[3]
 GOLDEN = REPOSITORY / "tests" / "unit"
-ASYNCAPI: dict[str, Any] = yaml.safe_load((REPOSITORY / "asyncapi.yaml").read_text())
+ASYNCAPI: dict[str, Any] = yaml.safe_load((REPOSITORY / "shared" / "messaging" / "asyncapi.yaml").read_text())
 TYPES = {
     "registration": set(MESSAGE_TYPES.values()),
     "identity": {kind for kind, _ in PUBLISHED.values()},
@@ -74,6 +74,19 @@ def test_all_published_types_are_described_and_no_others(service: str) -> None:
 def test_golden_messages_are_as_described(service: str, golden: Path) -> None:
     message = message_of(service, golden.stem, json.loads(golden.read_text()))
     payload(service, golden.stem).validate(message.to_cloudevent())
+
+
+@pytest.mark.parametrize(("service", "kind"), EVERY_TYPE)
+def test_every_type_has_its_golden_message_as_an_example(service: str, kind: str) -> None:
+    described = ASYNCAPI["components"]["messages"][f"{service}.{kind}"]
+    (example,) = described["examples"]
+    headers = {**ASYNCAPI["components"]["schemas"]["Headers"], "components": ASYNCAPI["components"]}
+    jsonschema_rs.validator_for(headers, validate_formats=True).validate(example["headers"])
+    payload(service, kind).validate(example["payload"])
+    message = Message.from_cloudevent(example["payload"])
+    assert (message.type, message.source.split("/")[1]) == (kind, service)
+    golden = GOLDEN / service / "messages" / f"{kind}.json"
+    assert message.data == json.loads(golden.read_text())
 
 
 @pytest.mark.parametrize("kind", ["guest-registered.v1", "guest-reregistered.v1"])

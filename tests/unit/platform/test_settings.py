@@ -151,7 +151,7 @@ def test_the_name_of_a_claim_can_be_seen(claim: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("toml", "fault"),
     [
-        ("[groups.balie]\nscope = ['counter']", "groups.balie.scope: Extra inputs"),
+        ("[groups.balie]\nscope = ['counter']", "groups.balie.scope: no such key"),
         ("[groups.balie]\nscopes = 'counter'", "groups.balie.scopes: "),
         ("[groups.balie]\nscopes = ['counter operator']", "one text for each scope"),
         ("[groups.balie]\norganisations = [1001]", "groups.balie.organisations.0: "),

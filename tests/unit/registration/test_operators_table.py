@@ -13,8 +13,9 @@ from typer.main import get_command
 from identity.cli.main import app as identity
 from registration.api import operations
 from registration.cli.main import app as registration
-from registration.counter_ui import operator_actions, operator_pages
+from registration.counter_ui import operator_actions, operator_pages, settings_pages, webhook_pages
 from shared.web.operations_api import ServiceOperations, operations_router
+from shared.web.webhooks_api import WebhookOperations, webhooks_router
 
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbook.md"
 APPS = {"registration": registration, "identity": identity}
@@ -67,7 +68,12 @@ def test_every_action_has_a_command_a_route_and_a_page() -> None:
 
 def test_the_table_names_every_route_and_page_of_operators() -> None:
     shared = operations_router(cast("ServiceOperations", None))
-    in_code = routes_of([*shared.routes, *operations.router.routes])
-    pages = routes_of([*operator_pages.router.routes, *operator_actions.router.routes])
+    webhooks = webhooks_router(cast("WebhookOperations", None))
+    in_code = routes_of([*shared.routes, *operations.router.routes, *webhooks.routes])
+    pages = routes_of(
+        route
+        for module in (operator_pages, operator_actions, settings_pages, webhook_pages)
+        for route in module.router.routes
+    )
     assert set().union(*(api for _, _, api, _ in rows())) == in_code
     assert set().union(*(shown for _, _, _, shown in rows())) == pages

@@ -1,77 +1,32 @@
 """All home libraries of the settings, each with its own circuit breaker (R4)."""
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Protocol
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
-from registration.adapters.home_library.settings import Directory, Library, read_aliases, tls_context
+from registration.adapters.home_library.http import HttpLine, all_closed
+from registration.adapters.home_library.koha.client import KohaLibrary
+from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp
+from registration.adapters.home_library.probe import Probe
+from registration.adapters.home_library.question_probe import QuestionProbe
+from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
+from registration.adapters.home_library.sip2.probe import Sip2Probe
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
-from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, canonical_card_number
 from shared.platform.admission import waiting_outside
-
-_FAILURES_TO_OPEN = 5
-_FIRST_PAUSE = 1.0
-_LONGEST_PAUSE = 30.0
-
-
-class CircuitBreaker:
-    """Opens after five failures in a row: for 1 second, then twice as long each time, at most 30 seconds.
-
-    A reply that cannot be read is no failure here: the library did reply (R23).
-
-    After the pause one question is let through as a trial. Its result closes the breaker or opens it again.
-    If a trial has no result, the next trial follows after another pause.
-    """
-
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
-        self._clock = clock
-        self.succeeded()
-
-    def succeeded(self) -> None:
-        """Close the breaker: the library replied."""
-        self._failures = 0
-        self._pause = _FIRST_PAUSE
-        self._open_until: float | None = None
-        self._on_trial = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the library is left alone, or was until the trial that is due."""
-        return self._open_until is not None
-
-    def lets_through(self) -> bool:
-        """Return whether to ask now. After the pause only the first caller may."""
-        if self._open_until is None:
-            return True
-        if self._clock() < self._open_until:
-            return False
-        self._open_until = self._clock() + self._pause
-        self._on_trial = True
-        return True
-
-    def failed(self) -> None:
-        """Count a failure, and open the breaker when there were enough."""
-        self._failures += 1
-        if self._on_trial:
-            self._on_trial = False
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-        elif self._open_until is not None or self._failures < _FAILURES_TO_OPEN:
-            return  # asked before it opened, or too few failures
-        self._open_until = self._clock() + self._pause
-
+from shared.platform.circuit_breaker import CircuitBreaker
+from shared.platform.http_client import HttpClient
 
 _SECONDS = Histogram(
     "registration_home_library_seconds",
@@ -122,13 +77,28 @@ class _Guarded:
     isil: str
     library: HomeLibrary
     metrics: LibraryMetrics
+    made_of: object
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
     last: LastReply | None = None
+    _under_way: int = 0
+    _retired: bool = False
+
+    def retire(self) -> None:
+        """Close the library's connections, once no question is under way."""
+        self._retired = True
+        if not self._under_way:
+            self.library.close()
 
     async def ask(self, card_number: str) -> Verdict:
         if not self.breaker.lets_through():
             return LEFT_ALONE
-        verdict = await self._ask(card_number)
+        self._under_way += 1
+        try:
+            verdict = await self._ask(card_number)
+        finally:
+            self._under_way -= 1
+            if self._retired:
+                self.retire()
         reason = verdict.reason if isinstance(verdict, Unavailable) else ""
         self.last = LastReply(datetime.now(UTC), _NAMES[type(verdict)], reason)
         return verdict
@@ -160,14 +130,33 @@ class _Guarded:
 class DirectoryHomeLibraries:
     """Asks the library of an ISIL, over its own connections and through its own circuit breaker (ADR 0016).
 
-    `libraries`: by ISIL base. `aliases`: base of a merged library -> that of the surviving one (R3).
+    `connect` makes the client of a library.
     """
 
-    def __init__(self, libraries: Mapping[str, HomeLibrary], aliases: Mapping[str, str]) -> None:
-        self._guarded = {
-            isil: _Guarded(isil, library, LibraryMetrics(isil)) for isil, library in libraries.items()
-        }
-        self._aliases = aliases
+    def __init__(self, directory: Directory, connect: "Connect") -> None:
+        self._connect = connect
+        self._guarded: Mapping[str, _Guarded] = {}
+        self._aliases: Mapping[str, str] = {}
+        self.replace(directory)
+
+    def replace(self, directory: Directory) -> None:
+        """Use another directory from now on. Questions that are under way end with the old settings.
+
+        A library whose settings are the same keeps its connections, its breaker and its rate limit. For all
+        others new connections are opened.
+        """
+        before = self._guarded
+        guarded = {}
+        for isil in directory.libraries:
+            made_of, known = _connected_by(isil, directory), before.get(isil)
+            if known is None or known.made_of != made_of:
+                client = self._connect(isil, directory)
+                known = _Guarded(isil, client, LibraryMetrics(isil), made_of)
+            guarded[isil] = known
+        self._guarded, self._aliases = guarded, directory.aliases
+        for isil, old in before.items():
+            if guarded.get(isil) is not old:
+                old.retire()
 
     async def ask(self, isil: str, card_number: str) -> Verdict:
         """Ask about a card (R4). Raises UnknownHomeLibrary, MalformedIsil, MalformedCardNumber (R1, R3)."""
@@ -200,53 +189,66 @@ class DirectoryHomeLibraries:
         """Close all connections."""
         for guarded in self._guarded.values():
             guarded.library.close()
+        await all_closed()
 
 
-class LiveAliases(Mapping[str, str]):
-    """The alias table of a file as it is now: base of a merged library -> that of the surviving one (R3).
+Connect = Callable[[str, Directory], HomeLibrary]
+"""Makes the client of one library of a directory; it connects when it is asked first."""
 
-    The file is read again after it was changed. A file that is not valid changes nothing: it is reported.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._seen: object = None
-        self._fault = ""
-        self._aliases: Mapping[str, str] = {}
-
-    def __getitem__(self, base: str) -> str:
-        return self._now()[base]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._now())
-
-    def __len__(self) -> int:
-        return len(self._now())
-
-    def _now(self) -> Mapping[str, str]:
-        try:
-            file = self._path.stat()
-            seen = (file.st_ino, file.st_size, file.st_mtime_ns)
-            if seen != self._seen:
-                self._seen = seen
-                self._aliases, self._fault = read_aliases(self._path), ""
-        except (ConfigurationError, OSError, UnicodeDecodeError) as error:
-            if (fault := str(error)) != self._fault:
-                self._fault = fault
-                log.warning("home_libraries.not_read", reason=fault)
-        return self._aliases
+HttpClientOf = Callable[[Library], HttpClient]
+"""Makes the HTTP client of one library: with its authority, its time-outs and its number of connections."""
 
 
 def home_libraries(
-    directory: Directory, today: Callable[[], date] = amsterdam.today
+    directory: Directory, http_client_of: HttpClientOf, today: Callable[[], date] = amsterdam.today
 ) -> DirectoryHomeLibraries:
     """Return the home libraries of a directory. A library is connected to when it is asked first."""
-    libraries = {
-        isil: Sip2Library(library, directory.credentials.get(isil), _context(library), today)
-        for isil, library in directory.libraries.items()
-    }
-    return DirectoryHomeLibraries(libraries, directory.aliases)
+
+    def connect(isil: str, found: Directory) -> HomeLibrary:
+        return library_client(found.libraries[isil], found.credentials.get(isil), http_client_of, today)
+
+    return DirectoryHomeLibraries(directory, connect)
+
+
+def library_client(
+    library: Library,
+    credentials: Credentials | None,
+    http_client_of: HttpClientOf,
+    today: Callable[[], date],
+) -> HomeLibrary:
+    """Return the client of one library, in its protocol."""
+    if library.protocol == "sip2":
+        return Sip2Library(library, credentials, _context(library), today)
+    if library.protocol == "ncip" and library.transport == "tcp":
+        return NcipOverTcp(library, credentials, _context(library), today)
+    line = HttpLine(library, http_client_of(library))
+    if library.protocol == "ncip":
+        return NcipOverHttp(library, credentials, line, today)
+    assert credentials is not None  # noqa: S101 - the settings of Koha need them
+    return KohaLibrary(library, credentials, line, today)
+
+
+def probe_of(
+    library: Library,
+    credentials: Credentials | None,
+    card_number: str,
+    today: date,
+    http_client_of: HttpClientOf,
+) -> Probe:
+    """Return a probe of one library with one card, in its protocol."""
+    if library.protocol == "sip2":
+        return Sip2Probe(library, credentials, card_number, today)
+    return QuestionProbe(library, credentials, card_number, today, http_client_of)
 
 
 def _context(library: Library) -> ssl.SSLContext | None:
     return tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+
+
+def _connected_by(isil: str, directory: Directory) -> tuple[Library, Credentials | None, bytes]:
+    """Return all that decides how a library is asked: what else is in its table changes no connection."""
+    library = directory.libraries[isil]
+    authority = b"" if library.tls_ca_file is None else library.tls_ca_file.read_bytes()
+    settings = library.model_copy(update={"name": "", "aliases": frozenset()})
+    return settings, directory.credentials.get(isil), authority

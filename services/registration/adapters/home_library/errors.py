@@ -52,6 +52,18 @@ class ClosedWithoutAnswer(NoAnswer):
     """closed the connection without a reply"""
 
 
+class Redirected(NoAnswer):
+    """redirects to another address, which is not asked"""
+
+
+class ServerFailed(NoAnswer):
+    """its server failed or is too busy"""
+
+
+class NotServed(NoAnswer):
+    """this address does not serve the question"""
+
+
 class GarbledReply(NoAnswer):
     """reply cannot be understood
 
@@ -89,3 +101,27 @@ class BadChecksum(GarbledReply):
 
 class OutOfStep(GarbledReply):
     """reply belongs to another question"""
+
+
+class NoMembership(GarbledReply):
+    """reply cannot be understood: it leaves out what decides"""
+
+
+class NamesSeveral(GarbledReply):
+    """reply cannot be understood: it names more than one person"""
+
+
+class AnotherCard(GarbledReply):
+    """reply is about another card than the one that was asked about"""
+
+
+class IgnoresTheCard(GarbledReply):
+    """reply has persons with other cards than the one that was asked about"""
+
+
+class UnknownStatus(GarbledReply):
+    """reply cannot be understood: a privilege has a status that is in neither list"""
+
+
+class RefusesToSay(GarbledReply):
+    """does not reply about this card to us"""

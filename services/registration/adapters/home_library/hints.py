@@ -181,6 +181,97 @@ def _about_garbage(seen: Seen) -> str:
     return "compare the reply above with SIP2 2.00, and report it to the library"
 
 
+_ABOUT_QUESTIONS: dict[type[errors.NoAnswer], str] = {
+    errors.Redirected: "set host, port, tls and path to the new address, if that is the library's",
+    errors.ServerFailed: "the library's own system fails: try again later, or call the library",
+    errors.NotServed: "check path, host and port in the file of home libraries",
+    errors.UnknownStatus: "add the UserPrivilegeStatusType to active_statuses or to inactive_statuses",
+    errors.IgnoresTheCard: (
+        'the library ignores what is searched; a proxy may drop the header x-koha-query: set query_in = "url"'
+    ),
+    errors.NamesSeveral: "more than one patron has this card: report it to the library",
+    errors.RefusesToSay: "the library wants a PIN, or hides this patron from us: ask it for the right",
+    errors.NamesNobody: "the reply has no name: ask the library to send it",
+    errors.SaysTwoThings: "the reply says one thing twice, with two values: report it to the library",
+    errors.FailedInside: "the reply reports a problem (ProblemType): report it to the library",
+    errors.AnotherCard: (
+        "the reply does not name the card that was asked about: if the library has numbers of its own, set "
+        "own_ids = true; else report it to the library"
+    ),
+    errors.NotLetIn: "the library may accept known addresses only, or TLS (tls): ask the library",
+}
+_MEMBERSHIP = {
+    "ncip": (
+        "the reply has no UserPrivilege that counts: ask the library to send it, check "
+        "membership_privileges, or set privileges_required = false if it has none"
+    ),
+    "koha": "the reply lacks restricted or expiry_date: ask the library for the version of its Koha",
+}
+
+
+def advice_about_question(failure: errors.NoAnswer, step: str, library: Library, seen: Seen) -> str:
+    """Return what an operator can do about a failure of this step: NCIP and Koha."""
+    match failure:
+        case errors.TimedOut() | errors.ClosedWithoutAnswer() if step == "again":
+            return f"set questions_per_connection = {seen.questions}"
+        case errors.TimedOut():
+            if seen.half_a_reply:
+                return "a reply began and has no end: it must end with the end tag of NCIPMessage"
+            waited = "connect_seconds" if step in {"connect", "TLS"} else "answer_seconds"
+            seconds = getattr(library, waited)
+            return f"no reply in {waited} ({seconds:g}): ask the library whether a firewall blocks us"
+        case errors.LoginRefused():
+            return _about_rights(library)
+        case errors.NoMembership():
+            return _MEMBERSHIP[library.protocol]
+        case _:
+            plain = (text for kind, text in (_ABOUT_QUESTIONS | _PLAIN).items() if type(failure) is kind)
+            return next(plain, None) or _about_other_bytes(library, seen)
+
+
+def _about_rights(library: Library) -> str:
+    names = f"{library.username_env}, {library.password_env}" if library.username_env else "credentials"
+    if library.protocol == "koha":
+        return f"check {names}; its user needs the permission to see patrons, and RESTOAuth2ClientCredentials"
+    return f"check {names}, credentials_in, from_agency and to_agency with the library"
+
+
+def _about_other_bytes(library: Library, seen: Seen) -> str:
+    body = seen.last if library.transport == "tcp" else seen.last.partition(b"\n")[2]
+    if library.transport == "tcp" and body.startswith(b"HTTP/"):
+        return 'this is HTTP: set transport = "http"'
+    if (encoding := encoding_instead(body)) and library.protocol == "ncip":
+        return f'the reply is not in the encoding that it claims: set encoding = "{encoding}"'
+    kind = "NCIP 2.02" if library.protocol == "ncip" else "a list of patrons from Koha"
+    return f"this is not {kind}: check host, port and path; compare the reply with docs/home-libraries.md"
+
+
+def encoding_instead(data: bytes) -> str:
+    """Return an encoding in which bytes that are no UTF-8 look right, or an empty text."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return next(
+            (name for name in _WESTERN if not any(map(is_odd, _words(data.decode(name, "replace"))))), ""
+        )
+    return ""
+
+
+_WESTERN = ("iso-8859-1", "cp1252", "cp850")
+
+
+def _words(text: str) -> list[str]:
+    """Return the texts of a reply, without tags and signs."""
+    return re.findall(r"[^\W\d_]+|\ufffd", re.sub(r"<[^>]*>", " ", text))
+
+
+def odd_text(reply: bytes) -> str:
+    """Return advice when a reply holds letters that were lost on the way, or an empty text."""
+    if "\ufffd" in reply.decode("utf-8", "replace"):
+        return "letters were lost on the way: ask the library for its encoding, and set encoding"
+    return ""
+
+
 def odd_name(reply: bytes, library: Library) -> str:
     """Return advice when the name in a patron reply decodes oddly, or an empty text."""
     fields = reply[_FIXED_PART:].split(b"|")

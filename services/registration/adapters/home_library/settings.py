@@ -3,13 +3,12 @@
 import codecs
 import ipaddress
 import ssl
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +21,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from registration.adapters.home_library.sip2.framing import is_safe, is_writable, known_codes
 from registration.adapters.home_library.sip2.messages import (
@@ -33,10 +33,18 @@ from registration.adapters.home_library.sip2.messages import (
     plain_words,
     positions,
 )
-from shared.kernel.errors import ConfigurationError
-from shared.kernel.files import read_file
+from registration.adapters.home_library.words import (
+    ACTIVE_STATUSES,
+    ERROR_MESSAGES,
+    HARMLESS_BLOCKS,
+    INACTIVE_STATUSES,
+    KOHA_BLOCKS,
+    NO_END,
+    UNKNOWN_NAMES,
+)
 from shared.kernel.library_card import Isil, MalformedIsil
 from shared.kernel.text import tidy
+from shared.kernel.toml_file import Mistake, Mistakes, TomlFile
 
 
 def is_loopback(host: str) -> bool:
@@ -123,49 +131,30 @@ def _all_in_plain_words(texts: frozenset[str]) -> frozenset[str]:
 
 Encoding = Annotated[str, AfterValidator(_encoding)]
 Words = Annotated[frozenset[StrictStr], AfterValidator(_all_in_plain_words)]
-NO_END = frozenset(
-    {"never", "nooit", "none", "geen", "no end", "onbeperkt", "onbepaald", "unlimited", "permanent"}
-    | {"no end date", "no expiry", "no expiration", "never expires", "does not expire", "indefinite"}
-    | {"geen einddatum", "geen einde", "verloopt niet", "onbepaalde tijd", "voor onbepaalde tijd"}
-    | {"levenslang", "lifetime", "n a", "nvt", "n v t", "99999999"}
-    | {"9999 12 31", "99991231", "00000000", "0000 00 00", "00 00 0000"}
-)
-UNKNOWN_NAMES = frozenset(
-    {"onbekend", "onbekende pas", "onbekende kaart", "onbekende lener", "onbekende klant", "niet gevonden"}
-    | {"pas onbekend", "kaart onbekend", "lener onbekend", "pas niet gevonden", "kaart niet gevonden"}
-    | {"unknown", "unknown card", "unknown patron", "unknown borrower", "unknown user", "not found"}
-    | {"card not found", "patron not found", "user not found", "borrower not found", "invalid patron"}
-    | {
-        "invalid card",
-        "no such patron",
-        "patron unknown",
-        "geen naam",
-        "no name",
-        "null",
-        "n a",
-        "nvt",
-        "n v t",
-    }
-)
-ERROR_MESSAGES = frozenset(
-    {"server error", "internal error", "system error", "database error", "application error", "exception"}
-    | {"systeemfout", "serverfout", "databasefout", "interne fout", "technische fout", "technische storing"}
-    | {"timeout", "time out", "timed out", "connection refused", "cannot connect", "could not connect"}
-    | {"service unavailable", "system unavailable", "temporarily unavailable", "system is down"}
-    | {"niet bereikbaar", "tijdelijk niet beschikbaar", "off line", "out of memory"}
-    | {"stack trace", "traceback", "sql error", "error occurred", "unexpected error", "system failure"}
-    | {"onverwachte fout", "fout opgetreden", "fout 500", "error 500", "bad gateway", "offline"}
-    | {"database niet beschikbaar", "systeem niet beschikbaar", "server niet beschikbaar", "storing in"}
-    | {"database unavailable", "database not available", "database is down", "server not available"}
-)
-"""In plain words (`plain_words`)."""
-
+UrlPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]*$", max_length=200)]
+AgencyId = Annotated[str, Field(pattern=r"^[!-~]{1,100}$")]
 SafeText = Annotated[str, AfterValidator(_safe)]
 HostName = Annotated[str, Field(min_length=1), AfterValidator(_safe), AfterValidator(_host_name)]
 IsilBase = Annotated[str, AfterValidator(_known_isil)]
 DateFormat = Annotated[str, AfterValidator(_date_format)]
 Flags = Annotated[frozenset[StrictInt | StrictStr], AfterValidator(positions)]
 FieldCode = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]$")]
+
+
+Protocol = Literal["sip2", "ncip", "koha"]
+_KEYS: Mapping[tuple[Protocol, ...], str] = {
+    ("sip2",): "location institution checksums expiry_field error_messages birth_date_field"
+    " patron_type_field refusing_flags",
+    ("ncip",): "transport from_agency to_agency ask_by credentials_in own_ids privileges_required"
+    " membership_privileges active_statuses inactive_statuses",
+    ("koha",): "query_in",
+    ("koha", "ncip"): "path harmless_blocks",
+    ("ncip", "sip2"): "encoding date_format questions_per_connection",
+}
+_FOR = {key: protocols for protocols, keys in _KEYS.items() for key in keys.split()}
+"""The keys that only some protocols know."""
+_ISO_DATE = "YYYY-MM-DD"
+_PATHS = {"ncip": "/", "koha": "/api/v1"}
 
 
 class Library(BaseModel):
@@ -179,7 +168,7 @@ class Library(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[str, AfterValidator(tidy)] = ""
-    protocol: Literal["sip2"] = "sip2"
+    protocol: Protocol = "sip2"
     host: HostName
     port: int = Field(ge=1, le=65535)
     tls: StrictBool | None = None
@@ -201,6 +190,19 @@ class Library(BaseModel):
     patron_type_field: FieldCode | None = None
     guest_patron_types: frozenset[str] = frozenset()
     refusing_flags: Flags = USUALLY_REFUSING
+    path: UrlPath = ""
+    transport: Literal["http", "tcp"] = "http"
+    from_agency: AgencyId | None = None
+    to_agency: AgencyId | None = None
+    ask_by: Literal["user-id", "barcode"] = "user-id"
+    credentials_in: Literal["http", "message"] = "message"
+    own_ids: StrictBool = False
+    privileges_required: StrictBool = True
+    membership_privileges: Words = frozenset()
+    active_statuses: Words = ACTIVE_STATUSES
+    inactive_statuses: Words = INACTIVE_STATUSES
+    harmless_blocks: Words = HARMLESS_BLOCKS
+    query_in: Literal["header", "url"] = "header"
     connections: int = Field(default=4, ge=1, le=64)
     questions_per_connection: int | None = Field(default=None, ge=1, le=1000)
     requests_per_second: float | None = Field(default=None, gt=0, le=10_000)
@@ -232,8 +234,37 @@ class Library(BaseModel):
 
     @cached_property
     def read_date(self) -> ReadDate:
-        """Reads a date in the form of `date_format`."""
-        return date_reader(self.date_format)
+        """Reads a date in the form of `date_format`; if unset, in the usual form of the protocol."""
+        is_set = self.protocol == "sip2" or "date_format" in self.model_fields_set
+        return date_reader(self.date_format if is_set else _ISO_DATE)
+
+    @property
+    def xml_encoding(self) -> str | None:
+        """In which encoding XML is read, whatever it says itself; None: as it says."""
+        return self.encoding if "encoding" in self.model_fields_set else None
+
+    def wrong_secret(self, variable: str, value: str) -> str:
+        """Return why a message of the protocol cannot hold this username or password, or an empty text."""
+        if self.protocol != "sip2":
+            return "" if value.isprintable() else f"{variable} must not hold control characters"
+        if not is_safe(value):
+            return f"{variable} must not hold | or control characters"
+        if not is_writable(value, self.encoding):
+            return f"{variable} must be text that {self.encoding} can write"
+        return ""
+
+    @property
+    def described(self) -> str:
+        """The protocol, and what carries it or how it is encoded."""
+        parts = {"sip2": self.encoding, "ncip": f"2.02 over {self.transport}", "koha": "REST"}
+        return f"{self.protocol}{',' if self.protocol == 'sip2' else ''} {parts[self.protocol]}"
+
+    @property
+    def url(self) -> str:
+        """The address that is asked over HTTP, without a separator at its end."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        path = self.path or _PATHS.get(self.protocol, "")
+        return f"{'https' if self.uses_tls else 'http'}://{host}:{self.port}{path}".rstrip("/")
 
     @cached_property
     def codes(self) -> Mapping[str, int]:
@@ -260,11 +291,45 @@ class Library(BaseModel):
     def _belongs_together(self) -> Self:
         if (self.username_env is None) != (self.password_env is None):
             raise ValueError("set both username_env and password_env, or neither")
-        if self.guest_patron_types and self.patron_type_field is None:
+        if self.protocol == "sip2" and self.guest_patron_types and self.patron_type_field is None:
             raise ValueError("guest_patron_types needs patron_type_field: the field that holds the type")
         if not is_writable(self.location + self.institution, self.encoding):
             raise ValueError(f"location and institution must be text that {self.encoding} can write")
         return self
+
+    @model_validator(mode="after")
+    def _suits_its_protocol(self) -> Self:
+        for key, text in self._wrong_for_its_protocol():
+            raise _mistake_at(key, text)
+        return self
+
+    def _wrong_for_its_protocol(self) -> Iterator[tuple[str, str]]:
+        """Yield keys and what is wrong with them. What belongs to the whole table is at `protocol`."""
+        for key in sorted(self.model_fields_set):
+            if self.protocol not in _FOR.get(key, (self.protocol,)):
+                known = " and ".join(_FOR[key])
+                yield key, f"has no effect with protocol {self.protocol}; it is for {known}"
+        if self.protocol == "ncip" and not (self.from_agency and self.to_agency):
+            yield "protocol", "ncip needs from_agency and to_agency: who asks, and who is asked"
+        if self.protocol == "koha" and self.username_env is None:
+            yield "protocol", "koha needs username_env and password_env: client id and secret"
+        unknown = self.harmless_blocks - KOHA_BLOCKS.keys()
+        if self.protocol == "koha" and unknown and "harmless_blocks" in self.model_fields_set:
+            allowed = ", ".join(KOHA_BLOCKS.values())
+            yield "harmless_blocks", f"{min(unknown)} is no block of Koha; allowed are {allowed}"
+        over_tcp = {"path"} if self.transport == "tcp" else {"questions_per_connection"}
+        if self.protocol == "ncip" and (wrong := over_tcp & self.model_fields_set):
+            yield min(wrong), f"has no effect with transport {self.transport}"
+        if self.transport == "tcp" and self.credentials_in == "http":
+            yield "credentials_in", "there is no HTTP with transport tcp"
+
+
+def _mistake_at(key: str, text: str) -> ValidationError:
+    """Return a mistake that names a key of the table, so that its line is found."""
+    fault = PydanticCustomError("value_error", "{text}", {"text": text})
+    return ValidationError.from_exception_data(
+        "Library", [InitErrorDetails(type=fault, loc=(key,), input=None)]
+    )
 
 
 class _File(BaseModel):
@@ -294,94 +359,95 @@ class Directory:
 
 
 def load_directory(path: Path, environment: Mapping[str, str]) -> Directory:
-    """Read the file, and the credentials from `environment`. Raises ConfigurationError."""
+    """Read the file, and the credentials from `environment`. Raises Mistakes."""
     try:
-        return read_directory(read_file(path), environment)
+        return directory_of(TomlFile.read(path), environment)
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (ConfigurationError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+        raise Mistakes([Mistake("", f"{error.strerror}", path)]) from None
 
 
 def read_directory(text: str, environment: Mapping[str, str]) -> Directory:
-    """Read the text of such a file. Raises ConfigurationError."""
-    libraries = _read_libraries(text)
+    """Read the text of such a file. Raises Mistakes."""
+    return directory_of(TomlFile(text), environment)
+
+
+def directory_of(file: TomlFile, environment: Mapping[str, str]) -> Directory:
+    """Return what a file holds. Raises Mistakes with all that is wrong in it."""
+    libraries = _read_libraries(file)
+    mistakes: list[Mistake] = []
     credentials = {}
     for isil, library in libraries.items():
-        _check_authority(isil, library)
+        for key, text in _wrong_outside(library, environment):
+            mistakes.append(file.mistake(("libraries", _key_of(file, isil), key), text))
         if library.username_env is not None and library.password_env is not None:
             credentials[isil] = Credentials(
-                _secret(isil, library.encoding, "username_env", library.username_env, environment),
-                _secret(isil, library.encoding, "password_env", library.password_env, environment),
+                environment.get(library.username_env, ""), environment.get(library.password_env, "")
             )
-    return Directory(libraries, credentials, _aliases(libraries))
+    aliases, wrong_aliases = _aliases(libraries)
+    for isil, text in wrong_aliases:
+        mistakes.append(file.mistake(("libraries", _key_of(file, isil), "aliases"), text))
+    if mistakes:
+        raise Mistakes(mistakes)
+    return Directory(libraries, credentials, aliases)
 
 
-def read_aliases(path: Path) -> Mapping[str, str]:
-    """Read only the alias table of a file. Raises ConfigurationError, OSError, UnicodeDecodeError."""
-    return _aliases(_read_libraries(read_file(path)))
+def _key_of(file: TomlFile, isil: str) -> str:
+    """Return how the file writes the ISIL of a table."""
+    return next((key for key in file.tables["libraries"] if _known_isil(key) == isil), isil)
 
 
-def _read_libraries(text: str) -> Mapping[str, Library]:
+def _read_libraries(file: TomlFile) -> Mapping[str, Library]:
     try:
-        tables = tomllib.loads(text)
-        libraries = _File.model_validate(tables).libraries
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"not valid TOML: {error}") from None
+        libraries = _File.model_validate(file.tables).libraries
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_texts_of(error))) from None
-    if len(libraries) < len(tables["libraries"]):
-        raise ConfigurationError(
-            "libraries: two tables are about one library: only the first six digits of an ISIL count"
-        )
+        raise Mistakes(file.mistakes_of(error, {1: _File, 3: Library})) from None
+    if len(libraries) < len(file.tables["libraries"]):
+        raise Mistakes([file.mistake(*wrong) for wrong in _twice(file.tables["libraries"])])
     return libraries
 
 
-def _check_authority(isil: str, library: Library) -> None:
-    """Check the file of the authority now, not at the first question. Raises ConfigurationError."""
-    if library.tls_ca_file is None:
-        return
-    try:
-        tls_context(library.tls_ca_file, verify=True)
-    except OSError as error:
-        cause = error.strerror if isinstance(error, FileNotFoundError) else "no certificate in PEM form"
-        raise ConfigurationError(f"libraries.{isil}.tls_ca_file: {library.tls_ca_file}: {cause}") from None
+def _twice(keys: Iterable[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    seen: set[str] = set()
+    for key in keys:
+        if (isil := _known_isil(key)) in seen:
+            text = "two tables are about one library: only the first six digits of an ISIL count"
+            yield ("libraries", key), text
+        seen.add(isil)
 
 
-def _secret(isil: str, encoding: str, key: str, variable: str, environment: Mapping[str, str]) -> str:
+def _wrong_outside(library: Library, environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with what a library needs beside the file: key, and what to do.
+
+    It is checked now, not at the first question.
+    """
+    if library.tls_ca_file is not None:
+        try:
+            tls_context(library.tls_ca_file, verify=True)
+        except OSError as error:
+            missing = isinstance(error, FileNotFoundError)
+            cause = error.strerror if missing else "no certificate in PEM form"
+            yield "tls_ca_file", f"{library.tls_ca_file}: {cause}"
+    for key in ("username_env", "password_env"):
+        variable = getattr(library, key)
+        if variable is not None and (wrong := _wrong_secret(library, variable, environment)):
+            yield key, wrong
+
+
+def _wrong_secret(library: Library, variable: str, environment: Mapping[str, str]) -> str:
     value = environment.get(variable)
     if not value:
-        raise ConfigurationError(f"libraries.{isil}.{key}: the environment variable {variable} is not set")
-    if not is_safe(value):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must not hold | or control characters")
-    if not is_writable(value, encoding):
-        raise ConfigurationError(f"libraries.{isil}.{key}: {variable} must be text that {encoding} can write")
-    return value
+        return f"the environment variable {variable} is not set"
+    return library.wrong_secret(variable, value) or ""
 
 
-def _aliases(libraries: Mapping[str, Library]) -> dict[str, str]:
+def _aliases(libraries: Mapping[str, Library]) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Return the alias table, and what is wrong with it: the ISIL of the library, and why."""
     aliases: dict[str, str] = {}
+    wrong = []
     for isil, library in libraries.items():
-        for alias in library.aliases:
+        for alias in sorted(library.aliases):
             if alias in libraries:
-                raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} is itself a library in this file"
-                )
-            if aliases.setdefault(alias, isil) != isil:
-                raise ConfigurationError(
-                    f"libraries.{isil}.aliases: {alias} is already an alias of {aliases[alias]}"
-                )
-    return aliases
-
-
-def _texts_of(error: ValidationError) -> list[str]:
-    return [_text_of(fault["loc"], fault) for fault in error.errors(include_url=False, include_input=False)]
-
-
-def _text_of(location: tuple[int | str, ...], fault: Any) -> str:
-    key = ".".join(str(part) for part in location if part != "[key]") or "the file"
-    if fault["type"] == "extra_forbidden":
-        allowed = Library.model_fields if len(location) > 1 else _File.model_fields
-        return f"{key}: no such key; allowed are {', '.join(sorted(allowed))}"
-    message: str = fault["msg"]
-    return f"{key}: {message.removeprefix('Value error, ')}"
+                wrong.append((isil, f"{alias} is itself a library in this file"))
+            elif aliases.setdefault(alias, isil) != isil:
+                wrong.append((isil, f"{alias} is already an alias of {aliases[alias]}"))
+    return aliases, wrong

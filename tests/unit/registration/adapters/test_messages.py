@@ -15,8 +15,9 @@ import pytest
 
 from registration.adapters.messages import MESSAGE_TYPES, published_messages
 from registration.domain import events
+from registration.domain.contributions import RowStatus
 from registration.domain.events import Encrypted, GuestEvent
-from registration.domain.guest import Guest
+from registration.domain.guest import Guest, ImportedRow
 from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LinkRequest
 from registration.domain.verdict import Reason, Refused
@@ -38,6 +39,7 @@ from tests.unit.registration.guest_events import (
     SEPT_12,
     SEPT_15,
     admission,
+    imported_guest,
     renewal,
     valid,
 )
@@ -75,6 +77,11 @@ def whole_life() -> Guest:
     return guest
 
 
+def of_before() -> Guest:
+    """A guest who was imported."""
+    return Guest.take_over(GUEST_ID, imported_guest(), now=noon(SEPT_11))
+
+
 async def published(guest: Guest) -> list[Message]:
     log = InMemoryEventLog()
     keys = InMemoryDataKeys(log)
@@ -87,7 +94,8 @@ async def published(guest: Guest) -> list[Message]:
 
 async def test_every_event_of_a_guest_is_published_without_gaps() -> None:
     messages = await published(whole_life())
-    assert {message.type for message in messages} == set(MESSAGE_TYPES.values())
+    imported = await published(of_before())
+    assert {message.type for message in (*messages, *imported)} == set(MESSAGE_TYPES.values())
     assert [message.stream_version for message in messages] == list(range(1, len(messages) + 1))
     assert {message.subject for message in messages} == {GUEST_ID}
     assert messages[0].source.startswith("/registration/")
@@ -105,7 +113,8 @@ def _is_event(kind: Any) -> bool:
 
 @pytest.mark.parametrize("kind", sorted(set(MESSAGE_TYPES.values())))
 async def test_what_was_once_published_stays_as_it_was(kind: str) -> None:
-    [message] = [message for message in await published(whole_life()) if message.type == kind]
+    messages = [*await published(whole_life()), *await published(of_before())]
+    [message] = [message for message in messages if message.type == kind]
     assert message.data == json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8"))
 
 
@@ -128,6 +137,18 @@ async def test_r27_a_registration_says_what_the_catalogue_needs_and_nothing_of_t
     [message] = [message for message in await published(guest) if message.type == kind]
     before = json.loads((GOLDEN / f"{kind}.json").read_text(encoding="utf-8"))
     assert message.data == before | {"preferences": {"language": "en", "lending_history": True}}
+
+
+async def test_r29_an_imported_guest_with_an_open_end_or_an_ended_subscription() -> None:
+    rows = (ImportedRow(SEPT_11, None, RowStatus.VALID),)
+    guest = Guest.take_over(GUEST_ID, imported_guest(rows=rows, login_account_id=None), now=noon(SEPT_15))
+    data = (await published(guest))[0].data
+    assert data["term"] == {"begin": "2025-09-11", "end": None, "provisional": False}
+    assert data["login_account"] == {"choice": "none", "account_id": None}
+    ended = (ImportedRow(SEPT_12, SEPT_15, RowStatus.INVALID), ImportedRow(SEPT_11, SEPT_11, RowStatus.VALID))
+    guest = Guest.take_over(GUEST_ID, imported_guest(rows=ended), now=noon(SEPT_15))
+    data = (await published(guest))[0].data
+    assert (data["expired_on"], data["term"]["begin"]) == ("2025-09-12", "2025-09-11")
 
 
 async def test_an_open_end_is_null() -> None:

@@ -103,3 +103,16 @@ def test_r26_what_home_said_is_caused_by_home_and_not_by_the_clerk_who_asked(wha
     else:
         assert caused_by(asked, NAMES, english) == "Marijke Visser"
     assert happened(what, dutch) != what
+
+
+def test_r29_the_history_says_from_which_system_a_guest_was_taken_over() -> None:
+    imported = line("guest-imported", by="beheer", source="vubis", registered_on="2023-02-01")
+    assert [happened(imported.what, language) for language in LANGUAGES] == [
+        "Overgenomen uit een ander systeem",
+        "Taken over from another system",
+    ]
+    assert [because(imported, language) for language in LANGUAGES] == [
+        "vubis, daar ingeschreven op 01-02-2023",
+        "vubis, registered there on 01-02-2023",
+    ]
+    assert caused_by(imported, NAMES, dutch) == "beheer"

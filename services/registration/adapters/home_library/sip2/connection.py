@@ -1,4 +1,4 @@
-"""One SIP2 connection, with one question at a time, and the idle connections of a library."""
+"""One SIP2 connection, with one question at a time."""
 
 import asyncio
 import ssl
@@ -17,9 +17,10 @@ from registration.adapters.home_library.errors import (
 )
 from registration.adapters.home_library.settings import Credentials, Library
 from registration.adapters.home_library.sip2 import messages
-from registration.adapters.home_library.sip2.framing import Tap, Wire, frame, is_checked
+from registration.adapters.home_library.sip2.framing import LONGEST_REPLY, FrameReader, frame, is_checked
 from registration.adapters.home_library.sip2.messages import Expected, timestamp
 from registration.adapters.home_library.sip2.reply import Asked, read_reply
+from registration.adapters.home_library.wire import Tap, Wire
 from registration.domain.verdict import NotFound, Refused, Valid
 
 Reply = TypeVar("Reply")
@@ -35,7 +36,7 @@ class Sip2Connection:
 
     def __init__(self, library: Library, tap: Tap | None = None) -> None:
         self._library = library
-        self._wire = Wire(tap)
+        self._wire = Wire(FrameReader(), LONGEST_REPLY, tap)
         self._sequence = -1
         self._other_sends_checksums = False
         self.idle_since = 0.0
@@ -140,53 +141,3 @@ async def connect(
             raise NotUnderstood from failure
         raise
     return connection
-
-
-class IdleConnections:
-    """A stack of connections: those that are not needed stay at the bottom, grow old and are closed.
-
-    A firewall may drop a quiet connection silently. A question over it would then wait for the time-out.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._connections: list[Sip2Connection] = []
-        self._timer: asyncio.TimerHandle | None = None
-
-    def put(self, connection: Sip2Connection) -> None:
-        """Keep it for the next question."""
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
-        self._connections.append(connection)
-        if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._drop_old)
-
-    def take(self) -> Sip2Connection | None:
-        """Return a connection that can take a question; None when there is none."""
-        while self._connections:
-            connection = self._connections.pop()
-            if connection.is_idle and not self._is_old(connection):
-                return connection
-            connection.close()
-        return None
-
-    def close(self) -> None:
-        """Close all of them."""
-        while self._connections:
-            self._connections.pop().close()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _is_old(self, connection: Sip2Connection) -> bool:
-        return asyncio.get_running_loop().time() - connection.idle_since >= self._seconds
-
-    def _drop_old(self) -> None:
-        self._timer = None
-        old = [connection for connection in self._connections if self._is_old(connection)]
-        self._connections = [connection for connection in self._connections if connection not in old]
-        for connection in old:
-            connection.close()
-        if self._connections:
-            oldest = min(connection.idle_since for connection in self._connections)
-            self._timer = asyncio.get_running_loop().call_at(oldest + self._seconds, self._drop_old)

@@ -3,7 +3,6 @@
 docs/home-libraries.md is the same as a table for people.
 """
 
-import re
 from datetime import date
 from typing import NamedTuple
 
@@ -15,6 +14,14 @@ from registration.adapters.home_library.errors import (
     NoCardNumber,
     NoValidity,
     OutOfStep,
+)
+from registration.adapters.home_library.patron import (
+    LONGEST_ADDRESS,
+    LONGEST_EMAIL,
+    LONGEST_NAME,
+    end_date,
+    is_name,
+    text_of,
 )
 from registration.adapters.home_library.settings import Library
 from registration.adapters.home_library.sip2.framing import Message
@@ -29,16 +36,6 @@ from registration.adapters.home_library.sip2.messages import (
 )
 from registration.domain.verdict import UNREADABLE, EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
 from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
-from shared.kernel.text import tidy
-
-LONGEST_NAME, LONGEST_ADDRESS, LONGEST_EMAIL = 200, 500, 254
-"""Characters. An index of the guest directory holds the name, and takes no row of some thousand bytes."""
-
-_LOST_LETTER = re.compile(r"\ufffd|\?\?")
-"""What systems put in the place of letters that they cannot write."""
-
-_PLAIN_NAME = re.compile(r"([^\W\d_]+)(?:[^\w|][^\d|]*)?")
-_DIGIT = re.compile(r"\d")
 
 
 class Asked(NamedTuple):
@@ -80,8 +77,8 @@ def _verdict(
         raise GarbledReply
     reasons = reasons_of(reply.status, library.refusing)
     is_valid = validity == "Y" and not reasons
-    name = _text(reply.value("AE"), LONGEST_NAME)
-    is_named = _is_named(name, asked.card_number, reply, library)
+    name = text_of(reply.value("AE"), LONGEST_NAME)
+    is_named = is_name(name, (asked.card_number, reply.value("AA")), library)
     if not (is_valid and is_named) and _failed_inside(reply, library):
         raise FailedInside
     if not is_named and (validity == "N" or (not validity and ("AE" in reply.first or message.checked))):
@@ -101,34 +98,6 @@ def _verdict(
     if ended:
         reasons.insert(0, Reason.EXPIRED)
     return Refused(tuple(reasons) or (Reason.BLOCKED,), ended, details, ends_on, card_number)
-
-
-def _is_named(name: str, card_number: str, reply: PatronReply, library: Library) -> bool:
-    """Return whether a name is one: not empty, no signs only, not the card's number, no word for nobody.
-
-    A separator within the name ends what is looked at: text behind it alone is no name.
-    """
-    plain = _PLAIN_NAME.fullmatch(name)
-    first = plain[1] if plain else ""
-    if first.isalpha() and first.casefold() not in library.first_words_of_unknown_names:
-        return True  # as almost all names, and this is faster
-    name = name.partition("|")[0]
-    words = plain_words(name)
-    if not _says_a_name(name) or words in library.unknown_names:
-        return False
-    if words.partition(" ")[0] in library.unknown_names and set(words.split()) <= library.unknown_names:
-        return False
-    if _DIGIT.search(name) is None:
-        return True
-    for number in (card_number, reply.value("AA")):
-        words = re.sub(rf"\b0*{re.escape(plain_words(number).lstrip('0'))}\b", "", words)
-    words = " ".join(words.split())
-    return words not in library.unknown_names and _says_a_name(words)
-
-
-def _says_a_name(text: str) -> bool:
-    """Return whether there is a letter: raised digits, Roman numerals and other numbers are none."""
-    return any(map(str.isalpha, text)) or _LOST_LETTER.search(text) is not None
 
 
 def _failed_inside(reply: PatronReply, library: Library) -> bool:
@@ -159,17 +128,7 @@ def _end_date(reply: PatronReply, library: Library) -> EndsOn:
         return None
     if code in reply.conflicting:
         return UNREADABLE
-    day = library.read_date(text)
-    if day is None:
-        return None if _means_no_end(plain_words(text), library) else UNREADABLE
-    return None if day in library.days_without_end else day
-
-
-def _means_no_end(words: str, library: Library) -> bool:
-    """Return whether these are words for no end. A time of zeros may follow zeros."""
-    return words in library.no_end or (
-        not words.strip(" 0") and any(words.startswith(f"{zeros} 0") for zeros in library.no_end)
-    )
+    return end_date(text, library)
 
 
 def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
@@ -177,13 +136,9 @@ def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
     return PatronDetails(
         name=name,
         birth_date=library.read_date(birth_date) if birth_date else None,
-        address=_text(reply.value("BD"), LONGEST_ADDRESS) or None,
-        email=_text(reply.value("BE"), LONGEST_EMAIL) or None,
+        address=text_of(reply.value("BD"), LONGEST_ADDRESS) or None,
+        email=text_of(reply.value("BE"), LONGEST_EMAIL) or None,
     )
-
-
-def _text(value: str, longest: int) -> str:
-    return tidy(value).strip()[:longest]
 
 
 def _is_guest(reply: PatronReply, library: Library) -> bool:

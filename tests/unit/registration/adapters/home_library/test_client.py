@@ -1,9 +1,23 @@
 """A library that keeps failing is left alone, and tried again."""
 
-from registration.adapters.home_library.client import CircuitBreaker, DirectoryHomeLibraries
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from registration.adapters.home_library.client import DirectoryHomeLibraries
 from registration.adapters.home_library.errors import TimedOut
+from registration.adapters.home_library.settings import Directory, read_directory
 from registration.application.dependencies import LibraryState
+from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound
+from shared.platform.circuit_breaker import CircuitBreaker
+
+LIBRARY = '[libraries.NL-070288]\nhost = "127.0.0.1"\nport = 1\n'
+
+
+def directory(text: str, **environment: str) -> Directory:
+    return read_directory(text, environment)
 
 
 class Clock:
@@ -89,7 +103,7 @@ class Failing:
 
 async def test_the_state_shows_the_last_reply_and_whether_the_library_is_left_alone() -> None:
     library = Failing()
-    libraries = DirectoryHomeLibraries({"NL-070288": library}, {})
+    libraries = DirectoryHomeLibraries(directory(LIBRARY), lambda isil, found: library)
     assert libraries.states() == {"NL-070288": LibraryState()}
     library.verdict = NotFound()
     await libraries.ask("NL-070288", "0990139305")
@@ -102,3 +116,68 @@ async def test_the_state_shows_the_last_reply_and_whether_the_library_is_left_al
     assert state.left_alone
     assert state.last is not None
     assert (state.last.verdict, state.last.reason) == ("unavailable", TimedOut().reason)
+
+
+@dataclass
+class Watched:
+    """A library that answers when it may, and knows whether it was closed."""
+
+    connections: int = 1
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+    closed: int = 0
+
+    async def ask(self, card_number: str) -> NotFound:
+        self.asked += 1
+        await self.may_answer.wait()
+        return NotFound()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def test_only_a_library_whose_settings_changed_gets_new_connections() -> None:
+    made: list[tuple[str, Watched]] = []
+
+    def connect(isil: str, found: Directory) -> Watched:
+        made.append((isil, Watched()))
+        return made[-1][1]
+
+    def environment(text: str, letter: str = "a") -> Directory:
+        return directory(text, U="u", P=letter)
+
+    with_login = LIBRARY + 'username_env = "U"\npassword_env = "P"\n'
+    other = '[libraries.NL-070297]\nhost = "127.0.0.1"\nport = 2\n'
+    libraries = DirectoryHomeLibraries(environment(with_login + other), connect)
+    (_, first), (_, second) = made
+    # A name and aliases change no connection, and the breaker stays as it is.
+    libraries.replace(environment(with_login + 'name = "A"\naliases = ["NL-000001"]\n' + other))
+    assert len(made) == 2
+    first.may_answer.set()
+    await libraries.ask("NL-000001", "0990139305")
+    assert first.asked == 1
+
+    # The credential changed: a question that is under way ends with the old one, which is closed then.
+    under_way = asyncio.create_task(libraries.ask("NL-070297", "0990139305"))
+    await asyncio.sleep(0)
+    libraries.replace(environment(with_login + other.replace("port = 2", "port = 3"), "b"))
+    assert [isil for isil, _ in made[2:]] == ["NL-070288", "NL-070297"]
+    assert (first.closed, second.closed) == (1, 0)
+    second.may_answer.set()
+    assert await under_way == NotFound()
+    assert second.closed == 1
+
+    libraries.replace(environment(with_login, "b"))
+    assert made[3][1].closed == 1
+    with pytest.raises(UnknownHomeLibrary):
+        await libraries.ask("NL-070297", "0990139305")
+    assert made[2][1].closed == 0
+
+
+async def test_a_breaker_stays_open_over_a_change_elsewhere() -> None:
+    libraries = DirectoryHomeLibraries(directory(LIBRARY), lambda isil, found: Failing())
+    for _ in range(6):
+        await libraries.ask("NL-070288", "0990139305")
+    libraries.replace(directory(LIBRARY + '[libraries.NL-070297]\nhost = "127.0.0.1"\nport = 2\n'))
+    states = libraries.states()
+    assert (states["NL-070288"].left_alone, states["NL-070297"].left_alone) == (True, False)

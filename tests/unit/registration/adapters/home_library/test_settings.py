@@ -1,12 +1,12 @@
 """The directory of home libraries: what is right is read, a mistake names its key and what is allowed."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_toml
-from registration.adapters.home_library.client import LiveAliases
-from registration.adapters.home_library.settings import load_directory, read_directory
+from registration.adapters.home_library.settings import Library, load_directory, read_directory
 from shared.kernel.errors import ConfigurationError
 
 ENVIRONMENT = {"HOME_USER": "gast", "HOME_PASSWORD": "geheim"}
@@ -76,7 +76,7 @@ def test_the_local_stack_has_a_directory() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are aliases, answer_seconds"),
+        ("colour = 1", "libraries.NL-070288.colour: no such key; allowed are active_statuses, aliases"),
         ("port = 0", "libraries.NL-070288.port: Input should be greater than or equal to 1"),
         ('port = "x"', "libraries.NL-070288.port: Input should be a valid integer"),
         (
@@ -87,7 +87,7 @@ def test_the_local_stack_has_a_directory() -> None:
         ('encoding = "latijn"', "libraries.NL-070288.encoding: must be one of cp850"),
         ('no_end = ["-"]', "libraries.NL-070288.no_end: each text must hold a letter or a digit"),
         ('expiry_field = "pa"', "libraries.NL-070288.expiry_field: String should match pattern"),
-        ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2'"),
+        ('protocol = "z39"', "libraries.NL-070288.protocol: Input should be 'sip2', 'ncip' or 'koha'"),
         ('host = "sip..example"', "libraries.NL-070288.host: must be a host name or an address"),
         ('location = "€"', "libraries.NL-070288: location and institution must be text that cp850 can write"),
         ("answer_seconds = 0", "libraries.NL-070288.answer_seconds: Input should be greater than 0"),
@@ -132,13 +132,140 @@ def test_a_mistake_names_the_key_and_what_is_allowed(line: str, message: str) ->
     assert message in str(mistake.value)
 
 
+NCIP = """
+[libraries.NL-070288]
+protocol = "ncip"
+host = "ncip.example"
+port = 443
+path = "/ncip"
+from_agency = "NL-070297"
+to_agency = "NL-070288"
+"""
+KOHA = """
+[libraries.NL-070288]
+protocol = "koha"
+host = "koha.example"
+port = 8443
+username_env = "HOME_USER"
+password_env = "HOME_PASSWORD"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        (NCIP, "https://ncip.example:443/ncip"),
+        (NCIP.replace('path = "/ncip"', "tls = false"), "http://ncip.example:443"),
+        (KOHA, "https://koha.example:8443/api/v1"),
+        (KOHA.replace("koha.example", "::1") + 'path = "/koha/api/v1/"', "http://[::1]:8443/koha/api/v1"),
+    ],
+)
+def test_a_library_over_http_has_an_address(text: str, url: str) -> None:
+    assert read_directory(text, ENVIRONMENT).libraries["NL-070288"].url == url
+
+
+def test_credentials_of_other_protocols_are_not_bound_by_an_encoding_of_sip2() -> None:
+    directory = read_directory(KOHA, ENVIRONMENT | {"HOME_PASSWORD": "€|"})
+    assert directory.credentials["NL-070288"].password == "€|"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (
+            LIBRARY,
+            'path = "/x"',
+            "path: has no effect with protocol sip2; it is for koha and ncip",
+        ),
+        (
+            LIBRARY,
+            'ask_by = "barcode"',
+            "ask_by: has no effect with protocol sip2; it is for ncip",
+        ),
+        (
+            NCIP,
+            "checksums = true",
+            "checksums: has no effect with protocol ncip; it is for sip2",
+        ),
+        (
+            NCIP,
+            'query_in = "url"',
+            "query_in: has no effect with protocol ncip; it is for koha",
+        ),
+        (NCIP, 'ask_by = "name"', "ask_by: Input should be 'user-id' or 'barcode'"),
+        (NCIP, 'transport = "udp"', "transport: Input should be 'http' or 'tcp'"),
+        (NCIP, 'transport = "tcp"', "path: has no effect with transport tcp"),
+        (NCIP, "questions_per_connection = 1", "questions_per_connection: has no effect with transport http"),
+        (
+            NCIP.replace('path = "/ncip"', 'transport = "tcp"'),
+            'credentials_in = "http"',
+            "credentials_in: there",
+        ),
+        (NCIP, 'from_agency = "a b"', "from_agency: String should match pattern"),
+        (
+            NCIP.replace('to_agency = "NL-070288"', ""),
+            "",
+            "protocol: ncip needs from_agency and to_agency",
+        ),
+        (NCIP, 'path = "ncip"', "path: String should match pattern"),
+        (NCIP, 'path = "/a?b"', "path: String should match pattern"),
+        (
+            NCIP,
+            'membership_privileges = ["-"]',
+            "membership_privileges: each text must hold",
+        ),
+        (NCIP, 'own_ids = "yes"', "own_ids: Input should be a valid boolean"),
+        (
+            KOHA,
+            'transport = "tcp"',
+            "transport: has no effect with protocol koha; it is for ncip",
+        ),
+        (
+            KOHA,
+            'encoding = "utf-8"',
+            "encoding: has no effect with protocol koha; it is for ncip and sip2",
+        ),
+        (
+            KOHA,
+            'harmless_blocks = ["fines"]',
+            "harmless_blocks: fines is no block of Koha; allowed",
+        ),
+        (KOHA, 'query_in = "body"', "query_in: Input should be 'header' or 'url'"),
+        (
+            KOHA.replace('username_env = "HOME_USER"\npassword_env = "HOME_PASSWORD"', ""),
+            "",
+            "protocol: koha needs",
+        ),
+    ],
+)
+def test_a_mistake_in_another_protocol_names_the_key(text: str, line: str, message: str) -> None:
+    key = line.split(" =", maxsplit=1)[0]
+    kept = "\n".join(known for known in text.splitlines() if not line or not known.startswith(f"{key} ="))
+    with pytest.raises(ConfigurationError) as mistake:
+        read_directory(f"{kept}\n{line}\n", ENVIRONMENT)
+    assert f"libraries.NL-070288.{message}" in str(mistake.value)
+
+
+def test_the_examples_of_the_guide_are_valid() -> None:
+    guide = (Path(__file__).parents[5] / "docs/connect-a-home-library.md").read_text("utf-8")
+    table = guide.partition("```toml\n")[2].partition("```")[0]
+    variables = re.findall(r'_env = "(\w+)"', table)
+    assert len(read_directory(table, dict.fromkeys(variables, "x")).libraries) == 3
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[5] / "docs/contract.md").read_text("utf-8")
+    table = page.partition("### The file of home libraries")[2].partition("\n### ")[0]
+    assert [key for key in Library.model_fields if f"`{key}`" not in table] == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "libraries: Field required"),
+        ("", "libraries: is not set: add this key"),
         ("[libraries\n", "at line 1"),
         ("[libraries.L-070288]\nhost='a'\nport=1", "libraries.L-070288: must be an ISIL"),
-        ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: Field required"),
+        ("[libraries.NL-070288]\nport=1", "libraries.NL-070288.host: is not set: add this key"),
         (
             "[libraries.NL-070288]\nhost='a'\nport=1\nusername_env='A'",
             "set both username_env and password_env",
@@ -171,25 +298,3 @@ def test_a_credential_that_the_encoding_cannot_write_is_refused() -> None:
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"libraries\.toml: No such file"):
         load_directory(tmp_path / "libraries.toml", {})
-
-
-def test_i10_aliases_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
-    path = tmp_path / "home_libraries.toml"
-    table = '[libraries.NL-000002]\nhost = "127.0.0.1"\nport = 1\n'
-
-    def written(text: str) -> None:
-        fresh = tmp_path / "fresh"
-        fresh.write_text(text)
-        fresh.replace(path)
-
-    written(table)
-    aliases = LiveAliases(path)
-    assert dict(aliases) == {}
-    written(table + 'aliases = ["NL-000001"]\n')
-    assert dict(aliases) == {"NL-000001": "NL-000002"}
-    written(table + "aliases = [")
-    assert aliases["NL-000001"] == "NL-000002"  # a file that is not valid changes nothing
-    path.unlink()
-    assert len(aliases) == 1
-    written(table)
-    assert "NL-000001" not in aliases

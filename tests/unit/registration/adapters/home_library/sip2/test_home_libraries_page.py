@@ -1,9 +1,7 @@
 """Every line of docs/home-libraries.md is what the product does (R23)."""
 
-import re
 import tomllib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -12,24 +10,11 @@ from registration.adapters.home_library.probe import described
 from registration.adapters.home_library.settings import Library
 from registration.adapters.home_library.sip2.messages import Expected
 from registration.domain.verdict import Valid
+from tests.unit.registration.adapters.home_library.page import lines_of
 from tests.unit.registration.adapters.home_library.sip2.reading import ALONE, CARD, TODAY, library, read_one
 
-PAGE = (Path(__file__).parents[6] / "docs/home-libraries.md").read_text("utf-8")
 FIXED = "00520250911    101530" + "0000" * 6
 SEQUENCE = 1
-
-
-def lines_of(first_column: str) -> Iterator[list[str]]:
-    """The cells of each line of the tables that begin with this column, without code marks."""
-    is_wanted = False
-    for line in PAGE.splitlines():
-        if not line.startswith("|"):
-            is_wanted = False
-        elif line.startswith(f"| {first_column} |"):
-            is_wanted = True
-        elif is_wanted and not line.startswith("|---"):
-            cells = re.split(r"(?<!\\)\|", line)[1:-1]
-            yield [cell.strip().replace("\\|", "|").strip("`") for cell in cells]
 
 
 def read_as(line: bytes, settings: Library, expected: Expected = ALONE) -> str:

@@ -1,0 +1,1 @@
+"""Checks of the descriptions of the APIs and of the messages, for `make check`."""

@@ -1,0 +1,164 @@
+"""Whatever arrives in NCIP or from Koha is a verdict or no answer: never a crash, never one by mistake (R23).
+
+So many mutated replies of each in a run, or as many as HOME_LIBRARY_MUTATIONS says.
+"""
+
+import json
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from registration.adapters.home_library.errors import NoAnswer
+from registration.domain.verdict import NotFound, Reason, Refused, Valid
+from tests.support.library_hosts import KINDS, Person
+from tests.unit.registration.adapters.home_library.koha import reading as koha
+from tests.unit.registration.adapters.home_library.ncip import reading as ncip
+from tests.unit.registration.adapters.home_library.sip2.reading import CARD, TODAY
+
+MUTATIONS = int(os.environ.get("HOME_LIBRARY_MUTATIONS", "6000"))
+Change = tuple[int, int, bytes]
+Verdict = Valid | Refused | NotFound
+PEOPLE = (
+    Person(),
+    Person(ends_on=None),
+    Person(ends_on=date(2025, 9, 10)),
+    Person(blocks=(Reason.BLOCKED,)),
+    Person(blocks=(Reason.CARD_LOST,), is_guest=True),
+    replace(Person(), number="0990139362", earlier=CARD),
+)
+_SIP2, NCIP, _TCP, KOHA = KINDS
+REPLIES = {
+    "NCIP": [*map(NCIP.person, PEOPLE), NCIP.nobody()],
+    "Koha": [*map(KOHA.person, PEOPLE[:5]), KOHA.nobody()],
+}
+READ = {
+    "NCIP": lambda data: ncip.read(data, ncip.library()),
+    "Koha": lambda data: koha.read(data, koha.library()),
+}
+EXAMPLES = -(-MUTATIONS // max(map(len, REPLIES.values())))
+WORDS = (
+    b'true false null [ ] { } " , < > / </ \x00 \xff 0990139305 0990139313 2020-01-01 9999 <!-- &#0; ]]>'
+    b" <ns1:BlockOrTrap> </ns1:BlockOrTrap> <ns1:UserId> restricted <!DOCTYPE"
+).split(b" ")
+meaningful = st.sampled_from([*WORDS, b"Unknown User", b"Block Check Out"])
+changes = st.lists(
+    st.tuples(st.integers(0, 3000), st.integers(0, 12), st.binary(max_size=3) | meaningful),
+    min_size=1,
+    max_size=4,
+)
+
+
+def mutated(data: bytes, mutations: list[Change], shift: int) -> bytes:
+    for at, length, put in mutations:
+        start = (at + shift) % max(1, len(data))
+        data = data[:start] + put + data[start + length :]
+    return data
+
+
+def says_ncip(data: bytes) -> tuple[bool, bool, bool]:
+    """Whether these bytes may mean valid, refused, unknown: read once more, without the product."""
+    try:
+        root = ET.fromstring(data.strip(b" \t\r\n\x00"))  # noqa: S314 - a document type is looked for below
+    except (ET.ParseError, ValueError, LookupError):
+        return False, False, False
+    if re.search(rb"<!DOCTYPE", data):
+        return False, False, False
+    texts = {(_local(node), (node.text or "").strip()) for node in root.iter()}
+    names = {name for name, _ in texts}
+    if "Problem" in names:
+        return False, False, any(_words(text) == ["unknown", "user"] for _, text in texts)
+    ours = any(name == "UserIdentifierValue" and text == CARD for name, text in texts)
+    named = any(name.endswith(("Surname", "UserName")) and text for name, text in texts)
+    valid = ours and named and "UserPrivilege" in names
+    return valid, ours and named and bool(names & {"BlockOrTrap", "ValidToDate", "ValidFromDate"}), False
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text.casefold())
+
+
+def _local(node: ET.Element) -> str:
+    return node.tag.rpartition("}")[2]
+
+
+def says_koha(data: bytes) -> tuple[bool, bool, bool]:
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return False, False, False
+    if found == []:
+        return False, False, True
+    if not isinstance(found, list) or len(found) != 1 or not isinstance(found[0], dict):
+        return False, False, False
+    [patron] = found
+    ours = str(patron.get("cardnumber")).strip() == CARD and bool(patron.get("surname"))
+    marks = [patron.get(key) for key in ("restricted", "patron_card_lost", "incorrect_address", "expired")]
+    end = re.fullmatch(r" *(\d{4}-\d\d-\d\d)(?![-\d]).*", str(patron.get("expiry_date")))
+    is_past = end is not None and end[1] < str(TODAY)
+    return ours and not any(marks) and not is_past, ours and (any(marks) or is_past), False
+
+
+SAYS = {"NCIP": says_ncip, "Koha": says_koha}
+
+
+def verdict_of(protocol: str, data: bytes) -> Verdict | None:
+    """None: no answer. Anything else that is raised is a fault."""
+    try:
+        return READ[protocol](data)
+    except NoAnswer:
+        return None
+
+
+@pytest.mark.parametrize("protocol", REPLIES)
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(changes, st.integers(0, 300))
+@example([(0, 0, b"\x00")], 0)
+@example([(10, 12, b"true")], 7)
+def test_r23_a_mutated_reply_is_a_verdict_only_if_its_bytes_say_so(
+    protocol: str, mutations: list[Change], step: int
+) -> None:
+    for number, original in enumerate(REPLIES[protocol]):
+        data = mutated(original, mutations, number * step)
+        verdict = verdict_of(protocol, data)
+        if verdict is None:
+            continue
+        valid, refused, unknown = SAYS[protocol](data)
+        assert valid or not isinstance(verdict, Valid)
+        assert refused or not isinstance(verdict, Refused)
+        assert unknown or not isinstance(verdict, NotFound)
+
+
+@pytest.mark.parametrize("protocol", REPLIES)
+def test_r4_two_readers_agree_on_what_no_one_changed(protocol: str) -> None:
+    """Else the second reader would be of no worth."""
+    for data in REPLIES[protocol]:
+        verdict = verdict_of(protocol, data)
+        valid, refused, unknown = SAYS[protocol](data)
+        said = {Valid: valid, Refused: refused, NotFound: unknown}
+        assert verdict is not None
+        assert said[type(verdict)]
+
+
+@pytest.mark.parametrize("protocol", REPLIES)
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+def test_r4_noise_is_no_answer(protocol: str, noise: bytes) -> None:
+    assert verdict_of(protocol, noise) is None
+
+
+def cut_short(data: bytes) -> Iterator[bytes]:
+    return (data[:length] for length in range(len(data)))
+
+
+@pytest.mark.parametrize("protocol", REPLIES)
+def test_r4_a_reply_that_lost_its_end_is_no_answer(protocol: str) -> None:
+    for data in REPLIES[protocol]:
+        assert {verdict_of(protocol, short) for short in cut_short(data)} == {None}
