@@ -17,6 +17,7 @@ from identity.adapters.in_memory import InMemoryAccountDirectory
 from identity.adapters.messages import published_messages as identity_messages
 from identity.application.dependencies import (
     AccountDetails,
+    AccountDirectory,
     BirthDates,
     DirectoryUnavailable,
     NewAccount,
@@ -195,7 +196,7 @@ def _sent(messages: Sequence[Message]) -> Sequence[Message]:
 
 
 @dataclass
-class PausingDirectory:
+class PausingDirectory(AccountDirectory):
     """The account directory, slow on the way."""
 
     directory: InMemoryAccountDirectory
