@@ -88,6 +88,14 @@ SELECT (SELECT stream_version FROM inbox WHERE inbox.guest_id = wanted.guest_id
  ORDER BY number
 """
 
+# One step back along the key, however many messages the subject has.
+_LAST_VERSION = "SELECT stream_version FROM inbox WHERE guest_id = $1 ORDER BY stream_version DESC LIMIT 1"
+
+_IS_APPLIED = """
+SELECT true FROM inbox
+ WHERE guest_id = $1 AND stream_version = $2 AND (coalesce(event_id, $3) = $3 OR content = $4)
+"""
+
 Handler = Callable[[Message, SideRow], Awaitable[None]]
 """A use case that applies a message. It must add the given row to its append, also when it has no event:
 the row's unique key claims the message, so that the effect happens once."""
@@ -127,11 +135,7 @@ class InOrder:
             await self._apply(fresh[version])
 
     async def _last_version(self, subject: UUID) -> int:
-        # One step back along the key, however many messages the subject has.
-        last = await self._pool.fetchval(
-            "SELECT stream_version FROM inbox WHERE guest_id = $1 ORDER BY stream_version DESC LIMIT 1",
-            subject,
-        )
+        last = await self._pool.fetchval(_LAST_VERSION, subject)
         return last or 0
 
     async def _drop(self, known: Sequence[Message]) -> None:
@@ -143,14 +147,7 @@ class InOrder:
     async def _is_applied(self, message: Message) -> bool:
         """Return whether this very message was applied or skipped, or one that says the same."""
         found = await self._pool.fetchval(
-            """
-            SELECT true FROM inbox
-             WHERE guest_id = $1 AND stream_version = $2 AND (coalesce(event_id, $3) = $3 OR content = $4)
-            """,
-            message.subject,
-            message.stream_version,
-            message.id,
-            message.content,
+            _IS_APPLIED, message.subject, message.stream_version, message.id, message.content
         )
         return found is not None
 

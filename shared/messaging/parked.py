@@ -80,22 +80,7 @@ class ParkedSubjects:
     ) -> None:
         """Park a subject with its messages, or park it again, perhaps for another reason."""
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(
-                """
-                INSERT INTO held_guests AS parked (guest_id, state, reason, in_the_way, next_try)
-                VALUES ($1, $2, $3, $5, clock_timestamp() + interval '1 second')
-                ON CONFLICT (guest_id) DO UPDATE
-                   SET state = excluded.state, reason = excluded.reason, in_the_way = excluded.in_the_way,
-                       attempts = parked.attempts + 1,
-                       next_try = clock_timestamp()
-                                + make_interval(secs => least($4, 2 ^ least(parked.attempts, 16)))
-                """,
-                subject,
-                state,
-                reason,
-                LONGEST_BACK_OFF_SECONDS,
-                failed_event_id,
-            )
+            await connection.execute(_PARK, subject, state, reason, LONGEST_BACK_OFF_SECONDS, failed_event_id)
             await connection.executemany(_QUEUE, [_row(message) for message in messages])
         self._one_more.set()
 
@@ -115,9 +100,7 @@ class ParkedSubjects:
 
     async def messages(self, subject: UUID) -> list[Message]:
         """Return the subject's parked messages in order; an empty list when it is not parked."""
-        rows = await self._pool.fetch(
-            "SELECT message FROM held_messages WHERE guest_id = $1 ORDER BY stream_version, held_at", subject
-        )
+        rows = await self._pool.fetch(_MESSAGES, subject)
         return [Message.from_json(row["message"].encode()) for row in rows]
 
     async def unpark(self, subject: UUID) -> bool:
@@ -125,7 +108,7 @@ class ParkedSubjects:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 await connection.execute(_FORGET_APPLIED, subject)
-                await connection.execute("DELETE FROM held_guests WHERE guest_id = $1", subject)
+                await connection.execute(_UNPARK, subject)
         except asyncpg.ForeignKeyViolationError:
             return False
         return True
@@ -186,10 +169,24 @@ def _subject(row: asyncpg.Record) -> ParkedSubject:
     return ParkedSubject(**{**row, "state": State(row["state"])})
 
 
+_PARK = """
+INSERT INTO held_guests AS parked (guest_id, state, reason, in_the_way, next_try)
+VALUES ($1, $2, $3, $5, clock_timestamp() + interval '1 second')
+ON CONFLICT (guest_id) DO UPDATE
+   SET state = excluded.state, reason = excluded.reason, in_the_way = excluded.in_the_way,
+       attempts = parked.attempts + 1,
+       next_try = clock_timestamp()
+                + make_interval(secs => least($4, 2 ^ least(parked.attempts, 16)))
+"""
+
 _QUEUE = """
 INSERT INTO held_messages (guest_id, stream_version, event_id, message) VALUES ($1, $2, $3, $4::jsonb)
 ON CONFLICT DO NOTHING
 """
+
+_MESSAGES = "SELECT message FROM held_messages WHERE guest_id = $1 ORDER BY stream_version, held_at"
+
+_UNPARK = "DELETE FROM held_guests WHERE guest_id = $1"
 
 _LIST = """
 SELECT guest_id AS subject, state, reason, since, attempts, next_try,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from registration.application.dependencies import Context, Dependencies, LookupKind, Organisation
 from registration.application.find_home_library import look_up_home_library
@@ -114,8 +115,34 @@ def one_library(bases: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
 
 
 def known_as(isil: Isil, deps: Dependencies) -> str:
-    """Return the ISIL bases for which `refs_of` has references, as the registration index has them (I10)."""
+    """Return the ISIL bases for which `refs_of` has references, as the registration index has them (I10).
+
+    Where the alias table may change between the two, use `references_of`.
+    """
     return " ".join(one_library([isil.base], deps.isil_aliases))
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """Under what the registration index knows a person (I10).
+
+    `refs`: the references, the present one first. `known_as`: the ISIL bases that they are of.
+    """
+
+    refs: Sequence[str]
+    known_as: str
+
+
+def references_of(isil: Isil, card_numbers: Iterable[str], deps: Dependencies) -> References:
+    """Return the references of a person with these numbers, for the rows of the index.
+
+    Both are of one reading of the alias table: it may change while a guest is registered, and a row that
+    claims more than the guest has would never be completed (I10).
+    """
+    bases = one_library([isil.base], dict(deps.isil_aliases))
+    ordered = [isil.base, *(base for base in bases if base != isil.base)]
+    refs = [person_ref(deps.person_ref_key, base, number) for number in card_numbers for base in ordered]
+    return References(refs, " ".join(bases))
 
 
 async def ask_home_patron(

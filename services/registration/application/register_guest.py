@@ -17,7 +17,7 @@ from registration.application.membership import (
     answer_of,
     current_isil,
     home_isil,
-    known_as,
+    references_of,
     refs_of,
     require_other_library,
 )
@@ -156,7 +156,7 @@ async def _give_number(
     """Apply the reply about the new card to the guest: its number, details and term (R12, R24, R28)."""
     if not any(guest.guest_id == guest_id and guest.same_home_library for guest in likely):
         raise NothingEqual
-    known = await _known(context.organisation, arrival.home, arrival.card, deps)
+    known, _ = await _known(context.organisation, arrival.home, arrival.card, deps)
     owner = await _guest_among(known.values(), deps)
     if owner is not None and owner.id != guest_id:
         raise CardOfAnotherGuest(owner.id)
@@ -255,7 +255,7 @@ async def _register(
     deps: Dependencies,
 ) -> CommandResult:
     organisation = deps.organisations[context.organisation]
-    known = await _known(organisation.code, home, person.card, deps)
+    known, known_as = await _known(organisation.code, home, person.card, deps)
     guest = await _guest_among(known.values(), deps)
     if guest is not None and guest.state.status is Status.ERASED:
         raise VersionConflict(guest.id)  # erased since the index was read: the index no longer finds it (R19)
@@ -279,8 +279,8 @@ async def _register(
     set_data_key(guest, key)
     if organisation.grants_strips:
         guest.grant_strips(now=deps.clock.now())
-    new_refs, bases = [ref for ref, guests in known.items() if not guests], known_as(home, deps)
-    rows = [person_row(organisation.code, ref, guest.id, bases) for ref in new_refs]
+    new_refs = [ref for ref, guests in known.items() if not guests]
+    rows = [person_row(organisation.code, ref, guest.id, known_as) for ref in new_refs]
     accounts = account_rows(organisation.code, admission.link_request.account_id, guest.id)
     result = await save_guest(guest, context, deps, *key_rows, *rows, *accounts)
     return replace(result, saved=guest)
@@ -293,11 +293,17 @@ def _require_same_person(guest: Guest, details: PatronDetails | None) -> None:
         raise OtherPerson
 
 
-async def _known(organisation: str, home: Isil, card: Card, deps: Dependencies) -> dict[str, Sequence[UUID]]:
-    """Map the person's references, the canonical one first, to the guests that the index finds (R10)."""
-    refs = [ref for number in (card.number, *card.aliases) for ref in refs_of(home, number, deps)]
+async def _known(
+    organisation: str, home: Isil, card: Card, deps: Dependencies
+) -> tuple[dict[str, Sequence[UUID]], str]:
+    """Map the person's references, the canonical one first, to the guests that the index finds (R10).
+
+    Also returns the ISIL bases that these references are of.
+    """
+    references = references_of(home, card.numbers, deps)
+    refs = references.refs
     guests = await asyncio.gather(*(deps.registrations.guests_of(organisation, ref) for ref in refs))
-    return dict(zip(refs, guests, strict=True))
+    return dict(zip(refs, guests, strict=True)), references.known_as
 
 
 async def _guest_among(known: Iterable[Sequence[UUID]], deps: Dependencies) -> Guest | None:

@@ -12,7 +12,7 @@ from registration.application.dependencies import (
     Dependencies,
     no_side_rows,
 )
-from registration.application.membership import current_isil, known_as, refs_of
+from registration.application.membership import current_isil, references_of, refs_of
 from registration.domain.errors import CardOfAnotherGuest, GuestNotFound
 from registration.domain.events import Encrypted
 from registration.domain.guest import Guest
@@ -254,14 +254,15 @@ async def _new_number_rows(guest: Guest, known: Card, new: Card, deps: Dependenc
     numbers = dict.fromkeys(number for number in (new.number, *new.aliases) if number not in known.numbers)
     if new.number != known.number:
         numbers |= {new.number: None}
-    for ref in (ref for number in numbers for ref in refs_of(home, number, deps)):
+    references = references_of(home, numbers, deps)
+    for ref in references.refs:
         owner_ids = await deps.registrations.guests_of(organisation, ref)
         owners = [await find_person(owner_id, deps) for owner_id in owner_ids if owner_id != guest.id]
         others = [owner for owner in owners if owner is not None and owner.id != guest.id]
         if any(other.state.status is Status.ERASED for other in others):
             raise VersionConflict(guest.id)  # erased just now: the index no longer finds it (R19)
         if not owner_ids:
-            rows.append(person_row(organisation, ref, guest.id, known_as(home, deps)))
+            rows.append(person_row(organisation, ref, guest.id, references.known_as))
         elif len(others) == len(owner_ids):
             raise CardOfAnotherGuest(others[0].id)
     return rows

@@ -310,9 +310,15 @@ class Guest(Aggregate):
             )
 
     def refuse_link(self, account_id: str | None, reason: str, *, now: datetime) -> None:
-        """Record that identity refused the link. `account_id` None means the requested account."""
+        """Record that identity refused the link. `account_id` None means the requested account.
+
+        Identity's last reply about the account counts: a confirmation before it may have answered an earlier
+        request for the same account.
+        """
         link = self.state.link
-        if link.state is LinkState.PENDING and account_id in {None, link.account_id}:
+        pending = link.state is LinkState.PENDING and account_id is None
+        last_word = link.account_id == account_id is not None and link.state is not LinkState.REFUSED
+        if pending or last_word:
             self.trigger_event(
                 events.LoginAccountLinkRefused, timestamp=now, account_id=link.account_id, reason=reason
             )

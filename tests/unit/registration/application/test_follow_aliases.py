@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -107,6 +107,28 @@ async def test_i10_until_the_index_has_followed_nobody_is_said_to_be_no_guest(
     with pytest.raises(ReferencesIncomplete):
         await found(counter, NEW)
     await complete_references(MERGED, counter.deps)
+    assert await found(counter, NEW) == [guest_id]
+
+
+async def test_i10_a_table_that_changes_during_a_registration_leaves_no_guest_without_references(
+    counter: RegistrationUseCases,
+) -> None:
+    table: dict[str, str] = {}
+    aliases_are(counter, table)
+    guests_of, looks = counter.deps.registrations.guests_of, 0
+
+    async def changing(organisation: str, person_ref: str) -> Sequence[UUID]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:  # the references are known, their rows are not written yet
+            table.update(MERGED)
+        return await guests_of(organisation, person_ref)
+
+    counter.deps.registrations.guests_of = changing  # type: ignore[method-assign]
+    guest_id = await register(counter, OLD)
+    assert table == MERGED
+    await libraries_merge(counter, MERGED)
+    assert await found(counter, OLD) == [guest_id]
     assert await found(counter, NEW) == [guest_id]
 
 

@@ -93,6 +93,19 @@ async def test_r17_a_refusal_shows_the_clerk_why(
     )
 
 
+async def test_r17_identitys_last_word_about_an_account_counts(
+    in_memory_registration: RegistrationUseCases, guest_id: UUID
+) -> None:
+    """The account is unlinked and asked for again; the reply to the first request comes after that."""
+    context, deps = in_memory_registration.context(), in_memory_registration.deps
+    await unlink_login_account(guest_id, "vergissing", context, deps)
+    await request_account_link(guest_id, JAN, context, deps)
+    assert (await receive(in_memory_registration, linked(guest_id))).state is LinkState.LINKED
+    refused = answer(guest_id, "login-account-link-refused.v1", account_id="acc-jan", reason="account-in-use")
+    refusal = LoginLink(LinkState.REFUSED, "acc-jan", "account-in-use")
+    assert await receive(in_memory_registration, refused) == refusal
+
+
 async def test_r17_an_old_answer_only_moves_the_inbox(
     in_memory_registration: RegistrationUseCases, guest_id: UUID
 ) -> None:
