@@ -28,8 +28,10 @@ fi
 printf '%s\n' "creating the Python environment in $folder (once, about a minute)"
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 quietly="--quiet --quiet --disable-pip-version-check --no-input"  # show errors only: warnings about packaging do not help here
+# The lock names every package, so nothing is left to resolve. With extras (`pydantic[email]`) the pip of Debian 12 would
+# look past the lock, and fail as soon as there is a newer release.
 # shellcheck disable=SC2086
-"$folder/bin/python" -m pip install $quietly --require-hashes -r requirements-dev.txt
+"$folder/bin/python" -m pip install $quietly --no-deps --require-hashes -r requirements-dev.txt
 # The project itself, editable. Its dependencies are installed already, so nothing may be downloaded.
 # shellcheck disable=SC2086
 "$folder/bin/python" -m pip install $quietly --no-deps --no-index --no-build-isolation --editable .
