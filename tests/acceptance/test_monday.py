@@ -122,6 +122,8 @@ class Shell:
         self.process.stdin.close()
         until(lambda: not alive(family), within=20)
         self.process.wait(timeout=20)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -245,5 +247,4 @@ def test_every_command_of_the_page_works_and_prints_what_the_page_shows(shell: S
     shell.run('PATH="$BROKER_PROGRAMS:$PATH"')
     for step in steps_of(PAGE.read_text("utf-8")):
         printed = shell.run(step.commands)
-        print(step.commands, printed, sep="\n--\n")
         assert agrees(step.shown, printed), f"{step.commands}\nprints:\n{printed}\nnot what the page shows"
