@@ -46,7 +46,7 @@ audit: .venv/.ready $(AUDIT)/.ready
 
 $(AUDIT)/.ready: infra/audit/requirements.txt
 	@$(BIN)/python -m venv --without-pip $(AUDIT)
-	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip --python $(AUDIT)/bin/python install --quiet --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@
 
 # The descriptions of the APIs (redocly) and of the messages (the parser of AsyncAPI).
@@ -73,9 +73,10 @@ screenshots: .venv/.ready
 	@$(BIN)/python -m tests.screenshots
 
 # What compose needs and the repository must not hold; nothing that exists is changed. `sudo make secrets` gives each
-# file to the user of the container that reads it.
+# file to the user of the container that reads it. Servers of your own, without compose:
+# make secrets ARGS="--postgres HOST:PORT --rabbitmq HOST:PORT"
 secrets:
-	@$(or $(PYTHON),python3) -m infra.docker.secrets
+	@$(or $(PYTHON),python3) -m infra.docker.secrets $(ARGS)
 
 # The steps of the Dockerfile, as far as they go without Docker: about a minute, and the locked packages.
 image-steps: .venv/.ready

@@ -14,10 +14,11 @@ import argparse
 import base64
 import json
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.rabbitmq.definitions import definitions
@@ -45,6 +46,17 @@ class SecretFile:
     to_do: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one."""
+
+    postgres: str = "postgres"
+    rabbitmq: str = "rabbitmq"
+
+
+COMPOSE = Servers()
+
+
 def _random_key(_files: Mapping[str, str]) -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode() + "\n"
 
@@ -57,21 +69,22 @@ def _nothing(_files: Mapping[str, str]) -> str:
     return ""
 
 
-def _service_environment(service: str) -> Contents:
+def _service_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         database, broker = (files[f"{service}_{what}_password"].strip() for what in ("database", "broker"))
         return (
-            f"{service.upper()}_DATABASE_URL=postgresql://{service}:{database}@postgres/{service}\n"
-            f"{service.upper()}_AMQP_URL=amqp://{service}:{broker}@rabbitmq/\n"
+            f"{service.upper()}_DATABASE_URL=postgresql://{service}:{database}@{at.postgres}/{service}\n"
+            f"{service.upper()}_AMQP_URL=amqp://{service}:{broker}@{at.rabbitmq}/\n"
         )
 
     return content
 
 
-def _owner_environment(service: str) -> Contents:
+def _owner_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         password, owner = files[f"{service}_owner_password"].strip(), f"{service}_owner"
-        return f"{service.upper()}_OWNER_DATABASE_URL=postgresql://{owner}:{password}@postgres/{service}\n"
+        address = f"postgresql://{owner}:{password}@{at.postgres}/{service}"
+        return f"{service.upper()}_OWNER_DATABASE_URL={address}\n"
 
     return content
 
@@ -81,7 +94,7 @@ def _broker_users(files: Mapping[str, str]) -> str:
     return json.dumps(definitions(passwords), indent=2) + "\n"
 
 
-def secret_files() -> Iterator[SecretFile]:
+def secret_files(at: Servers = COMPOSE) -> Iterator[SecretFile]:
     """Yield all files of `secrets/`, each after those that it is made from."""
     for name in (
         "master_key",
@@ -95,8 +108,8 @@ def secret_files() -> Iterator[SecretFile]:
         for role in ("owner", "database", "reader"):
             yield SecretFile(f"{service}_{role}_password", _password, SERVER_USER)
         yield SecretFile(f"{service}_broker_password", _password)
-        yield SecretFile(f"{service}.env", _service_environment(service))
-        yield SecretFile(f"{service}_owner.env", _owner_environment(service))
+        yield SecretFile(f"{service}.env", _service_environment(service, at))
+        yield SecretFile(f"{service}_owner.env", _owner_environment(service, at))
         other = next(name for name in SERVICES if name != service)
         to_do = f"the token with which {service} calls {other}, from your sign-in service"
         yield SecretFile(f"{service}_service_token", _nothing, SERVICE_USER, to_do)
@@ -128,10 +141,11 @@ COUNTER_CLIENT_ID=
 """
 
 
-def create(root: Path, *, may_give_away: bool, owner: int) -> Iterator[str]:
+def create(root: Path, *, may_give_away: bool, owner: int, at: Servers = COMPOSE) -> Iterator[str]:
     """Create what is missing below `root`, and yield a line for each file, and for what is left to do.
 
     `may_give_away`: this process may give files to other users. `owner`: the numeric user of the operator.
+    `at`: the servers whose addresses come into new files.
     """
     folder = root / "secrets"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -140,7 +154,7 @@ def create(root: Path, *, may_give_away: bool, owner: int) -> Iterator[str]:
     if may_give_away:
         os.chown(folder, owner, -1)
     files: dict[str, str] = {}
-    for file in secret_files():
+    for file in secret_files(at):
         path = folder / file.name
         if not path.exists():
             _write(path, file.content(files), *_mode_and_user(file, may_give_away, owner))
@@ -183,18 +197,31 @@ def _write(path: Path, content: str, mode: int, user: int | None) -> None:
     draft.rename(path)
 
 
+def _address(given: str) -> str:
+    """Return a host, or host and port. Raises ArgumentTypeError."""
+    if re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", given) is None:
+        raise argparse.ArgumentTypeError(f"{given!r} is not a host, or host:port")
+    return given
+
+
 def main() -> None:
     """Create what is missing in the present folder, for the operator who calls this, also through sudo."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the folder of docker-compose.yml")
-    root: Path = parser.parse_args().root
+    for server, address in asdict(COMPOSE).items():
+        parser.add_argument(
+            f"--{server}", type=_address, default=address, help="host or host:port; compose's own"
+        )
+    given = parser.parse_args()
+    root: Path = given.root
+    at = Servers(given.postgres, given.rabbitmq)
     os.umask(0o022)
     is_root = os.geteuid() == 0
     owner = int(os.environ.get("SUDO_UID", os.getuid())) if is_root else os.getuid()
     try:
-        for line in create(root, may_give_away=is_root, owner=owner):
+        for line in create(root, may_give_away=is_root, owner=owner, at=at):
             sys.stdout.write(line + "\n")
     except PermissionError as error:
         sys.exit(f"error: {error.strerror}: {error.filename}: run this with sudo, as the first time")

@@ -34,7 +34,7 @@ WELL_AFTER_SECONDS = 10.0
 """Of running; then the next death counts as the first one."""
 GIVE_UP_AFTER = 5
 """Deaths in a row, of every process: none of them can start."""
-STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOPS = (signal.SIGTERM, signal.SIGINT)
 FIGURES = "PROMETHEUS_MULTIPROC_DIR"
 """Where the processes keep their figures; prometheus_client reads it when it is imported."""
 
@@ -120,12 +120,19 @@ class Processes:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         before = {number: signal.signal(number, self._stop) for number in STOPS}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: None)
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._pass_on)
         try:
             yield
         finally:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def _pass_on(self, number: int, _: object) -> None:
+        """Have all processes take their files of settings again."""
+        for child in self._children:
+            if child.pid is not None:
+                os.kill(child.pid, number)
 
     def _stop(self, *_: object) -> None:
         self._stopping = True
@@ -148,7 +155,7 @@ class Processes:
     def _forked(self, place: int) -> int:
         """Start a process and return its id; it does not return from here itself."""
         # No signal may reach the new process while it still has the handlers of its parent.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (*STOPS, signal.SIGHUP))
         sys.stdout.flush()
         sys.stderr.flush()
         if pid := os.fork():
@@ -159,6 +166,7 @@ class Processes:
             signal.set_wakeup_fd(-1)
             for number in (*STOPS, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can: it reads its files now
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for unused in (self._held, self._wakes, self._waker):
                 os.close(unused)

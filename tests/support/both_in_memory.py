@@ -20,6 +20,7 @@ from identity.application.dependencies import (
     AccountDirectory,
     BirthDates,
     DirectoryUnavailable,
+    KnownGuests,
     NewAccount,
     RegisteredGuest,
     RegistrationUnavailable,
@@ -176,6 +177,10 @@ class AskingRegistration:
 
     async def is_own_library(self, organisation: str, isil: str) -> bool:
         return bool(await self._asked(answer_identity.is_own_library, organisation, isil, self.deps))
+
+    async def known_guests(self, guest_ids: Sequence[UUID]) -> KnownGuests:
+        found = await self._asked(answer_identity.known_guests, guest_ids, self.deps)
+        return KnownGuests("/registration/in-memory", frozenset(found))
 
     async def compare_birth_dates(self, one: Sequence[UUID], other: Sequence[UUID]) -> BirthDates:
         compared = await self._asked(answer_identity.compare_birth_dates, one, other, self.deps)

@@ -83,6 +83,20 @@ async def _answers(served: Served, path: str = "/health/live") -> int:
         return (await http.get(path)).status_code
 
 
+async def test_a_hangup_is_passed_on_and_all_take_their_files_again(served: Served) -> None:
+    before = {process.pid for process in await eventually(served.serving, within=30)}
+
+    def taken() -> bool:
+        served.program.process.send_signal(signal.SIGHUP)  # type: ignore[union-attr] # it was started
+        lines = [
+            line for line in served.program.log.read_text().splitlines() if "configuration.taken" in line
+        ]
+        return len({line.partition("SIGHUP to ")[2][:60] for line in lines}) == 2
+
+    await eventually(taken, within=30, every=1.0)
+    assert {process.pid for process in served.children()} == before, "nobody died of it"
+
+
 async def test_both_answer_and_one_that_is_killed_comes_back(served: Served, installed: Installation) -> None:
     await eventually(lambda: len(served.serving()) == 2, within=30)
     first, second = served.children()

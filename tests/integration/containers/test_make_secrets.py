@@ -125,3 +125,18 @@ def test_without_sudo_after_sudo_the_command_says_what_to_do(
         os.seteuid(me)
         os.umask(mask)
     assert key.stat().st_size > 0
+
+
+def test_servers_of_ones_own_are_in_the_addresses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ["--root", str(folder), "--postgres", "db.example:5433", "--rabbitmq", "[::1]:5673"]
+    monkeypatch.setattr(sys, "argv", ["secrets", *own])
+    main()
+    for service in ("registration", "identity"):
+        text = (folder / "secrets" / f"{service}.env").read_text()
+        assert f"@db.example:5433/{service}\n" in text
+        assert "@[::1]:5673/\n" in text
+        assert f"@db.example:5433/{service}\n" in (folder / "secrets" / f"{service}_owner.env").read_text()
+    monkeypatch.setattr(sys, "argv", ["secrets", "--root", str(folder), "--postgres", "db/other@x"])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2

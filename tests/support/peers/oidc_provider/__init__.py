@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from joserfc.jwk import ECKey
@@ -74,11 +75,13 @@ def oidc_provider(
     people: Mapping[str, Mapping[str, Any]],
     pushed: Literal["none", "offered", "required"] = "offered",
     seconds: int = 600,
+    programs: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Iterator[OidcProvider]:
     """Serve the provider on a free port while the context lasts. `counter`: the address of the pages.
 
     `people`: claims of who can sign in, by their `sub`. `seconds`: how long the tokens of services live.
-    Raises PeerMissing when it cannot be installed or does not start.
+    `programs`: more clients with client credentials and the same secret as the service, with the claims of
+    their tokens. Raises PeerMissing when it cannot be installed or does not start.
     """
     port, secret, service_secret = free_port(), secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     described = {
@@ -87,8 +90,12 @@ def oidc_provider(
         "people": people,
         "pushed": pushed,
         "seconds": seconds,
-        "scopes": "feed accounts installation",
-        "clients": [_counter(counter, secret), _service(service_secret)],
+        "scopes": "feed accounts installation counter login",
+        "claims": {name: dict(claims) for name, claims in programs.items()},
+        "clients": [
+            _counter(counter, secret),
+            *(_service(name, service_secret) for name in (SERVICE, *programs)),
+        ],
     }
     process = _started(port)
     provider = OidcProvider(f"http://{LOOPBACK}:{port}", secret, service_secret, described, process)
@@ -127,9 +134,9 @@ def _counter(address: str, secret: str) -> dict[str, Any]:
     }
 
 
-def _service(secret: str) -> dict[str, Any]:
+def _service(name: str, secret: str) -> dict[str, Any]:
     return {
-        "client_id": SERVICE,
+        "client_id": name,
         "client_secret": secret,
         "grant_types": ["client_credentials"],
         "redirect_uris": [],

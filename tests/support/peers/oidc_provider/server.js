@@ -49,6 +49,7 @@ function configuration(described) {
         }),
       },
     },
+    extraTokenClaims: (_context, token) => described.claims[token.clientId],
     scopes: ["openid", "profile", ...described.scopes.split(" ")],
   };
 }
