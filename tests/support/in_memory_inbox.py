@@ -74,6 +74,7 @@ class InMemoryInboxTables:
                 "last_version": max(self.versions(guest), default=None),
                 "is_parked": guest in self.held_guests,
                 "is_known": self._says_the_same(guest, version, event_id, content),
+                "read_up_to": None,  # nobody polls a feed here
             }
             for guest, version, event_id, content in zip(guests, versions, ids, contents, strict=True)
         ]

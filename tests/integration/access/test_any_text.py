@@ -64,12 +64,22 @@ def operations_of(app: FastAPI) -> Iterator[Operation]:
         for method, described in methods.items():
             parameters = {
                 (each["in"], each["name"]): samples(each["schema"], description)[0]
-                for each in described.get("parameters", [])
+                for each in (resolved(one, description) for one in described.get("parameters", []))
                 if each["in"] in {"path", "query"}
             }
             body = described.get("requestBody", {}).get("content", {}).get("application/json")
             bodies = samples(body["schema"], description) if body else []
             yield Operation(method.upper(), path, parameters, tuple(bodies))
+
+
+def resolved(described: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
+    """What is described here, or where it refers to."""
+    if "$ref" not in described:
+        return described
+    found = description
+    for name in described["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return found
 
 
 PLAIN = {"integer": 1, "number": 1, "boolean": True, "null": None, "string": "a@b"}
