@@ -22,4 +22,5 @@ def called_in_a_thread(dependant: Dependant) -> set[str]:
 
 
 def _is_async(call: object) -> bool:
-    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)
+    calls = (call, type(call).__call__)
+    return any(map(inspect.iscoroutinefunction, calls)) or any(map(inspect.isasyncgenfunction, calls))

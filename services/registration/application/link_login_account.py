@@ -36,7 +36,7 @@ async def request_account_link(
 
     async def attempt() -> CommandResult:
         guest = await load_guest(guest_id, context.organisation, deps)
-        key, key_rows = await key_for(guest_id, deps)
+        key, key_rows = key_for(guest, deps)
         set_data_key(guest, key)
         link_request = encrypt_link_request(verified, key)
         guest.request_link(link_request, now=deps.clock.now())

@@ -261,7 +261,7 @@ async def _register(
         raise VersionConflict(guest.id)  # erased since the index was read: the index no longer finds it (R19)
     if guest is not None:
         _require_same_person(guest, person.details)
-    key, key_rows = await key_for(guest.id if guest else None, deps)
+    key, key_rows = key_for(guest, deps)
     admission = Admission(
         organisation=organisation.code,
         branch=command.branch,

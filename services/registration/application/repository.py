@@ -84,14 +84,15 @@ class PersonalData:
         return PersonalData(self.card.followed_by(reply.canonical_card_number), details)
 
 
-async def key_for(guest_id: UUID | None, deps: Dependencies) -> tuple[DataKey, Sequence[SideRow]]:
-    """Return the guest's key; if there is none, a new key with the row that stores it.
+def key_for(guest: Guest | None, deps: Dependencies) -> tuple[DataKey, Sequence[SideRow]]:
+    """Return the key of the guest, as it was loaded; if there is none, a new one with the row that stores it.
 
-    `guest_id` None means a guest that does not exist yet: the new key's subject is the id for it.
+    Erased since then, nothing of the guest can be saved: the events would follow others than its last one.
+    `guest` None means one that does not exist yet: the new key's subject is the id for it.
     """
-    if guest_id is not None and (key := await deps.data_keys.get(guest_id)) is not None:
+    if guest is not None and (key := data_key_of(guest)) is not None:
         return key, ()
-    key, row = deps.data_keys.create(guest_id or create_id())
+    key, row = deps.data_keys.create(create_id() if guest is None else guest.id)
     return key, (row,)
 
 
@@ -234,7 +235,7 @@ async def take_news(
     if known == now_known:
         return ()
     rows = await _new_number_rows(guest, known.card, now_known.card, deps)
-    (key, key_rows), now = await key_for(guest.id, deps), deps.clock.now()
+    (key, key_rows), now = key_for(guest, deps), deps.clock.now()
     if now_known.card != known.card:
         home = current_isil(guest.state.home_isil, deps)
         person_ref = refs_of(home, now_known.card.number, deps)[0]

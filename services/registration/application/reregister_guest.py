@@ -80,7 +80,7 @@ async def _renew(
         raise GuestErased
     person = known.followed_by(membership)
     rows = await take_news(guest, known, person, deps)
-    key, key_rows = await key_for(guest.id, deps)
+    key, key_rows = key_for(guest, deps)
     link_request = None if choice is None else encrypt_link_request(choice, key)
     card, details = encrypt_card(person.card, key), encrypt_details(person.details, key)
     renewal = Renewal(card, details, link_request, command.preferences)

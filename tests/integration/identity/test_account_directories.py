@@ -168,7 +168,7 @@ home_card_number = "employeeNumber"
         (SCIM.replace("scim", "soap"), "directory"),
         (SCIM.replace("https:", "http:"), "url"),
         (SCIM.replace("https:", "ldaps:"), "url"),
-        (SCIM.replace('"token"', '"other"'), "token_file: Value error, there is no file"),
+        (SCIM.replace('"token"', '"other"'), "token_file: there is no file"),
         (SCIM.replace("token_file", "bearer"), "directory"),
         (SCIM.replace('token_file = "token"', ""), "token_file or client_credentials"),
         (SCIM.replace("home_card =", "home_isil ="), "home_isil and home_card_number"),

@@ -244,7 +244,7 @@ async def at_work(both: BothServices, amqp_url: str) -> AsyncIterator[AtWork]:
 def _tasks(amqp_url: str, service: Any, feed: Any, inbox: Inbox, name: str) -> list[Any]:
     tasks = over_rabbitmq(
         amqp_url,
-        service.pool,
+        service.leases,
         feed,
         inbox,
         log=service.log,
