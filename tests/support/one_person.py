@@ -49,6 +49,7 @@ from shared.kernel.library_card import isil_base, person_ref
 from shared.messaging.envelope import Message
 from shared.messaging.errors import NotAuthentic
 from shared.messaging.feed import to_messages
+from shared.web.problem_handlers import SHARED_PROBLEM_TYPES
 from shared.web.problems import ProblemTypes
 from tests.support.both_in_memory import BothInMemory, Side, both_in_memory
 from tests.support.eventually import Interleaver
@@ -526,5 +527,6 @@ class OnePerson:
 
 def documented(error: Exception, problems: ProblemTypes) -> None:
     """Raise the error again unless the API documents it as an answer."""
-    if not any(kind in problems for kind in type(error).__mro__):
+    known = {**SHARED_PROBLEM_TYPES, **problems}
+    if not any(kind in known for kind in type(error).__mro__):
         raise error

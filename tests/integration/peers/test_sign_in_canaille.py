@@ -20,9 +20,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 BACK = "/aanmelden/terug"
 PASSWORD = "een heel lang wachtwoord"
 CLERK = CanailleUser(
-    "m.visser", ("m.visser@voorbeeld.nl",), PASSWORD, "Marijke", "Visser", groups=("balie-drenthe", "kantine")
+    "m.visser",
+    ("m.visser@voorbeeld.nl",),
+    PASSWORD,
+    given_name="Marijke",
+    family_name="Visser",
+    groups=("balie-drenthe", "kantine"),
 )
-STRANGER = CanailleUser("kok", ("kok@voorbeeld.nl",), PASSWORD, "Kees", "Kok", groups=("kantine",))
+STRANGER = CanailleUser(
+    "kok", ("kok@voorbeeld.nl",), PASSWORD, given_name="Kees", family_name="Kok", groups=("kantine",)
+)
 GROUPS = """
 [groups.balie-drenthe]
 scopes = ["counter"]
