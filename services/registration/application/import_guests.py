@@ -16,7 +16,7 @@ import orjson
 
 from registration.application.dependencies import REGISTRATION_TAKEN, Context, Dependencies, Organisation
 from registration.application.guest_row import COLUMNS, NEEDED_COLUMNS, GuestRow, read_row
-from registration.application.membership import current_isil, is_library_of, known_as, refs_of
+from registration.application.membership import current_isil, is_library_of, references_of
 from registration.application.repository import Card, account_rows, encrypt_card, encrypt_details, person_row
 from registration.domain.errors import UnknownOrganisation
 from registration.domain.guest import Guest, ImportedGuest
@@ -112,7 +112,10 @@ class ImportGuests:
 
 
 class _Arrival(NamedTuple):
-    """A row that can be imported, unless the database knows the guest. `refs`: canonical number first."""
+    """A row that can be imported, unless the database knows the guest.
+
+    `refs`: canonical number first. `known_as`: the ISIL bases that they are of (I10).
+    """
 
     line: int
     row: GuestRow
@@ -120,6 +123,7 @@ class _Arrival(NamedTuple):
     row_hash: bytes
     home: Isil
     refs: Sequence[str]
+    known_as: str
 
 
 async def import_guests(
@@ -196,9 +200,10 @@ class _Reader:
 
     def _arrival(self, line: int, row: GuestRow) -> _Arrival:
         home = current_isil(row.home_isil, self._deps)
-        refs = [ref for number in _card(row).numbers for ref in refs_of(home, number, self._deps)]
+        references = references_of(home, _card(row).numbers, self._deps)
         row_hash = hmac.digest(self._row_key, row.model_dump_json().encode(), "sha256")
-        return _Arrival(line, row, self._guest_id(row), row_hash, home, tuple(dict.fromkeys(refs)))
+        refs = tuple(dict.fromkeys(references.refs))
+        return _Arrival(line, row, self._guest_id(row), row_hash, home, refs, references.known_as)
 
     def _unknown(self, fields: Mapping[str, Any]) -> Iterator[str]:
         """Yield what the settings do not know, also of a row with other mistakes: all are reported."""
@@ -315,7 +320,7 @@ async def _write(arrivals: Sequence[_Arrival], source: str, context: Context, de
         guest = Guest.take_over(arrival.guest_id, values, now=deps.clock.now())
         set_data_key(guest, key)
         guests.append(guest)
-        bases, account_id = known_as(arrival.home, deps), arrival.row.login_account_id
+        bases, account_id = arrival.known_as, arrival.row.login_account_id
         rows += [key_row, SideRow("imported_guests", {"guest_id": guest.id, "row_hash": arrival.row_hash})]
         rows += [person_row(context.organisation, ref, guest.id, bases) for ref in arrival.refs]
         rows += account_rows(context.organisation, account_id, guest.id)

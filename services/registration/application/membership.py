@@ -114,14 +114,6 @@ def one_library(bases: Iterable[str], aliases: Mapping[str, str]) -> list[str]:
     return sorted(known | now | merged)
 
 
-def known_as(isil: Isil, deps: Dependencies) -> str:
-    """Return the ISIL bases for which `refs_of` has references, as the registration index has them (I10).
-
-    Where the alias table may change between the two, use `references_of`.
-    """
-    return " ".join(one_library([isil.base], deps.isil_aliases))
-
-
 @dataclass(frozen=True, slots=True)
 class References:
     """Under what the registration index knows a person (I10).
