@@ -44,6 +44,7 @@ OWN_FIGURES = ("python_", "process_", "http_")
 """Of every process."""
 FROM_DATABASE = {
     *("messages_parked_guests", "feed_position", "relay_lag_events", "view_lag_events", "view_failed"),
+    "other_log_behind_events",
     *("term_check_left_guests", "term_check_left_libraries", "term_check_ended_timestamp_seconds"),
     "term_check_guests",
 }
