@@ -53,7 +53,8 @@ OWN_SCHEMA: Sequence[Script] = (
             PRIMARY KEY (guest_id, released_at)
         );
         SELECT rows_die_with_subject('released_orphans', 'guest_id');
-        """,
+        """
+        + event_log.vacuum_soon("released_orphans"),
         {"released_orphans": Rights("SELECT, INSERT")},
     ),
 )

@@ -19,8 +19,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def reads(user: int, path: Path) -> bool:
-    """Whether a process of this user can read the file."""
-    command = [sys.executable, "-c", "import sys; open(sys.argv[1]).close()", str(path)]
+    """Whether a process of this user can read the file. Our own Python may be where others cannot go."""
+    command = ["/bin/cat", str(path)]
     done = subprocess.run(command, user=user, group=user, extra_groups=[], capture_output=True, check=False)
     return done.returncode == 0
 

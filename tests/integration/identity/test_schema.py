@@ -8,6 +8,7 @@ from tests.support.servers import Databases, migrated
 
 LATER = {
     *("event_log_0003_erasures", "idempotency_0002_erasures", "identity_0002_erasures"),
+    "identity_0004_orphans",
     *("messaging-0003", "messaging-0006"),
     "event_log_0004_vacuum",
     "event_log_0005_deleted_by_the_owner",
