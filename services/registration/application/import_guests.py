@@ -272,6 +272,8 @@ async def _batch(
     for arrival in new:
         guest_id = next((here[ref] for ref in arrival.refs if ref in here), None)
         user = accounts.get(arrival.row.login_account_id or "")
+        if arrival.guest_id in {guest_id, user}:  # another process has imported it since `known` was read
+            raise VersionConflict(arrival.guest_id)
         if guest_id is not None:
             findings.append(Finding(arrival.line, "already-here", f"the card is that of guest {guest_id}"))
         elif user is not None:

@@ -73,6 +73,7 @@ async def test_malformed_messages_hold_nobody_up(sender: Sender, receiver: Recei
     async with running(consumer.run()):
         await eventually(lambda: receiver.all_processed([bystander], 1), within=30)
         await eventually(partial(nothing_is_left, amqp_url), within=30)
+        await eventually(lambda: not consumer._in_process, within=30)  # the last ones are acknowledged
     assert await nothing_is_left(amqp_url), "what was not acknowledged is back in its queue"
     assert await unreadable_messages(receiver.pool)
     assert len(await receiver.effects(template)) <= 1

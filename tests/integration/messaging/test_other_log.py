@@ -125,16 +125,16 @@ async def test_what_only_the_broker_brought_counts_as_seen(sender: Sender, recei
     for message in await sender.happens(uuid4(), "registered", "expired"):
         await receiver.inbox.receive(message)
     async with running(receiver.inbox.other_log.keep_storing()):
-        await eventually(receiver.another_process().inbox.other_log.highest)
+        await eventually(receiver.another_process().inbox.other_log.highest, within=30)
     await restore(sender, 4)
     restarted = receiver.another_process()
     async with running(poller_of(sender, restarted).run()):
-        lost = await eventually(lambda: _read_again(restarted))
+        lost = await eventually(lambda: _read_again(restarted), within=30)
         assert lost is not None
         assert (lost.seen, lost.head) == (6, 4)
         await restarted.inbox.other_log.settle("an operator", "it is known")
         asked = sender.asked
-        await eventually(lambda: sender.asked > asked + 2)
+        await eventually(lambda: sender.asked > asked + 2, within=30)
     assert await lost_end(receiver.pool) is None
 
 
@@ -145,7 +145,7 @@ async def test_the_feed_poller_that_read_nothing_yet_has_nowhere_to_go_back_to(
         await receiver.inbox.receive(message)
     await restore(sender, 1)
     async with running(poller_of(sender, receiver).run()):
-        lost = await eventually(lambda: _read_again(receiver))
+        lost = await eventually(lambda: _read_again(receiver), within=30)
     assert lost is not None
     assert (lost.seen, lost.head, await checkpoint(receiver)) == (2, 1, 1)
 

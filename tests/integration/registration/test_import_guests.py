@@ -443,9 +443,8 @@ def test_r29_two_imports_of_one_file_at_once_write_each_guest_once(
 ) -> None:
     file = written(tmp_path, many(3 * BATCH))
     running = [started(file) for _ in range(2)]
-    for process in running:
-        process.communicate()
-    assert [process.returncode for process in running] == [0, 0]
+    said = [process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
     assert len(guests_in(database)) == 3 * BATCH
 
 
