@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Annotated, Self
@@ -45,16 +46,16 @@ def _isil(text: str) -> str:
 Attribute = Annotated[str, AfterValidator(_attribute)]
 
 
-class Entry:
+class Entry(ABC):
     """An entry of a directory: how its attributes are read."""
 
+    @abstractmethod
     def first(self, name: str) -> str | None:
         """Return the first value of an attribute. Raises UnusableAccount when it is no text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def flag(self, name: str) -> bool:
         """Return a value that is true or false; True when there is none. Raises UnusableAccount."""
-        raise NotImplementedError
 
     def text(self, name: str) -> str:
         """Return the first value of an attribute. Raises UnusableAccount when there is none."""
@@ -136,9 +137,9 @@ class ListingDirectory(AccountDirectory):
     def __init__(self, attributes: AttributeMap) -> None:
         self._attributes = attributes
 
+    @abstractmethod
     async def _entries(self, attribute: str, values: Sequence[str]) -> Sequence[Entry]:
         """Return the complete list of entries. Raises DirectoryUnavailable, also when there are more."""
-        raise NotImplementedError
 
     async def _most_values(self) -> int:
         """Return how many values one question may have."""
