@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from shared.web.app import Check, Operations
-    from shared.web.operations_api import LocalOperations
+    from shared.web.operations import LocalOperations
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # three of them are for the event log only
 FORGET_KEYS_EVERY_SECONDS = 600.0
@@ -180,7 +180,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
     from shared.configuration.operating import FilesInUse  # noqa: PLC0415
-    from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
+    from shared.web.operations import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
         pool=service.pool,

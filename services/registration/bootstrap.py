@@ -86,7 +86,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
     from registration.counter_ui.app import CounterUi
     from registration.counter_ui.auth import SignIn
     from shared.web.app import Check, Operations
-    from shared.web.operations_api import LocalOperations
+    from shared.web.operations import LocalOperations
 
 
 CONNECTIONS = {"min_size": 4, "max_size": 16}  # the event log keeps three for itself
@@ -260,7 +260,7 @@ def http_app(service: Service, stopping: asyncio.Event | None = None) -> "FastAP
 def operations_of(service: Service) -> "LocalOperations":
     """Return what operators see and do of this service."""
     from shared.configuration.operating import FilesInUse  # noqa: PLC0415
-    from shared.web.operations_api import LocalOperations  # noqa: PLC0415 - the worker starts without routes
+    from shared.web.operations import LocalOperations  # noqa: PLC0415 - the worker starts without routes
 
     return LocalOperations(
         pool=service.pool,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shared.event_log.export import TransferredTable
     from shared.projections import View
     from shared.projections.rebuild import Source
-    from shared.web.operations_api import LocalOperations
+    from shared.web.operations import LocalOperations
 
 
 def settings_of_command() -> "Settings":

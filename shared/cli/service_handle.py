@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shared.platform.settings import ServiceSettings
     from shared.projections import View
     from shared.projections.rebuild import Source
-    from shared.web.operations_api import LocalOperations
+    from shared.web.operations import LocalOperations
 
 
 @dataclass(frozen=True, slots=True)

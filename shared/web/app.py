@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
@@ -146,33 +146,43 @@ def _set_up(
 ) -> None:
     app.state.token_verifier = verifier
     install(app, problem_types)
-    app.include_router(_router(operations))
+    app.state.operations = operations
+    app.include_router(_router)
     app.add_middleware(BodyLimit)
     app.add_middleware(Admission, door=Door())
     app.add_middleware(RequestContext)
 
 
-def _router(operations: Operations) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
+async def _operations(request: Request) -> Operations:
+    operations: Operations = request.app.state.operations
+    return operations
 
-    @router.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
 
-    @router.get("/health/ready")
-    async def ready() -> JSONResponse:
-        states, warned = await asyncio.gather(readiness(operations.checks), readiness(operations.warnings))
-        is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
-        body = {"status": "ready" if is_ready else "not-ready", "checks": states, "warnings": warned}
-        return JSONResponse(body) if is_ready else JSONResponse(body, 503, {"Retry-After": "2"})
+OperationsDep = Annotated[Operations, Depends(_operations)]
+_router = APIRouter(include_in_schema=False)
 
-    @router.get("/metrics", dependencies=[Depends(requires("metrics"))])
-    async def metrics() -> Response:
-        # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
-        await asyncio.gather(*(_state(update) for update in operations.updates))
-        return Response(exposition(operations.registries), media_type=CONTENT_TYPE_LATEST)
 
-    return router
+@_router.get("/health/live")
+async def live() -> dict[str, str]:
+    """Return that this process responds."""
+    return {"status": "live"}
+
+
+@_router.get("/health/ready")
+async def ready(operations: OperationsDep) -> JSONResponse:
+    """Return the states of all checks, with 503 unless all pass."""
+    states, warned = await asyncio.gather(readiness(operations.checks), readiness(operations.warnings))
+    is_ready = all(state in {"ok", STALE_KEYS} for state in states.values())
+    body = {"status": "ready" if is_ready else "not-ready", "checks": states, "warnings": warned}
+    return JSONResponse(body) if is_ready else JSONResponse(body, 503, {"Retry-After": "2"})
+
+
+@_router.get("/metrics", dependencies=[Depends(requires("metrics"))])
+async def metrics(operations: OperationsDep) -> Response:
+    """Return the figures of this process, or of all that share its address, for Prometheus."""
+    # A failed update leaves its gauge as it was: without the database, all other metrics are still shown.
+    await asyncio.gather(*(_state(update) for update in operations.updates))
+    return Response(exposition(operations.registries), media_type=CONTENT_TYPE_LATEST)
 
 
 async def readiness(checks: Mapping[str, Check]) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """The routes of a service's feed: its messages over HTTP, in order (ADR 0003)."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
@@ -15,6 +15,7 @@ from shared.messaging.feed import FeedPage, LogFeed
 from shared.platform.admission import waiting_outside
 from shared.web.openapi import Fields
 from shared.web.problem_handlers import problem_responses
+from shared.web.security import requires
 
 LONGEST_WAIT = 30  # seconds
 LARGEST_PAGE = 1000  # events
@@ -87,44 +88,56 @@ def message_json(message: Message) -> MessageJson:
     return MessageJson.model_validate(message.to_cloudevent())
 
 
-def feed_router(
-    feed: LogFeed, requires_feed_scope: Callable[..., Any], stopping: asyncio.Event | None = None
-) -> APIRouter:
-    """Return the two routes of the feed. `requires_feed_scope` is the dependency that refuses other callers.
+FEED = requires("feed")
 
-    Set `stopping` when the server receives a stop signal. Long polls then end at once, so that the server
-    does not wait for them.
-    """
-    router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(requires_feed_scope)])
-    stop = stopping or asyncio.Event()
+router = APIRouter(prefix="/v1/feed", tags=["feed"], dependencies=[Depends(FEED)])
 
-    @router.get("", operation_id="readFeed", summary="Messages in order, after a position", **_PAGES)
-    async def after(
-        request: Request,
-        after: After = 0,
-        limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 500,
-        wait: Wait = 0,
-    ) -> Response:
-        if wait == 0:
-            return _page_response(await feed.after(after, limit=limit, wait=0))
-        page = feed.after(after, limit=limit, wait=wait)
-        with waiting_outside():
-            found = await _unless_ended(page, request, stop)
-        return _page_response(found or FeedPage([], after))
 
-    @router.get(
-        "/guests/{guest_id}",
-        operation_id="readGuestMessages",
-        summary="One guest's messages, in order",
-        **_PAGES,
-    )
-    async def of_guest(
-        guest_id: UUID, after_version: Annotated[int, Query(ge=0, le=LARGEST_POSITION)] = 0
-    ) -> Response:
-        messages = await feed.of_subject(guest_id, after_version=after_version)
-        return _page_response(FeedPage(messages, messages[-1].position if messages else 0))
+async def _feed(request: Request) -> LogFeed:
+    feed: LogFeed = request.app.state.feed
+    return feed
 
-    return router
+
+FeedDep = Annotated[LogFeed, Depends(_feed)]
+
+
+@router.get("", operation_id="readFeed", summary="Messages in order, after a position", **_PAGES)
+async def after(
+    request: Request,
+    feed: FeedDep,
+    after: After = 0,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE)] = 500,
+    wait: Wait = 0,
+) -> Response:
+    if wait == 0:
+        return _page_response(await feed.after(after, limit=limit, wait=0))
+    page = feed.after(after, limit=limit, wait=wait)
+    # `stopping` is set when the server has to stop: it does not wait for long polls.
+    with waiting_outside():
+        found = await _unless_ended(page, request, request.app.state.stopping)
+    return _page_response(found or FeedPage([], after))
+
+
+@router.get(
+    "/guests/{guest_id}",
+    operation_id="readGuestMessages",
+    summary="One guest's messages, in order",
+    **_PAGES,
+)
+async def of_guest(
+    guest_id: UUID, feed: FeedDep, after_version: Annotated[int, Query(ge=0, le=LARGEST_POSITION)] = 0
+) -> Response:
+    messages = await feed.of_subject(guest_id, after_version=after_version)
+    return _page_response(FeedPage(messages, messages[-1].position if messages else 0))
+
+
+def add_feed(
+    app: FastAPI, feed: LogFeed, stopping: asyncio.Event | None, problems: dict[int | str, dict[str, Any]]
+) -> None:
+    """Add the routes of the feed. `stopping`, when it is set, ends long polls. `problems`: more responses."""
+    app.state.feed = feed
+    app.state.stopping = stopping or asyncio.Event()
+    app.include_router(router, responses=problems)
 
 
 async def _unless_ended(

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel
 
 from shared.messaging.errors import NotParked
@@ -129,45 +129,56 @@ def _waiting(found: Sequence[WaitingSubject]) -> list[WaitingJson]:
 Name = Annotated[str, Path(max_length=50, pattern=r"^[a-z0-9][a-z0-9-]*$", examples=["catalogue"])]
 
 
-def webhooks_router(operations: WebhookOperations) -> APIRouter:
-    """Return the routes of operators about receivers of webhooks."""
-    router = APIRouter(prefix=PATH + "/webhooks", tags=["operations"])
+async def _webhooks(request: Request) -> WebhookOperations:
+    operations: WebhookOperations = request.app.state.webhook_operations
+    return operations
 
-    @router.get(
-        "",
-        operation_id="listWebhooks",
-        summary="Receivers of webhooks",
-        dependencies=[ReaderDep],
-        responses=_problems(),
-    )
-    async def webhooks() -> ReceiversJson:
-        return await operations.all()
 
-    @router.get(
-        "/{name}",
-        operation_id="showWebhook",
-        dependencies=[Depends(ACTS)],
-        responses=_problems(NoSuchReceiver),
-    )
-    async def webhook(name: Name) -> ReceiverDetailsJson:
-        return await operations.show(name)
-
-    @router.post("/{name}/resume", status_code=204, responses=_problems(NoSuchReceiver))
-    async def resume_webhook(name: Name, caller: ActorDep, acting: Acting = NOBODY_ELSE) -> None:
-        await operations.resume(name, acting.name(caller))
-
-    @router.post("/{name}/guests/{guest_id}/retry", status_code=202, responses=_problems(NotParked))
-    async def retry_webhook(
-        name: Name, guest_id: UUID, caller: ActorDep, acting: Acting = NOBODY_ELSE
-    ) -> None:
-        await operations.retry(name, guest_id, acting.name(caller))
-
-    @router.post("/{name}/guests/{guest_id}/skip", responses=_problems(NotParked))
-    async def skip_webhook(name: Name, guest_id: UUID, caller: ActorDep, skip: Skip) -> SkippedJson:
-        return await operations.skip(name, guest_id, skip.reason, skip.name(caller))
-
-    return router
+WebhooksDep = Annotated[WebhookOperations, Depends(_webhooks)]
 
 
 def _problems(*errors: type[Exception]) -> dict[int | str, dict[str, Any]]:
     return problem_responses(OPERATORS_PROBLEM_TYPES, *errors)
+
+
+router = APIRouter(prefix=PATH + "/webhooks", tags=["operations"])
+"""The routes of operators about receivers of webhooks."""
+
+
+@router.get(
+    "",
+    operation_id="listWebhooks",
+    summary="Receivers of webhooks",
+    dependencies=[ReaderDep],
+    responses=_problems(),
+)
+async def webhooks(operations: WebhooksDep) -> ReceiversJson:
+    return await operations.all()
+
+
+@router.get(
+    "/{name}", operation_id="showWebhook", dependencies=[Depends(ACTS)], responses=_problems(NoSuchReceiver)
+)
+async def webhook(name: Name, operations: WebhooksDep) -> ReceiverDetailsJson:
+    return await operations.show(name)
+
+
+@router.post("/{name}/resume", status_code=204, responses=_problems(NoSuchReceiver))
+async def resume_webhook(
+    name: Name, caller: ActorDep, operations: WebhooksDep, acting: Acting = NOBODY_ELSE
+) -> None:
+    await operations.resume(name, acting.name(caller))
+
+
+@router.post("/{name}/guests/{guest_id}/retry", status_code=202, responses=_problems(NotParked))
+async def retry_webhook(
+    name: Name, guest_id: UUID, caller: ActorDep, operations: WebhooksDep, acting: Acting = NOBODY_ELSE
+) -> None:
+    await operations.retry(name, guest_id, acting.name(caller))
+
+
+@router.post("/{name}/guests/{guest_id}/skip", responses=_problems(NotParked))
+async def skip_webhook(
+    name: Name, guest_id: UUID, caller: ActorDep, skip: Skip, operations: WebhooksDep
+) -> SkippedJson:
+    return await operations.skip(name, guest_id, skip.reason, skip.name(caller))

@@ -2,7 +2,8 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,13 +49,19 @@ def texts() -> Iterator[tuple[str, int, str]]:
                 yield str(path.relative_to(ROOT)), number, FIXED.sub("", line).replace("_", " ")
 
 
+@cache
+def lines_with() -> Mapping[str, list[tuple[str, int, str]]]:
+    """Return the lines that have each of the words; all texts are read once."""
+    found: dict[str, list[tuple[str, int, str]]] = {word: [] for word in INSTEAD}
+    for path, number, line in texts():
+        for word in {match.lower() for match in WORDS.findall(line)}:
+            found[word].append((path, number, line))
+    return found
+
+
 @pytest.mark.parametrize("word", INSTEAD)
 def test_no_word_that_puzzles_a_reader(word: str) -> None:
-    found = [
-        f"{path}:{number}: {line.strip()}"
-        for path, number, line in texts()
-        if word in {match.lower() for match in WORDS.findall(line)}
-    ]
+    found = [f"{path}:{number}: {line.strip()}" for path, number, line in lines_with()[word]]
     assert found == [], f"say instead: {INSTEAD[word]}"
 
 

@@ -4,15 +4,15 @@ import asyncio
 
 from identity.adapters.catalogues import Catalogues, SealedReferrals
 from identity.api import actors, login_accounts, logins
-from identity.api.dependencies import FEED
 from identity.api.problems import PROBLEM_TYPES
 from identity.application.dependencies import ApplyNow, Dependencies
 from shared.messaging.feed import LogFeed
+from shared.web import operations_api
 from shared.web.app import Operations, make_app
-from shared.web.feed_api import feed_router
+from shared.web.feed_api import add_feed
 from shared.web.idempotency import IdempotencyKeys
 from shared.web.openapi import DescribedApp
-from shared.web.operations_api import ServiceOperations, operations_router
+from shared.web.operations import ServiceOperations
 from shared.web.security import TokenVerifier
 
 DESCRIPTION = "Bepaalt wie er inlogt bij een gastbibliotheek, en koppelt inlogaccounts aan gastleners."
@@ -51,8 +51,9 @@ def identity_app(
     app.state.catalogues = catalogues
     app.state.referrals = referrals
     app.state.idempotency_keys = idempotency_keys
+    app.state.service_operations = service_operations
     for resource in (logins, login_accounts, actors):
         app.include_router(resource.router)
-    app.include_router(operations_router(service_operations))
-    app.include_router(feed_router(own_feed, FEED, stopping))
+    app.include_router(operations_api.router)
+    add_feed(app, own_feed, stopping, problems={})
     return app

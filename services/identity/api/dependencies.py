@@ -13,7 +13,6 @@ from shared.web.security import Principal, requires
 
 LOGIN = requires("login")
 ACCOUNTS = requires("accounts")
-FEED = requires("feed")
 
 
 async def _dependencies(request: Request) -> Dependencies:

@@ -19,14 +19,14 @@ from shared.platform import limits
 from shared.platform.http_client import HttpClient
 from shared.projections import NoSuchView, RebuildRunning
 from shared.web.configuration_api import ConfigurationJson, ReloadedJson
-from shared.web.operations_api import (
-    PATH,
+from shared.web.operations import (
     BacklogJson,
     EventsJson,
     OverviewJson,
     TriedJson,
     ViewJson,
 )
+from shared.web.operations_api import PATH
 
 Json = TypeVar("Json", bound=BaseModel)
 

@@ -30,12 +30,12 @@ from registration.read_models.guest_directory import (
 )
 from registration.read_models.history import GuestHistory
 from shared.event_log import CommandResult, Metadata
+from shared.web.feed_api import FEED
 from shared.web.idempotency import IdempotentWrite, idempotent_write
 from shared.web.problems import Problem, correlation_id
 from shared.web.security import INSTALLATION, Principal, requires
 
 _COUNTER = requires("counter")
-FEED = requires("feed")
 OPERATOR = requires("operator", INSTALLATION)
 
 

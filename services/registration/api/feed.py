@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
-from registration.api.dependencies import FEED, DependenciesDep, identity_only
+from registration.api.dependencies import DependenciesDep, identity_only
 from registration.api.problems import PROBLEM_TYPES
 from registration.api.schemas import ONE_LINE, BirthDates
 from registration.application.answer_identity import (
@@ -24,8 +24,7 @@ from registration.application.answer_identity import (
 from registration.domain import errors
 from shared.kernel.library_card import MalformedIsil
 from shared.kernel.login_account import AccountId
-from shared.messaging.feed import LogFeed
-from shared.web.feed_api import MessageJson, message_json
+from shared.web.feed_api import FEED, FeedDep, MessageJson, message_json
 from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType
 
@@ -108,7 +107,7 @@ class NewAccountJson(BaseModel):
     responses=problem_responses(PROBLEM_TYPES, errors.ReferencesIncomplete, MalformedIsil),
 )
 async def registrations(
-    request: Request,
+    feed: FeedDep,
     organisation: Annotated[str, Query(min_length=1, max_length=200, pattern=ONE_LINE)],
     deps: DependenciesDep,
     *,
@@ -127,7 +126,6 @@ async def registrations(
             "type": "missing",
         }
         raise RequestValidationError([missing])
-    feed: LogFeed = request.app.state.feed
     query = RegistrationsQuery(organisation, account_id, person_ref, home_isil)
     found = await list_registrations(query, deps, feed)
     return RegistrationsJson(

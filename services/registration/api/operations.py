@@ -33,7 +33,8 @@ from shared.kernel.amsterdam import day_of
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.library_card import Isil, MalformedCardNumber, MalformedIsil, canonical_card_number
 from shared.platform import limits
-from shared.web.operations_api import ACTS, ActorDep, ReaderDep, ServiceOperations
+from shared.web.operations import ServiceOperations
+from shared.web.operations_api import ACTS, ActorDep, ReaderDep
 from shared.web.problem_handlers import answers, problem_responses
 from shared.web.problems import Problem, ProblemType, correlation_id
 from shared.web.security import Principal, requires

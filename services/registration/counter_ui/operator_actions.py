@@ -29,7 +29,7 @@ from registration.counter_ui.pages import again, notify, page, pages, problem_of
 from shared.kernel.errors import RuleBroken
 from shared.kernel.text import tidy
 from shared.messaging.errors import NotParked
-from shared.web.operations_api import EventJson, TriedJson
+from shared.web.operations import EventJson, TriedJson
 from shared.web.problems import Problem
 
 router = pages("/beheer", Depends(operator_staff))

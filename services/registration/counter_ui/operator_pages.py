@@ -25,7 +25,7 @@ from registration.counter_ui.auth import OperatorStaffDep, Staff, names_of, oper
 from registration.counter_ui.pages import fragment, page, pages, problem_of, sentence_of
 from registration.domain.errors import TooManyLookups
 from shared.event_log import Metadata
-from shared.web.operations_api import OverviewJson, ServiceOperations
+from shared.web.operations import OverviewJson, ServiceOperations
 from shared.web.problems import Problem, correlation_id
 
 Names = Mapping[UUID, str]

@@ -14,7 +14,7 @@ from fastapi import FastAPI, HTTPException, Request
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
 from shared.messaging.feed import HttpFeed, LogFeed
 from shared.platform.http_client import HttpClient
-from shared.web.feed_api import feed_router
+from shared.web.feed_api import FEED, add_feed
 from tests.support.eventually import eventually
 from tests.support.messaging import SECRET_TOPIC, Sender, to_message
 from tests.support.tokens import held_token
@@ -32,7 +32,8 @@ async def requires_feed(request: Request) -> None:
 async def serving(sender: Sender, stopping: asyncio.Event) -> AsyncIterator[str]:
     """The feed of a sender behind a real HTTP server; its address."""
     app = FastAPI()
-    app.include_router(feed_router(LogFeed(sender.log, to_message), requires_feed, stopping))
+    add_feed(app, LogFeed(sender.log, to_message), stopping, problems={})
+    app.dependency_overrides[FEED] = requires_feed
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     serving = asyncio.create_task(server.serve())
     await eventually(lambda: server.started)
