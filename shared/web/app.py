@@ -146,7 +146,7 @@ def _set_up(
 ) -> None:
     app.state.token_verifier = verifier
     install(app, problem_types)
-    app.state.operations = operations
+    app.state.watched = operations
     app.include_router(_router)
     app.add_middleware(BodyLimit)
     app.add_middleware(Admission, door=Door())
@@ -154,7 +154,7 @@ def _set_up(
 
 
 async def _operations(request: Request) -> Operations:
-    operations: Operations = request.app.state.operations
+    operations: Operations = request.app.state.watched
     return operations
 
 
