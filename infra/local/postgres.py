@@ -138,6 +138,7 @@ class Postgres:
             "port": str(self.port),
             "unix_socket_directories": "",  # none: a path below `folder` may exceed a socket's 107 bytes
             "max_connections": "300",
+            "scram_iterations": "1",  # iterations protect guessable passwords; ours are 128 random bits
             "timezone": "UTC",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -1,7 +1,7 @@
 """The nightly check of a whole country: 140 home libraries, some ill, every guest checked (R12, ADR 0011).
 
-By itself with a few thousand guests; `NIGHT_GUESTS=1000000` makes it a country's, and `.ci/run` a tenth of
-it. Real sockets and the real command, in processes of their own.
+By itself with a few thousand guests; `make night` has a tenth of a country's, `NIGHT_GUESTS=1000000` all.
+Real sockets and the real command, in processes of their own.
 """
 
 from __future__ import annotations
