@@ -11,7 +11,8 @@ from registration.adapters.home_library.client import DirectoryHomeLibraries, ho
 from registration.adapters.home_library.settings import Credentials, Directory
 from registration.bootstrap import home_library_http
 from registration.domain.verdict import Unavailable, Valid
-from tests.contract.home_library.test_behaviours import CARD, FLOODS, TODAY, ZOE
+from tests.contract.home_library.asking import CARD, TODAY, ZOE
+from tests.contract.home_library.test_hostile_libraries import FLOODS
 from tests.support.library_hosts import (
     ISIL,
     KINDS,
