@@ -41,7 +41,7 @@ class TcpConnection(ABC):
         return await self._wire.secure(context, self._library.tls_server_name or self._library.host)
 
     async def begin(self, until: float) -> None:  # noqa: B027 - some protocols begin with the question
-        """Say what comes before the first question. Raises NoAnswer."""
+        """Exchange the messages that come before the first question. Raises NoAnswer."""
 
     @abstractmethod
     async def patron(self, card_number: str, today: date, until: float, *, alone: bool = False) -> Reply:
