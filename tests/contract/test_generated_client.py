@@ -76,7 +76,8 @@ async def generated(how: str, document: object, folder: Path, name: str = "gener
     generator = (peer_python("openapi_python_client"), "-m", "openapi_python_client", "generate")
     where = ("--meta", "none", "--output-path", folder / name, "--config", folder / "settings.yml")
     output = await _run(*generator, how, document, *where, folder=folder)
-    assert "WARNING" not in output.replace("Unsupported content type text/csv", ""), output
+    # The generator knows no CSV: an operator uploads and downloads that without it.
+    assert output.count("WARNING") <= output.count("Unsupported content type text/csv"), output
     return len([file for file in (folder / name / "models").glob("*.py") if file.name != "__init__.py"])
 
 

@@ -144,7 +144,7 @@ async def test_a_token_that_is_none_asks_nobody(host: LibraryHost, reply: Answer
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_an_endless_token_is_cut_off(host: LibraryHost, flood: str) -> None:
     host.greets = endless(*FLOODS[flood])
-    async with asked(host) as libraries:
+    async with asked(host, answer_seconds=0.5 if flood == "no final reply" else 10.0) as libraries:
         assert isinstance(await libraries.ask(ISIL, CARD), Unavailable)
     assert host.sent < MOST_SENT
     assert host.questions == []
