@@ -1,8 +1,12 @@
 """The servers that tests ask for by name: real ones, started once, each test with a database of its own."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +22,23 @@ from tests.support.memory import servers_folder  # noqa: E402
 from tests.support.servers import Databases, install_rabbitmq  # noqa: E402
 
 _vhosts = count(1)
+MEETS_ALL_PEERS = Path(__file__).parent / "integration" / "peers"
+INSTALLING = pytest.StashKey[subprocess.Popen[bytes]]()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the first worker install foreign peers while other tests run, if tests will meet all of them."""
+    is_first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
+    if is_first and any(item.path.is_relative_to(MEETS_ALL_PEERS) for item in session.items):
+        command = ["nice", sys.executable, "-m", "tests.support.peers"]
+        session.stash[INSTALLING] = subprocess.Popen(command, cwd=session.config.rootpath)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Tell the process that prints which foreign peers this worker met."""
+    if (installing := session.stash.get(INSTALLING, None)) is not None:
+        installing.terminate()
+        installing.wait()
     if (output := getattr(session.config, "workeroutput", None)) is not None:
         output["peers"] = peers.all_met()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import json
 import ssl
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
@@ -30,8 +31,27 @@ class Reply(httpx2.Response):
     """A complete response."""
 
     def json(self, **_more: Any) -> Any:
-        """Return the JSON value. Raises ValueError, also when it is nested without end."""
-        return orjson.loads(self.content)
+        """Return the JSON value, as `read_json` does. Raises ValueError."""
+        return read_json(self.content)
+
+
+def read_json(content: bytes) -> Any:
+    """Return the JSON value that another side sent, in UTF-8. Raises ValueError.
+
+    Also for NaN, for a number beyond all bounds, for what is nested without end, and for an object that says
+    one name twice: what it means would depend on who reads it (RFC 7493, section 2.3).
+    """
+    value = orjson.loads(content)
+    try:
+        json.loads(content, object_pairs_hook=_require_each_name_once)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _require_each_name_once(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("an object says one name twice")
 
 
 class BoundedReplies(httpx2.AsyncClient):

@@ -42,8 +42,11 @@ log = structlog.get_logger(__name__)
 
 STALE_KEYS = "stale"
 """The state of keys that could not be read again and are still used."""
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What reading a value of an unexpected shape raises; RecursionError, when it is nested too deeply."""
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError)
+"""What reading a value of an unexpected shape raises.
+
+RecursionError, when it is nested too deeply; ArithmeticError, for a number beyond all bounds (`1e999`).
+"""
 
 ReadKeys = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -317,7 +320,7 @@ class TokenVerifier:
                 organisations_of(claims, self._names),
             )
             return _Verified(principal, signed.key_id, signed.key, int(claims["exp"]))
-        except (JoseError, ValueError, TypeError, LookupError) as error:
+        except (JoseError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise InvalidToken(refusal_of(error)) from error
 
     def _require_type(self, token: str) -> None:

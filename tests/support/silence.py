@@ -30,6 +30,7 @@ SHORT: Mapping[str, float] = {
     "FEED": 0.4,
     "ISSUER": 0.4,
     "TOKEN": 0.3,
+    "WEBHOOK": 0.3,
     "TOKEN_PAUSE": 0.05,
     "LONGEST_TOKEN_PAUSE": 0.8,
     "LEASE": 0.8,

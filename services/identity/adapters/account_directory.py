@@ -14,9 +14,8 @@ from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 import httpx2
-import orjson
 import structlog
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from identity.application.dependencies import (
     AccountDetails,
@@ -239,6 +238,7 @@ class HttpAccountDirectory(AccountDirectory):
         """See `AccountDirectory.by_id`."""
         response = await self._get(f"/accounts/{quote(account_id, safe='')}", {})
         if response.status_code == 404:
+            _require_json(response)
             return None
         listed = _read(ListedAccount, response)
         if listed.account_id != account_id:
@@ -264,10 +264,17 @@ class HttpAccountDirectory(AccountDirectory):
             raise DirectoryUnavailable(type(error).__name__) from error
 
 
+def _require_json(response: httpx2.Response) -> None:
+    """Raise DirectoryUnavailable for a 404 that is not the directory's: a proxy, or a wrong address."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise DirectoryUnavailable("the reply has status 404, and is not JSON")
+
+
 def _read(kind: type[Json], response: httpx2.Response) -> Json:
     if response.status_code != 200:
         raise DirectoryUnavailable(f"the reply has status {response.status_code}")
     try:
-        return kind.model_validate(orjson.loads(response.content))
-    except (ValidationError, orjson.JSONDecodeError) as error:
+        return kind.model_validate(response.json())
+    except ValueError as error:  # pydantic's is one
         raise DirectoryUnavailable("the reply cannot be read") from error

@@ -72,10 +72,16 @@ class ScimEntry(Entry):
 
 
 def _member(value: object, name: str) -> object:
-    """Return a member of an object; names have no case (RFC 7643, section 2.1)."""
+    """Return a member of an object; names have no case (RFC 7643, section 2.1).
+
+    Raises UnusableAccount when it says one name twice.
+    """
     if not isinstance(value, dict):
         return None
-    return next((found for key, found in value.items() if key.casefold() == name), None)
+    found = [member for key, member in value.items() if key.casefold() == name]
+    if len(found) > 1:
+        raise UnusableAccount("an attribute of the user is there twice")
+    return found[0] if found else None
 
 
 def _preferred(value: object) -> object:

@@ -81,7 +81,8 @@ class SeenOnDisk:
     def first_line(self, what: str, line: int) -> int:
         """See `SeenInFile.first_line`."""
         digest = hashlib.blake2b(what.encode(), key=self._key, digest_size=16).digest()
-        self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line))
+        if self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, line)).rowcount:
+            return line
         [(first,)] = self._database.execute("SELECT line FROM seen WHERE what = ?", (digest,))
         return int(first)
 
@@ -92,4 +93,5 @@ def seen_on_disk() -> Iterator[SeenOnDisk]:
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
         database.execute("PRAGMA journal_mode = OFF")
+        database.execute("BEGIN")  # all of it is one transaction, which is never committed
         yield SeenOnDisk(database)

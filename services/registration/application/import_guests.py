@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -38,6 +40,10 @@ __all__ = ["COLUMNS", "NEEDED_COLUMNS", "ImportGuests", "Line", "import_guests"]
 
 BATCH = 200
 """So many guests are written in one transaction. Counters wait for the log no longer than that takes."""
+
+UNDER_WAY = 2
+"""Batches. One is read and encrypted while the database writes the one before: they share no guest, because a
+line with a card, key or account of an earlier line is a mistake."""
 
 PURPOSE_OF_IDS = "registration: ids of imported guests"
 PURPOSE_OF_ROWS = "registration: rows of imported guests"
@@ -77,6 +83,13 @@ class Counts:
         """Count the line of a finding."""
         name = {"mistake": "mistakes", "already-here": "already_here"}.get(finding.kind, finding.kind)
         setattr(self, name, getattr(self, name) + 1)
+
+    def add(self, lines: int, written: _Written) -> None:
+        """Add a batch of so many lines, but for its findings."""
+        self.lines += lines
+        self.imported += written.imported
+        self.unchanged += written.unchanged
+        self.position = max(self.position, written.position)
 
 
 class SeenInFile(Protocol):
@@ -152,18 +165,36 @@ async def import_guests(
         counts.count(finding)
         report(finding)
 
-    for batch in _batches(command.lines):
-        arrivals = [arrival for line in batch if (arrival := reader.read(line, found)) is not None]
-        attempt = partial(_batch, arrivals, command, context, imported, deps)
-        written = await retry_on_conflict(attempt)
-        for finding in written.findings:
-            found(finding)
-        counts.lines += len(batch)
-        counts.imported += written.imported
-        counts.unchanged += written.unchanged
-        counts.position = max(counts.position, written.position)
-        on_progress(len(batch))
+    def attempts() -> Iterator[tuple[int, _Attempt]]:
+        for batch in _batches(command.lines):
+            arrivals = [arrival for line in batch if (arrival := reader.read(line, found)) is not None]
+            yield len(batch), partial(_batch, arrivals, command, context, imported, deps)
+
+    async with aclosing(_in_turn(attempts())) as decided:
+        async for lines, written in decided:
+            for finding in written.findings:
+                found(finding)
+            counts.add(lines, written)
+            on_progress(lines)
     return counts
+
+
+async def _in_turn(attempts: Iterable[tuple[int, _Attempt]]) -> AsyncGenerator[tuple[int, _Written], None]:
+    """Have UNDER_WAY attempts made at once. Yield the lines and the result of each, in their order."""
+    under_way: deque[tuple[int, asyncio.Task[_Written]]] = deque()
+    try:
+        for lines, attempt in attempts:
+            under_way.append((lines, asyncio.create_task(retry_on_conflict(attempt))))
+            if len(under_way) == UNDER_WAY:
+                first, task = under_way.popleft()
+                yield first, await task
+        while under_way:
+            first, task = under_way.popleft()
+            yield first, await task
+    finally:
+        for _, task in under_way:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in under_way), return_exceptions=True)
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
@@ -248,6 +279,9 @@ class _Written(NamedTuple):
     imported: int
     unchanged: int
     position: int
+
+
+_Attempt = Callable[[], Awaitable[_Written]]
 
 
 async def _batch(

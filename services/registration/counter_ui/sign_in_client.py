@@ -295,6 +295,7 @@ def client_of(issuer: str, client_id: str, client_secret: str | None, scope: str
         client_kwargs={
             "scope": scope,
             "code_challenge_method": "S256",
+            "leeway": 0,  # a token is used once, at once: one that lives for a minute is no expired one
             "timeout": limits.ISSUER,
             "verify": trusted_authorities(),
         },

@@ -13,14 +13,15 @@ from infra.local.configuration import HOME_LIBRARY_ENVIRONMENT, home_libraries_t
 from infra.local.home_library import home_library
 from infra.local.patrons import Patrons, Status, demo_patrons
 from infra.local.ports import free_port
-from registration.adapters.home_library.client import home_libraries
+from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries
 from registration.adapters.home_library.settings import Credentials, Directory, read_directory
 from registration.adapters.in_memory import InMemoryHomeLibraries
 from registration.application.dependencies import HomeLibraries
 from registration.bootstrap import home_library_http
 from registration.domain.verdict import NotFound, PatronDetails, Reason, Refused, Unavailable, Valid, Verdict
 from shared.kernel import amsterdam
-from tests.support.library_hosts import KINDS, Kind, Koha, Person, Pieces, library_host
+from tests.contract.home_library.asking import ZOE, asked
+from tests.support.library_hosts import KINDS, Kind, Koha, LibraryHost, Person, Pieces, library_host
 
 ISIL = "NL-070288"
 MERGED = "NL-070299"
@@ -181,3 +182,24 @@ async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     yield made
     await made.libraries.close()
     await made.goes_down()
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found = request.param
+    assert isinstance(found, Kind)
+    return found
+
+
+@pytest.fixture
+async def host(kind: Kind) -> AsyncIterator[LibraryHost]:
+    """A library that knows Zoë."""
+    async with library_host(kind) as listening:
+        listening.usually = kind.knows(ZOE)
+        yield listening
+
+
+@pytest.fixture
+async def libraries(host: LibraryHost) -> AsyncIterator[DirectoryHomeLibraries]:
+    async with asked(host) as found:
+        yield found

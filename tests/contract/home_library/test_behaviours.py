@@ -1,17 +1,16 @@
 """What home libraries do, in every protocol alike: each is asked over real TCP (R4, R23, ADR 0028)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from registration.adapters.home_library.client import DirectoryHomeLibraries, home_libraries, probe_of
+from registration.adapters.home_library.client import DirectoryHomeLibraries, probe_of
 from registration.adapters.home_library.probe import ProbeStep
-from registration.adapters.home_library.settings import Credentials, Directory
 from registration.application.home_reply import HomeReply
 from registration.application.repository import Card, PersonalData
 from registration.bootstrap import home_library_http
@@ -26,72 +25,34 @@ from registration.domain.verdict import (
     Valid,
     Verdict,
 )
+from tests.contract.home_library.asking import (
+    CARD,
+    CREDENTIALS,
+    DETAILS,
+    END,
+    OTHER,
+    OVER_HTTP,
+    TODAY,
+    ZOE,
+    asked,
+)
 from tests.support.home_libraries import make_authority
 from tests.support.library_hosts import (
     ISIL,
-    KINDS,
-    MOST_SENT,
     Answer,
     Kind,
     Koha,
     LibraryHost,
-    NcipOverHttp,
-    NcipOverTcp,
-    Person,
     Sip2,
-    endless,
     half,
     half_and_hang_up,
     hang_up,
-    http_reply,
     in_pieces,
     library_host,
     raw,
     silence,
     slowly,
 )
-
-TODAY = date(2025, 9, 11)
-CARD = "0990139305"
-OTHER = "0990139313"
-ZOE = Person()
-DETAILS = PatronDetails("Zoë Brouwér", date(1968, 4, 17), "Brink 3, 9301 JK Roden", "zoe@voorbeeld.nl")
-END = date(2027, 12, 31)
-CREDENTIALS = Credentials("gast", "geheim")
-OVER_HTTP = (NcipOverHttp, Koha)
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found = request.param
-    assert isinstance(found, Kind)
-    return found
-
-
-@pytest.fixture
-async def host(kind: Kind) -> AsyncIterator[LibraryHost]:
-    """A library that knows Zoë."""
-    async with library_host(kind) as listening:
-        listening.usually = kind.knows(ZOE)
-        yield listening
-
-
-@asynccontextmanager
-async def asked(host: LibraryHost, **settings: object) -> AsyncIterator[DirectoryHomeLibraries]:
-    """The product's home libraries with the host as the only one."""
-    library = host.kind.library(host.port, **settings)
-    credentials = {ISIL: CREDENTIALS} if library.username_env else {}
-    libraries = home_libraries(Directory({ISIL: library}, credentials, {}), home_library_http, lambda: TODAY)
-    try:
-        yield libraries
-    finally:
-        await libraries.close()
-
-
-@pytest.fixture
-async def libraries(host: LibraryHost) -> AsyncIterator[DirectoryHomeLibraries]:
-    async with asked(host) as found:
-        yield found
 
 
 async def test_r4_valid_with_all_details(libraries: DirectoryHomeLibraries) -> None:
@@ -210,95 +171,6 @@ async def test_no_more_connections_than_agreed(host: LibraryHost) -> None:
     assert found == [Valid(DETAILS, END, CARD)] * 12
     assert host.most_at_once <= 2
     assert host.connections <= 2
-
-
-async def test_r23_a_wrong_charset_decides_nothing(
-    host: LibraryHost, libraries: DirectoryHomeLibraries
-) -> None:
-    """SIP2 has no way to notice it, and shows the letter as lost. The others call the reply unreadable."""
-    kind = host.kind
-    honest = kind.person(ZOE)
-    wrong = (
-        honest.decode("cp850").encode("utf-8")
-        if isinstance(kind, Sip2)
-        else honest.decode().encode("latin-1")
-    )
-    host.says(kind.whole(wrong))
-    verdict = await libraries.ask(ISIL, CARD)
-    if isinstance(kind, Sip2):
-        assert isinstance(verdict, Valid)
-        assert verdict.details.name != "Zoë Brouwér"
-    else:
-        assert verdict == Unavailable("reply cannot be understood")
-
-
-WRONG = {
-    "HTML": b"<!DOCTYPE html><html><body>Welkom</body></html>",
-    "JSON": b'{"valid": true}',
-    "a list": b'["0990139305"]',
-    "a number": b"3",
-    "nothing": b"",
-    "a picture": b"\x89PNG\r\n\x1a\n" + bytes(range(256)),
-    "XML of another kind": b'<?xml version="1.0"?><rss version="2.0"></rss>',
-    "an empty message": b'<NCIPMessage xmlns="http://www.niso.org/2008/ncip"></NCIPMessage>',
-    "a message about items": b"<NCIPMessage><LookupItemResponse/></NCIPMessage>",
-    "deep": b"[" * 20_000 + b"]" * 20_000,
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG)
-async def test_r23_another_type_of_reply_is_unreadable(host: LibraryHost, wrong: str) -> None:
-    """Over TCP a message that has no end cannot be told from one that is late."""
-    host.usually = host.kind.whole(WRONG[wrong])
-    is_late = isinstance(host.kind, NcipOverTcp) and wrong in {"HTML", "nothing", "XML of another kind"}
-    async with asked(host, answer_seconds=0.2 if is_late else 10.0) as libraries:
-        verdict = await libraries.ask(ISIL, CARD)
-    match host.kind:
-        case Sip2():  # what has several lines is also more than was asked for
-            assert isinstance(verdict, Unavailable)
-        case _ if is_late:
-            assert verdict == Unavailable("timed out")
-        case _:
-            assert verdict == Unavailable("reply cannot be understood")
-
-
-FLOODS = {
-    "letters": (b"", b"6"),
-    "spaces": (b"", b" "),
-    "elements": (b"<NCIPMessage>", b"<a/>"),
-    "a body": (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n[", b"1,"),
-    "an announced body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000000000\r\n\r\n", b" "),
-    "heads": (b"HTTP/1.1 200 OK\r\n", b"X-More: x\r\n"),
-    "a chunked body": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"4\r\n    \r\n"),
-    "a refusal": (b"HTTP/1.1 404 Not Found\r\n\r\n", b" "),
-    "a redirect": (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n", b" "),
-}
-
-
-@pytest.mark.parametrize("flood", FLOODS)
-async def test_r4_an_endless_reply_is_cut_off(host: LibraryHost, flood: str) -> None:
-    host.usually = endless(*FLOODS[flood])
-    async with asked(host) as libraries:
-        verdict = await libraries.ask(ISIL, CARD)
-    assert isinstance(verdict, Unavailable)
-    assert host.sent < MOST_SENT
-
-
-async def test_a_redirect_is_not_followed(kind: Kind) -> None:
-    """Nothing is said to another address: no card number and no token."""
-    async with library_host(kind) as elsewhere, library_host(kind) as host:
-        target = f"Location: http://127.0.0.1:{elsewhere.port}/api/v1/patrons\r\n"
-        host.usually = raw(http_reply(b"", status="307 Temporary Redirect", more=target))
-        async with asked(host) as libraries:
-            verdict = await libraries.ask(ISIL, CARD)
-        assert elsewhere.connections == 0
-    match kind:
-        case Sip2():  # what has several lines is also more than was asked for
-            assert isinstance(verdict, Unavailable)
-        case NcipOverTcp():
-            assert verdict == Unavailable("reply cannot be understood")
-        case _:
-            assert verdict == Unavailable("redirects to another address, which is not asked")
 
 
 async def test_r10_a_reply_about_another_card(host: LibraryHost, libraries: DirectoryHomeLibraries) -> None:

@@ -1,6 +1,7 @@
 """Tokens and the keys that verify them: what counts, and when keys are read again (R20)."""
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ async def test_clocks_may_differ_by_half_a_minute(registration_app: Registration
 async def test_an_access_token_says_what_it_is(registration_app: RegistrationApp, typ: str) -> None:
     signer = registration_app.signer
     assert await status_with(registration_app, signer.signed(claims(), typ)) == 200
+
+
+@pytest.mark.parametrize("end", [math.inf, math.nan])
+async def test_a_token_that_ends_at_no_number_is_none(registration_app: RegistrationApp, end: float) -> None:
+    assert await status_with(registration_app, registration_app.signer.token(exp=end)) == 401
 
 
 async def test_an_issuer_that_does_not_mark_access_tokens_needs_a_setting(

@@ -1,14 +1,19 @@
 """The pages of a counter, over a database of its own, with a sign-in service beside them."""
 
 from collections.abc import AsyncIterator
+from itertools import count
 
+import httpx2
 import pytest
 import pytest_asyncio
 
 from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
-from tests.support.counter_pages import CounterSite, open_counter_site
+from tests.support.counter_pages import CounterSite, open_counter_site, register
+from tests.support.guest_pages import Guest
 from tests.support.servers import Databases
+
+_guests = count(1)
 
 
 @pytest.fixture
@@ -26,3 +31,19 @@ async def counter_site(
     async with open_counter_site(databases(scripts=SCHEMA), tmp_path_factory.mktemp("site")) as opened:
         yield opened
     databases.drop_all()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
+    """A browser in which a clerk is signed in."""
+    async with counter_site.signed_in() as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def guest(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> Guest:
+    """A fresh guest, whose username `jan` leads to an account."""
+    card = f"0663{next(_guests):06d}"
+    counter_site.app.member(card)
+    counter_site.app.accounts.opens("jan", card)
+    return Guest(counter_site, await register(clerk, card), card)

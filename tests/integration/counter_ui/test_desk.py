@@ -33,12 +33,6 @@ async def guest_id(counter_site: CounterSite) -> str:
     return str(answer.json()["guest_id"])
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
-
-
 async def searched(client: httpx2.AsyncClient, query: str) -> str:
     form = form_of((await client.get("/zoeken")).text, "/zoeken")
     answer = await client.post("/zoeken", data={**form, "query": query})

@@ -1,13 +1,11 @@
 """The login account on the page of a guest: found, linked, named, refused, too late (R17, R26, I3, I6)."""
 
 import json
-from collections.abc import AsyncIterator
 from itertools import count
 from uuid import UUID
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from registration.bootstrap import view_source
 from registration.read_models import VIEWS
@@ -31,20 +29,6 @@ from tests.support.projections import follow_all
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 EXISTING = {"choice": "existing", "username": "jan.jansen"}
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def guest(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> Guest:
-    card = f"0660{next(numbers):06d}"
-    counter_site.app.member(card)
-    counter_site.app.accounts.opens("jan", card)
-    return Guest(counter_site, await register(clerk, card), card)
 
 
 async def test_r17_a_linked_account_is_named_and_a_silent_identity_holds_up_no_page(

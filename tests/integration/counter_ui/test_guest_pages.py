@@ -1,7 +1,6 @@
 """The page of a guest over HTTP: its tabs, what is done to it, whose it is, and what home says of it."""
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
@@ -9,7 +8,6 @@ from uuid import UUID, uuid4
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from registration.application.check_term import check_term
 from registration.application.dependencies import Context
@@ -37,20 +35,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 EXISTING = {"choice": "existing", "username": "jan.jansen"}
 FINES = Refused((Reason.FINES,), because_ended=False)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def guest(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> Guest:
-    card = f"0660{next(numbers):06d}"
-    counter_site.app.member(card)
-    counter_site.app.accounts.opens("jan", card)
-    return Guest(counter_site, await register(clerk, card), card)
 
 
 async def test_r15_r16_the_page_of_a_valid_guest_reads_as_the_screen_does(

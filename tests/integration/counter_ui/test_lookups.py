@@ -30,12 +30,6 @@ async def guest_id(counter_site: CounterSite) -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
-
-
-@pytest_asyncio.fixture(loop_scope="module")
 async def operator(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
     async with counter_site.signed_in("f.deboer") as client:
         yield client

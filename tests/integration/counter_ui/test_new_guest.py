@@ -1,7 +1,6 @@
 """Nieuwe klant toevoegen over HTTP: which library, what home says, every refusal in its words, sent twice."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import date
 from itertools import count
 
@@ -24,12 +23,6 @@ from tests.support.registration_service import FRYSLAN, HOME, JAN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
 
 
 async def test_r2_one_library_is_filled_in(clerk: httpx2.AsyncClient) -> None:

@@ -1,14 +1,12 @@
 """Nieuwe klant toevoegen over HTTP: the login account (R17), and who looks like a guest (R28)."""
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import count
 from uuid import uuid4
 
 import httpx2
 import pytest
-import pytest_asyncio
 
 from tests.support.counter_pages import (
     CounterSite,
@@ -25,12 +23,6 @@ from tests.support.registration_service import FRYSLAN, HOME
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 EXISTING = {"choice": "existing", "username": "jan.jansen"}
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
 
 
 @pytest.mark.parametrize("step", ["zoek", "opslaan"])

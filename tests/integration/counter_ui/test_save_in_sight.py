@@ -49,12 +49,6 @@ async def page(counter_site: CounterSite, browser: Browser) -> AsyncIterator[Pag
     await opened.context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def clerk(counter_site: CounterSite) -> AsyncIterator[httpx2.AsyncClient]:
-    async with counter_site.signed_in() as client:
-        yield client
-
-
 async def save_is_in_sight(page: Page, step: str, button: str = SAVE) -> None:
     assert await page.evaluate(IN_SIGHT, button) == [True, True], step
 

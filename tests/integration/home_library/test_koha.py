@@ -11,7 +11,8 @@ from registration.adapters.home_library.client import DirectoryHomeLibraries, ho
 from registration.adapters.home_library.settings import Credentials, Directory
 from registration.bootstrap import home_library_http
 from registration.domain.verdict import Unavailable, Valid
-from tests.contract.home_library.test_behaviours import CARD, FLOODS, TODAY, ZOE
+from tests.contract.home_library.asking import CARD, TODAY, ZOE
+from tests.contract.home_library.test_hostile_libraries import FLOODS
 from tests.support.library_hosts import (
     ISIL,
     KINDS,
@@ -143,7 +144,7 @@ async def test_a_token_that_is_none_asks_nobody(host: LibraryHost, reply: Answer
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_an_endless_token_is_cut_off(host: LibraryHost, flood: str) -> None:
     host.greets = endless(*FLOODS[flood])
-    async with asked(host) as libraries:
+    async with asked(host, answer_seconds=0.5 if flood == "no final reply" else 10.0) as libraries:
         assert isinstance(await libraries.ask(ISIL, CARD), Unavailable)
     assert host.sent < MOST_SENT
     assert host.questions == []

@@ -6,10 +6,7 @@ import asyncio
 import csv
 import json
 import shutil
-import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -36,31 +33,13 @@ from shared.cli.running import exit_code
 from shared.event_log import Metadata
 from shared.projections.verify import verify
 from tests.integration.home_library.test_replies import text_of
-from tests.support.eventually import eventually
 from tests.support.home_libraries import Sip2Host, checked, sip2_host
+from tests.support.imported_guests import GOOD, HEADING, LIBRARIES, line, many, started, written
 from tests.support.projections import follow_all
 from tests.support.registration import WatchedHomeLibraries, registering
-from tests.support.servers import owner_url
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
-LIBRARIES = "".join(
-    f'[libraries.{isil}]\nhost = "127.0.0.1"\nport = 9\nexpiry_field = "PA"\n'
-    for isil in ("NL-070288", "NL-083424")
-)
-HEADING = (EXAMPLES / "guests.csv").read_text("utf-8").splitlines()[0]
-COLUMNS = HEADING.split(",")
 CLERK = Context("1001", Metadata("m.visser", uuid4()))
-GOOD = {
-    "card_number": "0990139305",
-    "home_isil": "NL-070288",
-    "name": "A. Voorbeeld",
-    "branch": "9453",
-    "subscription": "346",
-    "registered_on": "2023-02-01",
-    "valid_until": "2026-12-31",
-    "card_has_chip": "yes",
-    "strips_granted": "yes",
-}
 
 
 @pytest.fixture
@@ -68,27 +47,6 @@ def installation(settings: Settings) -> Settings:
     """The settings, with two home libraries. Nobody listens there: an import asks none."""
     settings.home_libraries.write_text(LIBRARIES, "utf-8")
     return settings
-
-
-def line(**changes: str | None) -> str:
-    """A line of CSV: a guest without mistakes, with these changes."""
-    values = GOOD | changes
-    quoted = ['"{}"'.format((values.get(column) or "").replace('"', '""')) for column in COLUMNS]
-    return ",".join(quoted)
-
-
-def many(count: int) -> list[str]:
-    """Lines of as many guests, each with a login account."""
-    return [
-        line(key=f"K{number}", card_number=f"09{number:08d}", login_account_id=f"acc-{number}")
-        for number in range(count)
-    ]
-
-
-def written(folder: Path, lines: Iterable[str], name: str = "guests.csv") -> Path:
-    file = folder / name
-    file.write_text("\n".join((HEADING, *lines)) + "\n", "utf-8")
-    return file
 
 
 def imports(file: Path, *options: object) -> int:
@@ -365,77 +323,6 @@ def test_r29_who_is_known_is_told_and_left_as_it_is(
     taken = written(tmp_path, [line(key="5", card_number="5", login_account_id="acc-4")])
     assert imports(taken, "--check", "--json") == 1
     assert "has this login account" in json.loads(capsys.readouterr().out)["findings"][0]["text"]
-
-
-def started(file: Path) -> subprocess.Popen[bytes]:
-    """An import as a process of its own."""
-    command = [str(Path(sys.executable).with_name("registration")), "guests", "import", str(file)]
-    options = ("--organisation", "1001", "--source", "old-system", "--by", "beheer")
-    return subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def executed(database: str, statement: str) -> None:
-    async def execute() -> None:
-        connection = await asyncpg.connect(owner_url(database))
-        await connection.execute(statement)
-        await connection.close()
-
-    asyncio.run(execute())
-
-
-def wait_for_guests(database: str, count: int) -> None:
-    async def wait() -> None:
-        connection = await asyncpg.connect(database)
-
-        async def there() -> bool:
-            return bool(await connection.fetchval("SELECT count(*) >= $1 FROM imported_guests", count))
-
-        await eventually(there, within=60, every=0.05)
-        await connection.close()
-
-    asyncio.run(wait())
-
-
-def test_r29_killed_in_the_middle_and_started_again_it_comes_to_the_same_end(
-    installation: Settings, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    total = 6 * BATCH
-    file = written(tmp_path, many(total))
-    executed(database, HOLD_UP.format(guests=total // 2))
-    process = started(file)
-    try:
-        wait_for_guests(database, total // 2)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    executed(database, END_ALL)  # PostgreSQL itself would notice the death after its sleep
-    executed(database, "DROP TRIGGER hold_up ON imported_guests")
-    half = guests_in(database)
-    assert len(half) == total // 2
-    assert imports(file, "--json") == 0
-    assert counts_of(capsys) == {"lines": total, "imported": total - len(half), "unchanged": len(half)}
-    whole = guests_in(database)
-    assert len(whole) == total
-    assert {guest_id: whole[guest_id] for guest_id in half} == half
-    assert imports(file, "--json") == 0
-    assert counts_of(capsys) == {"lines": total, "unchanged": total}
-    assert guests_in(database) == whole
-
-
-# The batch after so many guests is held up in the middle of its transaction.
-HOLD_UP = """
-CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF (SELECT count(*) FROM imported_guests) > {guests} THEN PERFORM pg_sleep(60); END IF;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER hold_up AFTER INSERT ON imported_guests FOR EACH STATEMENT EXECUTE FUNCTION hold_up();
-"""
-END_ALL = """
-SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
-"""
 
 
 def test_r29_two_imports_of_one_file_at_once_write_each_guest_once(

@@ -30,7 +30,7 @@ from tests.integration.webhooks.conftest import (
     scripted,
 )
 from tests.support.eventually import eventually
-from tests.support.hostile_http import FLOODS, Answer, bomb, hostile_peer, nested
+from tests.support.hostile_http import Answer, hostile_peer
 
 
 def answered(status: int, *headers: str) -> bytes:
@@ -264,15 +264,6 @@ async def test_a_slow_receiver_holds_up_no_other(hooked: Hooked) -> None:
         assert (await hooked.one("silent")).lag
 
 
-@pytest.mark.parametrize("answer", [*FLOODS, bomb, nested], ids=lambda answer: answer.__name__)
-async def test_an_endless_or_strange_answer_is_bounded_and_reported(hooked: Hooked, answer: Answer) -> None:
-    async with hostile_peer(answer) as peer:
-        failure = await sent_to(hooked, peer.url)
-        assert failure is not None
-        assert 0 < len(failure.reason) <= 300
-        assert peer.sent < 32 * 1024 * 1024
-
-
 CHARSET = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=ebcdic-nowhere\r\n"
 CHARSET += b"Content-Length: 4\r\n\r\n\xff\xfe\xfd\xfc"
 
@@ -283,10 +274,6 @@ def wrong_charset(_path: str) -> Iterator[bytes]:
 
 def wrong_type(_path: str) -> Iterator[bytes]:
     yield b"HTTP/1.1 200 OK\r\nContent-Type: application/x-what\r\nContent-Length: 2\r\n\r\n\x00\x01"
-
-
-def no_http(_path: str) -> Iterator[bytes]:
-    yield b"SSH-2.0-OpenSSH_9.6\r\n"
 
 
 @pytest.mark.parametrize("answer", [wrong_charset, wrong_type])
@@ -303,18 +290,6 @@ async def test_a_redirect_is_not_followed(hooked: Hooked) -> None:
         assert failure is not None
         assert failure.reason == "it answered 307: redirects are not followed"
         assert elsewhere.got == []
-
-
-async def test_silence_takes_no_longer_than_the_limit(
-    hooked: Hooked, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "WEBHOOK", 0.2)
-    async with scripted(lambda _: None) as silent:
-        failure = await sent_to(hooked, f"http://127.0.0.1:{silent.port}/")
-    assert failure is not None
-    assert not failure.refused
-    async with hostile_peer(no_http) as peer:
-        assert await sent_to(hooked, peer.url) is not None
 
 
 async def sent_to(hooked: Hooked, url: str) -> Failure | None:
@@ -371,6 +346,10 @@ async def test_retry_after_is_followed_within_bounds() -> None:
         ("7", 7, 7),
         ("999999999", 3600, 3600),
         (format_datetime(datetime.now(UTC) + timedelta(seconds=60)), 55, 61),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600, 3600),
+        ("Sat, 01 Jan 0000 00:00:00 GMT", 0, 1.5),
+        (f"Fri, 31 Dec {'9' * 20} 23:59:59 GMT", 0, 1.5),
+        (f"Fri, 31 Dec 2027 23:59:59 +{'9' * 20}", 0, 1.5),
         ("soon", 0, 1.5),
         ("-5", 0, 1.5),
     ):

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from time import perf_counter
 from typing import Protocol
 
@@ -17,8 +18,9 @@ from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOve
 from registration.adapters.home_library.probe import Probe
 from registration.adapters.home_library.question_probe import QuestionProbe
 from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
-from registration.adapters.home_library.sip2.client import Sip2Library
+from registration.adapters.home_library.sip2.connection import Sip2Connection
 from registration.adapters.home_library.sip2.probe import Sip2Probe
+from registration.adapters.home_library.tcp import TcpLibrary
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
@@ -219,9 +221,9 @@ def library_client(
 ) -> HomeLibrary:
     """Return the client of one library, in its protocol."""
     if library.protocol == "sip2":
-        return Sip2Library(library, credentials, _context(library), today)
+        return TcpLibrary(library, _context(library), today, partial(Sip2Connection, library, credentials))
     if library.protocol == "ncip" and library.transport == "tcp":
-        return NcipOverTcp(library, credentials, _context(library), today)
+        return TcpLibrary(library, _context(library), today, partial(NcipOverTcp, library, credentials))
     line = HttpLine(library, http_client_of(library))
     if library.protocol == "ncip":
         return NcipOverHttp(library, credentials, line, today)

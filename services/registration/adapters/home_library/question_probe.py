@@ -13,7 +13,7 @@ from registration.adapters.home_library.errors import GarbledReply, NoAnswer
 from registration.adapters.home_library.hints import Seen, advice_about_question, odd_text
 from registration.adapters.home_library.http import HttpLine
 from registration.adapters.home_library.koha.client import KohaLibrary
-from registration.adapters.home_library.ncip.client import NcipConnection, NcipOverHttp
+from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp
 from registration.adapters.home_library.probe import (
     MASK,
     MOST_QUESTIONS,
@@ -70,7 +70,7 @@ class QuestionProbe:
     async def steps(self) -> AsyncIterator[ProbeStep]:
         """See `probe.Probe.steps`."""
         library = self.library
-        connection = NcipConnection(library, self.credentials, self._tapped)
+        connection = NcipOverTcp(library, self.credentials, self._tapped)
         http = None if library.transport == "tcp" else self.http_client_of(library)
         line = None if http is None else HttpLine(library, http, self._tapped)
         until = self._now() + library.connect_seconds
@@ -89,10 +89,10 @@ class QuestionProbe:
     def _patience(self, step: Step) -> float:
         return self.library.answer_seconds * (MOST_QUESTIONS if step == "again" else 1)
 
-    def _plan(self, connection: NcipConnection, line: HttpLine | None) -> list[tuple[Step, Work]]:
+    def _plan(self, connection: NcipOverTcp, line: HttpLine | None) -> list[tuple[Step, Work]]:
         library = self.library
         # Over HTTP the first two steps have a connection of their own: later ones are parts of a request.
-        first = connection if line is None else NcipConnection(library, None)
+        first = connection if line is None else NcipOverTcp(library, None)
 
         async def connect() -> str:
             await first.open()
@@ -114,7 +114,7 @@ class QuestionProbe:
         plan += self._questions_over(connection) if line is None else self._questions_in(line)
         return [*plan, ("verdict", self._judge)]
 
-    def _questions_over(self, connection: NcipConnection) -> list[tuple[Step, Work]]:
+    def _questions_over(self, connection: NcipOverTcp) -> list[tuple[Step, Work]]:
         async def question() -> Valid | Refused | NotFound:
             until = self._now() + self.library.answer_seconds
             return await connection.patron(self.card_number, self.today, until, alone=True)
@@ -163,7 +163,7 @@ class QuestionProbe:
         assert self.verdict is not None  # noqa: S101 - the step `ask` set it
         return described(self.verdict, self.today)
 
-    async def _take(self, step: Step, work: Work, until: float, connection: NcipConnection) -> ProbeStep:
+    async def _take(self, step: Step, work: Work, until: float, connection: NcipOverTcp) -> ProbeStep:
         self._wire.clear()
         found, failure, seconds = await timed(step, work, until)
         frames = tuple(Frame(direction, masked(data, self.credentials)) for direction, data in self._wire)

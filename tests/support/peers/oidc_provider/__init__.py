@@ -7,13 +7,11 @@ are JWTs of the type `at+jwt`, and it tells clients of a session that ended (bac
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +22,7 @@ from joserfc.jwk import ECKey
 
 from infra.local.ports import LOOPBACK, free_port
 from tests.support.peers import met
-from tests.support.peers.environments import ENVIRONMENTS, PeerMissing
+from tests.support.peers.environments import PeerMissing, made_once, run
 
 HERE = Path(__file__).parent
 CLIENT, SERVICE = "counter", "registration"
@@ -113,7 +111,7 @@ def _started(port: int) -> subprocess.Popen[str]:
         raise PeerMissing("oidc-provider needs Node.js: install nodejs and npm")
     return subprocess.Popen(
         [node, "server.js", str(port)],
-        cwd=_installed(),
+        cwd=installed(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -144,30 +142,15 @@ def _service(name: str, secret: str) -> dict[str, Any]:
     }
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """The folder in which the provider is installed as the lock says, which is made when it is missing."""
-    content = b"".join((HERE / name).read_bytes() for name in _FILES)
-    folder = ENVIRONMENTS / f"oidc-provider-{hashlib.sha256(content).hexdigest()[:12]}"
-    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
-    with (ENVIRONMENTS / "oidc-provider.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            for name in _FILES:
-                shutil.copy(HERE / name, folder)
-            _install(folder)
-            (folder / "complete").touch()
-    return folder
-
-
-def _install(folder: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
+    if (npm := shutil.which("npm")) is None:
         raise PeerMissing("oidc-provider cannot be installed: there is no npm; install nodejs and npm")
-    command: Sequence[str] = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise PeerMissing(
-            f"oidc-provider cannot be installed: {' '.join(command)}\n{done.stdout}{done.stderr}"
-        )
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        for name in _FILES:
+            shutil.copy(HERE / name, folder)
+        run("oidc-provider", [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], folder)
+
+    return made_once("oidc-provider", b"".join((HERE / name).read_bytes() for name in _FILES), make)

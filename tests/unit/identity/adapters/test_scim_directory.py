@@ -168,6 +168,7 @@ async def test_the_hit_may_be_on_a_later_page_and_count_twice_only_by_its_id() -
         {EXTENSION: [HOME]},
         {"active": "false"},
         {"active": 0},
+        {"Active": False},
         {"emails": [{"value": "x" * 400}]},
         {"emails": [{"value": {"of": "Jan"}}]},
     ],

@@ -14,6 +14,7 @@ from registration.adapters.home_library.http import HttpLine
 from registration.adapters.home_library.koha.reply import Asked, read_reply
 from registration.adapters.home_library.lines import Reply, Turns
 from registration.adapters.home_library.settings import Credentials, Library
+from shared.platform.http_client import read_json
 
 LONGEST_REPLY = 65_536
 """In bytes. A patron has some thousands; two are asked for at most."""
@@ -72,8 +73,8 @@ class KohaToken:
 def _token_in(reply: bytes) -> tuple[str, float]:
     """Return the token and for how many seconds it is used. Raises LoginRefused if there is none."""
     try:
-        found = orjson.loads(reply)
-    except orjson.JSONDecodeError:
+        found = read_json(reply)
+    except ValueError:
         raise LoginRefused from None
     token = found.get("access_token") if isinstance(found, dict) else None
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):

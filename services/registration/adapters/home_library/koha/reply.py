@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, NamedTuple
 
-import orjson
-
 from registration.adapters.home_library.errors import (
     GarbledReply,
     IgnoresTheCard,
@@ -28,6 +26,7 @@ from registration.adapters.home_library.settings import Library
 from registration.adapters.home_library.sip2.messages import plain_words
 from registration.adapters.home_library.words import KOHA_BLOCKS
 from registration.domain.verdict import EndsOn, NotFound, PatronDetails, Reason, Refused, Valid
+from shared.platform.http_client import read_json
 
 _REASONS = {"patron_card_lost": Reason.CARD_LOST}
 """What refuses for another reason than BLOCKED."""
@@ -58,8 +57,8 @@ def read_reply(data: bytes, library: Library, asked: Asked) -> Valid | Refused |
 
 def _list_in(data: bytes) -> list[Mapping[str, Any]]:
     try:
-        patrons = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        patrons = read_json(data)
+    except ValueError:
         raise GarbledReply from None
     if not isinstance(patrons, list) or not all(isinstance(patron, dict) for patron in patrons):
         raise GarbledReply

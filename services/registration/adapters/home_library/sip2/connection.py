@@ -1,26 +1,18 @@
 """One SIP2 connection, with one question at a time."""
 
-import asyncio
-import ssl
 from collections.abc import Callable
 from datetime import date
 from time import time
 from typing import TypeVar
 
-from registration.adapters.home_library.errors import (
-    BadChecksum,
-    ClosedWithoutAnswer,
-    GarbledReply,
-    NotLetIn,
-    NotUnderstood,
-    TimedOut,
-)
+from registration.adapters.home_library.errors import BadChecksum
 from registration.adapters.home_library.settings import Credentials, Library
 from registration.adapters.home_library.sip2 import messages
 from registration.adapters.home_library.sip2.framing import LONGEST_REPLY, FrameReader, frame, is_checked
 from registration.adapters.home_library.sip2.messages import Expected, timestamp
 from registration.adapters.home_library.sip2.reply import Asked, read_reply
-from registration.adapters.home_library.wire import Tap, Wire
+from registration.adapters.home_library.tcp import TcpConnection
+from registration.adapters.home_library.wire import Tap
 from registration.domain.verdict import NotFound, Refused, Valid
 
 Reply = TypeVar("Reply")
@@ -28,32 +20,26 @@ _ATTEMPTS = 3
 """How often one message is sent if the message or its reply arrives damaged."""
 
 
-class Sip2Connection:
-    """One connection. Call `open`, `secure` (with TLS), `log_in`, `ask_status`; then `patron`, many times.
+class Sip2Connection(TcpConnection):
+    """A connection that is logged in, with sequence numbers and checksums where the library has them."""
 
-    Close it after any error: it cannot be used any more. `until` is a moment of the event loop's clock.
-    """
-
-    def __init__(self, library: Library, tap: Tap | None = None) -> None:
-        self._library = library
-        self._wire = Wire(FrameReader(), LONGEST_REPLY, tap)
+    def __init__(self, library: Library, credentials: Credentials | None, tap: Tap | None = None) -> None:
+        super().__init__(library, FrameReader(), LONGEST_REPLY, tap)
+        self._credentials = credentials
         self._sequence = -1
         self._other_sends_checksums = False
-        self.idle_since = 0.0
-        self.questions = 0
-        """How many questions about a card it was asked."""
 
-    async def open(self) -> None:
-        """Connect, without a time-out. Raises CannotConnect."""
-        await self._wire.connect(self._library.host, self._library.port)
+    async def begin(self, until: float) -> None:
+        """Log in and ask for the status, where the library has both. Raises NoAnswer."""
+        await self.log_in(until)
+        if self._library.questions_per_connection is None:
+            await self.ask_status(until)
 
-    async def secure(self, context: ssl.SSLContext) -> ssl.SSLObject:
-        """Start TLS. Return what was negotiated. Raises CertificateNotTrusted, TlsFailed."""
-        return await self._wire.secure(context, self._library.tls_server_name or self._library.host)
-
-    async def log_in(self, credentials: Credentials, until: float) -> None:
-        """Log in. Raises LoginRefused, NoAnswer."""
-        request = messages.login_request(credentials.username, credentials.password, self._library.location)
+    async def log_in(self, until: float) -> None:
+        """Log in, if there are credentials. Raises LoginRefused, NoAnswer."""
+        if (known := self._credentials) is None:
+            return
+        request = messages.login_request(known.username, known.password, self._library.location)
         await self._exchange(request, messages.read_login_reply, until)
 
     async def ask_status(self, until: float) -> None:
@@ -63,7 +49,7 @@ class Sip2Connection:
     async def patron(
         self, card_number: str, today: date, until: float, *, alone: bool = False
     ) -> Valid | Refused | NotFound:
-        """Ask about one card. Raises NoAnswer. `alone`: this is the only question over this connection."""
+        """See TcpConnection."""
 
         def read(data: bytes, _encoding: str, expected: Expected) -> Valid | Refused | NotFound:
             return read_reply(data, self._library, Asked(card_number, today, expected, alone))
@@ -71,20 +57,6 @@ class Sip2Connection:
         self.questions += 1
         request = messages.patron_request(card_number, self._library.institution, timestamp(int(time())))
         return await self._exchange(request, read, until)
-
-    @property
-    def has_half_a_reply(self) -> bool:
-        """Whether a reply began to arrive and has no end."""
-        return self._wire.has_begun
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it can take a question: it is open, and no unexpected data came in."""
-        return self._wire.is_quiet
-
-    def close(self) -> None:
-        """Close it at once."""
-        self._wire.close()
 
     async def _exchange(
         self, body: str, read: Callable[[bytes, str, Expected], Reply], until: float
@@ -109,35 +81,3 @@ class Sip2Connection:
             self._other_sends_checksums = self._other_sends_checksums or is_checked(answer)
             return found
         raise BadChecksum
-
-    async def _receive(self, until: float) -> bytes:
-        time_out = asyncio.get_running_loop().time() + self._library.answer_seconds
-        return await self._wire.receive(min(until, time_out))
-
-
-async def connect(
-    library: Library, credentials: Credentials | None, context: ssl.SSLContext | None, until: float
-) -> Sip2Connection:
-    """Return a connection ready for questions, within `connect_seconds` and by `until`. Raises NoAnswer."""
-    connection = Sip2Connection(library)
-    until = min(until, asyncio.get_running_loop().time() + library.connect_seconds)
-    try:
-        async with asyncio.timeout_at(until):
-            await connection.open()
-            if context is not None:
-                await connection.secure(context)
-            if credentials is not None:
-                await connection.log_in(credentials, until)
-            if library.questions_per_connection is None:
-                await connection.ask_status(until)
-    except BaseException as failure:
-        connection.close()
-        if isinstance(failure, TimeoutError):
-            raise TimedOut from None
-        # No card was asked about yet, so the fault is not in a card.
-        if isinstance(failure, ClosedWithoutAnswer):
-            raise NotLetIn from None
-        if isinstance(failure, GarbledReply):
-            raise NotUnderstood from failure
-        raise
-    return connection

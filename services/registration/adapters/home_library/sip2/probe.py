@@ -32,8 +32,8 @@ from registration.adapters.home_library.probe import (
 )
 from registration.adapters.home_library.settings import Credentials, Library, tls_context
 from registration.adapters.home_library.sip2.connection import Sip2Connection
-from registration.adapters.home_library.sip2.connection import connect as open_connection
 from registration.adapters.home_library.sip2.messages import LOGIN
+from registration.adapters.home_library.tcp import connected
 from registration.domain.verdict import NotFound, Refused, Valid
 from shared.kernel.text import visible
 
@@ -68,7 +68,7 @@ class Sip2Probe:
 
     async def steps(self) -> AsyncIterator[ProbeStep]:
         """Take the steps one by one; one that fails is the last, except *again*: there is a verdict then."""
-        connection = Sip2Connection(self.library, tap=self._tapped)
+        connection = Sip2Connection(self.library, self.credentials, self._tapped)
         until = self._now() + self.library.connect_seconds
         try:
             for step, work in self._plan(connection, until):
@@ -96,7 +96,7 @@ class Sip2Probe:
         async def log_in() -> str:
             if credentials is None:
                 return "no credentials in the file of home libraries"
-            await connection.log_in(credentials, until)
+            await connection.log_in(until)
             return "logged in"
 
         async def ask_status() -> str:
@@ -164,15 +164,15 @@ class Sip2Probe:
             return False
         library = self.library.model_copy(update={"questions_per_connection": 1})
         context = tls_context(library.tls_ca_file, verify=library.tls_verify) if library.uses_tls else None
+        connection = Sip2Connection(library, self.credentials)
+        until = self._now() + library.connect_seconds
         try:
-            until = self._now() + library.connect_seconds
-            connection = await open_connection(library, self.credentials, context, until)
-            try:
-                await connection.patron(self.card_number, self.today, until + library.answer_seconds)
-            finally:
-                connection.close()
+            await connected(connection, library, context, until)
+            await connection.patron(self.card_number, self.today, until + library.answer_seconds)
         except NoAnswer as failure:
             return isinstance(failure, GarbledReply)
+        finally:
+            connection.close()
         return True
 
     def _seen(self, connection: Sip2Connection) -> Seen:
