@@ -61,7 +61,6 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.metrics import registries
 from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
-from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.messaging.webhook_receivers import Receiver
 from shared.messaging.webhook_state import WebhookState
 from shared.messaging.webhooks import WebhookDelivery, Webhooks
@@ -291,6 +290,7 @@ def registration_operations_of(service: Service) -> "RegistrationOperations":
 
 def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
     """Build the HTTP app of the worker: health and metrics."""
+    from shared.messaging.transport import feed_check  # noqa: PLC0415 - see `_transport`
     from shared.web.app import worker_app  # noqa: PLC0415 - commands need no web framework
 
     with_broker = service.settings.amqp_url is not None
@@ -448,6 +448,9 @@ def _views(service: Service) -> Mapping[str, Task]:
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
+    # The API neither sends nor receives messages: it starts without the client of the broker.
+    from shared.messaging.transport import over_feed, over_rabbitmq  # noqa: PLC0415
+
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
         return over_feed(service.leases, service.identity_feed, service.inbox)

@@ -12,13 +12,9 @@ from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
 from registration.adapters.home_library.http import HttpLine, all_closed
-from registration.adapters.home_library.koha.client import KohaLibrary
-from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp
 from registration.adapters.home_library.probe import Probe
-from registration.adapters.home_library.question_probe import QuestionProbe
 from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
 from registration.adapters.home_library.sip2.client import Sip2Library
-from registration.adapters.home_library.sip2.probe import Sip2Probe
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
 from registration.domain.verdict import NotFound, Refused, Unavailable, Valid, Verdict
@@ -217,9 +213,12 @@ def library_client(
     http_client_of: HttpClientOf,
     today: Callable[[], date],
 ) -> HomeLibrary:
-    """Return the client of one library, in its protocol."""
+    """Return the client of one library, in its protocol. Only protocols that are spoken are loaded."""
     if library.protocol == "sip2":
         return Sip2Library(library, credentials, _context(library), today)
+    from registration.adapters.home_library.koha.client import KohaLibrary  # noqa: PLC0415
+    from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp  # noqa: PLC0415
+
     if library.protocol == "ncip" and library.transport == "tcp":
         return NcipOverTcp(library, credentials, _context(library), today)
     line = HttpLine(library, http_client_of(library))
@@ -237,6 +236,9 @@ def probe_of(
     http_client_of: HttpClientOf,
 ) -> Probe:
     """Return a probe of one library with one card, in its protocol."""
+    from registration.adapters.home_library.question_probe import QuestionProbe  # noqa: PLC0415
+    from registration.adapters.home_library.sip2.probe import Sip2Probe  # noqa: PLC0415
+
     if library.protocol == "sip2":
         return Sip2Probe(library, credentials, card_number, today)
     return QuestionProbe(library, credentials, card_number, today, http_client_of)
