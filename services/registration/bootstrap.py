@@ -83,7 +83,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 
     from registration.api.operations import RegistrationOperations
     from registration.counter_ui.app import CounterUi
-    from registration.counter_ui.auth import SignIn
+    from registration.counter_ui.sign_in import SignIn
     from shared.web.app import Check, Operations
     from shared.web.operations_api import LocalOperations
 
@@ -324,7 +324,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
 
 def sign_in_of(settings: Settings) -> "SignIn":
     """Return the sign-in of staff. Raises InsecureAddress, or LookupError for a missing setting."""
-    from registration.counter_ui.auth import SignIn  # noqa: PLC0415
+    from registration.counter_ui.sign_in import SignIn  # noqa: PLC0415
 
     if settings.oidc_client_id is None or settings.counter_url is None:
         raise LookupError("REGISTRATION_OIDC_CLIENT_ID and REGISTRATION_COUNTER_URL are needed")

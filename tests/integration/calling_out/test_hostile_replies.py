@@ -25,8 +25,8 @@ from identity.application.dependencies import (
     RegistrationUnavailable,
 )
 from registration.adapters.identity_client import IdentityApi
-from registration.counter_ui.auth import SignIn
 from registration.counter_ui.i18n import NEXT_STEPS
+from registration.counter_ui.sign_in import SignIn
 from registration.counter_ui.sign_in_client import SignInFailed
 from registration.domain.errors import LoginAccountsUnavailable
 from shared.messaging.errors import FeedUnavailable, MalformedMessage
