@@ -56,7 +56,6 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.metrics import registries
 from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
-from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.platform.http_client import HttpClient
 from shared.platform.leases import Leases
 from shared.platform.lifecycle import Supervisor, Task, every
@@ -195,6 +194,7 @@ def operations_of(service: Service) -> "LocalOperations":
 
 def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
     """Build the HTTP app of the worker: health and metrics."""
+    from shared.messaging.transport import feed_check  # noqa: PLC0415 - see `_transport`
     from shared.web.app import worker_app  # noqa: PLC0415 - commands need no web framework
 
     with_broker = service.settings.amqp_url is not None
@@ -274,6 +274,9 @@ def _views(service: Service) -> Mapping[str, Task]:
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
+    # The API neither sends nor receives messages: it starts without the client of the broker.
+    from shared.messaging.transport import over_feed, over_rabbitmq  # noqa: PLC0415
+
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
         return over_feed(service.leases, service.registration_feed, service.inbox)

@@ -61,7 +61,6 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.metrics import registries
 from shared.messaging.queues import update_queue_metrics
 from shared.messaging.signing import message_keys
-from shared.messaging.transport import feed_check, over_feed, over_rabbitmq
 from shared.messaging.webhook_receivers import Receiver
 from shared.messaging.webhook_state import WebhookState
 from shared.messaging.webhooks import WebhookDelivery, Webhooks
@@ -84,7 +83,7 @@ if TYPE_CHECKING:  # the worker must not wait for routes and pages
 
     from registration.api.operations import RegistrationOperations
     from registration.counter_ui.app import CounterUi
-    from registration.counter_ui.auth import SignIn
+    from registration.counter_ui.sign_in import SignIn
     from shared.web.app import Check, Operations
     from shared.web.operations import LocalOperations
 
@@ -291,6 +290,7 @@ def registration_operations_of(service: Service) -> "RegistrationOperations":
 
 def worker_http_app(service: Service, supervisor: Supervisor) -> "FastAPI":
     """Build the HTTP app of the worker: health and metrics."""
+    from shared.messaging.transport import feed_check  # noqa: PLC0415 - see `_transport`
     from shared.web.app import worker_app  # noqa: PLC0415 - commands need no web framework
 
     with_broker = service.settings.amqp_url is not None
@@ -324,7 +324,7 @@ def _operations(service: Service, checks: "Mapping[str, Check]", *, worker: bool
 
 def sign_in_of(settings: Settings) -> "SignIn":
     """Return the sign-in of staff. Raises InsecureAddress, or LookupError for a missing setting."""
-    from registration.counter_ui.auth import SignIn  # noqa: PLC0415
+    from registration.counter_ui.sign_in import SignIn  # noqa: PLC0415
 
     if settings.oidc_client_id is None or settings.counter_url is None:
         raise LookupError("REGISTRATION_OIDC_CLIENT_ID and REGISTRATION_COUNTER_URL are needed")
@@ -448,6 +448,9 @@ def _views(service: Service) -> Mapping[str, Task]:
 
 
 def _transport(service: Service) -> Mapping[str, Task]:
+    # The API neither sends nor receives messages: it starts without the client of the broker.
+    from shared.messaging.transport import over_feed, over_rabbitmq  # noqa: PLC0415
+
     amqp_url = service.settings.amqp_url
     if amqp_url is None:
         return over_feed(service.leases, service.identity_feed, service.inbox)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from fastapi import Depends, Header, Request, Response
+from fastapi import Header, Request, Response
 
 from shared.event_log import CommandResult, LogUnavailable, SideRow, vacuum_soon
 from shared.event_log.export.format import TransferredTable
@@ -197,8 +197,9 @@ def key_reused() -> Problem:
     )
 
 
-async def idempotent_request(
+async def idempotent_write(
     request: Request,
+    response: Response,
     idempotency_key: Annotated[
         str | None,
         Header(
@@ -209,18 +210,19 @@ async def idempotent_request(
             description="A repeated request with the same key has the same result. Keys are kept for 24 h.",
         ),
     ] = None,
-) -> IdempotentRequest | None:
-    """Return the request with its key; None without a key. A FastAPI dependency, to use after `requires`.
+) -> "IdempotentWrite":
+    """Return the write of this request. A FastAPI dependency, to use after `requires`.
 
     Bodies with the same JSON are the same, whatever the order of their members and their white space.
     """
-    if idempotency_key is None:
-        return None
-    route = f"{request.method} {request.url.path}"
-    principal: Principal = request.state.principal
-    organisation = " ".join(sorted(principal.organisations))
-    body = _canonical(await request.body())
-    return IdempotentRequest(principal.subject, organisation, route, idempotency_key, body)
+    idempotent = None
+    if idempotency_key is not None:
+        route = f"{request.method} {request.scope['path']}"
+        principal: Principal = request.state.principal
+        organisation = " ".join(sorted(principal.organisations))
+        body = _canonical(await request.body())
+        idempotent = IdempotentRequest(principal.subject, organisation, route, idempotency_key, body)
+    return IdempotentWrite(request.app.state.idempotency_keys, idempotent, response)
 
 
 class IdempotentWrite:
@@ -238,15 +240,6 @@ class IdempotentWrite:
         result = await self._keys.run_once(self._idempotent, command, look_first=look_first)
         self._response.headers["Event-Position"] = str(result.position)
         return result
-
-
-async def idempotent_write(
-    request: Request,
-    response: Response,
-    idempotent: Annotated[IdempotentRequest | None, Depends(idempotent_request)],
-) -> IdempotentWrite:
-    """Return the write of this request. A FastAPI dependency, to use after `requires`."""
-    return IdempotentWrite(request.app.state.idempotency_keys, idempotent, response)
 
 
 def _canonical(body: bytes) -> bytes:

@@ -20,37 +20,31 @@ async def _dependencies(request: Request) -> Dependencies:
     return found
 
 
-async def _apply_now(request: Request) -> ApplyNow:
-    found: ApplyNow = request.app.state.apply_now
-    return found
-
-
-async def _catalogues(request: Request) -> Catalogues:
-    found: Catalogues = request.app.state.catalogues
-    return found
-
-
-async def _referrals(request: Request) -> SealedReferrals:
-    found: SealedReferrals = request.app.state.referrals
-    return found
-
-
-async def _principal(request: Request) -> Principal:
-    """Return the caller. A dependency of `requires` must have checked the token."""
+async def _metadata(request: Request) -> Metadata:
+    """Return who calls. A dependency of `requires` must have checked the token."""
     principal: Principal = request.state.principal
-    return principal
-
-
-PrincipalDep = Annotated[Principal, Depends(_principal)]
-
-
-async def _metadata(request: Request, principal: PrincipalDep) -> Metadata:
     return Metadata(principal.subject, correlation_id(request))
+
+
+class LoginCall:
+    """The caller of a login, and what the route needs beside the use case.
+
+    It is one dependency: FastAPI takes time for each, and a login is the most frequent request.
+    """
+
+    def __init__(self, request: Request) -> None:
+        state = request.app.state
+        self.principal: Principal = request.state.principal
+        self.apply_now: ApplyNow = state.apply_now
+        self.catalogues: Catalogues = state.catalogues
+        self.referrals: SealedReferrals = state.referrals
+
+
+async def _login_call(request: Request) -> LoginCall:
+    return LoginCall(request)
 
 
 MetadataDep = Annotated[Metadata, Depends(_metadata)]
 DependenciesDep = Annotated[Dependencies, Depends(_dependencies)]
-CataloguesDep = Annotated[Catalogues, Depends(_catalogues)]
-ReferralsDep = Annotated[SealedReferrals, Depends(_referrals)]
-BarrierDep = Annotated[ApplyNow, Depends(_apply_now)]
+LoginCallDep = Annotated[LoginCall, Depends(_login_call)]
 IdempotentWriteDep = Annotated[IdempotentWrite, Depends(idempotent_write)]

@@ -10,13 +10,10 @@ from pydantic import BaseModel
 from identity.adapters.catalogues import Catalogues
 from identity.api.dependencies import (
     LOGIN,
-    BarrierDep,
-    CataloguesDep,
     DependenciesDep,
     IdempotentWriteDep,
+    LoginCallDep,
     MetadataDep,
-    PrincipalDep,
-    ReferralsDep,
 )
 from identity.api.problems import PROBLEM_TYPES
 from identity.api.schemas import Login
@@ -76,27 +73,19 @@ class _NothingWritten(Exception):
     ),
 )
 async def login(
-    *,
-    body: Login,
-    principal: PrincipalDep,
-    metadata: MetadataDep,
-    write: IdempotentWriteDep,
-    deps: DependenciesDep,
-    apply_now: BarrierDep,
-    catalogues: CataloguesDep,
-    referrals: ReferralsDep,
+    body: Login, call: LoginCallDep, metadata: MetadataDep, write: IdempotentWriteDep, deps: DependenciesDep
 ) -> LoginAnswerJson:
     """Decide who logs in: a known actor, or a new actor for a person who is not registered there.
 
     A login that cannot be decided is refused with status 503. The caller then tries again.
     """
     # I4, I5, I11
-    require_organisation(principal, body.organisation)
-    command = LogIn(await _account(body, principal, catalogues), body.organisation)
+    require_organisation(call.principal, body.organisation)
+    command = LogIn(await _account(body, call.principal, call.catalogues), body.organisation)
     written: list[LoggedIn] = []
 
     async def run(rows: Rows) -> CommandResult:
-        answer = await log_in(command, Context(metadata, rows), deps, apply_now)
+        answer = await log_in(command, Context(metadata, rows), deps, call.apply_now)
         if answer.position is None:
             raise _NothingWritten(answer)
         written.append(answer)
@@ -107,8 +96,8 @@ async def login(
     except _NothingWritten as nothing:
         return _json(nothing.answer)
     except errors.LinkRequired as required:
-        return_to = catalogues.of(principal.subject).return_to
-        referral = referrals.made(command.account_id, command.organisation, return_to, deps.clock.now())
+        return_to = call.catalogues.of(call.principal.subject).return_to
+        referral = call.referrals.made(command.account_id, command.organisation, return_to, deps.clock.now())
         raise errors.LinkRequired(referral) from required
     return _json(written[0] if written else await logged_in_before(done.resource_id, body.organisation, deps))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +15,9 @@ from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.platform.postgres import Script
 from shared.platform.roles import Rights
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # `row_hash`: a keyed hash of the row of the file, so that the same file changes nothing and another row is
 # reported. An erasure removes it. A stream of a guest with a derived id and without this row was erased.
@@ -90,6 +93,8 @@ class SeenOnDisk:
 @contextmanager
 def seen_on_disk() -> Iterator[SeenOnDisk]:
     """Open an empty record of what lines had. SQLite deletes its file when it is closed, or killed."""
+    import sqlite3  # noqa: PLC0415 - only an import of guests needs it
+
     with closing(sqlite3.connect("", isolation_level=None)) as database:
         database.execute("PRAGMA synchronous = OFF")
         database.execute("PRAGMA journal_mode = OFF")

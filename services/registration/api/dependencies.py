@@ -51,10 +51,10 @@ class Clerk:
         return Context(self.organisation, self.metadata, side_rows)
 
 
-async def _clerk(request: Request, principal: Annotated[Principal, Depends(_COUNTER)]) -> Clerk:
-    """Return the clerk. Raises Problem (403) for a token of no organisation, or of several."""
+async def _admit_clerk(request: Request, principal: Annotated[Principal, Depends(_COUNTER)]) -> None:
+    """Keep the clerk with the request. Raises Problem (403) for a token of no organisation, or of several."""
     organisation = one_organisation(principal)
-    return Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
+    request.state.clerk = Clerk(organisation, Metadata(principal.subject, correlation_id(request)))
 
 
 def one_organisation(principal: Principal) -> str:
@@ -70,8 +70,14 @@ def one_organisation(principal: Principal) -> str:
     return organisation
 
 
-CLERK = Depends(_clerk)
+CLERK = Depends(_admit_clerk)
 """Every route of the counter: a token with the scope `counter` and one organisation."""
+
+
+async def _clerk(request: Request) -> Clerk:
+    """Return the clerk. The router must have `CLERK`: FastAPI takes time for each dependency, also again."""
+    clerk: Clerk = request.state.clerk
+    return clerk
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +162,8 @@ OperatorDep = Annotated[Operator, Depends(_operator)]
 ClerkDep = Annotated[Clerk, Depends(_clerk)]
 
 
-async def _directory(request: Request, clerk: ClerkDep) -> RecordedDirectory:
-    return recorded_directory(request, clerk)
+async def _directory(request: Request) -> RecordedDirectory:
+    return recorded_directory(request, await _clerk(request))
 
 
 DependenciesDep = Annotated[Dependencies, Depends(_deps)]
@@ -182,8 +188,8 @@ class GuestWrite:
         return guest_json(await show_result(result, self._clerk.organisation, self._deps))
 
 
-async def _guest_write(clerk: ClerkDep, write: IdempotentWriteDep, deps: DependenciesDep) -> GuestWrite:
-    return GuestWrite(clerk, write, deps)
+async def _guest_write(request: Request, write: IdempotentWriteDep) -> GuestWrite:
+    return GuestWrite(await _clerk(request), write, await _deps(request))
 
 
 WriteDep = Annotated[GuestWrite, Depends(_guest_write)]

@@ -25,9 +25,9 @@ from registration.counter_ui import (
     sign_in_pages,
     webhook_pages,
 )
-from registration.counter_ui.auth import SignIn
 from registration.counter_ui.operator_pages import Operations
 from registration.counter_ui.pages import STATIC, no_such_page
+from registration.counter_ui.sign_in import SignIn
 from registration.read_models.guest_directory import DeskOverviews
 
 ROUTERS: tuple[APIRouter, ...] = (

@@ -8,9 +8,6 @@ from fastapi.responses import JSONResponse
 
 from registration.adapters.staff_sessions import StaffSessions
 from registration.counter_ui.auth import (
-    CALLBACK,
-    ENDED_ELSEWHERE,
-    SignIn,
     StaffDep,
     hide_hint,
     own_path,
@@ -20,6 +17,7 @@ from registration.counter_ui.auth import (
 )
 from registration.counter_ui.drafts import keep_form, page_of_form
 from registration.counter_ui.pages import last_problem, notify, page, pages, problem_page, see_other
+from registration.counter_ui.sign_in import CALLBACK, ENDED_ELSEWHERE, SignIn
 from registration.counter_ui.sign_in_client import SignInFailed
 from shared.web.security import InvalidToken, KeysUnavailable
 

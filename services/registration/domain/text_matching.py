@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
+from itertools import chain
 
 from registration.domain.verdict import PatronDetails
 from shared.kernel.text import without_unseen
@@ -42,8 +43,8 @@ def surname_of(name: str) -> tuple[str, ...]:
     Of a double name without a hyphen (`Jan Bakker Schut`) only the last word is returned. Empty: none found.
     """
     family, comma, _ = name.partition(",")
-    parts = family.split() if comma else _after_given_names(name.split())
-    words = [word for part in parts for word in _words(part)]
+    parts = [_words(part) for part in family.split()]
+    words = list(chain.from_iterable(parts if comma else _after_given_names(parts)))
     while len(words) > 1 and words[0] in _INFIXES:
         del words[0]
     return tuple(words)
@@ -54,11 +55,11 @@ def address_of(text: str) -> tuple[str, ...]:
     return tuple(_POSTAL_CODE.sub(r"\1\2", _plain(text)).split())
 
 
-def _after_given_names(parts: list[str]) -> list[str]:
+def _after_given_names(parts: list[list[str]]) -> list[list[str]]:
     """Return the parts from the first infix on; without an infix, the last word that is not an initial."""
-    names = [part for part in parts if any(len(word) > 1 for word in _words(part))]
-    for number, part in enumerate(names[:-1]):
-        if _plain(part).strip() in _INFIXES:
+    names = [words for words in parts if any(len(word) > 1 for word in words)]
+    for number, words in enumerate(names[:-1]):
+        if len(words) == 1 and words[0] in _INFIXES:
             return names[number:]
     return names[-1:]
 

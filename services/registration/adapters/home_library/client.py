@@ -13,13 +13,9 @@ from prometheus_client import Counter, Histogram
 
 from registration.adapters.home_library.errors import ClosedWithoutAnswer, GarbledReply, NoAnswer
 from registration.adapters.home_library.http import HttpLine, all_closed
-from registration.adapters.home_library.koha.client import KohaLibrary
-from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp
 from registration.adapters.home_library.probe import Probe
-from registration.adapters.home_library.question_probe import QuestionProbe
 from registration.adapters.home_library.settings import Credentials, Directory, Library, tls_context
 from registration.adapters.home_library.sip2.connection import Sip2Connection
-from registration.adapters.home_library.sip2.probe import Sip2Probe
 from registration.adapters.home_library.tcp import TcpLibrary
 from registration.application.dependencies import LastReply, LibraryState
 from registration.domain.errors import UnknownHomeLibrary
@@ -219,9 +215,12 @@ def library_client(
     http_client_of: HttpClientOf,
     today: Callable[[], date],
 ) -> HomeLibrary:
-    """Return the client of one library, in its protocol."""
+    """Return the client of one library, in its protocol. Only protocols that are spoken are loaded."""
     if library.protocol == "sip2":
         return TcpLibrary(library, _context(library), today, partial(Sip2Connection, library, credentials))
+    from registration.adapters.home_library.koha.client import KohaLibrary  # noqa: PLC0415
+    from registration.adapters.home_library.ncip.client import NcipOverHttp, NcipOverTcp  # noqa: PLC0415
+
     if library.protocol == "ncip" and library.transport == "tcp":
         return TcpLibrary(library, _context(library), today, partial(NcipOverTcp, library, credentials))
     line = HttpLine(library, http_client_of(library))
@@ -239,6 +238,9 @@ def probe_of(
     http_client_of: HttpClientOf,
 ) -> Probe:
     """Return a probe of one library with one card, in its protocol."""
+    from registration.adapters.home_library.question_probe import QuestionProbe  # noqa: PLC0415
+    from registration.adapters.home_library.sip2.probe import Sip2Probe  # noqa: PLC0415
+
     if library.protocol == "sip2":
         return Sip2Probe(library, credentials, card_number, today)
     return QuestionProbe(library, credentials, card_number, today, http_client_of)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registration.counter_ui.auth import InsecureAddress, SignIn, own_path
+from registration.counter_ui.auth import own_path
+from registration.counter_ui.sign_in import InsecureAddress, SignIn
 
 
 @pytest.mark.parametrize("insecure", ["http://sign-in.example", "ftp://127.0.0.1", "sign-in.example"])
