@@ -161,17 +161,17 @@ def _counted(value: object) -> int:
 
 def _require_storable(cloudevent: Mapping[str, Any]) -> None:
     """Raise MalformedMessage for what cannot be stored. Not recursive: recursion has its own limit."""
-    waiting: list[tuple[object, int]] = [(cloudevent, 1)]
+    waiting: list[tuple[object, int]] = [(dict(cloudevent), 1)]
     while waiting:
         value, level = waiting.pop()
-        if isinstance(value, str) and "\0" in value:
-            raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
-        if not isinstance(value, Mapping | list):
-            continue
-        if level > MOST_LEVELS:
-            raise MalformedMessage(f"it is nested in more than {MOST_LEVELS} levels")
-        parts = [part for pair in value.items() for part in pair] if isinstance(value, Mapping) else value
-        waiting += [(part, level + 1) for part in parts]
+        if isinstance(value, str):
+            if "\0" in value:
+                raise MalformedMessage("it holds the character U+0000, which PostgreSQL cannot store")
+        elif isinstance(value, dict | list):
+            if level > MOST_LEVELS:
+                raise MalformedMessage(f"it is nested in more than {MOST_LEVELS} levels")
+            parts = (*value, *value.values()) if isinstance(value, dict) else value
+            waiting += [(part, level + 1) for part in parts]
 
 
 def _members(value: object) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from shared.platform.retry import keep_running
 TASK = "relay"
 PIPELINE = 500
 """The most messages that are published and not confirmed: bounds memory, and duplicates after a failure."""
+BETWEEN_CHECKPOINTS_SECONDS = 0.05
+"""What is confirmed meanwhile is written down together. It is published again if this process dies before."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LAST_CONFIRMS_SECONDS = 2.0
 
@@ -60,6 +62,7 @@ class Relay:
         self._leases = leases
         self._faults = faults
         self._read = self._confirmed = self._written = 0
+        self._progress = asyncio.Event()
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -94,7 +97,8 @@ class Relay:
         try:
             await _until_one_fails(
                 self._send(lease, publisher, sent, unconfirmed),
-                self._confirm(lease, sent),
+                self._confirm(sent),
+                self._write_down(lease),
                 self._watch(lease, publisher),
             )
         finally:
@@ -109,19 +113,27 @@ class Relay:
                 confirmed = None if message is None else unconfirmed.start(publisher.publish(message))
                 await sent.put((event.position, confirmed))
 
-    async def _confirm(self, lease: Lease, sent: Sent) -> None:
-        """Move the checkpoint over the confirmed prefix; less often while many messages are unconfirmed."""
+    async def _confirm(self, sent: Sent) -> None:
+        """Follow the confirmed prefix."""
         while True:
             position, confirmed = await sent.get()
             if confirmed is not None:
                 await asyncio.shield(confirmed)  # Unconfirmed ends it
                 metrics.published.inc()
             self._confirmed = position
+            self._progress.set()
+
+    async def _write_down(self, lease: Lease) -> None:
+        """Keep the lease and move the checkpoint while messages are confirmed."""
+        while True:
+            await self._progress.wait()
+            self._progress.clear()
+            confirmed = self._confirmed
             await self._leases.keep(lease)
-            if sent.empty() or position >= self._written + PIPELINE:
-                if not await self._leases.move_checkpoint(lease, position):
-                    raise LeaseLost
-                self._written = position
+            if not await self._leases.move_checkpoint(lease, confirmed):
+                raise LeaseLost
+            self._written = confirmed
+            await asyncio.sleep(BETWEEN_CHECKPOINTS_SECONDS)
 
     async def _watch(self, lease: Lease, publisher: Publisher) -> None:
         """Keep the lease while nothing is left to publish and write down; else a confirmed message keeps it.

@@ -38,14 +38,22 @@ async def keep_trying(
     call: Callable[[], Awaitable[T]], *, action: str, on: Errors, first: float, longest: float
 ) -> T:
     """Call until it succeeds, and return the result. Each failure is logged under `action`."""
+
+    async def logged() -> T:
+        try:
+            return await call()
+        except on as error:
+            raise_if_cancelled()
+            log.warning(action, error=type(error).__name__, reason=str(error))
+            raise
+
+    try:  # before anything is made for more attempts: mostly there are none
+        return await logged()
+    except on:
+        await asyncio.sleep(first)
     async for attempt in attempts(on, first, longest):
         with attempt:
-            try:
-                return await call()
-            except on as error:
-                raise_if_cancelled()
-                log.warning(action, error=type(error).__name__, reason=str(error))
-                raise
+            return await logged()
     raise AssertionError("attempts without end have ended")
 
 

@@ -22,9 +22,10 @@ from registration.adapters.messages import published_messages
 from registration.adapters.tables import SCHEMA
 from shared.event_log import AggregateStore, PostgresDataKeys, PostgresEventLog, make_mapper
 from shared.messaging.broker_faults import BrokerFaults
-from shared.messaging.envelope import TYPE_PREFIX, Message
+from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.feed import to_messages
 from shared.messaging.rabbitmq import (
+    SUBJECT_HEADER,
     declare_events,
     declare_rejected,
     declare_share,
@@ -33,7 +34,6 @@ from shared.messaging.rabbitmq import (
     open_channel,
     publishing,
     shares_of,
-    to_amqp,
 )
 from shared.messaging.relay import PIPELINE, TASK, Relay
 from shared.messaging.signing import SigningKeys
@@ -121,7 +121,7 @@ async def messages_of(store: AggregateStore, after: int) -> list[Message]:
 
 async def publish(amqp_url: str, messages: Sequence[Message]) -> float:
     """Publish as many at once as our relay does, each confirmed. Return the seconds; making them is free."""
-    ready = [(to_amqp(message, KEYS), TYPE_PREFIX + message.type) for message in messages]
+    ready = [(_to_amqp(message), TYPE_PREFIX + message.type) for message in messages]
     async with open_channel(amqp_url) as channel:
         exchange = await channel.get_exchange("registration.events", ensure=False)
         began = perf_counter()
@@ -138,6 +138,19 @@ async def publish(amqp_url: str, messages: Sequence[Message]) -> float:
                 await places.acquire()
                 group.create_task(one(message, routing_key))
         return perf_counter() - began
+
+
+def _to_amqp(message: Message) -> aio_pika.Message:
+    body = message.to_json()
+    return aio_pika.Message(
+        body,
+        headers={SUBJECT_HEADER: str(message.subject), **KEYS.sign(body)},
+        content_type=CONTENT_TYPE,
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        message_id=str(message.id),
+        type=TYPE_PREFIX + message.type,
+        timestamp=message.time,
+    )
 
 
 async def _relay(pool: asyncpg.Pool, store: AggregateStore, amqp_url: str) -> float:
