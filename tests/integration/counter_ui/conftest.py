@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, Page
 
 from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
+from tests.support.browser import new_page, open_browser, sign_in
 from tests.support.counter_pages import CounterSite, open_counter_site
 from tests.support.servers import Databases
 
@@ -26,3 +28,20 @@ async def counter_site(
     async with open_counter_site(databases(scripts=SCHEMA), tmp_path_factory.mktemp("site")) as opened:
         yield opened
     databases.drop_all()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests of a module, as the counter is."""
+    async with open_browser() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(counter_site: CounterSite, browser: Browser) -> AsyncIterator[Page]:
+    """The screen of a desk, 1366 × 768, where a person with all scopes is signed in all day."""
+    page = await new_page(browser)
+    await page.set_viewport_size({"width": 1366, "height": 768})
+    await sign_in(page, counter_site.address, "Femke de Boer")
+    yield page
+    await page.context.close()
