@@ -69,9 +69,9 @@ async def identity_links(guest: Guest, account_id: str = "acc-jan") -> None:
     await of_identity(guest, lambda it: it.confirm_link(account_id, too_late=False, now=now))
 
 
-async def identity_refuses(guest: Guest) -> None:
+async def identity_refuses(guest: Guest, account_id: str = "acc-shared") -> None:
     now = guest.counter_site.app.clock.now()
-    await of_identity(guest, lambda it: it.refuse_link("acc-shared", "account-in-use", now=now))
+    await of_identity(guest, lambda it: it.refuse_link(account_id, "account-in-use", now=now))
 
 
 async def of_identity(guest: Guest, outcome: Callable[[Aggregate], None]) -> None:

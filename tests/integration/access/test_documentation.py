@@ -50,7 +50,8 @@ async def open_docs(browser: Browser, app: FastAPI) -> Page:
     return page
 
 
-async def test_the_page_shows_the_api_and_asks_nobody_else(app: FastAPI, browser: Browser) -> None:
+async def test_docs_is_served_from_the_product_without_internet(app: FastAPI, browser: Browser) -> None:
+    """Without internet the page was blank."""
     page = await open_docs(browser, app)
     await expect(page.locator(".info .title")).to_contain_text(app.title)
     await page.locator(".opblock-post button.opblock-summary-control").first.press("Enter")

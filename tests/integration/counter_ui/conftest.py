@@ -6,9 +6,11 @@ from itertools import count
 import httpx2
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, Page
 
 from infra.local.postgres import Postgres
 from registration.adapters.tables import SCHEMA
+from tests.support.browser import new_page, open_browser, sign_in
 from tests.support.counter_pages import CounterSite, open_counter_site, register
 from tests.support.guest_pages import Guest
 from tests.support.servers import Databases
@@ -47,3 +49,20 @@ async def guest(counter_site: CounterSite, clerk: httpx2.AsyncClient) -> Guest:
     counter_site.app.member(card)
     counter_site.app.accounts.opens("jan", card)
     return Guest(counter_site, await register(clerk, card), card)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """One for all tests of a module, as the counter is."""
+    async with open_browser() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(counter_site: CounterSite, browser: Browser) -> AsyncIterator[Page]:
+    """The screen of a desk, 1366 × 768, where a person with all scopes is signed in all day."""
+    page = await new_page(browser)
+    await page.set_viewport_size({"width": 1366, "height": 768})
+    await sign_in(page, counter_site.address, "Femke de Boer")
+    yield page
+    await page.context.close()

@@ -59,7 +59,7 @@ async def test_a_guest_is_found_by_name_card_or_birth_date(
     assert f"/gasten/{guest_id}" in await searched(clerk, query)
 
 
-async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
+async def test_a_list_of_guests_is_paged_both_ways_by_name(
     counter_site: CounterSite, clerk: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("registration.counter_ui.desk.GUESTS_A_PAGE", 2)
@@ -71,22 +71,6 @@ async def test_a_search_tells_the_total_and_pages_both_ways_by_name(
             await program.post("/v1/guests", json=registering(card))
     service = counter_site.app.service
     await follow_all(service, VIEWS, view_source(service.settings))
-    page = await searched(clerk, "zwart 17 april 1968")
-    for shown, cursor in (
-        (people[:2], "na"),
-        (people[2:4], "na"),
-        (people[4:], "voor"),
-        (people[2:4], "voor"),
-    ):
-        assert "5 gastleners gevonden" in page
-        assert page.count(" autofocus") == 1  # the first guest: Enter opens it
-        assert re.findall(r"<bdi>(\w+ Zwart)</bdi>", page) == shown
-        button = re.search(rf'name="{cursor}" value="([^"]+)"', page)
-        assert button
-        sent = form_of(page, "/zoeken") | {"query": "zwart 17 april 1968", cursor: button[1]}
-        page = (await clerk.post("/zoeken", data=sent)).text
-    assert re.findall(r"<bdi>(\w+ Zwart)</bdi>", page) == people[:2]
-    assert 'name="voor"' not in page
     listed, names = (await clerk.get("/gasten?lijst=vandaag")).text, []
     while (more := re.search(r'href="(/gasten\?lijst=vandaag&amp;na=[^"]+)"', listed)) is not None:
         names += re.findall(r"<bdi>(\w+ Zwart)</bdi>", listed)

@@ -171,18 +171,3 @@ async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_as
         history = await history_of(operator, guest)
         assert "Samenvoegen van twee inlogs gevraagd</td><td><bdi>Femke de Boer</bdi></td>" in history
         assert "had al ingelogd" in history
-
-
-async def test_r17_r21_another_persons_account_is_linked_with_a_reason_only(
-    counter_site: CounterSite, clerk: httpx2.AsyncClient, guest: Guest
-) -> None:
-    counter_site.app.accounts.opens("jan", "0660999998")
-    link, fields = f"{guest.path}/koppelen", fields_of(await guest.shown(clerk, "inlogaccount"), "link")
-    found = await clerk.post(link, data=fields | {"username": "jan.jansen", "step": "zoek"})
-    fields = fields_of(found.text, "link")
-    async with counter_site.app.nothing_written():
-        refused = await clerk.post(link, data=fields | {"step": "koppel"})
-    assert (refused.status_code, "Vul in waarom" in refused.text) == (422, True)
-    linked = await clerk.post(link, data=fields | {"step": "koppel", "account_reason": "vader van de klant"})
-    assert linked.status_code == 303, linked.text
-    assert "vader van de klant" in await history_of(clerk, guest)

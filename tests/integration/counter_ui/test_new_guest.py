@@ -13,7 +13,6 @@ from tests.support.counter_pages import (
     CounterSite,
     details_of,
     fields_of,
-    followed,
     form_of,
     member,
     register,
@@ -85,8 +84,8 @@ async def test_r2_the_counter_manuals_table_is_searched_and_only_what_can_be_ask
 
 
 @pytest.mark.usefixtures("with_a_place")
-@pytest.mark.parametrize("typed", ["8415", "0841500001", "schiermonnikoog", "nl-087041", "0870410000"])
-async def test_r2_a_library_is_found_by_card_place_or_isil(clerk: httpx2.AsyncClient, typed: str) -> None:
+@pytest.mark.parametrize("typed", ["schiermonnikoog", "0870410000"])
+async def test_r2_a_library_is_found_by_place_or_isil(clerk: httpx2.AsyncClient, typed: str) -> None:
     page = await libraries_found(clerk, typed)
     assert page.count('<td class="isil">') == 1
     assert '<td class="isil">NL-087041</td>' in page
@@ -268,21 +267,3 @@ async def test_r1_a_scan_that_the_scanner_spoiled_says_so_and_is_not_changed(
 ) -> None:
     answer = await scanned(clerk, card)
     assert (answer.status_code, hint in answer.text, f'value="{card}"' in answer.text) == (status, True, True)
-
-
-async def test_r10_a_replaced_card_opens_the_guest_as_soon_as_home_answered(
-    counter_site: CounterSite, clerk: httpx2.AsyncClient
-) -> None:
-    card = member(counter_site)
-    guest = await register(clerk, card)
-    old = f"0777{next(numbers):06d}"
-    counter_site.app.home.answers(HOME, old, Valid(JAN, date(2026, 12, 31), card))
-    fields = fields_of((await scanned(clerk, old)).text, "new-guest")
-    told = await clerk.post("/gasten/nieuw/thuis", data=fields | {"home_isil": HOME})
-    assert told.headers["location"] == guest
-    assert "met een ander pasnummer" in (await clerk.get(guest)).text
-    await followed(counter_site)
-    form = form_of((await clerk.get("/zoeken")).text, "/zoeken")
-    for number in (card, old):
-        assert f'href="{guest}"' in (await clerk.post("/zoeken", data=form | {"query": number})).text
-        assert (await scanned(clerk, number)).headers["location"] == guest

@@ -169,27 +169,6 @@ async def looks_like_a_guest(
     return guest, new, await details_of(clerk, new, isil)
 
 
-async def test_r28_a_likely_duplicate_is_shown_at_once_and_again_before_it_is_saved(
-    counter_site: CounterSite, clerk: httpx2.AsyncClient
-) -> None:
-    guest, card, page = await looks_like_a_guest(counter_site, clerk)
-    guest_id = guest.rpartition("/")[2]
-    assert "Lijkt op een gastlener die hier al is ingeschreven" in page
-    assert f'value="same:{guest_id}"' in page
-    fields = fields_of(page, "new-guest") | {"choice": "none"}
-    assert "decision" not in fields
-    async with counter_site.app.nothing_written():
-        asked = await clerk.post("/gasten/nieuw/opslaan", data=fields)
-    assert asked.status_code == 409
-    assert "Is het dezelfde persoon?" in asked.text
-    assert f'href="{guest}"' in asked.text
-    other = fields_of(asked.text, "new-guest") | {"choice": "none", "decision": "other"}
-    saved = await clerk.post("/gasten/nieuw/opslaan", data=other)
-    assert saved.headers["location"].endswith("/ingeschreven")
-    assert guest_id not in saved.headers["location"]
-    assert card in (await clerk.get(saved.headers["location"].removesuffix("/ingeschreven"))).text
-
-
 async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
     counter_site: CounterSite, clerk: httpx2.AsyncClient
 ) -> None:

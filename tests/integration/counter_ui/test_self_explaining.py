@@ -8,31 +8,15 @@ from uuid import uuid4
 import httpx2
 import pytest
 import pytest_asyncio
-from fastapi.routing import APIRoute
 
 from registration.counter_ui import desk
-from registration.counter_ui.app import ROUTERS
 from registration.domain.verdict import Unavailable
+from tests.support.counter_browser import PAGES
 from tests.support.counter_pages import CounterSite, form_of, register
 from tests.support.registration_service import HOME
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 numbers = count(1)
-NO_PAGES = {
-    "/aanmelden": "leads to the sign-in service",
-    "/aanmelden/terug": "leads to the page that was asked for",
-    "/gasten/{guest_id:uuid}/koppeling": "a stream of events",
-    "/beheer/weergaven/{name}/voortgang": "a stream of events",
-    "/beheer/stroom": "a stream of events",
-    "/beheer/gasten": "leads to the events of a guest",
-    "/melding": "leads to the problem of the last form, of which it shows the help",
-}
-PAGES = sorted(
-    route.path
-    for router in ROUTERS
-    for route in router.routes
-    if isinstance(route, APIRoute) and "GET" in (route.methods or ()) and route.path not in NO_PAGES
-)
 HTML = {"Accept": "text/html"}
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from starlette.applications import Starlette
 
 from identity.adapters.catalogues import Catalogues
@@ -16,6 +17,7 @@ from identity.application.dependencies import SystemClock
 from infra.local.credentials import CATALOGUE_ID
 from infra.local.issuer import ACCOUNTS, Issuer, catalogue_client
 from infra.local.ports import LOOPBACK, answers, free_port
+from infra.local.postgres import Postgres
 from infra.local.wisecat import IdentityLogins, Wisecat
 from infra.local.wisecat_sign_in import PatronSignIn
 from shared.platform.http_client import HttpClient
@@ -75,11 +77,13 @@ def demo(catalogue: Catalogue, http: HttpClient) -> Starlette:
     return Wisecat(logins, LIBRARIES, sign_in).app()
 
 
-@pytest.fixture
-async def catalogue(databases: Databases, tmp_path: Path) -> AsyncIterator[Catalogue]:
-    """The demo, until the test ends."""
-    async with open_catalogue(databases, tmp_path, demo) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def catalogue(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Catalogue]:
+    """The demo, one for all tests of a module: each has patrons of its own."""
+    databases = Databases(postgres)
+    async with open_catalogue(databases, tmp_path_factory.mktemp("catalogue"), demo) as opened:
         yield opened
+    databases.drop_all()
 
 
 def believes(identity: IdentityApp, issuer: str, folder: Path) -> None:
