@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from starlette.requests import Request
 
-from registration.counter_ui.auth import SignIn
+from registration.counter_ui.sign_in import SignIn
 
 KEY = ECKey.generate_key("P-256", {"kid": "k"})
 STAFF = {"sub": "m.visser", "name": "M. Visser", "organisation": "1001", "scope": "counter"}
