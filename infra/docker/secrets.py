@@ -18,7 +18,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.rabbitmq.definitions import definitions
@@ -48,10 +48,18 @@ class SecretFile:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one."""
+    """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one.
+
+    `postgres` may name several, separated by commas: a primary and its standbys.
+    """
 
     postgres: str = "postgres"
     rabbitmq: str = "rabbitmq"
+
+    def database(self, role: str, password: str, name: str) -> str:
+        """Return the address of a database for one of its roles."""
+        which = "?target_session_attrs=read-write" if "," in self.postgres else ""
+        return f"postgresql://{role}:{password}@{self.postgres}/{name}{which}"
 
 
 COMPOSE = Servers()
@@ -73,7 +81,7 @@ def _service_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         database, broker = (files[f"{service}_{what}_password"].strip() for what in ("database", "broker"))
         return (
-            f"{service.upper()}_DATABASE_URL=postgresql://{service}:{database}@{at.postgres}/{service}\n"
+            f"{service.upper()}_DATABASE_URL={at.database(service, database, service)}\n"
             f"{service.upper()}_AMQP_URL=amqp://{service}:{broker}@{at.rabbitmq}/\n"
         )
 
@@ -83,8 +91,7 @@ def _service_environment(service: str, at: Servers) -> Contents:
 def _owner_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         password, owner = files[f"{service}_owner_password"].strip(), f"{service}_owner"
-        address = f"postgresql://{owner}:{password}@{at.postgres}/{service}"
-        return f"{service.upper()}_OWNER_DATABASE_URL={address}\n"
+        return f"{service.upper()}_OWNER_DATABASE_URL={at.database(owner, password, service)}\n"
 
     return content
 
@@ -197,11 +204,19 @@ def _write(path: Path, content: str, mode: int, user: int | None) -> None:
     draft.rename(path)
 
 
+ONE_HOST = r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+
+
 def _address(given: str) -> str:
     """Return a host, or host and port. Raises ArgumentTypeError."""
-    if re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", given) is None:
+    if re.fullmatch(ONE_HOST, given) is None:
         raise argparse.ArgumentTypeError(f"{given!r} is not a host, or host:port")
     return given
+
+
+def _addresses(given: str) -> str:
+    """Return one host or several. Raises ArgumentTypeError."""
+    return ",".join(_address(host) for host in given.split(","))
 
 
 def main() -> None:
@@ -210,10 +225,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the folder of docker-compose.yml")
-    for server, address in asdict(COMPOSE).items():
-        parser.add_argument(
-            f"--{server}", type=_address, default=address, help="host or host:port; compose's own"
-        )
+    one, several = "host or host:port; compose's own", "the same, or several: primary:5432,standby:5432"
+    parser.add_argument("--postgres", type=_addresses, default=COMPOSE.postgres, help=several)
+    parser.add_argument("--rabbitmq", type=_address, default=COMPOSE.rabbitmq, help=one)
     given = parser.parse_args()
     root: Path = given.root
     at = Servers(given.postgres, given.rabbitmq)

@@ -90,8 +90,8 @@ def create_database(admin_url: str, name: str, service: str, password: Callable[
 def address(url: str, database: str, role: str, password: str) -> str:
     """Return the URL of another database and role on the same server."""
     parts = urlsplit(url)
-    port = f":{parts.port}" if parts.port else ""
-    location = f"{quote(role)}:{quote(password)}@{parts.hostname or 'localhost'}{port}"
+    hosts = parts.netloc.rpartition("@")[2] or "localhost"  # one, or several: a primary and its standbys
+    location = f"{quote(role)}:{quote(password)}@{hosts}"
     return urlunsplit(parts._replace(netloc=location, path=f"/{database}"))
 
 
@@ -170,6 +170,34 @@ class Postgres:
             if not self.program.running:  # spawn again while the server of a killed stack leaves the folder
                 self.program.spawn()
             time.sleep(0.03)
+
+    def follow(self, primary: "Postgres") -> None:
+        """Make this server a standby: copy the primary's data. After `start` it streams what is new there.
+
+        Raises PostgresError.
+        """
+        self._take_secret(primary)
+        shutil.rmtree(self.data, ignore_errors=True)
+        _own(self.folder)
+        copy = ("--write-recovery-conf", "--checkpoint=fast", "--wal-method=stream", "--no-password")
+        source = {
+            "PGHOST": LOOPBACK,
+            "PGPORT": str(primary.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": primary.password(SUPERUSER),
+        }
+        command = [*as_ordinary_user(), binary("pg_basebackup"), f"--pgdata={self.data}", *copy]
+        _run(command, self.folder, source)
+
+    def _take_secret(self, other: "Postgres") -> None:
+        """Have the passwords of another server: its roles come with its data."""
+        (self.folder / "secret").unlink(missing_ok=True)
+        write_privately(self.folder / "secret", other._secret().decode())
+
+    def promote(self) -> None:
+        """Let a standby become a primary; return when it is one. Raises PostgresError."""
+        if self.sql("SELECT pg_promote(wait_seconds => 30)") != "t":
+            raise PostgresError(f"{self.data} is not promoted yet after 30 s")
 
     def prepare(self) -> None:
         """Create the data folder unless it exists."""
@@ -281,8 +309,9 @@ def _locale() -> str:
         locale.setlocale(locale.LC_CTYPE, before)
 
 
-def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> None:
+    environment = {**os.environ, **more}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         words = f"{done.stdout}{done.stderr}".strip()
         hint = unreachable(folder) if "Permission denied" in words else ""

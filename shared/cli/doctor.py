@@ -150,6 +150,7 @@ def database(settings: ServiceSettings, schema: Sequence[Script], service: str) 
 
     return [
         Step("database", connects, f"start PostgreSQL, or correct {prefix}DATABASE_URL"),
+        *_database_servers(settings),
         _database_disk(settings),
         _database_sessions(settings),
         Step("schema", is_up_to_date, f"run `{service} migrate`"),
@@ -159,6 +160,26 @@ def database(settings: ServiceSettings, schema: Sequence[Script], service: str) 
             f"make three roles, set {prefix}OWNER_DATABASE_URL, run `{service} migrate`: see docs/runbook.md",
             vital=False,
         ),
+    ]
+
+
+def _database_servers(settings: ServiceSettings) -> list[Step]:
+    url = settings.database_url.get_secret_value()
+
+    async def one_takes_writes() -> str:
+        from shared.cli.database_servers import require_one_primary  # noqa: PLC0415
+
+        return await require_one_primary(url)
+
+    async def others_follow() -> str:
+        from shared.cli.database_servers import require_standbys  # noqa: PLC0415
+
+        return await require_standbys(url)
+
+    advice = "see docs/runbook.md, `A server of PostgreSQL is lost`"
+    return [
+        Step("database primary", one_takes_writes, advice),
+        Step("database standbys", others_follow, advice, vital=False),
     ]
 
 

@@ -13,11 +13,12 @@ from uuid import UUID
 import asyncpg
 import orjson
 import structlog
+from prometheus_client import Counter
 
 from shared.event_log.errors import LogOverloaded, LogUnavailable, SideRowConflict, VersionConflict
 from shared.event_log.types import NewEvent, SideRow
 from shared.platform import limits
-from shared.platform.postgres import NO_SPACE, HeldConnection, is_transient
+from shared.platform.postgres import NO_SPACE, Connection, HeldConnection, is_transient
 
 Group = tuple[str, tuple[str, ...], bool]
 """What the rows of one INSERT have in common: table, columns, or_ignore."""
@@ -251,6 +252,9 @@ FIND_OWN = """
 SELECT notification_id FROM stored_events
 WHERE originator_id = $1 AND originator_version = $2 AND event_id = $3
 """
+ENDS_LOST = Counter(
+    "event_log_ends_lost", "Connections to a database that does not have an event acknowledged before"
+)
 STREAM_CONSTRAINTS = frozenset({"stored_events_pkey", "stored_events_gap"})
 
 log = structlog.get_logger(__name__)
@@ -266,6 +270,10 @@ class Appender:
     def __init__(self, connection: HeldConnection, queue: CommandQueue) -> None:
         self._connection = connection
         self._queue = queue
+        self._last: tuple[UUID, int, UUID] | None = None
+        """Stream, version and id of the last event that was acknowledged here."""
+        self._last_is_on: Connection | None = None
+        """The connection on whose server that event is."""
 
     async def run(self) -> None:
         """Write batch after batch until the queue is closed and empty."""
@@ -300,6 +308,8 @@ class Appender:
                 await self._write(commands[:half])
                 await self._write(commands[half:])
         else:
+            if last := next((command.events[-1] for command in reversed(commands) if command.events), None):
+                self._last = (last.stream_id, last.stream_version, last.event_id)
             _set_results(commands, position)
 
     async def _refuse(self, command: Command, error: Exception) -> None:
@@ -337,6 +347,7 @@ class Appender:
                 while True:
                     try:
                         connection = await self._connection.get()
+                        await self._look_for_last(connection)
                         return await connection.fetchval(statement, *arguments)
                     except Exception as error:
                         if not is_transient(error):
@@ -350,6 +361,20 @@ class Appender:
                     pause = min(pause * 2, 1.0)
         except TimeoutError as error:
             raise LogUnavailable(reason) from error
+
+    async def _look_for_last(self, connection: Connection) -> None:
+        """Log and count a new connection to a server without the last event that was acknowledged.
+
+        It was an asynchronous standby, or an older backup: its log lost its end (ADR 0034).
+        """
+        if connection is self._last_is_on:
+            return
+        if self._last is not None and await connection.fetchval(FIND_OWN, *self._last) is None:
+            stream_id, version, _ = self._last
+            ENDS_LOST.inc()
+            log.error("event_log.end_lost", stream_id=str(stream_id), version=version)
+            self._last = None
+        self._last_is_on = connection
 
 
 def _set_results(commands: Sequence[Command], last_position: int) -> None:

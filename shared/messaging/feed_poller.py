@@ -15,12 +15,14 @@ from shared.messaging.errors import FeedUnavailable, ForeignSource
 from shared.messaging.feed import Feed, FeedPage
 from shared.messaging.inbox import Inbox
 from shared.messaging.other_log import LostEnd
-from shared.platform.leases import Lease, LeaseLost, Leases, lead
+from shared.platform.leases import Lease, LeaseLost, Leases, lead, now
 from shared.platform.retry import keep_trying
 
 PAGE = 500
 TASK = "sweep"
 """The name of the task and its checkpoint in the database, which older releases share."""
+QUIET_SECONDS = 0.5
+"""After so long without a page it is asked whether the log still has what was read last."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
 
 log = structlog.get_logger(__name__)
@@ -46,14 +48,18 @@ class FeedPoller:
 
     async def _poll(self, lease: Lease) -> None:
         position = await self._leases.checkpoint(TASK)
+        last: Message | None = None
+        read_at = 0.0
         while True:
             seen = max(position, await self._inbox.other_log.highest())  # before the page says where it ends
             page = await self._page(position)
             if page.head is not None and page.head < seen:
                 await self._inbox.other_log.note(page.source or "", seen=seen, head=page.head)
+            elif last is not None and page.position > position and now() > read_at + QUIET_SECONDS:
+                await self._require_still_there(last)
             lost = await self._inbox.other_log.lost_end()
             if lost is not None and lost.went_back_at is None:
-                position = await self._go_back(position, lost, lease)
+                position, last = await self._go_back(position, lost, lease), None
                 continue
             await self._process(page, lease)
             await self._leases.keep(lease)
@@ -64,7 +70,17 @@ class FeedPoller:
                 continue
             if not await self._leases.move_checkpoint(lease, page.position):
                 raise LeaseLost
-            position = page.position
+            position, read_at = page.position, now()
+            last = page.messages[-1] if page.messages else last
+
+    async def _require_still_there(self, last: Message) -> None:
+        """Note a loss when the log has another event where the last message was read.
+
+        A standby that took over without the newest events may have grown beyond them before it is asked.
+        """
+        page = await self._page(last.position - 1, limit=1, wait=0)
+        if not page.unreadable and [message.id for message in page.messages] != [last.id]:
+            await self._inbox.other_log.note_replaced(last.source, last.position)
 
     async def _go_back(self, position: int, lost: LostEnd, lease: Lease) -> int:
         """Move the checkpoint back before the lost end, unless it is there, and return it.
@@ -85,9 +101,9 @@ class FeedPoller:
         log.warning("feed.goes_back", seen=lost.seen, to=start)
         return start
 
-    async def _page(self, position: int) -> FeedPage:
+    async def _page(self, position: int, limit: int = PAGE, wait: float | None = None) -> FeedPage:
         return await keep_trying(
-            partial(self._feed.after, position, limit=PAGE, wait=self._wait),
+            partial(self._feed.after, position, limit=limit, wait=self._wait if wait is None else wait),
             action="feed.unavailable",
             on=FeedUnavailable,
             first=FIRST_PAUSE_SECONDS,

@@ -298,8 +298,10 @@ class Inbox:
             else:
                 if message.position <= cursor.read_up_to:  # a position is given once, unless the end was lost
                     await self.other_log.note_passed(message.source, message.position)
+                if self.other_log.replaces(message.position, message.id):
+                    await self.other_log.note_replaced(message.source, message.position)
                 await self._catch_up_or_park(message.subject, [message], cursor.last_version)
-                self.other_log.received(message.position)
+                self.other_log.received(message.position, message.id)
 
     async def receive_unreadable(self, body: bytes, reason: str) -> None:
         """Store a body that is not a message of ours, for an operator; it belongs to no subject.

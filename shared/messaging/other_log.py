@@ -9,6 +9,8 @@ what was lost there is still here: an operator decides, unless the other service
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -20,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 BY_ITSELF = "feed poller"
 STORE_EVERY_SECONDS = 1.0
+REMEMBERED = 10_000
+"""So many of the last messages each process remembers, by their positions."""
 
 
 class OtherLogBehind(Exception):
@@ -57,10 +61,28 @@ class OtherLog:
         self._pool = pool
         self._heals = heals
         self._received = self._stored = 0
+        self._remembered: dict[int, UUID] = {}
 
-    def received(self, position: int) -> None:
+    def received(self, position: int, message_id: UUID) -> None:
         """Note that a new message with this position was processed, whichever way it came."""
         self._received = max(self._received, position)
+        self._remembered[position] = message_id
+        if len(self._remembered) > REMEMBERED:
+            for first in list(islice(self._remembered, REMEMBERED // 10)):
+                del self._remembered[first]
+
+    def replaces(self, position: int, message_id: UUID) -> bool:
+        """Return whether another message was processed with this position.
+
+        The log lost its end, and has grown beyond it again before anybody looked where it ends.
+        """
+        return self._remembered.get(position, message_id) != message_id
+
+    async def note_replaced(self, source: str, position: int) -> None:
+        """Note that what was at this position and behind it is there no more. One loss is noted once."""
+        seen = max(position, await self.highest())
+        self._remembered = {at: known for at, known in self._remembered.items() if at < position}
+        await self.note(source, seen=seen, head=position - 1)
 
     async def highest(self) -> int:
         """Return the highest position that was received, by any process, before this call."""
@@ -104,6 +126,7 @@ class OtherLog:
 
     async def went_back(self, to: int) -> None:
         """Note that the feed is read from this position again, before the loss."""
+        self._remembered.clear()  # what is read now has the positions of what was lost
         await self._pool.execute(_FORGET_HIGHEST, to)
         await self._pool.execute(_WENT_BACK)
 

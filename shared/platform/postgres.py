@@ -16,6 +16,7 @@ import structlog
 
 from shared.kernel.errors import ConfigurationError
 from shared.platform import limits
+from shared.platform.database_hosts import Hosts
 from shared.platform.roles import OWN_SCHEMA_LAST, Rights, grant, own_schema_last
 
 # The event log numbers its events under a lock. That is only correct when every statement sees all earlier
@@ -234,7 +235,7 @@ class _Connection(asyncpg.Connection):
 
 async def connect(url: str, settings: Mapping[str, str] = MappingProxyType({})) -> asyncpg.Connection:
     """Open one connection for a command, with these settings of the server. Its statements have no limit."""
-    connection = await asyncpg.connect(url, timeout=limits.CONNECT)
+    connection = await Hosts(url).connect(timeout=limits.CONNECT)
     await _keep_alive(connection)
     if settings:
         try:
@@ -309,7 +310,7 @@ class Pool(asyncpg.Pool):
                 await super().close()
 
     async def renew(self) -> None:
-        """Replace all connections: one was silent, so the others probably are."""
+        """Replace all connections: one was of no use, so the others probably are not either."""
         self.renewals += 1
         await self.expire_connections()
 
@@ -343,12 +344,19 @@ class Pool(asyncpg.Pool):
             try:
                 return await ask(query, *args, timeout=timeout)
             except Exception as error:
-                if isinstance(error, TimeoutError) and not isinstance(error, NoConnection):
+                if _is_of_all_connections(error):
                     await self.renew()
                 if not is_transient(error) or not _is_read(query):
                     raise
                 log.warning("database.asked_again", reason=type(error).__name__)
             return await ask(query, *args, timeout=timeout)
+
+
+def _is_of_all_connections(error: Exception) -> bool:
+    """Return whether the others of the pool are as bad: silent, or at a server that became a standby."""
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return True
+    return isinstance(error, TimeoutError) and not isinstance(error, NoConnection)
 
 
 def _is_read(query: str) -> bool:
@@ -373,6 +381,7 @@ async def open_pool(url: str, *, min_size: int, max_size: int, statement: float 
         max_inactive_connection_lifetime=300.0,
         loop=asyncio.get_running_loop(),
         init=_set_up,
+        connect=Hosts(url).connect,  # type: ignore[arg-type] # the stubs want all options by name
         connection_class=_Connection,
         record_class=asyncpg.Record,
         timeout=limits.CONNECT,
@@ -404,7 +413,7 @@ class HeldConnection:
 
     async def drop(self, why: Exception | None = None) -> None:
         """Close the connection: after an error its state is not known, and others may be silent as well."""
-        if self._connection is not None and isinstance(why, TimeoutError):
+        if self._connection is not None and why is not None and _is_of_all_connections(why):
             await self._pool.renew()
         connection, self._connection = self._connection, None
         if connection is not None:

@@ -31,6 +31,7 @@ from pydantic_settings import (
 
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.text import require_identifier
+from shared.platform.database_hosts import require_primary
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 Contact = Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+@[^\s@/:]+)$")]
@@ -65,7 +66,13 @@ def _has_encoded_password(address: SecretStr) -> SecretStr:
     return address
 
 
+def _finds_the_primary(address: SecretStr) -> SecretStr:
+    require_primary(address.get_secret_value())
+    return address
+
+
 Address = Annotated[SecretStr, AfterValidator(_has_encoded_password)]
+DatabaseAddress = Annotated[Address, AfterValidator(_finds_the_primary)]
 ClaimName = Annotated[str, AfterValidator(require_identifier)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -88,8 +95,8 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, frozen=True)
 
     plain_http_hosts: str = ""  # comma-separated; of a private network: they may be asked without TLS
-    database_url: Address
-    owner_database_url: Address | None = None  # for `migrate` and the like; None: one role for all
+    database_url: DatabaseAddress
+    owner_database_url: DatabaseAddress | None = None  # for `migrate` and the like; None: one role for all
     amqp_url: Address | None = None  # None: the feed is the transport
     signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
     verification_key_file: Path | None = None  # verifies the other service's messages; needed with AMQP_URL

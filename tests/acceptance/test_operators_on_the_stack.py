@@ -48,7 +48,7 @@ FROM_DATABASE = {
     *("term_check_left_guests", "term_check_left_libraries", "term_check_ended_timestamp_seconds"),
     "term_check_guests",
 }
-OF_EVERY_PROCESS = {"configuration_refused", "worker_task_failures"}
+OF_EVERY_PROCESS = {"configuration_refused", "worker_task_failures", "event_log_ends_lost"}
 ASKED_BY_THE_API = {
     *("registration_home_library_seconds", "registration_home_library_unreadable_replies"),
     "messages_applied",
@@ -61,7 +61,7 @@ ONLY_AT_A_FAILURE = {
     *("messages_publish_failures_total", "messages_rejected_total", "messages_dropped_total"),
     *("messages_waiting_total", "messages_parked_total", "messages_diverged_total"),
     *("messages_unreadable_total", "feed_found_total", "worker_task_failures_total"),
-    *("task_stuck", "configuration_refused"),
+    *("task_stuck", "configuration_refused", "event_log_ends_lost_total"),
 }
 ONLY_AT_NIGHT = "registration_home_library_"
 

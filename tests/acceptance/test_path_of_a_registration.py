@@ -37,6 +37,7 @@ BACKGROUND = {
     "services/identity/adapters/configuration.py",
     "shared/configuration/record.py",
     "shared/messaging/webhooks.py",
+    "shared/platform/database_hosts.py",
     "shared/platform/leases.py",
     "shared/platform/lifecycle.py",
     "shared/platform/retry.py",

@@ -1,71 +1,111 @@
-"""One database is restored to an older moment than the other; the services heal by themselves."""
+"""One database goes back to an older moment than the other, as docs/backup.md says; the services heal.
+
+The commands of that page are run as they stand there, against the PostgreSQL of a running stack.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
+import re
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx2
 import pytest
 
-from infra.local.postgres import Postgres
+from infra.local.ports import LOOPBACK, free_port
+from infra.local.postgres import SUPERUSER, Postgres, as_ordinary_user, binary
+from tests.support.commands import without_settings_of_services
 from tests.support.eventually import eventually
+from tests.support.other_log import behind, command, doctor, is_settled, it_is_told, release_all
+from tests.support.page import Shell, run_all
 from tests.support.stack import RunningStack, load_card, registration_of
 
-BEFORE, AFTER, UNSEEN = range(1, 4), range(4, 9), range(9, 12)
-"""Numbers of guests: of the backup, of the time after it, and of the time after the restore."""
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "backup.md").read_text("utf-8")
+STOP = """
+# The processes are paused: the stack would start them again.
+jq -r ".pids.$1_api, .pids.$1_worker" "$RUN_DIR/stack.json" | xargs kill -STOP
+"""
+START = """
+jq -r ".pids.$1_api, .pids.$1_worker" "$RUN_DIR/stack.json" | xargs kill -KILL
+"""
 
 
-@pytest.fixture(params=["amqp", "feed"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningStack]:
-    running = RunningStack(tmp_path / "run", request.param)
+def part(heading: str) -> str:
+    """One section of the page."""
+    found = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    assert found is not None, heading
+    return found[1]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    running = RunningStack(tmp_path_factory.mktemp("restored") / "run", "amqp")
     running.start()
     yield running
     running.kill_if_running()
 
 
-class Database:
-    """The database of one service of a running stack, with its backup."""
+class Operator:
+    """Who reads the page, with a shell at the machine of PostgreSQL."""
 
-    def __init__(self, stack: RunningStack, service: str) -> None:
-        self._stack = stack
-        self._processes = (f"{service}_api", f"{service}_worker")
-        url = urlsplit(stack.description["owner_database_urls"][service])
-        self._server = Postgres(stack.run_dir / "postgres", url.port or 0)
-        self._name = url.path.removeprefix("/")
+    def __init__(self, stack: RunningStack, folder: Path) -> None:
+        self._restored = folder / "restored"
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        for name, content in {"stop": STOP, "start": START, "pg_ctl": self._pg_ctl()}.items():
+            script = self._programs / name
+            script.write_text(f"#!/bin/sh -eu\n{content}")
+            script.chmod(0o755)
+        url = urlsplit(stack.description["owner_database_urls"]["identity"])
+        server = Postgres(stack.run_dir / "postgres", url.port or 0)
+        (folder / "infra").symlink_to(ROOT / "infra")
+        paths = (self._programs, ROOT / ".venv/bin", Path(binary("psql")).parent, os.environ["PATH"])
+        variables = {
+            "RUN_DIR": str(stack.run_dir),
+            "PGHOST": LOOPBACK,
+            "PGPORT": str(server.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": server.password(SUPERUSER),
+            "PATH": ":".join(map(str, paths)),
+            "BACKUP": str(folder / "backup"),
+            "RESTORED": str(self._restored),
+            "STOP": "stop",
+            "START": "start",
+        }
+        self.shell = Shell(folder, without_settings_of_services(os.environ) | variables)
+        run_all(self.shell, part("Make backups"))
 
-    def back_up(self) -> None:
-        """Copy the database as it is at one moment."""
-        with self._unused():
-            self._server.sql(f'CREATE DATABASE backup TEMPLATE "{self._name}"')
+    def _pg_ctl(self) -> str:
+        """`pg_ctl` as the user of PostgreSQL."""
+        return f'exec {" ".join(as_ordinary_user())} {binary("pg_ctl")} "$@"'
 
-    def restore(self) -> None:
-        """Put the copy in the place of the database, and start the service again."""
-        with self._unused():
-            self._server.sql(f'ALTER DATABASE "{self._name}" RENAME TO lost')
-            self._server.sql(f'ALTER DATABASE backup RENAME TO "{self._name}"')
-            for name in self._processes:
-                os.kill(self._stack.pid(name), signal.SIGKILL)
+    def moment(self) -> str:
+        """Now, by the clock of the server."""
+        return self.shell.run("psql -XAt --dbname=postgres --command='SELECT clock_timestamp()'").strip()
 
-    @contextmanager
-    def _unused(self) -> Iterator[None]:
-        """Nobody is connected inside the block: the processes are paused."""
-        with self._stack.paused(*self._processes):
-            connected = f"datname = '{self._name}'"
-            self._server.sql(
-                f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {connected}"  # noqa: S608 - our own name
-            )
-            yield
+    def restores(self, service: str, moment: str) -> None:
+        self.shell.run(f"SERVICE={service} MOMENT='{moment}' RESTORED_PORT={free_port()}")
+        run_all(self.shell, part("Restore one database"))
+
+    def leave(self) -> None:
+        """End what is left of the server beside, if a test failed, and the shell."""
+        stop = [str(self._programs / "pg_ctl"), f"--pgdata={self._restored}", "--mode=immediate", "stop"]
+        subprocess.run(stop, capture_output=True, check=False)
+        self.shell.close()
+
+
+@pytest.fixture(scope="module")
+def operator(stack: RunningStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Has made backups since the beginning."""
+    one = Operator(stack, tmp_path_factory.mktemp("operator"))
+    yield one
+    one.leave()
 
 
 async def registers(counter: httpx2.AsyncClient, number: int) -> str:
@@ -84,13 +124,23 @@ async def registers(counter: httpx2.AsyncClient, number: int) -> str:
     return str(answer.json()["guest_id"])
 
 
+async def register_all(counter: httpx2.AsyncClient, numbers: Iterable[int]) -> dict[int, str]:
+    """The ids of these guests, who are linked when this returns."""
+    guests = {number: await registers(counter, number) for number in numbers}
+    for guest_id in guests.values():
+        await eventually(partial(is_linked, counter, guest_id), within=90)
+    return guests
+
+
 async def is_linked(counter: httpx2.AsyncClient, guest_id: str) -> bool:
     guest = (await counter.get(f"/v1/guests/{guest_id}")).json()
     return bool(guest["login_link"]["state"] == "linked")
 
 
-async def logs_in(wisecat: httpx2.AsyncClient, number: int, organisation: str = "1001") -> tuple[str, bool]:
-    """What the catalogue reads: the actor, and whether it is the one of a guest."""
+async def logs_in(
+    wisecat: httpx2.AsyncClient, number: int, organisation: str = "1001"
+) -> tuple[str, str | None]:
+    """What the catalogue reads: the actor, and the guest that the login is recognised as."""
     body = {"account_id": f"acc-{load_card(number)}", "organisation": organisation}
 
     async def answered() -> httpx2.Response | None:
@@ -103,37 +153,37 @@ async def logs_in(wisecat: httpx2.AsyncClient, number: int, organisation: str = 
     answer = await eventually(answered, within=30)
     assert answer is not None
     assert answer.status_code == 200, answer.text
-    return answer.json()["actor_id"], answer.json()["guest"] is not None
+    guest = answer.json()["guest"]
+    return answer.json()["actor_id"], guest and guest["guest_id"]
+
+
+async def actors_of(wisecat: httpx2.AsyncClient, guests: Mapping[int, str]) -> dict[int, str]:
+    """The actor of each, who is recognised as this very guest."""
+    found = {number: await logs_in(wisecat, number) for number in guests}
+    assert {number: guest for number, (_, guest) in found.items()} == guests
+    return {number: actor for number, (actor, _) in found.items()}
 
 
 async def test_i5_i8_identity_restored_to_before_registration_makes_the_same_persons_again(
-    stack: RunningStack,
+    stack: RunningStack, operator: Operator
 ) -> None:
-    database = Database(stack, "identity")
     async with (
         stack.client("registration", "counter") as counter,
         stack.client("identity", "wisecat") as wisecat,
     ):
-        guests = {number: await registers(counter, number) for number in BEFORE}
-        for guest_id in guests.values():
-            await eventually(partial(is_linked, counter, guest_id), within=60)
-        database.back_up()
-        guests |= {number: await registers(counter, number) for number in AFTER}
-        for guest_id in guests.values():
-            await eventually(partial(is_linked, counter, guest_id), within=60)
-        persons = {number: await logs_in(wisecat, number) for number in guests}
-        strangers = {number: await logs_in(wisecat, number, "2002") for number in AFTER}
+        before = await register_all(counter, range(1, 4))
+        moment = operator.moment()
+        after = await register_all(counter, range(4, 9))
+        persons = await actors_of(wisecat, before | after)
+        strangers = {number: await logs_in(wisecat, number, "2002") for number in after}
 
-        database.restore()
+        operator.restores("identity", moment)
 
-        assert {number: await logs_in(wisecat, number) for number in guests} == persons
-        assert {number: await logs_in(wisecat, number, "2002") for number in AFTER} == strangers
-        new = [await registers(counter, number) for number in UNSEEN]
-        for guest_id in new:
-            await eventually(partial(is_linked, counter, guest_id), within=60)
-    async with stack.client("registration", "operator") as operator:
-        held = await eventually(partial(_parked, operator), within=60)
-        assert held == "none"
+        assert await actors_of(wisecat, before | after) == persons
+        assert {number: await logs_in(wisecat, number, "2002") for number in after} == strangers
+        await register_all(counter, range(9, 12))
+    async with stack.client("registration", "operator") as asking:
+        assert await eventually(partial(_parked, asking), within=60) == "none"
 
 
 async def _parked(operator: httpx2.AsyncClient) -> str | None:
@@ -144,112 +194,38 @@ async def _parked(operator: httpx2.AsyncClient) -> str | None:
     return "none" if states and all(line.endswith(" 0.0") for line in states) else None
 
 
-@pytest.mark.parametrize("stack", ["amqp"], indirect=True)
-async def test_i5_registration_restored_to_before_identity_is_told_and_its_orphans_are_let_go(
-    stack: RunningStack,
+async def test_i5_r19_registration_restored_to_before_identity_is_told_and_its_orphans_are_let_go(
+    stack: RunningStack, operator: Operator
 ) -> None:
-    database = Database(stack, "registration")
+    """Who was erased after the moment stays erased."""
     async with (
         stack.client("registration", "counter") as counter,
+        stack.client("registration", "operator") as erasing,
         stack.client("identity", "wisecat") as wisecat,
     ):
-        kept = {number: await registers(counter, number) for number in BEFORE}
-        for guest_id in kept.values():
-            await eventually(partial(is_linked, counter, guest_id), within=60)
-        database.back_up()
-        lost = {number: await registers(counter, number) for number in AFTER}
-        for guest_id in lost.values():
-            await eventually(partial(is_linked, counter, guest_id), within=60)
-        persons = await all_guests_of(wisecat, kept | lost)
+        kept = await register_all(counter, range(21, 24))
+        erased = (await register_all(counter, [20]))[20]
+        moment = operator.moment()
+        lost = await register_all(counter, range(24, 29))
+        persons = await actors_of(wisecat, kept | lost)
+        assert (await erasing.delete(f"/v1/guests/{erased}/personal-data")).status_code == 204
 
-        database.restore()
+        operator.restores("registration", moment)
         stack.kill("identity_worker")  # a new one asks for the feed at once, else within 30 seconds
 
-        new = {number: await registers(counter, number) for number in UNSEEN}
-        for guest_id in new.values():
-            await eventually(partial(is_linked, counter, guest_id), within=90)
+        await register_all(counter, range(29, 32))
+        assert (await counter.get(f"/v1/guests/{erased}")).json()["status"] == "erased"
         for guest_id in lost.values():
             assert (await counter.get(f"/v1/guests/{guest_id}")).status_code == 404
         await it_is_told(stack)
 
-        again = {number: await registers(counter, number) for number in AFTER}
-        assert {number: (await guest_of(wisecat, number))[1] for number in AFTER} == lost
+        again = {number: await registers(counter, number) for number in lost}
+        assert {number: (await logs_in(wisecat, number))[1] for number in lost} == lost
         release_all(stack, set(lost.values()))
-        await eventually(partial(_is_settled, stack), within=60)
+        await eventually(partial(is_settled, stack), within=60)
         for guest_id in again.values():
             await eventually(partial(is_linked, counter, guest_id), within=60)
-        assert await all_guests_of(wisecat, kept | again) == persons
-    assert _command(stack, "identity", "orphans", "list", "--json") == {"orphans": []}
-    assert await _behind(stack) is None
-    assert _doctor(stack, "identity")["ok"]
-
-
-async def all_guests_of(wisecat: httpx2.AsyncClient, guests: Mapping[int, str]) -> dict[int, str]:
-    """The actor of each, who is recognised as this very guest."""
-    found = {number: await guest_of(wisecat, number) for number in guests}
-    assert {number: guest for number, (_, guest) in found.items()} == guests
-    return {number: actor for number, (actor, _) in found.items()}
-
-
-async def it_is_told(stack: RunningStack) -> None:
-    """The metric, doctor and the operators' page say that registration's log ends too early."""
-    assert await eventually(partial(_behind, stack), within=60)
-    assert "identity orphans list" in _doctor(stack, "identity")["advice"]
-    lost = (await _operations(stack))["other_log"]
-    assert lost["seen"] > lost["head"]
-
-
-def release_all(stack: RunningStack, lost: set[str]) -> None:
-    """The command lists these guests, and releases them; again it releases nobody, and ends the warning."""
-    listed = _command(stack, "identity", "orphans", "list", "--json")["orphans"]
-    assert {orphan["guest_id"] for orphan in listed} == lost
-    given = ("--all", "--reason", "lost in a restore", "--by", "an operator", "--json")
-    assert set(_command(stack, "identity", "orphans", "release", *given)["released"]) == lost
-
-
-def _is_settled(stack: RunningStack) -> bool:
-    given = ("--all", "--reason", "nobody is left", "--by", "an operator", "--json")
-    assert _command(stack, "identity", "orphans", "release", *given)["released"] == []
-    return bool(_doctor(stack, "identity")["ok"])
-
-
-async def guest_of(wisecat: httpx2.AsyncClient, number: int) -> tuple[str, str | None]:
-    """The actor and the guest that a login is recognised as."""
-    answer = await wisecat.post(
-        "/v1/logins", json={"account_id": f"acc-{load_card(number)}", "organisation": "1001"}
-    )
-    assert answer.status_code == 200, answer.text
-    guest = answer.json()["guest"]
-    return answer.json()["actor_id"], guest and guest["guest_id"]
-
-
-async def _behind(stack: RunningStack) -> float | None:
-    """The metric of identity, or None if it is 0."""
-    async with stack.client("identity", "operator") as operator:
-        metrics = (await operator.get("/metrics")).text
-    [line] = [line for line in metrics.splitlines() if line.startswith("other_log_behind_events ")]
-    return float(line.split()[1]) or None
-
-
-async def _operations(stack: RunningStack) -> dict[str, Any]:
-    async with stack.client("identity", "operator") as operator:
-        return dict((await operator.get("/v1/operations")).json())
-
-
-def _command(stack: RunningStack, service: str, *arguments: str) -> dict[str, Any]:
-    """What a command of the service prints as JSON."""
-    done = subprocess.run(
-        [Path(sys.executable).with_name(service), *arguments],
-        env={**os.environ, "RUN_DIR": str(stack.run_dir)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def _doctor(stack: RunningStack, service: str) -> dict[str, Any]:
-    """What doctor finds of the other log."""
-    checks = _command(stack, service, "doctor", "--json")["checks"]
-    return dict(next(check for check in checks if check["step"].startswith("log of ")))
+        assert await actors_of(wisecat, kept | again) == persons
+    assert command(stack, "identity", "orphans", "list", "--json") == {"orphans": []}
+    assert await behind(stack) is None
+    assert doctor(stack, "identity")["ok"]

@@ -80,6 +80,10 @@ class SilencingProxy:
             for writer in writers:
                 writer.transport.abort()
 
+    def turn_to(self, host: str, port: int) -> None:
+        """From now on new connections lead to another server. Those from before stay."""
+        self._target = (host, port)
+
     def silence(self, *, new_too: bool = True) -> None:
         """From now on nothing comes through existing connections."""
         self._silent = new_too

@@ -32,8 +32,10 @@ PROCESSES = (
 class RunningStack:
     """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time."""
 
-    def __init__(self, run_dir: Path, transport: str) -> None:
+    def __init__(self, run_dir: Path, transport: str, database_url: str | None = None) -> None:
         self.run_dir = run_dir
+        self._database_url = database_url
+        """Of a server that the stack uses; None: it starts its own."""
         self.transport = transport
         self.started_in = 0.0
         """Seconds, of the last start."""
@@ -51,6 +53,8 @@ class RunningStack:
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
         }
+        if self._database_url is not None:
+            environment["DATABASE_URL"] = self._database_url
         if self._process is not None:
             self._process.wait(timeout=20)  # it was stopped or killed before
         began = time.monotonic()

@@ -1,6 +1,7 @@
 """`make secrets`: containers can read what they need, other users nothing, and nothing is replaced."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.docker.secrets import SERVER_USER, SERVICE_USER, create, main, secret_files
+from shared.platform.database_hosts import Host, hosts_of, require_primary
 
 ROOT = Path(__file__).parents[3]
 STRANGER = 23456
@@ -127,6 +129,19 @@ def test_without_sudo_after_sudo_the_command_says_what_to_do(
     assert key.stat().st_size > 0
 
 
+def test_a_primary_and_its_standby_are_both_in_the_addresses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["secrets", "--root", str(folder), "--postgres", "one:5433,two"])
+    main()
+    for file in ("registration.env", "registration_owner.env"):
+        text = (folder / "secrets" / file).read_text()
+        [address] = re.findall(r"DATABASE_URL=(\S+)", text)
+        assert address.endswith("@one:5433,two/registration?target_session_attrs=read-write")
+        assert hosts_of(address) == [Host("one", 5433), Host("two", 5432)]
+        require_primary(address)
+
+
 def test_servers_of_ones_own_are_in_the_addresses(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = ["--root", str(folder), "--postgres", "db.example:5433", "--rabbitmq", "[::1]:5673"]
     monkeypatch.setattr(sys, "argv", ["secrets", *own])
@@ -136,7 +151,7 @@ def test_servers_of_ones_own_are_in_the_addresses(folder: Path, monkeypatch: pyt
         assert f"@db.example:5433/{service}\n" in text
         assert "@[::1]:5673/\n" in text
         assert f"@db.example:5433/{service}\n" in (folder / "secrets" / f"{service}_owner.env").read_text()
-    monkeypatch.setattr(sys, "argv", ["secrets", "--root", str(folder), "--postgres", "db/other@x"])
+    monkeypatch.setattr(sys, "argv", ["secrets", "--root", str(folder), "--postgres", "db,other@x"])
     with pytest.raises(SystemExit) as refused:
         main()
     assert refused.value.code == 2

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from shared.event_log import (
     SCHEMA,
@@ -25,7 +26,7 @@ from shared.platform.postgres import open_pool
 from tests.integration.event_log.lossy_proxy import LossyProxy, lossy
 from tests.support.event_log import CARDS_SCHEMA, in_postgres, new_event
 from tests.support.eventually import eventually
-from tests.support.servers import migrated
+from tests.support.servers import as_owner, migrated
 
 LOCK = "SELECT pg_advisory_lock(hashtext('event log'), 1)"
 UNLOCK = "SELECT pg_advisory_unlock(hashtext('event log'), 1)"
@@ -282,3 +283,24 @@ async def test_stopping_writes_what_was_asked_for_and_takes_no_more(database: st
     assert sorted(await asyncio.gather(*appending)) == list(range(1, 501))
     with pytest.raises(LogUnavailable):
         await log.append([new_event(uuid4(), 1)])
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_server_that_does_not_have_an_acknowledged_event_is_told(
+    log: PostgresEventLog, outsider: asyncpg.Connection, database: str, is_kept: bool
+) -> None:
+    """It was an asynchronous standby; here, what was last written is deleted between two connections."""
+    before = REGISTRY.get_sample_value("event_log_ends_lost_total") or 0.0
+    for _ in range(APPENDERS):
+        await log.append([new_event(uuid4(), 1)])
+    if not is_kept:
+        async with as_owner(database) as owner:
+            await owner.execute("DELETE FROM stored_events")
+    await outsider.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE usename = current_user AND pid <> pg_backend_pid()"
+    )
+    for _ in range(2 * APPENDERS):
+        await log.append([new_event(uuid4(), 1)])
+    told = (REGISTRY.get_sample_value("event_log_ends_lost_total") or 0.0) - before
+    assert told == (0 if is_kept else APPENDERS)

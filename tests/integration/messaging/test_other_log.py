@@ -14,7 +14,7 @@ from shared.messaging.other_log import BY_ITSELF, LostEnd, lost_end
 from shared.messaging.queues import update_queue_metrics
 from shared.platform.leases import Leases
 from tests.support.eventually import eventually
-from tests.support.messaging import METADATA, SOURCE, Receiver, Sender, running, to_message
+from tests.support.messaging import METADATA, SECRET_TOPIC, SOURCE, Receiver, Sender, running, to_message
 
 
 def poller_of(sender: Sender, receiver: Receiver) -> FeedPoller:
@@ -225,3 +225,59 @@ async def test_a_message_that_the_feed_poller_will_read_says_nothing(
     lost = await lost_end(receiver.pool)
     assert lost is not None
     assert (lost.seen, lost.head) == (4, 3)
+
+
+async def test_a_message_in_the_place_of_another_says_that_the_log_lost_its_end(
+    sender: Sender, receiver: Receiver
+) -> None:
+    """Only the broker brought them, and the log has grown beyond its old end before the feed is read."""
+    for _ in range(6):
+        for message in await sender.happens(uuid4(), "registered"):
+            await receiver.inbox.receive(message)
+    await restore(sender, 3)
+    new = [uuid4() for _ in range(9)]
+    messages = [message for guest in new for message in await sender.happens(guest, "registered")]
+    for message in messages:
+        await receiver.inbox.receive(message)
+    lost = await lost_end(receiver.pool)
+    assert lost is not None
+    assert (lost.source, lost.seen, lost.head) == (SOURCE, 6, 3)
+    async with running(poller_of(sender, receiver).run()):
+        await eventually(lambda: _read_again(receiver), within=30)
+        assert await receiver.inbox.other_log.settle("an operator", "it is known")
+        asked = sender.asked
+        await eventually(lambda: sender.asked > asked + 2, within=30)
+    assert await lost_end(receiver.pool) is None
+
+
+async def test_the_feed_poller_asks_whether_what_it_read_last_is_still_there(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a broker nothing else would say it, and what is new below the old end would never be read."""
+    monkeypatch.setattr("shared.messaging.feed_poller.QUIET_SECONDS", 0.0)
+    async with running(poller_of(sender, receiver).run()):
+        old = [uuid4() for _ in range(6)]
+        for guest in old:
+            await sender.happens(guest, "registered")
+        await eventually(lambda: _is_at(receiver, 6))
+        sender.unplugged = True
+        await restore(sender, 3)
+        new = [uuid4() for _ in range(9)]
+        for guest in new:
+            await sender.happens(guest, "registered")
+        sender.unplugged = False
+        await eventually(lambda: receiver.all_processed(new, 1), within=30)
+        lost = await eventually(lambda: _read_again(receiver), within=30)
+    assert lost is not None
+    assert (lost.source, lost.seen, lost.head) == (SOURCE, 6, 5)
+
+
+async def test_a_log_that_only_grows_is_never_said_to_have_lost_its_end(
+    sender: Sender, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.feed_poller.QUIET_SECONDS", 0.0)
+    async with running(poller_of(sender, receiver).run()):
+        for number in range(1, 13):
+            await sender.happens(uuid4(), SECRET_TOPIC if number % 3 == 0 else "registered")
+            await eventually(lambda number=number: _is_at(receiver, number))  # type: ignore[misc]
+    assert await lost_end(receiver.pool) is None

@@ -131,12 +131,30 @@ def test_a_password_that_is_not_encoded_is_told_and_never_shown(
         "postgresql://identity:a:b@db.example/identity?sslmode=require",
         "postgresql://db.example/identity?user=a@b.example",
         "postgresql:///identity?host=/run/postgresql",
-        "postgresql://identity@one:5432,two:5432/identity",
+        "postgresql://identity@one:5432,two:5432/identity?target_session_attrs=read-write",
         "amqp://identity:%40@broker.example/%2F",
     ],
 )
 def test_an_address_that_is_encoded_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, DATABASE_URL=address).database_url.get_secret_value() == address
+
+
+@pytest.mark.parametrize(
+    ("end", "advice"),
+    [
+        ("one,two:5432/identity", "target_session_attrs=read-write"),
+        ("one,two/identity?target_session_attrs=any", "target_session_attrs=read-write"),
+        ("one,two/identity?target_session_attrs=prefer-standby", "target_session_attrs=read-write"),
+        ("one:5432,/identity?target_session_attrs=primary", "one:5432,two:5432"),
+    ],
+)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "OWNER_DATABASE_URL"])
+def test_several_hosts_without_the_wish_for_the_primary_are_refused(
+    name: str, end: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver would take a standby as well, whichever answers first."""
+    with pytest.raises(ConfigurationError, match=f"IDENTITY_{name} is wrong: .*{re.escape(advice)}"):
+        settings(monkeypatch, **{name: f"postgresql://identity:secret@{end}"})
 
 
 @pytest.mark.parametrize("claim", ["", "a\nb", "x" * 256])
