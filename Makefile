@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent cluster upgrade barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -25,6 +25,15 @@ test-versions:
 # One side after the other says nothing any more, with real processes and the real time limits: ten minutes.
 silent: .venv/.ready
 	@$(BIN)/python -m pytest -m silent --log-cli-level=INFO tests/chaos/test_silence.py $(ARGS)
+
+# Three nodes of RabbitMQ on this machine, and the one that leads the queues killed every 20 seconds: five minutes.
+cluster: .venv/.ready
+	@$(BIN)/python -m pytest -m cluster --log-cli-level=INFO tests/chaos/test_cluster.py $(ARGS)
+
+# The release before and this one side by side on the same databases and broker, forward and back: five minutes, and a
+# Python environment for the release before. Another one: make upgrade RELEASE_BEFORE=TAG
+upgrade: .venv/.ready
+	@RELEASE_BEFORE="$(RELEASE_BEFORE)" $(BIN)/python -m pytest -m upgrade --log-cli-level=INFO tests/chaos/test_upgrade.py $(ARGS)
 
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready

@@ -30,11 +30,15 @@ PROCESSES = (
 
 
 class RunningStack:
-    """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time."""
+    """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time.
 
-    def __init__(self, run_dir: Path, transport: str) -> None:
+    `broker`: the addresses of one that is there; None: the stack starts its own.
+    """
+
+    def __init__(self, run_dir: Path, transport: str, broker: str | None = None) -> None:
         self.run_dir = run_dir
         self.transport = transport
+        self.broker = broker
         self.started_in = 0.0
         """Seconds, of the last start."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,6 +54,7 @@ class RunningStack:
             "TRANSPORT": self.transport,
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
+            **({"AMQP_URL": self.broker} if self.broker else {}),
         }
         if self._process is not None:
             self._process.wait(timeout=20)  # it was stopped or killed before
