@@ -48,7 +48,10 @@ class SecretFile:
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one."""
+    """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one.
+
+    RabbitMQ may be several, with commas between them: the nodes of one cluster.
+    """
 
     postgres: str = "postgres"
     rabbitmq: str = "rabbitmq"
@@ -72,9 +75,10 @@ def _nothing(_files: Mapping[str, str]) -> str:
 def _service_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         database, broker = (files[f"{service}_{what}_password"].strip() for what in ("database", "broker"))
+        nodes = ",".join(f"amqp://{service}:{broker}@{node.strip()}/" for node in at.rabbitmq.split(","))
         return (
             f"{service.upper()}_DATABASE_URL=postgresql://{service}:{database}@{at.postgres}/{service}\n"
-            f"{service.upper()}_AMQP_URL=amqp://{service}:{broker}@{at.rabbitmq}/\n"
+            f"{service.upper()}_AMQP_URL={nodes}\n"
         )
 
     return content

@@ -79,10 +79,10 @@ class Upgrade:
         self._both.start(new, service, "work")
         await eventually(partial(self._both.worker_is_ready, new, service), within=60)
         await self._goes_on(f"workers of {service} of both releases")
-        self._both.stop(old, service, "work")
+        await asyncio.to_thread(self._both.stop, old, service, "work")
         await self._goes_on(f"only the worker of {service} of {new}")
         began = time.monotonic()
-        self._both.stop(old, service, "serve")
+        await asyncio.to_thread(self._both.stop, old, service, "serve")
         self._both.start(new, service, "serve")
         await eventually(partial(self._both.is_ready, service), within=60)
         log.info("%s: another API after %.1f s", service, time.monotonic() - began)
@@ -145,7 +145,7 @@ async def migrate(both: SideBySide, service: str) -> None:
     async with as_owner(both.databases[service]) as owner:
         before, scripts = await catalogue(owner), {row["name"] for row in await owner.fetch(known)}
         assert scripts == set(json.loads(SCRIPTS_BEFORE.read_text("utf-8"))[service])
-        both.command(NOW, service, "migrate")
+        await asyncio.to_thread(both.command, NOW, service, "migrate")
         assert not_additive(before, await catalogue(owner)) == []
 
 

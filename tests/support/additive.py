@@ -70,9 +70,8 @@ async def catalogue(connection: asyncpg.Connection) -> Catalogue:
         for row in await connection.fetch(COLUMNS)
     }
     rules = {(row["of_table"], row["definition"]) for row in await connection.fetch(RULES)}
-    functions, rights = (
-        {row["name"] for row in await connection.fetch(query)} for query in (FUNCTIONS, RIGHTS)
-    )
+    functions = {row["name"] for row in await connection.fetch(FUNCTIONS)}
+    rights = {row["name"] for row in await connection.fetch(RIGHTS)}
     return Catalogue(columns, rules, functions, rights)
 
 
