@@ -31,7 +31,8 @@ from tests.chaos.test_killed_processes import (
 )
 from tests.support.additive import catalogue, not_additive
 from tests.support.eventually import eventually
-from tests.support.release_before import SCRIPTS_BEFORE, SERVICES
+from tests.support.recorded_scripts import scripts_before
+from tests.support.release_before import SERVICES
 from tests.support.servers import Databases, as_owner
 from tests.support.side_by_side import BEFORE, NOW, NoReleaseBefore, SideBySide, release_before
 
@@ -144,7 +145,7 @@ async def migrate(both: SideBySide, service: str) -> None:
     known = "SELECT name FROM schema_migrations"
     async with as_owner(both.databases[service]) as owner:
         before, scripts = await catalogue(owner), {row["name"] for row in await owner.fetch(known)}
-        assert scripts == set(json.loads(SCRIPTS_BEFORE.read_text("utf-8"))[service])
+        assert scripts == {script.name for script in scripts_before()[service]}
         await asyncio.to_thread(both.command, NOW, service, "migrate")
         assert not_additive(before, await catalogue(owner)) == []
 

@@ -31,8 +31,6 @@ from tests.support.tokens import ISSUER, Signer
 SERVICES = ("registration", "identity")
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "recorded" / "before_0_1"
-SCRIPTS_BEFORE = ROOT / "tests" / "recorded" / "scripts_before.json"
-"""The migrations of the last release, by service; `make upgrade` compares them with the release itself."""
 SETTINGS_AND_KEYS = ("*.key", "organisations.toml")
 START_SECONDS = 30.0
 

@@ -1,46 +1,43 @@
 """Processes of the release before go on over the new schema, forward and back: a migration only adds."""
 
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 
 import asyncpg
 import pytest
 
-from identity.adapters.tables import SCHEMA as IDENTITY
-from registration.adapters.tables import SCHEMA as REGISTRATION
-from shared.platform.postgres import Script
 from tests.support.additive import catalogue, not_additive
-from tests.support.release_before import SCRIPTS_BEFORE, SERVICES
+from tests.support.recorded_scripts import SCHEMAS, scripts_before
+from tests.support.release_before import SERVICES
 from tests.support.servers import Databases, as_owner, migrated
 
-SCHEMAS: Mapping[str, Sequence[Script]] = {"registration": REGISTRATION, "identity": IDENTITY}
-BEFORE: Mapping[str, Sequence[str]] = json.loads(SCRIPTS_BEFORE.read_text("utf-8"))
-"""The names of the scripts that the release before had."""
-
-
-def scripts_before(service: str) -> list[Script]:
-    return [script for script in SCHEMAS[service] if script.name in BEFORE[service]]
+BEFORE = scripts_before()
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_no_script_of_the_release_before_is_gone(service: str) -> None:
     """Its processes would not be ready: they look for each of theirs."""
-    assert {script.name for script in scripts_before(service)} == set(BEFORE[service])
+    assert {script.name for script in BEFORE[service]} <= {script.name for script in SCHEMAS[service]}
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_what_is_new_only_adds(databases: Databases, service: str) -> None:
-    database = databases(service, scripts_before(service))
-    async with as_owner(database) as owner:
+async def test_what_is_new_only_adds_and_leads_to_the_schema_of_a_new_installation(
+    databases: Databases, service: str
+) -> None:
+    database, new = databases(service), databases(service, SCHEMAS[service])
+    await migrated(database, BEFORE[service])
+    async with as_owner(database) as owner, as_owner(new) as owner_of_new:
         before = await catalogue(owner)
-        assert await migrated(database, SCHEMAS[service]), "nothing is new: this release has no migration"
-        assert not_additive(before, await catalogue(owner)) == []
+        await migrated(database, SCHEMAS[service])
+        after = await catalogue(owner)
+        assert not_additive(before, after) == []
+        assert after == await catalogue(owner_of_new)
 
 
 @pytest.fixture
 async def owner(databases: Databases) -> AsyncIterator[asyncpg.Connection]:
-    """The schema of the release before at registration."""
-    async with as_owner(databases("registration", scripts_before("registration"))) as connection:
+    """The schema of registration."""
+    database = databases("registration", SCHEMAS["registration"])
+    async with as_owner(database) as connection:
         yield connection
 
 
