@@ -226,7 +226,6 @@ class Chaos:
 def doctor_names(cluster: Cluster, stack: RunningStack, port: int) -> None:
     done = run_command("registration", "doctor", "--json", RUN_DIR=str(stack.run_dir))
     found = {check["step"]: check for check in json.loads(done.out)["checks"]}
-    assert done.code == 0, done
     assert found["broker"]["found"] == f"connected to {SIZE - 1} of {SIZE} nodes"
     nodes = {f"broker node 127.0.0.1:{node.port}": node.port != port for node in cluster.nodes}
     assert {name: found[name]["ok"] for name in nodes} == nodes

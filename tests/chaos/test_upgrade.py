@@ -39,7 +39,7 @@ from tests.support.side_by_side import BEFORE, NOW, NoReleaseBefore, SideBySide,
 pytestmark = [pytest.mark.upgrade, pytest.mark.timeout(1200)]
 
 CLIENTS, PAUSE = 4, 0.5  # a thousand cards have to do for all of it
-SIDE_BY_SIDE_SECONDS = 6.0
+SIDE_BY_SIDE_SECONDS = 4.0
 FORWARD = ("identity", "registration")
 """The order of CHANGELOG.md; back again it is the other way round."""
 
@@ -107,7 +107,7 @@ class Upgrade:
         )
 
 
-async def test_forward_and_back_under_load_every_guest_is_there_once_and_linked_once(
+async def test_forward_back_and_forward_under_load_every_guest_is_there_once_and_linked_once(
     both: SideBySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tests.chaos.test_killed_processes.CLIENTS", CLIENTS)
@@ -128,6 +128,11 @@ async def test_forward_and_back_under_load_every_guest_is_there_once_and_linked_
                 await upgrade.replace(service, BEFORE, NOW)
             for service in reversed(FORWARD):
                 await upgrade.replace(service, NOW, BEFORE)
+            for service in SERVICES:  # it does not know that its views have rows of a later fold
+                await asyncio.to_thread(both.command, BEFORE, service, "projections", "rebuild", "all")
+            await views_are_as_the_log_says(both, BEFORE)
+            for service in FORWARD:
+                await upgrade.replace(service, BEFORE, NOW)
             await load.goes_on()
         for guest in load.guests:
             await eventually(partial(linked, counter, guest), within=30)
@@ -135,8 +140,7 @@ async def test_forward_and_back_under_load_every_guest_is_there_once_and_linked_
             recognised_once(guest, logins)
             await has_that_one_link_and_one_actor(operator, guest, logins)
         await each_is_there_once(both, {UUID(guest.guest_id) for guest in load.guests})
-        for release in (BEFORE, NOW):
-            await views_are_as_the_log_says(both, release)
+        await views_are_as_the_log_says(both, NOW)
     log.info("%d guests, %d requests lost on the way", len(load.guests), load.lost)
 
 

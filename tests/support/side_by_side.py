@@ -96,9 +96,11 @@ class SideBySide(Upgraded):
         program = Program(
             f"{service} {kind} {release}",
             [*self._program_of(release, service), kind],
-            self.folder / f"{service}-{kind}-{release}.log",
+            self._log(release, service, kind),
             environment=environment,
         )
+        if (log := self._log(release, service, kind)).exists():
+            log.rename(log.with_suffix(f".{len(list(self.folder.iterdir()))}.log"))
         program.spawn()
         self._running_now[service, f"{kind} {release}"] = program
 
@@ -143,12 +145,17 @@ class SideBySide(Upgraded):
             return False
 
     def worker_is_ready(self, release: str, service: str) -> bool:
-        """Whether the worker of this release is ready, the broker included."""
-        port = self._second_ports[service] if release == NOW else self._ports[f"{service}_worker"]
+        """Whether the worker is ready: the one of the release before says so once, in its log."""
+        if release == BEFORE:
+            return b"worker.ready" in self._log(release, service, "work").read_bytes()
         try:
-            return httpx2.get(f"http://127.0.0.1:{port}/health/ready").status_code == 200
+            answer = httpx2.get(f"http://127.0.0.1:{self._second_ports[service]}/health/ready")
         except httpx2.TransportError:
             return False
+        return answer.status_code == 200
+
+    def _log(self, release: str, service: str, kind: str) -> Path:
+        return self.folder / f"{service}-{kind}-{release}.log"
 
     def _program_of(self, release: str, service: str) -> list[str]:
         folder = self._old if release == BEFORE else ROOT
