@@ -10,7 +10,6 @@ from pydantic import SecretStr
 from infra.local.ports import free_port
 from shared.cli import doctor
 from shared.cli.doctor import Finding, broker, examine
-from shared.messaging import rabbitmq as transport
 from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.rabbitmq import open_connection
 from shared.platform import limits
@@ -24,7 +23,7 @@ from tests.support.silence import silencing
 @pytest.fixture(autouse=True)
 def the_first_one_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not in another order each time: the dead node is always asked first."""
-    monkeypatch.setattr(transport.random, "sample", lambda addresses, _: list(addresses))
+    monkeypatch.setattr("random.sample", lambda addresses, _: list(addresses))
 
 
 @pytest.fixture
@@ -37,7 +36,6 @@ async def test_messages_travel_while_the_first_node_is_dead_and_no_log_line_has_
     receiver: Receiver, amqp_url: str, dead: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    receiver.sender.log = receiver.log
     guests = [uuid4() for _ in range(8)]
     async with at_work(receiver, f"{dead},{amqp_url}") as faults:
         for guest in guests:

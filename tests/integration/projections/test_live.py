@@ -160,7 +160,7 @@ async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views, knows_
     renewed = replace(DIRECTORY, fold=fold, version=DIRECTORY.version + 1)
     for _ in range(2):
         await views.happens(5)
-        before = await views.pool.fetchrow(WRITTEN, DIRECTORY.name)
+        [before] = await views.pool.fetch(WRITTEN, DIRECTORY.name)
         await views.caught_up(DIRECTORY)
         if not knows_versions:
             await views.pool.execute(WRITTEN_BEFORE_VERSIONS, DIRECTORY.name, *before)
