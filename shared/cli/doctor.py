@@ -429,13 +429,13 @@ async def _cluster(nodes: Sequence[str]) -> str:
     from shared.platform.addresses import place_of  # noqa: PLC0415
 
     found = await asyncio.gather(*(_node(node) for node in nodes), return_exceptions=True)
-    failures = [each for each in found if isinstance(each, BaseException)]
+    failures = [failure for failure in found if isinstance(failure, BaseException)]
     if len(failures) == len(nodes):
         raise failures[0]
-    said = {place_of(node): each for node, each in zip(nodes, found, strict=True) if isinstance(each, str)}
+    said = {place_of(node): text for node, text in zip(nodes, found, strict=True) if isinstance(text, str)}
     if len(set(said.values())) > 1:
-        each_of_its_own = "; ".join(f"{place}: {each}" for place, each in said.items())
-        raise LookupError(f"these addresses are of several clusters: {each_of_its_own}")
+        of_its_own = "; ".join(f"{place}: {text}" for place, text in said.items())
+        raise LookupError(f"these addresses are of several clusters: {of_its_own}")
     return "connected" if len(nodes) == 1 else f"connected to {len(said)} of {len(nodes)} nodes"
 
 
