@@ -35,10 +35,11 @@ from tests.support.recorded_scripts import scripts_before
 from tests.support.release_before import SERVICES
 from tests.support.servers import Databases, as_owner
 from tests.support.side_by_side import BEFORE, NOW, NoReleaseBefore, SideBySide, release_before
+from tests.support.stack import load_card
 
 pytestmark = [pytest.mark.upgrade, pytest.mark.timeout(1200)]
 
-CLIENTS, PAUSE = 4, 0.5  # a thousand cards have to do for all of it
+CLIENTS, PAUSE = 4, 0.6  # a thousand cards have to do for all of it
 SIDE_BY_SIDE_SECONDS = 4.0
 FORWARD = ("identity", "registration")
 """The order of CHANGELOG.md; back again it is the other way round."""
@@ -142,6 +143,42 @@ async def test_forward_back_and_forward_under_load_every_guest_is_there_once_and
         await each_is_there_once(both, {UUID(guest.guest_id) for guest in load.guests})
         await views_are_as_the_log_says(both, NOW)
     log.info("%d guests, %d requests lost on the way", len(load.guests), load.lost)
+
+
+async def test_what_the_release_before_cannot_read_waits_until_this_one_is_back(both: SideBySide) -> None:
+    """An event that it does not know: of that guest it says so, all others go on, and nothing is lost."""
+    for service in FORWARD:
+        await eventually(partial(both.is_ready, service), within=60)
+        await migrate(both, service)
+    async with both.async_client("registration", "counter", "1001") as counter:
+        load = Load(counter, counter)
+        known, others = [await load.register(load_card(number), str(number)) for number in (1, 2)]
+        await another_api(both, BEFORE, NOW)
+        changed = await counter.put(f"/v1/guests/{known}/preferences", json={"language": "en"})
+        assert changed.status_code == 200, changed.text
+        await another_api(both, NOW, BEFORE)
+        refused = await counter.get(f"/v1/guests/{known}")
+        log.info("of a guest with an event of this release the one before says %d", refused.status_code)
+        assert refused.status_code >= 500
+        assert (await counter.get(f"/v1/guests/{others}")).status_code == 200
+        assert await load.register(load_card(3), "3")
+        said = await asyncio.to_thread(
+            both.command, BEFORE, "registration", "projections", "status", "--json"
+        )
+        log.info("its views: %s", {view["name"]: view["failure"] for view in json.loads(said)})
+        await another_api(both, BEFORE, NOW)
+        shown = await counter.get(f"/v1/guests/{known}")
+        assert shown.json()["preferences"]["language"] == "en"
+        both.stop(BEFORE, "registration", "work")
+        both.start(NOW, "registration", "work")
+        await eventually(partial(both.worker_is_ready, NOW, "registration"), within=60)
+        await views_are_as_the_log_says(both, NOW)
+
+
+async def another_api(both: SideBySide, old: str, new: str) -> None:
+    await asyncio.to_thread(both.stop, old, "registration", "serve")
+    both.start(new, "registration", "serve")
+    await eventually(partial(both.is_ready, "registration"), within=60)
 
 
 async def migrate(both: SideBySide, service: str) -> None:

@@ -7,11 +7,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import psutil
 
 from infra.local.ports import free_port
 from infra.local.processes import Program, stop_all
@@ -108,10 +107,9 @@ class SideBySide(Upgraded):
         """Stop it as an operator does; it must end by itself."""
         program = self._running_now.pop((service, f"{kind} {release}"))
         assert program.running, f"{program.name} died: {program.last_words(30)}"
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(program.pid)
-            process.terminate()
-            process.wait(timeout=15)
+        assert program.process is not None
+        program.process.terminate()
+        program.process.wait(timeout=15)
 
     def all_run(self) -> None:
         """Nothing has died."""
