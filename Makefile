@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent standby night barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent standby cluster upgrade night barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -33,6 +33,15 @@ night: .venv/.ready
 # The primary PostgreSQL killed under load and its standby promoted, with the whole stack: about a minute.
 standby: .venv/.ready
 	@$(BIN)/python -m pytest -m standby --log-cli-level=INFO tests/chaos/test_standby.py $(ARGS)
+
+# Three nodes of RabbitMQ on this machine, and the one that leads the queues killed every 20 seconds: five minutes.
+cluster: .venv/.ready
+	@$(BIN)/python -m pytest -m cluster --log-cli-level=INFO tests/chaos/test_cluster.py $(ARGS)
+
+# The release before and this one side by side on the same databases and broker, forward and back: five minutes, and a
+# Python environment for the release before. Another one: make upgrade RELEASE_BEFORE=TAG
+upgrade: .venv/.ready
+	@RELEASE_BEFORE="$(RELEASE_BEFORE)" $(BIN)/python -m pytest -m upgrade --log-cli-level=INFO tests/chaos/test_upgrade.py $(ARGS)
 
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready

@@ -50,7 +50,7 @@ class SecretFile:
 class Servers:
     """Where the services find PostgreSQL and RabbitMQ: a host, with `:port` if it is not the usual one.
 
-    `postgres` may name several, separated by commas: a primary and its standbys.
+    Each may name several, separated by commas: a primary and its standbys; the nodes of one cluster.
     """
 
     postgres: str = "postgres"
@@ -80,9 +80,10 @@ def _nothing(_files: Mapping[str, str]) -> str:
 def _service_environment(service: str, at: Servers) -> Contents:
     def content(files: Mapping[str, str]) -> str:
         database, broker = (files[f"{service}_{what}_password"].strip() for what in ("database", "broker"))
+        nodes = ",".join(f"amqp://{service}:{broker}@{node.strip()}/" for node in at.rabbitmq.split(","))
         return (
             f"{service.upper()}_DATABASE_URL={at.database(service, database, service)}\n"
-            f"{service.upper()}_AMQP_URL=amqp://{service}:{broker}@{at.rabbitmq}/\n"
+            f"{service.upper()}_AMQP_URL={nodes}\n"
         )
 
     return content

@@ -53,11 +53,15 @@ class RabbitMQ:
     """One node with its files in `folder`, free ports of 127.0.0.1 and its own Erlang port mapper (epmd).
 
     `epmd` must run before `node`: else the node would start its own epmd, which would outlive the node. The
-    kernel ends both programs when this process dies.
+    kernel ends both programs when this process dies. `more`: lines of its configuration beside ours.
+    `epmd_port`: of the port mapper of another node, which this one uses as well.
     """
 
     folder: Path
     port: int = 0
+    name: str = NODE
+    more: str = ""
+    epmd_port: int = 0
     epmd: Program = field(init=False)
     node: Program = field(init=False)
 
@@ -68,7 +72,7 @@ class RabbitMQ:
         self.folder = self.folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.port = self.port or free_port()
-        self.epmd_port = free_port()
+        self.epmd_port = self.epmd_port or free_port()
         environment = self._environment(distribution_port=free_port())
         self.epmd = Program(
             name="epmd",
@@ -99,7 +103,8 @@ class RabbitMQ:
     def spawn(self) -> None:
         """Start both programs, without waiting for the node."""
         self.prepare()
-        self.epmd.spawn()
+        if not answers(self.epmd_port):
+            self.epmd.spawn()
         while self.epmd.running and not answers(self.epmd_port):
             time.sleep(0.005)
         self.node.spawn()
@@ -112,6 +117,7 @@ class RabbitMQ:
         configuration.touch(mode=0o600)
         configuration.write_text(
             CONFIGURATION.substitute(host=LOOPBACK, port=self.port, user=USER, password=self.password)
+            + self.more
         )
 
     def stop(self) -> None:
@@ -170,7 +176,7 @@ class RabbitMQ:
         until = time.monotonic() + GREETING_SECONDS
         while True:
             done = subprocess.run(
-                ["erl_call", "-sname", NODE, "-e"],
+                ["erl_call", "-sname", self.name, "-e"],
                 input=f"{erlang}.\n",
                 env=self.node.environment,
                 capture_output=True,
@@ -194,7 +200,7 @@ class RabbitMQ:
             "ERL_CRASH_DUMP_SECONDS": "0",
             "RUNNING_UNDER_SYSTEMD": "true",  # the script replaces itself by the server
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_NODENAME": NODE,
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(distribution_port),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),

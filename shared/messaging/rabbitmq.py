@@ -1,6 +1,7 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -41,6 +42,7 @@ from shared.messaging.errors import (
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import SIGNATURE_HEADER, SigningKeys
 from shared.platform import limits
+from shared.platform.addresses import broker_addresses, place_of
 from shared.platform.retry import keep_running
 
 SUBJECT_HEADER = "guest-id"
@@ -65,12 +67,12 @@ QUEUE_ARGUMENTS: Arguments = {
 
 
 @asynccontextmanager
-async def open_connection(url: str) -> AsyncIterator[AbstractConnection]:
-    """Open a connection. Raises BrokerUnavailable, also from the body."""
+async def open_connection(urls: str) -> AsyncIterator[AbstractConnection]:
+    """Open a connection to one of the nodes. Raises BrokerUnavailable, also from the body."""
     # Not a robust connection: it reconnects unseen, and still raises when publishing during an outage. The
     # caller waits and opens a new one.
     try:
-        connection = await aio_pika.connect(with_heartbeat(url), timeout=limits.BROKER_CONNECT)
+        connection = await _connect(urls)
         try:
             yield connection
         finally:
@@ -82,10 +84,29 @@ async def open_connection(url: str) -> AsyncIterator[AbstractConnection]:
         raise BrokerUnavailable(_text(error)) from error
 
 
+async def _connect(urls: str) -> AbstractConnection:
+    """Connect to the first node that takes us, in another order each time. Raises BrokerUnavailable.
+
+    In another order, because a node may take connections and do nothing else: the next attempt leaves it.
+    """
+    addresses = broker_addresses(urls)
+    refused: dict[str, str] = {}
+    for url in random.sample(addresses, len(addresses)):
+        try:
+            connection = await aio_pika.connect(with_heartbeat(url), timeout=limits.BROKER_CONNECT)
+        except CONNECTION_EXCEPTIONS as error:
+            refused[url] = _text(error) if len(addresses) == 1 else f"{place_of(url)}: {_text(error)}"
+        else:
+            if refused:
+                log.warning("broker.nodes_refused", nodes=list(refused.values()))
+            return connection
+    raise BrokerUnavailable("; ".join(refused[url] for url in addresses))  # the same text in any order
+
+
 @asynccontextmanager
-async def open_channel(url: str) -> AsyncIterator[AbstractChannel]:
+async def open_channel(urls: str) -> AsyncIterator[AbstractChannel]:
     """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
-    async with open_connection(url) as connection:
+    async with open_connection(urls) as connection:
         async with asyncio.timeout(limits.BROKER_ANSWER):
             channel = await connection.channel(on_return_raises=True)
         yield channel
@@ -124,7 +145,7 @@ async def declare_queue(channel: AbstractChannel, service: str, name: str) -> Ab
 
 
 def with_heartbeat(url: str) -> str:
-    """Return the broker's address with our heartbeat, unless it names one: it finds a silent broker."""
+    """Return a node's address with our heartbeat, unless it names one: it finds a silent broker."""
     parts = urlsplit(url)
     if "heartbeat" in parse_qs(parts.query):
         return url
@@ -196,9 +217,9 @@ def _text(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def publishing(url: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
+async def publishing(urls: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
     """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
-    async with open_connection(url) as connection:
+    async with open_connection(urls) as connection:
         async with asyncio.timeout(limits.BROKER_ANSWER):
             channel = await connection.channel(on_return_raises=True)
             await declare_events(channel, service)
@@ -334,7 +355,7 @@ class Consumer:
 
     def __init__(
         self,
-        url: str,
+        urls: str,
         inbox: Inbox,
         *,
         source: str,
@@ -343,7 +364,7 @@ class Consumer:
         faults: BrokerFaults,
         unsigned_until: datetime | None = None,
     ) -> None:
-        self._url = url
+        self._urls = urls
         self._keys = keys
         self._unsigned_until = unsigned_until
         self._rejected: tuple[AbstractChannel, AbstractExchange] | None = None
@@ -380,7 +401,7 @@ class Consumer:
 
     async def _consume_once(self) -> None:
         try:
-            async with open_connection(self._url) as connection:
+            async with open_connection(self._urls) as connection:
                 await self._consume_on(connection)
         except BrokerUnavailable as error:
             self._faults.note(CONSUMING, str(error))

@@ -33,7 +33,7 @@ def over_feed(leases: Leases, feed: Feed, inbox: Inbox) -> Tasks:
 
 
 def over_rabbitmq(
-    url: str,
+    urls: str,
     leases: Leases,
     feed: Feed,
     inbox: Inbox,
@@ -47,9 +47,9 @@ def over_rabbitmq(
     unsigned_until: datetime | None,
 ) -> Tasks:
     """Return the tasks of the RabbitMQ transport, with the feed poller behind it. All of these must run."""
-    relay = Relay(log, to_message, partial(publishing, url, service, keys.own), leases, faults)
+    relay = Relay(log, to_message, partial(publishing, urls, service, keys.own), leases, faults)
     consumer = Consumer(
-        url,
+        urls,
         inbox,
         source=other,
         consumer=service,

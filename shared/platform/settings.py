@@ -5,7 +5,6 @@ that commands work beside a running local stack; the real environment wins.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -31,6 +30,7 @@ from pydantic_settings import (
 
 from shared.kernel.errors import ConfigurationError
 from shared.kernel.text import require_identifier
+from shared.platform.addresses import Address, BrokerAddresses, masked
 from shared.platform.database_hosts import require_primary
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -38,9 +38,6 @@ Contact = Annotated[str, Field(max_length=200, pattern=r"^(https://\S+|[^\s@/:]+
 """An e-mail address, or the address of a page."""
 ADDRESSES = ("identity_url", "registration_url", "account_directory_url")
 """What these answer is believed: they need TLS, or must be on this machine or at a named private host."""
-
-_PASSWORD = re.compile(r"(://[^:/@?#]*):.*@")  # up to the last @: it may hold one, by mistake
-_PASSWORD_IN_QUERY = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
 def require_tls(address: str) -> str:
@@ -55,23 +52,11 @@ def _hosts(named: str) -> frozenset[str]:
     return frozenset(host.strip() for host in named.split(",")) - {""}
 
 
-def _has_encoded_password(address: SecretStr) -> SecretStr:
-    """Return an address. Raises ValueError where a password was written into it as it is (RFC 3986)."""
-    head, _, rest = address.get_secret_value().partition("://")[2].partition("/")
-    user = head.rpartition("@")[0]
-    if re.search(r"[@?]|%(?![0-9A-Fa-f]{2})", user) or "@" in rest.partition("?")[0] or "#" in head + rest:
-        raise ValueError(
-            "in the user and the password of an address @ / ? # and % are written as %40 %2F %3F %23 and %25"
-        )
-    return address
-
-
 def _finds_the_primary(address: SecretStr) -> SecretStr:
     require_primary(address.get_secret_value())
     return address
 
 
-Address = Annotated[SecretStr, AfterValidator(_has_encoded_password)]
 DatabaseAddress = Annotated[Address, AfterValidator(_finds_the_primary)]
 ClaimName = Annotated[str, AfterValidator(require_identifier)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -97,7 +82,7 @@ class ServiceSettings(BaseSettings):
     plain_http_hosts: str = ""  # comma-separated; of a private network: they may be asked without TLS
     database_url: DatabaseAddress
     owner_database_url: DatabaseAddress | None = None  # for `migrate` and the like; None: one role for all
-    amqp_url: Address | None = None  # None: the feed is the transport
+    amqp_url: BrokerAddresses | None = None  # of one node or of a cluster; None: the feed is the transport
     signing_key_file: Path | None = None  # signs our messages; needed with AMQP_URL
     verification_key_file: Path | None = None  # verifies the other service's messages; needed with AMQP_URL
     unsigned_until: AwareDatetime | None = None  # after an upgrade: take unsigned messages until this moment
@@ -262,8 +247,3 @@ def _one(
     if default.is_required() or default.default is None:
         return SettingShown(name, "", "not set")
     return SettingShown(name, str(default.default), "default")
-
-
-def masked(value: str) -> str:
-    """Return the value with a password in an address masked, before the host or in the query."""
-    return _PASSWORD_IN_QUERY.sub("***", _PASSWORD.sub(r"\1:***@", value))

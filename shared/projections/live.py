@@ -21,7 +21,15 @@ from shared.platform.retry import keep_trying, raise_if_cancelled
 from shared.projections.folding import STEP, catch_up, head_of
 from shared.projections.rebuild import Source, rebuild
 from shared.projections.together import Together
-from shared.projections.view import FoldFailed, RebuildRunning, View, ViewBehind, ViewFailed, ViewStopped
+from shared.projections.view import (
+    CURRENT_VERSION,
+    FoldFailed,
+    RebuildRunning,
+    View,
+    ViewBehind,
+    ViewFailed,
+    ViewStopped,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -92,16 +100,17 @@ BETWEEN_PASSES_SECONDS = 0.05
 MOST_INTERRUPTIONS = 3
 """Errors in a row that may pass by themselves. A view that meets more of them has failed."""
 POSITION = "SELECT position, failure FROM projections WHERE name = $1 FOR UPDATE"
-POSITIONS = """
-SELECT name, position, failure, version, (SELECT coalesce(max(notification_id), 0) FROM stored_events) AS head
+POSITIONS = f"""
+SELECT name, position, failure, {CURRENT_VERSION} AS version,
+       (SELECT coalesce(max(notification_id), 0) FROM stored_events) AS head
   FROM projections WHERE name = ANY ($1) ORDER BY name FOR UPDATE
-"""
-VERSION = "SELECT version FROM projections WHERE name = $1"
+"""  # noqa: S608 - constants only
+VERSION = f"SELECT {CURRENT_VERSION} FROM projections WHERE name = $1"  # noqa: S608 - constants only
 # Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
-MOVE = """
-UPDATE projections SET position = $2, version = least(version, $3), moved_at = clock_timestamp(),
-    failure = NULL WHERE name = $1
-"""
+MOVE = f"""
+UPDATE projections SET position = $2, version = least({CURRENT_VERSION}, $3),
+    moved_at = statement_timestamp(), version_at = statement_timestamp(), failure = NULL WHERE name = $1
+"""  # noqa: S608 - constants only
 FAIL = "UPDATE projections SET failure = $2 WHERE name = $1"
 
 view_lag = Gauge("view_lag_events", "Events in the log after the view's position", ["view"])

@@ -192,7 +192,8 @@ AND application_name = $1 AND pid <> pg_backend_pid()
 LOCK_POSITION = "SELECT position FROM projections WHERE name = $1 FOR UPDATE"
 SWITCHED = """
 UPDATE projections SET position = $2, version = $3, failure = NULL,
-    moved_at = clock_timestamp(), rebuilt_at = clock_timestamp() WHERE name = $1
+    moved_at = statement_timestamp(), version_at = statement_timestamp(), rebuilt_at = statement_timestamp()
+ WHERE name = $1
 """
 
 

@@ -15,7 +15,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from shared.event_log import DataKey, MasterKeys, hide, is_sealed, unseal
 from shared.kernel.text import summary
 from shared.projections.folding import COLUMNS, Connection
-from shared.projections.view import FoldFailed, RecordedDomainEvent, Row, View, ViewTable
+from shared.projections.view import CURRENT_VERSION, FoldFailed, RecordedDomainEvent, Row, View, ViewTable
 
 # All events of the streams that changed, of whatever types, each stream with its key. The streams are an
 # array so that PostgreSQL goes through the index, whatever it believes of the size of the log.
@@ -127,11 +127,12 @@ def _require_known(view: View, records: Sequence[asyncpg.Record], after: int) ->
 
 
 # Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
-MOVE = """
-UPDATE projections SET position = $3, version = least(projections.version, moved.version),
-    moved_at = clock_timestamp() FROM unnest($2::text[], $4::int[]) AS moved (name, version)
+MOVE = f"""
+UPDATE projections SET position = $3, version = least({CURRENT_VERSION}, moved.version),
+    moved_at = statement_timestamp(), version_at = statement_timestamp()
+  FROM unnest($2::text[], $4::int[]) AS moved (name, version)
  WHERE projections.name = moved.name
-"""
+"""  # noqa: S608 - constants only
 
 
 def _moved(tables: Sequence[ViewTable]) -> str:

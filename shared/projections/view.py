@@ -75,7 +75,16 @@ SCHEMA: Sequence[Script] = (
     Script(
         "projections_0002_version", "ALTER TABLE projections ADD COLUMN version integer NOT NULL DEFAULT 1"
     ),
+    # `version_at`: `moved_at`, as releases write it that know versions. The release before those sets
+    # `moved_at` alone, beside this one in an upgrade or after the way back: then rows of its fold came in.
+    Script("projections_0003_version_at", "ALTER TABLE projections ADD COLUMN version_at timestamptz"),
 )
+FIRST_VERSION = 1
+CURRENT_VERSION = (
+    f"CASE WHEN projections.version_at = projections.moved_at THEN projections.version"
+    f" ELSE {FIRST_VERSION} END"
+)
+"""SQL for the oldest version of the fold that made rows of a view."""
 
 
 class RecordedDomainEvent(NamedTuple):
@@ -150,8 +159,8 @@ class View:
         """
         statements = [f"{table.creation(table.name)};{table.completion(table.name)}" for table in self.tables]
         checkpoint = (
-            "INSERT INTO projections (name, version)"  # noqa: S608 - constants
-            f" VALUES ('{self.name}', {self.version})"
+            "INSERT INTO projections (name, version, moved_at, version_at)"  # noqa: S608 - constants
+            f" VALUES ('{self.name}', {self.version}, now(), now())"
         )
         rights = {table.name: Rights(None, reader=not self.decrypts) for table in self.tables}
         return Script(f"view_{self.name}", ";".join([*statements, checkpoint]), rights)

@@ -30,13 +30,19 @@ PROCESSES = (
 
 
 class RunningStack:
-    """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time."""
+    """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time.
 
-    def __init__(self, run_dir: Path, transport: str, database_url: str | None = None) -> None:
+    `broker`: the addresses of one that is there; None: the stack starts its own.
+    """
+
+    def __init__(
+        self, run_dir: Path, transport: str, database_url: str | None = None, broker: str | None = None
+    ) -> None:
         self.run_dir = run_dir
         self._database_url = database_url
         """Of a server that the stack uses; None: it starts its own."""
         self.transport = transport
+        self.broker = broker
         self.started_in = 0.0
         """Seconds, of the last start."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +58,7 @@ class RunningStack:
             "TRANSPORT": self.transport,
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
+            **({"AMQP_URL": self.broker} if self.broker else {}),
         }
         if self._database_url is not None:
             environment["DATABASE_URL"] = self._database_url

@@ -140,8 +140,12 @@ async def has_failed(views: Views, view: View) -> bool:
     return status.failure is not None
 
 
-async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views) -> None:
-    """At once when a worker of the new release follows it, and once more after an older one wrote to it."""
+@pytest.mark.parametrize("knows_versions", [True, False])
+async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views, knows_versions: bool) -> None:
+    """At once when a worker of the new release follows it, and once more after an older one wrote to it.
+
+    Also one of the release before there were versions, which moves the position and nothing else.
+    """
 
     def fold(events, key):  # type: ignore[no-untyped-def]
         guests, words = DIRECTORY.fold(events, key)
@@ -156,12 +160,19 @@ async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views) -> Non
     renewed = replace(DIRECTORY, fold=fold, version=DIRECTORY.version + 1)
     for _ in range(2):
         await views.happens(5)
+        [before] = await views.pool.fetch(WRITTEN, DIRECTORY.name)
         await views.caught_up(DIRECTORY)
+        if not knows_versions:
+            await views.pool.execute(WRITTEN_BEFORE_VERSIONS, DIRECTORY.name, *before)
         assert await has_old_words()
         async with running(views.live(renewed).run()):
             await eventually(lambda: no(has_old_words()), within=20)
             await eventually(lambda: is_at_the_end(views, renewed))
         assert (await verify(views.source, renewed, lambda _: None)).differences == ()
+
+
+WRITTEN = "SELECT version, version_at FROM projections WHERE name = $1"
+WRITTEN_BEFORE_VERSIONS = "UPDATE projections SET version = $2, version_at = $3 WHERE name = $1"
 
 
 async def no(answer: Awaitable[bool]) -> bool:
