@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent night barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent night chaos barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -29,6 +29,10 @@ silent: .venv/.ready
 # A night with a tenth of the country's guests (R12): two minutes. NIGHT_GUESTS=1000000 is all of them.
 night: .venv/.ready
 	@NIGHT_GUESTS=$${NIGHT_GUESTS:-100000} $(BIN)/python -m pytest -q tests/acceptance/test_nightly_at_scale.py $(ARGS)
+
+# Faults of every kind under load, three seeds: docs/reliability.md. One of them again: make chaos ARGS="--seed 7".
+chaos: .venv/.ready
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready

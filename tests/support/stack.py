@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,9 @@ PROCESSES = (
 class RunningStack:
     """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time."""
 
-    def __init__(self, run_dir: Path, transport: str) -> None:
+    def __init__(self, run_dir: Path, transport: str, environment: Mapping[str, str] | None = None) -> None:
         self.run_dir = run_dir
+        self._environment = environment or {}
         self.transport = transport
         self.started_in = 0.0
         """Seconds, of the last start."""
@@ -50,6 +51,7 @@ class RunningStack:
             "TRANSPORT": self.transport,
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
+            **self._environment,
         }
         if self._process is not None:
             self._process.wait(timeout=20)  # it was stopped or killed before
