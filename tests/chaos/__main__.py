@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import uvloop
@@ -47,13 +48,22 @@ def main() -> int:
 
 
 def _one(plan: Plan, console: Console) -> Outcome:
-    with servers_folder("chaos") as folder, _progress(plan, console) as on_progress:
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                return runner.run(run(plan, folder / "run", on_progress))
-        except BaseException:
-            console.print(f"[red]seed {plan.seed} did not come to its end.[/] Logs: {folder}/run/logs")
-            raise
+    with servers_folder("chaos") as folder, ExitStack() as kept:
+        kept.callback(_keep_logs, folder / "run" / "logs", plan, console)
+        loop = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        with _progress(plan, console) as on_progress, loop as runner:
+            outcome = runner.run(run(plan, folder / "run", on_progress))
+        if not outcome.findings:
+            kept.pop_all()
+        return outcome
+
+
+def _keep_logs(logs: Path, plan: Plan, console: Console) -> None:
+    kept = RESULTS.with_name(f"chaos-{plan.seed}-logs")
+    if not logs.exists():
+        return  # the stack did not start
+    shutil.copytree(logs, kept, dirs_exist_ok=True)
+    console.print(f"[red]seed {plan.seed} failed.[/] The logs of all processes are in {kept}.")
 
 
 @contextmanager

@@ -223,7 +223,7 @@ async def gather(stack: RunningStack, acknowledged: Sequence[Acknowledged]) -> E
             await connection.close()
     drifted = [
         service for service in SERVICES if not await asyncio.to_thread(views_are_folds, stack, service)
-    ]  # not in this thread: the connections of the command lead through its proxies
+    ]
     return Evidence(acknowledged, logs, inboxes, actors, left_over, drifted)
 
 
@@ -235,7 +235,10 @@ UNION SELECT account_id, actor_id FROM logins
 
 def views_are_folds(stack: RunningStack, service: str) -> bool:
     """Whether every view of a service equals a fresh fold of its log."""
-    return run_command(service, "projections", "verify", "all", RUN_DIR=str(stack.run_dir)).code == 0
+    direct = {f"{service.upper()}_DATABASE_URL": stack.description["database_urls"][service]}
+    return (
+        run_command(service, "projections", "verify", "all", RUN_DIR=str(stack.run_dir), **direct).code == 0
+    )
 
 
 PROGRESS = """
@@ -253,7 +256,10 @@ async def settles(stack: RunningStack, within: float) -> bool:
     """Wait until each service has applied what the other one published; return whether that was in time."""
 
     async def settled() -> bool:
-        of = {service: await _progress(stack, service) for service in SERVICES}
+        try:
+            of = {service: await _progress(stack, service) for service in SERVICES}
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
         return all(
             of[OTHER[service]]["published"] == progress["applied"] and not progress["behind"]
             for service, progress in of.items()

@@ -14,10 +14,10 @@ from pathlib import Path
 from random import Random
 
 import aio_pika
-import aio_pika.exceptions
 import asyncpg
 import httpx2
 import psutil
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from infra.local.postgres import Postgres
 from shared.messaging.envelope import Message
@@ -55,8 +55,11 @@ class System:
 
     def node(self) -> psutil.Process:
         """The process of RabbitMQ's node."""
-        [node] = [process for process in self.stack.family() if process.name() == "beam.smp"]
-        return node
+        for process in self.stack.family():
+            with suppress(psutil.Error):  # it ended meanwhile
+                if process.name() == "beam.smp":
+                    return process
+        raise LookupError("no node of RabbitMQ runs")
 
     def postmaster(self) -> int:
         """The process of PostgreSQL that starts all others."""
@@ -97,14 +100,14 @@ async def stopped(system: System, fault: Fault) -> AsyncIterator[None]:
 @asynccontextmanager
 async def broker_killed(system: System, fault: Fault) -> AsyncIterator[None]:
     """RabbitMQ's node is killed and started again by the stack."""
-    before = await asyncio.to_thread(system.node)
-    _signal(before.pid, signal.SIGKILL)
+    before = (await asyncio.to_thread(system.node)).pid
+    _signal(before, signal.SIGKILL)
     yield
-    await eventually(lambda: _is_another(system, before.pid), RETURN_SECONDS, every=0.2)
+    await eventually(lambda: _is_another(system, before), RETURN_SECONDS, every=0.2)
 
 
 def _is_another(system: System, pid: int) -> bool:
-    with suppress(ValueError, psutil.Error):
+    with suppress(LookupError, psutil.Error):
         return system.node().pid != pid
     return False
 
@@ -122,7 +125,7 @@ async def broker_full(system: System, fault: Fault) -> AsyncIterator[None]:
 
 def _erlang(system: System, expression: str) -> None:
     """Run an expression in the node; a node that is down has no alarm either."""
-    with suppress(ValueError, psutil.Error):
+    with suppress(LookupError, psutil.Error):
         subprocess.run(
             ["erl_call", "-sname", "landelijk@localhost", "-e"],
             input=f"{expression}.\n",
@@ -153,7 +156,7 @@ SELECT count(pg_terminate_backend(pid)) FROM (
 @asynccontextmanager
 async def backends_ended(system: System, fault: Fault) -> AsyncIterator[None]:
     """A share of the connections to a service's database is ended by the server."""
-    with suppress(OSError, asyncpg.PostgresError):  # it may be down just now
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it may be down just now
         connection = await asyncpg.connect(system.server.url(fault.target), timeout=5)
         try:
             await connection.execute(END_BACKENDS.replace("$1", str(fault.amount)))
@@ -207,7 +210,7 @@ async def connections_silent(system: System, fault: Fault) -> AsyncIterator[None
 @asynccontextmanager
 async def messages_again(system: System, fault: Fault) -> AsyncIterator[None]:
     """Messages that a service published come again, twice and out of order."""
-    with suppress(httpx2.HTTPError, aio_pika.exceptions.AMQPError, OSError, TimeoutError):
+    with suppress(httpx2.HTTPError, *CONNECTION_EXCEPTIONS):  # one of them may be down just now
         messages = await _published(system, fault) * TIMES_AGAIN
         Random(fault.number).shuffle(messages)
         await _publish(system, fault.target, messages)

@@ -30,7 +30,7 @@ Transport = Literal["amqp", "feed"]
 DISK_MIB = 8192
 """Of PostgreSQL's own disk, which is full at times; it takes no memory that is not used."""
 WATCH_SECONDS = 0.1
-FIRST_GUESTS = 5
+PROGRESS_EVERY = 10
 SETTLE_SECONDS = 120.0
 
 
@@ -46,8 +46,6 @@ class Plan:
     pause: float = 0.0
     logins_of: int = 4
     shortened: float = 1.0
-    stand_still: float = 90.0
-    """Seconds without a registration after which the run is over."""
 
     def schedule(self) -> list[Fault]:
         """Make the faults; the same for the same plan."""
@@ -102,6 +100,9 @@ async def run(plan: Plan, run_dir: Path, on_progress: OnProgress = lambda *_: No
         try:
             async with under(system.load, plan.clients):
                 await _do(plan, system, outcome, times, on_progress)
+        except* AssertionError as stood_still:
+            outcome.findings.append(Finding("stands still", str(first_of(stood_still))))
+        try:
             outcome.seconds = time.monotonic() - began
             if not await settles(system.stack, SETTLE_SECONDS):
                 outcome.findings.append(Finding("unlinked", f"not at rest after {SETTLE_SECONDS:.0f} s"))
@@ -115,6 +116,12 @@ async def run(plan: Plan, run_dir: Path, on_progress: OnProgress = lambda *_: No
         for fault, *when in times
     ]
     return outcome
+
+
+def first_of(group: BaseExceptionGroup[AssertionError]) -> BaseException:
+    """The first error in a group, however deep."""
+    [first, *_] = group.exceptions
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 async def _do(
@@ -142,16 +149,16 @@ async def _do(
 
     async with asyncio.TaskGroup() as happening:
         for fault in plan.schedule():
-            await _reaches(plan, system.load, fault.at, lambda now: on_progress(now, begun, ""))
+            await _reaches(system.load, fault.at, lambda now: on_progress(now, begun, ""))
             happening.create_task(do(fault))
-        await _reaches(plan, system.load, plan.registrations, lambda now: on_progress(now, begun, ""))
+        await _reaches(system.load, plan.registrations, lambda now: on_progress(now, begun, ""))
 
 
-async def _reaches(plan: Plan, load: Load, guests: int, on_progress: Callable[[int], None]) -> None:
+async def _reaches(load: Load, guests: int, on_progress: Callable[[int], None]) -> None:
     """Wait for so many registrations, as long as there are new ones."""
     while (now := len(load.registered_at)) < guests:
         on_progress(now)
-        await load.reaches(min(now + 10, guests), within=plan.stand_still)
+        await load.reaches(min(now + PROGRESS_EVERY, guests))
 
 
 class Links:
@@ -210,8 +217,8 @@ async def started(plan: Plan, run_dir: Path) -> AsyncIterator[System]:
         clocks.set_right(*OURS)
     with disk(run_dir) as is_mounted:
         stack = RunningStack(run_dir, plan.transport, None if clocks is None else clocks.environment())
-        stack.start()
         try:
+            await asyncio.to_thread(stack.start)
             async with (
                 proxied(stack) as sides,
                 client(stack, "registration", "counter", plan) as counter,
@@ -224,7 +231,7 @@ async def started(plan: Plan, run_dir: Path) -> AsyncIterator[System]:
                 await eventually(lambda: _is_ready(counter, wisecat), within=60, every=0.05)
                 yield System(stack, load, sides, server, spoiled, clocks)
         finally:
-            stack.kill_if_running()
+            await asyncio.to_thread(stack.kill_if_running)
 
 
 def client(stack: RunningStack, service: str, token: str, plan: Plan) -> httpx2.AsyncClient:

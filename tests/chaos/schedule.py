@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 
-from tests.chaos.sides import OURS, SIDES
+from tests.chaos.sides import BROKER, OURS, SIDES
 
 PROCESSES = (*OURS, "home_library", "sign_in", "wisecat")
 SERVICES = ("registration", "identity")
@@ -94,7 +94,8 @@ def schedule(
     random = Random(seed)
     kinds = [kind for kind in Kind if broker or kind not in OF_THE_BROKER]
     order = _in_rounds(random, kinds, faults)
-    return _spread(random, order, registrations, shortened)
+    targets = {kind: [t for t in TARGETS[kind] if broker or t != BROKER] for kind in kinds}
+    return _spread(random, order, targets, registrations, shortened)
 
 
 def _in_rounds(random: Random, kinds: Sequence[Kind], faults: int) -> list[Kind]:
@@ -104,13 +105,19 @@ def _in_rounds(random: Random, kinds: Sequence[Kind], faults: int) -> list[Kind]
     return order[:faults]
 
 
-def _spread(random: Random, order: Sequence[Kind], registrations: int, shortened: float) -> list[Fault]:
+def _spread(
+    random: Random,
+    order: Sequence[Kind],
+    targets: Mapping[Kind, Sequence[str]],
+    registrations: int,
+    shortened: float,
+) -> list[Fault]:
     made: list[Fault] = []
     every = registrations / (len(order) + 1)
     left: dict[Kind, list[str]] = {}
     for number, kind in enumerate(order, start=1):
         if not left.get(kind):
-            left[kind] = random.sample(TARGETS[kind], len(TARGETS[kind]))
+            left[kind] = random.sample(targets[kind], len(targets[kind]))
         together = random.random() < TOGETHER and bool(made)
         at = made[-1].at if together else round(every * (number - random.uniform(0.0, 0.5)))
         after = made[-1].after + random.uniform(0.05, 1.5) if together else 0.0

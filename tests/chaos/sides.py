@@ -17,11 +17,11 @@ from tests.support.silence import SilencingProxy, silencing_all
 from tests.support.stack import RunningStack
 
 OURS = ("registration_api", "registration_worker", "identity_api", "identity_worker")
-HOME_LIBRARY = "home library"
+HOME_LIBRARY, BROKER = "home library", "RabbitMQ"
 SIDES: dict[str, dict[str, str]] = {
     "PostgreSQL of registration": {"registration": "DATABASE_URL"},
     "PostgreSQL of identity": {"identity": "DATABASE_URL"},
-    "RabbitMQ": {"registration": "AMQP_URL", "identity": "AMQP_URL"},
+    BROKER: {"registration": "AMQP_URL", "identity": "AMQP_URL"},
     "identity": {"registration": "IDENTITY_URL"},
     "registration": {"identity": "REGISTRATION_URL"},
     "account directory": {"identity": "ACCOUNT_DIRECTORY_URL"},
@@ -29,6 +29,8 @@ SIDES: dict[str, dict[str, str]] = {
     HOME_LIBRARY: {},
 }
 """Each side, and the settings of its address."""
+FROM_A_FILE = "OIDC_JWKS"
+"""In the local stack the keys of the issuer are in a file; here they come from its address."""
 LONGEST_STOP_SECONDS = 20.0
 
 
@@ -62,10 +64,11 @@ class Files:
             f"{side}/{service}": self._address(service, name)
             for side, settings in SIDES.items()
             for service, name in settings.items()
+            if name == FROM_A_FILE or f"{service.upper()}_{name}" in self._before[service]
         }
 
     def _address(self, service: str, name: str) -> str:
-        if name == "OIDC_JWKS":  # a file in the local stack
+        if name == FROM_A_FILE:
             return f"{self._before[service][f'{service.upper()}_OIDC_ISSUER']}/jwks"
         return str(self._before[service][f"{service.upper()}_{name}"])
 
@@ -79,7 +82,7 @@ class Files:
             changed = {
                 f"{service.upper()}_{settings[service]}": addresses[f"{side}/{service}"]
                 for side, settings in SIDES.items()
-                if service in settings
+                if f"{side}/{service}" in addresses
             }
             values = self._before[service] | changed
             file.write_text("".join(f"{name}='{value}'\n" for name, value in values.items()), "utf-8")

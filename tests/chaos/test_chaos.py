@@ -14,12 +14,10 @@ from tests.chaos.report import again
 from tests.chaos.run import Outcome, Plan, run
 
 PLANS = {
-    "amqp": Plan(3, 12, 150, clients=3, pause=0.15, shortened=0.25),
-    "feed": Plan(
-        seed=4, faults=9, registrations=100, transport="feed", clients=3, pause=0.15, shortened=0.25
-    ),
+    "amqp": Plan(3, faults=12, registrations=150, clients=3, pause=0.15, shortened=0.25),
+    "feed": Plan(4, faults=9, registrations=100, transport="feed", clients=3, pause=0.15, shortened=0.25),
 }
-"""Seed, faults, guests. Each kind of fault happens once. The pause leaves processor time to what starts again."""
+"""Each kind of fault happens once. The pause leaves processor time to what starts again."""
 FELT_SECONDS = 0.5
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -123,21 +123,22 @@ class _End(asyncio.Protocol):
         self._proxy = proxy
         self._other = other
         self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+        """What came before the other end was open."""
         self._is_silent = False
         self._due = 0.0
         """When the last bytes of this way are passed on, by the loop's clock."""
         self._opening: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._proxy.ends.add(self)
         if self._other is not None:
             self._other.open_to(self)
+        elif self._proxy.is_silent:
+            self._is_silent = True
         else:
-            transport.pause_reading()
-            if not self._proxy.is_silent:
-                self._opening = asyncio.create_task(self._open())
+            self._opening = asyncio.create_task(self._open())
 
     async def _open(self) -> None:
         loop = asyncio.get_running_loop()
@@ -147,12 +148,17 @@ class _End(asyncio.Protocol):
             self.abort()
 
     def open_to(self, other: _End) -> None:
-        """From now on what comes is passed on to that end."""
+        """Pass on to that end what has come and what comes from now on."""
         self._other = other
-        self.go_on_reading()
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
 
     def data_received(self, data: bytes) -> None:
-        self._pass_on(lambda other: other.write(data))
+        if self._other is None:
+            self._early.append(data)
+        elif not self._is_silent:
+            self._pass_on(lambda other: other.write(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._proxy.ends.discard(self)
