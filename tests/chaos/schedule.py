@@ -89,7 +89,8 @@ def schedule(
 ) -> list[Fault]:
     """Make the faults of a run, each kind as often as any other, spread over its registrations.
 
-    The same arguments make the same faults. `shortened`: faults last so much of their usual time.
+    The same arguments make the same faults. `shortened`: faults last so much of their usual time, except a
+    wrong clock, which is noticed after a second only.
     """
     random = Random(seed)
     kinds = [kind for kind in Kind if broker or kind not in OF_THE_BROKER]
@@ -121,7 +122,7 @@ def _spread(
         together = random.random() < TOGETHER and bool(made)
         at = made[-1].at if together else round(every * (number - random.uniform(0.0, 0.5)))
         after = made[-1].after + random.uniform(0.05, 1.5) if together else 0.0
-        lasting = random.uniform(*LASTING.get(kind, (0.0, 0.0))) * shortened
+        lasting = random.uniform(*LASTING.get(kind, (0.0, 0.0))) * (1.0 if kind is Kind.CLOCK else shortened)
         made.append(Fault(number, kind, left[kind].pop(), at, after, lasting, _amount(random, kind)))
     return made
 
