@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent standby cluster upgrade night barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent standby cluster upgrade night chaos barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -42,6 +42,10 @@ cluster: .venv/.ready
 # Python environment for the release before. Another one: make upgrade RELEASE_BEFORE=TAG
 upgrade: .venv/.ready
 	@RELEASE_BEFORE="$(RELEASE_BEFORE)" $(BIN)/python -m pytest -m upgrade --log-cli-level=INFO tests/chaos/test_upgrade.py $(ARGS)
+
+# Faults of every kind under load, three seeds: docs/reliability.md. One of them again: make chaos ARGS="--seed 7".
+chaos: .venv/.ready
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready

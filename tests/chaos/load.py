@@ -1,6 +1,12 @@
 """A load of guests who register and log in; what was answered is kept, to be compared with what is there."""
 
+from __future__ import annotations
+
 import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -9,11 +15,16 @@ from uuid import uuid4
 import httpx2
 
 from tests.support.eventually import eventually
+from tests.support.silence import is_bearable
 from tests.support.stack import load_card, registration_of
 
 ORGANISATION = "1001"
 Login = dict[str, Any]
-PATIENCE = 30.0  # seconds, for an answer to what is asked again and again
+PATIENCE = 60.0
+"""Seconds, for an answer to what is asked again and again: a killed database and broker are back by then."""
+REQUEST_SECONDS = 15.0
+AGAIN_SECONDS = 0.05
+UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +44,52 @@ class Acknowledged:
 class Load:
     """Clients that ask again, with the same Idempotency-Key, until they are answered.
 
-    `pause`: seconds between two guests of a client.
+    `pause`: seconds between two guests of a client. Every `logins_of`th guest logs in at once, twice at the
+    same moment; the others leave the link to workers.
     """
 
-    def __init__(self, counter: httpx2.AsyncClient, wisecat: httpx2.AsyncClient, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        counter: httpx2.AsyncClient,
+        wisecat: httpx2.AsyncClient,
+        *,
+        pause: float = 0.0,
+        logins_of: int = 2,
+    ) -> None:
         self.guests: list[Acknowledged] = []
-        self.lost = 0
-        self.asking = 0
-        """How many requests are on their way."""
+        self.registered_at: list[float] = []
+        """When each registration was acknowledged, by the monotonic clock."""
+        self.answers: Counter[str] = Counter()
+        """How often each status was answered, or which error came instead of an answer."""
+        self.wrong: list[str] = []
+        """Answers with which a caller can do nothing."""
+        self.wrong_clocks = 0
+        """How many clocks are wrong now: a token may then be too old, or from the future."""
         self._counter = counter
         self._wisecat = wisecat
         self._pause = pause
+        self._logins_of = logins_of
         self._numbers = count(1)
 
     async def client(self, stopping: asyncio.Event) -> None:
-        """One guest after the other; none is left half-way.
-
-        Every other guest logs in at once, twice at the same moment; the others leave the link to workers.
-        """
-        for number in self._numbers:
+        """One guest after the other; none is left half-way."""
+        while not stopping.is_set():
+            number = next(self._numbers)
             card, key = load_card(number), str(uuid4())
             guest_id = await self.register(card, key)
-            logins = await asyncio.gather(*(self.log_in(card) for _ in range(2 * (number % 2))))
+            self.registered_at.append(time.monotonic())
+            times = 0 if number % self._logins_of else 2
+            logins = await asyncio.gather(*(self.log_in(card) for _ in range(times)))
             self.guests.append(Acknowledged(card, key, guest_id, tuple(logins)))
-            if stopping.is_set():
-                return
             await asyncio.sleep(self._pause)
+
+    async def reaches(self, guests: int, within: float = PATIENCE) -> None:
+        """Wait for so many registrations in all."""
+        await eventually(lambda: len(self.registered_at) >= guests, within=within, every=0.01)
 
     async def goes_on(self, guests: int = 5) -> None:
         """Wait for so many more guests."""
-        before = len(self.guests)
-        await eventually(lambda: len(self.guests) >= before + guests, within=PATIENCE)
+        await self.reaches(len(self.registered_at) + guests)
 
     async def register(self, card: str, key: str) -> str:
         """The id of the guest."""
@@ -78,23 +104,54 @@ class Load:
     async def _answered(
         self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> dict[str, Any]:
-        response = await eventually(lambda: self._asked(client, path, body, key), PATIENCE, every=0.05)
+        response = await eventually(lambda: self._asked(client, path, body, key), PATIENCE, AGAIN_SECONDS)
         assert response is not None
-        assert response.is_success, f"{path}: {response.status_code} {response.text}"
         return dict(response.json())
 
     async def _asked(
         self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> httpx2.Response | None:
-        """None: no reply. After a 503 nothing was written; after a lost reply it is not known."""
-        self.asking += 1
+        """None: ask again. After a 503 nothing was written; after a lost reply it is not known."""
         try:
             response = await client.post(path, json=body, headers={"Idempotency-Key": key})
-        except httpx2.ConnectError:
+        except httpx2.TransportError as error:
+            self.answers[type(error).__name__] += 1
             return None
-        except httpx2.TransportError:
-            self.lost += 1
-            return None
+        self.answers[str(response.status_code)] += 1
+        if response.is_success:
+            return response
+        documented = response.status_code == 503 and is_bearable(503, response.headers)
+        if not documented and not (response.status_code == UNAUTHORIZED and self.wrong_clocks):
+            self.wrong.append(f"{path}: {response.status_code} {response.text[:300]}")
+        return None
+
+
+@asynccontextmanager
+async def under(load: Load, clients: int) -> AsyncIterator[None]:
+    """Inside the block clients are at work; afterwards each has finished the guest in hand."""
+    stopping = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(clients):
+            group.create_task(load.client(stopping))
+        await load.goes_on()
+        try:
+            yield
         finally:
-            self.asking -= 1
-        return None if response.status_code == 503 else response
+            stopping.set()
+
+
+async def linked(counter: httpx2.AsyncClient, guest: Acknowledged) -> bool:
+    """Whether the counter shows the guest with its link; fails while it does not."""
+    response = await counter.get(f"/v1/guests/{guest.guest_id}")
+    assert response.status_code == 200, response.text
+    shown = response.json()
+    assert shown["card_number"] == guest.card
+    assert shown["login_link"]["state"] == "linked", shown
+    return True
+
+
+def recognised_once(guest: Acknowledged, logins: Sequence[Login]) -> None:
+    """I5: all of them began after the registration was acknowledged; one of them was the first."""
+    assert {login["outcome"] for login in logins} == {"recognised"}
+    assert {login["guest"]["guest_id"] for login in logins} == {guest.guest_id}
+    assert [login["first_login"] for login in logins].count(True) == 1

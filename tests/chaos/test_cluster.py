@@ -70,7 +70,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def stack(cluster: Cluster, tmp_path: Path) -> Iterator[RunningStack]:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    running = RunningStack(tmp_path / "run", "amqp", cluster.urls)
+    running = RunningStack(tmp_path / "run", "amqp", {"AMQP_URL": cluster.urls})
     running.start()
     yield running
     running.kill_if_running()

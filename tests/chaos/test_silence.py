@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -19,43 +17,24 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import httpx2
-import psutil
 import pytest
-from dotenv import dotenv_values
 
-from tests.chaos.load import Load
-from tests.chaos.test_killed_processes import (
-    linked,
-    recognised_once,
-    the_logs_have_each_once,
-    under,
-)
+from tests.chaos.auditor import audit, gather, settles
+from tests.chaos.load import Load, linked, recognised_once, under
+from tests.chaos.sides import OURS, ends, proxied
 from tests.support.eventually import eventually
-from tests.support.silence import SilencingProxy, is_bearable, silencing_all
+from tests.support.silence import is_bearable
 from tests.support.stack import RunningStack, load_card, registration_of
 
 pytestmark = [pytest.mark.silent, pytest.mark.timeout(1800)]
 
-OURS = ("registration_api", "registration_worker", "identity_api", "identity_worker")
-HOME_LIBRARY = "home library"
-SIDES: dict[str, dict[str, str]] = {
-    "PostgreSQL of registration": {"registration": "DATABASE_URL"},
-    "PostgreSQL of identity": {"identity": "DATABASE_URL"},
-    "RabbitMQ": {"registration": "AMQP_URL", "identity": "AMQP_URL"},
-    "identity": {"registration": "IDENTITY_URL"},
-    "registration": {"identity": "REGISTRATION_URL"},
-    "account directory": {"identity": "ACCOUNT_DIRECTORY_URL"},
-    "issuer": {"registration": "OIDC_JWKS", "identity": "OIDC_JWKS"},
-    HOME_LIBRARY: {},
-}
-"""Each side, and the settings of its address."""
 SILENT_SECONDS = 20.0
 ANSWER_SECONDS, RETURN_SECONDS, STOP_SECONDS = 10.0, 15.0, 10.0
-ENDED = 1000
+ENDED, WRITERS = 1000, 8
 
 log = logging.getLogger("silence")
 cards = (load_card(number) for number in count(1))
@@ -185,14 +164,6 @@ async def test_whatever_side_is_silent_answers_come_workers_go_on_and_processes_
             await eventually(partial(is_ready, both), 60)
 
 
-async def ends(stack: RunningStack, name: str) -> float:
-    """Send SIGTERM to a process; how many seconds it takes to end."""
-    process, began = psutil.Process(stack.pid(name)), time.monotonic()
-    process.send_signal(signal.SIGTERM)
-    await eventually(lambda: not process.is_running(), within=2 * STOP_SECONDS)
-    return time.monotonic() - began
-
-
 async def is_ready(both: Callers) -> bool:
     try:
         answers = [await each.get("/health/ready") for each in (both.counter, both.wisecat)]
@@ -212,84 +183,8 @@ async def callers(stack: RunningStack) -> AsyncIterator[Callers]:
         yield both
 
 
-@asynccontextmanager
-async def proxied(stack: RunningStack) -> AsyncIterator[dict[str, list[SilencingProxy]]]:
-    """All sides behind proxies: the processes start again, with the new addresses."""
-    settings = Files(stack)
-    async with silencing_all(settings.addresses()) as opened:
-        settings.write({name: url for name, (_, url) in opened.items()})
-        for name in OURS:
-            await ends(stack, name)
-        yield {
-            side: [proxy for name, (proxy, _) in opened.items() if name.startswith(f"{side}/")]
-            for side in SIDES
-        }
-
-
-class Files:
-    """The files of settings of a stack, with the addresses of all sides."""
-
-    def __init__(self, stack: RunningStack) -> None:
-        self._files = {service: stack.run_dir / f"{service}.env" for service in ("registration", "identity")}
-        self._before = {service: dict(dotenv_values(file)) for service, file in self._files.items()}
-        self._libraries = Path(str(self._before["registration"]["REGISTRATION_HOME_LIBRARIES"]))
-
-    def addresses(self) -> dict[str, str]:
-        """By side and service."""
-        library = re.search(r"port = (\d+)", self._libraries.read_text("utf-8"))
-        assert library
-        return {f"{HOME_LIBRARY}/": f"sip2://127.0.0.1:{library[1]}"} | {
-            f"{side}/{service}": self._address(service, name)
-            for side, settings in SIDES.items()
-            for service, name in settings.items()
-        }
-
-    def _address(self, service: str, name: str) -> str:
-        if name == "OIDC_JWKS":  # a file in the local stack
-            return f"{self._before[service][f'{service.upper()}_OIDC_ISSUER']}/jwks"
-        return str(self._before[service][f"{service.upper()}_{name}"])
-
-    def write(self, addresses: Mapping[str, str]) -> None:
-        """Put other addresses into the files."""
-        before = self.addresses()[f"{HOME_LIBRARY}/"].rpartition(":")[2]
-        after = addresses[f"{HOME_LIBRARY}/"].rpartition(":")[2]
-        known = self._libraries.read_text("utf-8")
-        self._libraries.write_text(known.replace(f"port = {before}", f"port = {after}"), "utf-8")
-        for service, file in self._files.items():
-            changed = {
-                f"{service.upper()}_{settings[service]}": addresses[f"{side}/{service}"]
-                for side, settings in SIDES.items()
-                if service in settings
-            }
-            values = self._before[service] | changed
-            file.write_text("".join(f"{name}='{value}'\n" for name, value in values.items()), "utf-8")
-
-
-class Watched(Load):
-    """A load that looks at every answer."""
-
-    def __init__(self, counter: httpx2.AsyncClient, wisecat: httpx2.AsyncClient) -> None:
-        super().__init__(counter, wisecat)
-        self.statuses: Counter[int] = Counter()
-
-    async def _asked(
-        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
-    ) -> httpx2.Response | None:
-        answer = await client.post(path, json=body, headers={"Idempotency-Key": key})
-        self.statuses[answer.status_code] += 1
-        assert is_bearable(answer.status_code, answer.headers), f"{path}: {answer.status_code} {answer.text}"
-        if path == "/v1/guests" and answer.status_code == 201:
-            shown = await client.get(f"/v1/guests/{answer.json()['guest_id']}")
-            self.statuses[shown.status_code] += 1
-            assert is_bearable(shown.status_code, shown.headers), f"{shown.status_code} {shown.text}"
-        return None if answer.status_code == 503 else answer
-
-
-async def test_a_thousand_backends_ended_under_eight_writers(
-    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_thousand_backends_ended_under_eight_writers(stack: RunningStack) -> None:
     """No answer but 2xx, 4xx and 503; nothing is lost; the relay is never still for fifteen seconds."""
-    monkeypatch.setattr("tests.chaos.test_killed_processes.CLIENTS", 8)
     urls = stack.description["database_urls"]
     async with (
         stack.client("registration", "counter", timeout=15.0) as counter,
@@ -298,9 +193,9 @@ async def test_a_thousand_backends_ended_under_eight_writers(
         spared(urls["identity"]) as identity,
         spared(urls["registration"]) as watcher,
     ):
-        load, stillest = Watched(counter, wisecat), Stillest()
+        load, stillest = Load(counter, wisecat), Stillest()
         watching = asyncio.create_task(stillest.watch(watcher))
-        async with under(load):
+        async with under(load, WRITERS):
             for number in range(ENDED):
                 await (registration, identity)[number % 2].fetchval(END_ONE)
                 await asyncio.sleep(0.05)
@@ -310,12 +205,14 @@ async def test_a_thousand_backends_ended_under_eight_writers(
             recognised_once(guest, (*guest.logins, await load.log_in(guest.card)))
         await eventually(lambda: stillest.lag == 0, within=30)
         watching.cancel()
-    await the_logs_have_each_once(stack, {UUID(guest.guest_id) for guest in load.guests})
+        assert load.wrong == []
+    assert await settles(stack, RETURN_SECONDS)
+    assert audit(await gather(stack, load.guests)) == []
     log.info(
         "%d backends ended, %d guests, answers %s, the relay still for %.1f s at most",
         ENDED,
         len(load.guests),
-        dict(load.statuses),
+        dict(load.answers),
         stillest.seconds,
     )
     assert stillest.seconds <= RETURN_SECONDS

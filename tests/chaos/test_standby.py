@@ -61,7 +61,7 @@ def servers() -> Iterator[Pair]:
 @pytest.fixture(params=["amqp", "feed"])
 def stack(request: pytest.FixtureRequest, servers: Pair, tmp_path: Path) -> Iterator[RunningStack]:
     url = servers.url(servers.primary.url("postgres"))
-    running = RunningStack(tmp_path / "run", request.param, url)
+    running = RunningStack(tmp_path / "run", request.param, {"DATABASE_URL": url})
     running.start()
     yield running
     running.kill_if_running()

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import count
@@ -154,9 +154,16 @@ def install_rabbitmq(translate: Callable[[str], None]) -> None:
 
     `RUNLEVEL=1` keeps the package from starting a broker of the machine's own.
     """
-    with (Path(tempfile.gettempdir()) / "landelijk-lenen-apt.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes; apt-get takes one at a time
+    with installed_alone():
         _install_rabbitmq(translate)
+
+
+@contextlib.contextmanager
+def installed_alone() -> Iterator[None]:
+    """Tests run in several processes; apt-get takes one at a time."""
+    with (Path(tempfile.gettempdir()) / "landelijk-lenen-apt.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _install_rabbitmq(translate: Callable[[str], None]) -> None:

@@ -1,11 +1,14 @@
-"""A side that goes on listening and says nothing any more: what a lost route or a hung server looks like."""
+"""A side that goes on listening and says nothing any more, is slow, or cuts its connections.
+
+It is what a lost route, a hung server or a full line looks like.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -56,29 +59,39 @@ def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
 class SilencingProxy:
     """Passes bytes on. `silence()`: connections stay open and nothing comes through, for ever.
 
-    New connections are silent as well, unless `new_too` is false, until `speak()`.
+    New connections are silent as well, unless `new_too` is false, until `speak()`. `cut()` ends connections,
+    `slow()` lets everything come later.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
-        self._pipes: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, ...]] = {}
-        self._server: asyncio.Server | None = None
-        self._silent = False
+        self.target = (host, port)
+        self.ends: set[_End] = set()
+        self.delay = 0.0
+        """Seconds by which all bytes come later."""
+        self.is_silent = False
         self.port = 0
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _End(self), "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
-        """Cut everything."""
+        """Take no more connections, and cut everything."""
         if self._server is not None:
             self._server.close()
-        for pipe, writers in list(self._pipes.items()):
-            pipe.cancel()
-            for writer in writers:
-                writer.transport.abort()
+        self.cut()
+
+    def cut(self) -> None:
+        """End all connections at once, on both sides; new ones pass."""
+        for end in list(self.ends):
+            end.abort()
+
+    def slow(self, seconds: float) -> None:
+        """Let all bytes come so much later, each way; 0: as fast as they can."""
+        self.delay = seconds
 
     def turn_to(self, host: str, port: int) -> None:
         """From now on new connections lead to another server. Those from before stay."""
@@ -86,13 +99,13 @@ class SilencingProxy:
 
     def silence(self, *, new_too: bool = True) -> None:
         """From now on nothing comes through existing connections."""
-        self._silent = new_too
-        for pipe in list(self._pipes):
-            pipe.cancel()
+        self.is_silent = new_too
+        for end in self.ends:
+            end.fall_silent()
 
     def speak(self) -> None:
         """New connections pass again. Those from before stay silent."""
-        self._silent = False
+        self.is_silent = False
 
     @contextmanager
     def silent(self, *, new_too: bool = True) -> Iterator[None]:
@@ -103,34 +116,94 @@ class SilencingProxy:
         finally:
             self.speak()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._silent:
-            pipe = asyncio.create_task(asyncio.Event().wait())
-            self._pipes[pipe] = (writer,)  # type: ignore[index]
-            return
-        try:
-            from_server, to_server = await asyncio.open_connection(*self._target)
-        except OSError:
-            writer.transport.abort()
-            return
-        both = (writer, to_server)
-        for source, sink in ((reader, to_server), (from_server, writer)):
-            self._pipes[asyncio.create_task(self._pass_on(source, sink, both))] = both
 
-    async def _pass_on(
-        self,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
-        both: tuple[asyncio.StreamWriter, ...],
-    ) -> None:
+class _End(asyncio.Protocol):
+    """One end of a connection: what it receives is written to the other end.
+
+    Callbacks, not streams: the whole load of a system goes through, on the processor that it runs on too.
+    """
+
+    def __init__(self, proxy: SilencingProxy, other: _End | None = None) -> None:
+        self._proxy = proxy
+        self._other = other
+        self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []
+        """What came before the other end was open."""
+        self._is_silent = False
+        self._due = 0.0
+        """When the last bytes of this way are passed on, by the loop's clock."""
+        self._opening: asyncio.Task[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._proxy.ends.add(self)
+        if self._other is not None:
+            self._other.open_to(self)
+        elif self._proxy.is_silent:
+            self._is_silent = True
+        else:
+            self._opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while sent := await source.read(65536):
-                sink.write(sent)
-                await sink.drain()
-        except ConnectionError:
-            pass
-        for writer in both:
-            writer.close()
+            await loop.create_connection(lambda: _End(self._proxy, self), *self._proxy.target)
+        except OSError:
+            self.abort()
+
+    def open_to(self, other: _End) -> None:
+        """Pass on to that end what has come and what comes from now on."""
+        self._other = other
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._other is None:
+            self._early.append(data)
+        elif not self._is_silent:
+            self._pass_on(lambda other: other.write(data))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._proxy.ends.discard(self)
+        if not self._is_silent:
+            self._pass_on(lambda other: other.close())
+
+    def pause_writing(self) -> None:
+        if self._other is not None and self._other._transport is not None:
+            self._other._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._other is not None:
+            self._other.go_on_reading()
+
+    def go_on_reading(self) -> None:
+        """Read again, unless this connection is silent or gone."""
+        if not self._is_silent and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def fall_silent(self) -> None:
+        """Read nothing any more; not even the end of a connection is noticed."""
+        self._is_silent = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _pass_on(self, what: Callable[[asyncio.Transport], None]) -> None:
+        other = self._other
+        if other is None or other._transport is None:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._due = max(now + self._proxy.delay, self._due)
+        if self._due <= now:
+            what(other._transport)
+        else:
+            loop.call_at(self._due, what, other._transport)
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,17 +32,13 @@ PROCESSES = (
 class RunningStack:
     """A local stack with a RUN_DIR of its own; its description is read from `stack.json` each time.
 
-    `broker`: the addresses of one that is there; None: the stack starts its own.
+    `environment`: of a server that is there, say; without `DATABASE_URL` and `AMQP_URL` it starts its own.
     """
 
-    def __init__(
-        self, run_dir: Path, transport: str, database_url: str | None = None, broker: str | None = None
-    ) -> None:
+    def __init__(self, run_dir: Path, transport: str, environment: Mapping[str, str] | None = None) -> None:
         self.run_dir = run_dir
-        self._database_url = database_url
-        """Of a server that the stack uses; None: it starts its own."""
+        self._environment = environment or {}
         self.transport = transport
-        self.broker = broker
         self.started_in = 0.0
         """Seconds, of the last start."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,10 +54,8 @@ class RunningStack:
             "TRANSPORT": self.transport,
             "REGISTRATION_PORT": "0",
             "IDENTITY_PORT": "0",
-            **({"AMQP_URL": self.broker} if self.broker else {}),
+            **self._environment,
         }
-        if self._database_url is not None:
-            environment["DATABASE_URL"] = self._database_url
         if self._process is not None:
             self._process.wait(timeout=20)  # it was stopped or killed before
         began = time.monotonic()

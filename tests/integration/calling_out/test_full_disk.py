@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import time
 from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 import httpx2
 import pytest
@@ -20,6 +16,7 @@ from registration.adapters.tables import SCHEMA
 from shared.platform.postgres import WRITE, Readiness, open_pool
 from tests.integration.calling_out.test_silent_database import key, person_on
 from tests.support.eventually import eventually
+from tests.support.full_disk import Disk, disk_of, mounted
 from tests.support.identity_service import open_identity_app
 from tests.support.memory import servers_folder
 from tests.support.registration_service import RegistrationApp, open_registration_app, registering
@@ -30,96 +27,21 @@ SOON = 2.0
 """Seconds for an answer. Much more than any of them needs; the attempts of before took eight and more."""
 
 
-class Disk(Protocol):
-    """The disk of a server."""
-
-    server: Postgres
-
-    def fill(self) -> None:
-        """Leave no byte."""
-
-    def free(self) -> None:
-        """Make room again."""
-
-
-class RealDisk:
-    """A file system of this test's own, in memory and small."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ballast = folder / "ballast"
-        self.server = Postgres(folder / "server")
-
-    def fill(self) -> None:
-        """Leave no byte."""
-        with self._ballast.open("wb", buffering=0) as ballast, suppress(OSError):
-            for size in (2**20, 2**12, 1):
-                with suppress(OSError):
-                    while ballast.write(b"x" * size):
-                        pass
-
-    def free(self) -> None:
-        """Make room again."""
-        self._ballast.unlink()
-
-
-class FaultyServer:
-    """Where nobody may mount: the server says to each write what it says when its disk is full."""
-
-    def __init__(self, folder: Path) -> None:
-        self.server = Postgres(folder / "server")
-
-    def fill(self) -> None:
-        """Let the log take nothing, and temporary files neither."""
-        for database in self._databases():
-            self.server.sql(
-                "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS"
-                " $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;"
-                "CREATE TRIGGER no_space BEFORE INSERT ON stored_events EXECUTE FUNCTION no_space()",
-                database,
-            )
-        self.server.sql("ALTER SYSTEM SET temp_file_limit = '1kB'")
-        self.server.sql("SELECT pg_reload_conf()")
-
-    def free(self) -> None:
-        """Let it write again."""
-        for database in self._databases():
-            self.server.sql("DROP FUNCTION no_space() CASCADE", database)
-        self.server.sql("ALTER SYSTEM RESET temp_file_limit")
-        self.server.sql("SELECT pg_reload_conf()")
-
-    def _databases(self) -> list[str]:
-        return self.server.sql(
-            "SELECT datname FROM pg_database WHERE datname LIKE '%\\_%' AND NOT datistemplate"
-            " AND datname NOT LIKE '%template%'"
-        ).split()
-
-
-@contextmanager
-def own_disk() -> Iterator[Disk]:
-    with servers_folder("full") as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(folder)]
-        mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
-        disk = RealDisk(folder) if mounted else FaultyServer(folder)
-        try:
-            disk.server.start()
-            yield disk
-        finally:
-            disk.server.stop()
-            if mounted:
-                subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
-def disk() -> Iterator[Disk]:
-    """A server whose disk can be filled."""
-    with own_disk() as disk:
-        yield disk
+def server() -> Iterator[tuple[Postgres, Disk]]:
+    """A server and its disk, which can be filled."""
+    with servers_folder("full") as folder, mounted(folder, SIZE_MIB) as is_mounted:
+        server = Postgres(folder / "server")
+        server.start()
+        yield server, disk_of(server, folder, SIZE_MIB, is_mounted=is_mounted)
+        server.stop()
 
 
 async def test_a_full_disk_is_said_soon_by_every_answer_and_all_goes_on_with_space(
-    disk: Disk, tmp_path: Path
+    server: tuple[Postgres, Disk], tmp_path: Path
 ) -> None:
-    databases = Databases(disk.server)
+    postgres, disk = server
+    databases = Databases(postgres)
     folders = {name: tmp_path / name for name in ("registration", "identity")}
     for folder in folders.values():
         folder.mkdir()
