@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-import aio_pika
 import asyncpg
 import httpx2
 import psutil
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from infra.local.postgres import Postgres
 from shared.messaging.envelope import Message
-from shared.messaging.rabbitmq import to_amqp
+from shared.messaging.errors import BrokerUnavailable, Unroutable
+from shared.messaging.rabbitmq import publishing
 from shared.messaging.signing import SigningKeys
 from tests.chaos.clock import Clocks
 from tests.chaos.load import Load
@@ -210,7 +209,7 @@ async def connections_silent(system: System, fault: Fault) -> AsyncIterator[None
 @asynccontextmanager
 async def messages_again(system: System, fault: Fault) -> AsyncIterator[None]:
     """Messages that a service published come again, twice and out of order."""
-    with suppress(httpx2.HTTPError, *CONNECTION_EXCEPTIONS):  # one of them may be down just now
+    with suppress(httpx2.HTTPError, BrokerUnavailable, Unroutable):  # one of them may be down just now
         messages = await _published(system, fault) * TIMES_AGAIN
         Random(fault.number).shuffle(messages)
         await _publish(system, fault.target, messages)
@@ -227,14 +226,9 @@ async def _published(system: System, fault: Fault) -> list[Message]:
 
 async def _publish(system: System, service: str, messages: Sequence[Message]) -> None:
     keys = SigningKeys.from_file(Path(setting(system.stack, service, "SIGNING_KEY_FILE")))
-    connection = await aio_pika.connect(system.stack.description["amqp_url"], timeout=5)
-    try:
-        channel = await connection.channel()
-        events = await channel.get_exchange(f"{service}.events", ensure=False)
+    async with publishing(system.stack.description["amqp_url"], service, keys) as publisher:
         for message in messages:
-            await events.publish(to_amqp(message, keys), f"again.{message.type}", timeout=5)
-    finally:
-        await connection.close()
+            await publisher.publish(message)
 
 
 @asynccontextmanager

@@ -61,6 +61,8 @@ class Load:
         """When each registration was acknowledged, by the monotonic clock."""
         self.answers: Counter[str] = Counter()
         """How often each status was answered, or which error came instead of an answer."""
+        self.asking = 0
+        """How many requests are on their way."""
         self.wrong: list[str] = []
         """Answers with which a caller can do nothing."""
         self.wrong_clocks = 0
@@ -101,6 +103,10 @@ class Load:
         body = {"account_id": f"acc-{card}", "organisation": ORGANISATION}
         return await self._answered(self._wisecat, "/v1/logins", body, str(uuid4()))
 
+    def without_reply(self) -> int:
+        """How many requests were not answered."""
+        return sum(times for answer, times in self.answers.items() if not answer.isdecimal())
+
     async def _answered(
         self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> dict[str, Any]:
@@ -112,11 +118,14 @@ class Load:
         self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], key: str
     ) -> httpx2.Response | None:
         """None: ask again. After a 503 nothing was written; after a lost reply it is not known."""
+        self.asking += 1
         try:
             response = await client.post(path, json=body, headers={"Idempotency-Key": key})
         except httpx2.TransportError as error:
             self.answers[type(error).__name__] += 1
             return None
+        finally:
+            self.asking -= 1
         self.answers[str(response.status_code)] += 1
         if response.is_success:
             return response

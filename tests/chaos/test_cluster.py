@@ -28,14 +28,8 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.rabbitmq import open_channel, shares_of
-from tests.chaos.load import Load
-from tests.chaos.test_killed_processes import (
-    has_that_one_link_and_one_actor,
-    linked,
-    recognised_once,
-    the_logs_have_each_once,
-    under,
-)
+from tests.chaos.each_guest import has_that_one_link_and_one_actor, the_logs_have_each_once
+from tests.chaos.load import Load, linked, recognised_once, under
 from tests.chaos.test_silence import Stillest, spared
 from tests.support.commands import without_settings_of_services
 from tests.support.eventually import eventually
@@ -144,9 +138,8 @@ async def watched(stack: RunningStack) -> AsyncIterator[dict[str, Stillest]]:
 
 
 async def test_the_leader_killed_every_twenty_seconds_loses_nothing_and_disorders_nothing(
-    cluster: Cluster, stack: RunningStack, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, stack: RunningStack
 ) -> None:
-    monkeypatch.setattr("tests.chaos.test_killed_processes.CLIENTS", CLIENTS)
     order = Order()
     async with (
         stack.client("registration", "counter", timeout=15.0) as counter,
@@ -156,9 +149,9 @@ async def test_the_leader_killed_every_twenty_seconds_loses_nothing_and_disorder
         running(order.watch(cluster.urls)),
     ):
         await eventually(lambda: each_queue_has_three_members(cluster), within=30)
-        load = Load(counter, wisecat, PAUSE)
+        load = Load(counter, wisecat, pause=PAUSE)
         chaos = Chaos(cluster, stack, load, still, counter)
-        async with under(load):
+        async with under(load, CLIENTS):
             for number in range(KILLS):
                 await chaos.kill_leader(number)
             await load.goes_on()
@@ -173,7 +166,12 @@ async def test_the_leader_killed_every_twenty_seconds_loses_nothing_and_disorder
     await the_logs_have_each_once(stack, {UUID(guest.guest_id) for guest in load.guests})
     assert order.disorder() == []
     no_log_has_the_password(cluster, stack)
-    log.info("%d guests, %d requests lost, %d messages seen", len(load.guests), load.lost, order.messages)
+    log.info(
+        "%d guests, %d requests lost, %d messages seen",
+        len(load.guests),
+        load.without_reply(),
+        order.messages,
+    )
 
 
 @dataclass

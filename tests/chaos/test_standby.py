@@ -14,15 +14,8 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from tests.chaos.load import Load
-from tests.chaos.test_killed_processes import (
-    PAUSE,
-    has_that_one_link_and_one_actor,
-    linked,
-    recognised_once,
-    the_logs_have_each_once,
-    under,
-)
+from tests.chaos.each_guest import has_that_one_link_and_one_actor, the_logs_have_each_once
+from tests.chaos.load import Load, linked, recognised_once, under
 from tests.support.eventually import eventually
 from tests.support.other_log import behind, command, doctor, is_settled, it_is_told, release_all
 from tests.support.stack import RunningStack
@@ -31,6 +24,7 @@ from tests.support.standby import Pair, pair
 pytestmark = [pytest.mark.standby, pytest.mark.timeout(300)]
 WITHIN = 15.0
 """Seconds from the promotion until a registration and a login are answered again."""
+CLIENTS, PAUSE = 3, 0.4  # seconds: without it the load takes all the time there is
 log = logging.getLogger(__name__)
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
@@ -39,7 +33,7 @@ class Timed(Load):
     """The load, with the moments at which registrations were answered."""
 
     def __init__(self, counter: httpx2.AsyncClient, wisecat: httpx2.AsyncClient) -> None:
-        super().__init__(counter, wisecat, PAUSE)
+        super().__init__(counter, wisecat, pause=PAUSE)
         self.answered_at: list[float] = []
 
     async def register(self, card: str, key: str) -> str:
@@ -78,7 +72,7 @@ async def test_i5_i8_r10_nothing_acknowledged_is_lost_when_the_synchronous_stand
         stack.client("identity", "operator") as operator,
     ):
         load = Timed(counter, wisecat)
-        async with under(load):
+        async with under(load, CLIENTS):
             for _ in range(2):
                 await taken_over(servers, load)
                 for service in ("registration", "identity"):

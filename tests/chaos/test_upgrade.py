@@ -20,15 +20,8 @@ import pytest
 
 from infra.local.postgres import Postgres
 from infra.local.rabbitmq import RabbitMQ
-from tests.chaos.load import Load
-from tests.chaos.test_killed_processes import (
-    connected,
-    happened,
-    has_that_one_link_and_one_actor,
-    linked,
-    recognised_once,
-    under,
-)
+from tests.chaos.each_guest import connected, happened, has_that_one_link_and_one_actor
+from tests.chaos.load import Load, linked, recognised_once, under
 from tests.support.additive import catalogue, not_additive
 from tests.support.eventually import eventually
 from tests.support.recorded_scripts import scripts_before
@@ -109,9 +102,8 @@ class Upgrade:
 
 
 async def test_forward_back_and_forward_under_load_every_guest_is_there_once_and_linked_once(
-    both: SideBySide, monkeypatch: pytest.MonkeyPatch
+    both: SideBySide,
 ) -> None:
-    monkeypatch.setattr("tests.chaos.test_killed_processes.CLIENTS", CLIENTS)
     for service in SERVICES:
         await eventually(partial(both.is_ready, service), within=60)
     async with (
@@ -119,9 +111,9 @@ async def test_forward_back_and_forward_under_load_every_guest_is_there_once_and
         both.async_client("identity", "login", "1001", sub="wisecat") as wisecat,
         both.async_client("identity", "accounts operator", None, sub="beheer") as operator,
     ):
-        load = Load(counter, wisecat, PAUSE)
+        load = Load(counter, wisecat, pause=PAUSE)
         upgrade = Upgrade(both, load, counter)
-        async with under(load):
+        async with under(load, CLIENTS):
             for service in FORWARD:
                 await migrate(both, service)
             await load.goes_on()  # the release before, with the new schema
@@ -142,7 +134,7 @@ async def test_forward_back_and_forward_under_load_every_guest_is_there_once_and
             await has_that_one_link_and_one_actor(operator, guest, logins)
         await each_is_there_once(both, {UUID(guest.guest_id) for guest in load.guests})
         await views_are_as_the_log_says(both, NOW)
-    log.info("%d guests, %d requests lost on the way", len(load.guests), load.lost)
+    log.info("%d guests, %d requests lost on the way", len(load.guests), load.without_reply())
 
 
 async def test_what_the_release_before_cannot_read_waits_until_this_one_is_back(both: SideBySide) -> None:
