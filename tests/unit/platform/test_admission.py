@@ -134,6 +134,28 @@ async def test_those_who_wait_for_another_side_are_not_without_number() -> None:
     door.leave(await third)
 
 
+async def test_a_client_that_stays_long_leaves_room_for_one_that_comes_later() -> None:
+    door, back = Door(most_at_work=8, most_inside=8), asyncio.Event()
+    asked = list[str]()
+
+    async def asks_home(client: str) -> None:
+        place = await door.enter(client)
+        asked.append(client)
+        with waiting_outside():
+            await back.wait()
+        door.leave(place)
+
+    flood = [asyncio.create_task(asks_home("flood")) for _ in range(20)]
+    await settled()
+    assert asked == ["flood"] * 6, "three quarters of eight"
+    late = asyncio.create_task(asks_home("late"))
+    await settled()
+    assert asked[6:] == ["late"], "those of the flood that wait have no place before it"
+    back.set()
+    await asyncio.gather(late, *flood, return_exceptions=True)
+    assert asked.count("flood") > 6, "and they come in when there is room again"
+
+
 async def test_outside_of_a_request_nothing_is_held() -> None:
     with waiting_outside():
         pass

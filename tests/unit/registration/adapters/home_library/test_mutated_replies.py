@@ -1,10 +1,9 @@
 """Whatever arrives in NCIP or from Koha is a verdict or no answer: never a crash, never one by mistake (R23).
 
-So many mutated replies of each in a run, or as many as HOME_LIBRARY_MUTATIONS says.
+6,000 mutated replies of each in a run, 125,000 in `make fuzz`.
 """
 
 import json
-import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -13,18 +12,17 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from registration.adapters.home_library.errors import NoAnswer
 from registration.domain.verdict import NotFound, Reason, Refused, Valid
+from tests.support.fuzzing import Change, changes, fuzz, mutated, volume
 from tests.support.library_hosts import KINDS, Person
 from tests.unit.registration.adapters.home_library.koha import reading as koha
 from tests.unit.registration.adapters.home_library.ncip import reading as ncip
 from tests.unit.registration.adapters.home_library.sip2.reading import CARD, TODAY
 
-MUTATIONS = int(os.environ.get("HOME_LIBRARY_MUTATIONS", "6000"))
-Change = tuple[int, int, bytes]
 Verdict = Valid | Refused | NotFound
 PEOPLE = (
     Person(),
@@ -43,24 +41,14 @@ READ = {
     "NCIP": lambda data: ncip.read(data, ncip.library()),
     "Koha": lambda data: koha.read(data, koha.library()),
 }
-EXAMPLES = -(-MUTATIONS // max(map(len, REPLIES.values())))
-WORDS = (
-    b'true false null [ ] { } " , < > / </ \x00 \xff 0990139305 0990139313 2020-01-01 9999 <!-- &#0; ]]>'
-    b" <ns1:BlockOrTrap> </ns1:BlockOrTrap> <ns1:UserId> restricted <!DOCTYPE"
-).split(b" ")
-meaningful = st.sampled_from([*WORDS, b"Unknown User", b"Block Check Out"])
-changes = st.lists(
-    st.tuples(st.integers(0, 3000), st.integers(0, 12), st.binary(max_size=3) | meaningful),
-    min_size=1,
-    max_size=4,
-)
-
-
-def mutated(data: bytes, mutations: list[Change], shift: int) -> bytes:
-    for at, length, put in mutations:
-        start = (at + shift) % max(1, len(data))
-        data = data[:start] + put + data[start + length :]
-    return data
+WORDS = [
+    *(
+        b'true false null [ ] { } " , < > / </ \x00 \xff 0990139305 0990139313 2020-01-01 9999 <!-- &#0; ]]>'
+        b" <ns1:BlockOrTrap> </ns1:BlockOrTrap> <ns1:UserId> restricted <!DOCTYPE"
+    ).split(b" "),
+    b"Unknown User",
+    b"Block Check Out",
+]
 
 
 def says_ncip(data: bytes) -> tuple[bool, bool, bool]:
@@ -118,22 +106,29 @@ def verdict_of(protocol: str, data: bytes) -> Verdict | None:
 
 
 @pytest.mark.parametrize("protocol", REPLIES)
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(changes, st.integers(0, 300))
-@example([(0, 0, b"\x00")], 0)
-@example([(10, 12, b"true")], 7)
-def test_r23_a_mutated_reply_is_a_verdict_only_if_its_bytes_say_so(
-    protocol: str, mutations: list[Change], step: int
-) -> None:
-    for number, original in enumerate(REPLIES[protocol]):
-        data = mutated(original, mutations, number * step)
-        verdict = verdict_of(protocol, data)
-        if verdict is None:
-            continue
-        valid, refused, unknown = SAYS[protocol](data)
-        assert valid or not isinstance(verdict, Valid)
-        assert refused or not isinstance(verdict, Refused)
-        assert unknown or not isinstance(verdict, NotFound)
+def test_r23_a_mutated_reply_is_a_verdict_only_if_its_bytes_say_so(protocol: str) -> None:
+    @example([(0, 0, b"\x00")], 0)
+    @example([(10, 12, b"true")], 7)
+    def says_no_more_than_its_bytes(mutations: list[Change], step: int) -> None:
+        for number, original in enumerate(REPLIES[protocol]):
+            data = mutated(original, mutations, number * step)
+            verdict = verdict_of(protocol, data)
+            if verdict is None:
+                continue
+            valid, refused, unknown = SAYS[protocol](data)
+            assert valid or not isinstance(verdict, Valid)
+            assert refused or not isinstance(verdict, Refused)
+            assert unknown or not isinstance(verdict, NotFound)
+
+    inputs, of_each = volume(6_000, 125_000), len(REPLIES[protocol])
+    fuzz(
+        protocol,
+        says_no_more_than_its_bytes,
+        changes(WORDS),
+        st.integers(0, 300),
+        inputs=inputs,
+        of_each=of_each,
+    )
 
 
 @pytest.mark.parametrize("protocol", REPLIES)
