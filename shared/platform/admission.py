@@ -8,14 +8,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 
 from shared.platform import limits
 
-MOST_AT_WORK = 32
+MOST_AT_WORK = 16
 """The most requests at work in a process. More of them share one processor, so each only takes longer."""
 MOST_INSIDE = 64
 """The same with those that wait for another side: a slow side must not gather what comes back later."""
-MOST_WAITING = 16
+MOST_WAITING = 32
+NEWEST_FIRST_SECONDS = 1.0
+"""So long after the waiting room was full the newest goes first, and the oldest makes room for one more: who
+is let in then waited hardly at all. In the order of arrival all would have waited as long as is allowed."""
 SHARE = 3
 """A client may be inside so many times as often as there is room left: alone it gets three quarters, two get
 three sevenths each. So there is room for one that comes later, however long the others stay."""
@@ -55,6 +59,7 @@ class Door:
         self._inside: Counter[str] = Counter()
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._newest_first_until = 0.0
 
     @contextmanager
     def _noted(self, client: str) -> Iterator[asyncio.Future[None]]:
@@ -80,8 +85,9 @@ class Door:
         return place
 
     async def _wait(self, client: str) -> None:
-        if sum(map(len, self._waiting.values())) >= self._most_waiting and not self._give_way(client):
-            raise TooBusy
+        if sum(map(len, self._waiting.values())) >= self._most_waiting:
+            self._newest_first_until = monotonic() + NEWEST_FIRST_SECONDS
+            self._make_room(client)
         with self._noted(client) as turn:
             try:
                 async with asyncio.timeout(limits.AT_THE_DOOR):
@@ -95,13 +101,17 @@ class Door:
                     self._leave()
                 raise
 
-    def _give_way(self, client: str) -> bool:
-        """Refuse the last one of the client that waits most often, unless it is this client."""
+    def _make_room(self, client: str) -> None:
+        """Refuse the oldest of the client that waits most often, or of this one. Raises TooBusy for neither."""
         most = max(self._waiting, key=lambda name: len(self._waiting[name]))
-        if most == client or len(self._waiting[most]) <= len(self._waiting.get(client, ())) + 1:
-            return False
-        self._waiting[most].pop().set_exception(TooBusy())
-        return True
+        waiting = len(self._waiting.get(client, ()))
+        if len(self._waiting[most]) <= waiting + 1:
+            most = client
+        if most not in self._waiting:
+            raise TooBusy
+        turn = self._waiting[most].popleft()
+        if not turn.done():  # else it gives up in this very moment
+            turn.set_exception(TooBusy())
 
     def leave(self, place: Place) -> None:
         """Take a place back, unless that was done before."""
@@ -131,7 +141,7 @@ class Door:
         self._free += places
         while (client := self._next(self._waiting)) is not None:
             turns = self._waiting.pop(client)
-            turn = turns.popleft()
+            turn = turns.pop() if monotonic() < self._newest_first_until else turns.popleft()
             if turns:
                 self._waiting[client] = turns  # behind all others
             if not turn.done():
