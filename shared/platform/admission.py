@@ -102,7 +102,7 @@ class Door:
                 raise
 
     def _make_room(self, client: str) -> None:
-        """Refuse the oldest of the client that waits most often, or of this one. Raises TooBusy for neither."""
+        """Refuse the oldest request of the client that has most of them, or of this one. Raises TooBusy."""
         most = max(self._waiting, key=lambda name: len(self._waiting[name]))
         waiting = len(self._waiting.get(client, ()))
         if len(self._waiting[most]) <= waiting + 1:
