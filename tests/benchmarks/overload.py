@@ -160,65 +160,28 @@ async def _slowest_link(ours: Contestant, before: int, guests: int) -> float:
     return max((await delays(ours))[before:])
 
 
-def _p99(seconds: Sequence[float]) -> float:
-    return quantiles(seconds, n=100)[98]
-
-
 def _results(found: Found) -> list[Result]:
     borne, unloaded, seen, flood = found.borne, found.unloaded, found.seen, found.flood
-    answered = len(seen.statuses)
-    refused = sum(number for name, number in flood.items() if name == "answers 503")
-    sent = refused + flood["registered"]
-    return [
-        Result(
-            f"registered at {TIMES:g} times the rate that is borne",
-            "/s",
-            flood["per second"],
-            borne,
-            f"borne, {CLIENTS} clients",
-            "higher",
-            LEAST_GOODPUT,
-        ),
-        Result(
-            "answered with 201 or 503",
-            "requests",
-            sent,
-            round(borne * TIMES * SECONDS),
-            "sent",
-            "higher",
-            0.99,
-        ),
-        Result("accepted, p99", "s", flood["p99"] / 1000, unloaded, "unloaded", "lower", MOST_TIMES_UNLOADED),
-        Result(
-            "the other client: registered",
-            "guests",
-            seen.statuses.count(201),
-            answered,
-            "asked",
-            "higher",
-            1.0,
-        ),
-        Result(
-            "the other client: p99",
-            "s",
-            _p99(seen.seconds),
-            unloaded,
-            "unloaded",
-            "lower",
-            MOST_TIMES_UNLOADED,
-        ),
-        Result("the slowest link", "s", found.lag, MOST_LAG, "the limit", "lower", 1.0),
-        Result("as quick as before, after", "s", found.recovered, MOST_RECOVERY, "the limit", "lower", 1.0),
+    asked, sent = len(seen.statuses), round(borne * TIMES * SECONDS)
+    answered = flood["registered"] + flood.get("answers 503", 0)
+    rate = f"registered at {TIMES:g} times the rate that is borne"
+    bound = ("unloaded", "lower", MOST_TIMES_UNLOADED)
+    limit = ("the limit", "lower", 1.0)
+    rows: list[tuple[Any, ...]] = [
+        (rate, "/s", flood["per second"], borne, f"borne, {CLIENTS} clients", "higher", LEAST_GOODPUT),
+        ("answered with 201 or 503", "requests", answered, sent, "sent", "higher", 0.99),
+        ("accepted, p99", "s", flood["p99"] / 1000, unloaded, *bound),
+        ("the other client: registered", "", seen.statuses.count(201), asked, "asked", "higher", 1.0),
+        ("the other client: p99", "s", _p99(seen.seconds), unloaded, *bound),
+        ("the slowest link", "s", found.lag, MOST_LAG, *limit),
+        ("as quick as before, after", "s", found.recovered, MOST_RECOVERY, *limit),
         *(
-            Result(
-                f"most memory of {role}",
-                "MiB",
-                seen.memory[role],
-                found.memory[role],
-                "before",
-                "lower",
-                MOST_GROWTH,
-            )
-            for role in found.memory
+            (f"most memory of {role}", "MiB", seen.memory[role], before, "before", "lower", MOST_GROWTH)
+            for role, before in found.memory.items()
         ),
     ]
+    return [Result(*row) for row in rows]
+
+
+def _p99(seconds: Sequence[float]) -> float:
+    return quantiles(seconds, n=100)[98]

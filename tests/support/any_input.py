@@ -25,6 +25,8 @@ from tests.support.fuzzing import Progress, fuzz
 ROUND = 25
 """Requests to one operation before it is the turn of the next one."""
 MOST_REMEMBERED = 20
+LUCK = st.integers(0, 2**32)
+"""What is chosen by earlier answers, Hypothesis cannot choose: they differ when it tries a request again."""
 DOCUMENTS = ("openapi.json", "openapi.operations.json")
 
 
@@ -56,18 +58,18 @@ class Remembered:
             if name.endswith(("_id", "_handle", "cursor", "referral")) and isinstance(value, str):
                 self._values.setdefault(name, deque(maxlen=MOST_REMEMBERED)).append(value)
 
-    def fill(self, values: Any, luck: Random) -> None:
-        """Put remembered values in, wherever one has that name, more often than not."""
+    def fill(self, values: Any, luck: Random, share: float) -> None:
+        """Put remembered values in, for such a share of those that have a name of theirs."""
         if isinstance(values, list):
             for value in values:
-                self.fill(value, luck)
+                self.fill(value, luck, share)
         if not isinstance(values, dict):
             return
         for name, value in values.items():
             known = self._values.get(name)
             if isinstance(value, dict | list):
-                self.fill(value, luck)
-            elif known and luck.random() < 0.7:
+                self.fill(value, luck, share)
+            elif known and luck.random() < share:
                 values[name] = luck.choice(known)
 
 
@@ -88,8 +90,8 @@ def send_anything(
 
     `tokens`: of each scope. A request has one that its operation asks for, or now and then another or none.
     """
-    operations = [
-        operation.ok()
+    operations: list[Any] = [
+        operation.ok()  # type: ignore[union-attr] # else the document is wrong
         for document in DOCUMENTS
         for operation in schemathesis.openapi.from_dict(
             described(f"{address}/{document}")
@@ -102,7 +104,7 @@ def send_anything(
         for operation in operations:
             sender = Sender(operation, address, tokens, remembered, statuses)
             label = f"{name} {operation.label} {number}"
-            fuzz(label, sender.send, operation.as_strategy(), st.randoms(), inputs=of_each, progress=progress)
+            fuzz(label, sender.send, operation.as_strategy(), LUCK, inputs=of_each, progress=progress)
     return statuses
 
 
@@ -132,10 +134,12 @@ class Sender:
         asked = operation.definition.raw.get("security", [])
         self._scopes = [scope for needed in asked for scopes in needed.values() for scope in scopes]
 
-    def send(self, case: Any, luck: Random) -> None:
+    def send(self, case: Any, seed: int) -> None:
         """Send one request. Raises what is not as described."""
+        luck = Random(seed)
+        share = luck.choice([0.3, 0.98])
         for values in (case.path_parameters, case.query, case.body):
-            self._remembered.fill(values, luck)
+            self._remembered.fill(values, luck, share)
         for waits in {"wait", "after_position"} & set(case.query or ()):
             case.query[waits] = 0  # for what never comes here: rightly a long poll, or a 503
         response = case.call_and_validate(base_url=self._address, headers=self._headers(luck), checks=CHECKS)
@@ -144,6 +148,6 @@ class Sender:
             self._remembered.note(response.json())
 
     def _headers(self, luck: Random) -> dict[str, str]:
-        scope = luck.choice(self._scopes) if self._scopes and luck.random() < 0.95 else None
+        scope = luck.choice(self._scopes) if self._scopes and luck.random() < 0.9 else None
         token = self._tokens.get(scope or luck.choice([*self._tokens, "none"]), "no token")
         return {"Authorization": f"Bearer {token}"}

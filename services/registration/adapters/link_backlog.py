@@ -39,7 +39,7 @@ SELECT count(*) FILTER (WHERE topic = ANY ($1)) AS asked,
 
 
 class PostgresLinkBacklog:
-    """Looks at the end of the log, at most every LOOK_EVERY_SECONDS, and only when somebody is registered.
+    """Looks at the end of the log, at most every LOOK_EVERY_SECONDS, and only when a guest is registered.
 
     It is behind when even the quickest answer came late, and more is asked than answered. Both must be so:
     after an outage answers are late, but there are more of them than new requests, and it is over soon.

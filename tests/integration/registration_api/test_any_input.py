@@ -1,6 +1,7 @@
 """Whatever is sent to registration, with whatever token: a reply as described, never an error of ours."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.support.served import served
 
 CARDS = [CARD, *(f"09902{number:05}" for number in range(40))]
 SCOPES = ("counter", "accounts", "feed", "operator", "installation")
-GENUINE = {
+GENUINE: dict[str, list[Any]] = {
     "card_number": CARDS,
     "home_isil": [HOME],
     "isil": [HOME],
@@ -21,7 +22,6 @@ GENUINE = {
     "username": ["jan.jansen"],
     "account_id": ["acc-jan"],
     "identity_document_checked": [True],
-    "choice": ["none", "existing", "new"],
 }
 
 
