@@ -76,7 +76,7 @@ def _root(data: bytes) -> ET.Element | None:
     try:
         try:
             return ET.fromstring(data)  # noqa: S314 - who calls this looks for a document type
-        except ValueError:
+        except (ET.ParseError, ValueError):
             return ET.fromstring(data.decode(name[1].decode())) if name else None  # noqa: S314
     except (ET.ParseError, ValueError, LookupError):
         return None
