@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -39,11 +40,12 @@ GENUINE: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 def changed(cloudevent: dict[str, Any], changes: list[tuple[str, Any]]) -> dict[str, Any]:
     """The message with other values in the members with these names, such as `data.end`."""
-    made = json.loads(json.dumps(cloudevent))
-    for name, value in changes:
+    made = deepcopy(cloudevent)
+    for name, shared_value in changes:
+        value = deepcopy(shared_value)  # or one of them could come to hold itself
         outer, _, inner = name.partition(".")
         if inner and isinstance(made.get(outer), dict):
             made[outer][inner] = value
         else:
             made[outer] = value
-    return dict(made)
+    return made
