@@ -242,8 +242,13 @@ def _correlation_id(scope: Scope) -> UUID:
 
 
 def add_headers(message: Message, scope: Scope) -> None:
-    """Add the headers of every response to this one: security and the correlation id."""
+    """Add the headers of every response to this one: security and the correlation id.
+
+    FastAPI gives a 204 the type of what it does not have: clients would read nothing as JSON, and fail.
+    """
     headers = MutableHeaders(scope=message)
+    if message["status"] == 204:
+        del headers["content-type"]
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     headers[CORRELATION_HEADER] = str(scope["state"]["correlation_id"])

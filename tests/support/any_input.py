@@ -37,8 +37,14 @@ def only_unavailable(_: Any, response: Any, __: Any) -> None:
         assert response.headers.get("retry-after"), "a 503 without Retry-After"
 
 
+def type_of_something(_: Any, response: Any, __: Any) -> None:
+    """What has no content has no type of it either: a client would read it."""
+    assert response.content or "content-type" not in response.headers, "a type without content"
+
+
 CHECKS = [
     only_unavailable,
+    type_of_something,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
