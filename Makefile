@@ -4,7 +4,7 @@ PYTHON ?=
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: run test test-fast silent standby cluster upgrade night chaos barrier check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
+.PHONY: run test test-fast silent standby cluster upgrade night chaos barrier fuzz overload check check-apis audit test-versions hooks bench screenshots secrets image-steps lock lock-peers clean
 .DEFAULT_GOAL := run
 
 run: .venv/.ready
@@ -50,6 +50,22 @@ chaos: .venv/.ready
 # The promise I5 for many more interleavings than in `make test`: docs/barrier.md.
 barrier: .venv/.ready
 	@BARRIER_EXAMPLES=$${BARRIER_EXAMPLES:-20000} $(BIN)/python -m pytest -q tests/unit/identity/test_interleavings.py tests/unit/identity/test_safeguards.py $(ARGS)
+
+# Mutated replies and messages, a million, and 20,000 requests to each API, with progress: docs/reliability.md.
+# `make fuzz TIMES=0.1` is a tenth; the seed that is shown repeats a run.
+TIMES ?= 1
+SEED ?= $(shell date +%s)
+fuzz: .venv/.ready
+	@echo "make fuzz TIMES=$(TIMES) SEED=$(SEED)"
+	@FUZZ_TIMES=$(TIMES) FUZZ_SEED=$(SEED) $(BIN)/python -m pytest -q --log-cli-level=INFO --timeout 7200 \
+	  tests/unit/registration/adapters/home_library/sip2/test_mutated_replies.py \
+	  tests/unit/registration/adapters/home_library/test_mutated_replies.py \
+	  tests/unit/messaging/test_mutated_messages.py \
+	  tests/integration/registration_api/test_any_input.py tests/integration/identity_api/test_any_input.py $(ARGS)
+
+# Ten times what the product bears, for a minute: what is refused, how the rest fares, and what is left of it.
+overload: .venv/.ready
+	@$(BIN)/python -m tests.benchmarks overload
 
 check: .venv/.ready
 	@$(BIN)/ruff format --check .

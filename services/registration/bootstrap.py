@@ -18,6 +18,7 @@ from registration.adapters.configuration import Configuration, live_configuratio
 from registration.adapters.home_library.client import home_libraries
 from registration.adapters.home_library.settings import Library, load_directory, tls_context
 from registration.adapters.identity_client import IdentityApi, IdentityOperations
+from registration.adapters.link_backlog import PostgresLinkBacklog
 from registration.adapters.lookups import Limits, PostgresLookups
 from registration.adapters.messages import GuestOrganisations, published_messages
 from registration.adapters.nightly_checks import PostgresNightlyChecks, update_nightly_metrics
@@ -195,6 +196,7 @@ def _dependencies(
         registrations=PostgresRegistrations(pool),
         guests_by_person=GuestDirectory(pool),
         term_checks=PostgresTermChecks(pool),
+        link_backlog=PostgresLinkBacklog(pool),
         lookups=lookups,
         organisations=live.mapping(lambda now: now.organisations),
         isil_aliases=live.mapping(lambda now: now.directory.aliases),

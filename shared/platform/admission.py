@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 
 from shared.platform import limits
 
-MOST_AT_WORK = 32
+MOST_AT_WORK = 16
 """The most requests at work in a process. More of them share one processor, so each only takes longer."""
 MOST_INSIDE = 64
 """The same with those that wait for another side: a slow side must not gather what comes back later."""
-MOST_WAITING = 16
+MOST_WAITING = 32
+NEWEST_FIRST_SECONDS = 1.0
+"""So long after the waiting room was full the newest goes first, and the oldest makes room for one more: who
+is let in then waited hardly at all. In the order of arrival all would have waited as long as is allowed."""
+SHARE = 3
+"""A client may be inside so many times as often as there is room left: alone it gets three quarters, two get
+three sevenths each. So there is room for one that comes later, however long the others stay."""
 
 
 class TooBusy(Exception):
@@ -27,6 +34,7 @@ class Place:
     """The place of one request. It is free while the request waits for another side."""
 
     door: Door
+    client: str
     held: bool = True
     outside: int = 0
 
@@ -35,7 +43,10 @@ _PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 
 
 class Door:
-    """The places of a process. The clients take turns, so one that floods waits behind itself."""
+    """The places of a process. The clients take turns, so one that floods waits behind itself.
+
+    None has all places inside either: those of a client whose home library is slow stay taken for seconds.
+    """
 
     def __init__(
         self,
@@ -45,8 +56,10 @@ class Door:
     ) -> None:
         self._free = most_at_work
         self._room = most_inside
+        self._inside: Counter[str] = Counter()
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._newest_first_until = 0.0
 
     @contextmanager
     def _noted(self, client: str) -> Iterator[asyncio.Future[None]]:
@@ -63,18 +76,18 @@ class Door:
 
     async def enter(self, client: str) -> Place:
         """Return a place, after a short wait perhaps. Raises TooBusy."""
-        if self._free > 0 and self._room > 0 and not self._waiting:
-            self._free -= 1
-            self._room -= 1
+        if self._next([client]) is not None and self._next(self._waiting) is None:
+            self._take(client)
         else:
             await self._wait(client)
-        place = Place(self)
+        place = Place(self, client)
         _PLACE.set(place)
         return place
 
     async def _wait(self, client: str) -> None:
-        if sum(map(len, self._waiting.values())) >= self._most_waiting and not self._give_way(client):
-            raise TooBusy
+        if sum(map(len, self._waiting.values())) >= self._most_waiting:
+            self._newest_first_until = monotonic() + NEWEST_FIRST_SECONDS
+            self._make_room(client)
         with self._noted(client) as turn:
             try:
                 async with asyncio.timeout(limits.AT_THE_DOOR):
@@ -84,35 +97,55 @@ class Door:
                     raise TooBusy from None
             except asyncio.CancelledError:
                 if _has_come(turn):
-                    self._room += 1
+                    self._give_back(client)
                     self._leave()
                 raise
 
-    def _give_way(self, client: str) -> bool:
-        """Refuse the last one of the client that waits most often, unless it is this client."""
+    def _make_room(self, client: str) -> None:
+        """Refuse the oldest request of the client that has most of them, or of this one. Raises TooBusy."""
         most = max(self._waiting, key=lambda name: len(self._waiting[name]))
-        if most == client or len(self._waiting[most]) <= len(self._waiting.get(client, ())) + 1:
-            return False
-        self._waiting[most].pop().set_exception(TooBusy())
-        return True
+        waiting = len(self._waiting.get(client, ()))
+        if len(self._waiting[most]) <= waiting + 1:
+            most = client
+        if most not in self._waiting:
+            raise TooBusy
+        turn = self._waiting[most].popleft()
+        if not turn.done():  # else it gives up in this very moment
+            turn.set_exception(TooBusy())
 
     def leave(self, place: Place) -> None:
         """Take a place back, unless that was done before."""
         if place.held:
             place.held = False
-            self._room += 1
+            self._give_back(place.client)
             self._leave(not place.outside)
+
+    def _next(self, clients: Iterable[str]) -> str | None:
+        """Return the first of these clients that may come in now."""
+        if self._free <= 0:
+            return None
+        return next((client for client in clients if self._inside[client] < SHARE * self._room), None)
+
+    def _take(self, client: str) -> None:
+        self._free -= 1
+        self._room -= 1
+        self._inside[client] += 1
+
+    def _give_back(self, client: str) -> None:
+        self._room += 1
+        self._inside[client] -= 1
+        if not self._inside[client]:
+            del self._inside[client]
 
     def _leave(self, places: int = 1) -> None:
         self._free += places
-        while self._free > 0 and self._room > 0 and self._waiting:
-            client, turns = self._waiting.popitem(last=False)
-            turn = turns.popleft()
+        while (client := self._next(self._waiting)) is not None:
+            turns = self._waiting.pop(client)
+            turn = turns.pop() if monotonic() < self._newest_first_until else turns.popleft()
             if turns:
                 self._waiting[client] = turns  # behind all others
             if not turn.done():
-                self._free -= 1
-                self._room -= 1
+                self._take(client)
                 turn.set_result(None)
 
 

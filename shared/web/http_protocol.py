@@ -6,7 +6,7 @@ problem if a response can still be sent.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import httptools
@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from shared.platform.settings import HttpLimits
-from shared.web.middleware import LARGEST_BODY, REQUESTS, add_headers
+from shared.web.middleware import HUNG_UP, LARGEST_BODY, REQUESTS, add_headers
 from shared.web.problem_handlers import problem_of_status
 from shared.web.problems import Problem, correlation_id, response
 
@@ -149,6 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= MOST_PIPELINED:
             raise Flooded
         super().on_headers_complete()
+        cast("dict[str, Any]", self.scope)["extensions"] = {HUNG_UP: self.transport.is_closing}
         self._in_head = False
         self._head_bytes = self._body_bytes = 0
         self.headers = self._trailers = []  # what comes after the body is not part of the request

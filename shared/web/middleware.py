@@ -1,7 +1,9 @@
 """Middleware for every request: body limit, correlation id, security headers, one log line, metrics."""
 
+import hashlib
 import time
 import traceback
+from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import structlog
@@ -82,16 +84,60 @@ def _refused_status(headers: Headers) -> int | None:
     return 415 if "multipart" in kind and "charset" in kind else None
 
 
+MOST_CALLERS = 4096
+"""Tokens and sessions whose caller is remembered: beyond that those that were learned first are forgotten."""
+
+
+class Callers:
+    """Who sends a request: the person or program whose token or session it has, once that was proven.
+
+    Before, and without one, it is the address that connects. So nobody gets more turns by inventing tokens.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str] = {}
+
+    def of(self, scope: Scope) -> str:
+        """Return the name under which this request waits for its turn."""
+        found = (self._known.get(proof) for proof in _proofs(Headers(scope=scope)))
+        address = scope.get("client") or ("",)
+        return next((f"caller {caller}" for caller in found if caller), f"address {address[0]}")
+
+    def note(self, scope: Scope, answer: Message) -> None:
+        """Remember who it was, by what the request had and by the session cookie that the answer renews."""
+        if (caller := scope.get("state", {}).get("caller")) is None:
+            return
+        for proof in (*_proofs(Headers(scope=scope)), *_renewed(Headers(raw=answer["headers"]))):
+            if proof not in self._known and len(self._known) >= MOST_CALLERS:
+                del self._known[next(iter(self._known))]
+            self._known[proof] = caller
+
+
+def _proofs(headers: Headers) -> Sequence[bytes]:
+    """Return what may prove who it is, hashed: memory must not hold tokens."""
+    token, cookies = headers.get("authorization"), headers.get("cookie", "").split(";")
+    return [_hashed(text) for text in ([token] if token else map(str.strip, cookies)) if text]
+
+
+def _renewed(headers: Headers) -> Sequence[bytes]:
+    return [_hashed(cookie.partition(";")[0]) for cookie in headers.getlist("set-cookie")]
+
+
+def _hashed(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
 class Admission:
     """Lets as many requests work as the process bears (`Door`); the others get 503 before anything is begun.
 
-    A client is who has the token or the session; without one, the address that connects. Health and metrics
-    are always answered. A response that has begun needs no place any more, so a stream holds none.
+    Health and metrics are always answered. A response that has begun needs no place any more, so a stream
+    holds none. A client that hung up while it waited is not worked for.
     """
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
         self._door = door
+        self._callers = Callers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -99,7 +145,7 @@ class Admission:
             await self._app(scope, receive, send)
             return
         try:
-            place = await self._door.enter(_client_of(scope))
+            place = await self._door.enter(self._callers.of(scope))
         except TooBusy:
             REFUSED.inc()
             await _refusal(Request(scope))(scope, receive, send)
@@ -107,17 +153,24 @@ class Admission:
 
         async def sending(message: Message) -> None:
             self._door.leave(place)
+            if message["type"] == "http.response.start":
+                self._callers.note(scope, message)
             await send(message)
 
         try:
-            await self._app(scope, receive, sending)
+            if not _has_hung_up(scope):
+                await self._app(scope, receive, sending)
         finally:
             self._door.leave(place)
 
 
-def _client_of(scope: Scope) -> str:
-    headers, address = Headers(scope=scope), scope.get("client") or ("",)
-    return headers.get("authorization") or headers.get("cookie") or str(address[0])
+HUNG_UP = "nl.landelijklenen.hung_up"
+"""The extension of a request that says whether its connection is closed: `BoundedProtocol` has it."""
+
+
+def _has_hung_up(scope: Scope) -> bool:
+    hung_up = scope.get("extensions", {}).get(HUNG_UP)
+    return hung_up is not None and hung_up()
 
 
 def _refusal(request: Request) -> Response:
@@ -189,8 +242,13 @@ def _correlation_id(scope: Scope) -> UUID:
 
 
 def add_headers(message: Message, scope: Scope) -> None:
-    """Add the headers of every response to this one: security and the correlation id."""
+    """Add the headers of every response to this one: security and the correlation id.
+
+    FastAPI gives a 204 the type of what it does not have: clients would read nothing as JSON, and fail.
+    """
     headers = MutableHeaders(scope=message)
+    if message["status"] == 204:
+        del headers["content-type"]
     for name, value in _HEADERS.items():
         headers.setdefault(name, value)
     headers[CORRELATION_HEADER] = str(scope["state"]["correlation_id"])

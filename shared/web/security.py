@@ -462,6 +462,7 @@ class RequiredScope:
             raise _unauthenticated(
                 text, "The token is invalid or expired.", 'Bearer error="invalid_token"'
             ) from error
+        request.state.caller = principal.subject
         if principal.scopes.isdisjoint(self.scopes):
             raise _forbidden(self.scopes)
         request.state.principal = principal

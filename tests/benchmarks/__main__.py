@@ -35,6 +35,7 @@ BENCHMARKS = {
     "start": "start",
     "memory": "memory_of_services",
     "sustained": "sustained",
+    "overload": "overload",
     "scan-to-guest": "scan_to_guest",
 }
 

@@ -29,9 +29,9 @@ async def measure(server: Postgres) -> Sequence[Result]:
         async with product(server, Path(folder)) as (_, ours), client_of(ours) as client:
             numbers = count(1)
             await _use(client, ours, OPERATIONS // 10, numbers)
-            before = _memory(ours)
+            before = memory(ours)
             await _use(client, ours, OPERATIONS - OPERATIONS // 10, numbers)
-            after = _memory(ours)
+            after = memory(ours)
     earlier = f"after {OPERATIONS // 10:,}"
     return [
         Result(f"memory of {role} after {OPERATIONS:,} operations", "MiB", *figures)
@@ -51,7 +51,7 @@ async def _use(client: Client, ours: Contestant, operations: int, numbers: count
         await each(client.log_in, (cards * (logins // len(cards) + 1))[:logins], CLIENTS)
 
 
-def _memory(ours: Contestant) -> Mapping[str, float]:
+def memory(ours: Contestant) -> Mapping[str, float]:
     """Return the resident memory of each process in MiB."""
     return {
         role.replace("_", " "): process.memory_info().rss / 2**20 for role, process in ours.programs.items()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from infra.local.ports import free_port
 from shared.web.server import serve
@@ -12,7 +12,7 @@ from tests.support.eventually import eventually
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: ASGIApp) -> AsyncIterator[str]:
     """Serve the app on a free port; its address."""
     stopping, port = asyncio.Event(), free_port()
     serving = asyncio.create_task(serve(app, "127.0.0.1", port, stopping))

@@ -357,7 +357,22 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+class LinkBacklog(Protocol):
+    """The requests for a link that identity has not answered yet."""
+
+    async def require_bearable(self) -> None:
+        """Raise LogOverloaded while more is asked of identity than it answers, and answers come late."""
+
+
+class NoLinkBacklog:
+    """Identity keeps up."""
+
+    async def require_bearable(self) -> None:
+        """See `LinkBacklog.require_bearable`."""
+
+
 NO_LEDGER = ErasureLedger()
+NO_LINK_BACKLOG = NoLinkBacklog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,5 +401,6 @@ class Dependencies:
     person_ref_key: bytes
     clock: Clock
     erasure_ledger: ErasureLedger = NO_LEDGER
+    link_backlog: LinkBacklog = NO_LINK_BACKLOG
     home_library_names: Mapping[str, str] = field(default_factory=dict)
     nightly_not_found_percent: int = 5

@@ -99,8 +99,9 @@ async def register_guest(command: RegisterGuest, context: Context, deps: Depende
     UnknownHomeLibrary, HomePatronNotFound, AmbiguousHomeLibrary, HomeLibraryUnknownForCard, OwnLibrary,
     ChainedGuest, GuestRefused, AlreadyRegistered, LikelyDuplicate, OtherPerson, HomeLibraryUnavailable,
     CardOfAnotherGuest and NothingEqual (both only with `same_as`), and what `verify_choice` raises. Then
-    nobody was registered.
+    nobody was registered. Raises LogOverloaded before anything else while links come late (ADR 0036).
     """
+    await deps.link_backlog.require_bearable()
     organisation = _organisation(context.organisation, deps)
     if command.branch not in organisation.branches:
         raise UnknownBranch

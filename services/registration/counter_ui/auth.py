@@ -121,6 +121,7 @@ async def check_session(request: Request) -> None:
     notices = await _sessions_of(request).notices_of(session.get("id", "")) if pause < LONGEST_PAUSE else None
     if notices is not None:
         request.state.session_is_open = True
+        request.state.caller = session["staff"]["sub"]
         request.state.notices = notices
         if pause >= _MARK_USE_EVERY and request.headers.get("accept") != _STREAM:
             session["used_at"] = now  # in the cookie: a row would cost a write per page

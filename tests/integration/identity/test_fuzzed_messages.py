@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -40,34 +39,13 @@ from shared.projections.live import require_live
 from shared.projections.verify import verify
 from tests.support.both_services import BothServices
 from tests.support.eventually import eventually
+from tests.support.malformed_messages import ENVELOPE, GENUINE, OTHER, VALUES, changed
 from tests.support.messaging import declare_queues, running
 
-GOLDEN = Path(__file__).parents[2] / "unit"
-OTHER = {"registration": "identity", "identity": "registration"}
 KEYS = {service: SigningKeys([service.encode().ljust(32)]) for service in OTHER}
 """By the sender."""
 EXAMPLES, MESSAGES = 8, 25
 """Runs, and the messages of a run."""
-
-NASTY: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        *(None, True, 0, -1, 2**31, 2**63 - 1, 2**63, 2**200, 0.5, 1e308),
-        *("", "\0", "a\0b", "\u202e", "\x1b[2J", "x" * 3000, "0001-01-01T00:00:00+14:00", "9999-12-31"),
-        *([], {}, [{}], {"\0": "\0"}, {"choice": "new"}, {"end": "\0"}, str(uuid4())),
-    ]
-)
-VALUES = NASTY | st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-GENUINE = {
-    service: [
-        (file.stem, json.loads(file.read_text("utf-8")))
-        for file in sorted((GOLDEN / service / "messages").glob("*.json"))
-    ]
-    for service in OTHER
-}
 
 
 @dataclass
@@ -100,20 +78,8 @@ class Fuzzed:
             "correlationid": str(uuid4()),
             "data": data,
         }
-        for name, value in self.changes:
-            outer, _, inner = name.partition(".")
-            if inner and isinstance(cloudevent.get(outer), dict):
-                cloudevent[outer][inner] = value
-            else:
-                cloudevent[outer] = value
-        body = json.dumps(cloudevent).encode()
+        body = json.dumps(changed(cloudevent, self.changes)).encode()
         return body if self.cut is None else body[: self.cut]
-
-
-ENVELOPE = (
-    *("specversion", "id", "source", "type", "subject", "time", "streamversion", "position"),
-    *("correlationid", "causationid", "data", "erased", "unreadable"),
-)
 
 
 @st.composite

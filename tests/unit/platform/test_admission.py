@@ -45,17 +45,38 @@ async def test_who_waits_too_long_is_refused_and_holds_no_place(monkeypatch: pyt
     door.leave(await door.enter("bert"))
 
 
-async def test_when_too_many_wait_the_next_one_is_refused_at_once() -> None:
+@pytest.mark.parametrize(("asked", "come_in"), [(2, [0, 1]), (3, [2, 1])])
+async def test_when_too_many_wait_the_oldest_is_refused_and_the_newest_goes_first(
+    asked: int, come_in: list[int]
+) -> None:
     door = Door(most_at_work=1, most_waiting=2)
     first = await door.enter("anna")
-    waiting = [asyncio.create_task(door.enter("anna")) for _ in range(2)]
+    order: list[int] = []
+
+    async def work(number: int) -> None:
+        place = await door.enter("anna")
+        order.append(number)
+        door.leave(place)
+
+    waiting = [asyncio.create_task(work(number)) for number in range(asked)]
     await settled()
-    with pytest.raises(TooBusy):
-        await door.enter("anna")
-    for each in waiting:
-        door.leave(first)
-        first = await each
+    refused = [isinstance(task.exception(), TooBusy) for task in waiting if task.done()]
+    assert refused == [True] * (asked - 2), "at once, although nobody has left"
     door.leave(first)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert order == come_in
+
+
+async def test_who_gives_up_makes_room_for_one_more() -> None:
+    door = Door(most_at_work=1, most_waiting=1)
+    first = await door.enter("anna")
+    second = asyncio.create_task(door.enter("anna"))
+    await settled()
+    second.cancel()  # it has not gone yet
+    asyncio.get_running_loop().call_soon(door.leave, first)
+    door.leave(await door.enter("anna"))
+    with pytest.raises(asyncio.CancelledError):
+        await second
 
 
 async def test_a_client_that_floods_gives_way_to_others_and_they_take_turns() -> None:
@@ -132,6 +153,28 @@ async def test_those_who_wait_for_another_side_are_not_without_number() -> None:
     for each in asking:
         door.leave(await each)
     door.leave(await third)
+
+
+async def test_a_client_that_stays_long_leaves_room_for_one_that_comes_later() -> None:
+    door, back = Door(most_at_work=8, most_inside=8), asyncio.Event()
+    asked = list[str]()
+
+    async def asks_home(client: str) -> None:
+        place = await door.enter(client)
+        asked.append(client)
+        with waiting_outside():
+            await back.wait()
+        door.leave(place)
+
+    flood = [asyncio.create_task(asks_home("flood")) for _ in range(20)]
+    await settled()
+    assert asked == ["flood"] * 6, "three quarters of eight"
+    late = asyncio.create_task(asks_home("late"))
+    await settled()
+    assert asked[6:] == ["late"], "those of the flood that wait have no place before it"
+    back.set()
+    await asyncio.gather(late, *flood, return_exceptions=True)
+    assert asked.count("flood") > 6, "and they come in when there is room again"
 
 
 async def test_outside_of_a_request_nothing_is_held() -> None:
