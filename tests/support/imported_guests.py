@@ -96,20 +96,18 @@ def started(file: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 @asynccontextmanager
-async def stopped_in_the_middle(
-    database: str, file: Path, guests: int
-) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """An import of the file that has written so many guests, and holds the next ones back for a minute.
+async def stopped_in_the_middle(database: str, file: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
+    """An import of the file that has written its first guests, and holds the next ones back for a minute.
 
     Afterwards it is killed, nothing of the ones that were held back is there, and an import goes on again.
     """
     owner = await asyncpg.connect(owner_url(database))
-    await owner.execute(HOLD_UP.format(guests=guests))
+    await owner.execute(HOLD_UP)
     process = started(file)
 
     async def are_written() -> bool:
         assert process.poll() is None, process.communicate()
-        return bool(await owner.fetchval("SELECT count(*) >= $1 FROM imported_guests", guests))
+        return bool(await owner.fetchval("SELECT count(*) > 0 FROM imported_guests"))
 
     try:
         await eventually(are_written, within=60, every=0.05)
@@ -122,14 +120,18 @@ async def stopped_in_the_middle(
         await owner.close()
 
 
-# The batch after so many guests is held up in the middle of its transaction.
+# What is written after the first guests is held up in the middle of its transaction. How many those are is open:
+# appends that wait at the same moment are written as one.
 HOLD_UP = """
 CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (SELECT count(*) FROM imported_guests) > {guests} THEN PERFORM pg_sleep(60); END IF;
+    IF (SELECT count(*) FROM imported_guests) > (SELECT count(*) FROM just_written) THEN
+        PERFORM pg_sleep(60);
+    END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER hold_up AFTER INSERT ON imported_guests FOR EACH STATEMENT EXECUTE FUNCTION hold_up();
+CREATE TRIGGER hold_up AFTER INSERT ON imported_guests REFERENCING NEW TABLE AS just_written
+FOR EACH STATEMENT EXECUTE FUNCTION hold_up();
 """
 END_SLEEP = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity

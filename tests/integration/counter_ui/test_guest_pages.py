@@ -150,7 +150,7 @@ MOVED = replace(JAN, name="J. de Vries", address="Nieuwe weg 2, Assen")
         (FINES, "antwoordde: geweigerd, er staat een boete te lang open. Veranderd: de status."),
         (Unavailable("timed out"), "De thuisbibliotheek antwoordde niet."),
     ],
-    ids=["moved", "refused", "unavailable"],
+    ids=["unchanged", "moved", "refused", "unavailable"],
 )
 async def test_r24_what_home_answered_and_when_is_said_in_every_outcome(
     clerk: httpx2.AsyncClient, guest: Guest, verdict: Verdict, says: str

@@ -1,6 +1,7 @@
 """Several addresses of one cluster, and not all of them lead to a node that can be used."""
 
 import logging
+from functools import partial
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.rabbitmq import open_connection
 from shared.platform import limits
 from shared.platform.settings import ServiceSettings
-from tests.integration.messaging.test_broker_faults import at_work
+from tests.integration.messaging.test_broker_faults import at_work, nothing_is_found
 from tests.support.eventually import eventually
 from tests.support.messaging import Receiver
 from tests.support.silence import silencing
@@ -41,6 +42,7 @@ async def test_messages_travel_while_the_first_node_is_dead_and_no_log_line_has_
         for guest in guests:
             await receiver.sender.happens(guest, "registered", "expired")
         await eventually(lambda: receiver.all_processed(guests, 2))
+        await eventually(partial(nothing_is_found, receiver))
         await faults.require_none()
     assert str(urlsplit(amqp_url).password) not in caplog.text
 
