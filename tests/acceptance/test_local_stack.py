@@ -151,17 +151,13 @@ def test_finds_its_data_again_whatever_was_killed_or_suspended_and_leaves_no_pro
         server.kill()
     _until_ready(stack, within=30)
     until(lambda: _is_there(stack, guest), within=30)
-    _stops_in_time(stack, "registration_api", "identity_worker", "postgres", "beam.smp")
-
-    stack.start()
-    assert _guest(stack, guest) == guest
     family = stack.family()
     os.kill(stack.own_pid, signal.SIGKILL)
     until(lambda: not alive(family), within=5)
 
     stack.start()
     assert _guest(stack, guest) == guest
-    _stops_in_time(stack)
+    _stops_in_time(stack, "registration_api", "identity_worker", "postgres", "beam.smp")
 
 
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:

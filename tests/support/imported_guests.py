@@ -120,8 +120,8 @@ async def stopped_in_the_middle(database: str, file: Path) -> AsyncIterator[subp
         await owner.close()
 
 
-# What is written after the first guests is held up in the middle of its transaction. How many those are is open:
-# appends that wait at the same moment are written as one.
+# What is written after the first guests is held up in the middle of its transaction. How many those are is
+# open: appends that wait at the same moment are written as one.
 HOLD_UP = """
 CREATE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
