@@ -265,7 +265,7 @@ def _request_of(scope: Mapping[str, Any] | None) -> Request:
 def _bytes_of(problem: Problem, request: Request) -> bytes:
     """Return the whole HTTP response, in the language and with the correlation id of the request."""
     reply = response(problem, request)
-    message: Message = {"headers": [*reply.raw_headers, (b"connection", b"close")]}
+    message: Message = {"status": problem.status, "headers": [*reply.raw_headers, (b"connection", b"close")]}
     add_headers(message, request.scope)
     lines = b"".join(b"%s: %s\r\n" % header for header in message["headers"])
     return STATUS_LINE[problem.status] + lines + b"\r\n" + bytes(reply.body)
