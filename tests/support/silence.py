@@ -95,7 +95,7 @@ class SilencingProxy:
 
     def turn_to(self, host: str, port: int) -> None:
         """From now on new connections lead to another server. Those from before stay."""
-        self._target = (host, port)
+        self.target = (host, port)
 
     def silence(self, *, new_too: bool = True) -> None:
         """From now on nothing comes through existing connections."""
