@@ -14,6 +14,7 @@ NO_NETWORK = (
     "ReadTimeout",
     "NameResolutionError",
     "Failed to resolve",
+    "SSLError",  # something on the way answers in its place, with a certificate that nobody trusts here
     "Service Unavailable",
     "ServiceError",
 )

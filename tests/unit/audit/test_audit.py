@@ -42,6 +42,7 @@ def test_an_index_without_data_is_no_success() -> None:
     ("errors", "code"),
     [
         ("requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org')", 0),
+        ("requests.exceptions.SSLError: HTTPSConnectionPool(host='pypi.org'): self-signed certificate", 0),
         ("ERROR:pip_audit._cli:requirement orjson is not hashed", 1),
         ("", 1),
     ],
