@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from shared.platform import limits
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -29,12 +31,17 @@ class AskedTogether(Generic[Q, A]):
         self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, question: Q) -> A:
-        """Return the answer, as committed after this call began."""
+        """Return the answer, as committed after this call began.
+
+        Raises TimeoutError after `limits.DATABASE`, also when most of it was spent behind a statement that
+        nobody answered.
+        """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask_all())
-        return await answer
+        async with asyncio.timeout(limits.DATABASE):
+            return await answer
 
     async def _ask_all(self) -> None:
         try:

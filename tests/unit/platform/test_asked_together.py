@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from shared.platform import limits
 from shared.platform.asked_together import AskedTogether
 
 
@@ -71,3 +72,16 @@ async def test_whoever_was_cancelled_leaves_the_others_their_answers(database: D
         for each in await asyncio.gather(first, second, return_exceptions=True)
     )
     assert database.asked == [[2, 3]]
+
+
+async def test_who_asks_behind_a_statement_that_nobody_answers_waits_no_longer_than_for_its_own(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DATABASE", 0.05)
+    together = AskedTogether(database.answer_all)
+    database.free.clear()
+    answers = await asyncio.gather(together.ask(1), together.ask(2), return_exceptions=True)
+    later = await asyncio.gather(together.ask(3), return_exceptions=True)
+    assert [type(answer) for answer in (*answers, *later)] == [TimeoutError] * 3
+    database.free.set()
+    assert await together.ask(4) == 8
