@@ -162,7 +162,7 @@ async def _slowest_link(ours: Contestant, before: int, guests: int) -> float:
 
 def _results(found: Found) -> list[Result]:
     borne, unloaded, seen, flood = found.borne, found.unloaded, found.seen, found.flood
-    asked, sent = len(seen.statuses), round(borne * TIMES * SECONDS)
+    asked, sent = len(seen.statuses), round(borne * TIMES * SECONDS) - flood["not sent"]
     answered = flood["registered"] + flood.get("answers 503", 0)
     rate = f"registered at {TIMES:g} times the rate that is borne"
     bound = ("unloaded", "lower", MOST_TIMES_UNLOADED)

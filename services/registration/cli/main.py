@@ -270,7 +270,7 @@ def load(
         with progress_bar("registering", round(rate * seconds), "guests") as progress:
             async with HttpClient(**client_settings(url, token_file)) as client:
                 measured = await register_at(rate, seconds, guests.bodies(), client, progress)
-        return measured.shown(seconds)
+        return measured.shown()
 
     shown = in_loop(registered())
     show_json(shown) if as_json else show_pairs(shown)

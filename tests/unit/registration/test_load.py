@@ -43,7 +43,16 @@ async def test_what_is_due_while_too_many_wait_is_counted_as_not_sent(
     async with HttpClient(base_url="http://test") as client:
         measured = await load.register_at(500, 0.01, GUESTS.bodies(), client, lambda _: None)
     assert measured.unsent == 5
-    assert measured.shown(0.01)["not sent"] == 5
+    assert measured.shown()["not sent"] == 5
+
+
+async def test_what_cannot_be_sent_in_the_time_is_counted_as_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load, "LATEST_SECONDS", -1.0)
+    async with HttpClient(base_url="http://test") as client:
+        measured = await load.register_at(500, 0.01, GUESTS.bodies(), client, lambda _: None)
+    assert (measured.unsent, measured.statuses) == (5, {})
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8001", "http://[::1]:8001"])
