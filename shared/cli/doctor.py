@@ -398,7 +398,8 @@ def broker(settings: ServiceSettings, service: str) -> list[Step]:
     nodes = broker_addresses(urls)
 
     async def are_declared() -> str:
-        from shared.messaging.rabbitmq import differences, open_connection  # noqa: PLC0415
+        from shared.messaging.broker_connection import open_connection  # noqa: PLC0415
+        from shared.messaging.rabbitmq import differences  # noqa: PLC0415
 
         async with open_connection(urls) as connection:
             missing, otherwise = await differences(connection, service)
@@ -408,7 +409,7 @@ def broker(settings: ServiceSettings, service: str) -> list[Step]:
 
     advice = f"start RabbitMQ, or correct {prefix}AMQP_URL"
     return [
-        Step("broker", partial(_cluster, nodes), advice),
+        Step("broker", partial(_nodes, nodes, service), advice),
         *(
             Step(f"broker node {place_of(node)}", partial(_node, node), advice, vital=False)
             for node in nodes
@@ -424,40 +425,16 @@ def broker(settings: ServiceSettings, service: str) -> list[Step]:
 
 
 async def _node(address: str) -> str:
-    """Return the cluster of which a node says that it is a part."""
-    import aio_pika  # noqa: PLC0415
+    from shared.messaging.broker_connection import node_at  # noqa: PLC0415
 
-    connection = await aio_pika.connect(address, timeout=3)
-    try:
-        transport = connection.transport
-        properties = {} if transport is None else transport.connection.server_properties or {}
-    finally:
-        await connection.close()
-    return f"connected, cluster {_words(properties.get('cluster_name'))}"
+    return f"connected, {await node_at(address)}"
 
 
-def _words(sent: object) -> str:
-    return sent.decode(errors="replace") if isinstance(sent, bytes) else str(sent or "without a name")
+async def _nodes(addresses: Sequence[str], service: str) -> str:
+    from shared.messaging.broker_connection import usable_nodes  # noqa: PLC0415
 
-
-async def _cluster(nodes: Sequence[str]) -> str:
-    """Return how many of the nodes can be used. Raises LookupError unless they are of one cluster.
-
-    Messages at another broker than the one where they are consumed would wait for the feed poller.
-    """
-    import asyncio  # noqa: PLC0415
-
-    from shared.platform.addresses import place_of  # noqa: PLC0415
-
-    found = await asyncio.gather(*(_node(node) for node in nodes), return_exceptions=True)
-    failures = [failure for failure in found if isinstance(failure, BaseException)]
-    if len(failures) == len(nodes):
-        raise failures[0]
-    said = {place_of(node): text for node, text in zip(nodes, found, strict=True) if isinstance(text, str)}
-    if len(set(said.values())) > 1:
-        of_its_own = "; ".join(f"{place}: {text}" for place, text in said.items())
-        raise LookupError(f"these addresses are of several clusters: {of_its_own}")
-    return "connected" if len(nodes) == 1 else f"connected to {len(said)} of {len(nodes)} nodes"
+    usable = await usable_nodes(addresses, service)
+    return "connected" if len(addresses) == 1 else f"connected to {usable} of {len(addresses)} nodes"
 
 
 async def _messages(settings: ServiceSettings) -> str:

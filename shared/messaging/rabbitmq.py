@@ -1,14 +1,12 @@
 """RabbitMQ: exchanges and queues, publishing and consuming, on version 3.10 up to 4 (ADR 0013)."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aio_pika
 import aiormq
@@ -30,7 +28,7 @@ from pamqp.common import Arguments
 from pamqp.header import ContentHeader
 
 from shared.messaging import metrics
-from shared.messaging.acknowledgements import Acknowledgements
+from shared.messaging.broker_connection import open_connection, text_of
 from shared.messaging.broker_faults import CONSUMING, BrokerFaults
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.errors import (
@@ -42,7 +40,6 @@ from shared.messaging.errors import (
 from shared.messaging.inbox import Inbox
 from shared.messaging.signing import SIGNATURE_HEADER, SigningKeys
 from shared.platform import limits
-from shared.platform.addresses import broker_addresses, place_of
 from shared.platform.retry import keep_running
 
 SUBJECT_HEADER = "guest-id"
@@ -64,52 +61,6 @@ QUEUE_ARGUMENTS: Arguments = {
     "x-single-active-consumer": True,
     "x-delivery-limit": DELIVERY_LIMIT,
 }
-
-
-@asynccontextmanager
-async def open_connection(urls: str) -> AsyncIterator[AbstractConnection]:
-    """Open a connection to one of the nodes. Raises BrokerUnavailable, also from the body."""
-    # Not a robust connection: it reconnects unseen, and still raises when publishing during an outage. The
-    # caller waits and opens a new one.
-    try:
-        connection = await _connect(urls)
-        try:
-            yield connection
-        finally:
-            # An error while closing must not hide why it is closed: a cancellation, for example.
-            with suppress(*CONNECTION_EXCEPTIONS):
-                async with asyncio.timeout(limits.BROKER_CLOSE):
-                    await connection.close()
-    except CONNECTION_EXCEPTIONS as error:
-        raise BrokerUnavailable(_text(error)) from error
-
-
-async def _connect(urls: str) -> AbstractConnection:
-    """Connect to the first node that takes us, in another order each time. Raises BrokerUnavailable.
-
-    In another order, because a node may take connections and do nothing else: the next attempt leaves it.
-    """
-    addresses = broker_addresses(urls)
-    refused: dict[str, str] = {}
-    for url in random.sample(addresses, len(addresses)):
-        try:
-            connection = await aio_pika.connect(with_heartbeat(url), timeout=limits.BROKER_CONNECT)
-        except CONNECTION_EXCEPTIONS as error:
-            refused[url] = _text(error) if len(addresses) == 1 else f"{place_of(url)}: {_text(error)}"
-        else:
-            if refused:
-                log.warning("broker.nodes_refused", nodes=list(refused.values()))
-            return connection
-    raise BrokerUnavailable("; ".join(refused[url] for url in addresses))  # the same text in any order
-
-
-@asynccontextmanager
-async def open_channel(urls: str) -> AsyncIterator[AbstractChannel]:
-    """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
-    async with open_connection(urls) as connection:
-        async with asyncio.timeout(limits.BROKER_ANSWER):
-            channel = await connection.channel(on_return_raises=True)
-        yield channel
 
 
 def exchanges_of(service: str) -> Mapping[str, tuple[ExchangeType, Arguments]]:
@@ -142,15 +93,6 @@ async def declare_exchange(channel: AbstractChannel, service: str, name: str) ->
 async def declare_queue(channel: AbstractChannel, service: str, name: str) -> AbstractQueue:
     """Declare one of a service's queues; declaring it again changes nothing."""
     return await channel.declare_queue(name, durable=True, arguments=queues_for(service)[name])
-
-
-def with_heartbeat(url: str) -> str:
-    """Return a node's address with our heartbeat, unless it names one: it finds a silent broker."""
-    parts = urlsplit(url)
-    if "heartbeat" in parse_qs(parts.query):
-        return url
-    query = "&".join(filter(None, [parts.query, f"heartbeat={limits.HEARTBEAT}"]))
-    return urlunsplit(parts._replace(query=query))
 
 
 async def declare_events(channel: AbstractChannel, service: str) -> AbstractExchange:
@@ -212,10 +154,6 @@ async def differences(connection: AbstractConnection, service: str) -> tuple[lis
     return missing, otherwise
 
 
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 @asynccontextmanager
 async def publishing(urls: str, service: str, keys: SigningKeys) -> AsyncIterator["RabbitPublisher"]:
     """Open a publisher on the exchange of a service. Raises BrokerUnavailable."""
@@ -263,7 +201,7 @@ class RabbitPublisher:
         except PublishError as error:
             raise Unroutable(f"no queue takes {message.type}") from error
         except CONNECTION_EXCEPTIONS as error:
-            raise BrokerUnavailable(_text(error)) from error
+            raise BrokerUnavailable(text_of(error)) from error
 
     def _add(self, message: Message) -> asyncio.Future[object]:
         """Add a message to those to send. The future ends with its confirm, or when it is returned."""
@@ -314,7 +252,7 @@ class RabbitPublisher:
                 await declare_events(channel, self._service)
             self._declared_at = time.monotonic()
         except CONNECTION_EXCEPTIONS as error:
-            raise BrokerUnavailable(_text(error)) from error
+            raise BrokerUnavailable(text_of(error)) from error
         return True
 
 
@@ -341,6 +279,38 @@ LOOK_EVERY_SECONDS = 5.0
 Step = Callable[[AbstractChannel], Awaitable[object]]
 
 log = structlog.get_logger(__name__)
+
+
+class Acknowledgements:
+    """Acknowledges the deliveries of one channel, in any order; the broker numbers them from 1."""
+
+    def __init__(self, channel: aiormq.Channel) -> None:
+        self._channel = channel
+        self._sending = asyncio.Lock()
+        self._new: set[int] = set()
+        self._ahead: set[int] = set()
+        self._up_to = 0
+        """All deliveries up to this one are done; of later ones, those in `_ahead`."""
+
+    async def add(self, tag: int) -> None:
+        """Acknowledge a delivery; those that are done at the same moment are acknowledged together."""
+        self._new.add(tag)
+        await asyncio.sleep(0)
+        async with self._sending:
+            if tag in self._new:
+                await self._send()
+
+    async def _send(self) -> None:
+        new, self._new = self._new, set()
+        self._ahead |= new
+        while self._up_to + 1 in self._ahead:
+            self._up_to += 1
+            self._ahead.remove(self._up_to)
+        # The broker refuses a number that was acknowledged before.
+        if through := max((tag for tag in new if tag <= self._up_to), default=0):
+            await self._channel.basic_ack(through, multiple=True, wait=False)
+        for ahead in new & self._ahead:
+            await self._channel.basic_ack(ahead, wait=False)
 
 
 class Consumer:
@@ -450,7 +420,7 @@ class Consumer:
                         await step(channel)
                     await self._consume(connection, name)
             except (ChannelClosed, TimeoutError) as error:
-                self._faults.note(name, _text(error))
+                self._faults.note(name, text_of(error))
                 sound = False
             else:
                 self._faults.clear(name)

@@ -31,7 +31,6 @@ from shared.messaging.rabbitmq import (
     declare_share,
     declare_subjects,
     follow,
-    open_channel,
     publishing,
     shares_of,
 )
@@ -41,6 +40,7 @@ from shared.platform.leases import Leases
 from shared.platform.postgres import open_pool
 from tests.benchmarks.guests import EVENTS_PER_GUEST, MASTER_KEYS, save_registered
 from tests.benchmarks.results import Result
+from tests.support.messaging import open_channel
 from tests.support.servers import Databases
 
 ROUNDS = 5

@@ -27,14 +27,14 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import open_channel, shares_of
+from shared.messaging.rabbitmq import shares_of
 from tests.chaos.each_guest import has_that_one_link_and_one_actor, the_logs_have_each_once
 from tests.chaos.load import Load, linked, recognised_once, under
 from tests.chaos.test_silence import Stillest, spared
 from tests.support.commands import without_settings_of_services
 from tests.support.eventually import eventually
 from tests.support.memory import servers_folder
-from tests.support.messaging import running
+from tests.support.messaging import open_channel, running
 from tests.support.rabbitmq_cluster import SIZE, Cluster
 from tests.support.stack import RunningStack
 

@@ -128,6 +128,10 @@ class Interleaver:
         assert not self._running, "a piece waits for something that nobody brings"
         self._calm = True
 
+    def pause_no_more(self) -> None:
+        """After a run that failed: what is cancelled now pauses nowhere on its way out."""
+        self._calm = True
+
     async def _settle(self) -> None:
         """Run until everything is paused or done. Raises what a piece raised."""
         ready = getattr(asyncio.get_running_loop(), "_ready")  # noqa: B009  (private; what would run next)

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.event_log import InMemoryEventLog
-from shared.messaging import inbox, parked, signing
+from shared.messaging import inbox, other_log, parked, signing
 
 Row = dict[str, Any]
 
@@ -32,6 +32,8 @@ class InMemoryInboxTables:
         self.held_guests: dict[UUID, str] = {}
         self.held_messages: list[Row] = []
         self.sources: dict[str, str] = {}
+        self.received: list[int] = []
+        self.lost_end: tuple[int, int] | None = None
         self._pause = pause
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
@@ -130,6 +132,18 @@ class InMemoryInboxTables:
     def _followed(self, service: str) -> list[str]:
         return [self.sources[service]] if service in self.sources else []
 
+    def _store_highest(self, position: int) -> list[Any]:
+        self.received = [max([position, *self.received])]
+        return []
+
+    def _highest(self) -> list[int]:
+        return self.received
+
+    def _note_lost_end(self, _: str, seen: int, head: int) -> list[int]:
+        before = self.lost_end
+        self.lost_end = (max(seen, before[0]), min(head, before[1])) if before else (seen, head)
+        return [1] if before is None or head < before[1] else []
+
 
 class _Connection:
     """A connection: what it does in a transaction, others see at once or not at all."""
@@ -174,6 +188,9 @@ _BY_TEXT: Mapping[str, Callable[..., Sequence[Any]]] = {
     parked._DUE: InMemoryInboxTables._due,
     signing._FOLLOW_THE_FIRST: InMemoryInboxTables._follow,
     signing._FOLLOWED: InMemoryInboxTables._followed,
+    other_log._STORE: InMemoryInboxTables._store_highest,
+    other_log._HIGHEST: InMemoryInboxTables._highest,
+    other_log._NOTE: InMemoryInboxTables._note_lost_end,
 }
 
 _STATEMENTS = {_plain(sql): statement for sql, statement in _BY_TEXT.items()}

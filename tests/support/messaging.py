@@ -24,6 +24,7 @@ from shared.event_log import (
     SideRow,
 )
 from shared.messaging import SCHEMA as MESSAGING_SCHEMA
+from shared.messaging.broker_connection import open_connection
 from shared.messaging.envelope import Message, data_of
 from shared.messaging.errors import FeedUnavailable
 from shared.messaging.feed import FeedPage, LogFeed, message_of
@@ -31,6 +32,7 @@ from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
 from shared.messaging.rabbitmq import QUEUES, declare_share, declare_subjects, follow
 from shared.messaging.signing import SigningKeys
+from shared.platform import limits
 from shared.platform.postgres import open_pool
 from tests.support.servers import migrated
 
@@ -192,3 +194,12 @@ async def park_guest(
     line = [from_identity(guest_id, 1, kind), from_identity(guest_id, 2, HARMLESS)]
     await ParkedSubjects(pool).park(guest_id, state, REASON, line, line[0].id)
     return guest_id
+
+
+@asynccontextmanager
+async def open_channel(urls: str) -> AsyncIterator[AbstractChannel]:
+    """Open a channel with confirms on its own connection. Raises BrokerUnavailable, also from the body."""
+    async with open_connection(urls) as connection:
+        async with asyncio.timeout(limits.BROKER_ANSWER):
+            channel = await connection.channel(on_return_raises=True)
+        yield channel

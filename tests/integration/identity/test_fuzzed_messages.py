@@ -32,7 +32,7 @@ from shared.messaging.envelope import TYPE_PREFIX, Message
 from shared.messaging.errors import MalformedMessage
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import State
-from shared.messaging.rabbitmq import QUEUES, declare_events, declare_rejected, open_channel
+from shared.messaging.rabbitmq import QUEUES, declare_events, declare_rejected
 from shared.messaging.signing import MessageKeys, SigningKeys
 from shared.messaging.transport import over_rabbitmq
 from shared.projections.live import require_live
@@ -40,7 +40,7 @@ from shared.projections.verify import verify
 from tests.support.both_services import BothServices
 from tests.support.eventually import eventually
 from tests.support.malformed_messages import ENVELOPE, GENUINE, OTHER, VALUES, changed
-from tests.support.messaging import declare_queues, running
+from tests.support.messaging import declare_queues, open_channel, running
 
 KEYS = {service: SigningKeys([service.encode().ljust(32)]) for service in OTHER}
 """By the sender."""

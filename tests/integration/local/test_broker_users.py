@@ -13,8 +13,8 @@ from aio_pika.abc import AbstractChannel
 from infra.local.rabbitmq import RabbitMQ
 from infra.rabbitmq.definitions import definitions
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import declare_events, declare_rejected, open_channel
-from tests.support.messaging import declare_queues
+from shared.messaging.rabbitmq import declare_events, declare_rejected
+from tests.support.messaging import declare_queues, open_channel
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from infra.local.postgres import Postgres
 from infra.local.rabbitmq import USER, RabbitMQ
 from registration.adapters.tables import SCHEMA
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import declare_events, open_channel
+from shared.messaging.rabbitmq import declare_events
 from shared.platform.postgres import open_pool
+from tests.support.messaging import open_channel
 from tests.support.servers import Databases
 
 PASSWORDS = ["a@b:c/d?e#f%g", "100%25 +h&i=j;k,l", "'\"\\ é€[]{}|^~"]

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from infra.local.rabbitmq import RabbitMQ
 from shared.cli.doctor import broker, examine
 from shared.messaging import rabbitmq as transport
+from shared.messaging.broker_connection import open_connection
 from shared.messaging.broker_faults import (
     BLOCKED,
     CONSUMING,
@@ -29,21 +30,14 @@ from shared.messaging.broker_faults import (
 from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.metrics import WITH_BROKER
 from shared.messaging.queues import relay_lag, update_queue_metrics
-from shared.messaging.rabbitmq import (
-    QUEUE_ARGUMENTS,
-    Consumer,
-    differences,
-    open_channel,
-    open_connection,
-    publishing,
-)
+from shared.messaging.rabbitmq import QUEUE_ARGUMENTS, Consumer, differences, publishing
 from shared.messaging.relay import Relay
 from shared.platform import limits
 from shared.platform.leases import Leases
 from shared.platform.logging import configure_logging
 from shared.platform.settings import ServiceSettings
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, Receiver, Sender, running, to_message
+from tests.support.messaging import KEYS, Receiver, Sender, open_channel, running, to_message
 
 Arguments = dict[str, Any]
 OWN_QUEUES = [f"identity.guests.{number}" for number in range(4)]

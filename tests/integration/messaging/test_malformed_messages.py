@@ -10,15 +10,9 @@ import orjson
 
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.inbox import unreadable_messages
-from shared.messaging.rabbitmq import (
-    Consumer,
-    declare_events,
-    declare_rejected,
-    open_channel,
-    publishing,
-)
+from shared.messaging.rabbitmq import Consumer, declare_events, declare_rejected, publishing
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, running
+from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, open_channel, running
 
 NASTY: tuple[Any, ...] = (
     *(None, True, 0, -1, 2**63 - 1, 2**63, 0.5),

@@ -20,12 +20,7 @@ from shared.messaging.errors import BrokerUnavailable, Unroutable
 from shared.messaging.feed_poller import FeedPoller
 from shared.messaging.inbox import MOST_ATTEMPTS, unreadable_messages
 from shared.messaging.parked import State
-from shared.messaging.rabbitmq import (
-    Consumer,
-    declare_events,
-    open_channel,
-    publishing,
-)
+from shared.messaging.rabbitmq import Consumer, declare_events, publishing
 from shared.messaging.relay import TASK, Relay
 from shared.platform import limits
 from shared.platform.leases import Leases
@@ -37,6 +32,7 @@ from tests.support.messaging import (
     Receiver,
     Sender,
     declare_queues,
+    open_channel,
     running,
     to_message,
 )

@@ -9,10 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from infra.local.ports import free_port
-from shared.cli import doctor
+from infra.local.rabbitmq import RabbitMQ
 from shared.cli.doctor import Finding, broker, examine
+from shared.messaging.broker_connection import open_connection
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import open_connection
 from shared.platform import limits
 from shared.platform.settings import ServiceSettings
 from tests.integration.messaging.test_broker_faults import at_work, nothing_is_found
@@ -74,7 +74,7 @@ async def test_doctor_shows_each_node_and_names_the_dead_one(
     assert (found["broker"].ok, found["broker"].found) == (True, "connected to 1 of 2 nodes")
     assert found["queues"].ok
     assert found[live].ok
-    assert "cluster " in found[live].found
+    assert found[live].found.startswith("connected, RabbitMQ 3.")
     assert (found[gone].ok, found[gone].vital) == (False, False)
     assert "AMQP_URL" in found[gone].advice
     none = await doctors_findings(database, f"{dead},{dead.replace('127.0.0.1', 'localhost')}")
@@ -83,18 +83,22 @@ async def test_doctor_shows_each_node_and_names_the_dead_one(
 
 
 async def test_doctor_finds_that_two_addresses_are_of_two_clusters(
-    database: str, amqp_url: str, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, database: str, rabbitmq: RabbitMQ, amqp_url: str
 ) -> None:
-    async def of_its_own(address: str) -> str:
-        return await node(address) + str(urlsplit(address).hostname)
-
-    node = doctor._node
-    other = amqp_url.replace("127.0.0.1", "localhost")
-    assert (await doctors_findings(database, f"{amqp_url},{other}"))["broker"].ok
-    monkeypatch.setattr(doctor, "_node", of_its_own)
-    found = (await doctors_findings(database, f"{amqp_url},{other}"))["broker"]
+    """With the service's own user, and another virtual host in the place of another cluster."""
+    own = rabbitmq.create_service_user("identity", amqp_url.rpartition("/")[2])
+    same = await doctors_findings(database, f"{own},{own.replace('127.0.0.1', 'localhost')}")
+    assert (same["broker"].found, same["queues"].ok) == ("connected to 2 of 2 nodes", True)
+    other = f"other_{uuid4()}"
+    rabbitmq.create_vhost(other)
+    try:
+        elsewhere = rabbitmq.create_service_user("identity", other).replace("127.0.0.1", "localhost")
+        found = (await doctors_findings(database, f"{own},{elsewhere}"))["broker"]
+    finally:
+        rabbitmq.delete_vhost(other)
     assert (found.ok, found.vital) == (False, True)
-    assert "several clusters: 127.0.0.1:" in found.found
+    port = rabbitmq.port
+    assert f"localhost:{port} is of another cluster than 127.0.0.1:{port}" in found.found
 
 
 async def doctors_findings(database: str, urls: str) -> dict[str, Finding]:

@@ -10,16 +10,10 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
-from shared.messaging.rabbitmq import (
-    Consumer,
-    declare_events,
-    declare_rejected,
-    open_channel,
-    publishing,
-)
+from shared.messaging.rabbitmq import Consumer, declare_events, declare_rejected, publishing
 from shared.messaging.signing import SigningKeys
 from tests.support.eventually import eventually
-from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, running
+from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, open_channel, running
 
 FORGERS_KEYS = SigningKeys([b"\xee" * 32])
 TYPES = [

@@ -32,11 +32,11 @@ class Interleavings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner()
         self.world = OnePerson()
 
     def _now(self, work: Coroutine[Any, Any, None]) -> None:
-        self._loop.run_until_complete(work)
+        self._runner.run(work)
 
     def _start(self, name: str, *arguments: Any, **named: Any) -> None:
         self._now(self.world.interleaver.start(partial(getattr(self.world, name), *arguments, **named)))
@@ -121,7 +121,8 @@ class Interleavings(RuleBasedStateMachine):
             self._now(self.world.finish())
             self._now(self.world.check_in_the_end())
         finally:
-            self._loop.close()
+            self.world.interleaver.pause_no_more()
+            self._runner.close()
 
 
 EXAMPLES = int(os.environ.get("BARRIER_EXAMPLES", "150"))

@@ -10,7 +10,7 @@ import aiormq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messaging.acknowledgements import Acknowledgements
+from shared.messaging.rabbitmq import Acknowledgements
 
 
 class Broker:

@@ -5,7 +5,7 @@ import asyncio
 import aio_pika
 import pytest
 
-from shared.messaging.rabbitmq import open_channel
+from tests.support.messaging import open_channel
 
 
 class BrokenConnection:
