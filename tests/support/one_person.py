@@ -444,16 +444,16 @@ class OnePerson:
         """What became of the link is known at the counter, also that it came too late (I2, I6)."""
         link = await self.identity.store.load(GuestLink, known.guest_id)
         counter = (await self.registration.deps.store.load(Guest, known.guest_id)).state.link
-        assert counter.account_id == known.asked
+        told: tuple[LinkState, str | None]
         match link.answer:
             case Linked(account_id, _, too_late):
-                assert (counter.state is LinkState.TOO_LATE) == too_late
-                assert counter.is_tied
-                assert account_id == known.asked
+                told = LinkState.TOO_LATE if too_late else LinkState.LINKED, account_id
             case Refused(account_id):
-                assert (counter.state, account_id) == (LinkState.REFUSED, known.asked)
+                told = LinkState.REFUSED, account_id
             case _:
-                assert (counter.state, known.asked) == (LinkState.NONE, None)
+                told = LinkState.NONE, None
+        assert (counter.state, counter.account_id) == told, "the counter was told otherwise (I2, I6)"
+        assert counter.account_id == known.asked, "what was answered was not asked for (I2)"
 
     async def _check_accounts(self) -> None:
         """Link and account say the same of each other (I3), with one guest at an organisation."""
@@ -464,20 +464,20 @@ class OnePerson:
                 links.add((link.answer.account_id, known.guest_id, link.answer.actor_id, link.guest_status))
         for row in self.identity.log.rows("usernames"):
             account = await self.identity.store.load(LoginAccount, row["subject_id"])
-            assert len(account.guests) <= 1
+            assert len(account.guests) <= 1, "two guests at an organisation (I3)"
             own_actor = account.own_actor_at(ORGANISATION)
             is_split = own_actor not in {None, account.actor_id}
             assert all(guest.too_late == is_split for guest in account.guests.values()), "not told (I6)"
             for guest in account.guests.values():
                 accounts.add((account.account_id, guest.guest_id, guest.actor_id, guest.guest_status))
-        assert links == accounts
+        assert links == accounts, "link and account differ (I3)"
 
     async def _check_one_actor_each(self) -> None:
         for stream in {answer.account_stream for _, answer in self.answers}:
             answers = [answer for _, answer in self.answers if answer.account_stream == stream]
             assert len({await self._surviving(answer.actor_id) for answer in answers}) == 1, "split (I5)"
-            assert sum(answer.first_login for answer in answers) <= 1
-            assert sum(answer.new_actor for answer in answers) <= 1
+            assert sum(answer.first_login for answer in answers) <= 1, "two first logins (I4)"
+            assert sum(answer.new_actor for answer in answers) <= 1, "two new actors (I4)"
 
     async def _surviving(self, actor_id: UUID) -> UUID:
         actor = await self.identity.store.find(Actor, actor_id)
@@ -486,11 +486,11 @@ class OnePerson:
     async def _check_nothing_is_left(self, known: Known) -> None:
         """Nothing finds an erased guest, and nothing can be read of it (I9)."""
         link = await self.identity.store.find(GuestLink, known.guest_id)
-        assert link is None or (link.erased and link.answer is None)
+        assert link is None or (link.erased and link.answer is None), "something is left (I9)"
         for log in (self.registration.log, self.identity.log):
             for table in ("data_keys", "registrations", "shared_references", "registration_accounts"):
                 rows = log.rows(table)  # type: ignore[attr-defined]
-                assert all(known.guest_id not in row.values() for row in rows)
+                assert all(known.guest_id not in row.values() for row in rows), f"in {table} (I9)"
 
     async def _check_last_login(self, person: str) -> None:
         """Now that nothing is broken, each login is decided, and rightly."""
@@ -498,9 +498,8 @@ class OnePerson:
         account = await self.identity.store.find(LoginAccount, login_account_stream(f"acc-{person}"))
         guest = account.guest_at(ORGANISATION) if account and not account.erased else None
         if guest is not None:
-            assert answer is not None
-            assert answer.guest == guest
-            assert answer.actor_id == guest.actor_id
+            recognised = answer is not None and (answer.guest, answer.actor_id) == (guest, guest.actor_id)
+            assert recognised, "a guest who is linked is not recognised (I4)"
 
     # Small things
 
