@@ -17,9 +17,13 @@ MOST_AT_WORK = 16
 MOST_INSIDE = 64
 """The same with those that wait for another side: a slow side must not gather what comes back later."""
 MOST_WAITING = 32
-NEWEST_FIRST_SECONDS = 1.0
-"""So long after the waiting room was full the newest goes first, and the oldest makes room for one more: who
-is let in then waited hardly at all. In the order of arrival all would have waited as long as is allowed."""
+FLOOD_SECONDS = 1.0
+"""So long after a request was refused there is a flood: few work and few wait, so that what is let in is done
+soon, and the others are refused at once."""
+AT_WORK_IN_A_FLOOD = 4
+"""Of all places; the others are for clients that have nobody inside. Four keep the processor busy."""
+WAITING_IN_A_FLOOD = 2
+"""The most requests of one client that wait in a flood."""
 SHARE = 3
 """A client may be inside so many times as often as there is room left: alone it gets three quarters, two get
 three sevenths each. So there is room for one that comes later, however long the others stay."""
@@ -59,7 +63,8 @@ class Door:
         self._inside: Counter[str] = Counter()
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._newest_first_until = 0.0
+        self._kept = max(0, most_at_work - AT_WORK_IN_A_FLOOD)
+        self._flood_until = 0.0
 
     @contextmanager
     def _noted(self, client: str) -> Iterator[asyncio.Future[None]]:
@@ -84,13 +89,30 @@ class Door:
         _PLACE.set(place)
         return place
 
+    def refuses(self, client: str) -> bool:
+        """Return whether a request of this client would be refused now: there is a flood, and others wait."""
+        if not self._is_flood or len(self._waiting.get(client, ())) < WAITING_IN_A_FLOOD:
+            return False
+        self._flood_until = monotonic() + FLOOD_SECONDS
+        return True
+
+    @property
+    def _is_flood(self) -> bool:
+        return monotonic() < self._flood_until
+
+    @property
+    def _patience(self) -> float:
+        return limits.AT_THE_DOOR_IN_A_FLOOD if self._is_flood else limits.AT_THE_DOOR
+
     async def _wait(self, client: str) -> None:
+        if self.refuses(client):
+            raise TooBusy
         if sum(map(len, self._waiting.values())) >= self._most_waiting:
-            self._newest_first_until = monotonic() + NEWEST_FIRST_SECONDS
+            self._flood_until = monotonic() + FLOOD_SECONDS
             self._make_room(client)
         with self._noted(client) as turn:
             try:
-                async with asyncio.timeout(limits.AT_THE_DOOR):
+                async with asyncio.timeout(self._patience):
                     await turn
             except TimeoutError:
                 if not _has_come(turn):
@@ -124,7 +146,15 @@ class Door:
         """Return the first of these clients that may come in now."""
         if self._free <= 0:
             return None
-        return next((client for client in clients if self._inside[client] < SHARE * self._room), None)
+        for_all = not self._is_flood or self._free > self._kept
+        return next(
+            (
+                client
+                for client in clients
+                if self._inside[client] < SHARE * self._room and (for_all or not self._inside[client])
+            ),
+            None,
+        )
 
     def _take(self, client: str) -> None:
         self._free -= 1
@@ -141,7 +171,7 @@ class Door:
         self._free += places
         while (client := self._next(self._waiting)) is not None:
             turns = self._waiting.pop(client)
-            turn = turns.pop() if monotonic() < self._newest_first_until else turns.popleft()
+            turn = turns.popleft()
             if turns:
                 self._waiting[client] = turns  # behind all others
             if not turn.done():

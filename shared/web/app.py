@@ -19,7 +19,7 @@ from shared import messaging
 from shared.platform import limits
 from shared.platform.admission import Door
 from shared.web.figures import exposition
-from shared.web.middleware import Admission, BodyLimit, RequestContext
+from shared.web.middleware import Admission, BodyLimit, Entrance, RequestContext
 from shared.web.openapi import OPERATORS_PATH, DescribedApp
 from shared.web.problem_handlers import install
 from shared.web.problems import ProblemTypes
@@ -147,9 +147,10 @@ def _set_up(
     app.state.token_verifier = verifier
     install(app, problem_types)
     app.state.watched = operations
+    app.state.entrance = Entrance(Door())
     app.include_router(_router)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Admission, door=Door())
+    app.add_middleware(Admission, entrance=app.state.entrance)
     app.add_middleware(RequestContext)
 
 

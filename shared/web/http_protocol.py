@@ -6,22 +6,32 @@ problem if a response can still be sent.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httptools
 import structlog
 from fastapi import Request
 from prometheus_client import Gauge
-from starlette.types import Message
+from starlette.types import Message, Scope
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from shared.platform.settings import HttpLimits
-from shared.web.middleware import HUNG_UP, LARGEST_BODY, REQUESTS, add_headers
+from shared.web.middleware import (
+    HUNG_UP,
+    LARGEST_BODY,
+    REQUESTS,
+    TOO_BUSY,
+    Entrance,
+    add_headers,
+    id_of,
+)
 from shared.web.problem_handlers import problem_of_status
-from shared.web.problems import Problem, correlation_id, response
+from shared.web.problems import Problem, correlation_id, response, wants_english
 
 log = structlog.get_logger(__name__)
 
@@ -81,10 +91,12 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: HttpLimits,
+        entrance: Entrance | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.timeout_keep_alive = limits.idle_seconds  # type: ignore[assignment] # fractions work as well
         self._limits = limits
+        self._entrance = entrance
         self._in_head = True
         self._head_bytes = self._body_bytes = self._ignored_bytes = 0
         self._trailers: list[tuple[bytes, bytes]] = []
@@ -156,6 +168,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._cancel_deadline()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """See uvicorn: it is the turn of this request."""
+        if self._entrance is not None and self._entrance.refuses(cast("Scope", cycle.scope)):
+            self.loop.call_soon(self._answer_busy, cycle)  # not within the call that made the request
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _answer_busy(self, cycle: RequestResponseCycle) -> None:
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(_busy(Request(cast("Scope", cycle.scope))))
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
     def on_message_complete(self) -> None:
         """See httptools."""
         self._in_head = True
@@ -222,7 +250,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
         request = _request_of(self.scope)
         log.info("request.refused", status=problem.status, correlation_id=str(correlation_id(request)))
-        self.transport.write(_bytes_of(problem, request))
+        self.transport.write(_bytes_of(problem, request, (b"connection", b"close")))
         self.transport.write_eof()
         self._within(LINGER_SECONDS, self.transport.abort)
 
@@ -262,10 +290,28 @@ def _request_of(scope: Mapping[str, Any] | None) -> Request:
     return Request({"type": "http", "headers": scope["headers"] if scope else [], "state": state})
 
 
-def _bytes_of(problem: Problem, request: Request) -> bytes:
+def _bytes_of(problem: Problem, request: Request, *closing: tuple[bytes, bytes]) -> bytes:
     """Return the whole HTTP response, in the language and with the correlation id of the request."""
     reply = response(problem, request)
-    message: Message = {"status": problem.status, "headers": [*reply.raw_headers, (b"connection", b"close")]}
+    message: Message = {"status": problem.status, "headers": [*reply.raw_headers, *closing]}
     add_headers(message, request.scope)
     lines = b"".join(b"%s: %s\r\n" % header for header in message["headers"])
     return STATUS_LINE[problem.status] + lines + b"\r\n" + bytes(reply.body)
+
+
+def _busy(request: Request) -> bytes:
+    """Return the whole HTTP response TOO_BUSY; it is made once for each language, but for the id."""
+    head, body = _busy_in("en" if wants_english(request) else "nl")
+    whole = head if request.method == "HEAD" else head + body
+    return whole.replace(_NO_ID, str(id_of(request.scope)).encode("ascii"))
+
+
+_NO_ID = str(UUID(int=0)).encode("ascii")
+
+
+@cache
+def _busy_in(language: str) -> tuple[bytes, bytes]:
+    headers, state = [(b"accept-language", language.encode("ascii"))], {"correlation_id": UUID(int=0)}
+    whole = _bytes_of(TOO_BUSY, Request({"type": "http", "headers": headers, "state": state}))
+    head, end, body = whole.partition(b"\r\n\r\n")
+    return head + end, body

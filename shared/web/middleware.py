@@ -1,5 +1,6 @@
 """Middleware for every request: body limit, correlation id, security headers, one log line, metrics."""
 
+import asyncio
 import hashlib
 import time
 import traceback
@@ -127,6 +128,35 @@ def _hashed(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="replace")).digest()
 
 
+class Entrance:
+    """The door of a process, at which requests wait under the names of their callers."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
+        self.callers = Callers()
+        self._refused = 0
+
+    def refuses(self, scope: Scope) -> bool:
+        """Return whether a request is refused before an app hears of it: in a flood that must cost little.
+
+        Not that of a browser, which gets a page.
+        """
+        path, accept = scope["path"], Headers(scope=scope).get("accept", "")
+        if path in _NOT_LOGGED or "text/html" in accept or not self.door.refuses(self.callers.of(scope)):
+            return False
+        REFUSED.inc()
+        REQUESTS.labels(_method(scope), "unknown", TOO_BUSY.status).inc()
+        if not self._refused:
+            asyncio.get_running_loop().call_later(1.0, self._log)
+        self._refused += 1
+        return True
+
+    def _log(self) -> None:
+        """Log once a second how many were refused: a line for each would fill the disk in a flood."""
+        log.warning("requests.refused", number=self._refused)
+        self._refused = 0
+
+
 class Admission:
     """Lets as many requests work as the process bears (`Door`); the others get 503 before anything is begun.
 
@@ -134,10 +164,10 @@ class Admission:
     holds none. A client that hung up while it waited is not worked for.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, entrance: Entrance) -> None:
         self._app = app
-        self._door = door
-        self._callers = Callers()
+        self._door = entrance.door
+        self._callers = entrance.callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
@@ -202,7 +232,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        correlation_id = _correlation_id(scope)
+        correlation_id = id_of(scope)
         scope.setdefault("state", {})["correlation_id"] = correlation_id
         with structlog.contextvars.bound_contextvars(correlation_id=str(correlation_id)):
             await _serve(self._app, scope, receive, send)
@@ -233,7 +263,7 @@ async def _serve(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> No
         _record(scope, status, time.perf_counter() - began)
 
 
-def _correlation_id(scope: Scope) -> UUID:
+def id_of(scope: Scope) -> UUID:
     """Return the caller's id if it is a UUID, else a new one: other text must not get into the log."""
     try:
         return UUID(Headers(scope=scope).get(CORRELATION_HEADER, ""))
@@ -265,9 +295,14 @@ def log_unexpected(error: Exception) -> None:
 def _record(scope: Scope, status: int, seconds: float) -> None:
     # The template of the route, such as `/v1/feed/guests/{guest_id}`: the real path may hold a card number.
     route = getattr(scope.get("route"), "path", "unknown")
-    method = scope["method"] if scope["method"] in _METHODS else "other"
+    method = _method(scope)
     REQUESTS.labels(method, route, status).inc()
     SECONDS.labels(method, route).observe(seconds)
     if route not in _NOT_LOGGED:
         milliseconds = round(seconds * 1000, 1)
         log.info("request.served", method=method, route=route, status=status, milliseconds=milliseconds)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"

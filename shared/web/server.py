@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from shared.platform.limits import LAST_REQUESTS
 from shared.platform.settings import HttpLimits
 from shared.web.http_protocol import CONNECTIONS, MOST_REFUSED, BoundedProtocol
+from shared.web.middleware import Entrance
 from shared.web.shared_address import Acceptor, SharedAddress
 
 log = structlog.get_logger(__name__)
@@ -33,14 +34,16 @@ async def serve(
     limits: HttpLimits = HttpLimits(),  # noqa: B008 - it is frozen
     *,
     shared: SharedAddress | None = None,
+    entrance: Entrance | None = None,
 ) -> None:
     """Serve until `stopping` is set; open requests then have LAST_REQUESTS seconds to end.
 
-    `shared`: the address is served by other processes as well, which listen already. Raises OSError when the
-    port is in use. Proxy headers are ignored: any client could write them. There is no access log, because
-    addresses hold card numbers; `RequestContext` logs requests by their route.
+    `shared`: the address is served by other processes as well, which listen already. `entrance`: of the app,
+    for what is refused before the app hears of it. Raises OSError when the port is in use. Proxy headers are
+    ignored: any client could write them. There is no access log, because addresses hold card numbers;
+    `RequestContext` logs requests by their route.
     """
-    protocol = partial(BoundedProtocol, limits=_possible(limits))
+    protocol = partial(BoundedProtocol, limits=_possible(limits), entrance=entrance)
     config = uvicorn.Config(
         app,
         loop="none",

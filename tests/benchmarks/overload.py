@@ -2,7 +2,7 @@
 
 What is too much must be refused before it costs anything: what is accepted is answered and linked as before,
 the other client hardly notices, memory stays, and a moment after the flood nothing is left of it.
-The flood is `registration load` in a process of its own, on the same machine.
+The flood comes from a process of its own, on the same machine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 import httpx2
 
 from infra.local.postgres import Postgres
+from tests.benchmarks.flood import Order, flood
 from tests.benchmarks.memory_of_services import memory
 from tests.benchmarks.path import Client, Contestant, client_of, delays, each, product, registered
 from tests.benchmarks.results import Result
@@ -58,7 +59,7 @@ class Found:
     unloaded: float
     memory: Mapping[str, float]
     seen: Seen
-    flood: Mapping[str, Any]
+    flooded: Mapping[str, Any]
     recovered: float
     lag: float
 
@@ -74,47 +75,28 @@ async def measure(server: Postgres) -> Sequence[Result]:
             seconds, _ = await registered(client, ours, guests, CLIENTS)
             borne, before, linked = CLOSED_LOOP / seconds, memory(ours), len(await delays(ours))
             print(f"borne: {borne:.1f}/s, p99 unloaded: {unloaded:.3f} s", file=sys.stderr)
-            seen, flood = await _flooded(Path(folder), ours, stack.description["tokens"], borne * TIMES)
+            seen, flooded = await _flooded(ours, stack.description["tokens"], borne * TIMES)
             recovered = await _recovered(client, numbers, unloaded)
-            taken = flood["registered"] + seen.statuses.count(201)
+            taken = flooded["registered"] + seen.statuses.count(201)
             lag = await _slowest_link(ours, linked, taken)
-    print(json.dumps(flood | {"memory": seen.memory}, indent=2), file=sys.stderr)
-    return _results(Found(borne, unloaded, before, seen, flood, recovered, lag))
+    print(json.dumps(flooded | {"memory": seen.memory}, indent=2), file=sys.stderr)
+    return _results(Found(borne, unloaded, before, seen, flooded, recovered, lag))
 
 
-async def _flooded(
-    folder: Path, ours: Contestant, tokens: Mapping[str, str], rate: float
-) -> tuple[Seen, dict[str, Any]]:
+async def _flooded(ours: Contestant, tokens: Mapping[str, str], rate: float) -> tuple[Seen, dict[str, Any]]:
     """Return what the other client and the memory were like meanwhile, and what the flood was answered."""
-    token, url, seen = folder / "flood.token", ours.urls["registration"], Seen()
-    token.write_text(tokens["counter"], "ascii")
-    options = {
-        "--rate": rate,
-        "--seconds": SECONDS,
-        "--first-card": load_card(100_000),
-        "--token-file": token,
-        "--home-isil": "NL-070288",
-        "--branch": "9453",
-        "--subscription": "346",
-        "--accounts": "acc-",
-        "--url": url,
-    }
-    command = [str(part) for option in options.items() for part in option]
-    program = Path(sys.executable).with_name("registration")
-    flooding = await asyncio.create_subprocess_exec(
-        program, "load", *command, "--json", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
+    url, seen = ours.urls["registration"], Seen()
     beside = [
         asyncio.create_task(_work_on(url, tokens["counter_other"], seen)),
         asyncio.create_task(_watch(lambda: memory(ours), seen)),
     ]
     try:
-        output, _ = await flooding.communicate()
+        flooded = await flood(Order(url, tokens["counter"], rate, SECONDS, first_card=100_000))
     finally:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
-    return seen, dict(json.loads(output))
+    return seen, flooded
 
 
 async def _work_on(url: str, token: str, seen: Seen) -> None:
@@ -161,16 +143,16 @@ async def _slowest_link(ours: Contestant, before: int, guests: int) -> float:
 
 
 def _results(found: Found) -> list[Result]:
-    borne, unloaded, seen, flood = found.borne, found.unloaded, found.seen, found.flood
-    asked, sent = len(seen.statuses), round(borne * TIMES * SECONDS) - flood["not sent"]
-    answered = flood["registered"] + flood.get("answers 503", 0)
+    borne, unloaded, seen, flooded = found.borne, found.unloaded, found.seen, found.flooded
+    asked, sent = len(seen.statuses), round(borne * TIMES * SECONDS) - flooded["not sent"]
+    answered = flooded["registered"] + flooded.get("answers 503", 0)
     rate = f"registered at {TIMES:g} times the rate that is borne"
     bound = ("unloaded", "lower", MOST_TIMES_UNLOADED)
     limit = ("the limit", "lower", 1.0)
     rows: list[tuple[Any, ...]] = [
-        (rate, "/s", flood["per second"], borne, f"borne, {CLIENTS} clients", "higher", LEAST_GOODPUT),
+        (rate, "/s", flooded["per second"], borne, f"borne, {CLIENTS} clients", "higher", LEAST_GOODPUT),
         ("answered with 201 or 503", "requests", answered, sent, "sent", "higher", 0.99),
-        ("accepted, p99", "s", flood["p99"] / 1000, unloaded, *bound),
+        ("accepted, p99", "s", flooded["p99"] / 1000, unloaded, *bound),
         ("the other client: registered", "", seen.statuses.count(201), asked, "asked", "higher", 1.0),
         ("the other client: p99", "s", _p99(seen.seconds), unloaded, *bound),
         ("the slowest link", "s", found.lag, MOST_LAG, *limit),

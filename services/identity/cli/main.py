@@ -171,8 +171,8 @@ async def _serve(settings: "Settings", shared: "SharedAddress | None") -> None:
         async with open_service(settings) as service:
             app = http_app(service, stopping)
             following = Supervisor(follower_tasks(service, "api")).run(stopping)
-            address = settings.host, settings.port
-            server = serving(app, *address, stopping, settings.http_limits, shared=shared)
+            address, entrance = (settings.host, settings.port), app.state.entrance
+            server = serving(app, *address, stopping, settings.http_limits, shared=shared, entrance=entrance)
             await until_stopped(stopping, following, server)
 
 

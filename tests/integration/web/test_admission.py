@@ -6,18 +6,22 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+import structlog
+from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from shared.platform import limits
 from shared.platform.admission import Door
-from shared.web.middleware import Admission
+from shared.web.middleware import Admission, Entrance, RequestContext
 from tests.support.eventually import eventually
 from tests.support.served import served
 
@@ -36,7 +40,8 @@ class Service:
             Route("/health/live", self.live),
             Route("/who", self.who),
         ]
-        self.app = Admission(Starlette(routes=routes), Door(most_at_work=MOST, most_waiting=2))
+        self.entrance = Entrance(Door(most_at_work=MOST, most_waiting=2))
+        self.app = Admission(Starlette(routes=routes), self.entrance)
         transport = httpx2.ASGITransport(self.app)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://service")
 
@@ -160,3 +165,81 @@ async def test_a_browser_reads_a_page() -> None:
     assert "Het is nu te druk. Er is niets opgeslagen" in page.text
     service.go_on.set()
     await asyncio.gather(*asked)
+
+
+CORRELATION = "0198c0de-0000-7000-8000-000000000001"
+
+
+def refused(metric: str = "http_requests_refused_busy_total", **labels: str) -> float:
+    return REGISTRY.get_sample_value(metric, labels) or 0
+
+
+@asynccontextmanager
+async def in_a_flood(service: Service) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of an app that is flooded by the address of this client; everybody inside stays there."""
+    reached = list[Scope]()
+    inner = RequestContext(service.app)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope)
+        await inner(scope, receive, send)
+
+    async with (
+        served(app, service.entrance) as address,
+        httpx2.AsyncClient(base_url=address, timeout=20) as flood,
+        httpx2.AsyncClient(base_url=address, timeout=20) as client,
+    ):
+        asked = [asyncio.create_task(flood.post("/work")) for _ in range(MOST + 3)]
+        await eventually(lambda: any(task.done() for task in asked))
+        assert len(reached) == MOST + 3
+        try:
+            yield client
+            assert len(reached) == MOST + 3, "no app heard of what is refused in a flood"
+        finally:
+            service.go_on.set()
+            answers = [answer.status_code for answer in await asyncio.gather(*asked)]
+            assert sorted(answers) == [200] * (MOST + 2) + [503]
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AT_THE_DOOR", 30.0)
+    monkeypatch.setattr(limits, "AT_THE_DOOR_IN_A_FLOOD", 30.0)
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("language", ["nl", "en"])
+async def test_in_a_flood_the_connection_answers_what_the_app_would_have(language: str) -> None:
+    service, headers = Service(), {"Accept-Language": language, "X-Correlation-ID": CORRELATION}
+    async with in_a_flood(service) as client:
+        before, of_route = refused(), {"method": "POST", "route": "unknown", "status": "503"}
+        counted = refused("http_requests_total", **of_route)
+        answer = await client.post("/work", content=b"x" * 100_000, headers=headers)
+        assert (refused(), refused("http_requests_total", **of_route)) == (before + 1, counted + 1)
+        within = httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(RequestContext(service.app)), base_url="http://service"
+        )
+        expected = await within.post("/work", headers=headers)
+        assert (answer.status_code, answer.content) == (expected.status_code, expected.content)
+        assert CORRELATION in answer.text
+        volatile = {"date", "server"}
+        assert {**answer.headers} == {k: v for k, v in expected.headers.items() if k not in volatile}
+
+
+@pytest.mark.usefixtures("patience")
+async def test_a_connection_that_was_refused_goes_on_in_order() -> None:
+    service = Service()
+    async with in_a_flood(service) as client:
+        url = client.base_url
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(b"HEAD /work HTTP/1.1\r\nHost: x\r\n\r\nPOST /work HTTP/1.1\r\nHost: x\r\n")
+        writer.write(b"Content-Length: 3\r\n\r\nabcPOST /work HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")
+        with structlog.testing.capture_logs() as lines:
+            sent = await reader.read()  # to its end: after the last one, the connection is closed
+            await eventually(lambda: lines, within=5)
+        writer.close()
+        assert [(line["event"], line["number"]) for line in lines] == [("requests.refused", 3)]
+        head, *posts = sent.split(b"HTTP/1.1 503 Service Unavailable\r\n")[1:]
+        assert head.endswith(b"\r\n\r\n")
+        assert len(posts) == 2
+        assert all(post.endswith(b"}") and b"\r\nretry-after: 1\r\n" in post for post in posts)

@@ -4,13 +4,21 @@ import asyncio
 
 import pytest
 
-from shared.platform import limits
+from shared.platform import admission, limits
 from shared.platform.admission import Door, Place, TooBusy, waiting_outside
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "AT_THE_DOOR", 30.0)
+    monkeypatch.setattr(limits, "AT_THE_DOOR_IN_A_FLOOD", 30.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(admission, "monotonic", lambda: now[0])
+    return now
 
 
 async def settled() -> None:
@@ -45,8 +53,8 @@ async def test_who_waits_too_long_is_refused_and_holds_no_place(monkeypatch: pyt
     door.leave(await door.enter("bert"))
 
 
-@pytest.mark.parametrize(("asked", "come_in"), [(2, [0, 1]), (3, [2, 1])])
-async def test_when_too_many_wait_the_oldest_is_refused_and_the_newest_goes_first(
+@pytest.mark.parametrize(("asked", "come_in"), [(2, [0, 1]), (3, [1, 2]), (4, [1, 2])])
+async def test_when_too_many_wait_the_oldest_is_refused_and_then_the_newest(
     asked: int, come_in: list[int]
 ) -> None:
     door = Door(most_at_work=1, most_waiting=2)
@@ -65,6 +73,61 @@ async def test_when_too_many_wait_the_oldest_is_refused_and_the_newest_goes_firs
     door.leave(first)
     await asyncio.gather(*waiting, return_exceptions=True)
     assert order == come_in
+
+
+async def flooded(door: Door, client: str) -> tuple[list[Place], list[asyncio.Task[Place]]]:
+    """All places of the door are this client's, as many wait as may, and one more was refused."""
+    places = [await door.enter(client) for _ in range(6)]
+    waiting = [asyncio.create_task(door.enter(client)) for _ in range(4)]
+    await settled()
+    assert [isinstance(task.exception(), TooBusy) for task in waiting if task.done()] == [True]
+    return places, [task for task in waiting if not task.done()]
+
+
+async def test_in_a_flood_four_work_two_wait_and_whoever_has_nobody_inside_comes_in() -> None:
+    door = Door(most_at_work=6, most_waiting=3)
+    assert not door.refuses("flood")
+    places, waiting = await flooded(door, "flood")
+    assert door.refuses("flood")
+    assert not door.refuses("other")
+    with pytest.raises(TooBusy):
+        await door.enter("flood")
+    for _ in range(2):
+        door.leave(places.pop())
+    await settled()
+    assert not any(task.done() for task in waiting), "four are at work still"
+    other = await door.enter("other")
+    second = asyncio.create_task(door.enter("other"))
+    await settled()
+    assert not second.done(), "it has a request inside, and waits as all do"
+    assert isinstance(waiting.pop(0).exception(), TooBusy), "the flood makes room"
+    for _ in range(2):
+        door.leave(places.pop())
+    await settled()
+    assert [task.done() for task in waiting] == [True, False]
+    door.leave(other)
+    await settled()
+    assert second.done(), "the clients take turns"
+    for place in places:
+        door.leave(place)
+    await asyncio.gather(*waiting)
+
+
+async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[float]) -> None:
+    door = Door(most_at_work=6, most_waiting=3)
+    places, waiting = await flooded(door, "flood")
+    clock[0] += 0.9
+    assert door.refuses("flood")
+    clock[0] += 0.9
+    assert door.refuses("flood"), "each refusal makes it last"
+    clock[0] += 1.1
+    assert not door.refuses("flood")
+    door.leave(places.pop())
+    await settled()
+    assert [task.done() for task in waiting] == [True, False, False], "all six places are for everybody again"
+    for place in places:
+        door.leave(place)
+    await asyncio.gather(*waiting)
 
 
 async def test_who_gives_up_makes_room_for_one_more() -> None:
