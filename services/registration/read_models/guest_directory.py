@@ -311,9 +311,10 @@ class GuestDirectory:
         more, back = len(found) > search.limit, search.backwards
         shown = (found[1:] if back else found[:-1]) if more else found
         before, behind = (more, True) if back else (search.cursor is not None, more)
+        is_all = search.cursor is None and not more
         return GuestPage(
             guests=shown,
-            total=await self.count(search),
+            total=len(shown) if is_all else await self.count(search),
             previous_cursor=shown[0].guest_id if shown and before else None,
             next_cursor=shown[-1].guest_id if shown and behind else None,
         )
