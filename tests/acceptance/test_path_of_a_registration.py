@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.stack import ROOT, RunningStack, load_card, registration_of
 
 PROCESSES = ("registration_api", "registration_worker", "identity_api", "identity_worker")
-MOST_MODULES = 76
+MOST_MODULES = 75
 BESIDE = re.compile(r"/read_models/|^shared/projections/|/cli/")
 BACKGROUND = {
     "services/registration/adapters/nightly_checks.py",
