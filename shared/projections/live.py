@@ -100,11 +100,12 @@ BETWEEN_PASSES_SECONDS = 0.05
 MOST_INTERRUPTIONS = 3
 """Errors in a row that may pass by themselves. A view that meets more of them has failed."""
 POSITION = "SELECT position, failure FROM projections WHERE name = $1 FOR UPDATE"
-POSITIONS = f"""
+SEEN = f"""
 SELECT name, position, failure, {CURRENT_VERSION} AS version,
        (SELECT coalesce(max(notification_id), 0) FROM stored_events) AS head
-  FROM projections WHERE name = ANY ($1) ORDER BY name FOR UPDATE
+  FROM projections WHERE name = ANY ($1) ORDER BY name
 """  # noqa: S608 - constants only
+POSITIONS = f"{SEEN} FOR UPDATE"
 VERSION = f"SELECT {CURRENT_VERSION} FROM projections WHERE name = $1"  # noqa: S608 - constants only
 # Rows of an older fold came in (an older release runs beside this one), so the view is as old as they are.
 MOVE = f"""
@@ -141,24 +142,36 @@ class LiveViews:
 
     async def _follow(self, lease: Lease) -> None:
         try:
+            position = await self._step_or_each_alone()
             while True:
-                position = await self._step_or_each_alone()
                 await self._leases.keep(lease)
                 await asyncio.sleep(BETWEEN_PASSES_SECONDS)
-                await self._wait(position, lease.seconds / 2)
+                if await self._wait(position, lease.seconds / 2) or not await self._are_at(position):
+                    position = await self._step_or_each_alone()
         finally:
             apart, self._apart = list(self._apart.values()), {}
             await end(apart, limits.LAST_WORK)
 
-    async def _wait(self, position: int, timeout: float) -> None:
-        """Wait for an event after `position`, or until a view can come back."""
+    async def _wait(self, position: int, timeout: float) -> bool:
+        """Return whether there is an event after `position`, or a view that can come back, in this time."""
         news = asyncio.ensure_future(self._log.wait_beyond(position, timeout))
         try:
             await asyncio.wait([news, *self._apart.values()], return_when=asyncio.FIRST_COMPLETED)
         finally:
             news.cancel()
-        for name in [name for name, bringing_up in self._apart.items() if bringing_up.done()]:
+        back = [name for name, bringing_up in self._apart.items() if bringing_up.done()]
+        for name in back:
             self._apart.pop(name).result()
+        return bool(back) or (news.done() and news.result())
+
+    async def _are_at(self, position: int) -> bool:
+        """Return whether the views are at the end of the log still: one statement, and no transaction."""
+        names = [name for name in self._views if name not in self._apart]
+        try:
+            rows = await self._pool.fetch(SEEN, names)
+        except (LogUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return False
+        return all(self._keeps(row, position) and position == row["position"] == row["head"] for row in rows)
 
     async def _step_or_each_alone(self) -> int:
         try:
