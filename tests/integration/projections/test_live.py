@@ -171,6 +171,22 @@ async def test_a_view_with_rows_of_an_older_fold_is_rebuilt(views: Views, knows_
         assert (await verify(views.source, renewed, lambda _: None)).differences == ()
 
 
+async def test_an_older_worker_is_noticed_also_when_nothing_happens(views: Views) -> None:
+    async def is_current() -> bool:
+        version: int = await views.pool.fetchval(
+            "SELECT version FROM projections WHERE name = $1", DIRECTORY.name
+        )
+        return version == DIRECTORY.version
+
+    await views.happens(2)
+    async with running(views.live(DIRECTORY).run()):
+        await eventually(lambda: is_at_the_end(views, DIRECTORY))
+        await views.pool.execute(
+            "UPDATE projections SET version = version - 1 WHERE name = $1", DIRECTORY.name
+        )
+        await eventually(is_current, within=20)
+
+
 WRITTEN = "SELECT version, version_at FROM projections WHERE name = $1"
 WRITTEN_BEFORE_VERSIONS = "UPDATE projections SET version = $2, version_at = $3 WHERE name = $1"
 
