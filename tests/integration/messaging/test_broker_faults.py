@@ -78,7 +78,7 @@ async def works(sender: Sender, receiver: Receiver, guests: int = 20) -> None:
     known = [uuid4() for _ in range(guests)]
     for guest in known:
         await sender.happens(guest, "registered")
-    await eventually(lambda: receiver.all_processed(known, 1), within=10)
+    await eventually(lambda: receiver.all_processed(known, 1), within=20)
 
 
 async def delete_all_queues(channel: AbstractChannel) -> None:
@@ -127,7 +127,7 @@ async def test_what_is_deleted_at_the_broker_is_declared_bound_and_consumed_agai
         await works(sender, receiver)
         async with open_channel(amqp_url) as channel:
             await damage(channel)
-        await eventually(partial(all_are_consumed, amqp_url), within=5)
+        await eventually(partial(all_are_consumed, amqp_url), within=15)
         await works(sender, receiver)
         await eventually(partial(nothing_is_found, receiver))
         await faults.require_none()
