@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -162,7 +163,7 @@ class _End(asyncio.Protocol):
         if self._other is None:
             self._early.append(data)
         elif not self._is_silent:
-            self._pass_on(lambda other: other.write(data))
+            self._pass_on(partial(_write, data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._proxy.ends.discard(self)
@@ -204,6 +205,11 @@ class _End(asyncio.Protocol):
             what(other._transport)
         else:
             loop.call_at(self._due, what, other._transport)
+
+
+def _write(data: bytes, other: asyncio.Transport) -> None:
+    if not other.is_closing():  # it may have been cut meanwhile
+        other.write(data)
 
 
 @asynccontextmanager
