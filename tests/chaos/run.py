@@ -106,6 +106,8 @@ async def run(plan: Plan, run_dir: Path, on_progress: OnProgress = lambda *_: No
             outcome.seconds = time.monotonic() - began
             if not await settles(system.stack, SETTLE_SECONDS):
                 outcome.findings.append(Finding("unlinked", f"not at rest after {SETTLE_SECONDS:.0f} s"))
+            else:
+                await links.require(len(system.load.guests))
         finally:
             watching.cancel()
         outcome.registrations, outcome.answers = len(system.load.guests), dict(system.load.answers)
@@ -172,13 +174,17 @@ class Links:
     async def watch(self) -> None:
         """Look again and again, with a connection that no proxy is before; it may be ended like any other."""
         while True:
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(Exception):  # a driver raises much more than its own errors on a broken connection
                 connection = await asyncpg.connect(self._url, timeout=5)
                 try:
                     await self._look(connection)
                 finally:
                     connection.terminate()
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def require(self, number: int) -> None:
+        """Wait for so many links to be seen. Raises AssertionError: then the times say nothing."""
+        await eventually(lambda: len(self.seen_at) >= number)
 
     async def _look(self, connection: asyncpg.Connection) -> None:
         while True:
