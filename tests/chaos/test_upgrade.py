@@ -157,7 +157,7 @@ async def test_what_the_release_before_cannot_read_waits_until_this_one_is_back(
         said = await asyncio.to_thread(
             both.command, BEFORE, "registration", "projections", "status", "--json"
         )
-        log.info("its views: %s", {view["name"]: view["failure"] for view in json.loads(said)})
+        log.info("its views: %s", {view["name"]: view["failure"] for view in json.loads(said)["views"]})
         await another_api(both, BEFORE, NOW)
         shown = await counter.get(f"/v1/guests/{known}")
         assert shown.json()["preferences"]["language"] == "en"
