@@ -275,10 +275,23 @@ PREFETCH = 200
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 2.0
 LOOK_EVERY_SECONDS = 5.0
 """After so long everything is declared and bound again: a binding or an exchange may have been deleted."""
+GONE_SECONDS = 0.5
+"""So long a queue that was deleted stays away, until all its consumers have heard of it."""
 
 Step = Callable[[AbstractChannel], Awaitable[object]]
 
 log = structlog.get_logger(__name__)
+
+
+async def _is_gone(connection: AbstractConnection, queue: str) -> bool:
+    try:
+        async with connection.channel() as channel:
+            await channel.declare_queue(queue, passive=True)
+    except ChannelNotFoundEntity:
+        return True
+    except ChannelClosed:  # whatever it is, declaring will say so
+        return False
+    return False
 
 
 class Acknowledgements:
@@ -413,6 +426,7 @@ class Consumer:
             async with asyncio.timeout(limits.BROKER_ANSWER):
                 channel = await connection.channel(on_return_raises=True)
             self._rejected = channel, await channel.get_exchange(f"{self._consumer}.rejected", ensure=False)
+        await self._leave_what_is_gone(connection)
         for name, step in self._steps.items():
             try:
                 async with asyncio.timeout(limits.BROKER_ANSWER):
@@ -426,6 +440,19 @@ class Consumer:
                 self._faults.clear(name)
         self._faults.clear(CONSUMING)
         return sound
+
+    async def _leave_what_is_gone(self, connection: AbstractConnection) -> None:
+        """Close the channels of queues that are not there, before these are declared again.
+
+        A channel that hears of the end of its queue when there is a new one of this name counts as its
+        consumer, is never cancelled, and gets no message. So other workers get a moment to hear of it, too.
+        """
+        async with asyncio.timeout(limits.BROKER_ANSWER):
+            gone = [name for name in list(self._consumed) if await _is_gone(connection, name)]
+            if gone:
+                await asyncio.sleep(GONE_SECONDS)
+            for channel, _ in filter(None, [self._consumed.pop(name, None) for name in gone]):
+                await channel.close()
 
     async def _consume(self, connection: AbstractConnection, name: str) -> None:
         """Consume one of the queues, unless that is so; each on its own channel."""

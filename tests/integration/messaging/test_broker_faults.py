@@ -133,6 +133,27 @@ async def test_what_is_deleted_at_the_broker_is_declared_bound_and_consumed_agai
         await faults.require_none()
 
 
+async def test_a_channel_that_hears_too_late_that_its_queue_is_gone_is_left_at_once(
+    sender: Sender, receiver: Receiver, rabbitmq: RabbitMQ, amqp_url: str
+) -> None:
+    """When another queue ends, the worker declares all: the old channel must not have the new queue."""
+    async with at_work(receiver, amqp_url) as faults:
+        await works(sender, receiver)
+        name, other, vhost = "identity.guests.0", "identity.guests.1", amqp_url.rpartition("/")[2]
+        rabbitmq.evaluate(
+            f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{name}">>)),'
+            " Channels = [element(1, Consumer) || Consumer <- rabbit_amqqueue:consumers(Q)],"
+            " spawn(fun() -> [erlang:suspend_process(C) || C <- Channels], timer:sleep(1500) end),"
+            " timer:sleep(100)"
+        )
+        async with open_channel(amqp_url) as channel:
+            await channel.queue_delete(name)
+            await channel.queue_delete(other)
+        await eventually(partial(all_are_consumed, amqp_url), within=15)
+        await works(sender, receiver)
+        await faults.require_none()
+
+
 async def all_are_consumed(amqp_url: str) -> bool:
     """Whether each queue is there and has its consumer."""
     for name in OWN_QUEUES:
