@@ -44,7 +44,7 @@ READS_OUT = """document.addEventListener("DOMContentLoaded", () => {
 # The browser's driver waits for the answer before it looks again, so a clerk in the page presses the button.
 STOPS_WAITING = """() => {
     const status = document.getElementById("status"), set = window.setTimeout;
-    Object.assign(window, { said: "", waits: [] });
+    window.waits = [];
     window.setTimeout = (what, milliseconds) => {
         window.waits.push(milliseconds);
         return set(what, milliseconds);
@@ -52,10 +52,15 @@ STOPS_WAITING = """() => {
     new MutationObserver(() => {
         const button = status.querySelector("#busy button");
         if (!button) return;
-        window.said = status.innerText;
+        document.documentElement.dataset.said = status.innerText;
         button.click();
     }).observe(status, { childList: true });
 }"""
+
+
+async def is_asked_to_wait(page: Page) -> None:
+    """The page said so, to a clerk who then stopped waiting."""
+    await expect(page.locator("html")).to_have_attribute("data-said", re.compile("Even geduld"))
 
 
 async def guest_of(counter_site: CounterSite, card: str = "", **more: object) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from registration.domain.verdict import Reason, Refused
 from tests.support.browser import assert_accessible, new_page, screenshot, sign_in
-from tests.support.counter_browser import STOPS_WAITING, silent_home
+from tests.support.counter_browser import STOPS_WAITING, is_asked_to_wait, silent_home
 from tests.support.counter_pages import CounterSite, register
 from tests.support.guest_pages import Guest, identity_refuses
 from tests.support.registration_service import HOME, registering
@@ -86,7 +86,7 @@ async def test_opening_a_guest_is_waited_for_but_not_a_download(
     goes_on = silent_home(counter_site, monkeypatch)
     await page.evaluate(STOPS_WAITING)
     await page.get_by_role("link", name="Contributie").press("Enter")
-    await page.wait_for_function("window.said.includes('Even geduld')")
+    await is_asked_to_wait(page)
     goes_on.set()
     await page.goto(f"{counter_site.address}/beheer/opzoekingen")
     await page.evaluate(STOPS_WAITING)

@@ -21,6 +21,7 @@ from tests.support.counter_browser import (
     STOPS_WAITING,
     enters,
     guest_of,
+    is_asked_to_wait,
     number_of,
     opens,
     presses,
@@ -149,7 +150,7 @@ async def test_a_silent_home_library_is_waited_for_in_sight_and_can_be_cancelled
     await isil.fill(HOME)
     await desk.evaluate(STOPS_WAITING)
     await desk.keyboard.press("Enter")
-    await desk.wait_for_function("window.said.includes('Even geduld')")
+    await is_asked_to_wait(desk)
     assert max(await desk.evaluate("window.waits")) <= 300, "milliseconds until there is a sign"
     await expect(desk.get_by_text("Even geduld")).to_have_count(0)
     await expect(isil).to_have_value(HOME)
