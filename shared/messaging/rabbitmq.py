@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
+from typing import Self, cast
 
 import aio_pika
 import aiormq
@@ -283,15 +283,49 @@ Step = Callable[[AbstractChannel], Awaitable[object]]
 log = structlog.get_logger(__name__)
 
 
-async def _is_gone(connection: AbstractConnection, queue: str) -> bool:
-    try:
-        async with connection.channel() as channel:
-            await channel.declare_queue(queue, passive=True)
-    except ChannelNotFoundEntity:
-        return True
-    except ChannelClosed:  # whatever it is, declaring will say so
+class _Asking:
+    """One channel for all that is asked of the broker in a row, and another one after an error.
+
+    It is not kept for later: RabbitMQ remembers permissions as long as a channel is open.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._channel: AbstractChannel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def ask(self, step: Step) -> None:
+        """Run a step. Raises ChannelClosed, TimeoutError."""
+        try:
+            async with asyncio.timeout(limits.BROKER_ANSWER):
+                if self._channel is None:
+                    self._channel = await self._connection.channel()
+                await step(self._channel)
+        except BaseException:
+            await self._close()  # an answer that comes late would be taken for the next one's
+            raise
+
+    async def _close(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.is_closed:
+            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                async with asyncio.timeout(limits.BROKER_CLOSE):
+                    await channel.close()
+
+    async def is_gone(self, queue: str) -> bool:
+        """Return whether there is no such queue. Raises TimeoutError."""
+        try:
+            await self.ask(lambda channel: channel.declare_queue(queue, passive=True))
+        except ChannelNotFoundEntity:
+            return True
+        except ChannelClosed:  # whatever it is, declaring will say so
+            return False
         return False
-    return False
 
 
 class Acknowledgements:
@@ -426,31 +460,31 @@ class Consumer:
             async with asyncio.timeout(limits.BROKER_ANSWER):
                 channel = await connection.channel(on_return_raises=True)
             self._rejected = channel, await channel.get_exchange(f"{self._consumer}.rejected", ensure=False)
-        await self._leave_what_is_gone(connection)
-        for name, step in self._steps.items():
-            try:
-                async with asyncio.timeout(limits.BROKER_ANSWER):
-                    async with connection.channel() as channel:
-                        await step(channel)
-                    await self._consume(connection, name)
-            except (ChannelClosed, TimeoutError) as error:
-                self._faults.note(name, text_of(error))
-                sound = False
-            else:
-                self._faults.clear(name)
+        async with _Asking(connection) as asking:
+            await self._leave_what_is_gone(asking)
+            for name, step in self._steps.items():
+                try:
+                    await asking.ask(step)
+                    async with asyncio.timeout(limits.BROKER_ANSWER):
+                        await self._consume(connection, name)
+                except (ChannelClosed, TimeoutError) as error:
+                    self._faults.note(name, text_of(error))
+                    sound = False
+                else:
+                    self._faults.clear(name)
         self._faults.clear(CONSUMING)
         return sound
 
-    async def _leave_what_is_gone(self, connection: AbstractConnection) -> None:
+    async def _leave_what_is_gone(self, asking: _Asking) -> None:
         """Close the channels of queues that are not there, before these are declared again.
 
         A channel that hears of the end of its queue when there is a new one of this name counts as its
         consumer, is never cancelled, and gets no message. So other workers get a moment to hear of it, too.
         """
+        gone = [name for name in list(self._consumed) if await asking.is_gone(name)]
+        if gone:
+            await asyncio.sleep(GONE_SECONDS)
         async with asyncio.timeout(limits.BROKER_ANSWER):
-            gone = [name for name in list(self._consumed) if await _is_gone(connection, name)]
-            if gone:
-                await asyncio.sleep(GONE_SECONDS)
             for channel, _ in filter(None, [self._consumed.pop(name, None) for name in gone]):
                 await channel.close()
 

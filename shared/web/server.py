@@ -4,7 +4,7 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import cast
@@ -56,16 +56,12 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=LAST_REQUESTS,
     )
-    server = _Server(config, shared)
+    server = _Server(config, shared, stopping)
     CONNECTIONS.set(0)
     with nullcontext(shared.listener) if shared else listening(host, port) as listener:
         address = f"http://{host}:{listener.getsockname()[1]}"
         log.info("server.listening", address=address)
-        watching = asyncio.create_task(_stop(server, stopping))
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            watching.cancel()
+        await server.serve(sockets=[listener])
 
 
 def _possible(limits: HttpLimits) -> HttpLimits:
@@ -85,9 +81,10 @@ def _possible(limits: HttpLimits) -> HttpLimits:
 class _Server(uvicorn.Server):
     """Leaves signals to `stop_signals`: uvicorn would raise them again at the end and kill the process."""
 
-    def __init__(self, config: uvicorn.Config, shared: SharedAddress | None) -> None:
+    def __init__(self, config: uvicorn.Config, shared: SharedAddress | None, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._shared = shared
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn.Server. Clients of a shared address are taken in turns."""
@@ -99,14 +96,16 @@ class _Server(uvicorn.Server):
             acceptor = Acceptor(self._shared, lambda: len(state.connections), protocol)
             self.servers.append(cast("asyncio.Server", acceptor))
 
+    async def main_loop(self) -> None:
+        """See uvicorn.Server, which looks ten times a second whether to stop. The date changes once."""
+        while not (self._stopping.is_set() or await self.on_tick(0)):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-async def _stop(server: uvicorn.Server, stopping: asyncio.Event) -> None:
-    await stopping.wait()
-    server.should_exit = True
 
 
 @contextmanager
