@@ -13,7 +13,7 @@ from shared.event_log.errors import LogCorrupt, LogUnavailable
 from shared.event_log.notifier import POSITION
 from shared.event_log.types import Metadata, RecordedEvent
 from shared.platform.asked_together import AskedTogether
-from shared.platform.postgres import is_transient
+from shared.platform.postgres import fitting, is_transient
 
 COLUMNS = """notification_id, originator_id, originator_version, topic, state, event_id, recorded_at,
     caused_by, correlation_id, causation_id"""
@@ -118,16 +118,12 @@ async def first_events(pool: asyncpg.Pool, stream_ids: Collection[UUID]) -> list
     return [recorded_event(row) for row in await pool.fetch(FIRST, list(stream_ids))]
 
 
-FITTING = """
-($2::text IS NULL OR $2 IN (topic, split_part(topic, '.', 2))) AND ($3::uuid IS NULL OR originator_id = $3)
-"""
-LISTED_BEYOND = f"""
-SELECT {COLUMNS} FROM stored_events WHERE {FITTING} AND notification_id > $4
- ORDER BY notification_id LIMIT $1
-"""  # noqa: S608 - constants only
-NEWEST = f"""
-SELECT {COLUMNS} FROM stored_events WHERE {FITTING} ORDER BY notification_id DESC LIMIT $1
-"""  # noqa: S608 - constants only
+LISTED = (
+    ("text", "$2 IN (topic, split_part(topic, '.', 2))"),
+    ("uuid", "originator_id = $3"),
+    ("bigint", "notification_id > $4"),
+)
+LIST = f"SELECT {COLUMNS} FROM stored_events WHERE {{listed}} ORDER BY notification_id {{order}} LIMIT $1"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,8 @@ class Listed:
 
 async def list_events(pool: asyncpg.Pool, listed: Listed) -> list[RecordedEvent]:
     """Return the events that were asked for, in the order of the log."""
-    fitting = (listed.limit, listed.topic, listed.stream)
-    if listed.after is not None:
-        return [recorded_event(row) for row in await pool.fetch(LISTED_BEYOND, *fitting, listed.after)]
-    return [recorded_event(row) for row in reversed(await pool.fetch(NEWEST, *fitting))]
+    values = (listed.topic, listed.stream, listed.after)
+    newest_first = listed.after is None
+    query = LIST.format(listed=fitting(LISTED, values, first=2), order="DESC" if newest_first else "ASC")
+    events = [recorded_event(row) for row in await pool.fetch(query, listed.limit, *values)]
+    return events[::-1] if newest_first else events

@@ -10,6 +10,7 @@ from eventsourcing.utils import get_topic
 
 from identity.domain.guest_link import GuestLink, Linked, Refused
 from shared.event_log import DataKey
+from shared.platform.postgres import fitting
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 
 LINK_TOPICS = frozenset(get_topic(kind) for kind in GuestLink.Event.__subclasses__())
@@ -53,10 +54,10 @@ VIEW = View(
     decrypts=True,
 )
 
-LISTED = """
+LISTED = (("text", "organisation = $1"), ("text", "state = $2"))
+LIST = """
 SELECT stream_id AS guest_id, organisation, state, reason, account_id, actor_id, status, ends_on FROM links
- WHERE ($1::text IS NULL OR organisation = $1) AND ($2::text IS NULL OR state = $2)
- ORDER BY organisation, stream_id LIMIT $3
+ WHERE {listed} ORDER BY organisation, stream_id LIMIT $3
 """
 
 
@@ -64,5 +65,6 @@ async def list_links(
     pool: asyncpg.Pool, organisation: str | None, state: str | None, limit: int
 ) -> list[asyncpg.Record]:
     """List at most `limit` links, of one organisation and in one state if these are not None."""
-    found: list[asyncpg.Record] = await pool.fetch(LISTED, organisation, state, limit)
+    query = LIST.format(listed=fitting(LISTED, (organisation, state)))
+    found: list[asyncpg.Record] = await pool.fetch(query, organisation, state, limit)
     return found

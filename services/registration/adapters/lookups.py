@@ -25,7 +25,7 @@ from shared.event_log import vacuum_soon
 from shared.event_log.export.format import TransferredTable
 from shared.kernel.text import harmless
 from shared.platform import limits
-from shared.platform.postgres import Script
+from shared.platform.postgres import Script, fitting
 from shared.platform.roles import Rights
 from shared.platform.secrets import derived_key
 
@@ -129,13 +129,16 @@ FOUND = """
 SELECT id, at, subject, organisation, kind, home_isil, what, outcome, account,
     ARRAY(SELECT guest_id FROM lookup_guests WHERE lookup_id = lookups.id ORDER BY guest_id) AS guest_ids,
     reason
-FROM lookups
-WHERE ($1::text IS NULL OR organisation = $1) AND ($2::text IS NULL OR subject = $2)
-AND ($3::text[] IS NULL OR what = ANY ($3) OR account = ANY ($3))
-AND ($4::uuid IS NULL OR EXISTS (SELECT FROM lookup_guests WHERE lookup_id = lookups.id AND guest_id = $4))
-AND ($5::date IS NULL OR at >= $5::date::timestamp AT TIME ZONE 'Europe/Amsterdam')
-AND ($6::date IS NULL OR at < ($6::date + 1)::timestamp AT TIME ZONE 'Europe/Amsterdam')
+FROM lookups WHERE {listed}
 """
+LISTED = (
+    ("text", "organisation = $1"),
+    ("text", "subject = $2"),
+    ("text[]", "what = ANY ($3) OR account = ANY ($3)"),
+    ("uuid", "EXISTS (SELECT FROM lookup_guests WHERE lookup_id = lookups.id AND guest_id = $4)"),
+    ("date", "at >= $5::date::timestamp AT TIME ZONE 'Europe/Amsterdam'"),
+    ("date", "at < ($6::date + 1)::timestamp AT TIME ZONE 'Europe/Amsterdam'"),
+)
 NEWEST = f"{FOUND} ORDER BY at DESC, id DESC LIMIT $7"
 IN_ORDER = f"{FOUND} ORDER BY at, id"
 # An operator's page shows names again and again; the first time in an hour is recorded.
@@ -274,14 +277,17 @@ class PostgresLookups:
     async def newest(self, wanted: LookupFilter, limit: int, by: Context) -> list[RecordedLookup]:
         """Return the newest look-ups that fit, the newest first. The reading itself is recorded before."""
         await self.record(_reading(wanted, "listed"), by)
-        rows = await self._pool.fetch(NEWEST, *self._parameters(wanted), limit)
+        values = self._parameters(wanted)
+        rows = await self._pool.fetch(NEWEST.format(listed=fitting(LISTED, values)), *values, limit)
         return [RecordedLookup(*row) for row in rows]
 
     async def all_in_order(self, wanted: LookupFilter, by: Context) -> AsyncIterator[RecordedLookup]:
         """Yield all look-ups that fit, the oldest first. The reading itself is recorded before."""
         await self.record(_reading(wanted, "exported"), by)
+        values = self._parameters(wanted)
+        query = IN_ORDER.format(listed=fitting(LISTED, values))
         async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-            async for row in connection.cursor(IN_ORDER, *self._parameters(wanted)):
+            async for row in connection.cursor(query, *values):
                 yield RecordedLookup(*row)
 
     async def forget_old(self, days: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +21,7 @@ from registration.read_models.guest_events import GUEST_TOPICS, fold_guest
 from shared.event_log import DataKey
 from shared.kernel.login_account import LONGEST_USERNAME
 from shared.platform.asked_together import AskedTogether
+from shared.platform.postgres import fitting
 from shared.projections import RecordedDomainEvent, Rows, View, ViewTable
 from shared.projections.live import wait_until_at
 
@@ -166,8 +167,7 @@ VIEW = View(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class FoundGuest:
+class FoundGuest(NamedTuple):
     """A guest as a search shows it. `found_as`: the merged record by which the guest was found (R18)."""
 
     guest_id: UUID
@@ -224,46 +224,47 @@ SHOWN = """guest.stream_id, guest.branch, guest.status, guest.card_number, guest
 # A cursor is a guest id, because a name in a URL would be personal data there. Only the guests of a page are
 # read in full.
 PAGE = f"""
-SELECT {SHOWN}, page.found_as FROM (
-    SELECT guest_id, found_as FROM ({{found}}) AS found
-    WHERE $3::uuid IS NULL OR (sorted_by, guest_id) {{beyond}} (
-        (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3)
+SELECT {SHOWN}, page.found_as, page.total FROM (
+    SELECT guest_id, found_as, total FROM ({{found}}) AS found WHERE {{beyond}}
     ORDER BY sorted_by {{order}}, guest_id {{order}} LIMIT $4
 ) AS page JOIN guest_directory AS guest ON guest.stream_id = page.guest_id
 ORDER BY guest.sorted_by {{order}}, guest.stream_id {{order}}
 """  # noqa: S608 - constants only
-COUNT = "SELECT count(*) FROM ({found}) AS found"
+BEYOND = """(sorted_by, guest_id) {sign} (
+    (SELECT sorted_by FROM guest_directory WHERE stream_id = $3 AND organisation = $1), $3)"""
+COUNTED = """
+SELECT listed.*, (SELECT count(*) FROM ({listed}) AS each_one) AS total FROM ({listed}) AS listed
+"""
 
 # Merged records are left out: the guests to which they point are in the list.
 ALL = """
 SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as FROM guest_directory
-WHERE merged_into IS NULL AND organisation = $1 AND ($2::text IS NULL OR status = $2)
+WHERE merged_into IS NULL AND organisation = $1 AND {of_status}
 """
 LINK_PENDING = f"{ALL} AND login_link = 'pending'"  # the condition of the index
 REGISTERED_ON = """
 SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as
 FROM desk_statistics JOIN guest_directory USING (stream_id)
-WHERE desk_statistics.organisation = $1 AND day = {one} AND registered + reregistered > 0
-AND ($2::text IS NULL OR status = $2)
+WHERE desk_statistics.organisation = $1 AND day = $5 AND registered + reregistered > 0 AND {of_status}
 """
 # A merged record (R18) leads to its guest, unless the guest itself matches; a merged record never points to
 # another one. All matches are sorted, so a page costs as much as there are guests with the longest word. Rows
 # that the release before wrote have no `sorted_by` until the rebuild: theirs is read from the guest.
 BY_WORDS = """
 WITH matched AS MATERIALIZED (
-    SELECT DISTINCT found.stream_id, coalesce(found.sorted_by, before.sorted_by) AS sorted_by,
-        coalesce(found.merged_into, before.merged_into) AS merged_into
-    FROM guest_words AS found LEFT JOIN LATERAL (
-        SELECT sorted_by, merged_into FROM guest_directory AS guest
-        WHERE found.sorted_by IS NULL AND guest.stream_id = found.stream_id
-    ) AS before ON true
-    WHERE found.organisation = $1 AND found.word BETWEEN {one} AND {one} || chr(1114111)
+    SELECT found.stream_id, coalesce(found.sorted_by, (
+            SELECT guest.sorted_by FROM guest_directory AS guest WHERE guest.stream_id = found.stream_id
+        )) AS sorted_by,
+        CASE WHEN found.sorted_by IS NOT NULL THEN found.merged_into ELSE (
+            SELECT guest.merged_into FROM guest_directory AS guest WHERE guest.stream_id = found.stream_id
+        ) END AS merged_into
+    FROM guest_words AS found WHERE found.organisation = $1 AND found.word BETWEEN $5 AND $5 || chr(1114111)
     AND NOT EXISTS (
-        SELECT FROM unnest({two}::text[]) AS other (word) WHERE NOT EXISTS (
+        SELECT FROM unnest($6::text[]) AS other (word) WHERE NOT EXISTS (
             SELECT FROM guest_words AS has WHERE has.stream_id = found.stream_id
             AND has.word BETWEEN other.word AND other.word || chr(1114111)))
     UNION SELECT stream_id, sorted_by, merged_into FROM guest_directory
-    WHERE organisation = $1 AND stream_id = ANY ({three}::uuid[])
+    WHERE organisation = $1 AND stream_id = ANY ($7::uuid[])
 ), guests AS (
     SELECT stream_id AS guest_id, sorted_by, NULL::uuid AS found_as FROM matched WHERE merged_into IS NULL
     UNION ALL (
@@ -273,9 +274,9 @@ WITH matched AS MATERIALIZED (
     FROM matched WHERE merged_into IS NOT NULL AND merged_into NOT IN (SELECT stream_id FROM matched)
     ORDER BY merged_into, stream_id)
 )
-SELECT * FROM guests WHERE sorted_by IS NOT NULL AND ($2::text IS NULL OR EXISTS (
-    SELECT FROM guest_directory WHERE stream_id = guest_id AND status = $2))
+SELECT *, count(*) OVER () AS total FROM guests WHERE sorted_by IS NOT NULL AND {of_status}
 """
+OF_FOUND = "EXISTS (SELECT FROM guest_directory WHERE stream_id = guest_id AND status = $2)"
 
 
 # Not a search: each registration asks this.
@@ -307,39 +308,35 @@ class GuestDirectory:
 
         Raises ViewBehind.
         """
-        found = await self.find(replace(search, limit=search.limit + 1), after_position)
+        found, total = await self._find(replace(search, limit=search.limit + 1), after_position)
         more, back = len(found) > search.limit, search.backwards
         shown = (found[1:] if back else found[:-1]) if more else found
         before, behind = (more, True) if back else (search.cursor is not None, more)
-        is_all = search.cursor is None and not more
+        if not found and search.cursor is not None:  # no row says it
+            _, total = await self._find(replace(search, cursor=None, limit=1))
         return GuestPage(
             guests=shown,
-            total=len(shown) if is_all else await self.count(search),
+            total=total,
             previous_cursor=shown[0].guest_id if shown and before else None,
             next_cursor=shown[-1].guest_id if shown and behind else None,
         )
 
     async def find(self, search: Search, after_position: int = 0) -> list[FoundGuest]:
         """Return so many guests behind the cursor, or before it, by name. Raises ViewBehind."""
+        found, _ = await self._find(search, after_position)
+        return found
+
+    async def _find(self, search: Search, after_position: int = 0) -> tuple[list[FoundGuest], int]:
+        """Return so many guests, and how many there are on all pages; 0 when none is returned."""
         if after_position > 0:
             await wait_until_at(self._pool, VIEW, after_position)
         if search.words is not None and not search.words:
-            return []
-        found, values = _found(search, first_parameter=5)
-        beyond, order = ("<", "DESC") if search.backwards else (">", "ASC")
-        query = PAGE.format(found=found, beyond=beyond, order=order)
+            return [], 0
+        query, values = _query(search)
         parameters = (search.organisation, search.status, search.cursor, search.limit, *values)
-        guests = [FoundGuest(*row) for row in await self._pool.fetch(query, *parameters)]
-        return guests[::-1] if search.backwards else guests
-
-    async def count(self, search: Search) -> int:
-        """Return how many guests there are on all pages."""
-        if search.words is not None and not search.words:
-            return 0
-        found, values = _found(search, first_parameter=3)
-        query = COUNT.format(found=found)
-        total: int = await self._pool.fetchval(query, search.organisation, search.status, *values)
-        return total
+        rows = await self._pool.fetch(query, *parameters)
+        guests = [FoundGuest._make(row[:-1]) for row in rows]
+        return guests[::-1] if search.backwards else guests, rows[0]["total"] if rows else 0
 
     async def like(self, organisation: str, details: PatronDetails) -> Sequence[UUID]:
         """See `GuestsByPerson.like`."""
@@ -351,15 +348,27 @@ class GuestDirectory:
         return [row["guest_ids"] for row in rows]
 
 
-def _found(search: Search, first_parameter: int) -> tuple[str, Sequence[object]]:
-    """Return the query for all guests of a search, and its own parameters, numbered from the first one on."""
-    numbers = {name: f"${first_parameter + place}" for place, name in enumerate(("one", "two", "three"))}
+def _query(search: Search) -> tuple[str, Sequence[object]]:
+    """Return the query for a page of a search, and its parameters from the fifth on."""
+    sign, order = ("<", "DESC") if search.backwards else (">", "ASC")
+    beyond = fitting([("uuid", BEYOND.format(sign=sign))], [search.cursor], first=3)
+    found, values = _found(search)
+    return PAGE.format(found=found, beyond=beyond, order=order), values
+
+
+def _found(search: Search) -> tuple[str, Sequence[object]]:
+    """Return the query for all guests of a search and for their number, and its parameters."""
     if search.words:
         longest, *others = sorted(search.words, key=len, reverse=True)
-        return BY_WORDS.format(**numbers), (longest, others, list(search.also))
-    if search.registered_on is not None:
-        return REGISTERED_ON.format(**numbers), (search.registered_on,)
-    return (LINK_PENDING if search.link_pending else ALL), ()
+        of_status = fitting([("text", OF_FOUND)], [search.status], first=2)
+        return BY_WORDS.format(of_status=of_status), (longest, others, list(search.also))
+    listed, values = (
+        (REGISTERED_ON, [search.registered_on])
+        if search.registered_on is not None
+        else (LINK_PENDING if search.link_pending else ALL, [])
+    )
+    of_status = fitting([("text", "status = $2")], [search.status], first=2)
+    return COUNTED.format(listed=listed.format(of_status=of_status)), values
 
 
 @dataclass(frozen=True, slots=True)
