@@ -34,7 +34,7 @@ from tests.support.registration_service import settings_in
 from tests.support.servers import as_owner, migrated
 from tests.support.tokens import Signer
 
-GUESTS = int(os.environ.get("NIGHT_GUESTS", "4000"))
+GUESTS = int(os.environ.get("NIGHT_GUESTS", "2500"))
 DOWN, SILENT, GARBAGE, CLOSING = 20, 5, 5, 1
 ILL = DOWN + SILENT + GARBAGE
 WELL = LIBRARIES - ILL - CLOSING
