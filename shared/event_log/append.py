@@ -247,7 +247,7 @@ FIRST_PARAMETER_OF_ROWS = 11
 def _append(append: str, groups: Sequence[Group]) -> str:
     """Return the statement that appends events, and then inserts rows of these groups.
 
-    The function could insert them, too, and does for the release before; the server would plan that anew for
+    The function could insert them, too, and does for the release before; the server would plan that again for
     each call, while all others wait for the lock of the log.
     """
     inserts = [_insert(group, f"${number}") for number, group in enumerate(groups, FIRST_PARAMETER_OF_ROWS)]

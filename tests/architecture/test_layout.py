@@ -92,6 +92,18 @@ def test_there_are_no_more_rooms_than_one_can_remember() -> None:
     assert len(modules) <= MOST_MODULES
 
 
+def test_no_condition_is_planned_for_values_that_are_not_given() -> None:
+    """A statement is planned once for all values (ADR 0037): `fitting` leaves out what is not asked for."""
+    optional = re.compile(r"\$\d+(::[\w\[\]]+)? IS NULL\s+OR\b|\bOR\s+\$\d+(::[\w\[\]]+)? IS NULL")
+    modules = [module for folder in ("services", "shared") for module in modules_below(ROOT / folder)]
+    found = {
+        f"{module.relative_to(ROOT)}: {match[0]}"
+        for module in modules
+        for match in optional.finditer(module.read_text(encoding="utf-8"))
+    }
+    assert {each for each in found if not each.startswith("shared/platform/postgres.py")} == set()
+
+
 def test_what_is_shared_names_no_service_and_no_guest() -> None:
     """`shared` speaks of subjects and streams. Columns, URLs and JSON keys are strings, and fixed."""
     foreign = re.compile(r"guest|registration|identity", re.IGNORECASE)

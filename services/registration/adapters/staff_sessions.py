@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from registration.application.dependencies import Clock
 from shared.platform import limits
-from shared.platform.postgres import Script
+from shared.platform.postgres import Script, fitting
 from shared.platform.roles import Rights
 from shared.platform.secrets import derived_key
 
@@ -137,15 +137,17 @@ WITH claimed AS (
     INSERT INTO logout_tokens (id_hash, ends_at) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1
 ), ended AS (
     DELETE FROM staff_sessions
-    WHERE EXISTS (SELECT FROM claimed)
-      AND ($3::bytea IS NULL OR provider_subject = $3)
-      AND ($4::bytea IS NULL OR provider_session = $4 OR (provider_session IS NULL AND provider_subject = $3))
+    WHERE EXISTS (SELECT FROM claimed) AND {ended}
     RETURNING id_hash
 ), forgotten AS (
     DELETE FROM form_drafts WHERE session_hash IN (SELECT id_hash FROM ended)
 )
 SELECT (SELECT count(*) FROM ended) AS ended, EXISTS (SELECT FROM claimed) AS is_new
 """
+ENDED = (
+    ("bytea", "provider_subject = $3"),
+    ("bytea", "provider_session = $4 OR (provider_session IS NULL AND provider_subject = $3)"),
+)
 Notice = tuple[str, str]
 """One line in Dutch and in English."""
 
@@ -227,12 +229,12 @@ class StaffSessions:
         `subject` and `session_id`: its names for the person and for its session, one of them at least.
         `token_id`: of its message; None is returned for one that was taken before.
         """
+        named = _hash_of(subject), _hash_of(session_id)
         [row] = await self._pool.fetch(
-            END_ELSEWHERE,
+            END_ELSEWHERE.format(ended=fitting(ENDED, named, first=3)),
             _hash(token_id),
             self._clock.now() + KEEP_LOGOUT_TOKENS,
-            _hash_of(subject),
-            _hash_of(session_id),
+            *named,
         )
         return int(row["ended"]) if row["is_new"] else None
 

@@ -51,6 +51,18 @@ async def test_a_row_that_is_there_already_fails_the_whole_command(under_test: L
     assert [row["number"] for row in await under_test.rows("cards")] == ["1"]
 
 
+async def test_of_several_rows_that_conflict_the_first_is_named(under_test: LogUnderTest) -> None:
+    """Whoever asks again with an idempotency key is told so, and not that the person is registered."""
+    key = SideRow("data_keys", {"subject_id": uuid4(), "wrapped": b"wrapped"})
+    await under_test.log.append([], [key, card("1")])
+
+    for rows, constraint in (([key, card("1")], "data_keys_pkey"), ([card("1"), key], "cards_pkey")):
+        with pytest.raises(SideRowConflict) as conflict:
+            await under_test.log.append([new_event(uuid4(), 1)], rows)
+
+        assert conflict.value.constraint == constraint
+
+
 async def test_two_equal_rows_in_one_command_conflict(under_test: LogUnderTest) -> None:
     with pytest.raises(SideRowConflict):
         await under_test.log.append([], [card("1"), card("1")])
