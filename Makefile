@@ -10,8 +10,9 @@ ARGS ?=
 run: .venv/.ready
 	@exec $(BIN)/python -m infra.local $(ARGS)
 
+# Three at a time on two cores: many tests wait for something.
 test: .venv/.ready
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Unit, contract and architecture tests: under a minute.
 test-fast: .venv/.ready
