@@ -3,19 +3,23 @@
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelClosed, ChannelNotFoundEntity
 from aiormq.exceptions import ChannelLockedResource
 
 from shared.messaging.errors import BrokerUnavailable
 from shared.platform import limits
 from shared.platform.addresses import broker_addresses, place_of
+
+Step = Callable[[AbstractChannel], Awaitable[object]]
+"""What is asked of a broker."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +73,51 @@ def _with_heartbeat(url: str) -> str:
 def text_of(error: BaseException) -> str:
     """Return what an error of the broker is called and says."""
     return f"{type(error).__name__}: {error}"
+
+
+class Asking:
+    """One channel for all that is asked of the broker in a row, and another one after an error.
+
+    It is not kept for later: RabbitMQ remembers permissions as long as a channel is open.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._channel: AbstractChannel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def ask(self, step: Step) -> None:
+        """Run a step. Raises ChannelClosed, TimeoutError."""
+        try:
+            async with asyncio.timeout(limits.BROKER_ANSWER):
+                if self._channel is None:
+                    self._channel = await self._connection.channel()
+                await step(self._channel)
+        except BaseException:
+            await self._close()  # an answer that comes late would be taken for the next one's
+            raise
+
+    async def _close(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None and not channel.is_closed:
+            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                async with asyncio.timeout(limits.BROKER_CLOSE):
+                    await channel.close()
+
+    async def is_gone(self, queue: str) -> bool:
+        """Return whether there is no such queue. Raises TimeoutError."""
+        try:
+            await self.ask(lambda channel: channel.declare_queue(queue, passive=True))
+        except ChannelNotFoundEntity:
+            return True
+        except ChannelClosed:  # whatever it is, declaring will say so
+            return False
+        return False
 
 
 async def node_at(address: str) -> str:

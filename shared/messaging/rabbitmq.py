@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self, cast
+from typing import cast
 
 import aio_pika
 import aiormq
@@ -28,7 +28,7 @@ from pamqp.common import Arguments
 from pamqp.header import ContentHeader
 
 from shared.messaging import metrics
-from shared.messaging.broker_connection import open_connection, text_of
+from shared.messaging.broker_connection import Asking, Step, open_connection, text_of
 from shared.messaging.broker_faults import CONSUMING, BrokerFaults
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
 from shared.messaging.errors import (
@@ -138,20 +138,28 @@ async def differences(connection: AbstractConnection, service: str) -> tuple[lis
     """
     missing, otherwise = [], []
     exchanges = [("exchange", name) for name in exchanges_of(service)]
-    for kind, name in [*exchanges, *(("queue", name) for name in queues_for(service))]:
-        try:
-            async with connection.channel() as channel:
+    async with Asking(connection) as asking:
+        for kind, name in [*exchanges, *(("queue", name) for name in queues_for(service))]:
+            try:
                 if kind == "exchange":
-                    await channel.get_exchange(name, ensure=True)
-                    await declare_exchange(channel, service, name)
+                    await asking.ask(partial(_compare_exchange, service=service, name=name))
                 else:
-                    await channel.declare_queue(name, passive=True)
-                    await declare_queue(channel, service, name)
-        except ChannelNotFoundEntity:
-            missing.append(f"{kind} {name}")
-        except ChannelClosed as error:
-            otherwise.append(f"{kind} {name}: {error}")
+                    await asking.ask(partial(_compare_queue, service=service, name=name))
+            except ChannelNotFoundEntity:
+                missing.append(f"{kind} {name}")
+            except ChannelClosed as error:
+                otherwise.append(f"{kind} {name}: {error}")
     return missing, otherwise
+
+
+async def _compare_exchange(channel: AbstractChannel, service: str, name: str) -> None:
+    await channel.get_exchange(name, ensure=True)
+    await declare_exchange(channel, service, name)
+
+
+async def _compare_queue(channel: AbstractChannel, service: str, name: str) -> None:
+    await channel.declare_queue(name, passive=True)
+    await declare_queue(channel, service, name)
 
 
 @asynccontextmanager
@@ -278,54 +286,7 @@ LOOK_EVERY_SECONDS = 5.0
 GONE_SECONDS = 0.5
 """So long a queue that was deleted stays away, until all its consumers have heard of it."""
 
-Step = Callable[[AbstractChannel], Awaitable[object]]
-
 log = structlog.get_logger(__name__)
-
-
-class _Asking:
-    """One channel for all that is asked of the broker in a row, and another one after an error.
-
-    It is not kept for later: RabbitMQ remembers permissions as long as a channel is open.
-    """
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self._connection = connection
-        self._channel: AbstractChannel | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._close()
-
-    async def ask(self, step: Step) -> None:
-        """Run a step. Raises ChannelClosed, TimeoutError."""
-        try:
-            async with asyncio.timeout(limits.BROKER_ANSWER):
-                if self._channel is None:
-                    self._channel = await self._connection.channel()
-                await step(self._channel)
-        except BaseException:
-            await self._close()  # an answer that comes late would be taken for the next one's
-            raise
-
-    async def _close(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None and not channel.is_closed:
-            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
-                async with asyncio.timeout(limits.BROKER_CLOSE):
-                    await channel.close()
-
-    async def is_gone(self, queue: str) -> bool:
-        """Return whether there is no such queue. Raises TimeoutError."""
-        try:
-            await self.ask(lambda channel: channel.declare_queue(queue, passive=True))
-        except ChannelNotFoundEntity:
-            return True
-        except ChannelClosed:  # whatever it is, declaring will say so
-            return False
-        return False
 
 
 class Acknowledgements:
@@ -460,7 +421,7 @@ class Consumer:
             async with asyncio.timeout(limits.BROKER_ANSWER):
                 channel = await connection.channel(on_return_raises=True)
             self._rejected = channel, await channel.get_exchange(f"{self._consumer}.rejected", ensure=False)
-        async with _Asking(connection) as asking:
+        async with Asking(connection) as asking:
             await self._leave_what_is_gone(asking)
             for name, step in self._steps.items():
                 try:
@@ -475,7 +436,7 @@ class Consumer:
         self._faults.clear(CONSUMING)
         return sound
 
-    async def _leave_what_is_gone(self, asking: _Asking) -> None:
+    async def _leave_what_is_gone(self, asking: Asking) -> None:
         """Close the channels of queues that are not there, before these are declared again.
 
         A channel that hears of the end of its queue when there is a new one of this name counts as its
