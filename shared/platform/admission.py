@@ -22,6 +22,8 @@ FLOOD_SECONDS = 1.0
 soon, and the others are refused at once."""
 AT_WORK_IN_A_FLOOD = 4
 """Of all places; the others are for clients that have nobody inside. Four keep the processor busy."""
+INSIDE_IN_A_FLOOD = 3
+"""The most requests of one client that are inside in a flood, with those that wait for another side."""
 WAITING_IN_A_FLOOD = 2
 """The most requests of one client that wait in a flood."""
 SHARE = 3
@@ -146,12 +148,14 @@ class Door:
         """Return the first of these clients that may come in now."""
         if self._free <= 0:
             return None
-        for_all = not self._is_flood or self._free > self._kept
+        is_flood = self._is_flood
+        for_all = not is_flood or self._free > self._kept
+        most = INSIDE_IN_A_FLOOD if is_flood else SHARE * self._room
         return next(
             (
                 client
                 for client in clients
-                if self._inside[client] < SHARE * self._room and (for_all or not self._inside[client])
+                if self._inside[client] < most and (for_all or not self._inside[client])
             ),
             None,
         )
