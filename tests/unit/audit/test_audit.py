@@ -41,8 +41,8 @@ def test_an_index_without_data_is_no_success() -> None:
 @pytest.mark.parametrize(
     ("errors", "code"),
     [
-        ("requests.exceptions.ConnectionError: HTTPSConnectionPool(host='pypi.org')", 0),
-        ("requests.exceptions.SSLError: HTTPSConnectionPool(host='pypi.org'): self-signed certificate", 0),
+        ("requests.exceptions.ConnectionError: HTTPSConnectionPool(host='a.example')", 0),
+        ("requests.exceptions.SSLError: HTTPSConnectionPool(host='a.example'): self-signed certificate", 0),
         ("ERROR:pip_audit._cli:requirement orjson is not hashed", 1),
         ("", 1),
     ],
