@@ -113,6 +113,25 @@ async def test_in_a_flood_four_work_two_wait_and_whoever_has_nobody_inside_comes
     await asyncio.gather(*waiting)
 
 
+async def test_in_a_flood_three_of_a_client_are_inside_also_those_that_wait_for_another_side() -> None:
+    door = Door(most_at_work=6, most_waiting=3)
+    places, waiting = await flooded(door, "flood")
+    for _ in range(3):
+        door.leave(places.pop())
+    await settled()
+    for place in places:  # it waits for a home library
+        place.outside = 1
+        door._leave()
+    await settled()
+    assert not any(task.done() for task in waiting), "all six places are free, and three are inside"
+    door.leave(places.pop())
+    await settled()
+    assert [task.done() for task in waiting] == [True, False, False]
+    for place in places:
+        door.leave(place)
+    await asyncio.gather(*waiting)
+
+
 async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[float]) -> None:
     door = Door(most_at_work=6, most_waiting=3)
     places, waiting = await flooded(door, "flood")
