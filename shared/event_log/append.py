@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -42,12 +41,19 @@ def write_rows(rows: Sequence[SideRow]) -> list[WrittenRow]:
     ]
 
 
-def join_rows(rows: Iterable[WrittenRow]) -> dict[Group, str]:
-    """Return the rows of a batch as JSON, by their group."""
+def join_rows(rows: Iterable[WrittenRow]) -> str | None:
+    """Return the rows of a batch as the parameter `side_rows` of `append_events`; None for no rows."""
     groups: dict[Group, list[orjson.Fragment]] = {}
     for group, values in rows:
         groups.setdefault(group, []).append(orjson.Fragment(values))
-    return {group: orjson.dumps(values).decode() for group, values in groups.items()}
+    if not groups:
+        return None
+    return orjson.dumps(
+        [
+            {"table": table, "columns": columns, "or_ignore": or_ignore, "rows": values}
+            for (table, columns, or_ignore), values in groups.items()
+        ]
+    ).decode()
 
 
 def _postgres_text(value: Any) -> str:
@@ -234,42 +240,14 @@ class CommandQueue:
         return BATCH_EVENTS if self._being_written else (len(self._waiting) + 1) // 2
 
 
-APPEND = "append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL)"
+APPEND = "SELECT append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 # The same for a single event: the driver needs ten times as long for an array as for a value.
-APPEND_ONE = """append_events(
+APPEND_ONE = """
+SELECT append_events(
     ARRAY[$1::uuid], ARRAY[$2::bigint], ARRAY[$3::text], ARRAY[$4::bytea], ARRAY[$5::uuid],
-    ARRAY[$6::text], ARRAY[$7::uuid], ARRAY[$8::uuid], $9, $10, NULL
-)"""
-FIRST_PARAMETER_OF_ROWS = 11
-
-
-@functools.lru_cache(maxsize=256)
-def _append(append: str, groups: Sequence[Group]) -> str:
-    """Return the statement that appends events, and then inserts rows of these groups.
-
-    The function could insert them, too, and does for the release before; the server would plan that again for
-    each call, while all others wait for the lock of the log.
-    """
-    inserts = [_insert(group, f"${number}") for number, group in enumerate(groups, FIRST_PARAMETER_OF_ROWS)]
-    # The server runs the last one first.
-    rows = [f", rows_{number} AS ({insert})" for number, insert in reversed([*enumerate(inserts)])]
-    return (
-        f"WITH appended AS MATERIALIZED (SELECT {append} AS position){''.join(rows)}"  # noqa: S608 - our own
-        " SELECT position FROM appended"
-    )
-
-
-def _insert(group: Group, parameter: str) -> str:
-    """Return the statement that inserts rows of a group. It reads from `appended`, so it comes after that."""
-    table, columns, or_ignore = group
-    names = [f'"{name}"' for name in columns]
-    return (
-        f'INSERT INTO "{table}" ({", ".join(names)}) SELECT {", ".join(f"new.{name}" for name in names)}'  # noqa: S608
-        f' FROM appended, jsonb_populate_recordset(NULL::"{table}", {parameter}) AS new'
-        f"{' ON CONFLICT DO NOTHING' if or_ignore else ''}"
-    )
-
-
+    ARRAY[$6::text], ARRAY[$7::uuid], ARRAY[$8::uuid], $9, $10, $11
+)
+"""
 FIND_OWN = """
 SELECT notification_id FROM stored_events
 WHERE originator_id = $1 AND originator_version = $2 AND event_id = $3
@@ -410,18 +388,15 @@ def _statement(commands: Sequence[Command]) -> tuple[Any, ...]:
     """Return the statement for a batch and its parameters: one array for each column of the events."""
     events = list(chain.from_iterable(command.events for command in commands))
     continued = [first for command in commands for first in command.continued]
-    rows = join_rows(chain.from_iterable(command.side_rows for command in commands))
-    # Of one command, the first row that is refused names the error. Batches are split until they are one.
-    groups = tuple(rows) if len(commands) == 1 else tuple(sorted(rows))
     beside = (
         [first.stream_id for first in continued],
         [first.stream_version for first in continued],
-        *(rows[group] for group in groups),
+        join_rows(chain.from_iterable(command.side_rows for command in commands)),
     )
     if len(events) == 1:
-        return _append(APPEND_ONE, groups), *_row(events[0]), *beside
+        return APPEND_ONE, *_row(events[0]), *beside
     columns = zip(*map(_row, events), strict=True) if events else ((),) * 8
-    return _append(APPEND, groups), *columns, *beside
+    return APPEND, *columns, *beside
 
 
 def _row(event: NewEvent) -> tuple[Any, ...]:

@@ -28,8 +28,7 @@ LOCK = "SELECT pg_advisory_lock(hashtext('event log'), 1)"
 UNLOCK = "SELECT pg_advisory_unlock(hashtext('event log'), 1)"
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-AND query LIKE 'WITH appended AS%append_events($1, $2%'
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'SELECT append_events($1, $2%'
 """
 ROOT = Path(__file__).parents[3]
 
