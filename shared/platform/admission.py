@@ -19,7 +19,7 @@ MOST_INSIDE = 64
 MOST_WAITING = 32
 FLOOD_SECONDS = 1.0
 """So long after a request was refused there is a flood: few work and few wait, so that what is let in is done
-soon, and the others are refused at once."""
+soon, and the others are refused at once, also those that waited when it began."""
 AT_WORK_IN_A_FLOOD = 4
 """Of all places; the others are for clients that have nobody inside. Four keep the processor busy."""
 INSIDE_IN_A_FLOOD = 3
@@ -109,8 +109,11 @@ class Door:
     async def _wait(self, client: str) -> None:
         if self.refuses(client):
             raise TooBusy
-        if sum(map(len, self._waiting.values())) >= self._most_waiting:
+        if self._is_full:
+            if not self._is_flood:
+                self._refuse_those_who_are_too_many(client)
             self._flood_until = monotonic() + FLOOD_SECONDS
+        if self._is_full:
             self._make_room(client)
         with self._noted(client) as turn:
             try:
@@ -125,6 +128,16 @@ class Door:
                     self._leave()
                 raise
 
+    @property
+    def _is_full(self) -> bool:
+        return sum(map(len, self._waiting.values())) >= self._most_waiting
+
+    def _refuse_those_who_are_too_many(self, client: str) -> None:
+        """Leave of each client as many as may wait in a flood, the newest; `client` is one more of its own."""
+        for name, turns in list(self._waiting.items()):
+            for _ in range(len(turns) + (name == client) - WAITING_IN_A_FLOOD):
+                self._refuse_oldest(name)
+
     def _make_room(self, client: str) -> None:
         """Refuse the oldest request of the client that has most of them, or of this one. Raises TooBusy."""
         most = max(self._waiting, key=lambda name: len(self._waiting[name]))
@@ -133,7 +146,10 @@ class Door:
             most = client
         if most not in self._waiting:
             raise TooBusy
-        turn = self._waiting[most].popleft()
+        self._refuse_oldest(most)
+
+    def _refuse_oldest(self, client: str) -> None:
+        turn = self._waiting[client].popleft()
         if not turn.done():  # else it gives up in this very moment
             turn.set_exception(TooBusy())
 

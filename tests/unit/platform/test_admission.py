@@ -76,11 +76,16 @@ async def test_when_too_many_wait_the_oldest_is_refused_and_then_the_newest(
 
 
 async def flooded(door: Door, client: str) -> tuple[list[Place], list[asyncio.Task[Place]]]:
-    """All places of the door are this client's, as many wait as may, and one more was refused."""
+    """All places of the door are this client's, and of the four that came then the newest two wait."""
     places = [await door.enter(client) for _ in range(6)]
     waiting = [asyncio.create_task(door.enter(client)) for _ in range(4)]
     await settled()
-    assert [isinstance(task.exception(), TooBusy) for task in waiting if task.done()] == [True]
+    assert [task.done() and isinstance(task.exception(), TooBusy) for task in waiting] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     return places, [task for task in waiting if not task.done()]
 
 
@@ -100,7 +105,6 @@ async def test_in_a_flood_four_work_two_wait_and_whoever_has_nobody_inside_comes
     second = asyncio.create_task(door.enter("other"))
     await settled()
     assert not second.done(), "it has a request inside, and waits as all do"
-    assert isinstance(waiting.pop(0).exception(), TooBusy), "the flood makes room"
     for _ in range(2):
         door.leave(places.pop())
     await settled()
@@ -126,10 +130,35 @@ async def test_in_a_flood_three_of_a_client_are_inside_also_those_that_wait_for_
     assert not any(task.done() for task in waiting), "all six places are free, and three are inside"
     door.leave(places.pop())
     await settled()
-    assert [task.done() for task in waiting] == [True, False, False]
+    assert [task.done() for task in waiting] == [True, False]
     for place in places:
         door.leave(place)
     await asyncio.gather(*waiting)
+
+
+async def test_when_a_flood_begins_two_of_each_client_go_on_waiting_the_newest() -> None:
+    door = Door(most_at_work=1, most_waiting=8)
+    first = await door.enter("flood")
+    order: list[tuple[str, int]] = []
+
+    async def work(client: str, number: int) -> None:
+        place = await door.enter(client)
+        order.append((client, number))
+        door.leave(place)
+
+    wait = {
+        (client, number): asyncio.create_task(work(client, number))
+        for client, number in [("flood", each) for each in range(5)] + [("group", each) for each in range(3)]
+    }
+    await settled()
+    assert not any(task.done() for task in wait.values())
+    wait["other", 0] = asyncio.create_task(work("other", 0))
+    await settled()
+    refused = [who for who, task in wait.items() if task.done()]
+    assert refused == [("flood", 0), ("flood", 1), ("flood", 2), ("group", 0)]
+    door.leave(first)
+    await asyncio.gather(*wait.values(), return_exceptions=True)
+    assert order == [("flood", 3), ("group", 1), ("other", 0), ("flood", 4), ("group", 2)]
 
 
 async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[float]) -> None:
@@ -143,7 +172,7 @@ async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[f
     assert not door.refuses("flood")
     door.leave(places.pop())
     await settled()
-    assert [task.done() for task in waiting] == [True, False, False], "all six places are for everybody again"
+    assert [task.done() for task in waiting] == [True, False], "all six places are for everybody again"
     for place in places:
         door.leave(place)
     await asyncio.gather(*waiting)
