@@ -399,7 +399,7 @@ def broker(settings: ServiceSettings, service: str) -> list[Step]:
 
     async def are_declared() -> str:
         from shared.messaging.broker_connection import open_connection  # noqa: PLC0415
-        from shared.messaging.rabbitmq import differences  # noqa: PLC0415
+        from shared.messaging.exchanges import differences  # noqa: PLC0415
 
         async with open_connection(urls) as connection:
             missing, otherwise = await differences(connection, service)

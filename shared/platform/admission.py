@@ -16,15 +16,18 @@ MOST_AT_WORK = 16
 """The most requests at work in a process. More of them share one processor, so each only takes longer."""
 MOST_INSIDE = 64
 """The same with those that wait for another side: a slow side must not gather what comes back later."""
+BEGIN_AT_ONCE, BEGIN_PER_SECOND = 6, 50.0
+"""So many may begin at once, then one more for each that is done, and some as time goes by. So of a burst no
+more begin than can be done soon; a process that is busy all the time does not notice."""
 MOST_WAITING = 32
 FLOOD_SECONDS = 1.0
 """So long after a request was refused there is a flood: few work and few wait, so that what is let in is done
 soon, and the others are refused at once, also those that waited when it began."""
 AT_WORK_IN_A_FLOOD = 4
 """Of all places; the others are for clients that have nobody inside. Four keep the processor busy."""
-INSIDE_IN_A_FLOOD = 3
+INSIDE_IN_A_FLOOD = 2
 """The most requests of one client that are inside in a flood, with those that wait for another side."""
-WAITING_IN_A_FLOOD = 2
+WAITING_IN_A_FLOOD = 1
 """The most requests of one client that wait in a flood."""
 SHARE = 3
 """A client may be inside so many times as often as there is room left: alone it gets three quarters, two get
@@ -60,12 +63,15 @@ class Door:
         most_waiting: int = MOST_WAITING,
         most_inside: int = MOST_INSIDE,
     ) -> None:
-        self._free = most_at_work
+        self._most_at_work = most_at_work
+        self._at_work = 0
+        self._may_begin = float(BEGIN_AT_ONCE)
+        self._known_at = monotonic()
+        self._opening: asyncio.TimerHandle | None = None
         self._room = most_inside
         self._inside: Counter[str] = Counter()
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        self._kept = max(0, most_at_work - AT_WORK_IN_A_FLOOD)
         self._flood_until = 0.0
 
     @contextmanager
@@ -116,6 +122,7 @@ class Door:
         if self._is_full:
             self._make_room(client)
         with self._noted(client) as turn:
+            self._open_later()
             try:
                 async with asyncio.timeout(self._patience):
                     await turn
@@ -133,7 +140,7 @@ class Door:
         return sum(map(len, self._waiting.values())) >= self._most_waiting
 
     def _refuse_those_who_are_too_many(self, client: str) -> None:
-        """Leave of each client as many as may wait in a flood, the newest; `client` is one more of its own."""
+        """Leave the newest of each client, as many as may wait in a flood; `client` is about to wait, too."""
         for name, turns in list(self._waiting.items()):
             for _ in range(len(turns) + (name == client) - WAITING_IN_A_FLOOD):
                 self._refuse_oldest(name)
@@ -162,10 +169,10 @@ class Door:
 
     def _next(self, clients: Iterable[str]) -> str | None:
         """Return the first of these clients that may come in now."""
-        if self._free <= 0:
+        if self._at_work >= self._most_at_work:
             return None
         is_flood = self._is_flood
-        for_all = not is_flood or self._free > self._kept
+        for_all = self._at_work < AT_WORK_IN_A_FLOOD if is_flood else self._may_begin_now() >= 1
         most = INSIDE_IN_A_FLOOD if is_flood else SHARE * self._room
         return next(
             (
@@ -176,19 +183,42 @@ class Door:
             None,
         )
 
+    def _may_begin_now(self) -> float:
+        now = monotonic()
+        more = (now - self._known_at) * BEGIN_PER_SECOND
+        self._may_begin, self._known_at = min(self._may_begin + more, BEGIN_AT_ONCE), now
+        return self._may_begin
+
     def _take(self, client: str) -> None:
-        self._free -= 1
+        self._may_begin -= 1
+        self._at_work += 1
         self._room -= 1
         self._inside[client] += 1
 
     def _give_back(self, client: str) -> None:
+        self._may_begin += 1
         self._room += 1
         self._inside[client] -= 1
         if not self._inside[client]:
             del self._inside[client]
 
     def _leave(self, places: int = 1) -> None:
-        self._free += places
+        self._at_work -= places
+        self._let_in()
+
+    def _open_later(self) -> None:
+        """Look again in a moment who may begin: one that is done is not the only reason."""
+        if self._opening is None:
+            loop = asyncio.get_running_loop()
+            self._opening = loop.call_later(1 / BEGIN_PER_SECOND, self._open)
+
+    def _open(self) -> None:
+        self._opening = None
+        self._let_in()
+        if self._waiting:
+            self._open_later()
+
+    def _let_in(self) -> None:
         while (client := self._next(self._waiting)) is not None:
             turns = self._waiting.pop(client)
             turn = turns.popleft()
@@ -222,4 +252,4 @@ def waiting_outside() -> Iterator[None]:
     finally:
         place.outside -= 1
         if place.outside == 0 and place.held:
-            place.door._free -= 1
+            place.door._at_work += 1

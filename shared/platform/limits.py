@@ -65,7 +65,7 @@ TOKEN_PAUSE, LONGEST_TOKEN_PAUSE = 0.5, 8.0
 """After a token that could not be fetched: the first pause and the longest one."""
 
 # Requests of others
-AT_THE_DOOR, AT_THE_DOOR_IN_A_FLOOD = 0.5, 0.02
+AT_THE_DOOR, AT_THE_DOOR_IN_A_FLOOD = 1.0, 0.02
 """For a place at work, when all are taken. Then the request is refused: better now than late."""
 
 # Tasks and processes

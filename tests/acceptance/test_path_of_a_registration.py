@@ -30,6 +30,7 @@ BACKGROUND = {
     "services/registration/domain/term_check.py",
     "services/registration/domain/text_matching.py",  # by the view of the guest directory
     "shared/messaging/broker_faults.py",
+    "shared/messaging/exchanges.py",
     "shared/messaging/feed_poller.py",
     "shared/messaging/other_log.py",
     "shared/messaging/parked.py",

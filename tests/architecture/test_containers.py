@@ -17,7 +17,7 @@ from infra.docker.secrets import SERVER_USER, SERVICE_USER, create, secret_files
 from registration.adapters.home_library.settings import load_directory
 from registration.settings import Settings as RegistrationSettings
 from shared.kernel.organisations import read_organisations
-from shared.messaging.rabbitmq import LARGEST_MESSAGE
+from shared.messaging.exchanges import LARGEST_MESSAGE
 from shared.platform import limits
 from shared.platform.secrets import read_key_file
 from shared.platform.settings import ServiceSettings

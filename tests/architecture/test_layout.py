@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SERVICES = ("registration", "identity")
 CODE_FOLDERS = ("services", "shared", "infra", "tests")
 LONGEST_FUNCTION = 40  # lines
-MOST_MODULES = 286
+MOST_MODULES = 287
 
 
 def modules_below(folder: Path) -> Iterator[Path]:

@@ -24,8 +24,9 @@ from registration.adapters.messages import published_messages
 from registration.adapters.tables import SCHEMA
 from shared.event_log import AggregateStore
 from shared.messaging.broker_connection import open_connection
+from shared.messaging.exchanges import shares_of
 from shared.messaging.feed import LogFeed
-from shared.messaging.rabbitmq import PREFETCH, shares_of
+from shared.messaging.rabbitmq import PREFETCH
 from tests.benchmarks.guests import EVENTS_PER_GUEST, PERSON_REF_KEY, save_registered
 from tests.benchmarks.relay import broker, declare_queues, messages_of, publish, registration_log
 from tests.benchmarks.results import Result

@@ -23,17 +23,17 @@ from registration.adapters.tables import SCHEMA
 from shared.event_log import AggregateStore, PostgresDataKeys, PostgresEventLog, make_mapper
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import CONTENT_TYPE, TYPE_PREFIX, Message
-from shared.messaging.feed import to_messages
-from shared.messaging.rabbitmq import (
+from shared.messaging.exchanges import (
     SUBJECT_HEADER,
     declare_events,
     declare_rejected,
     declare_share,
     declare_subjects,
     follow,
-    publishing,
     shares_of,
 )
+from shared.messaging.feed import to_messages
+from shared.messaging.rabbitmq import publishing
 from shared.messaging.relay import PIPELINE, TASK, Relay
 from shared.messaging.signing import SigningKeys
 from shared.platform.leases import Leases

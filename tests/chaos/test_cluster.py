@@ -27,7 +27,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import shares_of
+from shared.messaging.exchanges import shares_of
 from tests.chaos.auditor import audit, gather
 from tests.chaos.each_guest import has_that_one_link_and_one_actor, the_logs_have_each_once
 from tests.chaos.load import Load, linked, recognised_once, under

@@ -27,10 +27,10 @@ from shared.messaging import SCHEMA as MESSAGING_SCHEMA
 from shared.messaging.broker_connection import open_connection
 from shared.messaging.envelope import Message, data_of
 from shared.messaging.errors import FeedUnavailable
+from shared.messaging.exchanges import QUEUES, declare_share, declare_subjects, follow
 from shared.messaging.feed import FeedPage, LogFeed, message_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import ParkedSubjects, State
-from shared.messaging.rabbitmq import QUEUES, declare_share, declare_subjects, follow
 from shared.messaging.signing import SigningKeys
 from shared.platform import limits
 from shared.platform.postgres import open_pool

@@ -1,4 +1,4 @@
-"""Erasures beside everything else: they take their locks in one order, and no reader pays for many of them."""
+"""Erasures beside all else: locks are taken in one order, and no reader pays for there being many."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def registered_and_erased(log: EventLog, writer: int) -> None:
 
 
 async def test_r19_an_erasure_and_an_append_never_wait_for_each_other(database: str) -> None:
-    """A deadlock is found by the server after a second and tried again: only the log of the process shows it."""
+    """The server ends a deadlock after a second and all goes on: only a line in the log shows it."""
     async with in_postgres(database) as one, in_postgres(database) as other:
         with capture_logs() as lines:
             logs = [one.log, other.log] * (WRITERS // 2)
@@ -47,8 +47,7 @@ async def test_r19_an_erasure_and_an_append_never_wait_for_each_other(database: 
 @pytest.fixture
 async def with_many_erasures(database: str) -> str:
     async with in_postgres(database) as under_test:
-        for _ in range(20):
-            await under_test.log.append([new_event(uuid4(), 1)])
+        await under_test.log.append([new_event(uuid4(), 1) for _ in range(5000)])
     async with as_owner(database) as owner:
         await owner.execute("INSERT INTO erasures SELECT gen_random_uuid() FROM generate_series(1, 20000)")
         await owner.execute(
@@ -86,7 +85,5 @@ async def test_no_reader_reads_all_erasures_or_all_keys(
     finally:
         await connection.close()
     read = dict(scans(plans[0]["Plan"]))
-    assert read.keys() >= {"erasures", "data_keys", "stored_events"}
-    assert {
-        table: how for table, how in read.items() if "Index" not in how and table != "stored_events"
-    } == {}
+    assert "stored_events" in read
+    assert all("Index" in read[table] for table in ("erasures", "data_keys")), read

@@ -30,9 +30,9 @@ from registration.application.receive_message import receive_message
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import TYPE_PREFIX, Message
 from shared.messaging.errors import MalformedMessage
+from shared.messaging.exchanges import QUEUES, declare_events, declare_rejected
 from shared.messaging.inbox import Inbox
 from shared.messaging.parked import State
-from shared.messaging.rabbitmq import QUEUES, declare_events, declare_rejected
 from shared.messaging.signing import MessageKeys, SigningKeys
 from shared.messaging.transport import over_rabbitmq
 from shared.projections.live import require_live

@@ -13,7 +13,7 @@ from aio_pika.abc import AbstractChannel
 from infra.local.rabbitmq import RabbitMQ
 from infra.rabbitmq.definitions import definitions
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import declare_events, declare_rejected
+from shared.messaging.exchanges import declare_events, declare_rejected
 from tests.support.messaging import declare_queues, open_channel
 
 

@@ -11,7 +11,7 @@ from infra.local.postgres import Postgres
 from infra.local.rabbitmq import USER, RabbitMQ
 from registration.adapters.tables import SCHEMA
 from shared.messaging.errors import BrokerUnavailable
-from shared.messaging.rabbitmq import declare_events
+from shared.messaging.exchanges import declare_events
 from shared.platform.postgres import open_pool
 from tests.support.messaging import open_channel
 from tests.support.servers import Databases

@@ -14,7 +14,7 @@ from aiormq.abc import FieldTable
 
 from infra.local.processes import alive
 from infra.local.rabbitmq import RabbitMQ
-from shared.messaging.rabbitmq import LARGEST_MESSAGE
+from shared.messaging.exchanges import LARGEST_MESSAGE
 from tests.support.eventually import eventually
 
 

@@ -28,9 +28,10 @@ from shared.messaging.broker_faults import (
     faults_of,
 )
 from shared.messaging.errors import BrokerUnavailable
+from shared.messaging.exchanges import QUEUE_ARGUMENTS, differences
 from shared.messaging.metrics import WITH_BROKER
 from shared.messaging.queues import relay_lag, update_queue_metrics
-from shared.messaging.rabbitmq import QUEUE_ARGUMENTS, Consumer, differences, publishing
+from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.relay import Relay
 from shared.platform import limits
 from shared.platform.leases import Leases

@@ -9,8 +9,9 @@ import aio_pika
 import orjson
 
 from shared.messaging.broker_faults import BrokerFaults
+from shared.messaging.exchanges import declare_events, declare_rejected
 from shared.messaging.inbox import unreadable_messages
-from shared.messaging.rabbitmq import Consumer, declare_events, declare_rejected, publishing
+from shared.messaging.rabbitmq import Consumer, publishing
 from tests.support.eventually import eventually
 from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, open_channel, running
 

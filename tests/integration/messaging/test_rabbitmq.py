@@ -17,10 +17,11 @@ from shared.event_log import PostgresEventLog
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
 from shared.messaging.errors import BrokerUnavailable, Unroutable
+from shared.messaging.exchanges import declare_events
 from shared.messaging.feed_poller import FeedPoller
 from shared.messaging.inbox import MOST_ATTEMPTS, unreadable_messages
 from shared.messaging.parked import State
-from shared.messaging.rabbitmq import Consumer, declare_events, publishing
+from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.relay import TASK, Relay
 from shared.platform import limits
 from shared.platform.leases import Leases

@@ -10,7 +10,8 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from shared.messaging.broker_faults import BrokerFaults
 from shared.messaging.envelope import Message
-from shared.messaging.rabbitmq import Consumer, declare_events, declare_rejected, publishing
+from shared.messaging.exchanges import declare_events, declare_rejected
+from shared.messaging.rabbitmq import Consumer, publishing
 from shared.messaging.signing import SigningKeys
 from tests.support.eventually import eventually
 from tests.support.messaging import KEYS, Receiver, Sender, declare_queues, open_channel, running

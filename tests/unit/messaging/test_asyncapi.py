@@ -13,9 +13,9 @@ import yaml
 from identity.adapters.messages import PUBLISHED
 from identity.domain.errors import RefusalReason
 from registration.adapters.messages import MESSAGE_TYPES
-from shared.messaging import rabbitmq
+from shared.messaging import exchanges
 from shared.messaging.envelope import CONTENT_TYPE, Message
-from shared.messaging.rabbitmq import QUEUES
+from shared.messaging.exchanges import QUEUES
 from tests.unit.messaging.test_envelope import MESSAGE
 
 REPOSITORY = Path(__file__).parents[3]
@@ -125,9 +125,9 @@ def test_an_erased_guests_message_and_one_without_data_are_described() -> None:
 def test_queues_and_exchanges_are_as_declared(service: str) -> None:
     queues = ASYNCAPI["channels"][f"{service}.guests"]
     assert queues["parameters"]["number"]["enum"] == [str(number) for number in range(QUEUES)]
-    assert queues["x-queue-arguments"] == rabbitmq.QUEUE_ARGUMENTS
-    assert queues["x-exchange"]["arguments"] == rabbitmq.exchanges_of(service)[f"{service}.guests"][1]
-    assert ASYNCAPI["components"]["schemas"]["Headers"]["required"] == [rabbitmq.SUBJECT_HEADER]
+    assert queues["x-queue-arguments"] == exchanges.QUEUE_ARGUMENTS
+    assert queues["x-exchange"]["arguments"] == exchanges.exchanges_of(service)[f"{service}.guests"][1]
+    assert ASYNCAPI["components"]["schemas"]["Headers"]["required"] == [exchanges.SUBJECT_HEADER]
     assert ASYNCAPI["defaultContentType"] == CONTENT_TYPE
 
 

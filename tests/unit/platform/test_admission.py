@@ -6,6 +6,7 @@ import pytest
 
 from shared.platform import admission, limits
 from shared.platform.admission import Door, Place, TooBusy, waiting_outside
+from tests.support.eventually import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +54,8 @@ async def test_who_waits_too_long_is_refused_and_holds_no_place(monkeypatch: pyt
     door.leave(await door.enter("bert"))
 
 
-@pytest.mark.parametrize(("asked", "come_in"), [(2, [0, 1]), (3, [1, 2]), (4, [1, 2])])
-async def test_when_too_many_wait_the_oldest_is_refused_and_then_the_newest(
+@pytest.mark.parametrize(("asked", "come_in"), [(2, [0, 1]), (3, [2]), (4, [2])])
+async def test_when_too_many_wait_all_but_the_newest_are_refused_and_then_who_comes_later(
     asked: int, come_in: list[int]
 ) -> None:
     door = Door(most_at_work=1, most_waiting=2)
@@ -69,27 +70,23 @@ async def test_when_too_many_wait_the_oldest_is_refused_and_then_the_newest(
     waiting = [asyncio.create_task(work(number)) for number in range(asked)]
     await settled()
     refused = [isinstance(task.exception(), TooBusy) for task in waiting if task.done()]
-    assert refused == [True] * (asked - 2), "at once, although nobody has left"
+    assert refused == [True] * (asked - len(come_in)), "at once, although nobody has left"
     door.leave(first)
     await asyncio.gather(*waiting, return_exceptions=True)
     assert order == come_in
 
 
-async def flooded(door: Door, client: str) -> tuple[list[Place], list[asyncio.Task[Place]]]:
-    """All places of the door are this client's, and of the four that came then the newest two wait."""
+async def flooded(door: Door, client: str) -> tuple[list[Place], asyncio.Task[Place]]:
+    """All places of the door are this client's, and of the four that came then the newest one waits."""
     places = [await door.enter(client) for _ in range(6)]
     waiting = [asyncio.create_task(door.enter(client)) for _ in range(4)]
     await settled()
-    assert [task.done() and isinstance(task.exception(), TooBusy) for task in waiting] == [
-        True,
-        True,
-        False,
-        False,
-    ]
-    return places, [task for task in waiting if not task.done()]
+    refused = [task.done() and isinstance(task.exception(), TooBusy) for task in waiting]
+    assert refused == [True, True, True, False]
+    return places, waiting[-1]
 
 
-async def test_in_a_flood_four_work_two_wait_and_whoever_has_nobody_inside_comes_in() -> None:
+async def test_in_a_flood_two_of_a_client_are_inside_one_waits_and_another_client_comes_in() -> None:
     door = Door(most_at_work=6, most_waiting=3)
     assert not door.refuses("flood")
     places, waiting = await flooded(door, "flood")
@@ -97,46 +94,53 @@ async def test_in_a_flood_four_work_two_wait_and_whoever_has_nobody_inside_comes
     assert not door.refuses("other")
     with pytest.raises(TooBusy):
         await door.enter("flood")
-    for _ in range(2):
+    for _ in range(3):
         door.leave(places.pop())
     await settled()
-    assert not any(task.done() for task in waiting), "four are at work still"
-    other = await door.enter("other")
+    others = [await door.enter("other")]
     second = asyncio.create_task(door.enter("other"))
     await settled()
-    assert not second.done(), "it has a request inside, and waits as all do"
-    for _ in range(2):
-        door.leave(places.pop())
+    assert not second.done(), "four are at work, so it waits as all do: it has a request inside"
+    door.leave(places.pop())
+    others.append(await second)
     await settled()
-    assert [task.done() for task in waiting] == [True, False]
-    door.leave(other)
-    await settled()
-    assert second.done(), "the clients take turns"
-    for place in places:
-        door.leave(place)
-    await asyncio.gather(*waiting)
+    assert not waiting.done(), "two of its own are inside still"
+    door.leave(places.pop())
+    place = await waiting
+    for each in (*places, *others, place):
+        door.leave(each)
 
 
-async def test_in_a_flood_three_of_a_client_are_inside_also_those_that_wait_for_another_side() -> None:
+async def test_in_a_flood_a_client_without_one_inside_comes_in_beyond_the_four_at_work() -> None:
     door = Door(most_at_work=6, most_waiting=3)
     places, waiting = await flooded(door, "flood")
-    for _ in range(3):
+    for _ in range(2):
+        door.leave(places.pop())
+    other = await door.enter("other")
+    assert not waiting.done()
+    for each in (*places, other):
+        door.leave(each)
+    door.leave(await waiting)
+
+
+async def test_in_a_flood_those_that_wait_for_another_side_are_inside_too() -> None:
+    door = Door(most_at_work=6, most_waiting=3)
+    places, waiting = await flooded(door, "flood")
+    for _ in range(4):
         door.leave(places.pop())
     await settled()
     for place in places:  # it waits for a home library
         place.outside = 1
         door._leave()
     await settled()
-    assert not any(task.done() for task in waiting), "all six places are free, and three are inside"
+    assert not waiting.done(), "all six places are free, and two are inside"
     door.leave(places.pop())
-    await settled()
-    assert [task.done() for task in waiting] == [True, False]
+    door.leave(await waiting)
     for place in places:
         door.leave(place)
-    await asyncio.gather(*waiting)
 
 
-async def test_when_a_flood_begins_two_of_each_client_go_on_waiting_the_newest() -> None:
+async def test_when_a_flood_begins_the_newest_of_each_client_goes_on_waiting() -> None:
     door = Door(most_at_work=1, most_waiting=8)
     first = await door.enter("flood")
     order: list[tuple[str, int]] = []
@@ -146,19 +150,17 @@ async def test_when_a_flood_begins_two_of_each_client_go_on_waiting_the_newest()
         order.append((client, number))
         door.leave(place)
 
-    wait = {
-        (client, number): asyncio.create_task(work(client, number))
-        for client, number in [("flood", each) for each in range(5)] + [("group", each) for each in range(3)]
-    }
+    who = [("flood", each) for each in range(5)] + [("group", each) for each in range(3)]
+    wait = {(client, number): asyncio.create_task(work(client, number)) for client, number in who}
     await settled()
     assert not any(task.done() for task in wait.values())
     wait["other", 0] = asyncio.create_task(work("other", 0))
     await settled()
     refused = [who for who, task in wait.items() if task.done()]
-    assert refused == [("flood", 0), ("flood", 1), ("flood", 2), ("group", 0)]
+    assert refused == [*(("flood", each) for each in range(4)), ("group", 0), ("group", 1)]
     door.leave(first)
     await asyncio.gather(*wait.values(), return_exceptions=True)
-    assert order == [("flood", 3), ("group", 1), ("other", 0), ("flood", 4), ("group", 2)]
+    assert order == [("flood", 4), ("group", 2), ("other", 0)]
 
 
 async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[float]) -> None:
@@ -171,11 +173,54 @@ async def test_a_flood_lasts_until_a_second_after_the_last_refusal(clock: list[f
     clock[0] += 1.1
     assert not door.refuses("flood")
     door.leave(places.pop())
-    await settled()
-    assert [task.done() for task in waiting] == [True, False], "all six places are for everybody again"
+    places.append(await waiting)  # all six places are for everybody again
     for place in places:
         door.leave(place)
-    await asyncio.gather(*waiting)
+
+
+async def test_of_a_burst_six_begin_and_then_one_for_each_that_is_done(clock: list[float]) -> None:
+    door = Door(most_at_work=16, most_waiting=32)
+    burst = [asyncio.create_task(door.enter("counter")) for _ in range(30)]
+
+    def begun() -> list[Place]:
+        return [task.result() for task in burst if task.done()]
+
+    await settled()
+    assert len(begun()) == 6
+    begun()[0].outside = 1  # it waits for a home library
+    door._leave()
+    await settled()
+    assert len(begun()) == 6, "its place at work is free, and it has not been done"
+    for done in range(1, 4):
+        door.leave(begun()[done])
+        await settled()
+        assert len(begun()) == 6 + done
+    for task in burst:
+        task.cancel()
+    await asyncio.gather(*burst, return_exceptions=True)
+
+
+async def test_a_burst_is_let_in_by_and_by_although_nobody_is_done(clock: list[float]) -> None:
+    """Fifty in a second: they wait for a slow home library, say, so there are places at work."""
+    door = Door(most_at_work=16, most_waiting=32)
+    burst = [asyncio.create_task(door.enter("counter")) for _ in range(20)]
+    await settled()
+    clock[0] += 0.11
+    await eventually(lambda: sum(task.done() for task in burst) == 11)
+    clock[0] += 10.0
+    await eventually(lambda: sum(task.done() for task in burst) == 16)
+    for task in burst:
+        task.cancel()
+    await asyncio.gather(*burst, return_exceptions=True)
+    for task in burst[:16]:
+        door.leave(task.result())
+    again = [asyncio.create_task(door.enter("counter")) for _ in range(7)]
+    await settled()
+    assert [task.done() for task in again] == [True] * 6 + [False], "no more at once, however long ago"
+    again[-1].cancel()
+    other = await door.enter("other")
+    for place in (*(task.result() for task in again[:-1]), other):
+        door.leave(place)
 
 
 async def test_who_gives_up_makes_room_for_one_more() -> None:
@@ -204,10 +249,10 @@ async def test_a_client_that_floods_gives_way_to_others_and_they_take_turns() ->
     await settled()
     other = asyncio.create_task(work("other"))
     await settled()
-    assert [isinstance(task.exception(), TooBusy) for task in flood if task.done()] == [True]
+    assert [isinstance(task.exception(), TooBusy) for task in flood if task.done()] == [True, True]
     door.leave(first)
     await asyncio.gather(other, *flood, return_exceptions=True)
-    assert order == ["flood", "other", "flood"]
+    assert order == ["flood", "other"]
 
 
 async def test_whoever_gives_up_leaves_the_place_to_the_next() -> None:
