@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from registration.domain.term_check import MORNING
 from shared.platform.settings import ClaimName, ServiceSettings
 
 T = TypeVar("T")
@@ -53,6 +54,13 @@ class Settings(ServiceSettings):
     counter_url: Annotated[str | None, Field(validate_default=True)] = (
         None  # where browsers reach the counter
     )
+
+    @field_validator("nightly_at")
+    @classmethod
+    def _in_the_night(cls, starts_at: time) -> time:
+        if starts_at >= MORNING:
+            raise ValueError(f"must be before {MORNING:%H:%M}: no check begins by itself from then on")
+        return starts_at
 
     @field_validator("session_key_file", "counter_url")
     @classmethod

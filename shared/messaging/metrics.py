@@ -44,7 +44,9 @@ parked = Counter(
     "messages_parked", "Times that a message failed and its guest was parked", registry=IN_WORKER
 )
 diverged = Counter(
-    "messages_diverged", "Known versions that came with another event id: raise an alarm", registry=IN_WORKER
+    "messages_diverged",
+    "Known versions that came again and said something else: raise an alarm",
+    registry=IN_WORKER,
 )
 unreadable = Counter(
     "messages_unreadable", "Received bodies that are not messages of ours", registry=IN_WORKER

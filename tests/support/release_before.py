@@ -181,7 +181,7 @@ class Upgraded:
                 "HOME_LIBRARIES": self.folder / "home_libraries.toml",
                 "HOME_LIBRARY_USERNAME": "landelijk-lenen",
                 "HOME_LIBRARY_PASSWORD": "alleen-op-deze-machine",
-                "NIGHTLY_AT": "23:59",  # after the morning: nobody is asked about while a test looks
+                "NIGHTLY_AT": "06:59",  # only for a minute: nobody is asked about while a test looks
             },
             "identity": {"ACCOUNT_DIRECTORY_URL": f"http://127.0.0.1:{self._ports['accounts']}"},
         }

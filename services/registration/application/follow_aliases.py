@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -82,13 +83,26 @@ class AliasFollower:
         if state.aliases != aliases:
             log.warning("aliases.of_another_worker", advice="give all processes the same file")
         elif is_behind(state, aliases):
-            await run_once(self.leases, TASK, lambda _: complete_references(aliases, self.deps))
+            await run_once(
+                self.leases,
+                TASK,
+                lambda lease: complete_references(aliases, self.deps, partial(self.leases.keep, lease)),
+            )
 
 
-async def complete_references(aliases: Mapping[str, str], deps: Dependencies) -> None:
+async def _nobody_waits() -> None:
+    """Return at once: nobody needs to know of the progress."""
+
+
+async def complete_references(
+    aliases: Mapping[str, str],
+    deps: Dependencies,
+    progress: Callable[[], Awaitable[None]] = _nobody_waits,
+) -> None:
     """Add the references that guests lack: every card number at every ISIL of their library.
 
-    A guest that cannot be read keeps the references that it has, and is reported.
+    `progress` is called after each batch. A guest that cannot be read keeps the references that it has, and
+    is reported.
     """
     failures, handled = SubjectFailures(TASK), 0
     while incomplete := _incomplete(await deps.registrations.state(), aliases):
@@ -97,6 +111,7 @@ async def complete_references(aliases: Mapping[str, str], deps: Dependencies) ->
             *(_make_known(guest_id, bases, aliases, deps, failures) for guest_id, bases in guests.items())
         )
         handled += len(guests)
+        await progress()
     log.info("aliases.followed", guests=handled, failed=len(failures.by_subject))
 
 

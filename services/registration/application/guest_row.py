@@ -14,6 +14,7 @@ from registration.domain.contributions import RowStatus
 from registration.domain.guest import ImportedRow
 from shared.kernel.errors import RuleBroken, english_sentence
 from shared.kernel.library_card import Isil, canonical_card_number
+from shared.kernel.login_account import is_account_id
 from shared.kernel.text import require_identifier, require_text
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -80,6 +81,13 @@ def _rows(value: object) -> object:
     return rows
 
 
+def _account_id(value: str) -> str:
+    """As identity takes it (I1): one that it refuses could never be linked, nor its name shown."""
+    if not is_account_id(value):
+        raise ValueError("is no id of a login account")
+    return value
+
+
 def _email(value: str) -> str:
     if _EMAIL.fullmatch(value) is None:
         raise ValueError("is no e-mail address")
@@ -94,6 +102,7 @@ Address = Annotated[str, Field(strict=True, max_length=500), AfterValidator(requ
 Email = Annotated[str, Field(strict=True, max_length=254), AfterValidator(_email)]
 Id = Annotated[str, Field(strict=True), AfterValidator(require_identifier)]
 CardNumber = Annotated[str, Field(strict=True), AfterValidator(_card)]
+ListedAccountId = Annotated[str, Field(strict=True), AfterValidator(_account_id)]
 
 
 class ContributionOfRow(BaseModel):
@@ -134,7 +143,7 @@ class GuestRow(BaseModel):
     ] = ()
     card_has_chip: YesOrNo
     strips_granted: YesOrNo
-    login_account_id: Id | None = None
+    login_account_id: ListedAccountId | None = None
 
     @property
     def rows(self) -> tuple[ImportedRow, ...]:

@@ -81,8 +81,8 @@ def username_in(query: str) -> str | None:
 
 def _as_iso(found: re.Match[str]) -> str:
     """Return the day in ISO form; what was typed, if there is no such day."""
-    month = _MONTHS.get(found["month"].lower()) or int(found["month"])
-    try:
+    try:  # a letter that is one of a month's only without regard to case is in no name: "aprıl"
+        month = _MONTHS.get(found["month"].lower()) or int(found["month"])
         return date(int(found["year"]), month, int(found["day"])).isoformat()
     except ValueError:
         return found[0]

@@ -224,6 +224,11 @@ JSON_MISTAKES = (
     (json.dumps({**GOOD, "contributions": [{"begin": "2023-02-01"}]}), "contributions: it is missing"),
     (json.dumps({**GOOD, "card_aliases": [["1"]]}), "card_aliases: input should be a valid string"),
     (json.dumps({**GOOD, "valid_until": 0}), "valid_until: must be a day like"),
+    (
+        json.dumps({**GOOD, "login_account_id": "jan/7"}),
+        "login_account_id: is no id of a login account",
+    ),
+    (json.dumps({**GOOD, "login_account_id": ".."}), "login_account_id: is no id of a login account"),
 )
 
 

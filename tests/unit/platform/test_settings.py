@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from identity.settings import Settings
+from registration.settings import Settings as RegistrationSettings
 from shared.kernel.errors import ConfigurationError
 from shared.platform.settings import HttpLimits, shown
 from shared.web.issuer import ClaimNames, claim_names
@@ -224,3 +225,13 @@ def test_both_or_none_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=f"IDENTITY_{named}"):
         settings(monkeypatch, **changed)
+
+
+@pytest.mark.parametrize(("starts_at", "begins"), [("06:59", True), ("07:00", False), ("23:00", False)])
+def test_r12_a_nightly_check_that_would_never_begin_is_refused(
+    starts_at: str, begins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGISTRATION_NIGHTLY_AT", starts_at)
+    with pytest.raises(ConfigurationError) as refused:
+        RegistrationSettings.from_environment()  # other settings are missing
+    assert ("REGISTRATION_NIGHTLY_AT is wrong" in str(refused.value)) != begins

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from registration.adapters.home_library.settings import Library
 from registration.adapters.home_library.sip2.messages import plain_words
+from registration.adapters.home_library.words import BETWEEN, NOT_KNOWN, WHO_IS_NOT_KNOWN
 from registration.domain.verdict import UNREADABLE, EndsOn
 from shared.kernel.text import tidy
 
@@ -34,16 +35,32 @@ def is_name(name: str, card_numbers: Iterable[str], library: Library) -> bool:
         return True  # as almost all names, and this is faster
     name = name.partition("|")[0]
     words = plain_words(name)
-    if not _says_a_name(name) or words in library.unknown_names:
-        return False
-    if words.partition(" ")[0] in library.unknown_names and set(words.split()) <= library.unknown_names:
+    if not _says_a_name(name) or names_nobody(words, library):
         return False
     if _DIGIT.search(name) is None:
         return True
     for number in card_numbers:
         words = re.sub(rf"\b0*{re.escape(plain_words(number).lstrip('0'))}\b", "", words)
     words = " ".join(words.split())
-    return words not in library.unknown_names and _says_a_name(words)
+    return not names_nobody(words, library) and _says_a_name(words)
+
+
+def names_nobody(words: str, library: Library) -> bool:
+    """Return whether plain words say that the library does not know this patron (R23)."""
+    said = set(words.split())
+    if words in library.unknown_names or (said and said <= library.unknown_names):
+        return True
+    says_so = not said.isdisjoint(NOT_KNOWN) and not said.isdisjoint(WHO_IS_NOT_KNOWN)
+    return says_so and said <= NOT_KNOWN | WHO_IS_NOT_KNOWN | BETWEEN
+
+
+def is_guest_type(kind: str, library: Library) -> bool:
+    """Return whether a type of patron is one of guests (R11). Systems write one type in several ways."""
+    return _plain_type(kind) in map(_plain_type, library.guest_patron_types)
+
+
+def _plain_type(kind: str) -> str:
+    return " ".join(kind.casefold().split())
 
 
 def _says_a_name(text: str) -> bool:

@@ -35,12 +35,15 @@ from registration.adapters.home_library.sip2.messages import (
 )
 from registration.adapters.home_library.words import (
     ACTIVE_STATUSES,
+    BETWEEN,
     ERROR_MESSAGES,
     HARMLESS_BLOCKS,
     INACTIVE_STATUSES,
     KOHA_BLOCKS,
     NO_END,
+    NOT_KNOWN,
     UNKNOWN_NAMES,
+    WHO_IS_NOT_KNOWN,
 )
 from shared.kernel.library_card import Isil, MalformedIsil
 from shared.kernel.text import tidy
@@ -229,8 +232,9 @@ class Library(BaseModel):
 
     @cached_property
     def first_words_of_unknown_names(self) -> frozenset[str]:
-        """With which words the texts of `unknown_names` begin."""
-        return frozenset(text.partition(" ")[0] for text in self.unknown_names)
+        """With which words a text that names nobody may begin."""
+        of_its_own = frozenset(text.partition(" ")[0] for text in self.unknown_names)
+        return of_its_own | NOT_KNOWN | WHO_IS_NOT_KNOWN | BETWEEN
 
     @cached_property
     def read_date(self) -> ReadDate:

@@ -3,6 +3,11 @@
 In plain words (`plain_words`). A library's settings may replace each list.
 """
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 NO_END = frozenset(
     {"never", "nooit", "none", "geen", "no end", "onbeperkt", "onbepaald", "unlimited", "permanent"}
     | {"no end date", "no expiry", "no expiration", "never expires", "does not expire", "indefinite"}
@@ -27,6 +32,21 @@ UNKNOWN_NAMES = frozenset(
         "n v t",
     }
 )
+NOT_KNOWN = _words(
+    "niet geen onbekend onbekende ongeldig ongeldige not no unknown invalid nonexistent nonexisting"
+    " unregistered unrecognised unrecognized"
+)
+WHO_IS_NOT_KNOWN = _words(
+    "lener klant gebruiker lid lezer abonnee persoon client pas pasje kaart pashouder barcode nummer"
+    " pasnummer kaartnummer klantnummer lenersnummer lidnummer patron user card member customer borrower reader"
+    " person account record cardholder cardnumber number id gevonden bekend bestaat geregistreerd ingeschreven"
+    " aanwezig found exist exists known registered recognised recognized"
+)
+BETWEEN = _words(
+    "is de het een deze dit die bij in met op ons uw systeem such the a this your does with library was"
+)
+"""A text of words of these three alone, with one of each of the first two, names nobody: the ways in which
+systems say so cannot all be listed."""
 ERROR_MESSAGES = frozenset(
     {"server error", "internal error", "system error", "database error", "application error", "exception"}
     | {"systeemfout", "serverfout", "databasefout", "interne fout", "technische fout", "technische storing"}

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from registration.adapters.in_memory import InMemoryRegistrations
+from registration.application import follow_aliases
 from registration.application.answer_identity import (
     RegistrationsQuery,
     is_home_library,
@@ -166,6 +167,27 @@ async def test_i10_what_a_process_with_an_older_table_registers_is_completed_too
         await found(counter, NEW)
     await complete_references(MERGED, counter.deps)
     assert await found(counter, NEW) == [guest_id]
+
+
+async def test_i10_a_long_work_says_after_each_batch_that_it_got_further(
+    counter: RegistrationUseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would lose its lease in the middle, again and again."""
+    monkeypatch.setattr(follow_aliases, "AT_ONCE", 2)
+    cards = [f"099020000{number}" for number in range(5)]
+    for card in cards:
+        counter.home.answers(OLD, card, member(card))
+        await register(counter, OLD, card)
+    aliases_are(counter, MERGED)
+    await counter.deps.registrations.follow(MERGED)
+    batches = list[int]()
+
+    async def got_further() -> None:
+        batches.append(len(batches))
+
+    await complete_references(MERGED, counter.deps, got_further)
+    assert len(batches) == 3
+    assert not is_behind(await counter.deps.registrations.state(), MERGED)
 
 
 async def test_r10_nobody_is_registered_again_under_the_other_isil(counter: RegistrationUseCases) -> None:

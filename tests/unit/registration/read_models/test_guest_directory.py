@@ -60,6 +60,17 @@ def test_a_day_that_never_was_is_taken_for_numbers() -> None:
     assert asked_for("31-02-1980") == ["31", "02", "1980"]
 
 
+@pytest.mark.parametrize("month", ["aprıl", "auguſtus", "APRİL", "jULİ", "ſept"])
+def test_a_month_in_letters_that_are_like_its_own_is_a_word(month: str) -> None:
+    assert "1990" in (asked_for(f"5 {month} 1990") or [])
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_asked_for(text: str) -> None:
+    asked_for(f"5 {text} 1990")
+    asked_for(text)
+
+
 @given(st.dates(min_value=date(1900, 1, 1)))
 def test_any_day_is_found_in_both_forms(day: date) -> None:
     assert asked_for(f"{day:%d-%m-%Y}") == asked_for(day.isoformat()) == [day.isoformat()]

@@ -19,6 +19,7 @@ from registration.adapters.home_library.patron import (
     LONGEST_EMAIL,
     LONGEST_NAME,
     end_date,
+    is_guest_type,
     is_name,
     text_of,
 )
@@ -87,7 +88,7 @@ def _verdict(patron: Mapping[str, Any], library: Library, asked: Asked) -> Valid
     if reasons:
         return Refused(tuple(dict.fromkeys(reasons)), has_ended, details, ends_on, number)
     category = _text(patron, "category_id")
-    return Valid(details, ends_on, number, category in library.guest_patron_types)
+    return Valid(details, ends_on, number, is_guest_type(category, library))
 
 
 def _text(patron: Mapping[str, Any], key: str) -> str:

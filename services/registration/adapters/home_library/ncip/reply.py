@@ -28,7 +28,9 @@ from registration.adapters.home_library.patron import (
     LONGEST_EMAIL,
     LONGEST_NAME,
     end_date,
+    is_guest_type,
     is_name,
+    names_nobody,
     text_of,
 )
 from registration.adapters.home_library.settings import Library
@@ -93,7 +95,7 @@ def read_reply(data: bytes, library: Library, asked: Asked) -> Valid | Refused |
 def _problem(problems: Sequence[tuple[str, str]], library: Library) -> NotFound:
     """Return NotFound if all problems say that nobody has this card; anything else is raised."""
     found = [(plain_words(kind), plain_words(detail)) for kind, detail in problems]
-    if all(not library.unknown_names.isdisjoint(words) for words in found):
+    if all(any(names_nobody(words, library) for words in texts) for texts in found):
         return NotFound()
     kinds = {kind for kind, _ in found}
     if not kinds.isdisjoint(_NOT_LET_IN):
@@ -123,7 +125,7 @@ def _verdict(
         raise NoMembership
     ends_on = _last_day(running or privileges)
     if not blocks and (running or not privileges):
-        guest = bool(running) and all(found.kind in library.guest_patron_types for found in running)
+        guest = bool(running) and all(is_guest_type(found.kind, library) for found in running)
         return Valid(details, ends_on, card_number, guest)
     reasons = list(dict.fromkeys(blocks))
     has_ended = bool(privileges) and all(privilege.has_ended(asked.today) for privilege in privileges)
@@ -187,12 +189,11 @@ def _strict_day(element: Element, name: str, library: Library) -> date | None:
 
 def _privileges(optional: Element, library: Library, today: date) -> list[_Privilege]:
     """Return the privileges that count as membership: all, or those of `membership_privileges`."""
-    guests = {plain_words(kind) for kind in library.guest_patron_types}
     found = []
     for privilege in optional.all("UserPrivilege"):
         kind = privilege.text("AgencyUserPrivilegeType")
         counted = library.membership_privileges
-        if counted and plain_words(kind) not in counted | guests:
+        if counted and plain_words(kind) not in counted and not is_guest_type(kind, library):
             continue
         text = privilege.text("ValidToDate")
         ends_on = end_date(text, library) if text else None

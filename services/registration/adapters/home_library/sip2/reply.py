@@ -20,6 +20,7 @@ from registration.adapters.home_library.patron import (
     LONGEST_EMAIL,
     LONGEST_NAME,
     end_date,
+    is_guest_type,
     is_name,
     text_of,
 )
@@ -144,4 +145,4 @@ def _details(reply: PatronReply, name: str, library: Library) -> PatronDetails:
 def _is_guest(reply: PatronReply, library: Library) -> bool:
     """Return whether the subscription at the home library is itself a guest subscription (R11)."""
     code = library.patron_type_field
-    return code is not None and reply.value(code) in library.guest_patron_types
+    return code is not None and is_guest_type(reply.value(code), library)

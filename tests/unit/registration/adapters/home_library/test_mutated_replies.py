@@ -53,6 +53,9 @@ WORDS = [
 ]
 
 
+NOBODY = (["unknown", "user"], ["no", "such", "user"])
+
+
 def says_ncip(data: bytes) -> tuple[bool, bool, bool]:
     """Whether these bytes may mean valid, refused, unknown: read once more, without the product."""
     root = _root(data.strip(b" \t\r\n\x00"))
@@ -63,7 +66,7 @@ def says_ncip(data: bytes) -> tuple[bool, bool, bool]:
     texts = {(_local(node), (node.text or "").strip()) for node in root.iter()}
     names = {name for name, _ in texts}
     if "Problem" in names:
-        return False, False, any(_words(text) == ["unknown", "user"] for _, text in texts)
+        return False, False, any(_words(text) in NOBODY for _, text in texts)
     ours = any(name == "UserIdentifierValue" and text == CARD for name, text in texts)
     named = any(name.endswith(("Surname", "UserName")) and text for name, text in texts)
     valid = ours and named and "UserPrivilege" in names

@@ -21,7 +21,7 @@ def reply_of(says: str) -> bytes:
 
 
 def test_the_page_has_lines() -> None:
-    assert len(REPLIES) == 28
+    assert len(REPLIES) == 29
 
 
 @pytest.mark.parametrize(("says", "settings", "expected"), REPLIES, ids=lambda text: text[:60])

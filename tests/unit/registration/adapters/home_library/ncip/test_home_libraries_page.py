@@ -65,7 +65,7 @@ def parts_of(elements: str) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def test_the_page_has_lines() -> None:
-    assert len(REPLIES) == 51
+    assert len(REPLIES) == 54
 
 
 @pytest.mark.parametrize(("says", "settings", "expected"), REPLIES, ids=lambda text: text[:60])

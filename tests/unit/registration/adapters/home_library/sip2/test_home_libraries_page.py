@@ -29,7 +29,7 @@ ENDS = list(lines_of("the end of the reply"))
 
 
 def test_the_page_has_lines() -> None:
-    assert (len(REPLIES), len(ENDS)) == (74, 12)
+    assert (len(REPLIES), len(ENDS)) == (77, 12)
 
 
 @pytest.mark.parametrize(
