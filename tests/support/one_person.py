@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -60,6 +60,8 @@ HOME, OLD = "NL-070288", "NL-083424"
 """Two libraries. The second merges into the first, perhaps."""
 MERGER = {isil_base(OLD): isil_base(HOME)}
 CARDS = {"jan": "0990139305", "kind": "0990139313"}
+NEW_CARDS = {"jan": "0990200000", "kind": "0990200018"}
+"""With which their home library replaces the cards, perhaps."""
 DETAILS = {
     "jan": PatronDetails("J. Jansen", date(1980, 2, 3), "Brink 1, Groningen", "jan@example.org"),
     "kind": PatronDetails("K. Jansen", date(2015, 6, 7), "Brink 1, Groningen", "jan@example.org"),
@@ -75,7 +77,7 @@ FORGED = ("guest-deregistered.v1", "login-account-unlinked.v1", "personal-data-e
 class Known:
     """A guest as registration committed it. `asked`: the last account that was asked for and not taken back.
 
-    `changes` counts what took a registration or a request back.
+    `changes` counts what took a registration or a request back. `numbers`: of the person's cards.
     """
 
     guest_id: UUID
@@ -87,6 +89,7 @@ class Known:
     asked: str | None = None
     ever_asked: list[str] = field(default_factory=list)
     requests: list[UUID] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
     let_go: int = 0
     released: int = 0
 
@@ -96,10 +99,12 @@ class Login:
     """A login that began.
 
     `promised`: the guests because of whom it must not make an actor, with `let_go` and `released` of then.
-    `linked_surely`: the guest whose link nothing can have refused, with `released` of then.
+    `linked_surely`: the guest whose link nothing can have refused, with `released` of then. `card`: the
+    person's card of then.
     """
 
     account_id: str
+    card: str | None
     promised: Mapping[UUID, tuple[int, int]]
     linked_surely: tuple[UUID, int] | None
 
@@ -124,9 +129,15 @@ class OnePerson:
         self._applied = dict.fromkeys(self.both.sides, 0)
         self._event_ids: dict[tuple[str, UUID, int], UUID] = {}
         self._replies: Tally[UUID] = Tally()
+        self._cards = dict(CARDS)
         self._people = {
-            person_ref(PERSON_REF_KEY, isil_base(isil), card): (person, isil_base(isil))
-            for person, card in CARDS.items()
+            person_ref(PERSON_REF_KEY, isil_base(isil), cards[person]): (
+                person,
+                isil_base(isil),
+                cards[person],
+            )
+            for person in PEOPLE
+            for cards in (CARDS, NEW_CARDS)
             for isil in (HOME, OLD)
         }
         for person in PEOPLE:
@@ -135,7 +146,7 @@ class OnePerson:
     # What can happen at the counter
 
     async def register(self, person: str, isil: str, choice: str) -> None:
-        command = registering(CARDS[person], self._choice(person, choice), home_isil=isil)
+        command = registering(self._cards[person], self._choice(person, choice), home_isil=isil)
         await self._counter(register_guest(command, self.context, self.both.deps_of("counter")))
 
     async def request_link(self, guest: int, choice: str) -> None:
@@ -157,6 +168,21 @@ class OnePerson:
             self._home_says(known.person, valid=False)
             await self._counter(check_term(known.guest_id, self.context, self.both.deps_of("counter")))
             self._home_says(known.person, valid=True)
+
+    async def replace_card(self, person: str) -> None:
+        """The home library replaces the card, and the directory lists the account with the new one (R24)."""
+        number = self._cards[person] = NEW_CARDS[person]
+        self._home_says(person, valid=True)
+        listed = self.identity.directory.accounts
+        listed[:] = [
+            replace(account, home_card_number=number) if account.username == person else account
+            for account in listed
+        ]
+
+    async def check(self, guest: int) -> None:
+        """The guest is opened, and home is asked."""
+        if known := self._guest(guest):
+            await self._counter(check_term(known.guest_id, self.context, self.both.deps_of("counter")))
 
     async def unlink(self, guest: int) -> None:
         if known := self._guest(guest):
@@ -268,7 +294,10 @@ class OnePerson:
             return None
         correlation_id = uuid4()
         login = self._logins[correlation_id] = Login(
-            account_id, self._promised(account_id), self._surely_linked(name, account_id)
+            account_id,
+            self._cards.get(account_id.removeprefix("acc-")),
+            self._promised(account_id),
+            self._surely_linked(name, account_id),
         )
         command = LogIn(account_id, ORGANISATION)
         context = LoginContext(Metadata("wisecat", correlation_id))
@@ -313,6 +342,7 @@ class OnePerson:
             for known in self.guests.values()
             if known.live
             and (known.asked == account_id or (known.person == person and known.isil_base in homes))
+            and (known.asked == account_id or self._cards[person] in known.numbers)
         }
 
     def _require_unpromised(self, login: Login) -> None:
@@ -320,6 +350,8 @@ class OnePerson:
         for guest_id, (let_go, released) in login.promised.items():
             known = self.guests[guest_id]
             by_person = known.person == person and known.let_go == let_go
+            # A card that was replaced in the middle of the login is the next login's.
+            by_person &= login.card == self._cards.get(person) and login.card in known.numbers
             by_account = known.released == released and known.asked == login.account_id
             assert not by_person, "I5 is broken: a person who is registered is split"
             assert not by_account, "I5 is broken: an account that was asked for is split"
@@ -369,9 +401,11 @@ class OnePerson:
 
     def _committed(self, message: Message) -> None:
         if message.type == "guest-registered.v1" and message.subject not in self.guests:
-            person, base = self._people[message.data["person_ref"]]
+            person, base, _ = self._people[message.data["person_ref"]]
             self.guests[message.subject] = Known(message.subject, person, base)
         known = self.guests[message.subject]
+        if "person_ref" in message.data:
+            known.numbers.add(self._people[message.data["person_ref"]][2])
         asked = (message.data.get("login_account") or {}).get("account_id")
         if message.type == "guest-registered.v1":
             known.live = True
@@ -518,10 +552,10 @@ class OnePerson:
         return choices[kind]
 
     def _home_says(self, person: str, *, valid: bool) -> None:
+        verdict = Valid(DETAILS[person], None, self._cards[person]) if valid else CANCELLED
         for isil in (HOME, OLD):
-            card = CARDS[person]
-            verdict = Valid(DETAILS[person], None, card) if valid else CANCELLED
-            self.registration.home.answers(isil, card, verdict)
+            for card in (CARDS[person], self._cards[person]):
+                self.registration.home.answers(isil, card, verdict)
 
 
 def documented(error: Exception, problems: ProblemTypes) -> None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from identity.application.dependencies import ApplyNow, Context, Dependencies, RegisteredGuest
-from identity.application.repository import LoadedAccount, actor_id, find_account, get_or_import, save
+from identity.application.repository import (
+    LoadedAccount,
+    actor_id,
+    find_account,
+    get_or_import,
+    person_of,
+    save,
+)
 from identity.domain.actor import Actor
 from identity.domain.errors import AccountNotFound
 from identity.domain.guest_link import GuestLink
@@ -83,6 +90,8 @@ async def _decide(command: LogIn, context: Context, deps: Dependencies, apply_no
         raise AccountNotFound
     if seen := actor_seen_before(loaded.account, command.organisation):
         return await _recognise(loaded, seen, command, context, deps)
+    on_new_card = await _registrations_on_new_card(command, loaded, deps, apply_now)
+    require_no_registration(command.account_id, on_new_card, asked)
     return await _new_actor(loaded, command, context, deps)
 
 
@@ -122,6 +131,27 @@ async def _guests_of_person(
     return await deps.registration.registrations(
         command.organisation, person_ref=account.person_ref, home_isil=account.home_isil
     )
+
+
+async def _registrations_on_new_card(
+    command: LogIn, loaded: LoadedAccount, deps: Dependencies, apply_now: ApplyNow
+) -> Sequence[GuestLink]:
+    """Ask registration about the card that the directory lists with the account today.
+
+    The account was opened with the card of that day, which may have been replaced since (R24): a guest who is
+    registered with the new one is this person (I5). Nobody is asked for an account that was opened just now.
+    """
+    if loaded.actor is not None:
+        return []
+    listed = await deps.directory.by_id(command.account_id)
+    if listed is None or person_of(listed, deps) == loaded.account.person_ref:
+        return []
+    guests = await deps.registration.registrations(
+        command.organisation, person_ref=person_of(listed, deps), home_isil=listed.home_isil
+    )
+    for guest in guests:
+        await apply_now(guest.guest_id, guest.messages)
+    return await _links(guests, deps)
 
 
 async def _is_at_home_now(loaded: LoadedAccount, command: LogIn, deps: Dependencies) -> bool:

@@ -51,6 +51,16 @@ class InMemoryRegistrations:
         rows = (*self._persons, *self._shared)
         return [row["guest_id"] for row in rows if (row["organisation"], row["person_ref"]) == asked]
 
+    async def references_of(self, person_ref: str) -> Sequence[str]:
+        """See `Registrations.references_of`."""
+        found = {person_ref}
+        while True:
+            guests = {row["guest_id"] for row in self._persons if row["person_ref"] in found}
+            more = {row["person_ref"] for row in self._persons if row["guest_id"] in guests} - found
+            if not more:
+                return sorted(found)
+            found |= more
+
     async def state(self) -> IndexState:
         """See `Registrations.state`."""
         return IndexState(dict(self._aliases), sorted({row["known_as"] for row in self._persons}))

@@ -22,6 +22,20 @@ SELECT ARRAY(
  ORDER BY number
 """
 
+# UNION drops what was found before, so it ends. Not by shared references: two persons may have those. OFFSET 0:
+# a step through the index for each reference, whatever the planner expects.
+REFERENCES_OF = """
+WITH RECURSIVE known AS (
+    SELECT $1::text AS person_ref
+    UNION
+    SELECT more.person_ref FROM known CROSS JOIN LATERAL (
+        SELECT other.person_ref FROM registrations AS one JOIN registrations AS other USING (guest_id)
+         WHERE one.person_ref = known.person_ref OFFSET 0
+    ) AS more
+)
+SELECT person_ref FROM known ORDER BY person_ref
+"""
+
 # There are few libraries and many guests, so one step through the index for each value is enough.
 STATE = """
 WITH RECURSIVE known AS (
@@ -69,6 +83,10 @@ class PostgresRegistrations:
     async def _guests_of(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Sequence[UUID]]:
         rows = await self._pool.fetch(GUESTS_OF, *map(list, zip(*wanted, strict=True)))
         return [row["guest_ids"] for row in rows]
+
+    async def references_of(self, person_ref: str) -> Sequence[str]:
+        """See `Registrations.references_of`."""
+        return [row["person_ref"] for row in await self._pool.fetch(REFERENCES_OF, person_ref)]
 
     async def state(self) -> IndexState:
         """See `Registrations.state`."""

@@ -103,6 +103,10 @@ OWN_SCHEMA: Sequence[Script] = (
             "followed_aliases": Rights("SELECT, INSERT, DELETE"),
         },
     ),
+    Script(
+        "registration_0015_references_of_a_person",
+        "CREATE INDEX registrations_person_ref_idx ON registrations (person_ref)",
+    ),
 )
 
 # Columns that were added to a view later. A new database gets them from the view itself. In older rows they

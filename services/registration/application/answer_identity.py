@@ -65,7 +65,8 @@ async def list_registrations(
 async def _guest_ids(query: RegistrationsQuery, deps: Dependencies) -> list[UUID]:
     found: list[UUID] = []
     if query.person_ref is not None:
-        found += await deps.registrations.guests_of(query.organisation, query.person_ref)
+        for ref in await deps.registrations.references_of(query.person_ref):
+            found += await deps.registrations.guests_of(query.organisation, ref)
     if query.account_id is not None:
         found += await deps.registrations.guests_asking_for(query.organisation, query.account_id)
     return list(dict.fromkeys(found))

@@ -309,6 +309,13 @@ class Registrations(Protocol):
         There is more than one when the person was registered at two libraries that merged later (I10).
         """
 
+    async def references_of(self, person_ref: str) -> Sequence[str]:
+        """Return all references of this person that any organisation's guest shows to be the same person's.
+
+        A card that was replaced, or is written in another way, has another reference (R10). The given one is
+        among them. A reference that two guests share, after a merger, shows nothing (I10).
+        """
+
     async def state(self) -> IndexState:
         """Return how far the index is with libraries that merged."""
 

@@ -12,7 +12,7 @@ from registration.application.repository import (
     decrypt_personal_data,
     load_guest,
     save_guest,
-    take_news,
+    take_reply,
 )
 from registration.domain.errors import CardOfAnotherGuest
 from registration.domain.guest import Guest
@@ -131,4 +131,5 @@ async def _news(
         return ()
     if guest.state.news_at is not None and guest.state.news_at > reply.asked_at:
         return ()  # there is later news
-    return tuple(await take_news(guest, person, person.followed_by(reply.verdict), deps))
+    _, rows = await take_reply(guest, person, reply.verdict, deps)
+    return tuple(rows)

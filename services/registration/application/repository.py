@@ -58,10 +58,13 @@ class Card:
     def followed_by(self, number: str | None) -> Card:
         """Return the card as a reply renews it (R24).
 
-        Without zeros in front, or with other capitals, it is the same number as that library writes it.
+        Without zeros in front, or with other capitals, it is the same number as that library writes it: an
+        alias, because others may know the person by that writing alone (I5).
         """
-        if number is None or _same_number(number, self.number):
+        if number is None or number == self.number:
             return self
+        if _same_number(number, self.number):
+            return Card.answered(self.number, *self.aliases, number)
         return Card.answered(number, self.number, *self.aliases)
 
 
@@ -243,6 +246,24 @@ async def take_news(
     if now_known.details != known.details:
         guest.change_details(encrypt_details(now_known.details, key), now=now)
     return (*key_rows, *rows)
+
+
+async def take_reply(
+    guest: Guest, known: PersonalData, reply: Valid | Refused, deps: Dependencies
+) -> tuple[PersonalData, Sequence[SideRow]]:
+    """Record what a reply says anew about the guest (R24). Returns what is known now, and the rows.
+
+    Another writing of the number that is another guest's here stays with that guest. Raises
+    CardOfAnotherGuest, VersionConflict.
+    """
+    now_known = known.followed_by(reply)
+    try:
+        return now_known, await take_news(guest, known, now_known, deps)
+    except CardOfAnotherGuest:
+        if now_known.card.number != known.card.number:
+            raise
+    now_known = replace(now_known, card=known.card)
+    return now_known, await take_news(guest, known, now_known, deps)
 
 
 async def _new_number_rows(guest: Guest, known: Card, new: Card, deps: Dependencies) -> Sequence[SideRow]:

@@ -17,7 +17,7 @@ from registration.application.repository import (
     key_for,
     load_guest,
     save_guest,
-    take_news,
+    take_reply,
 )
 from registration.domain.errors import GuestErased, OtherPerson
 from registration.domain.guest import Guest, Renewal
@@ -78,8 +78,7 @@ async def _renew(
     known = decrypt_personal_data(guest)
     if known is None:
         raise GuestErased
-    person = known.followed_by(membership)
-    rows = await take_news(guest, known, person, deps)
+    person, rows = await take_reply(guest, known, membership, deps)
     key, key_rows = key_for(guest, deps)
     link_request = None if choice is None else encrypt_link_request(choice, key)
     card, details = encrypt_card(person.card, key), encrypt_details(person.details, key)

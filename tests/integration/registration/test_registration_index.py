@@ -86,6 +86,28 @@ async def test_the_life_of_a_guest_in_postgresql(registration_use_cases: Registr
     assert (await registration_use_cases.show(guest_id)).term.stale
 
 
+async def test_i5_references_are_one_persons_when_a_guest_of_any_organisation_has_both(
+    registration_use_cases: RegistrationUseCases,
+) -> None:
+    """From the number that one library knew to the one that another knows, and to no other person."""
+    at = registration_use_cases
+
+    def ref(card: str) -> str:
+        return person_ref(PERSON_REF_KEY, GRONINGEN, card)
+
+    for scanned, answered, organisation in ((CARD, "1", "1001"), ("1", "2", "2002"), ("3", "4", "1001")):
+        at.says(member(answered), scanned)
+        await at.register(scanned, organisation=organisation)
+    known = at.deps.registrations
+    refs = {card: ref(card) for card in (CARD, "1", "2", "3", "4", "5")}
+    found = {
+        card: {other for other in refs if refs[other] in await known.references_of(refs[card])}
+        for card in refs
+    }
+    jan, kees = {CARD, "1", "2"}, {"3", "4"}
+    assert found == {**dict.fromkeys(jan, jan), **dict.fromkeys(kees, kees), "5": {"5"}}
+
+
 Query = Callable[[str], RegistrationsQuery]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -80,7 +80,14 @@ class Interleavings(RuleBasedStateMachine):
     def request_link(self, guest: int, choice: str) -> None:
         self._start("request_link", guest, choice)
 
-    @rule(guest=guests, what=st.sampled_from(["expire", "unlink", "deregister", "merge_actors", "erase"]))
+    @rule(person=people)
+    def replace_card(self, person: str) -> None:
+        self._start("replace_card", person)
+
+    @rule(
+        guest=guests,
+        what=st.sampled_from(["check", "expire", "unlink", "deregister", "merge_actors", "erase"]),
+    )
     def change(self, guest: int, what: str) -> None:
         self._start(what, guest)
 
@@ -129,10 +136,14 @@ EXAMPLES = int(os.environ.get("BARRIER_EXAMPLES", "150"))
 """`BARRIER_EXAMPLES=20000 make barrier` looks for longer."""
 
 
-def explore(examples: int, **more: Any) -> None:
-    """Let the machine try so many runs. Raises what the first one that breaks something raised."""
+def explore(examples: int, begin_with: int | None = None, **more: Any) -> None:
+    """Let the machine try so many runs. Raises what the first one that breaks something raised.
+
+    `begin_with`: a seed, for the same runs each time.
+    """
+    machine: Any = partial(Interleavings)
     run_state_machine_as_test(
-        Interleavings,
+        machine if begin_with is None else seed(begin_with)(machine),
         settings=settings(
             max_examples=examples,
             stateful_step_count=40,
