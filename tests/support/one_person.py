@@ -404,8 +404,8 @@ class OnePerson:
             person, base, _ = self._people[message.data["person_ref"]]
             self.guests[message.subject] = Known(message.subject, person, base)
         known = self.guests[message.subject]
-        if "person_ref" in message.data:
-            known.numbers.add(self._people[message.data["person_ref"]][2])
+        if ref := message.data.get("person_ref"):
+            known.numbers.add(self._people[ref][2])
         asked = (message.data.get("login_account") or {}).get("account_id")
         if message.type == "guest-registered.v1":
             known.live = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -67,7 +68,7 @@ async def logs_in(both: BothInMemory, account_id: str, organisation: str) -> Log
 
 async def account_of(both: BothInMemory, guest_id: UUID) -> str:
     guest = await both.registration.deps.store.log.stream(guest_id)
-    event = both.registration.deps.store.event(guest[0])
+    event: Any = both.registration.deps.store.event(guest[0])
     return str(event.login_account_id)
 
 
