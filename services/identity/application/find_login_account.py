@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from identity.application.dependencies import Dependencies
+from identity.application.dependencies import AccountDetails, Dependencies, DirectoryUnavailable
 from identity.application.repository import (
     account_named,
     details_of,
@@ -28,22 +28,36 @@ class FoundAccount:
 
 
 async def find_login_account(username: str, home_isil: str, deps: Dependencies) -> FoundAccount | None:
-    """Find the one account with this username, first in identity's own store, then in the directory.
+    """Find the one account with this username, in identity's own store or in the directory.
 
-    An e-mail address never finds an account (I1). Raises MalformedIsil, MalformedUsername,
-    DirectoryUnavailable.
+    When the directory lists the account that was known by it under another username today, its own hit
+    counts. While it cannot be asked, the own store does. An e-mail address never finds an account (I1).
+    Raises MalformedIsil, MalformedUsername, DirectoryUnavailable.
     """
     holder = await account_named(username, home_isil, deps)
-    if holder is None:
-        found = await deps.directory.by_username(plain_username(username), home_isil)
-        person = person_of(found, deps) if found else ""
-    else:
-        loaded = await find_account(holder, deps)
-        found = await details_of(loaded.account, deps) if loaded else None
-        person = loaded.account.person_ref if loaded else ""
-    if found is None:
-        return None
-    return FoundAccount(found.account_id, found.username, found.email, found.home_isil, person)
+    if holder is None or await _was_renamed(holder, username, home_isil, deps):
+        listed = await deps.directory.by_username(plain_username(username), home_isil)
+        return _found(listed, person_of(listed, deps)) if listed else None
+    loaded = await find_account(holder, deps)
+    details = await details_of(loaded.account, deps) if loaded else None
+    return _found(details, loaded.account.person_ref) if loaded and details else None
+
+
+async def _was_renamed(account_id: str, username: str, home_isil: str, deps: Dependencies) -> bool:
+    """Return whether the directory lists this account, and not under this username any more."""
+    try:
+        listed = await deps.directory.by_id(account_id)
+    except DirectoryUnavailable:
+        return False
+    if listed is None:
+        return False
+    return not set(username_keys(listed.username, listed.home_isil, deps)) & set(
+        username_keys(username, home_isil, deps)
+    )
+
+
+def _found(details: AccountDetails, person: str) -> FoundAccount:
+    return FoundAccount(details.account_id, details.username, details.email, details.home_isil, person)
 
 
 async def accounts_with_username(

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import unicodedata
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -228,6 +229,33 @@ async def test_i1_a_username_that_looks_like_another_is_that_username(
     assert found.json()["account"]["account_id"] == "acc-els"
     taken = await operator.post("/v1/login-accounts", json=without("account_id") | {"username": username})
     assert (taken.status_code, taken.json()["code"]) == (409, "username-taken")
+
+
+async def test_i1_a_username_that_another_account_has_today_finds_that_one(
+    identity_app: IdentityApp, operator: httpx2.AsyncClient
+) -> None:
+    """Jan was known here as `jan`; the directory renamed him, and Piet is `jan` now."""
+    listed = identity_app.directory.accounts
+    jan, piet = (next(each for each in listed if each.account_id == name) for name in ("acc-jan", "acc-piet"))
+    await operator.post("/v1/login-accounts", json=ACCOUNT | asdict(jan))
+
+    async def found(username: str) -> str | None:
+        answer = await operator.get(
+            "/v1/login-accounts", params={"username": username, "home_isil": jan.home_isil}
+        )
+        account = answer.json()["account"]
+        return account and str(account["account_id"])
+
+    assert await found("jan") == "acc-jan"
+    others = [each for each in listed if each not in {jan, piet}]
+    listed[:] = [
+        replace(jan, username="jan2"),
+        replace(piet, username="jan", home_isil=jan.home_isil),
+        *others,
+    ]
+    assert await found("jan") == "acc-piet"
+    identity_app.directory.unplugged = True
+    assert await found("jan") == "acc-jan", "as it is known here"
 
 
 async def test_a_username_is_kept_without_what_cannot_be_seen(operator: httpx2.AsyncClient) -> None:
