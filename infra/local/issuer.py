@@ -54,6 +54,7 @@ button { display: block; width: 100%; margin: .5rem 0; padding: .7rem 1rem; font
   color: #12355b; background: #fff; border: 2px solid #12355b; border-radius: .3rem; cursor: pointer }
 input:not([type]) { box-sizing: border-box; width: 100%; padding: .7rem 1rem; font: inherit;
   border: 1px solid #5c6b7a; border-radius: .3rem }
+.mistake { color: #a3121b; font-weight: 600 }
 button:hover { background: #e8f0fa }
 button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 </style>
@@ -76,8 +77,13 @@ button:focus-visible { outline: 4px solid #f2b600; outline-offset: 2px }
 {% endfor %}
 {% if typed %}
 <h2><label for="typed">{{ translate("Een ander account", "Another account") }}</label></h2>
-<p><input id="typed" name="typed" maxlength="200" autocomplete="off" autocapitalize="none" spellcheck="false"
-placeholder="acc-0991000001"></p>
+{% if mistake %}
+<p class="mistake" id="mistake">{{ translate("Vul uw account in, zonder spaties.",
+  "Fill in your account, without spaces.") }}</p>
+{% endif %}
+<p><input id="typed" name="typed" value="{{ account }}" maxlength="200" autocomplete="off"
+autocapitalize="none" spellcheck="false" placeholder="acc-0991000001"
+{%- if mistake %} aria-invalid="true" aria-describedby="mistake" autofocus{% endif %}></p>
 <button name="person" value="">
 {{- translate("Aanmelden met dit account", "Sign in with this account") }}</button>
 {% endif %}
@@ -97,11 +103,12 @@ def sign_in_page(
     action: str,
     typed: bool,
     english: bool = False,
+    mistake: bool = False,
 ) -> HTMLResponse:
     """Return the page with the people to choose from, by organisation.
 
     `goes_to`: the origin to which the form may redirect (Content-Security-Policy). `typed`: anybody else may
-    type who they are.
+    type who they are. `mistake`: what was typed, in `asked`, is no account.
     """
     nonce = secrets.token_urlsafe(16)
     organisations = [
@@ -111,14 +118,12 @@ def sign_in_page(
         f"default-src 'none'; style-src 'nonce-{nonce}'; form-action 'self' {goes_to}; "
         "frame-ancestors 'none'; base-uri 'none'"
     )
-    headers = {
-        "Content-Security-Policy": policy,
-        "Cache-Control": "no-store",
-        "Referrer-Policy": "no-referrer",
-    }
+    headers = {"Content-Security-Policy": policy} | _PRIVATE
     return HTMLResponse(
         _template.render(
-            asked=asked,
+            asked={name: value for name, value in asked.items() if name not in _ANSWERS},
+            account=asked.get("typed", "") if mistake else "",
+            mistake=mistake,
             organisations=organisations,
             nonce=nonce,
             action=action,
@@ -126,10 +131,14 @@ def sign_in_page(
             language="en" if english else "nl",
             translate=lambda dutch, in_english: in_english if english else dutch,
         ),
+        status_code=422 if mistake else 200,
         headers=headers,
     )
 
 
+_PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+_ANSWERS = frozenset({"person", "typed"})
+"""What the page itself sends, beside what the client asked."""
 CODE_SECONDS, TOKEN_SECONDS = 60, 600
 COOKIE, ACCOUNTS_COOKIE = "sign-in-service", "account-provider"
 """Of each issuer alone: browsers send the cookies of all ports of a host to each of them."""
@@ -255,16 +264,10 @@ class Issuer:
             return PlainTextResponse(f"Aanmelden kan niet: {refused}", 400)
         known = self._known(request, asked) if request.method == "GET" else None
         if request.method == "GET" and known is None:
-            target = urlsplit(self._client.redirect_uri)
-            return sign_in_page(
-                dict(asked),
-                self._people.values(),
-                f"{target.scheme}://{target.netloc}",
-                action=f"{urlsplit(self.url).path}/authorize",
-                typed=self._typed,
-                english=request.headers.get("accept-language", "").lower().startswith("en"),
-            )
+            return self._asks_who(request, asked)
         person, session_id = known or (self._chosen(asked), secrets.token_urlsafe(16))
+        if person is None and self._typed:
+            return self._asks_who(request, asked, mistake=True)
         if person is None:
             return PlainTextResponse("Deze persoon bestaat niet.", 400)
         back = {"code": self._code_for(person, session_id, asked), "state": str(asked["state"])}
@@ -273,11 +276,31 @@ class Issuer:
         answer.set_cookie(self._cookie, session, httponly=True, samesite="lax")
         return answer
 
+    def _asks_who(
+        self, request: Request, asked: QueryParams | FormData, *, mistake: bool = False
+    ) -> Response:
+        target = urlsplit(self._client.redirect_uri)
+        return sign_in_page(
+            dict(asked),
+            self._people.values(),
+            f"{target.scheme}://{target.netloc}",
+            action=f"{urlsplit(self.url).path}/authorize",
+            typed=self._typed,
+            english=request.headers.get("accept-language", "").lower().startswith("en"),
+            mistake=mistake,
+        )
+
     def _chosen(self, asked: QueryParams | FormData) -> Person | None:
-        """Return who was chosen, or typed their account; None for nobody."""
+        """Return who was chosen, or typed their account; None for nobody.
+
+        Enter in the field presses the button of the first person: what was typed counts, also if it is no
+        account.
+        """
         typed = str(asked.get("typed", "")).strip() if self._typed else ""
         if is_account_id(typed):
             return self._people.get(typed) or Person(typed, typed, "", "", "")
+        if typed:
+            return None
         return self._people.get(str(asked.get("person", "")))
 
     def _known(self, request: Request, asked: QueryParams | FormData) -> tuple[Person, str] | None:

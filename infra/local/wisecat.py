@@ -177,7 +177,7 @@ class Wisecat:
         )
 
     async def _start(self, request: Request) -> Response:
-        return self._page("start.html", _language(request), notice="")
+        return self._begin(request, notice="")
 
     async def _log_in(self, request: Request) -> Response:
         """Send the patron to the account provider; remember the library for afterwards."""
@@ -186,9 +186,7 @@ class Wisecat:
         form = {name: str(value) for name, value in (await request.form(max_fields=4)).items()}
         request.session["language"] = form.get("taal", "")
         if (library := form.get("library", "")) not in self._libraries:
-            return self._page(
-                "start.html", _language(request), HTTPStatus.UNPROCESSABLE_ENTITY, notice="missing"
-            )
+            return self._begin(request, HTTPStatus.UNPROCESSABLE_ENTITY, notice="missing")
         request.session["library"] = library
         try:
             return await self._sign_in.begin(request)
@@ -230,11 +228,11 @@ class Wisecat:
         try:
             return await self._sign_in.end(request)
         except FAILURES:
-            return self._page("start.html", _language(request), notice="signed-out-here")
+            return self._begin(request, notice="signed-out-here")
 
     async def _signed_out(self, request: Request) -> Response:
         notice = "signed-out" if await self._sign_in.returned(request) else ""
-        return self._page("start.html", _language(request), notice=notice)
+        return self._begin(request, notice=notice)
 
     async def _logged_out_elsewhere(self, request: Request) -> Response:
         size = request.headers.get("content-length", "")
@@ -251,7 +249,14 @@ class Wisecat:
         return Response(text, HTTPStatus.FORBIDDEN, self._security)
 
     def _failed(self, request: Request) -> Response:
-        return self._page("start.html", _language(request), HTTPStatus.BAD_REQUEST, notice="failed")
+        chosen = request.session.get("library", "")
+        return self._begin(request, HTTPStatus.BAD_REQUEST, notice="failed", chosen=chosen)
+
+    def _begin(
+        self, request: Request, status: HTTPStatus = HTTPStatus.OK, *, notice: str, chosen: str = ""
+    ) -> Response:
+        """Return the first page. `chosen`: the library that is preselected; without it the first one."""
+        return self._page("start.html", _language(request), status, notice=notice, chosen=chosen)
 
     def _page(
         self, template: str, language: str, status: HTTPStatus = HTTPStatus.OK, **content: Any

@@ -45,7 +45,7 @@ OPERATORS_PROBLEM_TYPES: ProblemTypes = {
     OnlyWaiting: ProblemType(
         409,
         "only-waiting",
-        "Deze gastlener wacht alleen en wordt vanzelf opnieuw geprobeerd. Sla het bericht niet over.",
+        "De berichten van deze gastlener wachten nog en worden vanzelf opnieuw geprobeerd. Sla ze niet over.",
     ),
     NoSuchView: ProblemType(404, "no-such-view", "Deze weergave bestaat niet."),
     NoSuchReceiver: ProblemType(404, "no-such-receiver", "Er is geen ontvanger van webhooks met deze naam."),

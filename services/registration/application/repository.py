@@ -251,7 +251,7 @@ async def take_news(
 async def take_reply(
     guest: Guest, known: PersonalData, reply: Valid | Refused, deps: Dependencies
 ) -> tuple[PersonalData, Sequence[SideRow]]:
-    """Record what a reply says anew about the guest (R24). Returns what is known now, and the rows.
+    """Record the news of a reply about the guest (R24). Returns what is known now, and the rows.
 
     Another writing of the number that is another guest's here stays with that guest. Raises
     CardOfAnotherGuest, VersionConflict.

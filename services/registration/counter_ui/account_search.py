@@ -10,7 +10,7 @@ from registration.application.account_choice import card_numbers_of, is_on_card
 from registration.application.dependencies import Context, Dependencies
 from registration.application.find_login_account import find_login_account
 from registration.application.show_guest import GuestView
-from registration.counter_ui.forms import AccountForm, mistakes
+from registration.counter_ui.forms import AccountForm, fault_of_reason, mistakes
 from registration.counter_ui.i18n import Texts
 from registration.domain.errors import AccountHandleInvalid
 from registration.domain.login_link import LoginAccountChoice
@@ -35,14 +35,17 @@ NO_REASON: Texts = (
     "Fill in why this login account belongs to this patron.",
 )
 NO_USERNAME: Texts = (
-    "Vul een gebruikersnaam in: letters en cijfers, met . _ - + @ ertussen, geen spaties.",
-    "Fill in a username: letters and digits, with . _ - + @ between them, no spaces.",
+    "Vul een gebruikersnaam in: letters en cijfers, met . _ - + @ ' ertussen, geen spaties.",
+    "Fill in a username: letters and digits, with . _ - + @ ' between them, no spaces.",
 )
 TAKEN: Texts = (
     "Deze gebruikersnaam is bij de thuisbibliotheek al in gebruik. Kies een andere.",
     "This username is taken at the home library. Choose another one.",
 )
-NO_EMAIL: Texts = ("Dit is geen e-mailadres.", "This is not an e-mail address.")
+NO_EMAIL: Texts = (
+    "Vul een geldig e-mailadres in, zoals naam@voorbeeld.nl.",
+    "Fill in a valid e-mail address, such as name@example.org.",
+)
 LONGEST_USERNAME = 200
 
 
@@ -108,8 +111,8 @@ def shown_account(form: AccountForm, patron: Patron, by: Context, deps: Dependen
 def take(form: F, patron: Patron, by: Context, deps: Dependencies) -> Searched[F]:
     """Mark the found account as the patron's: the clerk pressed Koppelen. Raises AccountHandleInvalid."""
     found = _named(form, patron, by, deps)
-    if found and found.other_person and not form.account_reason.strip():
-        return Searched(form.model_copy(update={"linked": False}), {"account_reason": NO_REASON})
+    if found and found.other_person and (wrong := fault_of_reason(form.account_reason, NO_REASON)):
+        return Searched(form.model_copy(update={"linked": False}), {"account_reason": wrong})
     return Searched(form.model_copy(update={"linked": found is not None}), {})
 
 

@@ -166,14 +166,14 @@ async def referred(
     Nothing of the account is shown before the card was scanned.
     """
     deps.referrals.open(handle, clerk.organisation)
-    errors = kept_of(request).errors
+    wrong = kept_of(request).errors.get("card_number")
     return page(
         request,
         "referred.html",
-        status_code=422 if errors else 200,
+        status_code=422 if wrong else 200,
         handle=handle,
-        card_number="",
-        errors=errors,
+        sentence=translator(request)(*wrong) if wrong else "",
+        scan_again=wrong is not None and tuple(wrong) == NOT_A_CARD,
     )
 
 
@@ -189,14 +189,15 @@ async def scan_referred(
 ) -> Response:
     """Open the guest with this card, with the referred account found: the clerk looks, and links or not."""
     referral, here = deps.referrals.open(handle, clerk.organisation), f"/doorverwezen?handle={quote(handle)}"
+    typed = Draft(card_number=card_number)
     try:
         scanned, known = await _guests_with(card_number, clerk, directory, deps)
     except MalformedCardNumber:
-        return await again(request, here, errors={"card_number": NOT_A_CARD})
+        return await again(request, here, typed, errors={"card_number": NOT_A_CARD})
     guest_ids = set(scanned.guests) or {guest.guest_id for guest in known}
     if len(guest_ids) != 1:
         wrong = SEVERAL_GUESTS if guest_ids else NO_SUCH_GUEST
-        return await again(request, here, errors={"card_number": wrong})
+        return await again(request, here, typed, errors={"card_number": wrong})
     if (found := await find_referred_account(referral, clerk.context(), deps)) is None:
         raise ReferralInvalid
     form = AccountForm(username=found.account.username, account_handle=found.handle, referral=handle)
@@ -205,11 +206,17 @@ async def scan_referred(
 
 NOT_A_CARD: Texts = ("Dit is geen pasnummer.", "This is not a card number.")
 NO_SUCH_GUEST: Texts = (
-    "Met deze pas is hier niemand ingeschreven.",
-    "Nobody is registered here with this card.",
+    (
+        "Met deze pas is hier niemand ingeschreven. Ga naar Balie, schrijf de klant in en koppel daarbij het "
+        "inlogaccount."
+    ),
+    (
+        "Nobody is registered here with this card. Go to Counter, register the patron and link the login "
+        "account there."
+    ),
 )
 SEVERAL_GUESTS: Texts = (
-    "Met dit nummer zijn hier meer gastleners ingeschreven. Zoek de klant op en koppel daar.",
+    "Met dit nummer zijn hier meerdere gastleners ingeschreven. Zoek de klant op en koppel daar.",
     "Several guests are registered here with this number. Search the patron and link there.",
 )
 

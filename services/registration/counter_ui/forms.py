@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import orjson
-from fastapi import Depends, Request
+from fastapi import Depends, Form, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from registration.api.dependencies import Clerk
@@ -14,10 +14,12 @@ from registration.api.schemas import LONGEST_HANDLE, Existing, New
 from registration.application.dependencies import Context
 from registration.counter_ui.auth import CounterClerkDep, Staff, StaffDep
 from registration.counter_ui.drafts import fields_of, forget_draft
+from registration.counter_ui.i18n import Texts
 from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice, NoAccount
 from shared.event_log import CommandResult
 from shared.kernel.library_card import usual_isil
+from shared.kernel.text import tidy, without_unseen
 from shared.web.idempotency import IdempotencyKeys, IdempotentRequest
 
 Text = Annotated[str, Field(max_length=254)]
@@ -132,6 +134,35 @@ class Reregistration(AccountForm, PreferencesForm):
     choice: Choice = "keep"
     patron_type: Text = ""
     idempotency_key: Text = ""
+
+
+class ReasonForm(BaseModel):
+    """Why a clerk or an operator does it (R21). `guest_id`: whose message, where a page has several forms."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str = ""
+    guest_id: str = ""
+
+
+TypedReason = Annotated[str, Form(max_length=200)]
+"""Any text: `fault_of_reason` says what is wrong with it, and `require_text` puts it on one line."""
+NO_REASON: Texts = ("Vul in waarom.", "Fill in why.")
+SCANNED: Texts = (
+    "Dit lijkt op een gescand pasnummer. Schrijf in woorden waarom.",
+    "This looks like a scanned card number. Write the reason in words.",
+)
+FEWEST_SCANNED = 6
+"""One word with so many digits is a card number: the scanner read a card while its field had the focus."""
+
+
+def fault_of_reason(reason: str, missing: Texts = NO_REASON) -> Texts | None:
+    """Return what is wrong with a reason: it is `missing`, or a scanned card number. None: nothing is."""
+    words = without_unseen(tidy(reason)).split()
+    if not words:
+        return missing
+    digits = sum(character.isdigit() for character in words[0])
+    return SCANNED if len(words) == 1 and digits >= FEWEST_SCANNED else None
 
 
 def mistakes(error: ValidationError) -> set[str]:

@@ -1,14 +1,13 @@
 """Actions on a guest's page: ask home, logins, chip and preferences, deregister, erase (R19)."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Form, Request, Response
 
 from registration.api.dependencies import DependenciesDep
-from registration.api.schemas import Reason
 from registration.application.change_chip import change_chip
 from registration.application.change_preferences import change_preferences
 from registration.application.check_term import WHILE_A_CLERK_WAITS, check_term
@@ -26,22 +25,29 @@ from registration.application.show_guest import show_guest
 from registration.counter_ui.account_search import TAKEN, Searched, account_chosen, patron_of, search_account
 from registration.counter_ui.auth import CounterClerkDep, OperatorStaffDep, StaffDep, needs
 from registration.counter_ui.drafts import kept_of
-from registration.counter_ui.forms import AccountForm, FormWriteDep, PreferencesForm
+from registration.counter_ui.forms import (
+    AccountForm,
+    FormWriteDep,
+    PreferencesForm,
+    ReasonForm,
+    TypedReason,
+    fault_of_reason,
+)
 from registration.counter_ui.i18n import Texts
-from registration.counter_ui.pages import again, notify, page, pages, see_other
+from registration.counter_ui.pages import again, kept_refusal, notify, page, pages, see_other
 from registration.domain.errors import UsernameTaken
 from registration.domain.guest_state import Preferences
 from registration.domain.login_link import LoginAccountChoice
 from shared.event_log import CommandResult, Metadata
+from shared.kernel.text import require_text
 from shared.web.problems import correlation_id
 
 router = pages("/gasten/{guest_id:uuid}")
 NOT_CONFIRMED: Texts = ("Vink aan dat u het zeker weet.", "Tick the box if you are sure.")
-ReasonDep = Annotated[Reason, Form()]
 Chosen = LoginAccountChoice | Searched[AccountForm] | None
 Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 EXPIRED_BY_HOME = (
-    "De thuisbibliotheek is gevraagd: het abonnement is beëindigd.",
+    "De thuisbibliotheek is geraadpleegd: het abonnement is beëindigd.",
     "The home library was asked: the subscription has ended.",
 )
 SELF_SERVICE = (
@@ -63,7 +69,7 @@ async def ask_home(
     if (await show_guest(guest_id, clerk.organisation, deps)).status == "expired":
         notify(request, *EXPIRED_BY_HOME)  # the page asks once more, and that changes nothing (R13)
     else:
-        notify(request, "De thuisbibliotheek is gevraagd.", "The home library was asked.")
+        notify(request, "De thuisbibliotheek is geraadpleegd.", "The home library was asked.")
     return see_other(f"/gasten/{guest_id}#thuisbibliotheek")
 
 
@@ -106,17 +112,26 @@ async def unlink_form(
 ) -> Response:
     """Ask for the reason (R21)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    return page(request, "with_reason.html", guest=guest, action="ontkoppelen")
+    return page(request, "with_reason.html", guest=guest, action="ontkoppelen", **_reason_so_far(request))
 
 
 @router.post("/ontkoppelen")
 async def unlink(
-    request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
+    *,
+    request: Request,
+    guest_id: UUID,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+    reason: TypedReason = "",
 ) -> Response:
     """Unlink the wrong login account, with the reason (R21)."""
-    await write(lambda context: unlink_login_account(guest_id, reason, context, deps))
-    notify(request, "Het inlogaccount is ontkoppeld.", "The login account was unlinked.")
-    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+    return await _with_reason(
+        request,
+        reason,
+        lambda why: write(lambda context: unlink_login_account(guest_id, why, context, deps)),
+        done=("Het inlogaccount is ontkoppeld.", "The login account was unlinked."),
+        then=f"/gasten/{guest_id}?tab=inlogaccount",
+    )
 
 
 @router.get("/inlogs-samenvoegen")
@@ -134,6 +149,7 @@ async def merge_actors_form(
         into=merge.into.seen_from(clerk.organisation),
         birth_dates=merge.birth_dates,
         blocked=merge.blocked is not None,
+        **_reason_so_far(request),
     )
 
 
@@ -142,16 +158,20 @@ async def merge_actors(
     *,
     request: Request,
     guest_id: UUID,
-    reason: ReasonDep,
     staff: StaffDep,
     write: FormWriteDep,
     deps: DependenciesDep,
+    reason: TypedReason = "",
 ) -> Response:
     """Merge the two actors, with the reason (I6)."""
     needs(staff, "accounts")
-    await write(lambda context: merge_login_actors(guest_id, reason, context, deps))
-    notify(request, "De twee inlogs zijn samengevoegd.", "The two logins were merged.")
-    return see_other(f"/gasten/{guest_id}?tab=inlogaccount")
+    return await _with_reason(
+        request,
+        reason,
+        lambda why: write(lambda context: merge_login_actors(guest_id, why, context, deps)),
+        done=("De twee inlogs zijn samengevoegd.", "The two logins were merged."),
+        then=f"/gasten/{guest_id}?tab=inlogaccount",
+    )
 
 
 @router.get("/chip")
@@ -160,7 +180,7 @@ async def chip_form(
 ) -> Response:
     """Ask for the reason (R21)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    return page(request, "with_reason.html", guest=guest, action="chip")
+    return page(request, "with_reason.html", guest=guest, action="chip", **_reason_so_far(request))
 
 
 @router.post("/chip")
@@ -169,14 +189,18 @@ async def correct_chip(
     request: Request,
     guest_id: UUID,
     card_has_chip: Annotated[bool, Form()],
-    reason: ReasonDep,
     write: FormWriteDep,
     deps: DependenciesDep,
+    reason: TypedReason = "",
 ) -> Response:
     """Correct whether the card has a chip, with the reason (R9, R21)."""
-    await write(lambda context: change_chip(guest_id, card_has_chip, reason, context, deps))
-    notify(request, *(SELF_SERVICE if card_has_chip else COUNTER_ONLY))
-    return see_other(f"/gasten/{guest_id}?tab=passen")
+    return await _with_reason(
+        request,
+        reason,
+        lambda why: write(lambda context: change_chip(guest_id, card_has_chip, why, context, deps)),
+        done=SELF_SERVICE if card_has_chip else COUNTER_ONLY,
+        then=f"/gasten/{guest_id}?tab=passen",
+    )
 
 
 @router.get("/uitschrijven")
@@ -185,17 +209,53 @@ async def deregister_form(
 ) -> Response:
     """Ask for the reason (R21)."""
     guest = await show_guest(guest_id, clerk.organisation, deps)
-    return page(request, "with_reason.html", guest=guest, action="uitschrijven")
+    return page(request, "with_reason.html", guest=guest, action="uitschrijven", **_reason_so_far(request))
 
 
 @router.post("/uitschrijven")
 async def deregister(
-    request: Request, guest_id: UUID, reason: ReasonDep, write: FormWriteDep, deps: DependenciesDep
+    *,
+    request: Request,
+    guest_id: UUID,
+    write: FormWriteDep,
+    deps: DependenciesDep,
+    reason: TypedReason = "",
 ) -> Response:
     """Deregister the guest, with the reason (R21)."""
-    await write(lambda context: deregister_guest(guest_id, reason, context, deps))
-    notify(request, "De gastlener is uitgeschreven.", "The guest was deregistered.")
-    return see_other(f"/gasten/{guest_id}")
+    return await _with_reason(
+        request,
+        reason,
+        lambda why: write(lambda context: deregister_guest(guest_id, why, context, deps)),
+        done=("De gastlener is uitgeschreven.", "The guest was deregistered."),
+        then=f"/gasten/{guest_id}",
+    )
+
+
+def _reason_so_far(request: Request) -> dict[str, Any]:
+    """Return what is wrong with the reason that was typed, for the page that asks for it."""
+    errors, refusal = kept_of(request).errors, kept_refusal(request)
+    status_code = refusal.status if refusal else 422 if errors else 200
+    return {"errors": errors, "refusal": refusal, "status_code": status_code}
+
+
+async def _with_reason(
+    request: Request,
+    reason: str,
+    carry_out: Callable[[str], Awaitable[CommandResult]],
+    *,
+    done: Texts,
+    then: str,
+) -> Response:
+    """Do it for this reason, and go to the path `then`. After any refusal the form keeps the reason."""
+    form = ReasonForm(reason=reason)
+    if wrong := fault_of_reason(reason):
+        return await again(request, request.url.path, form, errors={"reason": wrong})
+    try:
+        await carry_out(require_text(reason))
+    except Exception as error:  # the form keeps the reason
+        return await again(request, request.url.path, form, refused=error)
+    notify(request, *done)
+    return see_other(then)
 
 
 @router.post("/voorkeuren")

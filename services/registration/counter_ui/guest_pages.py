@@ -83,8 +83,9 @@ def _return_address(referral: str, clerk: Clerk, deps: Dependencies) -> str | No
 async def _linking(request: Request, guest: GuestView, clerk: Clerk, deps: Dependencies) -> dict[str, Any]:
     """Return the form on the tab Inlogaccount, as it was filled in so far."""
     kept, refusal = kept_of(request), kept_refusal(request)
-    email = (guest.details and guest.details.email) or ""
-    account = kept_form(request, AccountForm, new_email=email)
+    # An address that was cleared is not in what is kept: then the guest's may not come back.
+    known = "" if kept.fields.get("choice") == "new" else (guest.details and guest.details.email) or ""
+    account = kept_form(request, AccountForm, new_email=known)
     return {
         "account": account,
         "found": shown_account(account, await patron_of(guest, deps), clerk.context(), deps),
@@ -284,7 +285,7 @@ NOT_KNOWN: Texts = (
     "The home library does not know this card (any more).",
 )
 NOT_ASKED: Texts = (
-    "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd.",
+    "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet geraadpleegd.",
     "Taken over from another system. The home library was not asked yet.",
 )
 HOME_SAYS: Mapping[tuple[str, bool], tuple[Kind, Texts, Texts]] = {

@@ -21,10 +21,13 @@ HOME_REASONS: Mapping[str, Texts] = {
     "card-lost": ("de pas is als verloren gemeld", "the card was reported lost"),
     "fines": ("er staat een boete te lang open", "a fine has been open for too long"),
     "fees": ("er staan kosten te lang open", "fees have been open for too long"),
-    "overdue": ("er zijn materialen te laat", "items are overdue"),
+    "overdue": ("er zijn materialen te laat en nog niet teruggebracht", "items are overdue"),
     "too-many-charged": ("er is te veel tegelijk geleend", "too many items are on loan"),
     "too-many-renewals": ("er is te vaak verlengd", "there were too many renewals"),
-    "too-many-claims": ("er is te vaak teruggave geclaimd", "too many items were claimed returned"),
+    "too-many-claims": (
+        "er is te vaak gemeld dat iets al was teruggebracht",
+        "too many items were claimed returned",
+    ),
     "too-many-lost": ("er zijn te veel materialen verloren", "too many items were lost"),
     "recall-overdue": ("een teruggevraagd exemplaar is te laat", "a recalled item is overdue"),
     "billed": ("er staat een rekening open", "there is an open bill"),
@@ -60,7 +63,10 @@ LINK_REFUSALS: Mapping[str, Texts] = {
         "this login account is linked to another guest",
     ),
     "username-taken": ("deze gebruikersnaam is al in gebruik", "this username is taken"),
-    "malformed-username": ("deze gebruikersnaam mag niet", "this username is not allowed"),
+    "malformed-username": (
+        "deze gebruikersnaam heeft tekens die niet mogen",
+        "this username has characters that are not allowed",
+    ),
     "other-home-library": (
         "dit inlogaccount is van een andere thuisbibliotheek",
         "this login account belongs to another home library",

@@ -43,15 +43,25 @@ async def search(
     guest = await show_guest(guest_id, clerk.organisation, deps)
     words = asked_for(query)
     if words is None:
-        return page(request, "merge_search.html", guest=guest, query=query, found=None, login_accounts="")
-    found = await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND), query=query)
+        return page(
+            request,
+            "merge_search.html",
+            guest=guest,
+            query=query,
+            found=None,
+            more=False,
+            login_accounts="",
+        )
+    # One more than are shown: this record may be among them.
+    found = await directory.page(Search(clerk.organisation, words, limit=MOST_FOUND + 1), query=query)
     others = [other for other in found.guests if other.guest_id != guest_id]
     return page(
         request,
         "merge_search.html",
         guest=guest,
         query=query,
-        found=others,
+        found=others[:MOST_FOUND],
+        more=found.next_cursor is not None or len(others) > MOST_FOUND,
         login_accounts=found.login_accounts,
     )
 

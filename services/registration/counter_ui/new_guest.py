@@ -46,7 +46,7 @@ from registration.domain.login_link import LoginAccountChoice, NoAccount
 from registration.domain.term import ON_OFFER
 from registration.domain.verdict import Valid
 from shared.kernel.errors import RuleBroken
-from shared.kernel.library_card import MalformedCardNumber
+from shared.kernel.library_card import MalformedCardNumber, canonical_card_number
 from shared.kernel.login_account import new_username
 from shared.web.problems import Problem
 
@@ -91,6 +91,7 @@ async def second_step(
     """Show the second step: the home library's details, the subscription (R7) and the login account (R17)."""
     found = shown_account(draft, _patron(draft), clerk.context(), deps)
     likely = [await show_guest(guest_id, clerk.organisation, deps) for guest_id in draft.likely_ids]
+    looks_like = refusal is not None and refusal.code == "likely-duplicate"
     return page(
         request,
         "new_guest_details.html",
@@ -103,7 +104,8 @@ async def second_step(
         found=found,
         refusal=refusal,
         errors=errors or {},
-        save_focus=refusal is not None or (draft.linked and found is not None),
+        likely_focus=looks_like,
+        save_focus=not looks_like and (refusal is not None or (draft.linked and found is not None)),
         account_focus=not errors and found is None and refusal is None,
     )
 
@@ -149,9 +151,10 @@ async def ask(request: Request, draft: Draft, clerk: Clerk, deps: Dependencies) 
 
     Without an ISIL the first step comes, with the libraries that the card may come from (R2).
     """
-    if not draft.home_isil.strip():
-        return await again(request, CARD_STEP, draft)
     try:
+        if not draft.home_isil.strip():
+            canonical_card_number(draft.card_number)
+            return await again(request, CARD_STEP, draft)
         prepared = await prepare_registration(draft.card_number, draft.home_isil, clerk.context(), deps)
     except AlreadyRegistered as already:
         return _already_registered(request, already)
@@ -220,12 +223,18 @@ def _saved(request: Request, draft: Draft, guest_id: UUID) -> Response:
     if draft.same_as:
         notify(
             request,
-            "Het nieuwe pasnummer is bij deze gastlener bewaard. De oude pas vindt de gastlener ook nog.",
-            "The new card number is kept with this guest. The old card still finds the guest, too.",
+            "Het nieuwe pasnummer is bij deze gastlener bewaard. De oude pas vindt de gastlener ook nog."
+            " Inlogaccount, voorkeuren en chip zijn niet gewijzigd.",
+            "The new card number is kept with this guest. The old card still finds the guest, too."
+            " Login account, preferences and chip were not changed.",
         )
         return see_other(f"/gasten/{guest_id}")
     if draft.merge_with:
-        notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
+        notify(
+            request,
+            "De inschrijving is opgeslagen. Voeg hieronder nog de twee inschrijvingen samen.",
+            "The registration was saved. Now merge the two records below.",
+        )
         return see_other(f"/gasten/{draft.merge_with}/ontdubbelen/{guest_id}")
     notify(request, "De inschrijving is opgeslagen.", "The registration was saved.")
     return see_other(f"/gasten/{guest_id}/ingeschreven")

@@ -12,9 +12,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
 from registration.api.dependencies import DependenciesDep
 from registration.api.operations import LARGEST_UPLOAD, MALFORMED_TABLE, ProbeJson
-from registration.api.schemas import ONE_LINE
 from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
 from registration.counter_ui.drafts import Kept, keep, kept_of
+from registration.counter_ui.forms import ReasonForm, TypedReason, fault_of_reason
 from registration.counter_ui.i18n import Texts
 from registration.counter_ui.operator_pages import (
     A_FREE_STREAM,
@@ -27,7 +27,7 @@ from registration.counter_ui.operator_pages import (
 )
 from registration.counter_ui.pages import again, notify, page, pages, problem_of, see_other, sentence_of
 from shared.kernel.errors import RuleBroken
-from shared.kernel.text import tidy
+from shared.kernel.text import require_text
 from shared.messaging.errors import NotParked
 from shared.web.operations import EventJson, TriedJson
 from shared.web.problems import Problem
@@ -87,13 +87,13 @@ async def discard(
     operations: OperationsDep,
     service: ServiceDep,
     guest_id: UUID,
-    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
+    reason: TypedReason = "",
 ) -> Response:
     """Skip the failed message permanently. The operator's name and the reason are stored."""
-    why = tidy(reason).strip()
-    if not why:
-        return await again(request, _address(f"geparkeerd/{guest_id}", service), errors={"reason": NO_REASON})
-    tried = await operations.of(service).skip(guest_id, why, staff.subject)
+    if wrong := fault_of_reason(reason, NO_REASON):
+        here, form = _address(f"geparkeerd/{guest_id}", service), ReasonForm(reason=reason)
+        return await again(request, here, form, errors={"reason": wrong})
+    tried = await operations.of(service).skip(guest_id, require_text(reason), staff.subject)
     return _outcome(request, tried, guest_id, service)
 
 

@@ -37,8 +37,8 @@ Step = Annotated[Literal["zoek", "koppel", "opslaan"], Form()]
 async def begin(request: Request, clerk: CounterClerkDep, deps: DependenciesDep, guest_id: UUID) -> Response:
     """Show the form: patron type 04, a preview of the new term, and the login account."""
     guest, kept, by = await show_guest(guest_id, clerk.organisation, deps), kept_of(request), clerk.context()
-    email = (guest.details and guest.details.email) or ""
-    # A box that was cleared is not in what is kept: then nothing of the guest may tick it again (R27).
+    # What was cleared is not in what is kept: then nothing of the guest may fill it in again (R27).
+    email = "" if kept.fields else (guest.details and guest.details.email) or ""
     known = {} if kept.fields else (guest.preferences or Preferences()).fields()
     preferences = {name: str(value) for name, value in known.items()}
     form = kept_form(

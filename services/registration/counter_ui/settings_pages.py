@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Depends, Form, Request, Response
+from fastapi import Depends, Request, Response
 
 from registration.adapters.identity_client import IdentityRefuses, IdentitySilent
-from registration.api.schemas import ONE_LINE
 from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
 from registration.counter_ui.drafts import kept_of
+from registration.counter_ui.forms import ReasonForm, TypedReason, fault_of_reason
 from registration.counter_ui.operator_actions import NO_REASON
 from registration.counter_ui.operator_pages import OperationsDep, ServiceDep, ServiceName
 from registration.counter_ui.pages import again, notify, page, pages, problem_of, see_other, sentence_of
-from shared.kernel.text import tidy
+from shared.kernel.text import require_text
 from shared.web.configuration_api import ConfigurationJson, ReloadedJson
 from shared.web.problems import Problem
 
@@ -54,13 +52,12 @@ async def reload(
     staff: OperatorStaffDep,
     operations: OperationsDep,
     service: ServiceDep,
-    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
+    reason: TypedReason = "",
 ) -> Response:
     """Make all processes take their files. The operator's name and the reason are stored."""
-    why = tidy(reason).strip()
-    if not why:
-        return await again(request, _address(service), errors={"reason": NO_REASON})
-    _say(request, await operations.of(service).reload(why, staff.subject))
+    if wrong := fault_of_reason(reason, NO_REASON):
+        return await again(request, _address(service), ReasonForm(reason=reason), errors={"reason": wrong})
+    _say(request, await operations.of(service).reload(require_text(reason), staff.subject))
     return see_other(_address(service))
 
 

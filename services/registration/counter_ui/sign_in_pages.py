@@ -15,7 +15,7 @@ from registration.counter_ui.auth import (
     sign_in,
     sign_out,
 )
-from registration.counter_ui.drafts import keep_form, page_of_form
+from registration.counter_ui.drafts import keep_form
 from registration.counter_ui.pages import last_problem, notify, page, pages, problem_page, see_other
 from registration.counter_ui.sign_in import CALLBACK, ENDED_ELSEWHERE, SignIn
 from registration.counter_ui.sign_in_client import SignInFailed
@@ -154,9 +154,12 @@ Hint = Literal["desk.html", "search.html", "guest.html", "operators.html", "all"
 async def choose_hints(
     request: Request, staff: StaffDep, off: Annotated[Hint | None, Form()] = None
 ) -> Response:
-    """Switch a hint off, for this staff member on every computer; without `off`, show all of them again."""
+    """Switch a hint off, for this staff member on every computer; without `off`, show all of them again.
+
+    What is being filled in on the page is kept.
+    """
     if off is None:
         await show_hints(request, staff)
     else:
         await hide_hint(request, staff, off)
-    return see_other(await page_of_form(request))
+    return see_other(await keep_form(request, without=frozenset({"off", "show"})))

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from fastapi import Depends, Form, Request, Response
 
-from registration.api.schemas import ONE_LINE
 from registration.counter_ui.auth import OperatorStaffDep, installation_staff, operator_staff
 from registration.counter_ui.drafts import kept_of
+from registration.counter_ui.forms import ReasonForm, TypedReason, fault_of_reason
 from registration.counter_ui.operator_actions import NO_REASON
 from registration.counter_ui.operator_pages import OperationsDep
 from registration.counter_ui.pages import again, notify, page, pages, see_other
-from shared.kernel.text import tidy
+from shared.kernel.text import require_text
 
 router = pages("/beheer/webhooks", Depends(operator_staff))
 _INSTALLATION = [Depends(installation_staff)]
@@ -76,13 +76,13 @@ async def skip(
     operations: OperationsDep,
     name: str,
     guest_id: Annotated[UUID, Form()],
-    reason: Annotated[str, Form(max_length=200, pattern=ONE_LINE)] = "",
+    reason: TypedReason = "",
 ) -> Response:
     """Skip the message that is not taken. The operator's name and the reason are stored."""
-    why = tidy(reason).strip()
-    if not why:
-        return await again(request, _address(name), errors={"reason": NO_REASON})
-    done = await operations.registration.webhooks.skip(name, guest_id, why, staff.subject)
+    if wrong := fault_of_reason(reason, NO_REASON):
+        form = ReasonForm(reason=reason, guest_id=str(guest_id))
+        return await again(request, _address(name), form, errors={"reason": wrong})
+    done = await operations.registration.webhooks.skip(name, guest_id, require_text(reason), staff.subject)
     notify(
         request,
         f"Het bericht met versie {done.version} is overgeslagen.",

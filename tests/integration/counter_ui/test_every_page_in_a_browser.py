@@ -53,6 +53,14 @@ async def test_a_scan_finds_the_card_whatever_has_the_focus(counter_site: Counte
             async with page.expect_navigation():
                 await page.keyboard.type(f"{card}\n")
             await expect(page.get_by_label("Klantnummer")).to_have_value(card)
+        await page.goto(counter_site.address)
+        await page.get_by_label("Pasnummer").fill("pas!")
+        for _ in range(2):  # the second scan takes the place of what was no card
+            async with page.expect_navigation():
+                await page.keyboard.press("Enter")
+            await expect(page.get_by_label("Pasnummer")).to_be_focused()
+            await page.keyboard.type("nog!")
+        await expect(page.get_by_label("Pasnummer")).to_have_value("nog!")
 
 
 async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite, page: Page) -> None:
@@ -73,6 +81,24 @@ async def test_a_scan_in_mid_registration_saves_nobody(counter_site: CounterSite
     async with page.expect_navigation():
         await page.get_by_role("button", name="OK en Opslaan").last.press("Enter")
     await expect(page.get_by_role("heading", name="De klant is ingeschreven")).to_be_visible()
+
+
+async def test_a_typed_card_goes_with_the_search_for_its_library(
+    counter_site: CounterSite, page: Page
+) -> None:
+    """The number was gone after the search, and the library of no card was asked."""
+    card = member(counter_site)
+    await page.goto(f"{counter_site.address}/gasten/nieuw")
+    await page.get_by_label("Klantnummer").fill("1")
+    search = page.get_by_label("Zoek op cijfers van de pas")
+    await search.fill("fryslân")
+    async with page.expect_navigation():
+        await search.press("Enter")
+    await expect(page.get_by_label("Klantnummer")).to_have_value("1")
+    await page.get_by_label("Klantnummer").fill(card)
+    async with page.expect_navigation():
+        await page.locator("#libraries button").first.click()
+    await expect(page.get_by_label("Klantnummer")).to_have_value(card)
 
 
 async def test_opening_a_guest_is_waited_for_but_not_a_download(
@@ -147,6 +173,7 @@ async def test_f1_opens_the_help_and_a_hint_is_switched_off_by_keyboard(
     await screenshot(page, "help")
     await page.keyboard.press("Escape")
     await expect(help_text).to_be_hidden()
+    await expect(field).to_be_focused()
     await page.get_by_role("link", name="Hulp (F1)").press("Enter")
     await expect(help_text).to_contain_text("Geen scanner?")
     await page.keyboard.press("F1")

@@ -164,6 +164,7 @@ async def test_i6_too_late_has_a_way_on_and_who_may_not_take_it_reads_whom_to_as
         page = (await operator.get(merge)).text
         for shown in ("01-09-2025 11:30", "bij 1 bibliotheek", "niet te vergelijken"):
             assert shown in page
+        assert 'form="actor-merge" formaction="/taal"' in page, "a change of language keeps the reason"
         assert (await guest.does(operator, "inlogs-samenvoegen", reason=" ")).status_code == 422
         assert (await guest.does(operator, "inlogs-samenvoegen", reason="had al ingelogd")).status_code == 303
         tab = await guest.shown(operator, "inlogaccount")

@@ -67,7 +67,7 @@ async def test_r13_an_expired_guest_is_red_and_home_is_asked_as_it_opens(
         guest.home_says(answer)
     page = await guest.shown(clerk)
     assert 'class="expired">gastleen abonnement  Ongeldig  Opgezegd, reden overig' in page
-    assert '<span id="card-notice" class="expired">Pas niet geldig!</span>' in page
+    assert '<span id="card-notice" class="expired" lang="nl">Pas niet geldig!</span>' in page
     assert updates in page
 
 
@@ -172,7 +172,7 @@ async def test_r13_a_question_that_ends_a_guest_does_not_read_as_if_nothing_had_
     """The page of an expired guest asks once more by itself, and that reply is the same."""
     await guest.expires(clerk)
     page = await guest.shown(clerk)
-    assert "De thuisbibliotheek is gevraagd: het abonnement is beëindigd." in page
+    assert "De thuisbibliotheek is geraadpleegd: het abonnement is beëindigd." in page
     assert "Herinschrijven kan nu niet" in page
     assert "niets veranderd" not in page
     guest.home_says(Valid(JAN, None, guest.card))
@@ -255,9 +255,95 @@ async def test_r18_a_merged_record_leads_to_the_guest_which_shows_its_rows_and_o
 async def test_r21_without_a_reason_nothing_is_taken_back(
     clerk: httpx2.AsyncClient, guest: Guest, action: str
 ) -> None:
+    """Nor with a card that was scanned into the field of the reason: Enter sent it as the reason."""
     async with guest.counter_site.app.nothing_written():
-        for nothing in ("", "   "):
-            assert (await guest.does(clerk, action, reason=nothing)).status_code == 422
+        for reason, says in (
+            ("", "Vul in waarom."),
+            ("   ", "Vul in waarom."),
+            ("\u200b", "Vul in waarom."),
+            ("0770123456", "Dit lijkt op een gescand pasnummer."),
+            (" A1234567B ", "Dit lijkt op een gescand pasnummer."),
+        ):
+            answer = await guest.does(clerk, action, reason=reason)
+            assert (answer.status_code, says in answer.text) == (422, True), reason
+            assert fields_of(answer.text, "with-reason")["reason"].strip() == reason.strip()
+
+
+async def test_r21_a_refusal_leaves_the_reason_in_its_form(clerk: httpx2.AsyncClient, guest: Guest) -> None:
+    """It was lost with the form."""
+    async with guest.counter_site.app.nothing_written():
+        answer = await guest.does(clerk, "ontkoppelen", reason="account van pas 0770123456")
+    assert (answer.status_code, "Open de gastlener opnieuw." in answer.text) == (409, True)
+    assert fields_of(answer.text, "with-reason")["reason"] == "account van pas 0770123456"
+
+
+async def test_r21_what_an_action_does_is_said_before_its_reason_is_asked(
+    clerk: httpx2.AsyncClient, guest: Guest
+) -> None:
+    assert "Toch inschrijven kan later" in (await clerk.get(f"{guest.path}/uitschrijven")).text
+    assert "een ander account koppelen" in (await clerk.get(f"{guest.path}/ontkoppelen")).text
+
+
+async def test_words_of_the_screen_stay_dutch_on_an_english_page_and_say_so(
+    clerk: httpx2.AsyncClient, guest: Guest
+) -> None:
+    """A screen reader read them as English."""
+    english = {"Accept-Language": "en"}
+    page = (await clerk.get(guest.path, headers=english)).text
+    assert '<span id="header" lang="nl" class="">gastleen abonnement' in page
+    assert '<span id="expiry" lang="nl">Vervalt' in page
+    rows = (await clerk.get(f"{guest.path}?tab=contributie", headers=english)).text
+    assert '<td lang="nl">346-gastleen abonnement</td>' in rows
+
+
+async def test_a_cleared_e_mail_address_stays_cleared(
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
+) -> None:
+    """The guest's address came back, with an error beside it."""
+    card = f"0660{next(numbers):06d}"
+    counter_site.app.member(card)
+    guest = Guest(counter_site, await register(clerk, card, choice="none"), card)
+    new = {"choice": "new", "new_username": "nog.vrij", "new_email": ""}
+    tab = fields_of(await guest.shown(clerk, "inlogaccount"), "link")
+    assert "@" in tab["new_email"]
+    again = await clerk.post(f"{guest.path}/koppelen", data=tab | new)
+    assert "Vul een geldig e-mailadres in" in again.text
+    assert fields_of(again.text, "link")["new_email"] == ""
+    await guest.expires(clerk)
+    counter_site.app.member(card)
+    form = fields_of((await clerk.get(f"{guest.path}/inschrijven")).text, "reregister")
+    assert "@" in form["new_email"]
+    again = await clerk.post(f"{guest.path}/inschrijven", data=form | new)
+    assert "Vul een geldig e-mailadres in" in again.text
+    assert fields_of(again.text, "reregister")["new_email"] == ""
+
+
+async def test_preferences_that_are_not_saved_yet_outlive_a_hint_and_a_change_of_language(
+    clerk: httpx2.AsyncClient, guest: Guest
+) -> None:
+    fields = fields_of(await guest.shown(clerk), "preferences")
+    typed = fields | {"preferred_language": "en", "newsletter": "yes"}
+    for path, sent in (("/tips", {"off": "guest.html"}), ("/taal", {"language": "nl"})):
+        shown = fields_of((await clerk.post(path, data=typed | sent)).text, "preferences")
+        assert (shown["preferred_language"], shown["newsletter"]) == ("en", "yes"), path
+    assert fields_of(await guest.shown(clerk), "preferences").get("newsletter") is None
+
+
+async def test_the_note_says_how_to_log_in_with_a_new_account_in_both_languages(
+    counter_site: CounterSite, clerk: httpx2.AsyncClient
+) -> None:
+    """It said that the account of the patron's own library was needed."""
+    card = f"0660{next(numbers):06d}"
+    counter_site.app.member(card)
+    new = {"choice": "new", "new_username": "briefje", "new_email": "briefje@example.org"}
+    note = f"{await register(clerk, card, **new)}/briefje"
+    page = (await clerk.get(note)).text
+    for said in ("Log in met uw nieuwe gebruikersnaam.", "Vervalt 31-12-2025", "(voorlopig: uw eigen"):
+        assert said in page
+    assert "bij uw eigen bibliotheek gebruikt" not in page
+    in_english = await clerk.get(note, headers={"Accept-Language": "en"})
+    for said in ("Log in with your new username.", "Expires 31-12-2025", "(provisional: your own"):
+        assert said in in_english.text
 
 
 async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
@@ -270,7 +356,9 @@ async def test_r19_an_operator_erases_after_confirming_and_a_clerk_may_not(
     ):
         assert (answer.status_code, "U heeft geen toegang" in answer.text) == (403, True)
     async with counter_site.signed_in("f.deboer") as operator:
-        assert (await guest.does(operator, "wissen")).status_code == 422
+        unsure = await guest.does(operator, "wissen")
+        assert unsure.status_code == 422
+        assert 'aria-describedby="confirmed-error" autofocus>' in unsure.text
         assert "J. Jansen" in await guest.shown(operator)
         assert (await guest.does(operator, "wissen", confirmed="yes")).status_code == 303
         page = await guest.shown(operator)
@@ -343,7 +431,7 @@ async def test_r29_a_guest_of_before_says_where_it_comes_from_until_home_was_ask
     guest = Guest(counter_site, f"/gasten/{guest_id}", card)
     await follow_all(service, VIEWS, view_source(service.settings))
     shown = await guest.shown(clerk)
-    assert "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet gevraagd." in shown
+    assert "Overgenomen uit een ander systeem. De thuisbibliotheek is nog niet geraadpleegd." in shown
     assert "De thuisbibliotheek antwoordde" not in shown
     assert "Antwoord van" not in shown
     history = await guest.shown(clerk, "historie")

@@ -46,7 +46,8 @@ async def test_r18_a_clerk_finds_the_other_record_and_merges_by_keyboard(
     page = await new_page(browser)
     await sign_in(page, counter_site.address)
     await page.goto(f"{counter_site.address}/gasten/{second}/ontdubbelen")
-    await page.get_by_label("Zoek de andere inschrijving").fill("jansen")
+    await expect(page.get_by_label("Zoek de andere inschrijving")).to_be_focused()
+    await page.keyboard.type("jansen")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("link", name=CARD)).to_be_visible()
     await expect(page.get_by_role("link", name=SECOND_CARD)).to_have_count(0)
@@ -70,6 +71,20 @@ async def test_r18_a_clerk_finds_the_other_record_and_merges_by_keyboard(
     await page.goto(f"{counter_site.address}/gasten/{second}/ontdubbelen/{first}")
     await expect(page.get_by_text("Deze twee zijn samengevoegd")).to_be_visible()
     await page.context.close()
+
+
+async def test_r18_more_records_than_are_shown_are_not_passed_over(
+    counter_site: CounterSite, guests: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After 25 the list ended without a word."""
+    search, more = f"/gasten/{guests[0]}/ontdubbelen/zoeken", "Er zijn er meer:"
+    async with counter_site.signed_in() as clerk:
+        form = form_of((await clerk.get(f"/gasten/{guests[0]}/ontdubbelen")).text, search) | {
+            "query": "jansen"
+        }
+        assert more not in (await clerk.post(search, data=form)).text
+        monkeypatch.setattr("registration.counter_ui.merge_pages.MOST_FOUND", 1)
+        assert more in (await clerk.post(search, data=form)).text
 
 
 async def test_r18_r20_a_form_sent_twice_is_done_once_and_others_guests_do_not_exist(

@@ -127,6 +127,14 @@ async def test_r1_what_is_no_card_is_said_beside_the_field(clerk: httpx2.AsyncCl
     assert "Scan de pas opnieuw" in answer.text
 
 
+async def test_r1_what_is_no_card_is_said_before_its_library_is_asked(clerk: httpx2.AsyncClient) -> None:
+    """It read that the ISIL code was missing."""
+    form = fields_of((await clerk.get("/gasten/nieuw")).text, "new-guest")
+    answer = await clerk.post("/gasten/nieuw/thuis", data=form | {"card_number": "12|34"})
+    assert (answer.status_code, "Dit is geen pasnummer" in answer.text) == (422, True)
+    assert "Niet gevonden bij de pas" not in answer.text
+
+
 BLOCKED = "Gastlener kan niet worden ingeschreven: reden [ Klant is geblokkeerd ]"
 EARLIER = date(2025, 9, 10)
 

@@ -99,6 +99,9 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
         assert "Vul in waarom dit inlogaccount bij deze klant hoort." in page.text
         past = await clerk.post("/gasten/nieuw/opslaan", data=fields | {"linked": "yes"})
         assert "Vul in waarom dit inlogaccount bij deze klant hoort." in past.text
+        scan = {"account_reason": "0770123456", "step": "koppel"}
+        scanned_into = await clerk.post("/gasten/nieuw/opslaan", data=fields | scan)
+        assert "Dit lijkt op een gescand pasnummer." in scanned_into.text
     reason = {"account_reason": "het account van de vader"}
     taken = await clerk.post("/gasten/nieuw/opslaan", data=fields | reason | {"step": "koppel"})
     saved = await clerk.post("/gasten/nieuw/opslaan", data=fields_of(taken.text, "new-guest"))
@@ -118,12 +121,12 @@ async def test_r17_r21_an_account_on_another_card_is_shown_as_such_and_needs_a_r
             {"choice": "new", "new_username": '<b>x</b> "q"', "new_email": "a@b.nl"},
             "Vul een gebruikersnaam in:",
         ),
-        ({"choice": "new", "new_username": "nieuw", "new_email": "a@b"}, "Dit is geen e-mailadres."),
+        ({"choice": "new", "new_username": "nieuw", "new_email": "a@b"}, "Vul een geldig e-mailadres in"),
         (
             {"choice": "new", "new_username": "vergeven", "new_email": "a@b.nl"},
             "thuisbibliotheek al in gebruik",
         ),
-        ({"choice": "new", "new_username": "jan", "new_email": "a b"}, "Dit is geen e-mailadres."),
+        ({"choice": "new", "new_username": "jan", "new_email": "a b"}, "Vul een geldig e-mailadres in"),
     ],
     ids=range(7),
 )
@@ -179,6 +182,8 @@ async def test_r28_the_same_person_gets_the_new_number_and_both_are_found(
         assert saved.headers["location"] == guest
     shown = (await clerk.get(guest)).text
     assert "Het nieuwe pasnummer is bij deze gastlener bewaard" in shown
+    assert "Inlogaccount, voorkeuren en chip zijn niet gewijzigd." in shown
+    assert "voorkeuren en chip op dit formulier worden dan niet opgeslagen" in page
     assert re.search(rf"<dd>{card} <span class=\"hint\">\(ook \d+\)", shown)
     await followed(counter_site)
     assert (await scanned(clerk, card)).headers["location"] == guest
@@ -193,6 +198,7 @@ async def test_r28_the_same_person_at_another_library_is_registered_and_merged(
     saved = await clerk.post("/gasten/nieuw/opslaan", data=merge)
     assert saved.headers["location"].startswith(f"{guest}/ontdubbelen/")
     preview = (await clerk.get(saved.headers["location"])).text
+    assert "Voeg hieronder nog de twee inschrijvingen samen." in preview
     assert "Achternaam, geboortedatum en adres zijn gelijk" in preview
 
 

@@ -17,7 +17,7 @@ from registration.domain.term_check import NightlyCheck, Tally
 from registration.read_models import VIEWS
 from shared.messaging.parked import State
 from shared.platform.postgres import SERVER_SETTINGS
-from tests.support.counter_pages import CounterSite, form_of
+from tests.support.counter_pages import CounterSite, fields_of, form_of
 from tests.support.eventually import eventually
 from tests.support.messaging import FAULTY, HARMLESS, REASON, park_guest
 from tests.support.registration_service import TODAY, registering
@@ -119,6 +119,12 @@ async def test_i8_a_failed_message_is_skipped_with_a_reason_only(
     assert "kan niet ongedaan worden gemaakt" in (await operator.get(path)).text
     unexplained = await post(operator, f"{path}/overslaan", path, reason="  ")
     assert (unexplained.status_code, "Vul een reden in" in unexplained.text) == (422, True)
+    scan = await post(operator, f"{path}/overslaan", path, reason="0990139321")
+    assert (scan.status_code, "Dit lijkt op een gescand pasnummer." in scan.text) == (422, True)
+    assert fields_of(scan.text, "skip")["reason"] == "0990139321"
+    kept = await post(operator, "/taal", path, language="en", **fields_of(scan.text, "skip"))
+    assert fields_of(kept.text, "skip")["reason"] == "0990139321"
+    await post(operator, "/taal", path, language="nl")
     assert await is_parked(counter_site, guest_id)
     await post(operator, f"{path}/overslaan", path, reason="gestuurd door een test")
     assert not await is_parked(counter_site, guest_id)
@@ -156,7 +162,9 @@ async def test_a_rebuild_shows_how_far_it_is_and_goes_on_when_the_browser_goes_a
         lines = [line async for line in stream.aiter_lines() if line]
     assert lines[-2] == "event: ended"
     assert json.loads(lines[-1].removeprefix("data: "))["percentage"] == 100
-    assert "De weergave is herbouwd" in (await operator.get("/beheer/weergaven/history")).text
+    done = (await operator.get("/beheer/weergaven/history")).text
+    assert "De weergave is herbouwd" in done
+    assert re.search(r"gebeurtenissen, \d+,\d s<", done)
     [status] = [each for each in await _views(counter_site) if each["name"] == "history"]
     assert status["rebuilt_at"] is not None
 

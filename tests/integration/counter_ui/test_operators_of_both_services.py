@@ -35,7 +35,7 @@ from shared.platform.leases import Leases
 from tests.integration.home_library.test_replies import text_of
 from tests.support.both_services import Network
 from tests.support.browser import assert_accessible, screenshot
-from tests.support.counter_pages import CounterSite, form_of
+from tests.support.counter_pages import CounterSite, fields_of, form_of
 from tests.support.home_libraries import Sip2Host, checked, sip2_host
 from tests.support.identity_service import IdentityApp, open_identity_app
 from tests.support.messaging import HARMLESS, REASON, park_guest
@@ -414,7 +414,7 @@ async def test_the_operators_page_has_both_services_and_refreshes_by_itself(
     await expect(desk.get_by_text("Deze pagina wordt vanzelf bijgewerkt")).to_be_visible()
     await expect(desk.get_by_role("row", name="links identity")).to_be_visible()
     library = desk.locator("#libraries").get_by_role("row", name=HOME)
-    await expect(library).to_contain_text("wordt even niet gevraagd")
+    await expect(library).to_contain_text("wordt even niet bevraagd")
     beside.site.app.home.comes_back(HOME)
     await desk.get_by_role("link", name="Vernieuwen").focus()
     await park_guest(beside.identity.service.pool, HARMLESS, guest_id=guest_id)
@@ -470,7 +470,9 @@ async def test_files_of_settings_are_read_again_with_a_reason_and_mistakes_are_l
     page = (await operator.get(path)).text
     assert follower.process in page
     assert "als de bestanden" in page
+    assert 'form="reload" formaction="/taal"' in page, "a change of language keeps the reason"
     assert "Vul een reden in" in (await post(operator, path)).text
+    assert "Dit lijkt op een gescand pasnummer." in (await post(operator, path, reason="0990139321")).text
     file = running.settings.organisations
     good = file.read_text("utf-8")
     file.write_text(good + '\n[organisations.9009]\nname = "Nieuw"\nisil = "x"\n', "utf-8")
@@ -519,6 +521,13 @@ async def test_receivers_of_webhooks_are_shown_retried_skipped_and_resumed(
     assert (await post(operator, f"{path}/opnieuw", guest_id=str(guest))).status_code == 303
     unexplained = await post(operator, f"{path}/overslaan", guest_id=str(guest))
     assert (unexplained.status_code, "Vul een reden in" in unexplained.text) == (422, True)
+    other = await registered(beside, "0990140016")
+    await state.park("catalogus", (other, 2, 2), Failure("it answered 422", refused=True))
+    scan = await post(operator, f"{path}/overslaan", guest_id=str(guest), reason="0990140015")
+    assert scan.text.count("Dit lijkt op een gescand pasnummer.") == 1, "at the guest of the form only"
+    assert f'id="error-{guest}"' in scan.text
+    assert fields_of(scan.text, f"skip-{guest}")["reason"] == "0990140015"
+    assert fields_of(scan.text, f"skip-{other}")["reason"] == ""
     await post(operator, f"{path}/overslaan", guest_id=str(guest), reason="proefgast")
     assert (await state.find("catalogus", guest)).version == 2
     await post(operator, f"{path}/hervat")

@@ -259,9 +259,11 @@ async def test_an_expired_guest_and_a_refused_link_show_what_holds_now(
     await expect(desk.get_by_role("link", name="Ontkoppelen")).to_be_visible()
     await assert_accessible(desk)
     await desk.evaluate("window.notReloaded = true")
+    await desk.get_by_role("link", name="Ontkoppelen").focus()
     await identity_refuses(Guest(counter_site, guest, card), "acc-jan")
     await expect(desk.get_by_role("button", name="Zoeken")).to_be_visible()
     await expect(desk.get_by_role("link", name="Ontkoppelen")).to_have_count(0)
+    await expect(desk.locator("#link-actions :focus")).to_have_count(1)
     assert await desk.evaluate("window.notReloaded") is True
 
     await desk.get_by_role("link", name="Contributie").press("Enter")
@@ -271,6 +273,23 @@ async def test_an_expired_guest_and_a_refused_link_show_what_holds_now(
     await desk.get_by_role("link", name="Contributie").press("Enter")
     await expect(desk.locator("dt:text-is('Beëindigd op') + dd")).to_have_text("11-09-2025")
     await expect(desk.get_by_role("main")).not_to_contain_text("voorlopig")
+
+
+async def test_what_the_patron_is_told_changes_when_the_link_is_refused(
+    counter_site: CounterSite, desk: Page
+) -> None:
+    """Under the refusal it still said that logging in works."""
+    card, guest = await with_account(counter_site, "jan", linked=False)
+    await opens(desk, counter_site, f"{guest}/ingeschreven")
+    await expect(desk.locator("#advice")).to_contain_text("met dezelfde gebruikersnaam")
+    await identity_refuses(Guest(counter_site, guest, card), "acc-jan")
+    await expect(desk.locator("#advice")).to_contain_text("Inloggen kan hier nog niet")
+
+
+def is_a6(sheet: bytes) -> bool:
+    """Whether the first page of this PDF is of 105 × 148 mm."""
+    [width, height] = re.findall(rb"/MediaBox\s*\[\s*0\s+0\s+([\d.]+)\s+([\d.]+)", sheet)[0]
+    return (round(float(width) / 72 * 25.4), round(float(height) / 72 * 25.4)) == (105, 148)
 
 
 async def test_the_patron_takes_a_note_along_on_one_small_sheet(
@@ -289,6 +308,7 @@ async def test_the_patron_takes_a_note_along_on_one_small_sheet(
     await screenshot(desk, "note")
     sheet = await desk.pdf(prefer_css_page_size=True)
     assert len(re.findall(rb"/Type\s*/Page\b", sheet)) == 1
+    assert is_a6(sheet)
     size = desk.viewport_size
     await desk.emulate_media(media="print")
     await desk.set_viewport_size({"width": 272, "height": 600})  # 72 mm, the width of a receipt
@@ -297,6 +317,8 @@ async def test_the_patron_takes_a_note_along_on_one_small_sheet(
     await desk.emulate_media(media="null")
     assert size is not None
     await desk.set_viewport_size(size)
+    await opens(desk, counter_site, guest)
+    assert not is_a6(await desk.pdf(prefer_css_page_size=True)), "only the note is so small"
 
 
 async def test_a_wrong_tick_for_the_chip_is_corrected_on_the_guest_page_with_a_reason(

@@ -120,7 +120,7 @@ async def test_one_line_after_every_action_is_read_out(counter_site: CounterSite
     await is_read_out(desk, "Het inlogaccount is ontkoppeld.")
     counter_site.app.home.answers(HOME, card, Refused((Reason.EXPIRED,), because_ended=True))
     await presses(desk, "Vraag thuisbibliotheek")
-    await is_read_out(desk, "De thuisbibliotheek is gevraagd: het abonnement is beëindigd.")
+    await is_read_out(desk, "De thuisbibliotheek is geraadpleegd: het abonnement is beëindigd.")
     is_person(counter_site, card, card)
     await desk.get_by_role("link", name="Inschrijven").press("Enter")
     await presses(desk, "OK en Opslaan")
@@ -265,6 +265,7 @@ async def test_a_new_username_is_checked_while_it_is_typed_and_the_patron_hears_
     await enters(desk, "ISIL-code", HOME)
     await desk.get_by_label("Nieuw inlogaccount genereren").check()
     await expect(email).to_have_value(str(JAN.email))
+    await expect(said).to_have_css("display", "block")  # a screen reader follows it before anything is said
     for typed, says in (("bezet", "al in gebruik"), ('<b>x</b> "q"', "letters en cijfers")):
         await username.fill("")
         await username.press_sequentially(typed)
@@ -278,7 +279,12 @@ async def test_a_new_username_is_checked_while_it_is_typed_and_the_patron_hears_
         await username.fill("nog.vrij")
         await email.fill("a@b")
         await presses(desk, "OK en Opslaan")
-        await sees(desk, "Dit is geen e-mailadres.")
+        await sees(desk, "Vul een geldig e-mailadres in, zoals naam@voorbeeld.nl.")
+        await email.fill("thuis niet bekend")
+        await desk.get_by_label("Bestaand inlogaccount gebruiken").check()
+        await presses(desk, "Zoeken")  # a field that is hidden holds up no form, whatever is in it
+        await sees(desk, "Vul de gebruikersnaam van het inlogaccount")
+        await desk.get_by_label("Nieuw inlogaccount genereren").check()
     await email.fill("jan@example.org")
     await presses(desk)
     await sees(
@@ -330,6 +336,7 @@ async def test_a_patron_who_looks_like_a_guest_is_shown_before_saving(
             await desk.get_by_label("Nee, geen inlogaccount").check()
             await presses(desk, "OK en Opslaan")
             await sees(desk, "Is het dezelfde persoon?")
+            await expect(likely.get_by_role("radio").first).to_be_focused()
             if choice == "Iemand anders":
                 await assert_accessible(desk)
         await likely.get_by_role("radio", name=choice).check()

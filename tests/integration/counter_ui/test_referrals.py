@@ -95,13 +95,20 @@ async def test_i12_a_referral_opens_for_its_organisation_and_for_a_short_time(
 
 
 @pytest.mark.parametrize(
-    ("card", "says"),
-    [("0661999998", "Met deze pas is hier niemand ingeschreven."), ("!", "is geen pasnummer")],
+    ("card", "says", "is_scanned_again"),
+    [
+        ("0661999998", "Ga naar Balie, schrijf de klant in en koppel daarbij het inlogaccount.", False),
+        ("!", "is geen pasnummer", True),
+    ],
 )
-async def test_i12_another_card_opens_nobody(counter_site: CounterSite, card: str, says: str) -> None:
+async def test_i12_another_card_opens_nobody(
+    counter_site: CounterSite, card: str, says: str, *, is_scanned_again: bool
+) -> None:
     async with counter_site.signed_in() as clerk, counter_site.app.nothing_written():
         answer = await scans(clerk, referral(counter_site), card)
     assert (answer.status_code, says in answer.text) == (422, True)
+    assert ("Scan de pas opnieuw" in answer.text) is is_scanned_again
+    assert fields_of(answer.text, "scan")["card_number"] == card
 
 
 async def test_i12_who_is_not_signed_in_comes_to_the_page_after_signing_in(counter_site: CounterSite) -> None:

@@ -56,7 +56,7 @@ async def tips(client: httpx2.AsyncClient, **chosen: str) -> httpx2.Response:
 async def test_a_hint_is_there_until_the_clerk_switches_it_off_on_every_computer(
     counter_site: CounterSite,
 ) -> None:
-    nice, also = "ook op de pagina van een gastlener", "jan vindt ook Jansen"
+    nice, also = "op deze pagina en op die van een gastlener", "jan vindt ook Jansen"
     async with counter_site.signed_in("j.smit") as clerk:
         desk_page = (await clerk.get("/")).text
         assert nice in desk_page

@@ -10,8 +10,14 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from infra.local.issuer import Issuer, Person
+from infra.local.credentials import CATALOGUE_ID
+from infra.local.issuer import ACCOUNTS, Issuer, Person, catalogue_client
+from infra.local.ports import LOOPBACK, free_port
+from infra.local.wisecat import IdentityLogins, Wisecat
+from infra.local.wisecat_sign_in import PatronSignIn
+from shared.platform.http_client import HttpClient
 from tests.support.counter_pages import CLIENT_ID, CounterSite, form_of, open_counter_site
+from tests.support.tokens import held_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -239,3 +245,46 @@ async def test_by_another_name_of_this_machine_the_counter_leads_to_its_own(
     async with counter_site.visitor() as client:
         answer = await client.get("/aanmelden", headers={"Host": "localhost:1"})
     assert (answer.status_code, answer.headers["location"]) == (303, f"{counter_site.address}/aanmelden")
+
+
+@pytest.mark.parametrize("typed", ["acc jan", " ", "é"])
+async def test_a_patron_who_types_no_account_is_told_so_and_signed_in_as_nobody(
+    counter_site: CounterSite, typed: str
+) -> None:
+    """Enter in the field signed the patron in as the first person of the page."""
+    catalogue = f"http://{LOOPBACK}"
+    client, key = catalogue_client(catalogue), counter_site.app.signer.key
+    accounts = Issuer("http://accounts", key, client, ACCOUNTS, typed=True)
+    asked = {
+        "client_id": CATALOGUE_ID,
+        "redirect_uri": client.redirect_uri,
+        "response_type": "code",
+        "code_challenge_method": "S256",
+        "code_challenge": "x",
+        "state": "y",
+    }
+    chosen = "" if typed == " " else ACCOUNTS[0].subject
+    transport = httpx2.ASGITransport(accounts.app())
+    async with httpx2.AsyncClient(transport=transport, base_url="http://accounts") as browser:
+        answer = await browser.post("/authorize", data=asked | {"typed": typed, "person": chosen})
+        assert (answer.status_code, "Vul uw account in, zonder spaties." in answer.text) == (422, True)
+        assert f'value="{typed}"' in answer.text
+        assert form_of(answer.text, "/authorize") == asked
+        right = await browser.post("/authorize", data=asked | {"typed": " acc-piet ", "person": chosen})
+        assert (right.status_code, right.headers["location"].startswith(catalogue)) == (303, True)
+
+
+async def test_after_a_login_that_failed_the_library_is_still_the_one_that_was_chosen() -> None:
+    """The first one of the list was chosen again."""
+    nowhere = f"http://{LOOPBACK}:{free_port()}"
+    async with HttpClient() as http:
+        sign_in = PatronSignIn(nowhere, CATALOGUE_ID, nowhere, http)
+        logins = IdentityLogins(nowhere, http, held_token("none"))
+        app = Wisecat(logins, {"1001": "Drenthe", "2002": "Delft"}, sign_in).app()
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://{LOOPBACK}") as patron:
+            assert 'value="1001" checked' in (await patron.get("/?taal=nl")).text
+            failed = await patron.post("/login", data={"library": "2002", "taal": "nl"})
+    assert (failed.status_code, "Inloggen is niet gelukt." in failed.text) == (400, True)
+    assert 'value="2002" checked' in failed.text
+    assert failed.text.count(" checked>") == 1

@@ -31,7 +31,7 @@ numbers = count(1)
 GUEST = "/gasten/{guest_id:uuid}"
 SAID = {
     "/gasten/nieuw/opslaan": "De inschrijving is opgeslagen.",
-    f"{GUEST}/thuischeck": "De thuisbibliotheek is gevraagd.",
+    f"{GUEST}/thuischeck": "De thuisbibliotheek is geraadpleegd.",
     f"{GUEST}/koppelen": "De koppeling is aangevraagd.",
     f"{GUEST}/ontkoppelen": "Het inlogaccount is ontkoppeld.",
     f"{GUEST}/inlogs-samenvoegen": "De twee inlogs zijn samengevoegd.",

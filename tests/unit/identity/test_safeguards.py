@@ -21,7 +21,7 @@ from shared.messaging.inbox import Inbox, InOrder
 from shared.messaging.signing import MessageSources, SigningKeys
 from tests.unit.identity.test_interleavings import explore
 
-EXAMPLES = 2000
+EXAMPLES, SELDOM_EXAMPLES = 2000, 8000
 Patch = pytest.MonkeyPatch
 
 
@@ -151,7 +151,7 @@ def test_without_this_safeguard_something_breaks(
     without(monkeypatch)
     with pytest.raises(AssertionError, match=broken):
         explore(
-            EXAMPLES,
+            SELDOM_EXAMPLES if without in SELDOM else EXAMPLES,
             SEEDS.get(without, 1),
             phases=[Phase.generate],
             report_multiple_bugs=False,

@@ -5,11 +5,25 @@
   const shown = document.querySelector("[data-link]");
   if (!shown) return;
 
-  // What can be done fits the new state. The state itself stays where a screen reader is reading it.
+  // What had the focus keeps it; where it is gone, the first control that came instead has it.
+  const replace = (part, fresh) => {
+    const focused = part.contains(document.activeElement) ? document.activeElement : null;
+    part.replaceWith(fresh);
+    if (!focused) return;
+    const same = focused.id && document.getElementById(focused.id);
+    (same || fresh.querySelector("a, button, input:not([type='hidden'])"))?.focus({ preventScroll: true });
+  };
+
+  // What can be done, and what the patron is told, fit the new state. The state itself stays where a screen
+  // reader is reading it.
   const renew = async () => {
-    const page = await (await fetch(shown.dataset.linkPage)).text();
-    const fresh = new DOMParser().parseFromString(page, "text/html").getElementById("link-actions");
-    if (fresh) document.getElementById("link-actions")?.replaceWith(fresh);
+    const text = await (await fetch(shown.dataset.linkPage)).text();
+    const page = new DOMParser().parseFromString(text, "text/html");
+    for (const id of ["link-actions", "advice"]) {
+      const part = document.getElementById(id);
+      const fresh = page.getElementById(id);
+      if (part && fresh) replace(part, fresh);
+    }
   };
 
   const source = new EventSource(shown.dataset.link);

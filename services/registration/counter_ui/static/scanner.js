@@ -43,7 +43,19 @@
     }
   });
 
+  // A form beside the field sends the number that stands in it now, not the one that the page came with.
+  for (const copy of document.querySelectorAll("input[data-as-typed]")) {
+    copy.form.addEventListener("submit", () => {
+      copy.value = field.value;
+    });
+  }
+
   if (!form) return;
+  // What is scanned into the field takes the place of the number that is there.
+  const select = () => field.select();
+  if (canScan) field.addEventListener("focus", select);
+  if (canScan && document.activeElement === field) select();
+
   // A double Enter sends the form once. After a return to the page it can be sent again.
   let sent = false;
   form.addEventListener("submit", (event) => {
