@@ -22,8 +22,8 @@ SELECT ARRAY(
  ORDER BY number
 """
 
-# UNION drops what was found before, so it ends. Not by shared references: two persons may have those. OFFSET 0:
-# a step through the index for each reference, whatever the planner expects.
+# UNION drops what was found before, so it ends. Not by shared references: two persons may have those.
+# OFFSET 0: a step through the index for each reference, whatever the planner expects.
 REFERENCES_OF = """
 WITH RECURSIVE known AS (
     SELECT $1::text AS person_ref

@@ -38,9 +38,9 @@ NOT_KNOWN = _words(
 )
 WHO_IS_NOT_KNOWN = _words(
     "lener klant gebruiker lid lezer abonnee persoon client pas pasje kaart pashouder barcode nummer"
-    " pasnummer kaartnummer klantnummer lenersnummer lidnummer patron user card member customer borrower reader"
-    " person account record cardholder cardnumber number id gevonden bekend bestaat geregistreerd ingeschreven"
-    " aanwezig found exist exists known registered recognised recognized"
+    " pasnummer kaartnummer klantnummer lenersnummer lidnummer patron user card member customer borrower"
+    " reader person account record cardholder cardnumber number id gevonden bekend bestaat geregistreerd"
+    " ingeschreven aanwezig found exist exists known registered recognised recognized"
 )
 BETWEEN = _words(
     "is de het een deze dit die bij in met op ons uw systeem such the a this your does with library was"
