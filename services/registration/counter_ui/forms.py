@@ -152,8 +152,9 @@ SCANNED: Texts = (
     "Dit lijkt op een gescand pasnummer. Schrijf in woorden waarom.",
     "This looks like a scanned card number. Write the reason in words.",
 )
-FEWEST_SCANNED = 6
-"""One word with so many digits is a card number: the scanner read a card while its field had the focus."""
+FEWEST_DIGITS, MOST_LETTERS = 6, 2
+"""One word of so many digits and hardly a letter is a card number: the scanner read a card while the field of
+the reason had the focus. The number of a ticket has more letters."""
 
 
 def fault_of_reason(reason: str, missing: Texts = NO_REASON) -> Texts | None:
@@ -161,8 +162,9 @@ def fault_of_reason(reason: str, missing: Texts = NO_REASON) -> Texts | None:
     words = without_unseen(tidy(reason)).split()
     if not words:
         return missing
-    digits = sum(character.isdigit() for character in words[0])
-    return SCANNED if len(words) == 1 and digits >= FEWEST_SCANNED else None
+    digits, letters = sum(map(str.isdigit, words[0])), sum(map(str.isalpha, words[0]))
+    is_card = len(words) == 1 and digits >= FEWEST_DIGITS and letters <= MOST_LETTERS
+    return SCANNED if is_card else None
 
 
 def mistakes(error: ValidationError) -> set[str]:
