@@ -32,7 +32,7 @@ from tests.support.stack import load_card, registration_of
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 TIMES = float(os.environ.get("BENCH_TIMES", "10"))
-UNLOADED, CLOSED_LOOP, CLIENTS = 200, 480, 16  # guests, guests, and clients of the closed loop
+UNLOADED, CLOSED_LOOP, CLIENTS = 600, 600, 16  # guests, guests, and clients of the closed loop
 OTHERS_RATE = 2.0  # registrations/s of the client that works on
 LEAST_GOODPUT, MOST_TIMES_UNLOADED, MOST_GROWTH, MOST_LAG, MOST_RECOVERY = 0.9, 5.0, 1.15, 2.0, 5.0
 QUICK_ANSWERS = 5
