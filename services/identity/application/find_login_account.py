@@ -14,6 +14,7 @@ from identity.application.repository import (
     plain_username,
     username_keys,
 )
+from shared.kernel.text import comparable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     Raises MalformedIsil, MalformedUsername, DirectoryUnavailable.
     """
     holder = await account_named(username, home_isil, deps)
-    if holder is None or await _was_renamed(holder, username, home_isil, deps):
+    if holder is None or await _was_renamed(holder, username, deps):
         listed = await deps.directory.by_username(plain_username(username), home_isil)
         return _found(listed, person_of(listed, deps)) if listed else None
     loaded = await find_account(holder, deps)
@@ -43,17 +44,16 @@ async def find_login_account(username: str, home_isil: str, deps: Dependencies) 
     return _found(details, loaded.account.person_ref) if loaded and details else None
 
 
-async def _was_renamed(account_id: str, username: str, home_isil: str, deps: Dependencies) -> bool:
-    """Return whether the directory lists this account, and not under this username any more."""
+async def _was_renamed(account_id: str, username: str, deps: Dependencies) -> bool:
+    """Return whether the directory lists this account, and not under this username any more.
+
+    At another library, as after a merger, it is the same account still.
+    """
     try:
         listed = await deps.directory.by_id(account_id)
     except DirectoryUnavailable:
         return False
-    if listed is None:
-        return False
-    return not set(username_keys(listed.username, listed.home_isil, deps)) & set(
-        username_keys(username, home_isil, deps)
-    )
+    return listed is not None and comparable(listed.username) != comparable(plain_username(username))
 
 
 def _found(details: AccountDetails, person: str) -> FoundAccount:

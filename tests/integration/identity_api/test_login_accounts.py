@@ -248,6 +248,8 @@ async def test_i1_a_username_that_another_account_has_today_finds_that_one(
 
     assert await found("jan") == "acc-jan"
     others = [each for each in listed if each not in {jan, piet}]
+    listed[:] = [replace(jan, home_isil="NL-083424"), piet, *others]
+    assert await found("jan") == "acc-jan", "his library merged into another one"
     listed[:] = [
         replace(jan, username="jan2"),
         replace(piet, username="jan", home_isil=jan.home_isil),
